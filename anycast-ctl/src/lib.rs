@@ -1,1 +1,6 @@
+//! The controller of an IPv6 anycast node.
+//!
+//! [`core`] is the protocols: pure machines that take `(input, now)` and give actions and their
+//! next deadline. The shell around them owns the sockets, the maps, the routes and the clock.
 
+pub mod core;

@@ -1,0 +1,119 @@
+//! Every verdict and drop reason of the eBPF programs, named once.
+//!
+//! Map `COUNTERS`: a per-CPU array of `u64`, indexed by [`Counter`].
+
+/// Declares an enum of counters with a name and a sentence of help for each.
+#[macro_export]
+macro_rules! counters {
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $type:ident {
+            $($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u32)]
+        $vis enum $type {
+            $($(#[doc = $doc])+ $variant,)*
+        }
+
+        impl $type {
+            /// All counters, in the order of their index.
+            pub const ALL: &'static [$type] = &[$($type::$variant,)*];
+
+            /// The name that `counters` and the metrics show.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $($type::$variant => $name,)*
+                }
+            }
+
+            /// What the counter counts, in one sentence.
+            #[must_use]
+            pub const fn help(self) -> &'static str {
+                match self {
+                    $($type::$variant => concat!($($doc),+).trim_ascii(),)*
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Index into the map `COUNTERS`.
+    pub enum Counter {
+    /// Punts lost because the ring buffer was full.
+    PuntRingFull = "punt_ring_full",
+    /// Packets for the controller that are longer than a record (1280 octets), dropped.
+    PuntTooLong = "punt_too_long",
+
+    /// MLD Reports for an anycast address that the policy allows, given to the router.
+    MldReportAllowed = "mld_report_allowed",
+    /// MLD Reports for an anycast address that the policy refuses, dropped.
+    MldReportDenied = "mld_report_denied",
+    /// MLD Dones for an anycast address that the policy allows, given to the router.
+    MldDoneAllowed = "mld_done_allowed",
+    /// MLD Dones for an anycast address that the policy refuses, dropped.
+    MldDoneDenied = "mld_done_denied",
+    /// MLD Queries given to the controller.
+    MldQuery = "mld_query",
+    /// MLD Reports and Dones for a multicast address, passed to the kernel untouched.
+    MldMulticast = "mld_multicast",
+    /// Anycast Reports or Dones from a source that is not link-local, dropped (draft host-anycast 4.2).
+    MldBadSource = "mld_bad_source",
+    /// Anycast Reports or Dones with a bad ICMPv6 checksum, dropped (draft host-anycast 4.2).
+    MldBadChecksum = "mld_bad_checksum",
+    /// MLD messages shorter than 24 octets, dropped.
+    MldTruncated = "mld_truncated",
+    /// Anycast Reports or Dones whose hop limit is not 1, dropped.
+    MldBadHopLimit = "mld_bad_hop_limit",
+    /// Anycast Reports or Dones not sent to FF02::2, dropped.
+    MldBadDestination = "mld_bad_destination",
+    /// Anycast Reports or Dones without Router Alert, dropped (RFC 3810 6.2).
+    MldNoRouterAlert = "mld_no_router_alert",
+    /// Reports or Dones for an address that cannot be anycast, dropped.
+    MldBadAddress = "mld_bad_address",
+
+    /// Mobility messages given to the controller.
+    MobilityPunted = "mobility_punted",
+    /// Mobility messages for addresses that are not ours, left to the kernel.
+    MobilityNotOurs = "mobility_not_ours",
+    /// Mobility messages of a type this role never receives, left to the kernel.
+    MobilityOtherRole = "mobility_other_role",
+
+    /// Client packets rewritten from the anycast to the care-of address.
+    ToCareOf = "correspondent_to_care_of",
+    /// Member packets rewritten from the care-of to the anycast address.
+    FromCareOf = "correspondent_from_care_of",
+    /// Flows pinned to a binding.
+    FlowPinned = "flow_pinned",
+    /// Flows that could not be pinned because the map refused the entry; they go by plain anycast.
+    FlowPinFailed = "flow_pin_failed",
+    /// Pins dropped because a TCP SYN reused the flow's ports.
+    FlowRestarted = "flow_restarted",
+    /// Rewritten packets sent by XDP to their next hop.
+    Forwarded = "forwarded",
+    /// Rewritten packets left to the kernel to forward.
+    ForwardedByKernel = "forwarded_by_kernel",
+
+    /// Packets to a care-of address of this member, rewritten to the anycast address.
+    MemberIn = "member_from_care_of",
+    /// Answers of this member, rewritten from the anycast to the care-of address.
+    MemberOut = "member_to_care_of",
+    /// First packets of clients reported to the controller.
+    MemberNewClient = "member_new_client",
+    /// TCP resets by the care-of address held back, because the correspondent may have lost the pin.
+    MemberResetHeld = "member_reset_held",
+    /// Flows that went back from the care-of to the anycast address.
+    MemberFlowReturned = "member_flow_returned",
+    /// ICMPv6 errors about the Mobility Header given to the controller.
+    MemberMobilityRefused = "member_mobility_refused",
+
+    /// Fragments of flows that could be bound; they travel by plain anycast.
+    Fragment = "fragment_not_rewritten",
+    /// Packets whose extension headers are too many or damaged, left to the kernel.
+    ChainNotParsed = "extension_chain_not_parsed",
+}
+}

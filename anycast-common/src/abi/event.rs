@@ -1,0 +1,46 @@
+//! Records of the ring buffer `EVENTS`: packets that the controller must see.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Start of every record. The first `length` bytes of the IPv6 packet follow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Header {
+    /// When the packet was seen: nanoseconds of `CLOCK_MONOTONIC`.
+    pub time: u64,
+    /// Interface on which it came.
+    pub ifindex: u32,
+    /// Bytes of the IPv6 packet in the record.
+    pub length: u16,
+    /// [`kind`] of event.
+    pub kind: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// Ethernet source address of the packet.
+    pub mac: [u8; 6],
+    /// Zero.
+    pub reserved2: [u8; 2],
+}
+
+/// Octets of the [`Header`].
+pub const HEADER: usize = size_of::<Header>();
+/// Octets of a short record: room for an MLD message or a first look at a packet.
+pub const SHORT: usize = 128;
+/// Octets of a long record: room for a packet of the IPv6 minimum MTU.
+pub const LONG: usize = HEADER + 1280;
+/// Capacity of the ring buffer in octets.
+pub const RING: usize = 4 << 20;
+
+const _: () = assert!(HEADER == 24 && SHORT % 8 == 0 && LONG % 8 == 0);
+
+/// Values of [`Header::kind`].
+pub mod kind {
+    /// An MLD message that passed XDP's checks: Report or Done at a router, Query at either.
+    pub const MLD: u8 = 1;
+    /// A Mobility Header message for one of our addresses or clients.
+    pub const MOBILITY: u8 = 2;
+    /// The first packet of a client to an anycast address of this member.
+    pub const NEW_CLIENT: u8 = 3;
+    /// An ICMPv6 error that says a client does not know the Mobility Header.
+    pub const ICMP_ERROR: u8 = 4;
+}

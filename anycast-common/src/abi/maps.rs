@@ -1,0 +1,198 @@
+//! Keys and values of the maps. The maps themselves are declared in `anycast-ebpf/src/maps.rs`.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// An IPv6 address in network order.
+pub type Address = [u8; 16];
+
+macro_rules! layout {
+    ($($type:ident: $size:literal),* $(,)?) => {
+        $(const _: () = assert!(size_of::<$type>() == $size && align_of::<$type>() <= 8);)*
+    };
+}
+layout!(
+    PolicyRule: 80, FlowKey: 40, Flow: 56, BindingKey: 32, Binding: 32, CareOfKey: 32, CareOf: 24,
+    LocalCareOf: 24, LocalAnycast: 8, MemberFlow: 40, Client: 8,
+);
+
+/// One ordered rule of the router's policy (draft host-anycast section 5), as XDP applies it.
+///
+/// Map `POLICY`: array of [`POLICY_RULES`] entries; the first match wins, [`policy::END`] ends the
+/// list, and a Report that no rule matches is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct PolicyRule {
+    /// Source prefix, host bits zero.
+    pub source: Address,
+    /// Mask of `source`.
+    pub source_mask: Address,
+    /// Anycast prefix, host bits zero.
+    pub anycast: Address,
+    /// Mask of `anycast`.
+    pub anycast_mask: Address,
+    /// Interface index; 0 matches every interface.
+    pub ifindex: u32,
+    /// [`policy`] action.
+    pub action: u8,
+    /// 1 when `mac` must match, because a link-local source is easy to forge.
+    pub match_mac: u8,
+    /// Ethernet source address.
+    pub mac: [u8; 6],
+    /// Position of the rule in the configuration, from 0.
+    pub id: u32,
+}
+
+/// Capacity of the map `POLICY`, the terminator included.
+pub const POLICY_RULES: u32 = 256;
+
+/// Values of [`PolicyRule::action`].
+pub mod policy {
+    /// The list ends here.
+    pub const END: u8 = 0;
+    /// The Report goes to the controller.
+    pub const ALLOW: u8 = 1;
+    /// The Report is dropped and counted.
+    pub const DENY: u8 = 2;
+}
+
+/// A transport flow as the client names it. Maps `FLOWS` and `MEMBER_FLOWS`.
+///
+/// Protocols without ports use 0; ICMPv6 echo puts its identifier in `client_port`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct FlowKey {
+    /// The client, A.
+    pub client: Address,
+    /// The anycast address, B.
+    pub anycast: Address,
+    /// Port of the client, network order.
+    pub client_port: [u8; 2],
+    /// Port of the service, network order.
+    pub service_port: [u8; 2],
+    /// Upper-layer protocol.
+    pub protocol: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+}
+
+/// A flow pinned to a care-of address at the correspondent. Map `FLOWS` (LRU).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Flow {
+    /// The member's unicast address, C.
+    pub care_of: Address,
+    /// When the flow was pinned.
+    pub pinned_at: u64,
+    /// Last packet from the client.
+    pub last_out: u64,
+    /// Last packet from the member; 0 when none came yet.
+    pub last_in: u64,
+    /// Checksum delta B -> C (RFC 1624), see `wire::checksum::delta`.
+    pub delta: u16,
+    /// [`flow`] flags.
+    pub flags: u8,
+    /// Zero.
+    pub reserved: [u8; 13],
+}
+
+/// Flags of [`Flow::flags`].
+pub mod flow {
+    /// The client sent FIN or RST.
+    pub const CLIENT_CLOSED: u8 = 1;
+    /// The member sent FIN or RST.
+    pub const MEMBER_CLOSED: u8 = 2;
+}
+
+/// (A, B). Maps `BINDINGS` and `CLIENTS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct BindingKey {
+    /// The client, A.
+    pub client: Address,
+    /// The anycast address, B.
+    pub anycast: Address,
+}
+
+/// A verified binding at the correspondent. Map `BINDINGS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Binding {
+    /// The member's unicast address, C.
+    pub care_of: Address,
+    /// New flows use the binding before this time, and not from it on.
+    pub expires: u64,
+    /// Checksum delta B -> C.
+    pub delta: u16,
+    /// Zero.
+    pub reserved: [u8; 6],
+}
+
+/// (A, C). Map `CARE_OF`: which anycast address a member's packet belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct CareOfKey {
+    /// The client, A.
+    pub client: Address,
+    /// The member's unicast address, C.
+    pub care_of: Address,
+}
+
+/// Value of the map `CARE_OF`. It stands while a binding or a pinned flow uses the pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct CareOf {
+    /// The anycast address, B.
+    pub anycast: Address,
+    /// Checksum delta C -> B.
+    pub delta: u16,
+    /// Zero.
+    pub reserved: [u8; 6],
+}
+
+/// A dedicated unicast address of this member, keyed by C. Map `LOCAL_CARE_OF`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct LocalCareOf {
+    /// The anycast address it stands for, B.
+    pub anycast: Address,
+    /// Checksum delta C -> B.
+    pub delta: u16,
+    /// Zero.
+    pub reserved: [u8; 6],
+}
+
+/// An anycast address that this member serves, keyed by B. Map `LOCAL_ANYCAST`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct LocalAnycast {
+    /// 1: new clients are reported to the controller; 0: draining, they are not.
+    pub report_clients: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// How a flow last reached this member. Map `MEMBER_FLOWS` (LRU).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct MemberFlow {
+    /// The care-of address by which it came, C.
+    pub care_of: Address,
+    /// Last packet from the client by C.
+    pub last_in: u64,
+    /// Not 0: the client refused a segment that came from C, so its correspondent has lost the
+    /// pin. Until this time the flow answers from B and resets that come by C are not believed.
+    pub suspect_until: u64,
+    /// Checksum delta B -> C.
+    pub delta: u16,
+    /// Zero.
+    pub reserved: [u8; 6],
+}
+
+/// What the member knows of a client of one of its anycast addresses. Map `CLIENTS` (LRU).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Client {
+    /// Packets of this client to B are not reported before this time: a handshake is under way, a
+    /// binding stands, or the client cannot bind.
+    pub quiet_until: u64,
+}

@@ -1,0 +1,44 @@
+//! The binary interface between the eBPF programs and the controller.
+//!
+//! Every type here is `repr(C)`, has no implicit padding (asserted by `IntoBytes`) and accepts any
+//! bit pattern (`FromBytes`), so a value read from a map is never undefined behaviour. Addresses
+//! are `[u8; 16]` in network order, ports are the two bytes of the wire, times are nanoseconds of
+//! `CLOCK_MONOTONIC` (what `bpf_ktime_get_ns` gives), tags are integers: never a Rust enum, `bool`
+//! or `Option`, whose layout or validity the other side could break.
+
+pub mod counters;
+pub mod event;
+pub mod maps;
+
+/// Names of the eBPF programs, as they appear in the object, in `bpftool` and in `status`.
+pub mod programs {
+    /// XDP programs by the union of the roles of an interface: index with a mask of [`super::roles`].
+    pub const XDP: [&str; 8] = [
+        "anycast_pass",
+        "anycast_r",
+        "anycast_m",
+        "anycast_rm",
+        "anycast_c",
+        "anycast_rc",
+        "anycast_mc",
+        "anycast_rmc",
+    ];
+    /// TCX egress program of a member's interface.
+    pub const MEMBER_EGRESS: &str = "anycast_m_out";
+}
+
+/// Bits of a role mask.
+pub mod roles {
+    /// First-hop router of members.
+    pub const ROUTER: u8 = 1;
+    /// Server that serves anycast addresses.
+    pub const MEMBER: u8 = 2;
+    /// Client-side gateway or client.
+    pub const CORRESPONDENT: u8 = 4;
+}
+
+/// Read-only globals of the object, set before it is loaded.
+pub mod globals {
+    /// `u8`: 1 refuses MLD messages without a Router Alert option (RFC 2711), 0 accepts them.
+    pub const REQUIRE_ROUTER_ALERT: &str = "REQUIRE_ROUTER_ALERT";
+}

@@ -1,0 +1,116 @@
+//! What the core asks the shell to do. Every action is idempotent.
+
+use std::net::Ipv6Addr;
+
+use super::{Notice, Time};
+
+/// The actions of one step, in order.
+pub type Actions = Vec<Action>;
+
+/// A next hop of an anycast route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NextHop {
+    /// Link-local address of the member; none for an on-link route.
+    pub via: Option<Ipv6Addr>,
+    /// Interface index.
+    pub ifindex: u32,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Sends a complete IPv6 packet. `ifindex` is set where the destination needs a scope.
+    Send {
+        /// Outgoing interface; none lets the routing table choose.
+        ifindex: Option<u32>,
+        /// The packet, from its IPv6 header on.
+        packet: Vec<u8>,
+    },
+
+    /// Router: the /128 route of `anycast` has exactly these next hops (at least one).
+    SetRoute {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// Sorted, no duplicates.
+        next_hops: Vec<NextHop>,
+    },
+    /// Router: `anycast` has no route of ours.
+    RemoveRoute {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+    },
+
+    /// Member: the host listens to the multicast group `group` on the interface.
+    JoinGroup {
+        /// Interface index.
+        ifindex: u32,
+        /// A solicited-node address.
+        group: Ipv6Addr,
+    },
+    /// Member: it no longer does.
+    LeaveGroup {
+        /// Interface index.
+        ifindex: u32,
+        /// A solicited-node address.
+        group: Ipv6Addr,
+    },
+    /// Member: the data plane knows `anycast` as served here.
+    SetLocalAnycast {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// Whether new clients are reported, so that a handshake starts.
+        report_clients: bool,
+    },
+    /// Member: it no longer does.
+    RemoveLocalAnycast {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+    },
+    /// Member: packets of `client` to `anycast` are not reported before `until`.
+    QuietClient {
+        /// The client, A.
+        client: Ipv6Addr,
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// When they may be reported again.
+        until: Time,
+    },
+
+    /// Correspondent: new flows (A, B) go to `care_of` until `expires`.
+    SetBinding {
+        /// The client, A.
+        client: Ipv6Addr,
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// The member's unicast address, C.
+        care_of: Ipv6Addr,
+        /// End of the binding.
+        expires: Time,
+    },
+    /// Correspondent: (A, B) is not bound.
+    RemoveBinding {
+        /// The client, A.
+        client: Ipv6Addr,
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+    },
+    /// Correspondent: packets C -> A belong to `anycast`.
+    SetCareOf {
+        /// The client, A.
+        client: Ipv6Addr,
+        /// The member's unicast address, C.
+        care_of: Ipv6Addr,
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+    },
+    /// Correspondent: nothing uses the pair any more.
+    RemoveCareOf {
+        /// The client, A.
+        client: Ipv6Addr,
+        /// The member's unicast address, C.
+        care_of: Ipv6Addr,
+    },
+
+    /// Something that an operator may want to see in a log or a monitor.
+    Notice(Notice),
+}

@@ -1,0 +1,125 @@
+//! What the core counts: every refusal by its reason, and what it sent.
+
+use anycast_common::counters;
+
+counters! {
+    /// Index into [`Counters`].
+    pub enum Counter {
+    /// Reports of members that were accepted.
+    ReportAccepted = "report_accepted",
+    /// Reports or Dones refused by the policy in the controller.
+    ReportDenied = "report_denied",
+    /// Reports or Dones that the controller's own checks refused.
+    MldInvalid = "mld_invalid",
+    /// Reports refused because the group has as many members as its rule allows.
+    GroupFull = "group_full",
+    /// Reports refused because the member is in as many groups as its rule allows.
+    MemberFull = "member_full",
+    /// Dones ignored, because another router is the Querier or the member is not known.
+    DoneIgnored = "done_ignored",
+    /// General Queries sent.
+    GeneralQuerySent = "general_query_sent",
+    /// Address-Specific Queries sent.
+    SpecificQuerySent = "address_specific_query_sent",
+    /// Queries of other routers heard.
+    QueryHeard = "query_heard",
+    /// Reports sent.
+    ReportSent = "report_sent",
+    /// Dones sent.
+    DoneSent = "done_sent",
+
+    /// Clients reported by the data plane.
+    ClientSeen = "client_seen",
+    /// Handshakes started.
+    HandshakeStarted = "handshake_started",
+    /// Handshakes not started because a rate limit held them.
+    HandshakeLimited = "handshake_rate_limited",
+    /// Home Test Inits sent.
+    HomeTestInitSent = "home_test_init_sent",
+    /// Care-of Test Inits sent.
+    CareOfTestInitSent = "care_of_test_init_sent",
+    /// Binding Updates sent.
+    BindingUpdateSent = "binding_update_sent",
+    /// Home or Care-of Tests that match no handshake.
+    TestUnexpected = "test_unexpected",
+    /// Binding Acknowledgements that match no handshake.
+    AckUnexpected = "binding_ack_unexpected",
+    /// Binding Acknowledgements whose authenticator is wrong.
+    AckBadAuthenticator = "binding_ack_bad_authenticator",
+    /// Handshakes that ended in a binding.
+    HandshakeBound = "handshake_bound",
+    /// Handshakes that nothing answered.
+    HandshakeNoAnswer = "handshake_no_answer",
+    /// Clients found unable to bind.
+    ClientNotCapable = "client_not_capable",
+
+    /// Home Test Inits answered.
+    HomeTestSent = "home_test_sent",
+    /// Care-of Test Inits answered.
+    CareOfTestSent = "care_of_test_sent",
+    /// Test Inits with a Home Address option, dropped (RFC 6275 9.4.1).
+    TestInitHomeAddress = "test_init_home_address_option",
+    /// Binding Updates accepted.
+    BindingUpdateAccepted = "binding_update_accepted",
+    /// Binding Updates for a client that is not in our prefixes.
+    BindingUpdateNotOurs = "binding_update_not_ours",
+    /// Binding Updates that lack an option they need, dropped.
+    BindingUpdateIncomplete = "binding_update_incomplete",
+    /// Binding Updates with the H bit set or the E bit clear.
+    BindingUpdateBadFlags = "binding_update_bad_flags",
+    /// Binding Updates whose care-of address cannot be one.
+    BindingUpdateBadCareOf = "binding_update_bad_care_of",
+    /// Binding Updates whose sequence number is not after the last (status 135).
+    BindingUpdateBadSequence = "binding_update_bad_sequence",
+    /// Binding Updates with an expired home nonce index (status 136).
+    BindingUpdateHomeNonce = "binding_update_expired_home_nonce",
+    /// Binding Updates with an expired care-of nonce index (status 137).
+    BindingUpdateCareOfNonce = "binding_update_expired_care_of_nonce",
+    /// Binding Updates with both nonce indices expired (status 138).
+    BindingUpdateBothNonces = "binding_update_expired_nonces",
+    /// Binding Updates whose authenticator is wrong, dropped in silence (RFC 6275 9.5.1).
+    BindingUpdateBadAuthenticator = "binding_update_bad_authenticator",
+    /// Binding Updates refused because the binding table is full (status 130).
+    BindingTableFull = "binding_table_full",
+    /// Binding Acknowledgements sent.
+    BindingAckSent = "binding_ack_sent",
+    /// Binding Errors sent.
+    BindingErrorSent = "binding_error_sent",
+    /// Answers held back by a rate limit.
+    AnswerLimited = "answer_rate_limited",
+    /// Mobility messages that do not parse.
+    MobilityInvalid = "mobility_invalid",
+    /// Mobility messages of a kind that this role does not receive.
+    MobilityUnexpected = "mobility_unexpected",
+    }
+}
+
+/// One value for every [`Counter`].
+#[derive(Clone, Debug)]
+pub struct Counters([u64; Counter::ALL.len()]);
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self([0; Counter::ALL.len()])
+    }
+}
+
+impl Counters {
+    /// Adds one.
+    pub fn count(&mut self, counter: Counter) {
+        self.0[counter as usize] += 1;
+    }
+
+    /// The value of one counter.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.0[counter as usize]
+    }
+
+    /// Names and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        Counter::ALL
+            .iter()
+            .map(|counter| (counter.name(), self.get(*counter)))
+    }
+}

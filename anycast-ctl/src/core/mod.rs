@@ -1,0 +1,16 @@
+//! The protocols, without a socket, a clock or a map.
+//!
+//! Every machine has the same shape: `new(settings)`, inputs with the time as an argument that
+//! push [`Action`]s, `poll(now, ..)` when [`deadline()`](router::Router::deadline) has come. The
+//! same inputs at the same times with the same random seed give the same actions.
+
+pub mod action;
+pub mod counters;
+pub mod input;
+pub mod notice;
+pub mod time;
+
+pub use action::{Action, Actions, NextHop};
+pub use input::{Link, Received};
+pub use notice::Notice;
+pub use time::Time;

@@ -1,0 +1,151 @@
+//! What happened, for people: the log and the monitor show these.
+
+use std::net::Ipv6Addr;
+
+use anycast_common::wire;
+use serde::Serialize;
+
+/// One thing that happened. Each has the fields by which an operator finds it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Notice {
+    /// Router: the Querier of a link changed (RFC 2710 section 6).
+    Querier {
+        /// Interface index.
+        ifindex: u32,
+        /// Address of the Querier.
+        querier: Ipv6Addr,
+        /// It is this router.
+        ours: bool,
+    },
+    /// Router: a member joined a group.
+    MemberJoined {
+        /// Interface index.
+        ifindex: u32,
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// Link-local address of the member.
+        member: Ipv6Addr,
+        /// The policy rule that let it in, counted from 0.
+        rule: usize,
+    },
+    /// Router: a member of a group is gone.
+    MemberLeft {
+        /// Interface index.
+        ifindex: u32,
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// Link-local address of the member.
+        member: Ipv6Addr,
+        /// Why.
+        cause: LeaveCause,
+    },
+    /// Router: a Report or Done was refused by the controller.
+    MldRefused {
+        /// Interface index.
+        ifindex: u32,
+        /// Its source.
+        source: Ipv6Addr,
+        /// Its address, where it could be read.
+        anycast: Option<Ipv6Addr>,
+        /// Why, in the words of a counter.
+        reason: &'static str,
+    },
+    /// Router: the route of a group changed.
+    Route {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// Its next hops; empty when it was withdrawn.
+        next_hops: Vec<Ipv6Addr>,
+    },
+    /// Member: joined or left a group.
+    Membership {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// Joined, or left.
+        joined: bool,
+    },
+    /// Member: a handshake with a client came to an end.
+    Handshake {
+        /// The client, A.
+        client: Ipv6Addr,
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// How.
+        outcome: HandshakeOutcome,
+    },
+    /// Correspondent: a binding was made, renewed or deleted.
+    Binding {
+        /// The client, A.
+        client: Ipv6Addr,
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// The member's unicast address, C.
+        care_of: Ipv6Addr,
+        /// What became of it.
+        change: BindingChange,
+    },
+    /// Correspondent: a mobility message was refused.
+    MobilityRefused {
+        /// Its source.
+        source: Ipv6Addr,
+        /// Its destination.
+        destination: Ipv6Addr,
+        /// Why, in the words of a counter.
+        reason: &'static str,
+    },
+    /// A packet that the data plane let through does not parse: a disagreement worth a report.
+    Unparsable {
+        /// Interface index.
+        ifindex: u32,
+        /// What is wrong with it.
+        #[serde(serialize_with = "display")]
+        error: wire::Error,
+    },
+}
+
+/// Why a member left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaveCause {
+    /// It said Done and nothing answered the Address-Specific Queries.
+    Done,
+    /// Its Multicast Listener Interval ran out.
+    Timeout,
+    /// Its link went away.
+    LinkDown,
+    /// The policy no longer lets it in.
+    Policy,
+}
+
+/// How a handshake ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HandshakeOutcome {
+    /// The client's correspondent acknowledged the Binding Update.
+    Bound,
+    /// Nothing answered; the client is left alone for a while.
+    NoAnswer,
+    /// The client does not speak the Mobility Header.
+    NotCapable,
+    /// The Binding Update was refused with this status (RFC 6275 6.1.8).
+    Refused(u8),
+}
+
+/// What became of a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BindingChange {
+    /// There was none.
+    Created,
+    /// There was one; it lives on.
+    Renewed,
+    /// A Binding Update of lifetime 0.
+    Deleted,
+    /// Its 16 seconds are over.
+    Expired,
+}
+
+fn display<S: serde::Serializer>(error: &wire::Error, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(error)
+}

@@ -170,7 +170,7 @@ impl Network {
 
     /// Where XDP starts, the kernel begins to merge received TCP segments. Where a capture is made
     /// it shall show what was sent; NAPI stays on as long as the program is there.
-    fn show_wire_packets(&self) -> Result<()> {
+    pub fn show_wire_packets(&self) -> Result<()> {
         for (_, namespace, interface) in self.links() {
             ethtool::set(namespace, interface, Offload::Merge, false)?;
         }

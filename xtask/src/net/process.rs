@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use nix::{
     libc,
     sys::signal::{Signal, kill},
@@ -109,30 +109,27 @@ impl Process {
         })
     }
 
-    /// Waits for a line and gives what `look` makes of it. Lines before `from` do not count.
-    /// A process that ends first is an error, with its last words.
+    /// Waits for a line, from the one of this number on, of which `look` makes something. Gives that
+    /// and the number of the next line. A process that ends first is an error, with its last words.
     pub fn wait_line<R>(
         &self,
         limit: Duration,
         what: &str,
         from: usize,
         mut look: impl FnMut(&str) -> Option<R>,
-    ) -> Result<R> {
+    ) -> Result<(R, usize)> {
         let found = self.output.wait(limit, what, |output| {
-            let lines = output.lines.iter().skip(from);
-            match lines.map(String::as_str).find_map(&mut look) {
-                Some(found) => Some(Some(found)),
-                None => output.ended.then_some(None),
-            }
+            let mut lines = output.lines.iter().enumerate().skip(from);
+            let found = lines.find_map(|(number, line)| Some((look(line)?, number + 1)));
+            found.map(Some).or(output.ended.then_some(None))
         })?;
-        match found {
-            Some(found) => Ok(found),
-            None => bail!(
-                "{}: ended before this: {what}; its last words: {}",
-                self.name,
-                self.tail(5).join(" | ")
-            ),
-        }
+        found.with_context(|| {
+            let words = self.tail(5).join(" | ");
+            format!(
+                "{} ended before this: {what}; its last words: {words}",
+                self.name
+            )
+        })
     }
 
     /// Says a line to it.

@@ -10,11 +10,11 @@ use crate::{
     correspondent,
     count::count,
     member, mld,
-    packet::{self, Chain, Ipv6, Layout, Upper, chain, is_link_local, is_multicast},
+    packet::{self, Chain, Ipv6, Layout, Upper, chain, is_link_local, is_multicast, octets},
 };
 
 /// An IPv6 packet at one of our interfaces.
-pub struct Packet<'a> {
+pub(crate) struct Packet<'a> {
     pub ctx: &'a XdpContext,
     pub layout: Layout,
     pub ipv6: *mut Ipv6,
@@ -24,7 +24,7 @@ pub struct Packet<'a> {
 }
 
 /// What a role made of a packet.
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It is not for this role.
     NotOurs,
     /// XDP action.
@@ -33,13 +33,14 @@ pub enum Verdict {
 
 /// Classifies the packet for an interface with the given roles and gives the XDP action.
 #[inline(always)]
-pub fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
+pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
     let Some((layout, ipv6)) = packet::ipv6(ctx) else {
         return XDP_PASS;
     };
     // SAFETY: `packet::ipv6` checked that the header lies within the packet.
     let (source, destination, next_header) =
         unsafe { ((*ipv6).source, (*ipv6).destination, (*ipv6).next_header) };
+    let (source, destination) = (octets(source), octets(destination));
     let packet = Packet {
         ctx,
         layout,

@@ -6,7 +6,7 @@ use crate::maps::COUNTERS;
 
 /// Adds one to a counter of this CPU and gives its new value.
 #[inline(always)]
-pub fn count(counter: Counter) -> u64 {
+pub(crate) fn count(counter: Counter) -> u64 {
     let Some(value) = COUNTERS.get_ptr_mut(counter as u32) else {
         return 0;
     };

@@ -13,19 +13,19 @@ use aya_ebpf::{
 use crate::{
     classify::Packet,
     count::count,
-    packet::{Bytes, Ethernet, IPV6},
+    packet::{Bytes, Ethernet, IPV6, words},
     transport::Transport,
 };
 
 const AF_INET6: u8 = 10;
 
 /// Where a packet will go once it is rewritten.
-pub enum NextHop {
+pub(crate) enum NextHop {
     /// XDP sends it.
     Xdp {
         ifindex: u32,
-        source: [u8; 6],
-        destination: [u8; 6],
+        source: [u16; 3],
+        destination: [u16; 3],
     },
     /// The kernel forwards or receives it: no neighbour yet, a local address, a VLAN tag.
     Kernel,
@@ -36,7 +36,7 @@ pub enum NextHop {
 
 /// Finds the next hop for the packet with the given addresses, before anything is changed.
 #[inline(always)]
-pub fn next_hop(
+pub(crate) fn next_hop(
     packet: &Packet<'_>,
     transport: &Transport,
     source: &[u8; 16],
@@ -55,8 +55,8 @@ pub fn next_hop(
     lookup.dport = u16::from_ne_bytes(transport.destination_port);
     lookup.ifindex = packet.ctx.ingress_ifindex() as u32;
     lookup.__bindgen_anon_1.tot_len =
-        u16::from_be_bytes(header.payload_length).saturating_add(IPV6 as u16);
-    lookup.__bindgen_anon_2.flowinfo = u32::from_ne_bytes(header.version_class_flow) & FLOW_INFO;
+        u16::from_be(header.payload_length).saturating_add(IPV6 as u16);
+    lookup.__bindgen_anon_2.flowinfo = header.version_class_flow & FLOW_INFO;
     lookup.__bindgen_anon_3.ipv6_src = words(source);
     lookup.__bindgen_anon_4.ipv6_dst = words(destination);
     // SAFETY: the structure and its size belong together.
@@ -71,8 +71,8 @@ pub fn next_hop(
     match u32::try_from(result) {
         Ok(BPF_FIB_LKUP_RET_SUCCESS) if !packet.layout.tagged => NextHop::Xdp {
             ifindex: lookup.ifindex,
-            source: lookup.smac,
-            destination: lookup.dmac,
+            source: mac(lookup.smac),
+            destination: mac(lookup.dmac),
         },
         Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => NextHop::Refused,
         _ => NextHop::Kernel,
@@ -84,7 +84,7 @@ const FLOW_INFO: u32 = 0x0fff_ffff_u32.to_be();
 
 /// Sends the rewritten packet.
 #[inline(always)]
-pub fn send(packet: &Packet<'_>, next_hop: &NextHop) -> u32 {
+pub(crate) fn send(packet: &Packet<'_>, next_hop: &NextHop) -> u32 {
     let NextHop::Xdp {
         ifindex,
         source,
@@ -113,7 +113,7 @@ pub fn send(packet: &Packet<'_>, next_hop: &NextHop) -> u32 {
 }
 
 #[inline(always)]
-fn words(address: &[u8; 16]) -> [u32; 4] {
-    // SAFETY: both are 16 plain bytes.
-    unsafe { core::mem::transmute(*address) }
+fn mac(octets: [u8; 6]) -> [u16; 3] {
+    // SAFETY: both are 6 plain bytes.
+    unsafe { core::mem::transmute(octets) }
 }

@@ -5,7 +5,8 @@
 //! module stands in for that crate with a BTF map of the same name, and the records are those
 //! that `aya-log` reads.
 
-pub use aya_log_common::{
+#[expect(unused_imports, reason = "the macros use what the arguments need")]
+pub(crate) use aya_log_common::{
     Argument, DefaultFormatter, DisplayHint, Field, Header, IpFormatter, Level, LogValueLength,
     LowerHexFormatter, LowerMacFormatter, PointerFormatter, UpperHexFormatter, UpperMacFormatter,
 };
@@ -13,14 +14,14 @@ use aya_ebpf::{Global, btf_maps::RingBuf, macros::btf_map};
 
 /// Records of aya-log.
 #[btf_map]
-pub static AYA_LOGS: RingBuf<[u8; 64], { 1 << 16 }> = RingBuf::new();
+pub(crate) static AYA_LOGS: RingBuf<(), { 1 << 16 }> = RingBuf::new();
 
 /// Highest level that is logged; `aya-log` sets it before the object is loaded.
 #[unsafe(no_mangle)]
-pub static AYA_LOG_LEVEL: Global<u8> = Global::new(Level::Info as u8);
+pub(crate) static AYA_LOG_LEVEL: Global<u8> = Global::new(Level::Info as u8);
 
 /// Whether `level` is logged.
 #[inline(always)]
-pub fn level_enabled(level: Level) -> bool {
+pub(crate) fn level_enabled(level: Level) -> bool {
     level as u8 <= AYA_LOG_LEVEL.load()
 }

@@ -43,6 +43,12 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
+// The macros of aya-log name their crate; `log` stands in for it.
+#[cfg(target_arch = "bpf")]
+extern crate self as aya_log_ebpf;
+#[cfg(target_arch = "bpf")]
+use log as macro_support;
+
 /// The licence decides which helpers the kernel lets the programs call.
 #[cfg(target_arch = "bpf")]
 #[unsafe(link_section = "license")]

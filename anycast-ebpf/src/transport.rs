@@ -4,25 +4,25 @@ use anycast_common::abi::maps::FlowKey;
 
 use crate::packet::{Bytes, Upper};
 
-pub const TCP: u8 = 6;
-pub const UDP: u8 = 17;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
 const DCCP: u8 = 33;
-pub const ICMPV6: u8 = 58;
+pub(crate) const ICMPV6: u8 = 58;
 const SCTP: u8 = 132;
-pub const MOBILITY: u8 = 135;
+pub(crate) const MOBILITY: u8 = 135;
 const UDP_LITE: u8 = 136;
 
 const ECHO_REQUEST: u8 = 128;
 const ECHO_REPLY: u8 = 129;
 
-pub const TCP_FIN: u8 = 0x01;
-pub const TCP_SYN: u8 = 0x02;
-pub const TCP_RST: u8 = 0x04;
-pub const TCP_ACK: u8 = 0x10;
+pub(crate) const TCP_FIN: u8 = 0x01;
+pub(crate) const TCP_SYN: u8 = 0x02;
+pub(crate) const TCP_RST: u8 = 0x04;
+pub(crate) const TCP_ACK: u8 = 0x10;
 
 /// The transport header, as far as flows need it.
 #[derive(Clone, Copy)]
-pub struct Transport {
+pub(crate) struct Transport {
     pub protocol: u8,
     pub source_port: [u8; 2],
     pub destination_port: [u8; 2],
@@ -36,7 +36,7 @@ impl Transport {
     /// Reads the header. `None`: not a flow that is ever rewritten (Neighbor Discovery, MLD,
     /// mobility, ICMPv6 errors) or cut short.
     #[inline(always)]
-    pub fn read(packet: &impl Bytes, upper: Upper) -> Option<Self> {
+    pub(crate) fn read(packet: &impl Bytes, upper: Upper) -> Option<Self> {
         let mut transport = Self {
             protocol: upper.protocol,
             source_port: [0; 2],
@@ -90,19 +90,19 @@ impl Transport {
 
     /// A TCP segment that opens a connection.
     #[inline(always)]
-    pub fn opens(&self) -> bool {
+    pub(crate) fn opens(&self) -> bool {
         self.protocol == TCP && self.flags & (TCP_SYN | TCP_ACK) == TCP_SYN
     }
 
     /// A TCP segment that ends one direction.
     #[inline(always)]
-    pub fn closes(&self) -> bool {
+    pub(crate) fn closes(&self) -> bool {
         self.protocol == TCP && self.flags & (TCP_FIN | TCP_RST) != 0
     }
 
     /// The flow of a packet from the client.
     #[inline(always)]
-    pub fn from_client(&self, client: &[u8; 16], anycast: &[u8; 16]) -> FlowKey {
+    pub(crate) fn from_client(&self, client: &[u8; 16], anycast: &[u8; 16]) -> FlowKey {
         FlowKey {
             client: *client,
             anycast: *anycast,
@@ -115,7 +115,7 @@ impl Transport {
 
     /// The flow of a packet to the client.
     #[inline(always)]
-    pub fn to_client(&self, client: &[u8; 16], anycast: &[u8; 16]) -> FlowKey {
+    pub(crate) fn to_client(&self, client: &[u8; 16], anycast: &[u8; 16]) -> FlowKey {
         FlowKey {
             client: *client,
             anycast: *anycast,

@@ -5,12 +5,12 @@
 //! module stands in for that crate with a BTF map of the same name, and the records are those
 //! that `aya-log` reads.
 
+use aya_ebpf::{Global, btf_maps::RingBuf, macros::btf_map};
 #[expect(unused_imports, reason = "the macros use what the arguments need")]
 pub(crate) use aya_log_common::{
     Argument, DefaultFormatter, DisplayHint, Field, Header, IpFormatter, Level, LogValueLength,
     LowerHexFormatter, LowerMacFormatter, PointerFormatter, UpperHexFormatter, UpperMacFormatter,
 };
-use aya_ebpf::{Global, btf_maps::RingBuf, macros::btf_map};
 
 /// Records of aya-log.
 #[btf_map]

@@ -3,9 +3,7 @@
 use anycast_common::abi::counters::Counter;
 use aya_ebpf::{
     bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_UNSPEC},
-    helpers::{
-        bpf_csum_diff, bpf_ktime_get_coarse_ns, bpf_l4_csum_replace, bpf_skb_store_bytes,
-    },
+    helpers::{bpf_csum_diff, bpf_ktime_get_coarse_ns, bpf_l4_csum_replace, bpf_skb_store_bytes},
     programs::TcContext,
 };
 

@@ -93,7 +93,10 @@ fn record<T: 'static>(packet: &Packet<'_>, kind: u8, length: usize) -> bool {
 fn full(packet: &Packet<'_>) -> bool {
     let losses = count(Counter::PuntRingFull);
     if losses.is_power_of_two() {
-        warn!(packet.ctx, "ring buffer full, {} punts lost on this CPU", losses);
+        warn!(
+            packet.ctx,
+            "ring buffer full, {} punts lost on this CPU", losses
+        );
     }
     false
 }

@@ -18,7 +18,12 @@ pub(crate) fn source(packet: &Packet<'_>, transport: &Transport, address: &[u8; 
 
 /// Puts `address` in place of the destination.
 #[inline(always)]
-pub(crate) fn destination(packet: &Packet<'_>, transport: &Transport, address: &[u8; 16], delta: u16) {
+pub(crate) fn destination(
+    packet: &Packet<'_>,
+    transport: &Transport,
+    address: &[u8; 16],
+    delta: u16,
+) {
     fix_checksum(packet, transport, delta);
     // SAFETY: as in `source`.
     unsafe { (*packet.ipv6).destination = words(address) };

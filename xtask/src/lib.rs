@@ -1,7 +1,19 @@
-//! What a person does with this repository, as a library.
+//! What a person does with this repository, as a library: `src/main.rs` is only the command line.
+//!
+//! The tests of `anycast-ctl` use it too, for their network namespaces and for [`kernel_tests`].
 
+pub mod build;
+pub mod doctor;
+pub mod kernel_tests;
 pub mod lab;
+pub mod lint;
 pub mod net;
+pub mod privilege;
+pub mod probe;
+pub mod process;
+pub mod run;
+pub mod test;
+pub mod toolchain;
 
 use std::path::{Path, PathBuf};
 

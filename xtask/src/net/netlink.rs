@@ -133,3 +133,12 @@ fn request<R: Send>(
         })
     })
 }
+
+/// Removes an interface; the other end of a veth pair goes with it.
+pub fn delete(namespace: &Namespace, interface: &str) -> Result<()> {
+    let index = index(namespace, interface)?;
+    request(namespace, async |handle| {
+        handle.link().del(index).execute().await
+    })
+    .with_context(|| format!("cannot remove {interface}"))
+}

@@ -232,3 +232,6 @@ fn address_at(bytes: &[u8], offset: usize) -> Option<Ipv6Addr> {
     let octets: [u8; 16] = bytes.get(offset..offset + 16)?.try_into().ok()?;
     Some(octets.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,8 +40,6 @@ pub struct Options {
 
 /// Exit status of a program that was interrupted.
 const INTERRUPTED: u8 = 130;
-/// Lines of a log that are shown when something goes wrong.
-const TAIL: usize = 12;
 
 /// Runs the lab with this daemon, as root.
 pub fn run(options: Options, daemon: &Path) -> Result<ExitCode> {
@@ -76,26 +74,14 @@ fn play(options: &Options, daemon: &Path, report: &mut Report) -> Result<()> {
     };
     let course = scenario::play(&mut lab, report, plan);
     if course.is_err() && !wait::interrupted() {
-        show_logs(&lab, report);
+        let failure = report.steps().last().and_then(|step| step.failure.as_ref());
+        let node = failure.and_then(|failure| failure.node);
+        report.tell(lab.logs(node));
     }
     if options.keep {
         linger(&lab, report);
     }
     course
-}
-
-/// The end of the log of the daemon that the failure names, or of every daemon's.
-fn show_logs(lab: &Lab, report: &Report) {
-    let failure = report.steps().last().and_then(|step| step.failure.as_ref());
-    let named = failure.and_then(|failure| failure.node);
-    for daemon in lab.daemons() {
-        if named.is_none_or(|named| named == daemon.node()) {
-            report.tell(format_args!("\n   {}'s log ends:", daemon.node()));
-            for line in daemon.tail(TAIL) {
-                report.tell(format_args!("     {line}"));
-            }
-        }
-    }
 }
 
 /// Keeps everything as it is until the person has seen enough.

@@ -15,6 +15,9 @@ use super::{
     visitor::{self, Visitor},
 };
 
+/// Lines of a log that are shown when something goes wrong.
+const TAIL: usize = 12;
+
 /// The rogue runs the very daemon that members run. Only the router's policy stands against it.
 const ROGUE_CONFIG: &str = r#"
 [member]
@@ -99,6 +102,20 @@ impl Lab {
     /// All that were started, to end them.
     pub fn daemons_mut(&mut self) -> &mut [Daemon] {
         &mut self.daemons
+    }
+
+    /// The ends of the daemons' logs, or of the one on this node.
+    pub fn logs(&self, node: Option<&str>) -> String {
+        let mut text = String::new();
+        for daemon in &self.daemons {
+            if node.is_none_or(|node| node == daemon.node()) {
+                text.push_str(&format!("\n   {}'s log ends:\n", daemon.node()));
+                for line in daemon.tail(TAIL) {
+                    text.push_str(&format!("     {line}\n"));
+                }
+            }
+        }
+        text
     }
 
     /// The capture of a link of [`Network::links`].

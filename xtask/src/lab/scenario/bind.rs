@@ -37,7 +37,7 @@ pub struct Session {
 }
 
 /// Opens a session from behind the gateway and follows it until its packets carry C.
-pub(super) fn open(lab: &Lab, name: &'static str, evidence: &mut Evidence<'_>) -> Result<Session> {
+pub fn open(lab: &Lab, name: &'static str, evidence: &mut Evidence<'_>) -> Result<Session> {
     let since = capture::now();
     let visitor = lab.visit(name, true)?;
     let server = answered(&visitor, CLIENT, evidence)?;

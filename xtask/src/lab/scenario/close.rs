@@ -43,6 +43,28 @@ pub(super) fn table(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
         format_args!("{lost} frames lost"),
     )?;
     evidence.fact(format_args!("captures: {frames} frames, none lost"));
+    intact(lab, evidence)?;
+    Ok(())
+}
+
+/// Every MLD, mobility and ICMPv6 error message on every link has a valid checksum.
+fn intact(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
+    let mut count = 0;
+    for capture in lab.captures_mut() {
+        let messages = capture.ledger().read(|ledger| ledger.messages.clone());
+        let bad = messages
+            .iter()
+            .find(|message| message.packet.intact == Some(false));
+        expect(
+            bad.is_none(),
+            format_args!("valid checksums on {}", capture.name()),
+            format_args!("{bad:?}"),
+        )?;
+        count += messages.len();
+    }
+    evidence.fact(format_args!(
+        "checksums: {count} MLD, mobility and error messages, all valid"
+    ));
     Ok(())
 }
 

@@ -56,7 +56,7 @@ pub fn join(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
 }
 
 /// Starts the rogue, whose Report must change nothing but a counter.
-pub(super) fn refuse(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
+pub fn refuse(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
     const COUNTER: (&str, &str) = ("data_plane", "mld_report_denied");
     let routes = lab.routes.all();
     let denied = lab.daemon("router")?.counter(COUNTER.0, COUNTER.1)?;
@@ -134,7 +134,7 @@ pub(super) fn tell(evidence: &mut Evidence<'_>, message: &Message) {
 }
 
 /// Does this route lead to this server and to no other?
-pub(super) fn is_via(route: &Route, server: Server) -> bool {
+pub fn is_via(route: &Route, server: Server) -> bool {
     !route.next_hops.is_empty()
         && route
             .next_hops

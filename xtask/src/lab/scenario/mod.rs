@@ -12,18 +12,19 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-pub use bind::Session;
-pub use join::join;
+pub use bind::{Session, open};
+pub use join::{is_via, join, refuse};
+pub use proof::{Carried, transfer};
 
 use super::{report::Report, stage::Lab};
 
 /// Round numbers are easier to recognise in a capture.
-pub(crate) const MIB: u64 = 1 << 20;
+pub const MIB: u64 = 1 << 20;
 /// For what happens at once, on a machine that is busy with other things.
-pub(crate) const SOON: Duration = Duration::from_secs(5);
+pub const SOON: Duration = Duration::from_secs(5);
 
 /// How often to ask a daemon, which announces no change of its state.
-pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(50);
+pub const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How much of it.
 #[derive(Clone, Copy, Debug)]

@@ -20,9 +20,11 @@ const LAG: Duration = Duration::from_secs(10);
 
 /// A session's packets, to the member and to the client.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Carried {
-    pub(super) by_anycast: [Tally; 2],
-    pub(super) by_care_of: [Tally; 2],
+pub struct Carried {
+    /// With B, to the member and to the client.
+    pub by_anycast: [Tally; 2],
+    /// With C, to the member and to the client.
+    pub by_care_of: [Tally; 2],
 }
 
 impl Carried {
@@ -65,7 +67,8 @@ impl Carried {
         }
     }
 
-    pub(super) fn resets(&self) -> u64 {
+    /// TCP resets in either direction.
+    pub fn resets(&self) -> u64 {
         [self.by_anycast, self.by_care_of]
             .as_flattened()
             .iter()
@@ -74,7 +77,7 @@ impl Carried {
     }
 
     /// Every packet, in both directions, carried C instead of B.
-    pub(super) fn must_be_by_care_of(&self, link: &str) -> Result<(), Unmet> {
+    pub fn must_be_by_care_of(&self, link: &str) -> Result<(), Unmet> {
         let [up, down] = self.by_care_of.map(|tally| tally.packets);
         let [up_b, down_b] = self.by_anycast.map(|tally| tally.packets);
         expect(
@@ -89,7 +92,7 @@ impl Carried {
 }
 
 /// Lets the session exchange so much, and gives by which addresses it did so on these links.
-pub(super) fn transfer<const N: usize>(
+pub fn transfer<const N: usize>(
     lab: &Lab,
     session: &mut Session,
     octets: u64,

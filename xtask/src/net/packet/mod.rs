@@ -50,6 +50,9 @@ pub struct Packet {
     pub hop_limit: u8,
     /// Octets behind the IPv6 header.
     pub length: u16,
+    /// Whether the checksum of an ICMPv6 or Mobility Header message is right, when it was captured
+    /// whole. Of TCP and UDP it is not looked at: there it is the receiver's business.
+    pub intact: Option<bool>,
     /// What it carries.
     pub upper: Upper,
 }
@@ -102,7 +105,10 @@ impl Packet {
             next = *rest.first()?;
             rest = rest.get(octets..)?;
         }
+        let end = (40 + usize::from(u16_at(ip, 4)?)).checked_sub(ip.len() - rest.len())?;
+        let whole = rest.get(..end).filter(|_| next == 58 || next == 135);
         Some(Self {
+            intact: whole.map(|message| checksum_holds(ip.get(8..40), message, next)),
             source: address_at(ip, 8)?,
             destination: address_at(ip, 24)?,
             hop_limit: *ip.get(7)?,
@@ -206,6 +212,24 @@ impl fmt::Display for Upper {
             Self::Other(protocol) => write!(f, "protocol {protocol}"),
         }
     }
+}
+
+/// RFC 8200 section 8.1: with its checksum in place, the message and its pseudo-header add up to
+/// all ones.
+fn checksum_holds(addresses: Option<&[u8]>, message: &[u8], protocol: u8) -> bool {
+    let words = |bytes: &[u8]| -> u64 {
+        let word =
+            |pair: &[u8]| u64::from(pair[0]) << 8 | pair.get(1).copied().map_or(0, u64::from);
+        bytes.chunks(2).map(word).sum()
+    };
+    let mut sum = words(addresses.unwrap_or_default())
+        + words(message)
+        + message.len() as u64
+        + u64::from(protocol);
+    while sum > 0xffff {
+        sum = (sum >> 16) + (sum & 0xffff);
+    }
+    sum == 0xffff
 }
 
 /// The data of the first mobility option of this type.

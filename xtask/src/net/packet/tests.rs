@@ -20,6 +20,7 @@ fn a_report_behind_a_router_alert() {
     let report = "830051000000000020010db8000a00000000000000000053";
     let packet = read(&[header, alert, report]).expect("an IPv6 packet");
     assert_eq!(packet.hop_limit, 1);
+    assert_eq!(packet.intact, Some(true));
     assert_eq!(
         packet.source,
         "fe80::11".parse::<Ipv6Addr>().expect("an address")

@@ -196,6 +196,7 @@ fn failure(error: &anyhow::Error) -> Failure {
             what.clone(),
             format!("nothing of it within {:.1} s", limit.as_secs_f64()),
         ),
+        Some(Missed::Ended { what, who }) => (what.clone(), who.clone()),
         Some(Missed::Interrupted) => ("to come to an end".to_owned(), "interrupted".to_owned()),
         None => ("to get on".to_owned(), format!("{error:#}")),
     };

@@ -56,7 +56,7 @@ impl<R> Otherwise<R> for Result<R, Missed> {
         seen: impl FnOnce() -> S,
     ) -> anyhow::Result<R> {
         self.map_err(|missed| match missed {
-            Missed::Interrupted => missed.into(),
+            Missed::Interrupted | Missed::Ended { .. } => missed.into(),
             Missed::Deadline { what, limit } => Unmet {
                 expected: format!("{what}, within {:.0} s", limit.as_secs_f64()),
                 seen: seen().to_string(),

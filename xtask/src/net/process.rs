@@ -18,7 +18,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::wait::Watched;
+use super::wait::{Missed, Watched};
 
 /// How long a process may take to end after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -117,18 +117,18 @@ impl Process {
         what: &str,
         from: usize,
         mut look: impl FnMut(&str) -> Option<R>,
-    ) -> Result<(R, usize)> {
+    ) -> Result<(R, usize), Missed> {
         let found = self.output.wait(limit, what, |output| {
             let mut lines = output.lines.iter().enumerate().skip(from);
             let found = lines.find_map(|(number, line)| Some((look(line)?, number + 1)));
             found.map(Some).or(output.ended.then_some(None))
         })?;
-        found.with_context(|| {
+        found.ok_or_else(|| {
             let words = self.tail(5).join(" | ");
-            format!(
-                "{} ended before this: {what}; its last words: {words}",
-                self.name
-            )
+            Missed::Ended {
+                what: what.to_owned(),
+                who: format!("{} has ended; its last words: {words}", self.name),
+            }
         })
     }
 

@@ -51,6 +51,13 @@ pub enum Missed {
         /// For how long.
         limit: Duration,
     },
+    /// Who should have done it has ended.
+    Ended {
+        /// What was waited for.
+        what: String,
+        /// Who has ended, and with which words.
+        who: String,
+    },
     /// The person wants to stop.
     Interrupted,
 }
@@ -61,6 +68,7 @@ impl fmt::Display for Missed {
             Self::Deadline { what, limit } => {
                 write!(f, "{what}: not within {:.1} s", limit.as_secs_f64())
             }
+            Self::Ended { what, who } => write!(f, "{what}: {who}"),
             Self::Interrupted => f.write_str("interrupted"),
         }
     }

@@ -116,6 +116,7 @@ fn summary(report: &Report) -> String {
             "all {} steps showed what they must, in {seconds:.1} s",
             steps.len()
         ),
+        Some(_) if wait::interrupted() => format!("interrupted after {seconds:.1} s"),
         Some(step) => format!(
             "step \"{}\" did not show what it must, after {seconds:.1} s",
             step.name

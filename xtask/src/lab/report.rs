@@ -11,7 +11,10 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::net::{capture, wait::Missed};
+use crate::net::{
+    capture,
+    wait::{self, Missed},
+};
 
 use super::verdict::Unmet;
 
@@ -88,6 +91,7 @@ impl Report {
         let failure = result.as_ref().err().map(failure);
         match &failure {
             None => self.tell(format_args!("   ok, {seconds:.2} s")),
+            Some(_) if wait::interrupted() => self.tell("   interrupted"),
             Some(failure) => self.tell(format_args!(
                 "   FAILED after {seconds:.2} s\n   expected  {}\n   seen      {}",
                 failure.expected, failure.seen

@@ -16,7 +16,7 @@ use crate::{
     net::{capture, wait},
 };
 
-use super::{ASK_AGAIN, MIB, SOON, handshake, join::tell, proof};
+use super::{ASK_AGAIN, MIB, SOON, close::Account, handshake, join::tell, proof};
 
 /// What a lifetime of 1 means when E is set, in nanoseconds.
 const LIFETIME: u64 = 16_000_000_000;
@@ -126,7 +126,7 @@ pub(super) fn rebind(
     mut old: Session,
     other: Server,
     evidence: &mut Evidence<'_>,
-) -> Result<()> {
+) -> Result<[Account; 2]> {
     evidence.progress("the 16 s of the binding; the session does not need it any more");
     let ask = || lab.daemon("gateway")?.list("bindings");
     let over = old.bound_at + LIFETIME;
@@ -138,7 +138,7 @@ pub(super) fn rebind(
     )
     .otherwise("gateway", || format!("bindings: {:?}", ask()))?;
     evidence.fact("gateway's map: no binding");
-    let mut new = open(lab, "client2", evidence)?;
+    let new = open(lab, "client2", evidence)?;
     expect(
         new.server == other,
         format_args!("an answer by {}", other.name),
@@ -150,15 +150,31 @@ pub(super) fn rebind(
         "the first session still goes to {} by {}, beside the new one",
         old.server.name, old.care_of
     ));
-    for (session, name) in [(&mut old, "first"), (&mut new, "second")] {
-        session.visitor.tell("finish")?;
-        let end = session.visitor.event("finished", SOON)?;
-        evidence.fact(format_args!(
-            "{name} session closed in order: {} octets sent, {} received, all verified",
-            end["sent"], end["received"]
-        ));
-    }
-    Ok(())
+    let first = finish("client", old, evidence)?;
+    let second = finish("client2", new, evidence)?;
+    Ok([first, second])
+}
+
+/// Ends a session in order.
+fn finish(
+    client: &'static str,
+    mut session: Session,
+    evidence: &mut Evidence<'_>,
+) -> Result<Account> {
+    session.visitor.tell("finish")?;
+    let end = session.visitor.event("finished", SOON)?;
+    evidence.fact(format_args!(
+        "{client}: closed in order, {} octets sent, {} received, all verified",
+        end["sent"], end["received"]
+    ));
+    Ok(Account {
+        client,
+        server: session.server.name,
+        by: session.care_of,
+        sent: end["sent"].as_u64().unwrap_or(0),
+        received: end["received"].as_u64().unwrap_or(0),
+        end: "closed by the client".to_owned(),
+    })
 }
 
 /// Who answered, when both ends' sockets show the client and B.

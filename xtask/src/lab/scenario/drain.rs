@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-use super::{MIB, Plan, SOON, Session, join, proof};
+use super::{MIB, Plan, SOON, Session, close::Account, join, proof};
 
 /// RFC 2710 lets the router ask twice, a second apart, and wait another.
 const LEAVE: Duration = Duration::from_secs(10);
@@ -81,7 +81,7 @@ pub(super) fn outlive(
     other: Server,
     plan: Plan,
     evidence: &mut Evidence<'_>,
-) -> Result<()> {
+) -> Result<Account> {
     let end = plain.event("reset", SOON)?;
     evidence.fact(format_args!(
         "plain: its session is reset, after {} octets each way",
@@ -145,5 +145,12 @@ pub(super) fn outlive(
          without one (plain)         the session is reset when the route moves to {}",
         session.server.name, other.name
     ));
-    Ok(())
+    Ok(Account {
+        client: "plain",
+        server: session.server.name,
+        by: B,
+        sent: end["sent"].as_u64().unwrap_or(0),
+        received: end["received"].as_u64().unwrap_or(0),
+        end: format!("reset, when the route moved to {}", other.name),
+    })
 }

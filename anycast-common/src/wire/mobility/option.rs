@@ -1,0 +1,1 @@
+//! Mobility options (RFC 6275 section 6.2).

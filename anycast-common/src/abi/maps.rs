@@ -7,7 +7,14 @@ pub type Address = [u8; 16];
 
 macro_rules! layout {
     ($($type:ident: $size:literal),* $(,)?) => {
-        $(const _: () = assert!(size_of::<$type>() == $size && align_of::<$type>() <= 8);)*
+        $(
+            const _: () = assert!(size_of::<$type>() == $size && align_of::<$type>() <= 8);
+
+            // SAFETY: `FromBytes` and `IntoBytes` below say that every bit pattern is a value and
+            // that there is no padding.
+            #[cfg(feature = "user")]
+            unsafe impl aya::Pod for $type {}
+        )*
     };
 }
 layout!(

@@ -34,21 +34,34 @@ impl Events {
         let mut guard = self.0.readable_mut().await?;
         let ring = guard.get_inner_mut();
         for _ in 0..BATCH {
-            let Some(record) = ring.next() else {
+            if !next(ring, &mut sink) {
                 guard.clear_ready();
                 return Ok(());
-            };
-            let Ok((header, rest)) = Header::read_from_prefix(&record) else {
-                tracing::error!(
-                    length = record.len(),
-                    minimum = HEADER,
-                    "short record in the ring buffer: programs and controller do not match"
-                );
-                continue;
-            };
-            let length = usize::from(header.length).min(rest.len());
-            sink(&header, &rest[..length]);
+            }
         }
         Ok(())
     }
+
+    pub(super) fn take_all(&mut self, mut sink: impl FnMut(&Header, &[u8])) {
+        while next(self.0.get_mut(), &mut sink) {}
+    }
+}
+
+/// Gives the next record to `sink`. False: there is none.
+fn next(ring: &mut RingBuf<MapData>, sink: &mut impl FnMut(&Header, &[u8])) -> bool {
+    let Some(record) = ring.next() else {
+        return false;
+    };
+    match Header::read_from_prefix(&record) {
+        Ok((header, rest)) => {
+            let length = usize::from(header.length).min(rest.len());
+            sink(&header, &rest[..length]);
+        }
+        Err(_) => tracing::error!(
+            length = record.len(),
+            minimum = HEADER,
+            "short record in the ring buffer: programs and controller do not match"
+        ),
+    }
+    true
 }

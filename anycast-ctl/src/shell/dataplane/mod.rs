@@ -18,6 +18,9 @@ pub use attach::{Attached, Mode};
 
 use self::{attach::Links, events::Events, maps::Maps};
 
+/// The BPF object that this library was built with; empty when the tools to build it were missing.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/anycast.bpf.o"));
+
 /// Why the data plane could not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum DataplaneError {
@@ -184,6 +187,11 @@ impl Dataplane {
     /// Detaches ours from the interface, which may be gone already.
     pub fn detach(&mut self, ifindex: u32) {
         self.links.detach(ifindex);
+    }
+
+    /// Gives the records that are in the ring buffer now to `sink`.
+    pub fn take_events(&mut self, sink: impl FnMut(&anycast_common::abi::event::Header, &[u8])) {
+        self.events.take_all(sink);
     }
 
     /// Waits until the ring buffer has records and gives each to `sink`.

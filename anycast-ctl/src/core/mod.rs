@@ -9,6 +9,7 @@ pub mod counters;
 pub mod input;
 pub mod notice;
 pub mod pins;
+pub mod router;
 pub mod time;
 
 pub use action::{Action, Actions, NextHop};

@@ -8,6 +8,7 @@ pub mod action;
 pub mod counters;
 pub mod input;
 pub mod notice;
+pub mod rr;
 pub mod time;
 
 pub use action::{Action, Actions, NextHop};

@@ -1,6 +1,8 @@
 //! A writer that reports a full buffer instead of panicking.
 
-use super::Error;
+use core::net::Ipv6Addr;
+
+use super::{Error, checksum, ipv6};
 
 /// Fills a buffer from the front.
 pub(super) struct Writer<'a> {
@@ -32,14 +34,44 @@ impl<'a> Writer<'a> {
         self.at = end;
         Ok(())
     }
-}
 
-/// Replaces the two octets at `offset`; `value` is in memory order (see [`super::checksum`]).
-pub(super) fn patch(buffer: &mut [u8], offset: usize, value: u16) -> Result<(), Error> {
-    let needed = offset.saturating_add(2);
-    buffer
-        .get_mut(offset..needed)
-        .ok_or(Error::BufferTooSmall { needed })?
-        .copy_from_slice(&value.to_ne_bytes());
-    Ok(())
+    /// Writes an IPv6 header; see [`ipv6::header`].
+    pub(super) fn ipv6(
+        &mut self,
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        next_header: u8,
+        hop_limit: u8,
+        payload_len: usize,
+    ) -> Result<(), Error> {
+        let mut octets = [0; ipv6::HEADER_LEN];
+        ipv6::header(
+            &mut octets,
+            source,
+            destination,
+            next_header,
+            hop_limit,
+            payload_len,
+        )?;
+        self.put(&octets)
+    }
+
+    /// Sets the checksum of the upper-layer packet that runs from `start` to the end; its field
+    /// stands `field` octets behind `start` and holds zero.
+    pub(super) fn checksum(
+        &mut self,
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        next_header: u8,
+        start: usize,
+        field: usize,
+    ) -> Result<(), Error> {
+        let upper = self.buffer.get_mut(start..).ok_or(Error::Truncated)?;
+        let sum = checksum::transport(&source.octets(), &destination.octets(), next_header, upper);
+        upper
+            .get_mut(field..field.saturating_add(2))
+            .ok_or(Error::Truncated)?
+            .copy_from_slice(&sum.to_ne_bytes());
+        Ok(())
+    }
 }

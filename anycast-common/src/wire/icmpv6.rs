@@ -2,7 +2,9 @@
 
 use core::net::Ipv6Addr;
 
-use super::{Error, ipv6};
+use super::bytes::Writer;
+use super::ipv6::NEXT_HEADER_ICMPV6;
+use super::{Error, checksum, ipv6};
 
 /// Destination Unreachable, RFC 4443 section 3.1.
 pub const DESTINATION_UNREACHABLE: u8 = 1;
@@ -47,8 +49,16 @@ pub struct Message<'a> {
 impl<'a> Message<'a> {
     /// Reads a whole ICMPv6 message and verifies its checksum.
     pub fn parse(packet: &ipv6::Packet<'a>) -> Result<Self, Error> {
-        let _ = packet;
-        Err(Error::Truncated)
+        let &[message_type, code, _, _, a, b, c, d, ref quoted @ ..] = whole(packet)? else {
+            return Err(Error::Truncated);
+        };
+        verify(packet)?;
+        Ok(Self {
+            message_type,
+            code,
+            field: u32::from_be_bytes([a, b, c, d]),
+            quoted,
+        })
     }
 
     /// Whether this is an error message (RFC 4443 section 2.1).
@@ -70,14 +80,62 @@ pub fn error(
     field: u32,
     invoking: &[u8],
 ) -> Result<usize, Error> {
-    let _ = (
-        buffer,
-        source,
-        destination,
-        message_type,
-        code,
-        field,
-        invoking,
+    let quoted = invoking
+        .get(..MAX_ERROR_LEN - ipv6::HEADER_LEN - HEADER_LEN)
+        .unwrap_or(invoking);
+    let payload_len = HEADER_LEN + quoted.len();
+    let length = ipv6::HEADER_LEN + payload_len;
+    let mut writer = Writer::new(buffer, length)?;
+    writer.ipv6(source, destination, NEXT_HEADER_ICMPV6, 64, payload_len)?;
+    writer.put(&[message_type, code, 0, 0])?;
+    writer.put(&field.to_be_bytes())?;
+    writer.put(quoted)?;
+    writer.checksum(source, destination, NEXT_HEADER_ICMPV6, ipv6::HEADER_LEN, 2)?;
+    Ok(length)
+}
+
+/// Whether RFC 4443 section 2.4 (e) allows to answer `packet` with an error of this type and code:
+/// never an error or a Redirect; what was sent to a multicast address only with Packet Too Big or
+/// code 2 of Parameter Problem; and nothing whose source is not one node. Left to the caller are
+/// rate limiting (f) and sources known to be anycast, which no address shows. Later fragments
+/// hide what they belong to, so they are not answered either.
+#[must_use]
+pub fn may_answer(packet: &ipv6::Packet<'_>, message_type: u8, code: u8) -> bool {
+    let is_error = packet.protocol == NEXT_HEADER_ICMPV6
+        && packet
+            .payload
+            .first()
+            .is_none_or(|&invoking| invoking < 128 || invoking == REDIRECT);
+    let multicast_allowed = matches!(
+        (message_type, code),
+        (PACKET_TOO_BIG, _) | (PARAMETER_PROBLEM, UNRECOGNIZED_OPTION)
     );
-    Err(Error::Truncated)
+    let one_node = !packet.source.is_unspecified() && !packet.source.is_multicast();
+    let later_fragment = packet.fragment.is_some_and(|fragment| fragment.offset != 0);
+    !is_error
+        && one_node
+        && !later_fragment
+        && (multicast_allowed || !packet.destination.is_multicast())
+}
+
+/// The ICMPv6 message in `packet`, if it is one and not a piece of one.
+pub(super) fn whole<'a>(packet: &ipv6::Packet<'a>) -> Result<&'a [u8], Error> {
+    if packet.protocol != NEXT_HEADER_ICMPV6 {
+        return Err(Error::UnexpectedProtocol(packet.protocol));
+    }
+    if packet.is_piece() {
+        return Err(Error::Fragmented);
+    }
+    Ok(packet.payload)
+}
+
+/// Verifies the checksum of the ICMPv6 message in `packet`.
+pub(super) fn verify(packet: &ipv6::Packet<'_>) -> Result<(), Error> {
+    let source = packet.checksum_source().octets();
+    let destination = packet.destination.octets();
+    if checksum::verify(&source, &destination, NEXT_HEADER_ICMPV6, packet.payload) {
+        Ok(())
+    } else {
+        Err(Error::BadChecksum)
+    }
 }

@@ -90,6 +90,12 @@ pub enum Error {
         /// The Next Header octet that names it.
         offset: usize,
     },
+    /// A second Fragment header in one chain.
+    #[error("a second Fragment header at {offset}")]
+    DuplicateFragment {
+        /// First octet of the second one.
+        offset: usize,
+    },
     /// A message that has to be whole is a fragment.
     #[error("the message is fragmented")]
     Fragmented,

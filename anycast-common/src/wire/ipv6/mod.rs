@@ -2,7 +2,17 @@
 
 use core::net::Ipv6Addr;
 
-use super::{AddressKind, Error};
+use zerocopy::byteorder::network_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::Error;
+
+mod address;
+mod chain;
+
+pub use address::{
+    ALL_NODES, ALL_ROUTERS, anycastable, is_link_local, is_routable_unicast, solicited_node,
+};
 
 /// Octets of the IPv6 header.
 pub const HEADER_LEN: usize = 40;
@@ -34,10 +44,29 @@ pub const NEXT_HEADER_SCTP: u8 = 132;
 /// Mobility Header.
 pub const NEXT_HEADER_MOBILITY: u8 = 135;
 
-/// FF02::1, every node of the link.
-pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-/// FF02::2, every router of the link.
-pub const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+/// The fixed header, RFC 8200 section 3.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Header {
+    version_class_flow: [u8; 4],
+    payload_length: U16,
+    next_header: u8,
+    hop_limit: u8,
+    source: [u8; 16],
+    destination: [u8; 16],
+}
+
+impl Header {
+    /// Splits the header off, its version checked.
+    fn read(octets: &[u8]) -> Result<(&Self, &[u8]), Error> {
+        let (header, rest) = Self::ref_from_prefix(octets).map_err(|_| Error::Truncated)?;
+        let [first, ..] = header.version_class_flow;
+        match first >> 4 {
+            6 => Ok((header, rest)),
+            version => Err(Error::BadVersion(version)),
+        }
+    }
+}
 
 /// A Fragment header (RFC 8200 section 4.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,17 +117,23 @@ pub struct Packet<'a> {
 
 impl<'a> Packet<'a> {
     /// Reads an IPv6 packet. Link padding behind Payload Length is ignored; a Payload Length
-    /// beyond the octets given is an error.
+    /// beyond the octets given is an error, and so is a jumbogram (RFC 2675).
     pub fn parse(octets: &'a [u8]) -> Result<Self, Error> {
-        let _ = octets;
-        Err(Error::Truncated)
+        let (header, rest) = Header::read(octets)?;
+        let claimed = usize::from(header.payload_length);
+        let payload = rest.get(..claimed).ok_or(Error::LengthMismatch {
+            claimed,
+            available: rest.len(),
+        })?;
+        chain::walk(header, payload)
     }
 
     /// Reads the packet that an ICMPv6 error quotes, whose end may be cut off: like
     /// [`Packet::parse`], but `payload` ends where the octets end.
     pub fn parse_quoted(octets: &'a [u8]) -> Result<Self, Error> {
-        let _ = octets;
-        Err(Error::Truncated)
+        let (header, rest) = Header::read(octets)?;
+        let claimed = usize::from(header.payload_length);
+        chain::walk(header, rest.get(..claimed).unwrap_or(rest))
     }
 
     /// The source address for the pseudo-header: the Home Address option's, where there is one
@@ -106,6 +141,12 @@ impl<'a> Packet<'a> {
     #[must_use]
     pub fn checksum_source(&self) -> Ipv6Addr {
         self.home_address.unwrap_or(self.source)
+    }
+
+    /// Whether `payload` is only a piece of the upper-layer packet.
+    #[must_use]
+    pub fn is_piece(&self) -> bool {
+        self.fragment.is_some_and(|fragment| !fragment.is_atomic())
     }
 }
 
@@ -119,53 +160,16 @@ pub fn header(
     hop_limit: u8,
     payload_len: usize,
 ) -> Result<(), Error> {
-    let _ = (
-        buffer,
-        source,
-        destination,
+    let length = u16::try_from(payload_len).map_err(|_| Error::PayloadTooLong(payload_len))?;
+    let header = Header {
+        version_class_flow: [0x60, 0, 0, 0],
+        payload_length: U16::new(length),
         next_header,
         hop_limit,
-        payload_len,
-    );
-    Err(Error::Truncated)
-}
-
-/// Whether `address` is in fe80::/10.
-#[must_use]
-pub const fn is_link_local(address: Ipv6Addr) -> bool {
-    address.is_unicast_link_local()
-}
-
-/// Whether `address` can be a client's or a care-of address: unicast, and meaningful beyond the
-/// link. Not unspecified, loopback, multicast, link-local, IPv4-mapped or IPv4-compatible.
-#[must_use]
-pub fn is_routable_unicast(address: Ipv6Addr) -> bool {
-    // ::/96 is the deprecated IPv4-compatible range and holds :: and ::1 (RFC 4291 section 2.5.5.1).
-    let v4_compatible = address.segments().iter().take(6).all(|&word| word == 0);
-    anycastable(address).is_ok() && !v4_compatible
-}
-
-/// Whether `address` can be anycast, and if not, what it is.
-pub fn anycastable(address: Ipv6Addr) -> Result<(), Error> {
-    let kind = if address.is_unspecified() {
-        AddressKind::Unspecified
-    } else if address.is_loopback() {
-        AddressKind::Loopback
-    } else if address.is_multicast() {
-        AddressKind::Multicast
-    } else if is_link_local(address) {
-        AddressKind::LinkLocal
-    } else if address.to_ipv4_mapped().is_some() {
-        AddressKind::V4Mapped
-    } else {
-        return Ok(());
+        source: source.octets(),
+        destination: destination.octets(),
     };
-    Err(Error::NotAnycast(kind))
-}
-
-/// The solicited-node multicast address FF02::1:FFXX:XXXX of `address` (RFC 4291 section 2.7.1).
-#[must_use]
-pub const fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
-    let [.., a, b, c] = address.octets();
-    Ipv6Addr::from_octets([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c])
+    header
+        .write_to_prefix(buffer)
+        .map_err(|_| Error::BufferTooSmall { needed: HEADER_LEN })
 }

@@ -8,7 +8,7 @@
 //! No function of this module panics, overflows or reads outside the given slice, whatever the
 //! input: a malformed packet is a value of [`Error`], never an abort. Work is bounded by the length
 //! of the input and, in the extension header chain, by [`ipv6::MAX_EXTENSIONS`]. The lints below
-//! keep the contract at compile time, and `tests/no_panic.rs` tries it with arbitrary octets.
+//! keep the contract at compile time, and `tests/properties.rs` tries it with arbitrary octets.
 //!
 //! # Offsets
 //!

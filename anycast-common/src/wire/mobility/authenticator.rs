@@ -1,6 +1,11 @@
 //! What the authenticator covers, and where it stands (RFC 6275 section 6.2.7).
 
-use crate::wire::{Error, ipv6};
+use super::message::{self, CHECKSUM, Message};
+use crate::wire::ipv6::NEXT_HEADER_MOBILITY;
+use crate::wire::{Error, checksum, ipv6};
+
+/// What stands for the checksum in the MAC.
+static ZERO: [u8; 2] = [0; 2];
 
 /// The "MH Data" that the MAC runs over, and the authenticator that the message carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,13 +19,43 @@ pub struct Authenticated<'a> {
 
 /// Splits a message that ends in Binding Authorization Data into what its MAC covers and the MAC.
 pub fn authenticated<'a>(packet: &ipv6::Packet<'a>) -> Result<Authenticated<'a>, Error> {
-    let _ = packet;
-    Err(Error::AuthorizationMissing)
+    let authenticator = Message::parse(packet)?
+        .authenticator()
+        .ok_or(Error::AuthorizationMissing)?;
+    // The parser has seen to it that the authenticator is what the Mobility Header ends in.
+    let octets = message::frame(packet)?;
+    let (before, rest) = octets.split_at_checked(CHECKSUM).ok_or(Error::Truncated)?;
+    let (_, rest) = rest.split_at_checked(ZERO.len()).ok_or(Error::Truncated)?;
+    let (after, _) = rest
+        .split_last_chunk::<12>()
+        .ok_or(Error::AuthorizationMissing)?;
+    Ok(Authenticated {
+        chunks: [before, &ZERO, after],
+        authenticator,
+    })
 }
 
 /// Places the authenticator into an emitted packet (an IPv6 packet from its first octet) that ends
 /// in Binding Authorization Data, and recomputes the Mobility Header checksum, which covers it.
 pub fn set_authenticator(packet: &mut [u8], authenticator: [u8; 12]) -> Result<(), Error> {
-    let _ = (packet, authenticator);
-    Err(Error::AuthorizationMissing)
+    let parsed = ipv6::Packet::parse(packet)?;
+    authenticated(&parsed)?;
+    let start = parsed.payload_offset;
+    let end = start + message::frame(&parsed)?.len();
+    let source = parsed.checksum_source().octets();
+    let destination = parsed.destination.octets();
+
+    let octets = packet.get_mut(start..end).ok_or(Error::Truncated)?;
+    *octets.last_chunk_mut().ok_or(Error::AuthorizationMissing)? = authenticator;
+    set_checksum(octets, [0; 2])?;
+    let sum = checksum::transport(&source, &destination, NEXT_HEADER_MOBILITY, octets);
+    set_checksum(octets, sum.to_ne_bytes())
+}
+
+fn set_checksum(octets: &mut [u8], value: [u8; 2]) -> Result<(), Error> {
+    *octets
+        .get_mut(CHECKSUM..)
+        .and_then(|rest| rest.first_chunk_mut())
+        .ok_or(Error::Truncated)? = value;
+    Ok(())
 }

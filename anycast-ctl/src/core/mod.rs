@@ -10,6 +10,7 @@ pub mod input;
 pub mod notice;
 pub mod pins;
 pub mod router;
+pub mod rr;
 pub mod time;
 
 pub use action::{Action, Actions, NextHop};

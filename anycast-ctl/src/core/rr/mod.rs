@@ -7,7 +7,7 @@ mod keys;
 mod seal;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::core) mod tests;
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub use keys::{
     Authenticator, COOKIE, Cookie, Kbm, Kcn, KeygenToken, Nonce, care_of_keygen_token,
     home_keygen_token,
 };
-pub use seal::{seal, verify};
+pub use seal::{build, seal, verify};
 
 /// The generator that cookies, nonces, keys and delays are drawn from. Seeded by the operating
 /// system in production and by a number in tests.

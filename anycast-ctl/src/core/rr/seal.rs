@@ -1,10 +1,22 @@
-//! Authenticators in whole packets.
+//! Whole packets, and authenticators in them.
 
 use std::net::Ipv6Addr;
 
 use anycast_common::wire::{self, ipv6, mobility};
 
 use super::Kbm;
+
+/// A mobility message as a complete IPv6 packet.
+pub fn build(
+    message: &mobility::Message,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+) -> Result<Vec<u8>, wire::Error> {
+    let mut packet = vec![0; mobility::MAX_PACKET_LEN];
+    let length = message.emit(source, destination, &mut packet)?;
+    packet.truncate(length);
+    Ok(packet)
+}
 
 /// Puts the authenticator into an emitted Binding Update or Acknowledgement, which must end in
 /// Binding Authorization Data, and sets its checksum.

@@ -55,6 +55,23 @@ fn octets<const N: usize>(text: &str) -> [u8; N] {
     hex(text).try_into().unwrap()
 }
 
+/// A packet of one Mobility Header, with the checksum that it should have.
+pub(in crate::core) fn checksummed(mut octets: Vec<u8>) -> Vec<u8> {
+    octets[44..46].fill(0);
+    let sum: u32 = octets[8..]
+        .chunks(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+        .sum();
+    let length = u32::try_from(octets.len() - 40).unwrap();
+    let mut sum = sum + length + 135;
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    let sum = !u16::try_from(sum).unwrap();
+    octets[44..46].copy_from_slice(&sum.to_be_bytes());
+    octets
+}
+
 impl Vector {
     fn tokens(&self) -> (KeygenToken, KeygenToken) {
         let home = home_keygen_token(
@@ -140,6 +157,7 @@ fn sealing_gives_the_packet_of_the_vectors() {
             let mut packet = expected.clone();
             let authenticator = packet.len() - 12;
             packet[authenticator..].fill(0);
+            packet = checksummed(packet);
             seal(&key, care_of, vector.correspondent, &mut packet).unwrap();
             assert_eq!(packet, expected, "{}: {name}", vector.name);
             assert_eq!(packet[authenticator..], hex(&sealed.authenticator));

@@ -5,6 +5,7 @@
 //! same inputs at the same times with the same random seed give the same actions.
 
 pub mod action;
+pub mod controller;
 pub mod correspondent;
 pub mod counters;
 pub mod input;

@@ -17,8 +17,8 @@ pub struct Status {
     pub roles: Vec<String>,
     /// Every configured interface, those that are missing as well.
     pub interfaces: Vec<Interface>,
-    /// Links of the router role.
-    pub links: Vec<Link>,
+    /// Links of the router role, as the role itself shows them.
+    pub links: Vec<serde_json::Value>,
     /// How many of everything.
     pub summary: Summary,
 }
@@ -40,21 +40,6 @@ pub struct Interface {
     pub program: Option<String>,
     /// `native` or `generic`.
     pub mode: Option<String>,
-}
-
-/// A link of the router role.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Link {
-    /// Interface name.
-    pub interface: String,
-    /// Up, with a link-local address.
-    pub up: bool,
-    /// `querier` or `non_querier`.
-    pub state: String,
-    /// Who asks on this link.
-    pub querier: Option<Ipv6Addr>,
-    /// Groups with a member on it.
-    pub groups: usize,
 }
 
 /// How many of everything.
@@ -152,7 +137,7 @@ pub struct Binding {
     pub care_of: Ipv6Addr,
     /// Sequence number of its Binding Update.
     pub sequence: u16,
-    /// Since it was made.
+    /// Since its last Binding Update.
     pub age_seconds: f64,
     /// Until it ends.
     pub remaining_seconds: f64,

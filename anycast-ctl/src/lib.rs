@@ -4,3 +4,4 @@
 //! next deadline. The shell around them owns the sockets, the maps, the routes and the clock.
 
 pub mod core;
+pub mod shell;

@@ -1,1 +1,60 @@
+//! The kernel side: XDP and TCX programs of the three roles.
+//!
+//! `classify` says what a packet is, `router`, `member` and `correspondent` what each role does
+//! with it, `rewrite` and `forward` change and send it, `punt` gives it to the controller. The
+//! roles of an interface are a constant of the program attached there, so a program holds only
+//! the branches that its interface needs.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(target_arch = "bpf")]
+mod classify;
+#[cfg(target_arch = "bpf")]
+mod correspondent;
+#[cfg(target_arch = "bpf")]
+mod count;
+#[cfg(target_arch = "bpf")]
+mod forward;
+#[cfg(target_arch = "bpf")]
+mod log;
+#[cfg(target_arch = "bpf")]
+mod maps;
+#[cfg(target_arch = "bpf")]
+mod member;
+#[cfg(target_arch = "bpf")]
+mod member_egress;
+#[cfg(target_arch = "bpf")]
+mod mld;
+#[cfg(target_arch = "bpf")]
+mod packet;
+#[cfg(target_arch = "bpf")]
+mod policy;
+#[cfg(target_arch = "bpf")]
+mod programs;
+#[cfg(target_arch = "bpf")]
+mod punt;
+#[cfg(target_arch = "bpf")]
+mod rewrite;
+#[cfg(target_arch = "bpf")]
+mod transport;
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+// The macros of aya-log name their crate; `log` stands in for it.
+#[cfg(target_arch = "bpf")]
+extern crate self as aya_log_ebpf;
+#[cfg(target_arch = "bpf")]
+use log as macro_support;
+
+/// The licence decides which helpers the kernel lets the programs call.
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+// The host build of the workspace sees an empty program; the real one has the BPF target.
+#[cfg(not(target_arch = "bpf"))]
 fn main() {}

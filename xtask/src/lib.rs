@@ -1,1 +1,23 @@
+//! What a person does with this repository, as a library: `src/main.rs` is only the command line.
+//!
+//! The tests of `anycast-ctl` use it too, for their network namespaces and for [`kernel_tests`].
 
+pub mod build;
+pub mod doctor;
+pub mod kernel_tests;
+pub mod lab;
+pub mod lint;
+pub mod privilege;
+pub mod probe;
+pub mod process;
+pub mod run;
+pub mod test;
+pub mod toolchain;
+
+use std::path::{Path, PathBuf};
+
+/// The root of the workspace that this library was built in.
+pub fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}

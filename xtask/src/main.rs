@@ -1,1 +1,94 @@
-fn main() {}
+//! `cargo xtask`: everything that one does with this repository, on a machine with only Rust.
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use xtask::{build, doctor, lab, lint, run, test, toolchain};
+
+/// Builds, tests and runs anycast, installing what this machine lacks
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what the build lacks: rust-src and bpf-linker
+    Setup,
+    /// Build the daemon with its BPF programs
+    Build {
+        /// Optimise the daemon
+        #[arg(long)]
+        release: bool,
+    },
+    /// Say what this machine has, what it lacks, and what to do about it
+    Doctor {
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run all tests, those that need root and a kernel included
+    Test {
+        /// Arguments of `cargo test`
+        #[arg(last = true, value_name = "ARGS")]
+        arguments: Vec<OsString>,
+    },
+    /// Run clippy on the kernel side, which `cargo clippy` does not see
+    ClippyBpf {
+        /// Arguments after the `--` of clippy, such as `-D warnings`
+        #[arg(last = true, value_name = "ARGS")]
+        arguments: Vec<OsString>,
+    },
+    /// Run the lab; or, with arguments after `--`, the daemon on this machine
+    Run {
+        #[command(flatten)]
+        options: lab::Options,
+        /// Arguments of anycast-ctl, which then runs on this very machine
+        #[arg(last = true, value_name = "ARGS")]
+        arguments: Vec<OsString>,
+    },
+    /// The part of `run` that needs root
+    #[command(hide = true)]
+    LabAsRoot {
+        daemon: PathBuf,
+        #[command(flatten)]
+        options: lab::Options,
+    },
+    /// The part of `doctor` that needs root
+    #[command(hide = true)]
+    Probe,
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(code) => code,
+        // Never `{:?}`: a person gets sentences, not a backtrace.
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Setup => {
+            let tools = toolchain::setup()?;
+            println!("Rust        {}", tools.release);
+            println!("rust-src    {}", tools.library.display());
+            println!("bpf-linker  {}", tools.linker.display());
+        }
+        Command::Build { release } => println!("{}", build::build(release)?),
+        Command::Doctor { json } => return doctor::doctor(json),
+        Command::Test { arguments } => return test::test(&arguments),
+        Command::ClippyBpf { arguments } => lint::clippy_bpf(&arguments)?,
+        Command::Run { options, arguments } if arguments.is_empty() => return run::lab(options),
+        Command::Run { options, arguments } => return run::daemon(arguments, options.release),
+        Command::LabAsRoot { daemon, options } => return run::lab_as_root(options, daemon),
+        Command::Probe => return Ok(doctor::probe_for_parent()),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -2,13 +2,15 @@
 
 use std::net::Ipv6Addr;
 
+use serde::Serialize;
+
 use super::{Notice, Time};
 
 /// The actions of one step, in order.
 pub type Actions = Vec<Action>;
 
 /// A next hop of an anycast route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct NextHop {
     /// Link-local address of the member; none for an on-link route.
     pub via: Option<Ipv6Addr>,

@@ -11,11 +11,13 @@ counters! {
     ReportDenied = "report_denied",
     /// Reports or Dones that the controller's own checks refused.
     MldInvalid = "mld_invalid",
+    /// MLD messages from an interface that is down or not the router's.
+    MldNoLink = "mld_no_link",
     /// Reports refused because the group has as many members as its rule allows.
     GroupFull = "group_full",
     /// Reports refused because the member is in as many groups as its rule allows.
     MemberFull = "member_full",
-    /// Dones ignored, because another router is the Querier or the member is not known.
+    /// Dones ignored: another router is the Querier, or the member is not known or checked already.
     DoneIgnored = "done_ignored",
     /// General Queries sent.
     GeneralQuerySent = "general_query_sent",

@@ -11,6 +11,7 @@ pub mod input;
 pub mod member;
 pub mod notice;
 pub mod rate;
+pub mod router;
 pub mod rr;
 pub mod time;
 mod timers;

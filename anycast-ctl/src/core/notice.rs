@@ -55,7 +55,7 @@ pub enum Notice {
     Route {
         /// The anycast address, B.
         anycast: Ipv6Addr,
-        /// Its next hops; empty when it was withdrawn.
+        /// Its next hops, empty when it was withdrawn; `anycast` itself stands for an on-link one.
         next_hops: Vec<Ipv6Addr>,
     },
     /// Member: joined or left a group.
@@ -108,7 +108,7 @@ pub enum Notice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaveCause {
-    /// It said Done and nothing answered the Address-Specific Queries.
+    /// It said Done, or another Querier asked, and it answered no Address-Specific Query.
     Done,
     /// Its Multicast Listener Interval ran out.
     Timeout,
@@ -116,6 +116,8 @@ pub enum LeaveCause {
     LinkDown,
     /// The policy no longer lets it in.
     Policy,
+    /// The router role came to its end.
+    Shutdown,
 }
 
 /// How a handshake ended.

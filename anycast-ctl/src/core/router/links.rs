@@ -1,0 +1,263 @@
+//! The links of the router: whether they work, and who asks there.
+
+use std::{collections::BTreeSet, net::Ipv6Addr, time::Duration};
+
+use anycast_common::wire::mld::{self, Version};
+
+use super::{
+    GeneralQueries, LinkId, LinkSettings, Router, Timer,
+    querier::{Effect, Event, Role},
+    timers,
+};
+use crate::core::{Action, Actions, Link, Notice, Time, counters::Counter, notice::LeaveCause};
+
+/// A link.
+#[derive(Debug)]
+pub(super) struct LinkState {
+    pub(super) settings: LinkSettings,
+    /// None while there is no such interface.
+    pub(super) ifindex: Option<u32>,
+    pub(super) up: bool,
+    pub(super) link_local: Option<Ipv6Addr>,
+    pub(super) role: Role,
+    /// The MLDv2 querier, as long as its last General Query is good for.
+    pub(super) v2_querier: Option<Ipv6Addr>,
+    /// Addresses that have members here.
+    pub(super) groups: BTreeSet<Ipv6Addr>,
+    /// The last of them that was refreshed.
+    pub(super) refreshed: Option<Ipv6Addr>,
+    /// Groups still to be refreshed in haste, because an election left nobody to ask.
+    pub(super) overdue: usize,
+    /// The Querier of the last notice.
+    announced: Option<(Ipv6Addr, bool)>,
+    /// General Queries still to be sent [Startup Query Interval] apart.
+    pub(super) startup: u8,
+}
+
+impl LinkState {
+    pub(super) fn new(settings: LinkSettings) -> Self {
+        Self {
+            settings,
+            ifindex: None,
+            up: false,
+            link_local: None,
+            role: Role::Initial,
+            v2_querier: None,
+            groups: BTreeSet::new(),
+            refreshed: None,
+            overdue: 0,
+            announced: None,
+            startup: 0,
+        }
+    }
+
+    /// Where packets go out and their source, when they can.
+    pub(super) fn sender(&self) -> Option<(u32, Ipv6Addr)> {
+        self.ifindex.filter(|_| self.up).zip(self.link_local)
+    }
+
+    /// Whether the Querier asks everybody here, or only the members it knows.
+    pub(super) fn asks_everybody(&self) -> bool {
+        match self.settings.general_queries {
+            GeneralQueries::Always => true,
+            GeneralQueries::Polite => self.v2_querier.is_none(),
+            GeneralQueries::Never => false,
+        }
+    }
+
+    /// The Querier and whether it is this router.
+    pub(super) fn querier(&self) -> Option<(Ipv6Addr, bool)> {
+        match self.role {
+            Role::Initial => None,
+            Role::Querier => self.link_local.map(|own| (own, true)),
+            Role::NonQuerier { querier, .. } => Some((querier, false)),
+        }
+    }
+}
+
+impl Router {
+    pub(super) fn link_changed(&mut self, now: Time, link: &Link, actions: &mut Actions) {
+        // An index that has another name now, or a name that has another index, is another link.
+        let stale = self.links.iter().position(|known| {
+            let same_index = known.ifindex == Some(link.ifindex);
+            let same_name = known.settings.interface == link.name;
+            known.ifindex.is_some() && same_index != same_name
+        });
+        if let Some(id) = stale {
+            self.forget_link(id, LeaveCause::LinkDown, actions);
+            return self.link_changed(now, link, actions);
+        }
+        let Some(id) = self
+            .links
+            .iter()
+            .position(|known| known.settings.interface == link.name)
+        else {
+            return;
+        };
+        if !link.up {
+            self.forget_link(id, LeaveCause::LinkDown, actions);
+        }
+        let known = &mut self.links[id];
+        let old = known.sender().map(|(_, address)| address);
+        known.ifindex = Some(link.ifindex);
+        known.up = link.up;
+        known.link_local = link.link_local;
+        let new = known.sender().map(|(_, address)| address);
+        match (old, new) {
+            (None, None) => {}
+            (None, Some(_)) => self.role_event(now, id, Event::Started, actions),
+            (Some(_), None) => self.role_event(now, id, Event::Stopped, actions),
+            (Some(old), Some(own)) if old != own => {
+                self.role_event(now, id, Event::Renumbered { own }, actions);
+            }
+            (Some(_), Some(_)) => {}
+        }
+    }
+
+    /// Back to where nothing is known of the link; its members go.
+    pub(super) fn forget_link(&mut self, id: LinkId, cause: LeaveCause, actions: &mut Actions) {
+        for anycast in self.links[id].groups.clone() {
+            self.disband((anycast, id), cause, actions);
+        }
+        for timer in [
+            Timer::GeneralQuery(id),
+            Timer::OtherQuerier(id),
+            Timer::V2Querier(id),
+            Timer::Refresh(id),
+        ] {
+            self.schedule.cancel(timer);
+        }
+        let settings = self.links[id].settings.clone();
+        self.links[id] = LinkState::new(settings);
+    }
+
+    /// Takes the role on a link one step on (RFC 2710 section 6, first diagram).
+    pub(super) fn role_event(
+        &mut self,
+        now: Time,
+        id: LinkId,
+        event: Event,
+        actions: &mut Actions,
+    ) {
+        let link = &mut self.links[id];
+        let (role, effect) = link.role.step(event);
+        link.role = role;
+        let querier = link.querier();
+        if link.announced != querier {
+            link.announced = querier;
+            if let (Some((querier, ours)), Some(ifindex)) = (querier, link.ifindex) {
+                actions.push(Action::Notice(Notice::Querier {
+                    ifindex,
+                    querier,
+                    ours,
+                }));
+            }
+        }
+        match effect {
+            Effect::Nothing => {}
+            Effect::StartUp => {
+                link.startup = link.settings.timers.startup_query_count;
+                self.ask(now, id, actions);
+            }
+            Effect::Ask => {
+                self.schedule.cancel(Timer::OtherQuerier(id));
+                self.ask(now, id, actions);
+            }
+            Effect::Listen => {
+                let interval = link.settings.timers.other_querier_present_interval();
+                self.schedule.cancel(Timer::GeneralQuery(id));
+                self.schedule.cancel(Timer::Refresh(id));
+                self.schedule.start(Timer::OtherQuerier(id), now, interval);
+            }
+            Effect::Stop => {
+                self.schedule.cancel(Timer::GeneralQuery(id));
+                self.schedule.cancel(Timer::Refresh(id));
+                self.schedule.cancel(Timer::OtherQuerier(id));
+            }
+        }
+    }
+
+    /// A Query of another router. The shell's parser vouches for its form.
+    pub(super) fn query(
+        &mut self,
+        now: Time,
+        id: LinkId,
+        source: Ipv6Addr,
+        query: mld::Query,
+        actions: &mut Actions,
+    ) {
+        self.counters.count(Counter::QueryHeard);
+        match query.version {
+            Version::V1 => {
+                self.elect(now, id, source, actions);
+                // Significant only as Non-Querier; by now this may have become one.
+                let delay = query.max_response_delay;
+                self.specific_query(now, (query.address, id), delay, actions);
+            }
+            Version::V2 {
+                suppress: _,
+                robustness,
+                interval,
+            } => {
+                if query.address.is_unspecified() {
+                    let own = &self.links[id].settings.timers;
+                    // RFC 3810 section 9.5 with the values of the querier; zero is "see yours".
+                    let robustness = if robustness == 0 {
+                        own.robustness
+                    } else {
+                        robustness
+                    };
+                    let interval = if interval.is_zero() {
+                        own.query_interval
+                    } else {
+                        interval
+                    };
+                    let present = timers::present(robustness, interval, query.max_response_delay);
+                    self.v2_querier_heard(now, id, source, present);
+                }
+                // Specific ones are about multicast groups (RFC 3810 section 5.1.5).
+            }
+        }
+    }
+
+    fn elect(&mut self, now: Time, id: LinkId, source: Ipv6Addr, actions: &mut Actions) {
+        let link = &self.links[id];
+        if link.link_local.is_none_or(|own| own < source) {
+            return;
+        }
+        let stale = match link.role {
+            Role::Initial | Role::Querier => true,
+            Role::NonQuerier { heard, .. } => {
+                now.since(heard) >= link.settings.timers.other_querier_present_interval()
+            }
+        };
+        let event = Event::LowerQuery { source, stale, now };
+        self.role_event(now, id, event, actions);
+    }
+
+    fn v2_querier_heard(&mut self, now: Time, id: LinkId, source: Ipv6Addr, present: Duration) {
+        let link = &mut self.links[id];
+        let before = link.asks_everybody();
+        let known = link.v2_querier.replace(source);
+        let changed = before != link.asks_everybody();
+        if known.is_some_and(|known| known != source) {
+            // Two of them: their election is on, the longer one counts.
+            self.schedule.raise(Timer::V2Querier(id), now, present);
+        } else {
+            self.schedule.start(Timer::V2Querier(id), now, present);
+        }
+        if changed && self.links[id].role == Role::Querier {
+            self.ask_known(now, id);
+        }
+    }
+
+    /// Nothing was heard of the MLDv2 querier for too long.
+    pub(super) fn v2_querier_gone(&mut self, now: Time, id: LinkId, actions: &mut Actions) {
+        let link = &mut self.links[id];
+        let before = link.asks_everybody();
+        link.v2_querier = None;
+        if before != link.asks_everybody() && link.role == Role::Querier {
+            self.ask(now, id, actions);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Who is a member: Reports, Dones, Queries and timers, applied to the diagram of [`member`].
+//!
+//! [`member`]: super::member
+
+use std::{net::Ipv6Addr, time::Duration};
+
+use super::{
+    GroupKey, LinkId, Router, Timer,
+    group::Purpose,
+    member::{Admission, Diagram, Effect, Event, State},
+    querier::Role,
+};
+use crate::core::{Actions, Received, Time, counters::Counter, notice::LeaveCause};
+
+impl Router {
+    /// A Report of `source` for `anycast` (draft host-anycast section 4.2).
+    pub(super) fn report(
+        &mut self,
+        now: Time,
+        id: LinkId,
+        received: &Received<'_>,
+        source: Ipv6Addr,
+        anycast: Ipv6Addr,
+        actions: &mut Actions,
+    ) {
+        let key = (anycast, id);
+        let (mac, interface) = (received.mac, &self.links[id].settings.interface);
+        let Some((rule, caps)) = self.policy.admits(interface, source, mac, anycast) else {
+            return self.refuse(Counter::ReportDenied, received, source, anycast, actions);
+        };
+        if self.state(key, source) == State::Absent {
+            let full = |count: usize, cap: Option<u32>| {
+                cap.and_then(|cap| usize::try_from(cap).ok())
+                    .is_some_and(|cap| count >= cap)
+            };
+            if full(self.members_of(anycast), caps.max_members_per_group) {
+                return self.refuse(Counter::GroupFull, received, source, anycast, actions);
+            }
+            if full(self.groups_of(id, source), caps.max_groups_per_member) {
+                return self.refuse(Counter::MemberFull, received, source, anycast, actions);
+            }
+        }
+        self.counters.count(Counter::ReportAccepted);
+        let event = Event::Report(Admission { mac, rule });
+        self.member_event(now, key, source, event, actions);
+    }
+
+    /// A Done of `source` for `anycast` (draft host-anycast section 4.3).
+    pub(super) fn done(
+        &mut self,
+        now: Time,
+        id: LinkId,
+        received: &Received<'_>,
+        source: Ipv6Addr,
+        anycast: Ipv6Addr,
+        actions: &mut Actions,
+    ) {
+        let interface = &self.links[id].settings.interface;
+        let decision = self.policy.decide(interface, source, received.mac, anycast);
+        if !decision.allow {
+            return self.refuse(Counter::ReportDenied, received, source, anycast, actions);
+        }
+        if self.member_event(now, (anycast, id), source, Event::Done, actions) == Effect::Nothing {
+            self.counters.count(Counter::DoneIgnored);
+        }
+    }
+
+    /// A Specific Query of another router concerns every member of the group.
+    pub(super) fn specific_query(
+        &mut self,
+        now: Time,
+        key: GroupKey,
+        delay: Duration,
+        actions: &mut Actions,
+    ) {
+        for member in self.members(key) {
+            self.member_event(now, key, member, Event::SpecificQuery { delay }, actions);
+        }
+    }
+
+    /// Takes a member one step on (RFC 2710 section 6, second and third diagram).
+    pub(super) fn member_event(
+        &mut self,
+        now: Time,
+        key: GroupKey,
+        source: Ipv6Addr,
+        event: Event,
+        actions: &mut Actions,
+    ) -> Effect {
+        // Without an address to ask from, a router is driven by reception only.
+        let diagram = match self.links[key.1].role {
+            Role::Querier => Diagram::Querier,
+            Role::NonQuerier { .. } | Role::Initial => Diagram::NonQuerier,
+        };
+        let (next, effect) = self.state(key, source).step(event, diagram);
+        let timer = Timer::Member(key, source);
+        let timers = self.links[key.1].settings.timers;
+        match effect {
+            Effect::Nothing => {}
+            Effect::Join(admission) => {
+                self.join(now, key, source, admission, actions);
+                self.schedule
+                    .start(timer, now, timers.multicast_listener_interval());
+            }
+            Effect::Refresh(admission) | Effect::EndCheck(admission) => {
+                self.set_state(key, source, next);
+                self.renew(key, source, admission);
+                self.schedule
+                    .start(timer, now, timers.multicast_listener_interval());
+            }
+            Effect::StartCheck if self.links[key.1].settings.fast_leave => {
+                self.leave(key, source, LeaveCause::Done, actions);
+                self.ask_the_others(now, key, actions);
+            }
+            Effect::StartCheck => {
+                self.set_state(key, source, next);
+                let count = timers.last_listener_query_count;
+                let first = self.ask_members(now, key, Purpose::Check, count, actions);
+                let answer = timers.last_listener_time(Duration::ZERO);
+                self.schedule.lower(timer, now, (first - now) + answer);
+            }
+            Effect::Lower { delay } => {
+                self.set_state(key, source, next);
+                self.schedule
+                    .lower(timer, now, timers.last_listener_time(delay));
+            }
+            Effect::Leave(cause) => self.leave(key, source, cause, actions),
+        }
+        effect
+    }
+
+    /// The Queries of a fast leave: what it cannot take back, they put right.
+    fn ask_the_others(&mut self, now: Time, key: GroupKey, actions: &mut Actions) {
+        let count = self.links[key.1].settings.timers.last_listener_query_count;
+        if self.groups.contains_key(&key) {
+            self.ask_members(now, key, Purpose::Refresh, count, actions);
+        } else {
+            self.send_specific(key, actions);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The first-hop router of members: draft-haberman-ipngwg-host-anycast section 4 over RFC 2710.
+//!
+//! Hosts report the anycast addresses they serve; the router keeps them per link, asks again from
+//! time to time, and has a route for each address that somebody serves. A packet's way through
+//! here: [`Router::mld`] → `membership` (policy, `member` diagram) → `routes`; timers come back
+//! by [`Router::poll`] → `links` (`querier` diagram), `queries`, `membership`.
+//!
+//! # Choices
+//!
+//! The drafts and RFC 2710 leave these open:
+//!
+//! - **Members are remembered one by one.** RFC 2710 needs to know only that somebody listens; a
+//!   unicast route has to lead to someone. A Done checks its sender alone, a Report refreshes its
+//!   sender alone.
+//! - **The election is among MLDv1 Queries**, General and Specific. RFC 2710 would count an MLDv2
+//!   Query too (it is at least 24 octets long), but its winner has to answer for anycast Dones and
+//!   keep anycast groups alive, and RFC 3810 has no Query for a unicast address. An MLDv2 General
+//!   Query therefore says that somebody else asks *everybody*, and decides only whether we do.
+//! - **A refresh by Address-Specific Queries** repeats each [Last Listener Query Count] times:
+//!   a Non-Querier that hears the first leaves members the time of that many.
+//! - **Address-Specific Queries for one address keep [Last Listener Query Interval] apart**, also
+//!   when several members leave at once. Every member answers each, so a stream of forged Dones
+//!   must not set the pace.
+//! - **Fast leave** still sends Queries (draft section 4.3), after the fact: other routers learn
+//!   from them, and a victim of a forged Done comes back with its answer.
+//! - **Caps apply to joins.** Who is a member stays one when a cap is lowered.
+
+mod group;
+mod links;
+mod member;
+mod membership;
+mod policy;
+mod querier;
+mod queries;
+mod roster;
+mod routes;
+mod schedule;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod view;
+
+use std::{collections::BTreeMap, net::Ipv6Addr};
+
+use anycast_common::wire::{ipv6, mld};
+
+pub use policy::{Decision, Policy, Rule};
+pub use settings::{GeneralQueries, LinkSettings, NextHopChoice, Settings};
+pub use timers::{Timers, TimersError};
+pub use view::{GroupState, GroupView, LinkRole, LinkView, MemberView, Queries, Reason};
+
+use super::{
+    Action, Actions, Link, Notice, Received, Time,
+    counters::{Counter, Counters},
+    notice::LeaveCause,
+};
+use group::Group;
+use links::LinkState;
+use routes::Routes;
+use schedule::Schedule;
+
+/// Position of a link in the settings.
+type LinkId = usize;
+/// An anycast address on a link.
+type GroupKey = (Ipv6Addr, LinkId);
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// "general query timer".
+    GeneralQuery(LinkId),
+    /// "other querier present timer".
+    OtherQuerier(LinkId),
+    /// How long the last MLDv2 General Query is good for.
+    V2Querier(LinkId),
+    /// The next group is refreshed with Address-Specific Queries.
+    Refresh(LinkId),
+    /// "retransmit timer".
+    Retransmit(GroupKey),
+    /// The timer of an address, here of one member.
+    Member(GroupKey, Ipv6Addr),
+}
+
+/// The router role.
+#[derive(Debug)]
+pub struct Router {
+    policy: Policy,
+    links: Vec<LinkState>,
+    groups: BTreeMap<GroupKey, Group>,
+    /// Groups that a member is in.
+    memberships: BTreeMap<(LinkId, Ipv6Addr), usize>,
+    /// Joins since the start.
+    joins: u64,
+    schedule: Schedule<Timer>,
+    routes: Routes,
+    counters: Counters,
+}
+
+impl Router {
+    /// A router that knows of no link yet.
+    ///
+    /// `settings` are taken as they are: see [`Timers::validate`].
+    #[must_use]
+    pub fn new(settings: Settings, _now: Time) -> Self {
+        Self {
+            policy: settings.policy,
+            links: settings.links.into_iter().map(LinkState::new).collect(),
+            groups: BTreeMap::new(),
+            memberships: BTreeMap::new(),
+            joins: 0,
+            schedule: Schedule::new(),
+            routes: Routes::new(settings.next_hops),
+            counters: Counters::default(),
+        }
+    }
+
+    /// A link appeared or changed. Matched by its name; one without settings is not ours.
+    pub fn link(&mut self, now: Time, link: &Link, actions: &mut Actions) {
+        self.link_changed(now, link, actions);
+        self.routes.flush(&self.groups, &self.links, actions);
+    }
+
+    /// A link went away.
+    pub fn link_gone(&mut self, _now: Time, ifindex: u32, actions: &mut Actions) {
+        if let Some(id) = self.link_id(ifindex) {
+            self.forget_link(id, LeaveCause::LinkDown, actions);
+        }
+        self.routes.flush(&self.groups, &self.links, actions);
+    }
+
+    /// An MLD message came that [`mld::Message::parse`] accepts, from `source`.
+    pub fn mld(
+        &mut self,
+        now: Time,
+        received: &Received<'_>,
+        source: Ipv6Addr,
+        message: mld::Message,
+        actions: &mut Actions,
+    ) {
+        let (address, joins) = match message {
+            mld::Message::Query(query) => (query.address, false),
+            mld::Message::Report { address } | mld::Message::Done { address } => (address, true),
+        };
+        let Some(id) = self
+            .link_id(received.ifindex)
+            .filter(|id| self.links[*id].up)
+        else {
+            return self.refuse(Counter::MldNoLink, received, source, address, actions);
+        };
+        // Whose own packets come back has a loop, or somebody forges them.
+        let own = self.links[id].link_local == Some(source);
+        if !ipv6::is_link_local(source) || own || joins && ipv6::anycastable(address).is_err() {
+            return self.refuse(Counter::MldInvalid, received, source, address, actions);
+        }
+        match message {
+            mld::Message::Query(query) => self.query(now, id, source, query, actions),
+            mld::Message::Report { .. } => {
+                self.report(now, id, received, source, address, actions);
+            }
+            mld::Message::Done { .. } => self.done(now, id, received, source, address, actions),
+        }
+        self.routes.flush(&self.groups, &self.links, actions);
+    }
+
+    /// Does what is due. To be called when [`deadline`](Self::deadline) has come.
+    pub fn poll(&mut self, now: Time, actions: &mut Actions) {
+        while let Some(timer) = self.schedule.expired(now) {
+            match timer {
+                Timer::GeneralQuery(id) => {
+                    self.role_event(now, id, querier::Event::QueryTimer, actions);
+                }
+                Timer::OtherQuerier(id) => {
+                    self.role_event(now, id, querier::Event::OtherQuerierTimer, actions);
+                }
+                Timer::V2Querier(id) => self.v2_querier_gone(now, id, actions),
+                Timer::Refresh(id) => self.refresh_next(now, id, actions),
+                Timer::Retransmit(key) => self.retransmit(now, key, actions),
+                Timer::Member(key, member) => {
+                    self.member_event(now, key, member, member::Event::Timer, actions);
+                }
+            }
+        }
+        self.routes.flush(&self.groups, &self.links, actions);
+    }
+
+    /// When [`poll`](Self::poll) has something to do.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.schedule.next()
+    }
+
+    /// Withdraws every route and forgets every link and member. Nothing happens after that until
+    /// a link appears again.
+    pub fn shutdown(&mut self, _now: Time, actions: &mut Actions) {
+        for id in 0..self.links.len() {
+            self.forget_link(id, LeaveCause::Shutdown, actions);
+        }
+        self.schedule.clear();
+        self.routes.flush(&self.groups, &self.links, actions);
+    }
+
+    /// Another policy applies from now on. Members that it does not let in go at once.
+    pub fn set_policy(&mut self, _now: Time, policy: Policy, actions: &mut Actions) {
+        self.policy = policy;
+        self.apply_policy(actions);
+        self.routes.flush(&self.groups, &self.links, actions);
+    }
+
+    /// What happened so far, in numbers.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn link_id(&self, ifindex: u32) -> Option<LinkId> {
+        self.links
+            .iter()
+            .position(|link| link.ifindex == Some(ifindex))
+    }
+
+    fn refuse(
+        &mut self,
+        reason: Counter,
+        received: &Received<'_>,
+        source: Ipv6Addr,
+        anycast: Ipv6Addr,
+        actions: &mut Actions,
+    ) {
+        self.counters.count(reason);
+        actions.push(Action::Notice(Notice::MldRefused {
+            ifindex: received.ifindex,
+            source,
+            anycast: Some(anycast).filter(|address| !address.is_unspecified()),
+            reason: reason.name(),
+        }));
+    }
+}

@@ -1,0 +1,99 @@
+//! From members to routes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
+};
+
+use super::{GroupKey, LinkId, NextHopChoice, group::Group, links::LinkState};
+use crate::core::{Action, Actions, NextHop, Notice};
+
+/// The routes as they were last asked for, and the addresses whose members changed since.
+#[derive(Debug)]
+pub(super) struct Routes {
+    choice: NextHopChoice,
+    installed: BTreeMap<Ipv6Addr, Vec<NextHop>>,
+    changed: BTreeSet<Ipv6Addr>,
+}
+
+impl Routes {
+    pub(super) fn new(choice: NextHopChoice) -> Self {
+        Self {
+            choice,
+            installed: BTreeMap::new(),
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// The members of an address changed.
+    pub(super) fn changed(&mut self, anycast: Ipv6Addr) {
+        self.changed.insert(anycast);
+    }
+
+    /// The next hops of an address.
+    pub(super) fn next_hops(&self, anycast: Ipv6Addr) -> &[NextHop] {
+        self.installed.get(&anycast).map_or(&[], Vec::as_slice)
+    }
+
+    /// At the end of a step: asks for the routes that it changed, once each.
+    pub(super) fn flush(
+        &mut self,
+        groups: &BTreeMap<GroupKey, Group>,
+        links: &[LinkState],
+        actions: &mut Actions,
+    ) {
+        while let Some(anycast) = self.changed.pop_first() {
+            let next_hops = choose(self.choice, anycast, groups, links);
+            if self.next_hops(anycast) == next_hops {
+                continue;
+            }
+            // On an on-link route the next hop is whoever answers for the address itself.
+            let notice = Notice::Route {
+                anycast,
+                next_hops: next_hops
+                    .iter()
+                    .map(|hop| hop.via.unwrap_or(anycast))
+                    .collect(),
+            };
+            if next_hops.is_empty() {
+                self.installed.remove(&anycast);
+                actions.push(Action::RemoveRoute { anycast });
+            } else {
+                self.installed.insert(anycast, next_hops.clone());
+                actions.push(Action::SetRoute { anycast, next_hops });
+            }
+            actions.push(Action::Notice(notice));
+        }
+    }
+}
+
+/// The next hops of an address, sorted.
+fn choose(
+    choice: NextHopChoice,
+    anycast: Ipv6Addr,
+    groups: &BTreeMap<GroupKey, Group>,
+    links: &[LinkState],
+) -> Vec<NextHop> {
+    let groups = || {
+        groups
+            .range((anycast, LinkId::MIN)..=(anycast, LinkId::MAX))
+            .filter_map(|((_, id), group)| Some((links.get(*id)?.ifindex?, group)))
+    };
+    let members = || {
+        groups().flat_map(|(ifindex, group)| {
+            group.members.iter().map(move |(address, member)| {
+                let via = Some(*address);
+                (member.order, NextHop { via, ifindex })
+            })
+        })
+    };
+    let mut next_hops: Vec<NextHop> = match choice {
+        NextHopChoice::All => members().map(|(_, hop)| hop).collect(),
+        NextHopChoice::Best => members().min().map(|(_, hop)| hop).into_iter().collect(),
+        NextHopChoice::OnLink => groups()
+            .map(|(ifindex, _)| NextHop { via: None, ifindex })
+            .collect(),
+    };
+    next_hops.sort_unstable();
+    next_hops
+}

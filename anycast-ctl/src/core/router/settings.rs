@@ -1,0 +1,77 @@
+//! What an operator decides about the router role.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Policy, Timers};
+
+/// Settings of the router role.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The links on which members may join.
+    pub links: Vec<LinkSettings>,
+    /// Who may join what.
+    pub policy: Policy,
+    /// Which members a route leads to.
+    pub next_hops: NextHopChoice,
+}
+
+/// Settings of one link.
+#[derive(Clone, Debug)]
+pub struct LinkSettings {
+    /// Name of the interface.
+    pub interface: String,
+    /// Timers, the same as every other router's on this link.
+    pub timers: Timers,
+    /// Whether General Queries are sent.
+    pub general_queries: GeneralQueries,
+    /// A Done of a member takes effect at once, without a check. A forged Done then cuts a member
+    /// off until its next Report.
+    pub fast_leave: bool,
+}
+
+impl LinkSettings {
+    /// Defaults for the interface `name`.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            interface: name.into(),
+            timers: Timers::default(),
+            general_queries: GeneralQueries::default(),
+            fast_leave: false,
+        }
+    }
+}
+
+/// Whether the Querier sends General Queries.
+///
+/// A General Query of MLDv1 puts every host of the link into MLDv1 mode (RFC 3810 section 8.2.1)
+/// and takes part in the election of all MLD routers there. Where none is sent, known groups are
+/// refreshed with Address-Specific Queries, which only members read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GeneralQueries {
+    /// As RFC 2710 has it, whoever else is on the link.
+    Always,
+    /// As RFC 2710 has it, but none while an MLDv2 querier is heard: members answer that one's.
+    ///
+    /// Nothing has been heard when a link comes up, so the first Queries go out; they make an MLDv2
+    /// querier of a higher address stand back for good. For a link with such a querier there is
+    /// [`Never`](Self::Never).
+    #[default]
+    Polite,
+    /// None. Members that were there before the router become known with their next Report.
+    Never,
+}
+
+/// Which members a route leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NextHopChoice {
+    /// All of them, by multipath.
+    #[default]
+    All,
+    /// The longest-standing one: who joins later moves nothing.
+    Best,
+    /// The links they are on; Neighbor Discovery finds a member.
+    OnLink,
+}

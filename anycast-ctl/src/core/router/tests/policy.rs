@@ -1,0 +1,183 @@
+//! Who is let in (draft host-anycast section 5).
+
+use super::*;
+use crate::core::router::Decision;
+
+#[test]
+fn the_first_match_decides_and_none_is_no() {
+    let policy = Policy::new(vec![
+        Rule {
+            source: "fe80::a2/128".parse().unwrap(),
+            allow: false,
+            ..everybody()
+        },
+        Rule {
+            interface: Some("dmz".to_owned()),
+            ..everybody()
+        },
+        Rule {
+            mac: Some(mac(M1)),
+            anycast: "2001:db8::b1/128".parse().unwrap(),
+            ..everybody()
+        },
+    ]);
+    let other = [2, 0, 0, 0, 0, 0xee];
+    let rows = [
+        ("lan", M1, mac(M1), B1, Some(2), true),
+        ("lan", M1, other, B1, None, false),
+        ("lan", M1, mac(M1), B2, None, false),
+        ("dmz", M1, other, B2, Some(1), true),
+        ("dmz", M2, mac(M2), B2, Some(0), false),
+        ("lan", M2, mac(M1), B1, Some(0), false),
+    ];
+    for (interface, source, mac, anycast, rule, allow) in rows {
+        assert_eq!(
+            policy.decide(interface, source, mac, anycast),
+            Decision { rule, allow },
+            "{interface} {source} {anycast}"
+        );
+    }
+    assert!(!Policy::default().decide("lan", M1, mac(M1), B1).allow);
+}
+
+#[test]
+fn a_refused_report_leaves_a_trace_and_nothing_else() {
+    let mut settings = settings();
+    settings.policy = Policy::default();
+    let mut world = World::running(settings);
+    world.report(M1, B1);
+    let refused = Action::Notice(Notice::MldRefused {
+        ifindex: LAN,
+        source: M1,
+        anycast: Some(B1),
+        reason: "report_denied",
+    });
+    assert_eq!(world.take(), [refused]);
+    assert_eq!(world.count(Counter::ReportDenied), 1);
+    assert_eq!(world.count(Counter::ReportAccepted), 0);
+    assert_eq!(world.router.groups(world.now), []);
+}
+
+#[test]
+fn a_done_needs_leave_too() {
+    let mut settings = settings();
+    settings.policy = Policy::new(vec![Rule {
+        mac: Some(mac(M1)),
+        ..everybody()
+    }]);
+    let mut world = World::running(settings);
+    world.report(M1, B1);
+    world.message_from(LAN, mac(M2), M1, mld::Message::Done { address: B1 });
+    assert_eq!(world.count(Counter::ReportDenied), 1);
+    assert_eq!(world.state(B1), Some(GroupState::ListenersPresent));
+    // A forged Report does not touch the member either.
+    world.advance(SECOND);
+    world.message_from(LAN, mac(M2), M1, mld::Message::Report { address: B1 });
+    assert_eq!(world.left(B1, M1), Some(LISTENER - SECOND));
+}
+
+#[test]
+fn caps_have_their_own_counters() {
+    let mut settings = settings();
+    settings.policy = Policy::new(vec![Rule {
+        max_members_per_group: Some(2),
+        max_groups_per_member: Some(2),
+        ..everybody()
+    }]);
+    let mut world = World::running(settings);
+    world.link(&link(DMZ));
+    world.report(M1, B1);
+    world.message(DMZ, M2, mld::Message::Report { address: B1 });
+    world.take();
+    world.report(M3, B1);
+    assert_eq!(world.count(Counter::GroupFull), 1);
+    assert!(matches!(
+        world.take()[..],
+        [Action::Notice(Notice::MldRefused {
+            reason: "group_full",
+            ..
+        })]
+    ));
+    world.report(M1, B2);
+    world.report(M1, B3);
+    assert_eq!(world.count(Counter::MemberFull), 1);
+    // Who is in refreshes; who leaves makes room.
+    world.report(M1, B1);
+    world.done(M1, B1);
+    world.advance(CHECK);
+    world.report(M3, B1);
+    world.report(M1, B3);
+    assert_eq!(world.members(B3), [M1]);
+    assert_eq!(world.count(Counter::GroupFull), 1);
+    assert_eq!(world.count(Counter::MemberFull), 1);
+    assert_eq!(world.count(Counter::ReportAccepted), 6);
+}
+
+#[test]
+fn a_cap_of_zero_lets_nobody_in() {
+    let mut world = World::running(settings());
+    world.policy(vec![Rule {
+        max_members_per_group: Some(0),
+        ..everybody()
+    }]);
+    world.report(M1, B1);
+    assert_eq!(world.count(Counter::GroupFull), 1);
+}
+
+#[test]
+fn another_policy_takes_effect_at_once() {
+    let mut world = World::running(settings());
+    for member in [M1, M2] {
+        world.report(member, B1);
+    }
+    world.report(M2, B2);
+    world.take();
+    world.policy(vec![
+        Rule {
+            source: "fe80::a2/128".parse().unwrap(),
+            allow: false,
+            ..everybody()
+        },
+        everybody(),
+    ]);
+    assert_eq!(
+        world.take(),
+        [
+            left(B1, M2, LeaveCause::Policy),
+            left(B2, M2, LeaveCause::Policy),
+            Action::SetRoute {
+                anycast: B1,
+                next_hops: vec![via(M1)]
+            },
+            Action::Notice(Notice::Route {
+                anycast: B1,
+                next_hops: vec![M1]
+            }),
+            Action::RemoveRoute { anycast: B2 },
+            Action::Notice(Notice::Route {
+                anycast: B2,
+                next_hops: vec![]
+            }),
+        ]
+    );
+    assert_eq!(
+        world.group(B1).unwrap().members[0].rule,
+        1,
+        "the rule it owes it to now"
+    );
+    world.policy(vec![everybody()]);
+    assert_eq!(world.take(), []);
+}
+
+#[test]
+fn lower_caps_keep_those_who_are_in() {
+    let mut world = World::running(settings());
+    world.report(M1, B1);
+    world.report(M2, B1);
+    world.policy(vec![Rule {
+        max_members_per_group: Some(1),
+        ..everybody()
+    }]);
+    world.report(M2, B1);
+    assert_eq!(world.members(B1), [M1, M2]);
+}

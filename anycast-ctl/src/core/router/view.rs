@@ -1,0 +1,263 @@
+//! What the router knows, for people.
+
+use std::{net::Ipv6Addr, time::Duration};
+
+use serde::{Serialize, Serializer};
+
+use super::{GeneralQueries, Router, Timer, Timers, member::State, querier::Role};
+use crate::core::{NextHop, Time};
+
+/// A group on a link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GroupView {
+    /// The anycast address, B.
+    pub group: Ipv6Addr,
+    /// Name of the interface.
+    pub interface: String,
+    /// State.
+    pub state: GroupState,
+    /// Next hops of the route of `group` that are on this link.
+    pub next_hops: Vec<NextHop>,
+    /// Members, in the order of their addresses.
+    pub members: Vec<MemberView>,
+}
+
+/// State of a group that has members (RFC 2710 section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupState {
+    /// "Listeners Present".
+    ListenersPresent,
+    /// "Checking Listeners": one member at least is being checked.
+    CheckingListeners,
+}
+
+/// A member of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MemberView {
+    /// Its link-local address.
+    pub address: Ipv6Addr,
+    /// Ethernet source of its last Report.
+    #[serde(serialize_with = "mac")]
+    pub mac: [u8; 6],
+    /// How long it has been a member.
+    #[serde(serialize_with = "seconds")]
+    pub since: Duration,
+    /// When it goes unless it reports.
+    #[serde(serialize_with = "seconds")]
+    pub expires_in: Duration,
+    /// The policy rule that let it in, counted from 0.
+    pub rule: usize,
+    /// A Done or another router's Query put its membership to the test.
+    pub checking: bool,
+}
+
+/// A configured link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LinkView {
+    /// Name of the interface.
+    pub interface: String,
+    /// Interface index; none while there is no such interface.
+    pub ifindex: Option<u32>,
+    /// Up, with a carrier.
+    pub up: bool,
+    /// Source of our Queries.
+    pub link_local: Option<Ipv6Addr>,
+    /// Role of this router.
+    pub role: LinkRole,
+    /// The Querier.
+    pub querier: Option<Ipv6Addr>,
+    /// It is this router.
+    pub ours: bool,
+    /// The MLDv2 querier that is heard, which the election leaves out.
+    pub v2_querier: Option<Ipv6Addr>,
+    /// What is configured about General Queries.
+    pub general_queries: GeneralQueries,
+    /// What is asked as a result.
+    pub queries: Queries,
+    /// Why.
+    pub reason: Reason,
+    /// When the next of them goes out.
+    #[serde(serialize_with = "maybe_seconds")]
+    pub next_query_in: Option<Duration>,
+    /// When this router takes over unless the Querier asks.
+    #[serde(serialize_with = "maybe_seconds")]
+    pub other_querier_expires_in: Option<Duration>,
+    /// Timers as configured.
+    pub timers: Timers,
+    /// Multicast Listener Interval, derived.
+    #[serde(serialize_with = "seconds")]
+    pub multicast_listener_interval: Duration,
+    /// Other Querier Present Interval, derived.
+    #[serde(serialize_with = "seconds")]
+    pub other_querier_present_interval: Duration,
+    /// Whether a Done takes effect without a check.
+    pub fast_leave: bool,
+    /// Groups that have members here.
+    pub groups: usize,
+}
+
+/// Role of the router on a link (RFC 2710 section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkRole {
+    /// It cannot send Queries yet.
+    Initial,
+    /// It sends the Queries.
+    Querier,
+    /// Another router does.
+    NonQuerier,
+}
+
+/// What a router asks on a link, apart from checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Queries {
+    /// General Queries.
+    General,
+    /// Address-Specific Queries for the groups it knows.
+    AddressSpecific,
+    /// Nothing.
+    None,
+}
+
+/// Why it asks that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// As the Querier (RFC 2710 section 6).
+    Querier,
+    /// The settings want no General Queries.
+    Configured,
+    /// An MLDv2 querier asks everybody already.
+    V2Querier,
+    /// Another router is the Querier.
+    OtherQuerier,
+    /// There is no link-local address to send from.
+    NoLinkLocal,
+    /// The link is down.
+    Down,
+}
+
+impl Router {
+    /// Every group on every link, in the order of addresses, then of the settings.
+    #[must_use]
+    pub fn groups(&self, now: Time) -> Vec<GroupView> {
+        self.groups
+            .iter()
+            .map(|(key @ (anycast, id), group)| {
+                let link = &self.links[*id];
+                let next_hops = self.routes.next_hops(*anycast).iter().copied();
+                GroupView {
+                    group: *anycast,
+                    interface: link.settings.interface.clone(),
+                    state: if group.is_checking() {
+                        GroupState::CheckingListeners
+                    } else {
+                        GroupState::ListenersPresent
+                    },
+                    next_hops: next_hops
+                        .filter(|hop| Some(hop.ifindex) == link.ifindex)
+                        .collect(),
+                    members: group
+                        .members
+                        .iter()
+                        .map(|(address, member)| MemberView {
+                            address: *address,
+                            mac: member.admission.mac,
+                            since: now - member.since,
+                            expires_in: self
+                                .left(now, Timer::Member(*key, *address))
+                                .unwrap_or_default(),
+                            rule: member.admission.rule,
+                            checking: matches!(member.state, State::Checking(_)),
+                        })
+                        .collect(),
+                }
+            })
+            .collect()
+    }
+
+    /// Every configured link, in the order of the settings.
+    #[must_use]
+    pub fn links(&self, now: Time) -> Vec<LinkView> {
+        self.links
+            .iter()
+            .enumerate()
+            .map(|(id, link)| {
+                let (role, queries, reason) = match link.role {
+                    Role::Initial if link.up => {
+                        (LinkRole::Initial, Queries::None, Reason::NoLinkLocal)
+                    }
+                    Role::Initial => (LinkRole::Initial, Queries::None, Reason::Down),
+                    Role::Querier if link.asks_everybody() => {
+                        (LinkRole::Querier, Queries::General, Reason::Querier)
+                    }
+                    Role::Querier => {
+                        let reason = match link.settings.general_queries {
+                            GeneralQueries::Never => Reason::Configured,
+                            GeneralQueries::Polite | GeneralQueries::Always => Reason::V2Querier,
+                        };
+                        (LinkRole::Querier, Queries::AddressSpecific, reason)
+                    }
+                    Role::NonQuerier { .. } => {
+                        (LinkRole::NonQuerier, Queries::None, Reason::OtherQuerier)
+                    }
+                };
+                let timers = link.settings.timers;
+                let querier = link.querier();
+                LinkView {
+                    interface: link.settings.interface.clone(),
+                    ifindex: link.ifindex,
+                    up: link.up,
+                    link_local: link.link_local,
+                    role,
+                    querier: querier.map(|(address, _)| address),
+                    ours: querier.is_some_and(|(_, ours)| ours),
+                    v2_querier: link.v2_querier,
+                    general_queries: link.settings.general_queries,
+                    queries,
+                    reason,
+                    next_query_in: self
+                        .left(now, Timer::GeneralQuery(id))
+                        .or_else(|| self.left(now, Timer::Refresh(id))),
+                    other_querier_expires_in: self.left(now, Timer::OtherQuerier(id)),
+                    timers,
+                    multicast_listener_interval: timers.multicast_listener_interval(),
+                    other_querier_present_interval: timers.other_querier_present_interval(),
+                    fast_leave: link.settings.fast_leave,
+                    groups: link.groups.len(),
+                }
+            })
+            .collect()
+    }
+
+    fn left(&self, now: Time, timer: Timer) -> Option<Duration> {
+        self.schedule.get(timer).map(|time| time - now)
+    }
+}
+
+/// As a number of seconds.
+pub(super) fn seconds<S: Serializer>(
+    duration: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
+
+fn maybe_seconds<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => seconds(duration, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+fn mac<S: Serializer>(mac: &[u8; 6], serializer: S) -> Result<S::Ok, S::Error> {
+    let [a, b, c, d, e, f] = mac;
+    serializer.collect_str(&format_args!(
+        "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"
+    ))
+}

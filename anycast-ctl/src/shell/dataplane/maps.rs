@@ -1,0 +1,322 @@
+//! The maps, typed.
+
+use std::{borrow::Borrow, net::Ipv6Addr};
+
+use anycast_common::{
+    abi::{
+        counters::Counter,
+        maps::{
+            Address, Binding, BindingKey, CareOf, CareOfKey, Client, Flow, FlowKey, LocalAnycast,
+            LocalCareOf, MemberFlow, POLICY_RULES, PolicyRule, policy,
+        },
+    },
+    wire::checksum,
+};
+use aya::{
+    Ebpf, Pod,
+    maps::{
+        Array, HashMap, Map, MapData, MapError, PerCpuArray,
+        lpm_trie::{Key, LpmTrie},
+    },
+};
+use ipnet::Ipv6Net;
+use zerocopy::FromZeros as _;
+
+use super::{DataplaneError, octets};
+use crate::core::Action;
+
+/// Maps that only a correspondent needs.
+pub(super) const OF_CORRESPONDENT: &[&str] = &["BINDINGS", "CARE_OF", "FLOWS"];
+/// Maps that only a member needs.
+pub(super) const OF_MEMBER: &[&str] =
+    &["LOCAL_CARE_OF", "LOCAL_ANYCAST", "MEMBER_FLOWS", "CLIENTS"];
+
+type Hash<K, V> = HashMap<MapData, K, V>;
+
+/// Every map that the controller reads or writes.
+pub struct Maps {
+    counters: PerCpuArray<MapData, u64>,
+    policy: Array<MapData, PolicyRule>,
+    client_prefixes: LpmTrie<MapData, Address, u32>,
+    bindings: Hash<BindingKey, Binding>,
+    care_of: Hash<CareOfKey, CareOf>,
+    flows: Hash<FlowKey, Flow>,
+    local_care_of: Hash<Address, LocalCareOf>,
+    local_anycast: Hash<Address, LocalAnycast>,
+    member_flows: Hash<FlowKey, MemberFlow>,
+    clients: Hash<BindingKey, Client>,
+}
+
+impl Maps {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, DataplaneError> {
+        Ok(Self {
+            counters: take(ebpf, "COUNTERS")?,
+            policy: take(ebpf, "POLICY")?,
+            client_prefixes: take(ebpf, "CLIENT_PREFIXES")?,
+            bindings: take(ebpf, "BINDINGS")?,
+            care_of: take(ebpf, "CARE_OF")?,
+            flows: take(ebpf, "FLOWS")?,
+            local_care_of: take(ebpf, "LOCAL_CARE_OF")?,
+            local_anycast: take(ebpf, "LOCAL_ANYCAST")?,
+            member_flows: take(ebpf, "MEMBER_FLOWS")?,
+            clients: take(ebpf, "CLIENTS")?,
+        })
+    }
+
+    /// Carries out an action of the core. False: it is not about maps.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses, for example because a map is full.
+    pub fn apply(&mut self, action: &Action) -> Result<bool, DataplaneError> {
+        match *action {
+            Action::SetLocalAnycast {
+                anycast,
+                report_clients,
+            } => {
+                let value = LocalAnycast {
+                    report_clients: u32::from(report_clients),
+                    reserved: 0,
+                };
+                set(
+                    "LOCAL_ANYCAST",
+                    &mut self.local_anycast,
+                    octets(anycast),
+                    value,
+                )?;
+            }
+            Action::RemoveLocalAnycast { anycast } => {
+                remove("LOCAL_ANYCAST", &mut self.local_anycast, &octets(anycast))?;
+            }
+            Action::QuietClient {
+                client,
+                anycast,
+                until,
+            } => {
+                let value = Client {
+                    quiet_until: until.as_nanos(),
+                };
+                set("CLIENTS", &mut self.clients, pair(client, anycast), value)?;
+            }
+            Action::SetBinding {
+                client,
+                anycast,
+                care_of,
+                expires,
+            } => {
+                let value = Binding {
+                    care_of: octets(care_of),
+                    expires: expires.as_nanos(),
+                    delta: checksum::delta(&octets(anycast), &octets(care_of)),
+                    reserved: [0; 6],
+                };
+                set("BINDINGS", &mut self.bindings, pair(client, anycast), value)?;
+            }
+            Action::RemoveBinding { client, anycast } => {
+                remove("BINDINGS", &mut self.bindings, &pair(client, anycast))?;
+            }
+            Action::SetCareOf {
+                client,
+                care_of,
+                anycast,
+            } => {
+                let key = CareOfKey {
+                    client: octets(client),
+                    care_of: octets(care_of),
+                };
+                let value = CareOf {
+                    anycast: octets(anycast),
+                    delta: checksum::delta(&octets(care_of), &octets(anycast)),
+                    reserved: [0; 6],
+                };
+                set("CARE_OF", &mut self.care_of, key, value)?;
+            }
+            Action::RemoveCareOf { client, care_of } => {
+                let key = CareOfKey {
+                    client: octets(client),
+                    care_of: octets(care_of),
+                };
+                remove("CARE_OF", &mut self.care_of, &key)?;
+            }
+            Action::Send { .. }
+            | Action::SetRoute { .. }
+            | Action::RemoveRoute { .. }
+            | Action::JoinGroup { .. }
+            | Action::LeaveGroup { .. }
+            | Action::Notice(_) => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Replaces the router's policy.
+    ///
+    /// The list is cut at its head first, so that no packet ever meets a mix of two policies:
+    /// while the rules change, the default is to deny.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::TooManyRules`], or what the kernel refuses.
+    pub fn set_policy(&mut self, rules: &[PolicyRule]) -> Result<(), DataplaneError> {
+        const MAP: &str = "POLICY";
+        if rules.len() >= POLICY_RULES as usize {
+            return Err(DataplaneError::TooManyRules(rules.len()));
+        }
+        let end = PolicyRule {
+            action: policy::END,
+            ..PolicyRule::new_zeroed()
+        };
+        let mut write = |index: usize, rule: PolicyRule| {
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            self.policy.set(index, rule, 0).map_err(failed(MAP))
+        };
+        write(0, end)?;
+        write(rules.len(), end)?;
+        for (index, rule) in rules.iter().enumerate().rev() {
+            write(index, *rule)?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the prefixes of the clients that a correspondent answers for.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn set_client_prefixes(&mut self, prefixes: &[Ipv6Net]) -> Result<(), DataplaneError> {
+        const MAP: &str = "CLIENT_PREFIXES";
+        let wanted: Vec<_> = prefixes
+            .iter()
+            .map(|prefix| Key::new(u32::from(prefix.prefix_len()), octets(prefix.network())))
+            .collect();
+        let old: Vec<_> = self
+            .client_prefixes
+            .keys()
+            .collect::<Result<_, _>>()
+            .map_err(failed(MAP))?;
+        for key in &wanted {
+            self.client_prefixes
+                .insert(key, 1, 0)
+                .map_err(failed(MAP))?;
+        }
+        let same = |a: &Key<Address>, b: &Key<Address>| {
+            a.prefix_len() == b.prefix_len() && a.data() == b.data()
+        };
+        for key in old
+            .iter()
+            .filter(|old| !wanted.iter().any(|new| same(old, new)))
+        {
+            self.client_prefixes.remove(key).map_err(failed(MAP))?;
+        }
+        Ok(())
+    }
+
+    /// Dedicates the unicast address `care_of` of this member to `anycast`.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn set_local_care_of(
+        &mut self,
+        care_of: Ipv6Addr,
+        anycast: Ipv6Addr,
+    ) -> Result<(), DataplaneError> {
+        let value = LocalCareOf {
+            anycast: octets(anycast),
+            delta: checksum::delta(&octets(care_of), &octets(anycast)),
+            reserved: [0; 6],
+        };
+        set(
+            "LOCAL_CARE_OF",
+            &mut self.local_care_of,
+            octets(care_of),
+            value,
+        )
+    }
+
+    /// The pinned flows of a correspondent. Flows that come or go meanwhile may be missed.
+    pub fn flows(&self) -> impl Iterator<Item = (FlowKey, Flow)> + '_ {
+        self.flows.iter().filter_map(Result::ok)
+    }
+
+    /// The flows of a member that came by a care-of address.
+    pub fn member_flows(&self) -> impl Iterator<Item = (FlowKey, MemberFlow)> + '_ {
+        self.member_flows.iter().filter_map(Result::ok)
+    }
+
+    /// The bindings as the data plane has them.
+    pub fn bindings(&self) -> impl Iterator<Item = (BindingKey, Binding)> + '_ {
+        self.bindings.iter().filter_map(Result::ok)
+    }
+
+    /// Forgets a pinned flow; its packets go by plain anycast or a live binding again.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn remove_flow(&mut self, key: &FlowKey) -> Result<(), DataplaneError> {
+        remove("FLOWS", &mut self.flows, key)
+    }
+
+    /// Every counter with its name, summed over the CPUs.
+    ///
+    /// # Errors
+    ///
+    /// When the map cannot be read.
+    pub fn counters(&self) -> Result<Vec<(&'static str, u64)>, DataplaneError> {
+        Counter::ALL
+            .iter()
+            .map(|counter| {
+                let values = self
+                    .counters
+                    .get(&(*counter as u32), 0)
+                    .map_err(failed("COUNTERS"))?;
+                Ok((counter.name(), values.iter().sum()))
+            })
+            .collect()
+    }
+}
+
+fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DataplaneError>
+where
+    T: TryFrom<Map, Error = MapError>,
+{
+    let map = ebpf.take_map(name).ok_or(DataplaneError::Missing(name))?;
+    T::try_from(map).map_err(failed(name))
+}
+
+fn failed(map: &'static str) -> impl Fn(MapError) -> DataplaneError {
+    move |error| DataplaneError::Map { map, error }
+}
+
+fn set<K: Pod, V: Pod>(
+    name: &'static str,
+    map: &mut Hash<K, V>,
+    key: impl Borrow<K>,
+    value: V,
+) -> Result<(), DataplaneError> {
+    map.insert(key, value, 0).map_err(failed(name))
+}
+
+/// Removing what is not there is no error: actions are idempotent.
+fn remove<K: Pod, V: Pod>(
+    name: &'static str,
+    map: &mut Hash<K, V>,
+    key: &K,
+) -> Result<(), DataplaneError> {
+    match map.remove(key) {
+        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error))
+            if error.io_error.kind() == std::io::ErrorKind::NotFound =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(failed(name)(error)),
+    }
+}
+
+fn pair(client: Ipv6Addr, anycast: Ipv6Addr) -> BindingKey {
+    BindingKey {
+        client: octets(client),
+        anycast: octets(anycast),
+    }
+}

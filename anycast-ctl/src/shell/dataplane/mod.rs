@@ -1,0 +1,244 @@
+//! The kernel side, seen from the controller: programs, maps and the ring buffer.
+//!
+//! Programs are attached by links that live as long as this process: when it ends, however it
+//! ends, the interfaces are as they were, and traffic goes by plain anycast.
+
+mod attach;
+mod events;
+mod maps;
+
+use std::{io, net::Ipv6Addr};
+
+use anycast_common::abi::{globals, roles};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel, maps::MapError, programs::ProgramError};
+use aya_log::EbpfLogger;
+use tokio::io::{Interest, unix::AsyncFd};
+
+pub use attach::{Attached, Mode};
+
+use self::{attach::Links, events::Events, maps::Maps};
+
+/// The BPF object that this library was built with; empty when the tools to build it were missing.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/anycast.bpf.o"));
+
+/// Why the data plane could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum DataplaneError {
+    /// The binary carries no programs.
+    #[error(
+        "this binary was built without its BPF programs: build it with `cargo xtask build`, \
+         or set ANYCAST_BPF_OBJECT to an object when building"
+    )]
+    NoObject,
+    /// The kernel refused the object.
+    #[error("cannot load the BPF programs: {0}")]
+    Load(#[from] aya::EbpfError),
+    /// The kernel refused a program.
+    #[error("cannot load the BPF program {program}: {error}")]
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// What the kernel or the verifier said.
+        error: Box<ProgramError>,
+    },
+    /// The process may not load programs.
+    #[error("loading BPF programs needs root (CAP_BPF and CAP_NET_ADMIN)")]
+    Privilege,
+    /// Another XDP program is on the interface.
+    #[error(
+        "interface {ifindex} already has an XDP program of somebody else: detach it \
+         (`ip link set dev IFACE xdp off`) or take the interface out of the configuration"
+    )]
+    Busy {
+        /// Interface index.
+        ifindex: u32,
+    },
+    /// The driver has no native XDP and the configuration insists on it.
+    #[error("interface {ifindex} has no native XDP: use mode = \"auto\" or \"generic\"")]
+    NotNative {
+        /// Interface index.
+        ifindex: u32,
+    },
+    /// The kernel refused to attach a program.
+    #[error("cannot attach {program} to interface {ifindex}: {error}")]
+    Attach {
+        /// Program name.
+        program: &'static str,
+        /// Interface index.
+        ifindex: u32,
+        /// What the kernel said.
+        error: Box<ProgramError>,
+    },
+    /// The object lacks something that this binary needs; they do not belong together.
+    #[error("the BPF object has no {0}")]
+    Missing(&'static str),
+    /// A map operation failed.
+    #[error("map {map}: {error}")]
+    Map {
+        /// Map name.
+        map: &'static str,
+        /// What the kernel said.
+        error: MapError,
+    },
+    /// More rules than the map holds.
+    #[error("{0} policy rules are more than the {max} that the data plane holds", max = anycast_common::abi::maps::POLICY_RULES - 1)]
+    TooManyRules(usize),
+    /// The ring buffer cannot be watched.
+    #[error("cannot watch the ring buffer: {0}")]
+    Events(#[from] io::Error),
+    /// aya-log could not start.
+    #[error("cannot read the programs' log: {0}")]
+    Log(#[from] aya_log::Error),
+}
+
+/// What the data plane is loaded for.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Union of the roles of all interfaces ([`roles`]); the maps of other roles take no memory.
+    pub roles: u8,
+    /// Refuse MLD messages without Router Alert.
+    pub require_router_alert: bool,
+}
+
+/// The loaded programs and their maps.
+pub struct Dataplane {
+    ebpf: Ebpf,
+    links: Links,
+    maps: Maps,
+    events: Events,
+}
+
+impl Dataplane {
+    /// Loads the object and starts forwarding the programs' log lines. Nothing is attached yet.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::NoObject`] for an empty object, [`DataplaneError::Privilege`] without the
+    /// capabilities, and whatever the kernel refuses.
+    pub fn load(object: &[u8], settings: Settings) -> Result<Self, DataplaneError> {
+        if object.is_empty() {
+            return Err(DataplaneError::NoObject);
+        }
+        let strict = u8::from(settings.require_router_alert);
+        let mut loader = EbpfLoader::new();
+        loader
+            .verifier_log_level(VerifierLogLevel::STATS)
+            .override_global(globals::REQUIRE_ROUTER_ALERT, &strict, true);
+        for (role, maps) in [
+            (roles::CORRESPONDENT, maps::OF_CORRESPONDENT),
+            (roles::MEMBER, maps::OF_MEMBER),
+        ] {
+            if settings.roles & role == 0 {
+                for map in maps {
+                    loader.map_max_entries(map, 1);
+                }
+            }
+        }
+        let mut ebpf = loader.load(object).map_err(privilege)?;
+        let logger = EbpfLogger::init(&mut ebpf)?;
+        forward_log(logger)?;
+        let maps = Maps::take(&mut ebpf)?;
+        let events = Events::take(&mut ebpf)?;
+        Ok(Self {
+            ebpf,
+            links: Links::default(),
+            maps,
+            events,
+        })
+    }
+
+    /// The maps, to read and write.
+    pub fn maps(&mut self) -> &mut Maps {
+        &mut self.maps
+    }
+
+    /// A loaded program, for tests that run it without an interface.
+    ///
+    /// # Errors
+    ///
+    /// When the object has no such program or the verifier refuses it.
+    pub fn xdp(&mut self, roles: u8) -> Result<&mut aya::programs::Xdp, DataplaneError> {
+        attach::xdp(&mut self.ebpf, roles)
+    }
+
+    /// The loaded egress program of a member, for tests that run it without an interface.
+    ///
+    /// # Errors
+    ///
+    /// When the object has no such program or the verifier refuses it.
+    pub fn egress(&mut self) -> Result<&mut aya::programs::SchedClassifier, DataplaneError> {
+        attach::egress(&mut self.ebpf)
+    }
+
+    /// Attaches the programs of `roles` to the interface: XDP, and TCX egress for a member.
+    ///
+    /// # Errors
+    ///
+    /// See [`DataplaneError`]; nothing stays attached when it fails.
+    pub fn attach(
+        &mut self,
+        ifindex: u32,
+        roles: u8,
+        mode: Mode,
+    ) -> Result<Attached, DataplaneError> {
+        self.links.attach(&mut self.ebpf, ifindex, roles, mode)
+    }
+
+    /// Detaches ours from the interface, which may be gone already.
+    pub fn detach(&mut self, ifindex: u32) {
+        self.links.detach(ifindex);
+    }
+
+    /// Gives the records that are in the ring buffer now to `sink`.
+    pub fn take_events(&mut self, sink: impl FnMut(&anycast_common::abi::event::Header, &[u8])) {
+        self.events.take_all(sink);
+    }
+
+    /// Waits until the ring buffer has records and gives each to `sink`.
+    ///
+    /// # Errors
+    ///
+    /// When the ring buffer cannot be polled.
+    pub async fn events(
+        &mut self,
+        sink: impl FnMut(&anycast_common::abi::event::Header, &[u8]),
+    ) -> io::Result<()> {
+        self.events.drain(sink).await
+    }
+}
+
+/// The kernel says EPERM for a missing capability, wherever in the loading it notices.
+fn privilege(error: aya::EbpfError) -> DataplaneError {
+    use std::error::Error as _;
+    let mut source: Option<&dyn std::error::Error> = error.source();
+    let mut innermost = error.to_string();
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<io::Error>()
+            && error.kind() == io::ErrorKind::PermissionDenied
+        {
+            return DataplaneError::Privilege;
+        }
+        innermost = error.to_string();
+        source = error.source();
+    }
+    tracing::debug!(%innermost, "loading the object failed");
+    DataplaneError::Load(error)
+}
+
+fn forward_log(logger: EbpfLogger<&'static dyn log::Log>) -> Result<(), DataplaneError> {
+    // SAFETY: the logger owns the descriptor of its ring, which stays open and the same until it
+    // is dropped.
+    let mut logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) }
+        .map_err(|error| error.into_parts().1)?;
+    tokio::spawn(async move {
+        while let Ok(mut guard) = logger.readable_mut().await {
+            guard.get_inner_mut().flush();
+            guard.clear_ready();
+        }
+    });
+    Ok(())
+}
+
+fn octets(address: Ipv6Addr) -> [u8; 16] {
+    address.octets()
+}

@@ -1,0 +1,3 @@
+//! The one thin shell around the core.
+
+pub mod dataplane;

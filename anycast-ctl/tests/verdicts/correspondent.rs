@@ -1,0 +1,358 @@
+//! The correspondent's half of the data plane: A -> B with a binding, C -> A with a pin.
+
+use std::time::Duration;
+
+use anycast_common::abi::{
+    event::kind,
+    maps::{FlowKey, flow},
+    roles::CORRESPONDENT,
+};
+use anycast_ctl::core::{Action, Time};
+use anyhow::{Context as _, Result, ensure};
+use xtask::kernel_tests::Suite;
+
+use crate::{
+    harness::{Bench, Row, Verdict},
+    packets::{ACK, FIN, Packet, RST, SCTP, SYN, TCP, address},
+};
+
+const A: &str = "2001:db8:1::100";
+const B: &str = "2001:db8:a::53";
+const C: &str = "2001:db8:20::c1";
+const C2: &str = "2001:db8:20::c2";
+const PORTS: (u16, u16) = (40000, 80);
+const BACK: (u16, u16) = (80, 40000);
+/// Long after the test, and long past.
+const LATER: Time = Time::from_nanos(u64::MAX / 2);
+const EARLIER: Time = Time::from_nanos(1);
+
+pub fn tests(suite: Suite) -> Suite {
+    suite
+        .test(
+            "correspondent: a live binding steers and pins new flows",
+            binding,
+        )
+        .test(
+            "correspondent: an expired binding steers nothing new, pins stay",
+            expiry,
+        )
+        .test(
+            "correspondent: packets of C come from B, for pinned flows only",
+            from_member,
+        )
+        .test("correspondent: what is never rewritten", untouched)
+        .test("correspondent: mobility messages for its clients", mobility)
+        .test("correspondent: a SYN on old ports is a new flow", restart)
+}
+
+fn bench() -> Result<Bench> {
+    let mut bench = Bench::new(CORRESPONDENT, true)?;
+    let prefix = "2001:db8:1::/64".parse()?;
+    bench.dataplane.maps().set_client_prefixes(&[prefix])?;
+    Ok(bench)
+}
+
+fn bind(bench: &mut Bench, care_of: &str, expires: Time) -> Result<()> {
+    let actions = [
+        Action::SetCareOf {
+            client: address(A),
+            care_of: address(care_of),
+            anycast: address(B),
+        },
+        Action::SetBinding {
+            client: address(A),
+            anycast: address(B),
+            care_of: address(care_of),
+            expires,
+        },
+    ];
+    for action in actions {
+        ensure!(bench.dataplane.maps().apply(&action)?);
+    }
+    Ok(())
+}
+
+fn row(name: &'static str, packet: &Packet, counts: &'static [(&'static str, u64)]) -> Row {
+    Row {
+        name,
+        frame: packet.frame(),
+        verdict: Verdict::Pass,
+        becomes: None,
+        counts,
+        events: &[],
+    }
+}
+
+// There is no route here, so that what was rewritten is left to the kernel to forward.
+
+const PINS: &[(&str, u64)] = &[
+    ("flow_pinned", 1),
+    ("correspondent_to_care_of", 1),
+    ("forwarded_by_kernel", 1),
+];
+const FOLLOWS: &[(&str, u64)] = &[("correspondent_to_care_of", 1), ("forwarded_by_kernel", 1)];
+const RETURNS: &[(&str, u64)] = &[
+    ("correspondent_from_care_of", 1),
+    ("forwarded_by_kernel", 1),
+];
+
+/// A packet to B that must go to `care_of`.
+fn to(
+    care_of: &str,
+    name: &'static str,
+    packet: &Packet,
+    counts: &'static [(&'static str, u64)],
+) -> Row {
+    let after = packet.clone().with(|p| p.destination = address(care_of));
+    Row {
+        becomes: Some(after.frame()),
+        ..row(name, packet, counts)
+    }
+}
+
+/// A packet of C that must come from B.
+fn from(name: &'static str, packet: &Packet) -> Row {
+    let after = packet.clone().with(|p| p.source = address(B));
+    Row {
+        becomes: Some(after.frame()),
+        ..row(name, packet, RETURNS)
+    }
+}
+
+fn binding() -> Result<()> {
+    let mut bench = bench()?;
+    let tcp = |flags| Packet::tcp(A, B, PORTS, flags);
+    let sctp = vec![0x9c, 0x40, 0, 80, 1, 2, 3, 4, 5, 6, 7, 8];
+    bench.table(&[row("no binding", &tcp(ACK), &[])])?;
+    bind(&mut bench, C, LATER)?;
+    bench.table(&[
+        to(C, "the first packet pins", &tcp(ACK), PINS),
+        to(C, "the next ones follow", &tcp(ACK), FOLLOWS),
+        to(C, "FIN follows", &tcp(FIN | ACK), FOLLOWS),
+        to(C, "a reset of a pinned flow follows", &tcp(RST), FOLLOWS),
+        to(
+            C,
+            "a new connection",
+            &Packet::tcp(A, B, (40001, 80), SYN),
+            PINS,
+        ),
+        to(C, "UDP", &Packet::udp(A, B, PORTS, b"query"), PINS),
+        to(
+            C,
+            "UDP of the same flow",
+            &Packet::udp(A, B, PORTS, b"again"),
+            FOLLOWS,
+        ),
+        to(C, "echo", &Packet::echo(A, B, false, 3), PINS),
+        to(C, "SCTP", &Packet::new(A, B, SCTP, sctp), PINS),
+        row(
+            "a reset of no pinned flow",
+            &Packet::tcp(A, B, (40002, 80), RST),
+            &[],
+        ),
+        row(
+            "another client",
+            &Packet::tcp("2001:db8:1::101", B, PORTS, ACK),
+            &[],
+        ),
+        row(
+            "another address",
+            &Packet::tcp(A, "2001:db8:a::54", PORTS, ACK),
+            &[],
+        ),
+    ])?;
+    let flows: Vec<(FlowKey, _)> = bench.dataplane.maps().flows().collect();
+    ensure!(flows.len() == 5, "{} flows", flows.len());
+    let (_, pinned) = flows
+        .iter()
+        .find(|(key, _)| key.protocol == TCP && key.client_port == 40000_u16.to_be_bytes())
+        .context("no pin for the TCP flow")?;
+    ensure!(pinned.care_of == address(C).octets());
+    ensure!(
+        pinned.flags == flow::CLIENT_CLOSED,
+        "flags {}",
+        pinned.flags
+    );
+    Ok(())
+}
+
+fn expiry() -> Result<()> {
+    let mut bench = bench()?;
+    let pinned = Packet::tcp(A, B, PORTS, ACK);
+    let new = Packet::tcp(A, B, (40001, 80), SYN);
+    bind(&mut bench, C, LATER)?;
+    bench.table(&[to(C, "pinned while it lives", &pinned, PINS)])?;
+    bind(&mut bench, C, EARLIER)?;
+    bench.table(&[
+        to(C, "the pin outlives the binding", &pinned, FOLLOWS),
+        row("a new flow goes by anycast", &new, &[]),
+    ])?;
+    let remove = Action::RemoveBinding {
+        client: address(A),
+        anycast: address(B),
+    };
+    bench.dataplane.maps().apply(&remove)?;
+    // Actions are idempotent.
+    bench.dataplane.maps().apply(&remove)?;
+    bench.table(&[
+        to(C, "and its removal", &pinned, FOLLOWS),
+        row("a new flow goes by anycast", &new, &[]),
+    ])?;
+    bind(&mut bench, C2, LATER)?;
+    bench.table(&[
+        to(C, "a pin stays with its member", &pinned, FOLLOWS),
+        to(C2, "a new flow goes to the new one", &new, PINS),
+    ])
+}
+
+fn from_member() -> Result<()> {
+    let mut bench = bench()?;
+    let answer = Packet::tcp(C, A, BACK, ACK);
+    bind(&mut bench, C, LATER)?;
+    bench.table(&[
+        row("before the flow is pinned", &answer, &[]),
+        to(
+            C,
+            "the client's packet",
+            &Packet::tcp(A, B, PORTS, ACK),
+            PINS,
+        ),
+        from("the answer", &answer),
+        from("FIN", &Packet::tcp(C, A, BACK, FIN | ACK)),
+        row(
+            "another flow of C",
+            &Packet::tcp(C, A, (80, 40009), ACK),
+            &[],
+        ),
+        row(
+            "to another client",
+            &Packet::tcp(C, "2001:db8:1::101", BACK, ACK),
+            &[],
+        ),
+        row("another member", &Packet::tcp(C2, A, BACK, ACK), &[]),
+        row(
+            "an answer from B itself",
+            &Packet::tcp(B, A, BACK, ACK),
+            &[],
+        ),
+        to(C, "the client's echo", &Packet::echo(A, B, false, 9), PINS),
+        from("the echo's answer", &Packet::echo(C, A, true, 9)),
+        row("an echo request of C", &Packet::echo(C, A, false, 9), &[]),
+        to(C, "the client's UDP", &Packet::udp(A, B, PORTS, b"q"), PINS),
+        from("the UDP answer", &Packet::udp(C, A, BACK, b"a")),
+    ])?;
+    bind(&mut bench, C2, LATER)?;
+    bench.table(&[row(
+        "a member that the flow is not pinned to",
+        &Packet::tcp(C2, A, BACK, ACK),
+        &[],
+    )])
+}
+
+fn untouched() -> Result<()> {
+    let mut bench = bench()?;
+    let tcp = || Packet::tcp(A, B, PORTS, ACK);
+    let chain = &[("extension_chain_not_parsed", 1)];
+    bind(&mut bench, C, LATER)?;
+    bench.table(&[
+        row(
+            "hop limit 1: the kernel answers, and quotes what the client sent",
+            &tcp().with(|p| p.hop_limit = 1),
+            &[("flow_pinned", 1)],
+        ),
+        row(
+            "a Neighbor Solicitation",
+            &Packet::icmpv6(A, B, 135, &[0; 20]),
+            &[],
+        ),
+        row("an ICMPv6 error", &Packet::icmpv6(A, B, 1, &[0; 60]), &[]),
+        row(
+            "a link-local source",
+            &Packet::tcp("fe80::1", B, PORTS, ACK),
+            &[],
+        ),
+        row("multicast", &Packet::udp(A, "ff0e::1", PORTS, b"x"), &[]),
+        row(
+            "a fragment",
+            &Packet::udp(A, B, PORTS, b"a part").fragment(0, true),
+            &[("fragment_not_rewritten", 1)],
+        ),
+        row(
+            "AH, which covers the addresses",
+            &tcp().with(|p| p.extensions = vec![(51, vec![0, 4, 0, 0, 0, 0, 0, 0])]),
+            chain,
+        ),
+        row("no next header", &Packet::new(A, B, 59, Vec::new()), chain),
+        row(
+            "TCP cut short",
+            &tcp().with(|p| p.payload.truncate(19)),
+            &[],
+        ),
+        row(
+            "an anycast Report, which is for a router",
+            &Packet::report("fe80::11", B),
+            &[],
+        ),
+    ])
+}
+
+fn mobility() -> Result<()> {
+    let mut bench = bench()?;
+    let punted = |name, packet: Packet| Row {
+        verdict: Verdict::Drop,
+        events: &[kind::MOBILITY],
+        ..row(name, &packet, &[("mobility_punted", 1)])
+    };
+    let padded = |blocks: u8| {
+        Packet::mobility(B, A, 5).with(|p| {
+            p.payload.resize(8 * (usize::from(blocks) + 1), 0);
+            p.payload[1] = blocks;
+        })
+    };
+    bench.table(&[
+        punted("a Home Test Init", Packet::mobility(B, A, 1)),
+        punted("a Care-of Test Init", Packet::mobility(C, A, 2)),
+        punted("a Binding Update", Packet::mobility(B, A, 5)),
+        punted("a type that nobody knows", Packet::mobility(B, A, 99)),
+        punted("a Binding Update with much padding", padded(60)),
+        punted("a Binding Update of 1280 octets", padded(154)),
+        Row {
+            verdict: Verdict::Drop,
+            ..row("a longer one", &padded(155), &[("punt_too_long", 1)])
+        },
+        row(
+            "a Home Test, which is for a mobile node",
+            &Packet::mobility(B, A, 3),
+            &[("mobility_other_role", 1)],
+        ),
+        row(
+            "a Home Test Init for somebody else's client",
+            &Packet::mobility(B, "2001:db8:2::100", 1),
+            &[("mobility_not_ours", 1)],
+        ),
+    ])
+}
+
+fn restart() -> Result<()> {
+    let mut bench = bench()?;
+    let syn = Packet::tcp(A, B, PORTS, SYN);
+    bind(&mut bench, C, LATER)?;
+    bench.table(&[to(C, "the first connection", &syn, PINS)])?;
+    bind(&mut bench, C2, LATER + Duration::from_nanos(1))?;
+    bench.table(&[
+        to(C, "its data", &Packet::tcp(A, B, PORTS, ACK), FOLLOWS),
+        to(
+            C2,
+            "the next connection on the same ports",
+            &syn,
+            &[
+                ("flow_restarted", 1),
+                ("flow_pinned", 1),
+                ("correspondent_to_care_of", 1),
+                ("forwarded_by_kernel", 1),
+            ],
+        ),
+    ])?;
+    bind(&mut bench, C2, EARLIER)?;
+    bench.table(&[row("and after the binding", &syn, &[("flow_restarted", 1)])])
+}

@@ -1,0 +1,191 @@
+//! Runs a packet through a real program, loaded through the real verifier.
+
+use std::collections::BTreeMap;
+
+use anycast_common::abi::event::Header;
+use anycast_ctl::shell::dataplane::{Dataplane, OBJECT, Settings};
+use anyhow::{Context as _, Result, ensure};
+use aya::programs::{TestRun as _, TestRunOptions};
+
+/// XDP actions and TC verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Drop,
+    Pass,
+    Tx,
+    Redirect,
+    /// TCX: the next program decides.
+    Next,
+}
+
+/// A row of a verdict table.
+pub struct Row {
+    pub name: &'static str,
+    pub frame: Vec<u8>,
+    pub verdict: Verdict,
+    /// None: the frame leaves as it came.
+    pub becomes: Option<Vec<u8>>,
+    /// Counters that go up, by how much; all others stay.
+    pub counts: &'static [(&'static str, u64)],
+    /// Kinds of the events that the controller gets.
+    pub events: &'static [u8],
+}
+
+pub struct Bench {
+    // The programs' log is read by a task of it.
+    _runtime: tokio::runtime::Runtime,
+    pub dataplane: Dataplane,
+    roles: u8,
+}
+
+impl Bench {
+    pub fn new(roles: u8, require_router_alert: bool) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let guard = runtime.enter();
+        let dataplane = Dataplane::load(
+            OBJECT,
+            Settings {
+                roles,
+                require_router_alert,
+            },
+        )?;
+        drop(guard);
+        Ok(Self {
+            _runtime: runtime,
+            dataplane,
+            roles,
+        })
+    }
+
+    /// Checks every row, and says of all that differ how they do.
+    pub fn table(&mut self, rows: &[Row]) -> Result<()> {
+        let failures: Vec<String> = rows
+            .iter()
+            .filter_map(|row| {
+                self.xdp_row(row)
+                    .err()
+                    .map(|error| format!("{}: {error:#}", row.name))
+            })
+            .collect();
+        ensure!(failures.is_empty(), "\n{}", failures.join("\n"));
+        Ok(())
+    }
+
+    fn xdp_row(&mut self, row: &Row) -> Result<()> {
+        let before = self.counters()?;
+        let (verdict, frame) = self.xdp(&row.frame)?;
+        self.compare(row, &before, verdict, &frame)
+    }
+
+    /// The same through the member's egress program.
+    pub fn egress_row(&mut self, row: &Row) -> Result<()> {
+        let before = self.counters()?;
+        let (verdict, frame) = self.egress(&row.frame)?;
+        self.compare(row, &before, verdict, &frame)
+            .with_context(|| row.name)
+    }
+
+    fn compare(
+        &mut self,
+        row: &Row,
+        before: &BTreeMap<&'static str, u64>,
+        verdict: Verdict,
+        frame: &[u8],
+    ) -> Result<()> {
+        let after = self.counters()?;
+        let counted: BTreeMap<_, _> = after
+            .iter()
+            .filter_map(|(name, value)| {
+                let more = value - before[name];
+                (more != 0).then_some((*name, more))
+            })
+            .collect();
+        let kinds: Vec<u8> = self.events()?.iter().map(|event| event.0.kind).collect();
+        ensure!(
+            verdict == row.verdict,
+            "{verdict:?}, expected {:?}, counted {counted:?}",
+            row.verdict
+        );
+        ensure!(
+            counted == row.counts.iter().copied().collect(),
+            "counted {counted:?}, expected {:?}",
+            row.counts
+        );
+        let expected = row.becomes.as_ref().unwrap_or(&row.frame);
+        ensure!(
+            frame == expected,
+            "the frame is\n{}, expected\n{}",
+            hex(frame),
+            hex(expected)
+        );
+        ensure!(
+            kinds == row.events,
+            "events {kinds:?}, expected {:?}",
+            row.events
+        );
+        Ok(())
+    }
+
+    pub fn xdp(&mut self, frame: &[u8]) -> Result<(Verdict, Vec<u8>)> {
+        let mut out = vec![0; frame.len() + 256];
+        let program = self.dataplane.xdp(self.roles)?;
+        let result = program.test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ..TestRunOptions::default()
+        })?;
+        out.truncate(usize::try_from(result.data_size_out)?);
+        let verdict = match result.return_value {
+            1 => Verdict::Drop,
+            2 => Verdict::Pass,
+            3 => Verdict::Tx,
+            4 => Verdict::Redirect,
+            other => anyhow::bail!("XDP action {other}"),
+        };
+        Ok((verdict, out))
+    }
+
+    pub fn egress(&mut self, frame: &[u8]) -> Result<(Verdict, Vec<u8>)> {
+        let mut out = vec![0; frame.len() + 256];
+        let program = self.dataplane.egress()?;
+        let result = program.test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ..TestRunOptions::default()
+        })?;
+        out.truncate(usize::try_from(result.data_size_out)?);
+        ensure!(
+            result.return_value == u32::MAX,
+            "TC verdict {}",
+            result.return_value.cast_signed()
+        );
+        Ok((Verdict::Next, out))
+    }
+
+    pub fn counters(&mut self) -> Result<BTreeMap<&'static str, u64>> {
+        Ok(self.dataplane.maps().counters()?.into_iter().collect())
+    }
+
+    /// Takes what is in the ring buffer.
+    pub fn events(&mut self) -> Result<Vec<(Header, Vec<u8>)>> {
+        let mut events = Vec::new();
+        self.dataplane
+            .take_events(|header, packet| events.push((*header, packet.to_vec())));
+        Ok(events)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .chunks(16)
+        .map(|line| {
+            line.iter()
+                .map(|octet| format!("{octet:02x}"))
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}

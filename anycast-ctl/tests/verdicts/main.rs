@@ -1,0 +1,15 @@
+//! Verdict tables: a packet in, a verdict and a packet out, through the real verifier and
+//! `BPF_PROG_TEST_RUN`, for every kind of packet that the programs know and those just outside.
+
+mod correspondent;
+mod harness;
+mod member;
+mod packets;
+mod router;
+
+fn main() -> std::process::ExitCode {
+    let suite = xtask::kernel_tests::Suite::new();
+    let suite = router::tests(suite);
+    let suite = member::tests(suite);
+    correspondent::tests(suite).run()
+}

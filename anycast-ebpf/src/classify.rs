@@ -1,0 +1,99 @@
+//! What is this packet, and whose?
+
+use anycast_common::abi::{
+    counters::Counter,
+    roles::{CORRESPONDENT, MEMBER, ROUTER},
+};
+use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
+
+use crate::{
+    correspondent,
+    count::count,
+    member, mld,
+    packet::{self, Chain, Ipv6, Layout, Upper, chain, is_link_local, is_multicast, octets},
+};
+
+/// An IPv6 packet at one of our interfaces.
+pub(crate) struct Packet<'a> {
+    pub ctx: &'a XdpContext,
+    pub layout: Layout,
+    pub ipv6: *mut Ipv6,
+    /// Copies, because the addresses are the keys of lookups.
+    pub source: [u8; 16],
+    pub destination: [u8; 16],
+}
+
+/// What a role made of a packet.
+pub(crate) enum Verdict {
+    /// It is not for this role.
+    NotOurs,
+    /// XDP action.
+    Done(u32),
+}
+
+/// Classifies the packet for an interface with the given roles and gives the XDP action.
+#[inline(always)]
+pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
+    let Some((layout, ipv6)) = packet::ipv6(ctx) else {
+        return XDP_PASS;
+    };
+    // SAFETY: `packet::ipv6` checked that the header lies within the packet.
+    let (source, destination, next_header) =
+        unsafe { ((*ipv6).source, (*ipv6).destination, (*ipv6).next_header) };
+    let (source, destination) = (octets(source), octets(destination));
+    let packet = Packet {
+        ctx,
+        layout,
+        ipv6,
+        source,
+        destination,
+    };
+
+    // MLD comes behind Hop-by-Hop Options, or, wrongly, without them.
+    if ROLES & (ROUTER | MEMBER) != 0 && (next_header == 0 || next_header == 58) {
+        if let Verdict::Done(action) = mld::mld::<ROLES>(&packet, next_header) {
+            return action;
+        }
+    }
+    if ROLES & (MEMBER | CORRESPONDENT) == 0
+        || is_multicast(&destination)
+        || is_link_local(&source)
+        || is_link_local(&destination)
+    {
+        return XDP_PASS;
+    }
+    match chain(ctx, layout, next_header) {
+        Chain::Upper(upper) => unicast::<ROLES>(&packet, upper),
+        Chain::Fragment => fragment::<ROLES>(&packet),
+        Chain::Unknown => {
+            count(Counter::ChainNotParsed);
+            XDP_PASS
+        }
+    }
+}
+
+#[inline(always)]
+fn unicast<const ROLES: u8>(packet: &Packet<'_>, upper: Upper) -> u32 {
+    if ROLES & MEMBER != 0 {
+        if let Verdict::Done(action) = member::ingress(packet, upper) {
+            return action;
+        }
+    }
+    if ROLES & CORRESPONDENT != 0 {
+        if let Verdict::Done(action) = correspondent::ingress(packet, upper) {
+            return action;
+        }
+    }
+    XDP_PASS
+}
+
+/// Fragments carry their ports in the first one only, so all of them stay with plain anycast.
+#[inline(always)]
+fn fragment<const ROLES: u8>(packet: &Packet<'_>) -> u32 {
+    if (ROLES & CORRESPONDENT != 0 && correspondent::is_bound(packet))
+        || (ROLES & MEMBER != 0 && member::is_care_of(packet))
+    {
+        count(Counter::Fragment);
+    }
+    XDP_PASS
+}

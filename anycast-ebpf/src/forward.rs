@@ -1,0 +1,119 @@
+//! Sends a rewritten packet to its next hop, or leaves it to the kernel.
+
+use anycast_common::abi::counters::Counter;
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{
+        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup,
+        xdp_action::{XDP_PASS, XDP_REDIRECT, XDP_TX},
+    },
+    helpers::{bpf_fib_lookup, bpf_redirect},
+};
+
+use crate::{
+    classify::Packet,
+    count::count,
+    packet::{Bytes, Ethernet, IPV6, words},
+    transport::Transport,
+};
+
+const AF_INET6: u8 = 10;
+
+/// Where a packet will go once it is rewritten.
+pub(crate) enum NextHop {
+    /// XDP sends it.
+    Xdp {
+        ifindex: u32,
+        source: [u16; 3],
+        destination: [u16; 3],
+    },
+    /// The kernel forwards or receives it: no neighbour yet, a local address, a VLAN tag.
+    Kernel,
+    /// It must not be rewritten: the kernel answers it with an ICMPv6 error (Packet Too Big, Time
+    /// Exceeded), which has to quote what the sender sent.
+    Refused,
+}
+
+/// Finds the next hop for the packet with the given addresses, before anything is changed.
+#[inline(always)]
+pub(crate) fn next_hop(
+    packet: &Packet<'_>,
+    transport: &Transport,
+    source: &[u8; 16],
+    destination: &[u8; 16],
+) -> NextHop {
+    // SAFETY: `classify` checked that the IPv6 header lies within the packet.
+    let header = unsafe { &*packet.ipv6 };
+    if header.hop_limit <= 1 {
+        return NextHop::Refused;
+    }
+    // SAFETY: all-zero is a valid value of this C structure.
+    let mut lookup: FibLookup = unsafe { core::mem::zeroed() };
+    lookup.family = AF_INET6;
+    lookup.l4_protocol = transport.protocol;
+    lookup.sport = u16::from_ne_bytes(transport.source_port);
+    lookup.dport = u16::from_ne_bytes(transport.destination_port);
+    lookup.ifindex = packet.ctx.ingress_ifindex() as u32;
+    lookup.__bindgen_anon_1.tot_len =
+        u16::from_be(header.payload_length).saturating_add(IPV6 as u16);
+    lookup.__bindgen_anon_2.flowinfo = header.version_class_flow & FLOW_INFO;
+    lookup.__bindgen_anon_3.ipv6_src = words(source);
+    lookup.__bindgen_anon_4.ipv6_dst = words(destination);
+    // SAFETY: the structure and its size belong together.
+    let result = unsafe {
+        bpf_fib_lookup(
+            packet.ctx.as_ptr(),
+            &raw mut lookup,
+            size_of::<FibLookup>() as i32,
+            0,
+        )
+    };
+    match u32::try_from(result) {
+        Ok(BPF_FIB_LKUP_RET_SUCCESS) if !packet.layout.tagged => NextHop::Xdp {
+            ifindex: lookup.ifindex,
+            source: mac(lookup.smac),
+            destination: mac(lookup.dmac),
+        },
+        Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => NextHop::Refused,
+        _ => NextHop::Kernel,
+    }
+}
+
+/// Version is not flow information.
+const FLOW_INFO: u32 = 0x0fff_ffff_u32.to_be();
+
+/// Sends the rewritten packet.
+#[inline(always)]
+pub(crate) fn send(packet: &Packet<'_>, next_hop: &NextHop) -> u32 {
+    let NextHop::Xdp {
+        ifindex,
+        source,
+        destination,
+    } = next_hop
+    else {
+        count(Counter::ForwardedByKernel);
+        return XDP_PASS;
+    };
+    let Some(ethernet) = packet.ctx.at::<Ethernet>(0) else {
+        return XDP_PASS;
+    };
+    // SAFETY: `at` and `classify` checked the bounds of the two headers.
+    unsafe {
+        (*ethernet).source = *source;
+        (*ethernet).destination = *destination;
+        (*packet.ipv6).hop_limit -= 1;
+    }
+    count(Counter::Forwarded);
+    if *ifindex == packet.ctx.ingress_ifindex() as u32 {
+        return XDP_TX;
+    }
+    // SAFETY: no pointers.
+    unsafe { bpf_redirect(*ifindex, 0) };
+    XDP_REDIRECT
+}
+
+#[inline(always)]
+fn mac(octets: [u8; 6]) -> [u16; 3] {
+    // SAFETY: both are 6 plain bytes.
+    unsafe { core::mem::transmute(octets) }
+}

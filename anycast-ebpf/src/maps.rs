@@ -1,0 +1,64 @@
+//! Every map, in one place. Keys and values are in `anycast_common::abi::maps`.
+//!
+//! Maps are declared with BTF, so that aya, libbpf and bpftool load the same object.
+
+use anycast_common::abi::{
+    counters::Counter,
+    event,
+    maps::{
+        Address, Binding, BindingKey, CareOf, CareOfKey, Client, Flow, FlowKey, LocalAnycast,
+        LocalCareOf, MemberFlow, POLICY_RULES, PolicyRule,
+    },
+};
+use aya_ebpf::{
+    Global,
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
+    macros::btf_map,
+};
+
+/// 1 refuses MLD messages without Router Alert; set before the object is loaded.
+#[unsafe(no_mangle)]
+pub(crate) static REQUIRE_ROUTER_ALERT: Global<u8> = Global::new(1);
+
+#[btf_map]
+pub(crate) static COUNTERS: PerCpuArray<u64, { Counter::ALL.len() }> = PerCpuArray::new();
+
+/// Packets for the controller.
+#[btf_map]
+pub(crate) static EVENTS: RingBuf<(), { event::RING }> = RingBuf::new();
+
+/// Router: ordered rules, first match wins.
+#[btf_map]
+pub(crate) static POLICY: Array<PolicyRule, { POLICY_RULES as usize }> = Array::new();
+
+/// Correspondent: prefixes of the clients that it answers for.
+#[btf_map]
+pub(crate) static CLIENT_PREFIXES: LpmTrie<Address, u32, 1024> = LpmTrie::new();
+
+/// Correspondent: (A, B) -> C, while the binding lives.
+#[btf_map]
+pub(crate) static BINDINGS: HashMap<BindingKey, Binding, 131_072> = HashMap::new();
+
+/// Correspondent: (A, C) -> B, while a binding or a pinned flow uses it.
+#[btf_map]
+pub(crate) static CARE_OF: HashMap<CareOfKey, CareOf, 131_072> = HashMap::new();
+
+/// Correspondent: flows pinned to a care-of address.
+#[btf_map]
+pub(crate) static FLOWS: LruHashMap<FlowKey, Flow, 262_144> = LruHashMap::new();
+
+/// Member: C -> B.
+#[btf_map]
+pub(crate) static LOCAL_CARE_OF: HashMap<Address, LocalCareOf, 4096> = HashMap::new();
+
+/// Member: the anycast addresses that it serves.
+#[btf_map]
+pub(crate) static LOCAL_ANYCAST: HashMap<Address, LocalAnycast, 4096> = HashMap::new();
+
+/// Member: flows that last came by a care-of address.
+#[btf_map]
+pub(crate) static MEMBER_FLOWS: LruHashMap<FlowKey, MemberFlow, 262_144> = LruHashMap::new();
+
+/// Member: clients that the controller knows.
+#[btf_map]
+pub(crate) static CLIENTS: LruHashMap<BindingKey, Client, 131_072> = LruHashMap::new();

@@ -1,0 +1,202 @@
+//! The member: A -> C becomes A -> B, and new clients of B are reported.
+
+use anycast_common::abi::{
+    counters::Counter,
+    event::kind,
+    maps::{BindingKey, Client, LocalCareOf, MemberFlow},
+};
+use anycast_common::wire::checksum;
+use aya_ebpf::{
+    bindings::xdp_action::{XDP_DROP, XDP_PASS},
+    helpers::bpf_ktime_get_coarse_ns,
+};
+
+use crate::{
+    classify::{Packet, Verdict},
+    count::count,
+    maps::{CLIENTS, LOCAL_ANYCAST, LOCAL_CARE_OF, MEMBER_FLOWS},
+    packet::{Bytes, Ipv6, Upper},
+    punt::{punt, punt_headers},
+    rewrite,
+    transport::{ICMPV6, MOBILITY, TCP, TCP_ACK, TCP_RST, Transport},
+};
+
+const PARAMETER_PROBLEM: u8 = 4;
+/// A client is not reported again within this time, whatever the controller makes of it.
+const REPORT_HOLD: u64 = 1_000_000_000;
+/// How long a flow that went back to B stays there at least: a few retransmissions of TCP.
+const SETTLE: u64 = 3_000_000_000;
+
+/// A packet at an interface of a member.
+#[inline(always)]
+pub(crate) fn ingress(packet: &Packet<'_>, upper: Upper) -> Verdict {
+    // SAFETY: the controller replaces entries whole, and the copy is made at once.
+    if let Some(owner) = unsafe { LOCAL_CARE_OF.get(&packet.destination) }.copied() {
+        if upper.protocol == MOBILITY || refuses_mobility(packet, upper) {
+            return control(packet, upper);
+        }
+        return match Transport::read(packet.ctx, upper) {
+            Some(transport) => Verdict::Done(by_care_of(packet, &transport, &owner)),
+            None => Verdict::Done(XDP_PASS),
+        };
+    }
+    // SAFETY: as above.
+    if let Some(local) = unsafe { LOCAL_ANYCAST.get(&packet.destination) }.copied() {
+        if upper.protocol == MOBILITY || refuses_mobility(packet, upper) {
+            return control(packet, upper);
+        }
+        if let Some(transport) = Transport::read(packet.ctx, upper) {
+            by_anycast(packet, &transport, local.report_clients != 0);
+        }
+        return Verdict::Done(XDP_PASS);
+    }
+    Verdict::NotOurs
+}
+
+/// Whether the packet is for a care-of address, for packets that cannot be rewritten.
+#[inline(always)]
+pub(crate) fn is_care_of(packet: &Packet<'_>) -> bool {
+    LOCAL_CARE_OF.get_ptr(&packet.destination).is_some()
+}
+
+/// An ICMPv6 Parameter Problem that quotes a mobility message: the client does not know the
+/// Mobility Header.
+#[inline(always)]
+fn refuses_mobility(packet: &Packet<'_>, upper: Upper) -> bool {
+    if upper.protocol != ICMPV6 {
+        return false;
+    }
+    let Some([PARAMETER_PROBLEM, _]) = packet.ctx.read::<[u8; 2]>(upper.offset) else {
+        return false;
+    };
+    let quoted = upper.offset + 8;
+    matches!(packet.ctx.read::<Ipv6>(quoted), Some(header) if header.next_header == MOBILITY)
+}
+
+/// Messages of the handshake, for the controller.
+#[inline(always)]
+fn control(packet: &Packet<'_>, upper: Upper) -> Verdict {
+    if upper.protocol == ICMPV6 {
+        if punt(packet, kind::ICMP_ERROR) {
+            count(Counter::MemberMobilityRefused);
+        }
+        return Verdict::Done(XDP_PASS);
+    }
+    // Binding Refresh Request, Home Test, Care-of Test, Binding Acknowledgement, Binding Error.
+    let Some([0 | 3 | 4 | 6 | 7, _]) = packet.ctx.read::<[u8; 2]>(upper.offset + 2) else {
+        count(Counter::MobilityOtherRole);
+        return Verdict::NotOurs;
+    };
+    if punt(packet, kind::MOBILITY) {
+        count(Counter::MobilityPunted);
+    }
+    // The kernel would answer it with a Parameter Problem.
+    Verdict::Done(XDP_DROP)
+}
+
+#[inline(always)]
+fn by_care_of(packet: &Packet<'_>, transport: &Transport, owner: &LocalCareOf) -> u32 {
+    let key = transport.from_client(&packet.source, &owner.anycast);
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    if let Some(flow) = MEMBER_FLOWS.get_ptr_mut(&key) {
+        // SAFETY: the entry outlives the program (RCU); its fields are plain integers, and racing
+        // packets of one flow write values of the same moment.
+        unsafe {
+            if is_bare_reset(transport) && holds_reset(flow, now) {
+                count(Counter::MemberResetHeld);
+                return XDP_DROP;
+            }
+            (*flow).last_in = now;
+            if now >= (*flow).settles_at {
+                (*flow).by_anycast = 0;
+            }
+            // Another C of the same B, after the client was bound anew.
+            if (*flow).care_of != packet.destination {
+                (*flow).care_of = packet.destination;
+                (*flow).delta = checksum::delta(&owner.anycast, &packet.destination);
+            }
+        }
+    } else {
+        let flow = MemberFlow {
+            care_of: packet.destination,
+            last_in: now,
+            settles_at: 0,
+            delta: checksum::delta(&owner.anycast, &packet.destination),
+            by_anycast: 0,
+            reserved: [0; 5],
+        };
+        // Without the entry the answers leave from B, and the correspondent takes both.
+        let _ = MEMBER_FLOWS.insert(&key, &flow, 0);
+    }
+    rewrite::destination(packet, transport, &owner.anycast, owner.delta);
+    count(Counter::MemberIn);
+    XDP_PASS
+}
+
+/// A reset without ACK answers a segment that no socket wanted (RFC 9293 3.10.7.1).
+#[inline(always)]
+fn is_bare_reset(transport: &Transport) -> bool {
+    transport.protocol == TCP && transport.flags & (TCP_RST | TCP_ACK) == TCP_RST
+}
+
+/// Whether a bare reset by C is to be held back.
+///
+/// A correspondent that lost its pins lets segments from C through to the client, which resets
+/// them although the connection lives, under B. The first such reset moves the flow to B. A client
+/// that is really gone resets what it gets from there too, and is believed once the flow settled.
+#[inline(always)]
+unsafe fn holds_reset(flow: *mut MemberFlow, now: u64) -> bool {
+    // SAFETY: the caller's entry.
+    unsafe {
+        if (*flow).by_anycast == 0 {
+            return_to_anycast(flow, now);
+        }
+        now < (*flow).settles_at
+    }
+}
+
+#[inline(always)]
+unsafe fn return_to_anycast(flow: *mut MemberFlow, now: u64) {
+    // SAFETY: the caller's entry.
+    unsafe {
+        (*flow).by_anycast = 1;
+        (*flow).settles_at = now + SETTLE;
+    }
+    count(Counter::MemberFlowReturned);
+}
+
+#[inline(always)]
+fn by_anycast(packet: &Packet<'_>, transport: &Transport, report: bool) {
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    let key = transport.from_client(&packet.source, &packet.destination);
+    if let Some(flow) = MEMBER_FLOWS.get_ptr_mut(&key) {
+        // SAFETY: as in `by_care_of`.
+        unsafe {
+            if (*flow).by_anycast == 0 {
+                return_to_anycast(flow, now);
+            }
+        }
+    }
+    if !report || transport.flags & TCP_RST != 0 {
+        return;
+    }
+    let key = BindingKey {
+        client: packet.source,
+        anycast: packet.destination,
+    };
+    // SAFETY: one integer.
+    if let Some(client) = unsafe { CLIENTS.get(&key) }
+        && now < client.quiet_until
+    {
+        return;
+    }
+    if punt_headers(packet, kind::NEW_CLIENT) {
+        count(Counter::MemberNewClient);
+        let held = Client {
+            quiet_until: now + REPORT_HOLD,
+        };
+        let _ = CLIENTS.insert(&key, &held, 0);
+    }
+}

@@ -1,0 +1,88 @@
+//! The member's answers: B -> A becomes C -> A when the flow last came by C.
+
+use anycast_common::abi::counters::Counter;
+use aya_ebpf::{
+    bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_UNSPEC},
+    helpers::{bpf_csum_diff, bpf_l4_csum_replace, bpf_skb_store_bytes},
+    programs::TcContext,
+};
+
+use crate::{
+    count::count,
+    maps::{LOCAL_ANYCAST, MEMBER_FLOWS},
+    packet::{self, Chain, chain, is_link_local, is_multicast, octets},
+    transport::{Transport, UDP},
+};
+
+/// Offset of the source address in the IPv6 header.
+const SOURCE: usize = 8;
+
+/// TCX egress. Never drops: whatever it cannot do goes out from B, which the client knows.
+#[inline(always)]
+pub(crate) fn member_egress(ctx: &TcContext) -> i32 {
+    let _ = answer(ctx);
+    // The next program of the interface decides.
+    TC_ACT_UNSPEC
+}
+
+#[inline(always)]
+fn answer(ctx: &TcContext) -> Option<()> {
+    let (layout, ipv6) = packet::ipv6(ctx)?;
+    // SAFETY: `packet::ipv6` checked that the header lies within the packet.
+    let (source, destination, next_header) =
+        unsafe { ((*ipv6).source, (*ipv6).destination, (*ipv6).next_header) };
+    let (source, destination) = (octets(source), octets(destination));
+    if is_multicast(&destination) || is_link_local(&destination) || is_link_local(&source) {
+        return None;
+    }
+    LOCAL_ANYCAST.get_ptr(&source)?;
+    let Chain::Upper(upper) = chain(ctx, layout, next_header) else {
+        return None;
+    };
+    let transport = Transport::read(ctx, upper)?;
+    let key = transport.to_client(&destination, &source);
+    // SAFETY: the copy is made at once.
+    let flow = unsafe { MEMBER_FLOWS.get(&key) }.copied()?;
+    if flow.by_anycast != 0 {
+        return None;
+    }
+    let mut old = source;
+    let mut new = flow.care_of;
+    // SAFETY: the helpers check offsets themselves, and the two addresses are on the stack.
+    unsafe {
+        if transport.checksum != 0 {
+            // The socket layer may leave only the pseudo-header's sum there, for the device to
+            // complete; the helper knows the difference.
+            let difference = bpf_csum_diff(
+                old.as_mut_ptr().cast(),
+                size_of_val(&old) as u32,
+                new.as_mut_ptr().cast(),
+                size_of_val(&new) as u32,
+                0,
+            );
+            let mut flags = u64::from(BPF_F_PSEUDO_HDR);
+            if transport.protocol == UDP {
+                flags |= u64::from(BPF_F_MARK_MANGLED_0);
+            }
+            let replaced = bpf_l4_csum_replace(
+                ctx.skb.skb,
+                transport.checksum as u32,
+                0,
+                difference.cast_unsigned(),
+                flags,
+            );
+            if replaced != 0 {
+                return None;
+            }
+        }
+        bpf_skb_store_bytes(
+            ctx.skb.skb,
+            (layout.ipv6 + SOURCE) as u32,
+            new.as_ptr().cast(),
+            size_of_val(&new) as u32,
+            0,
+        );
+    }
+    count(Counter::MemberOut);
+    Some(())
+}

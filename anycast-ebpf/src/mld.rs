@@ -1,0 +1,207 @@
+//! MLD messages that carry anycast addresses (draft host-anycast, RFC 2710).
+
+use anycast_common::abi::{counters::Counter, event::kind, roles::ROUTER};
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+
+use crate::{
+    classify::{Packet, Verdict},
+    count::count,
+    maps::REQUIRE_ROUTER_ALERT,
+    packet::{Bytes, Chain, IPV6, Upper, chain, is_link_local, is_multicast, octets},
+    policy,
+    punt::punt,
+    transport::ICMPV6,
+};
+
+const QUERY: u8 = 130;
+const REPORT: u8 = 131;
+const DONE: u8 = 132;
+/// Octets of an MLDv1 message (RFC 2710 section 3).
+const LENGTH: usize = 24;
+/// Options of a Hop-by-Hop header that are looked at for Router Alert.
+const MAX_OPTIONS: u32 = 8;
+const ROUTER_ALERT: u8 = 5;
+const ALL_ROUTERS: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+
+/// An MLDv1 message (RFC 2710 section 3).
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Message {
+    message_type: u8,
+    code: u8,
+    checksum: u16,
+    maximum_response_delay: u16,
+    reserved: u16,
+    address: [u32; 4],
+}
+
+/// Looks for MLD; anything else is `NotOurs`.
+#[inline(always)]
+pub(crate) fn mld<const ROLES: u8>(packet: &Packet<'_>, next_header: u8) -> Verdict {
+    let Chain::Upper(upper) = chain(packet.ctx, packet.layout, next_header) else {
+        return Verdict::NotOurs;
+    };
+    if upper.protocol != ICMPV6 {
+        return Verdict::NotOurs;
+    }
+    let Some([message_type, _]) = packet.ctx.read::<[u8; 2]>(upper.offset) else {
+        return Verdict::NotOurs;
+    };
+    match message_type {
+        QUERY => {
+            // The controller checks it; the kernel answers for its multicast groups.
+            count(Counter::MldQuery);
+            punt(packet, kind::MLD);
+            Verdict::Done(XDP_PASS)
+        }
+        REPORT | DONE if ROLES & ROUTER != 0 => {
+            Verdict::Done(report(packet, upper, message_type, next_header))
+        }
+        _ => Verdict::NotOurs,
+    }
+}
+
+/// The checks of draft host-anycast 4.2 and 4.3, the cheap ones first, then the policy, then the
+/// checksum, so that what the policy refuses costs least.
+#[inline(always)]
+fn report(packet: &Packet<'_>, upper: Upper, message_type: u8, next_header: u8) -> u32 {
+    // SAFETY: `classify` checked that the IPv6 header lies within the packet.
+    let (payload_length, hop_limit) = unsafe {
+        (
+            u16::from_be((*packet.ipv6).payload_length) as usize,
+            (*packet.ipv6).hop_limit,
+        )
+    };
+    let before = upper.offset - packet.layout.ipv6 - IPV6;
+    let Some(message) = packet.ctx.read::<Message>(upper.offset) else {
+        return refuse(Counter::MldTruncated);
+    };
+    if payload_length < before + LENGTH {
+        return refuse(Counter::MldTruncated);
+    }
+    let address = octets(message.address);
+    if is_multicast(&address) {
+        count(Counter::MldMulticast);
+        return XDP_PASS;
+    }
+    if !is_link_local(&packet.source) {
+        return refuse(Counter::MldBadSource);
+    }
+    if hop_limit != 1 {
+        return refuse(Counter::MldBadHopLimit);
+    }
+    if packet.destination != ALL_ROUTERS {
+        return refuse(Counter::MldBadDestination);
+    }
+    if REQUIRE_ROUTER_ALERT.load() != 0 && !(next_header == 0 && has_router_alert(packet)) {
+        return refuse(Counter::MldNoRouterAlert);
+    }
+    if !can_be_anycast(&address) {
+        return refuse(Counter::MldBadAddress);
+    }
+    let (allowed, denied) = if message_type == REPORT {
+        (Counter::MldReportAllowed, Counter::MldReportDenied)
+    } else {
+        (Counter::MldDoneAllowed, Counter::MldDoneDenied)
+    };
+    if !policy::allows(packet, &address) {
+        return refuse(denied);
+    }
+    if !checksum_holds(packet, upper.offset, payload_length - before) {
+        return refuse(Counter::MldBadChecksum);
+    }
+    count(allowed);
+    punt(packet, kind::MLD);
+    // The kernel has no use for it, but whoever captures on this router wants to see it.
+    XDP_PASS
+}
+
+#[inline(always)]
+fn refuse(reason: Counter) -> u32 {
+    count(reason);
+    XDP_DROP
+}
+
+/// Not unspecified, loopback, link-local or v4-mapped; multicast was seen before.
+#[inline(always)]
+fn can_be_anycast(address: &[u8; 16]) -> bool {
+    let high = u64::from_ne_bytes([
+        address[0], address[1], address[2], address[3], address[4], address[5], address[6],
+        address[7],
+    ]);
+    if high == 0 {
+        let middle = u32::from_be_bytes([address[8], address[9], address[10], address[11]]);
+        let low = u32::from_be_bytes([address[12], address[13], address[14], address[15]]);
+        return middle != 0xffff && !(middle == 0 && low <= 1);
+    }
+    !is_link_local(address)
+}
+
+/// Router Alert (RFC 2711) with value 0, MLD, in the Hop-by-Hop header.
+#[inline(always)]
+fn has_router_alert(packet: &Packet<'_>) -> bool {
+    let start = packet.layout.ipv6 + IPV6;
+    let Some([_, length]) = packet.ctx.read::<[u8; 2]>(start) else {
+        return false;
+    };
+    let end = start + (length as usize + 1) * 8;
+    let mut offset = start + 2;
+    for _ in 0..MAX_OPTIONS {
+        if offset + 4 > end {
+            return false;
+        }
+        let Some([option, option_length, v0, v1]) = packet.ctx.read::<[u8; 4]>(offset) else {
+            return false;
+        };
+        match option {
+            ROUTER_ALERT => return option_length == 2 && v0 == 0 && v1 == 0,
+            0 => offset += 1,
+            _ => offset += option_length as usize + 2,
+        }
+    }
+    false
+}
+
+/// The ICMPv6 checksum with its pseudo-header (RFC 8200 section 8.1). Trailing octets are covered
+/// by it; a message with more of them than are summed here is checked by the controller alone.
+#[inline(always)]
+fn checksum_holds(packet: &Packet<'_>, offset: usize, length: usize) -> bool {
+    const MAX_WORDS: usize = 128;
+    if length > MAX_WORDS * 2 {
+        return true;
+    }
+    let mut sum = length as u64 + u64::from(ICMPV6);
+    sum = u64::from((sum as u16).to_be());
+    for index in 0..8 {
+        sum += word(&packet.source, index) + word(&packet.destination, index);
+    }
+    for index in 0..MAX_WORDS {
+        let at = index * 2;
+        if at + 1 >= length {
+            break;
+        }
+        let Some(word) = packet.ctx.read::<u16>(offset + at) else {
+            return false;
+        };
+        sum += u64::from(word);
+    }
+    if length % 2 == 1 {
+        // Else the compiler checks the bounds of another pointer than the one it reads by.
+        let last = core::hint::black_box(offset + length - 2);
+        let Some([_, octet]) = packet.ctx.read::<[u8; 2]>(last) else {
+            return false;
+        };
+        sum += u64::from(u16::from_ne_bytes([octet, 0]));
+    }
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum == 0xffff
+}
+
+#[inline(always)]
+fn word(address: &[u8; 16], index: usize) -> u64 {
+    u64::from(u16::from_ne_bytes([
+        address[index * 2],
+        address[index * 2 + 1],
+    ]))
+}

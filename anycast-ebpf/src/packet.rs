@@ -1,0 +1,192 @@
+//! Bounds-checked access to the packet, and its headers down to the transport.
+
+use aya_ebpf::programs::{TcContext, XdpContext};
+
+pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd_u16.to_be();
+const ETHERTYPE_VLAN: u16 = 0x8100_u16.to_be();
+const ETHERTYPE_QINQ: u16 = 0x88a8_u16.to_be();
+/// No header of interest starts later than this; it also bounds offsets for the verifier.
+const MAX_OFFSET: usize = 512;
+/// Extension headers that are walked before a packet is left to the kernel.
+const MAX_EXTENSIONS: u32 = 6;
+
+/// Direct access to the bytes of a packet.
+pub(crate) trait Bytes {
+    fn start(&self) -> usize;
+    fn end(&self) -> usize;
+
+    /// A `T` at `offset`, when it lies within the packet.
+    ///
+    /// Headers claim the alignment of their words, as the kernel's own do, although a frame gives
+    /// only two: every architecture with efficient unaligned access takes it, and byte by byte the
+    /// addresses would cost 16 loads each. `T` has two octets at least, because the compiler turns
+    /// the check for a single one into a form that tells the verifier nothing.
+    #[inline(always)]
+    fn at<T>(&self, offset: usize) -> Option<*mut T> {
+        const { assert!(align_of::<T>() <= 4 && size_of::<T>() > 1) };
+        if offset > MAX_OFFSET {
+            return None;
+        }
+        let address = self.start() + offset;
+        if address + size_of::<T>() > self.end() {
+            return None;
+        }
+        Some(address as *mut T)
+    }
+
+    /// A copy of the `T` at `offset`.
+    #[inline(always)]
+    fn read<T: Copy>(&self, offset: usize) -> Option<T> {
+        // SAFETY: `at` checked the bounds, and headers are plain integers.
+        self.at::<T>(offset).map(|pointer| unsafe { *pointer })
+    }
+}
+
+impl Bytes for XdpContext {
+    #[inline(always)]
+    fn start(&self) -> usize {
+        self.data()
+    }
+
+    #[inline(always)]
+    fn end(&self) -> usize {
+        self.data_end()
+    }
+}
+
+impl Bytes for TcContext {
+    #[inline(always)]
+    fn start(&self) -> usize {
+        self.data()
+    }
+
+    #[inline(always)]
+    fn end(&self) -> usize {
+        self.data_end()
+    }
+}
+
+/// Ethernet header.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Ethernet {
+    pub destination: [u16; 3],
+    pub source: [u16; 3],
+    pub ethertype: u16,
+}
+
+/// IPv6 header (RFC 8200 section 3).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Ipv6 {
+    pub version_class_flow: u32,
+    pub payload_length: u16,
+    pub next_header: u8,
+    pub hop_limit: u8,
+    pub source: [u32; 4],
+    pub destination: [u32; 4],
+}
+
+pub(crate) const IPV6: usize = size_of::<Ipv6>();
+
+/// Where the headers are.
+#[derive(Clone, Copy)]
+pub(crate) struct Layout {
+    /// Offset of the IPv6 header.
+    pub ipv6: usize,
+    /// The frame carries a VLAN tag.
+    pub tagged: bool,
+}
+
+/// Finds the IPv6 header behind up to two VLAN tags.
+#[inline(always)]
+pub(crate) fn ipv6(packet: &impl Bytes) -> Option<(Layout, *mut Ipv6)> {
+    let ethernet: Ethernet = packet.read(0)?;
+    let mut ethertype = ethernet.ethertype;
+    let mut offset = size_of::<Ethernet>();
+    for _ in 0..2 {
+        if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ {
+            break;
+        }
+        ethertype = packet.read(offset + 2)?;
+        offset += 4;
+    }
+    if ethertype != ETHERTYPE_IPV6 {
+        return None;
+    }
+    let header = packet.at::<Ipv6>(offset)?;
+    let layout = Layout {
+        ipv6: offset,
+        tagged: offset != size_of::<Ethernet>(),
+    };
+    Some((layout, header))
+}
+
+/// The upper layer of a packet.
+#[derive(Clone, Copy)]
+pub(crate) struct Upper {
+    /// Protocol number.
+    pub protocol: u8,
+    /// Offset of its header in the frame.
+    pub offset: usize,
+}
+
+/// What the chain of extension headers leads to.
+pub(crate) enum Chain {
+    /// An upper-layer header.
+    Upper(Upper),
+    /// A piece of a larger packet.
+    Fragment,
+    /// Too long, cut short, or with a header that decides where the packet goes.
+    Unknown,
+}
+
+/// Walks the extension headers, within bounds.
+#[inline(always)]
+pub(crate) fn chain(packet: &impl Bytes, layout: Layout, next_header: u8) -> Chain {
+    let mut protocol = next_header;
+    let mut offset = layout.ipv6 + IPV6;
+    for _ in 0..MAX_EXTENSIONS {
+        match protocol {
+            // Hop-by-Hop Options, Destination Options
+            0 | 60 => {
+                let Some([next, length]) = packet.read::<[u8; 2]>(offset) else {
+                    return Chain::Unknown;
+                };
+                protocol = next;
+                offset += (length as usize + 1) * 8;
+            }
+            44 => return Chain::Fragment,
+            // A Routing Header names another destination; AH covers the addresses.
+            43 | 51 | 59 => return Chain::Unknown,
+            _ => return Chain::Upper(Upper { protocol, offset }),
+        }
+    }
+    Chain::Unknown
+}
+
+/// The octets of an address.
+#[inline(always)]
+pub(crate) fn octets(words: [u32; 4]) -> [u8; 16] {
+    // SAFETY: both are 16 plain bytes.
+    unsafe { core::mem::transmute(words) }
+}
+
+/// The words of an address, in network order.
+#[inline(always)]
+pub(crate) fn words(octets: &[u8; 16]) -> [u32; 4] {
+    // SAFETY: as above.
+    unsafe { core::mem::transmute(*octets) }
+}
+
+/// Whether the address has the prefix FE80::/10.
+#[inline(always)]
+pub(crate) fn is_link_local(address: &[u8; 16]) -> bool {
+    address[0] == 0xfe && address[1] & 0xc0 == 0x80
+}
+
+/// Whether the address has the prefix FF00::/8.
+#[inline(always)]
+pub(crate) fn is_multicast(address: &[u8; 16]) -> bool {
+    address[0] == 0xff
+}

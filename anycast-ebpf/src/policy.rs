@@ -1,0 +1,65 @@
+//! The router's policy: ordered rules, first match wins, default deny (draft host-anycast
+//! section 5). The controller decides again; this keeps what is refused from costing it anything.
+
+use anycast_common::abi::maps::{Address, POLICY_RULES, PolicyRule, policy};
+
+use crate::{
+    classify::Packet,
+    maps::POLICY,
+    packet::{Bytes, Ethernet},
+};
+
+/// Whether the first rule that matches allows the sender to speak for `anycast`.
+#[inline(always)]
+pub(crate) fn allows(packet: &Packet<'_>, anycast: &Address) -> bool {
+    let Some(ethernet) = packet.ctx.read::<Ethernet>(0) else {
+        return false;
+    };
+    let ifindex = packet.ctx.ingress_ifindex() as u32;
+    for index in 0..POLICY_RULES {
+        let Some(rule) = POLICY.get(index) else {
+            return false;
+        };
+        if rule.action == policy::END {
+            return false;
+        }
+        if matches(rule, ifindex, ethernet.source, &packet.source, anycast) {
+            return rule.action == policy::ALLOW;
+        }
+    }
+    false
+}
+
+/// No short cuts: a single branch per rule keeps the verifier's paths few.
+#[inline(always)]
+fn matches(
+    rule: &PolicyRule,
+    ifindex: u32,
+    mac: [u16; 3],
+    source: &Address,
+    anycast: &Address,
+) -> bool {
+    let mut difference = u64::from(rule.ifindex) * u64::from(rule.ifindex ^ ifindex);
+    difference |= outside(source, &rule.source, &rule.source_mask);
+    difference |= outside(anycast, &rule.anycast, &rule.anycast_mask);
+    // SAFETY: both are 6 plain bytes.
+    let wanted: [u16; 3] = unsafe { core::mem::transmute(rule.mac) };
+    let mac_difference = (wanted[0] ^ mac[0]) | (wanted[1] ^ mac[1]) | (wanted[2] ^ mac[2]);
+    difference |= u64::from(rule.match_mac) * u64::from(mac_difference);
+    difference == 0
+}
+
+/// Bits in which `address` differs from the prefix.
+#[inline(always)]
+fn outside(address: &Address, prefix: &Address, mask: &Address) -> u64 {
+    let [a0, a1] = halves(address);
+    let [p0, p1] = halves(prefix);
+    let [m0, m1] = halves(mask);
+    ((a0 ^ p0) & m0) | ((a1 ^ p1) & m1)
+}
+
+#[inline(always)]
+fn halves(address: &Address) -> [u64; 2] {
+    // SAFETY: both are 16 plain bytes.
+    unsafe { core::mem::transmute(*address) }
+}

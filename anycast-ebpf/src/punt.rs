@@ -1,0 +1,102 @@
+//! Packets for the controller, through the ring buffer.
+
+use core::mem::offset_of;
+
+use anycast_common::abi::{
+    counters::Counter,
+    event::{HEADER, Header, LONG, SHORT},
+};
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_xdp_load_bytes};
+use aya_log_ebpf_macros::warn;
+
+use crate::{
+    classify::Packet,
+    count::count,
+    maps::EVENTS,
+    packet::{Bytes, Ethernet},
+};
+
+#[repr(C, align(8))]
+struct Short([u8; SHORT]);
+
+#[repr(C, align(8))]
+struct Long([u8; LONG]);
+
+/// Gives the IPv6 packet to the controller. False: it is lost, and counted.
+#[inline(always)]
+pub(crate) fn punt(packet: &Packet<'_>, kind: u8) -> bool {
+    let length = packet.ctx.end() - packet.ctx.start() - packet.layout.ipv6;
+    if length <= SHORT - HEADER {
+        record::<Short>(packet, kind, length)
+    } else if length <= LONG - HEADER {
+        record::<Long>(packet, kind, length)
+    } else {
+        count(Counter::PuntTooLong);
+        false
+    }
+}
+
+/// Gives the first bytes of the packet to the controller; the headers are all that it needs.
+#[inline(always)]
+pub(crate) fn punt_headers(packet: &Packet<'_>, kind: u8) -> bool {
+    let length = packet.ctx.end() - packet.ctx.start() - packet.layout.ipv6;
+    record::<Short>(packet, kind, length.min(SHORT - HEADER))
+}
+
+#[inline(always)]
+fn record<T: 'static>(packet: &Packet<'_>, kind: u8, length: usize) -> bool {
+    let Some(mut entry) = EVENTS.reserve_untyped::<T>(0) else {
+        return full(packet);
+    };
+    let start = entry.as_mut_ptr().cast::<u8>();
+    // The compiler would compare pointers instead, which tells the verifier nothing.
+    let length = core::hint::black_box(length) & 0x7ff;
+    if length == 0 || length > size_of::<T>() - HEADER {
+        entry.discard(0);
+        return false;
+    }
+    // SAFETY: the record has room for the header and `length` bytes; the helper checks the packet.
+    let failed = unsafe {
+        start.cast::<Header>().write(Header {
+            time: bpf_ktime_get_ns(),
+            ifindex: packet.ctx.ingress_ifindex() as u32,
+            length: length as u16,
+            kind,
+            reserved: 0,
+            mac: [0; 6],
+            reserved2: [0; 2],
+        });
+        let mac = bpf_xdp_load_bytes(
+            packet.ctx.ctx,
+            offset_of!(Ethernet, source) as u32,
+            start.add(offset_of!(Header, mac)).cast(),
+            6,
+        );
+        let bytes = bpf_xdp_load_bytes(
+            packet.ctx.ctx,
+            packet.layout.ipv6 as u32,
+            start.add(HEADER).cast(),
+            length as u32,
+        );
+        mac | bytes
+    };
+    if failed != 0 {
+        entry.discard(0);
+        return false;
+    }
+    entry.submit(0);
+    true
+}
+
+/// A flood must not become a flood of log lines: a line for every doubling of the losses.
+#[inline(never)]
+fn full(packet: &Packet<'_>) -> bool {
+    let losses = count(Counter::PuntRingFull);
+    if losses.is_power_of_two() {
+        warn!(
+            packet.ctx,
+            "ring buffer full, {} punts lost on this CPU", losses
+        );
+    }
+    false
+}

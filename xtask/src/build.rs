@@ -1,0 +1,103 @@
+//! Builds the daemon, and finds out where cargo put it.
+
+use std::{
+    fmt,
+    io::BufReader,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::{
+    process::{self, say},
+    toolchain,
+};
+
+const PACKAGE: &str = "anycast-ctl";
+
+/// What the build leaves behind.
+#[derive(Clone, Debug)]
+pub struct Artifacts {
+    /// The executable.
+    pub daemon: PathBuf,
+    /// The BPF object that is embedded in it.
+    pub object: PathBuf,
+}
+
+impl fmt::Display for Artifacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "daemon      {}", self.daemon.display())?;
+        write!(f, "BPF object  {}", self.object.display())
+    }
+}
+
+/// Sets the toolchain up and builds the daemon with its BPF programs.
+pub fn build(release: bool) -> Result<Artifacts> {
+    toolchain::setup()?;
+    say("building anycast-ctl; its build script compiles the BPF programs, a minute at first");
+    let what = "building anycast-ctl";
+    let mut cargo = toolchain::cargo();
+    cargo
+        .args(["build", "--package", PACKAGE])
+        .args(["--message-format", "json-render-diagnostics"])
+        .stdout(Stdio::piped());
+    if release {
+        cargo.arg("--release");
+    }
+    let mut child = process::spawn(cargo.stdin(Stdio::null()), what)?;
+    let messages = child.stdout.take().context("cargo has no output")?;
+    let reader = std::thread::spawn(move || read(BufReader::new(messages)));
+    let status = process::wait(&mut child, what, None)?;
+    ensure!(status.success(), "{what}: {}", process::describe(status));
+    let artifacts = reader
+        .join()
+        .ok()
+        .flatten()
+        .context("cargo did not say where it put anycast-ctl")?;
+    if is_empty(&artifacts.object) {
+        bail!("anycast-ctl was built without its BPF programs; `cargo xtask doctor` may say why");
+    }
+    Ok(artifacts)
+}
+
+/// Reads cargo's messages to their end.
+fn read(messages: impl std::io::Read) -> Option<Artifacts> {
+    let mut daemon = None;
+    let mut object = None;
+    let stream = serde_json::Deserializer::from_reader(messages).into_iter::<Value>();
+    for message in stream.map_while(Result::ok) {
+        if !is_ours(&message) {
+            continue;
+        }
+        match message["reason"].as_str() {
+            Some("compiler-artifact") => {
+                let executable = message["executable"].as_str().map(PathBuf::from);
+                daemon = executable.or(daemon);
+            }
+            Some("build-script-executed") => {
+                object = message["out_dir"]
+                    .as_str()
+                    .map(|out| Path::new(out).join("anycast.bpf.o"));
+            }
+            _ => {}
+        }
+    }
+    Some(Artifacts {
+        daemon: daemon?,
+        object: object?,
+    })
+}
+
+/// A package id is `path+file:///.../anycast-ctl#0.1.0`.
+fn is_ours(message: &Value) -> bool {
+    let id = message["package_id"].as_str().unwrap_or_default();
+    id.split('#')
+        .next()
+        .is_some_and(|source| source.ends_with(PACKAGE))
+}
+
+fn is_empty(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.len() == 0)
+}

@@ -1,0 +1,267 @@
+//! `cargo xtask doctor`: what this machine has, what it lacks, and what to do about it.
+
+use std::{fs, path::Path, process::ExitCode, time::Duration};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::{
+    privilege::Root,
+    probe, process,
+    toolchain::{self, locate},
+};
+
+/// Older kernels lack what the daemon attaches its programs with.
+const OLDEST_KERNEL: (u32, u32) = (5, 15);
+const LIMIT: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    /// Nothing works without it.
+    Missing,
+    /// Something is nicer with it.
+    Optional,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    state: State,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+impl Check {
+    fn ok(name: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            name,
+            state: State::Ok,
+            detail: detail.into(),
+            remedy: None,
+        }
+    }
+
+    fn missing(name: &'static str, detail: impl Into<String>, remedy: &str) -> Self {
+        Self {
+            name,
+            state: State::Missing,
+            detail: detail.into(),
+            remedy: Some(remedy.to_owned()),
+        }
+    }
+
+    fn optional(name: &'static str, detail: impl Into<String>, remedy: &str) -> Self {
+        Self {
+            state: State::Optional,
+            ..Self::missing(name, detail, remedy)
+        }
+    }
+}
+
+/// Prints every check; fails when something required is missing.
+pub fn doctor(json: bool) -> Result<ExitCode> {
+    let checks = checks();
+    if json {
+        println!("{}", serde_json::to_string_pretty(&checks)?);
+    } else {
+        for check in &checks {
+            let state = match check.state {
+                State::Ok => "ok",
+                State::Missing => "MISSING",
+                State::Optional => "optional",
+            };
+            println!("{state:8}  {:11} {}", check.name, check.detail);
+            if let Some(remedy) = &check.remedy {
+                println!("{:22}-> {remedy}", "");
+            }
+        }
+    }
+    let healthy = checks.iter().all(|check| check.state != State::Missing);
+    Ok(if healthy {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The hidden `probe` command: tells a parent that is not root what root can do here.
+pub fn probe_for_parent() -> ExitCode {
+    match probe::kernel() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn checks() -> Vec<Check> {
+    let mut checks = toolchain_checks();
+    checks.extend([
+        compiler(),
+        root(),
+        kernel(),
+        btf(),
+        jit(),
+        bpffs(),
+        kernel_probe(),
+        tool("ip", "for looking around in the lab: install iproute2"),
+        tool("tc", "for shaping links by hand: install iproute2"),
+        tool(
+            "tshark",
+            "a second opinion on packets: `cargo xtask test` installs it on Debian",
+        ),
+        tool(
+            "bpftool",
+            "it shows loaded programs and maps: install bpftool",
+        ),
+    ]);
+    checks
+}
+
+fn toolchain_checks() -> Vec<Check> {
+    let rustc = match toolchain::rustc() {
+        Ok(rustc) => rustc,
+        Err(error) => {
+            let remedy = "install rustup, and with it the Rust that rust-toolchain.toml names";
+            return vec![Check::missing("rust", format!("{error:#}"), remedy)];
+        }
+    };
+    let found = format!("{} with LLVM {}", rustc.release, rustc.llvm);
+    let rust = match toolchain::pinned_release() {
+        Some(pinned) if pinned != rustc.release => Check::optional(
+            "rust",
+            format!("{found}, but rust-toolchain.toml pins {pinned}"),
+            "leave the choice to rustup: no `+toolchain`, no RUSTUP_TOOLCHAIN",
+        ),
+        _ => Check::ok("rust", found),
+    };
+    let setup = "cargo xtask setup";
+    let source = match locate::rust_src(&rustc) {
+        Ok(path) => Check::ok("rust-src", path.display().to_string()),
+        Err(missing) => Check::missing("rust-src", missing.0, setup),
+    };
+    let linker = locate::tools_dir().and_then(|tools| locate::bpf_linker(&rustc, &tools));
+    let linker = match linker {
+        Ok(path) => Check::ok("bpf-linker", path.display().to_string()),
+        Err(missing) => Check::missing("bpf-linker", missing.0, setup),
+    };
+    vec![rust, source, linker]
+}
+
+fn compiler() -> Check {
+    match process::find("cc") {
+        Some(path) => Check::ok("C compiler", path.display().to_string()),
+        None => Check::missing("C compiler", "no `cc` on PATH", "install gcc or clang"),
+    }
+}
+
+fn root() -> Check {
+    match Root::find() {
+        Root::Here => Check::ok("root", "this is root"),
+        Root::Sudo => Check::ok("root", "by sudo"),
+        root => Check::missing(
+            "root",
+            root.refusal().unwrap_or_default(),
+            "run as root; without it everything builds, but neither runs nor is tested",
+        ),
+    }
+}
+
+fn kernel() -> Check {
+    let release = read("/proc/sys/kernel/osrelease");
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0u32);
+    if (number(), number()) >= OLDEST_KERNEL {
+        Check::ok("kernel", release)
+    } else {
+        let (major, minor) = OLDEST_KERNEL;
+        let remedy = format!("Linux {major}.{minor} or newer is needed");
+        Check::missing("kernel", release, &remedy)
+    }
+}
+
+fn btf() -> Check {
+    let path = "/sys/kernel/btf/vmlinux";
+    if Path::new(path).is_file() {
+        Check::ok("kernel BTF", path)
+    } else {
+        Check::missing(
+            "kernel BTF",
+            format!("there is no {path}"),
+            "a kernel with CONFIG_DEBUG_INFO_BTF, as distributions build it",
+        )
+    }
+}
+
+fn jit() -> Check {
+    let path = "/proc/sys/net/core/bpf_jit_enable";
+    match read(path).as_str() {
+        "0" => Check::optional(
+            "BPF JIT",
+            "off: programs are interpreted, which is slow",
+            "sysctl net.core.bpf_jit_enable=1",
+        ),
+        "" => Check::optional("BPF JIT", format!("{path} cannot be read"), "nothing to do"),
+        _ => Check::ok("BPF JIT", "on"),
+    }
+}
+
+fn bpffs() -> Check {
+    let mounts = read("/proc/mounts");
+    let mounted = mounts.lines().any(|line| {
+        let mut fields = line.split(' ').skip(1);
+        fields.next() == Some("/sys/fs/bpf") && fields.next() == Some("bpf")
+    });
+    if mounted {
+        Check::ok("bpffs", "mounted at /sys/fs/bpf")
+    } else {
+        Check::optional(
+            "bpffs",
+            "nothing is mounted at /sys/fs/bpf, so programs cannot outlive the daemon",
+            "mount -t bpf bpf /sys/fs/bpf",
+        )
+    }
+}
+
+fn kernel_probe() -> Check {
+    let name = "XDP, netns";
+    let result = match Root::find() {
+        Root::Here => probe::kernel(),
+        Root::Sudo => probe_by_sudo().unwrap_or_else(|error| Err(format!("{error:#}"))),
+        _ => return Check::optional(name, "not tried, for want of root", "run as root"),
+    };
+    match result {
+        Ok(()) => Check::ok(name, "an XDP program was attached in a network namespace"),
+        Err(reason) => Check::missing(
+            name,
+            reason,
+            "a machine or container that allows bpf(2) and network namespaces to root",
+        ),
+    }
+}
+
+fn probe_by_sudo() -> Result<Result<(), String>> {
+    let mut command = Root::Sudo.command(std::env::current_exe()?)?;
+    let output = process::capture(command.arg("probe"), "the probe of the kernel", LIMIT)?;
+    Ok(if output.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    })
+}
+
+fn tool(name: &'static str, remedy: &str) -> Check {
+    match process::find(name) {
+        Some(path) => Check::ok(name, path.display().to_string()),
+        None => Check::optional(name, "not on PATH", remedy),
+    }
+}
+
+fn read(path: &str) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.trim().to_owned()
+}

@@ -1,0 +1,130 @@
+//! Whether this kernel lets this process do what the daemon does: tried, not guessed.
+
+use std::{io, mem, os::fd::FromRawFd, os::fd::OwnedFd, thread};
+
+use nix::{libc, sched, sched::CloneFlags};
+
+use crate::privilege::Root;
+
+// Numbers of the bpf(2) interface, which never change.
+const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_PROG_TYPE_XDP: u32 = 6;
+const BPF_XDP: u32 = 37;
+const XDP_FLAGS_SKB_MODE: u32 = 2;
+/// `r0 = XDP_PASS; exit`
+const PASS: [u64; 2] = [0x0000_0002_0000_00b7, 0x95];
+const LICENSE: &[u8; 4] = b"GPL\0";
+/// The loopback interface of a new network namespace.
+const LOOPBACK: u32 = 1;
+
+/// Makes a network namespace and attaches an XDP program in it, then drops both.
+///
+/// The error is one sentence that says which step the kernel refused, and why.
+pub fn kernel() -> Result<(), String> {
+    // A namespace belongs to a thread: it goes when the thread does.
+    thread::spawn(|| {
+        sched::unshare(CloneFlags::CLONE_NEWNET)
+            .map_err(|errno| refusal("a network namespace", errno as i32))?;
+        let program = load().map_err(|e| refusal("to load an XDP program", os(&e)))?;
+        attach(&program).map_err(|e| refusal("to attach an XDP program", os(&e)))?;
+        Ok(())
+    })
+    .join()
+    .unwrap_or_else(|_| Err("the probe of the kernel broke".to_owned()))
+}
+
+/// As [`kernel`], and first of all whether this process is root.
+pub fn kernel_as_root() -> Result<(), String> {
+    if Root::find() == Root::Here {
+        kernel()
+    } else {
+        Err("this process is not root".to_owned())
+    }
+}
+
+fn refusal(what: &str, errno: i32) -> String {
+    let error = io::Error::from_raw_os_error(errno);
+    let hint = match errno {
+        libc::EPERM | libc::EACCES => {
+            ": root, or CAP_SYS_ADMIN, CAP_BPF and CAP_NET_ADMIN, is needed"
+        }
+        libc::ENOSYS | libc::EINVAL => ": the kernel is too old or lacks CONFIG_BPF_SYSCALL",
+        libc::EOPNOTSUPP => ": the kernel was built without it",
+        _ => "",
+    };
+    format!("the kernel refuses {what} ({error}){hint}")
+}
+
+fn os(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or_default()
+}
+
+/// The head of `union bpf_attr` for `BPF_PROG_LOAD`.
+#[repr(C)]
+struct ProgLoad {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+}
+
+/// The head of `union bpf_attr` for `BPF_LINK_CREATE`.
+#[repr(C)]
+struct LinkCreate {
+    prog_fd: i32,
+    target_ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+fn load() -> io::Result<OwnedFd> {
+    bpf(
+        BPF_PROG_LOAD,
+        &ProgLoad {
+            prog_type: BPF_PROG_TYPE_XDP,
+            insn_cnt: 2,
+            insns: PASS.as_ptr() as u64,
+            license: LICENSE.as_ptr() as u64,
+            log_level: 0,
+            log_size: 0,
+            log_buf: 0,
+        },
+    )
+}
+
+fn attach(program: &OwnedFd) -> io::Result<OwnedFd> {
+    use std::os::fd::AsRawFd as _;
+    bpf(
+        BPF_LINK_CREATE,
+        &LinkCreate {
+            prog_fd: program.as_raw_fd(),
+            target_ifindex: LOOPBACK,
+            attach_type: BPF_XDP,
+            flags: XDP_FLAGS_SKB_MODE,
+        },
+    )
+}
+
+/// Calls bpf(2) for a command whose result is a file descriptor.
+fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
+    // SAFETY: `attributes` is a prefix of `union bpf_attr` of the length that is given, its
+    // pointers are to constants, and the kernel takes what lies beyond a prefix for zero.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(attributes),
+            mem::size_of::<T>(),
+        )
+    };
+    let fd = i32::try_from(fd).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just opened it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

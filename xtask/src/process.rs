@@ -1,0 +1,133 @@
+//! Running other programs so that a person sees that something happens.
+
+use std::{
+    io::Read,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// How long a step may be silent; one whose output is shown speaks for itself most of the time.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+const SHOWN_HEARTBEAT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(20);
+
+/// Tells the person something. Results go to the standard output, this does not.
+pub fn say(message: impl std::fmt::Display) {
+    eprintln!("xtask: {message}");
+}
+
+/// Runs `command` with its output shown, and fails when it fails.
+pub fn show(command: &mut Command, what: &str) -> Result<()> {
+    let status = show_status(command, what)?;
+    ensure!(status.success(), "{what}: {}", describe(status));
+    Ok(())
+}
+
+/// Runs `command` with its output shown, and a line now and then while it runs.
+pub fn show_status(command: &mut Command, what: &str) -> Result<ExitStatus> {
+    let mut child = spawn(command.stdin(Stdio::null()), what)?;
+    wait(&mut child, what, None)
+}
+
+/// Runs `command` and keeps its output, giving up after `limit`.
+pub fn capture(command: &mut Command, what: &str, limit: Duration) -> Result<Output> {
+    let mut child = spawn(
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+        what,
+    )?;
+    let stdout = drain(child.stdout.take());
+    let stderr = drain(child.stderr.take());
+    let status = wait(&mut child, what, Some(limit))?;
+    Ok(Output {
+        status,
+        stdout: stdout.join().unwrap_or_default(),
+        stderr: stderr.join().unwrap_or_default(),
+    })
+}
+
+/// As [`capture`], failing with the end of the program's own words when it fails.
+pub fn capture_ok(command: &mut Command, what: &str, limit: Duration) -> Result<String> {
+    let output = capture(command, what, limit)?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr);
+        bail!("{what}: {}: {}", describe(output.status), gist(&words));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// What a failed program says, on one line: its errors, else its last words.
+fn gist(words: &str) -> String {
+    let is_error = |line: &&str| line.starts_with("error") || line.starts_with("E:");
+    let lines: Vec<_> = words.lines().map(str::trim).collect();
+    let errors: Vec<_> = lines.iter().copied().filter(is_error).collect();
+    if errors.is_empty() {
+        let last = lines.iter().rev().find(|line| !line.is_empty());
+        last.copied().unwrap_or_default().to_owned()
+    } else {
+        errors.join("; ")
+    }
+}
+
+/// A program of this name on `PATH`.
+pub fn find(program: &str) -> Option<std::path::PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    // Administration tools, which an ordinary user's PATH may lack.
+    let extra = ["/usr/sbin", "/sbin"].map(std::path::PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(extra)
+        .map(|directory| directory.join(program))
+        .find(|candidate| candidate.is_file())
+}
+
+/// `exit status: 1` in the words of the standard library.
+pub fn describe(status: ExitStatus) -> String {
+    format!("it ended with {status}")
+}
+
+pub(crate) fn spawn(command: &mut Command, what: &str) -> Result<Child> {
+    let program = command.get_program().display().to_string();
+    command
+        .spawn()
+        .with_context(|| format!("{what}: cannot run {program}"))
+}
+
+/// Waits for `child`, saying now and then that it is still at it.
+pub(crate) fn wait(child: &mut Child, what: &str, limit: Option<Duration>) -> Result<ExitStatus> {
+    let start = Instant::now();
+    // Without a limit, the program's own output is on the screen.
+    let interval = limit.map_or(SHOWN_HEARTBEAT, |_| HEARTBEAT);
+    let mut next = interval;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        let passed = start.elapsed();
+        if limit.is_some_and(|limit| passed > limit) {
+            child.kill()?;
+            child.wait()?;
+            bail!("{what}: no result after {} s", passed.as_secs());
+        }
+        if passed > next {
+            say(format_args!("{what}: still at it, {} s", passed.as_secs()));
+            next += interval;
+        }
+        thread::sleep(POLL);
+    }
+}
+
+fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            // What was read before an error is still worth showing.
+            let _ = pipe.read_to_end(&mut bytes);
+        }
+        bytes
+    })
+}

@@ -1,0 +1,59 @@
+//! `cargo xtask test`: every test, those that need a kernel included.
+
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::Result;
+
+use crate::{
+    privilege::Root,
+    probe,
+    process::{self, say},
+    toolchain,
+};
+
+/// Runs `cargo test --workspace` with these arguments.
+pub fn test(arguments: &[OsString]) -> Result<ExitCode> {
+    toolchain::setup()?;
+    toolchain::install_tshark();
+
+    let mut cargo = toolchain::cargo();
+    cargo.args(["test", "--workspace"]).args(arguments);
+    let root = Root::find();
+    let obstacle = match root {
+        Root::Here => probe::kernel().err(),
+        Root::Sudo => {
+            // Cargo builds as the user, only the test binaries run as root.
+            let runner = runner_variable(&toolchain::host()?);
+            say(format_args!(
+                "tests run as root: {runner}=\"sudo --preserve-env\""
+            ));
+            cargo.env(runner, "sudo --preserve-env");
+            None
+        }
+        Root::SudoPassword | Root::None => root.refusal().map(str::to_owned),
+    };
+    if let Some(reason) = &obstacle {
+        say(format_args!("kernel tests will be ignored: {reason}"));
+    }
+
+    say("building and running the tests");
+    let status = process::show_status(&mut cargo, "cargo test")?;
+    match (&obstacle, status.success()) {
+        (Some(reason), true) => say(format_args!(
+            "passed, WITHOUT the kernel tests, which were ignored: {reason}"
+        )),
+        (None, true) => say("passed, kernel tests included"),
+        (_, false) => say("some tests failed"),
+    }
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The variable by which cargo learns what to run test binaries with.
+fn runner_variable(host: &str) -> String {
+    let triple = host.to_uppercase().replace(['-', '.'], "_");
+    format!("CARGO_TARGET_{triple}_RUNNER")
+}

@@ -1,0 +1,55 @@
+//! Packages of the distribution that the tests use.
+
+use anyhow::{Result, bail};
+
+use super::may_install;
+use crate::{
+    privilege::Root,
+    process::{self, say},
+};
+
+/// Installs tshark, the second opinion on every packet, where apt is there to do it.
+///
+/// The tests do without it, so a failure is only told.
+pub fn install_tshark() {
+    if process::find("tshark").is_some() {
+        return;
+    }
+    if !may_install() {
+        say("tshark is missing and ANYCAST_NO_INSTALL is set: tests that use it are skipped");
+        return;
+    }
+    if let Err(error) = install(&["tshark"]) {
+        say(format_args!(
+            "tshark is missing, tests that use it are skipped: {error:#}"
+        ));
+    }
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    let names = packages.join(" ");
+    if process::find("apt-get").is_none() {
+        bail!("there is no apt-get here; install {names} with this system's package manager");
+    }
+    let root = Root::find();
+    say(format_args!("apt-get install {names}"));
+    let apt = |arguments: &[&str]| {
+        let mut command = root.command("env")?;
+        command
+            // sudo may refuse to pass variables on, so that env sets it.
+            .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2"])
+            .args(arguments);
+        process::show(&mut command, "apt-get")
+    };
+    let mut wanted = vec!["install", "--yes", "--no-install-recommends"];
+    wanted.extend(packages);
+    // The lists may be good enough; on a fresh machine there are none.
+    if apt(&wanted).is_err() {
+        apt(&["update"])?;
+        apt(&wanted)?;
+    }
+    for package in packages {
+        say(format_args!("installed {package} with apt"));
+    }
+    Ok(())
+}

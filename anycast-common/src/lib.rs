@@ -4,8 +4,6 @@
 //! (draft-haberman-ipngwg-host-anycast) and the Mobility Header (RFC 6275) carrying anycast bindings
 //! (draft-haberman-ipv6-anycast-rr). [`abi`] is the bytes between the eBPF programs and the
 //! controller: map keys and values, ring-buffer records and counters.
-//!
-//! No `std`, no allocation: the same source builds for the controller and for the eBPF programs.
 #![no_std]
 
 pub mod abi;

@@ -24,8 +24,8 @@ use crate::{
 const PARAMETER_PROBLEM: u8 = 4;
 /// A client is not reported again within this time, whatever the controller makes of it.
 const REPORT_HOLD: u64 = 1_000_000_000;
-/// How long resets by C are not believed after the first: a few retransmissions of TCP.
-const SUSPECT: u64 = 3_000_000_000;
+/// How long a flow that went back to B stays there at least: a few retransmissions of TCP.
+const SETTLE: u64 = 3_000_000_000;
 
 /// A packet at an interface of a member.
 #[inline(always)]
@@ -99,17 +99,17 @@ fn by_care_of(packet: &Packet<'_>, transport: &Transport, owner: &LocalCareOf) -
     let key = transport.from_client(&packet.source, &owner.anycast);
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    let known = MEMBER_FLOWS.get_ptr_mut(&key);
-    if let Some(flow) = known {
-        // SAFETY: the entry outlives the program (RCU); its fields are plain integers.
+    if let Some(flow) = MEMBER_FLOWS.get_ptr_mut(&key) {
+        // SAFETY: the entry outlives the program (RCU); its fields are plain integers, and racing
+        // packets of one flow write values of the same moment.
         unsafe {
-            if is_bare_reset(transport) && hold_reset(flow, now) {
+            if is_bare_reset(transport) && holds_reset(flow, now) {
                 count(Counter::MemberResetHeld);
                 return XDP_DROP;
             }
             (*flow).last_in = now;
-            if (*flow).suspect_until <= now {
-                (*flow).suspect_until = 0;
+            if now >= (*flow).settles_at {
+                (*flow).by_anycast = 0;
             }
             // Another C of the same B, after the client was bound anew.
             if (*flow).care_of != packet.destination {
@@ -121,9 +121,10 @@ fn by_care_of(packet: &Packet<'_>, transport: &Transport, owner: &LocalCareOf) -
         let flow = MemberFlow {
             care_of: packet.destination,
             last_in: now,
-            suspect_until: 0,
+            settles_at: 0,
             delta: checksum::delta(&owner.anycast, &packet.destination),
-            reserved: [0; 6],
+            by_anycast: 0,
+            reserved: [0; 5],
         };
         // Without the entry the answers leave from B, and the correspondent takes both.
         let _ = MEMBER_FLOWS.insert(&key, &flow, 0);
@@ -139,28 +140,44 @@ fn is_bare_reset(transport: &Transport) -> bool {
     transport.protocol == TCP && transport.flags & (TCP_RST | TCP_ACK) == TCP_RST
 }
 
+/// Whether a bare reset by C is to be held back.
+///
 /// A correspondent that lost its pins lets segments from C through to the client, which resets
-/// them. The first such reset moves the flow back to B, where the client knows it; resets by C
-/// are held until the flow had time to go on there. If the client is really gone, it resets that
-/// too, and is believed once the time is over.
+/// them although the connection lives, under B. The first such reset moves the flow to B. A client
+/// that is really gone resets what it gets from there too, and is believed once the flow settled.
 #[inline(always)]
-unsafe fn hold_reset(flow: *mut MemberFlow, now: u64) -> bool {
+unsafe fn holds_reset(flow: *mut MemberFlow, now: u64) -> bool {
     // SAFETY: the caller's entry.
     unsafe {
-        if (*flow).suspect_until == 0 {
-            (*flow).suspect_until = now + SUSPECT;
-            count(Counter::MemberFlowReturned);
+        if (*flow).by_anycast == 0 {
+            return_to_anycast(flow, now);
         }
-        now < (*flow).suspect_until
+        now < (*flow).settles_at
     }
 }
 
 #[inline(always)]
+unsafe fn return_to_anycast(flow: *mut MemberFlow, now: u64) {
+    // SAFETY: the caller's entry.
+    unsafe {
+        (*flow).by_anycast = 1;
+        (*flow).settles_at = now + SETTLE;
+    }
+    count(Counter::MemberFlowReturned);
+}
+
+#[inline(always)]
 fn by_anycast(packet: &Packet<'_>, transport: &Transport, report: bool) {
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
     let key = transport.from_client(&packet.source, &packet.destination);
-    if MEMBER_FLOWS.get_ptr(&key).is_some() {
-        let _ = MEMBER_FLOWS.remove(&key);
-        count(Counter::MemberFlowReturned);
+    if let Some(flow) = MEMBER_FLOWS.get_ptr_mut(&key) {
+        // SAFETY: as in `by_care_of`.
+        unsafe {
+            if (*flow).by_anycast == 0 {
+                return_to_anycast(flow, now);
+            }
+        }
     }
     if !report || transport.flags & TCP_RST != 0 {
         return;
@@ -169,8 +186,6 @@ fn by_anycast(packet: &Packet<'_>, transport: &Transport, report: bool) {
         client: packet.source,
         anycast: packet.destination,
     };
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
     // SAFETY: one integer.
     if let Some(client) = unsafe { CLIENTS.get(&key) }
         && now < client.quiet_until

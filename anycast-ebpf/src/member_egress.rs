@@ -3,7 +3,7 @@
 use anycast_common::abi::counters::Counter;
 use aya_ebpf::{
     bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_UNSPEC},
-    helpers::{bpf_csum_diff, bpf_ktime_get_coarse_ns, bpf_l4_csum_replace, bpf_skb_store_bytes},
+    helpers::{bpf_csum_diff, bpf_l4_csum_replace, bpf_skb_store_bytes},
     programs::TcContext,
 };
 
@@ -41,10 +41,9 @@ fn answer(ctx: &TcContext) -> Option<()> {
     };
     let transport = Transport::read(ctx, upper)?;
     let key = transport.to_client(&destination, &source);
-    // SAFETY: the copy is made at once; a torn time only delays the return to B.
+    // SAFETY: the copy is made at once.
     let flow = unsafe { MEMBER_FLOWS.get(&key) }.copied()?;
-    // SAFETY: no arguments.
-    if flow.suspect_until > unsafe { bpf_ktime_get_coarse_ns() } {
+    if flow.by_anycast != 0 {
         return None;
     }
     let mut old = source;

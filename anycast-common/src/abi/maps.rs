@@ -178,7 +178,7 @@ pub struct LocalAnycast {
     pub reserved: u32,
 }
 
-/// How a flow last reached this member. Map `MEMBER_FLOWS` (LRU).
+/// How a flow reaches this member. Map `MEMBER_FLOWS` (LRU).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct MemberFlow {
@@ -186,13 +186,15 @@ pub struct MemberFlow {
     pub care_of: Address,
     /// Last packet from the client by C.
     pub last_in: u64,
-    /// Not 0: the client refused a segment that came from C, so its correspondent has lost the
-    /// pin. Until this time the flow answers from B and resets that come by C are not believed.
-    pub suspect_until: u64,
+    /// The flow went back to B: until this time it stays there, and bare TCP resets that come by
+    /// C are not believed, since segments that were under way from C may have caused them.
+    pub settles_at: u64,
     /// Checksum delta B -> C.
     pub delta: u16,
+    /// 1: answers leave from B; 0: from C.
+    pub by_anycast: u8,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 5],
 }
 
 /// What the member knows of a client of one of its anycast addresses. Map `CLIENTS` (LRU).

@@ -229,7 +229,25 @@ fn mirror() -> Result<()> {
         &Packet::tcp(A, B, PORTS, ACK),
         &[("member_flow_returned", 1)],
     )])?;
-    bench.egress_row(&out("after a packet by B", &tcp, false))
+    bench.egress_row(&out("after a packet by B", &tcp, false))?;
+    bench.table(&[
+        row("more by B", &Packet::tcp(A, B, PORTS, ACK), &[]),
+        Row {
+            verdict: Verdict::Drop,
+            ..row(
+                "a bare reset by C, caused before the flow went back",
+                &Packet::tcp(A, C, PORTS, RST),
+                &[("member_reset_held", 1)],
+            )
+        },
+        row(
+            "a reset by B is believed",
+            &Packet::tcp(A, B, PORTS, RST),
+            &[],
+        ),
+        rewritten("data by C, under way", &Packet::tcp(A, C, PORTS, ACK)),
+    ])?;
+    bench.egress_row(&out("which changes nothing yet", &tcp, false))
 }
 
 fn new_client() -> Result<()> {

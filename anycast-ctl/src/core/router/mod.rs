@@ -2,8 +2,8 @@
 //!
 //! Hosts report the anycast addresses they serve; the router keeps them per link, asks again from
 //! time to time, and has a route for each address that somebody serves. A packet's way through
-//! here: [`Router::mld`] → `membership` (policy, [`member`] diagram) → `routes`; timers come back
-//! by [`Router::poll`] → `links` ([`querier`] diagram), `queries`, `membership`.
+//! here: [`Router::mld`] → `membership` (policy, `member` diagram) → `routes`; timers come back
+//! by [`Router::poll`] → `links` (`querier` diagram), `queries`, `membership`.
 //!
 //! # Choices
 //!

@@ -140,6 +140,7 @@ fn another_address_may_win_or_keep_the_election() {
     world.link(&numbered(LOWEST));
     let start = world.now;
     assert!(world.lan().ours);
+    assert_eq!(world.lan().other_querier_expires_in, None);
     assert_eq!(
         world.take_sent(start),
         [(Duration::ZERO, Sent::General(LAN))]

@@ -62,9 +62,13 @@ fn a_link_that_goes_down_takes_its_members_along() {
 
 #[test]
 fn a_link_that_comes_back_starts_anew() {
-    let mut world = World::quiet(settings());
+    let mut world = World::running(settings());
+    world.report(M1, B1);
+    world.done(M1, B1);
+    world.query(LOWER);
     world.query_v2(LOWER);
     world.link(&down(LAN));
+    world.take();
     assert_eq!(world.router.deadline(), None);
     let start = world.now;
     world.link(&link(LAN));
@@ -121,6 +125,17 @@ fn gone_is_gone() {
     world.gone(LAN);
     assert_eq!(world.take_routes(), [(B1, vec![])]);
     assert_eq!(world.lan().ifindex, None);
+    assert_eq!(world.router.deadline(), None);
+}
+
+#[test]
+fn a_link_takes_its_refreshes_along() {
+    let mut world = World::running(with(GeneralQueries::Never));
+    world.report(M1, B1);
+    world.take();
+    world.advance(QUERY);
+    assert_eq!(world.count(Counter::SpecificQuerySent), 1);
+    world.gone(LAN);
     assert_eq!(world.router.deadline(), None);
 }
 

@@ -31,6 +31,23 @@ fn an_mldv2_querier_stops_general_queries_as_long_as_it_is_heard() {
 }
 
 #[test]
+fn refreshes_end_when_it_is_gone() {
+    let mut world = World::running(settings());
+    world.query_v2(LOWER);
+    world.report(M1, B1);
+    world.advance(OTHER_QUERIER - SECOND);
+    world.report(M1, B1);
+    world.take();
+    world.advance(LISTENER - SECOND);
+    let sent = world.take_sent(Time::ZERO);
+    assert!(!sent.is_empty());
+    assert!(
+        sent.iter().all(|(_, sent)| *sent == Sent::General(LAN)),
+        "{sent:?}"
+    );
+}
+
+#[test]
 fn its_interval_is_its_own() {
     let mut world = World::running(settings());
     let query = |robustness, interval| {

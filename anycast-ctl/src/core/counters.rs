@@ -54,6 +54,10 @@ counters! {
     HandshakeNoAnswer = "handshake_no_answer",
     /// Clients found unable to bind.
     ClientNotCapable = "client_not_capable",
+    /// Handshakes that the client's correspondent refused.
+    HandshakeRefused = "handshake_refused",
+    /// Clients reported for an address that starts no handshakes, or that cannot be clients.
+    ClientIgnored = "client_ignored",
 
     /// Home Test Inits answered.
     HomeTestSent = "home_test_sent",
@@ -91,8 +95,20 @@ counters! {
     AnswerLimited = "answer_rate_limited",
     /// Mobility messages that do not parse.
     MobilityInvalid = "mobility_invalid",
-    /// Mobility messages of a kind that this role does not receive.
+    /// Mobility messages of a kind that this role does not receive, or for nobody of ours.
     MobilityUnexpected = "mobility_unexpected",
+    /// Binding Updates that the policy of the correspondent refuses (status 129).
+    BindingUpdateProhibited = "binding_update_prohibited",
+    /// Binding Updates whose care-of address already stands for another anycast address (status 129).
+    BindingUpdateCareOfTaken = "binding_update_care_of_taken",
+    /// Bindings deleted by a Binding Update of lifetime 0.
+    BindingDeleted = "binding_deleted",
+    /// Bindings whose 16 seconds ran out.
+    BindingExpired = "binding_expired",
+    /// Parameter Problems sent about mobility messages (RFC 6275 section 9.2).
+    ParameterProblemSent = "parameter_problem_sent",
+    /// Packets that could not be written: a bug worth a report.
+    PacketNotWritten = "packet_not_written",
     }
 }
 

@@ -113,6 +113,21 @@ pub fn route(
     .with_context(|| format!("cannot add the route to {destination}/{length}"))
 }
 
+/// Adds a permanent neighbour.
+pub fn neighbour(
+    namespace: &Namespace,
+    interface: &str,
+    address: Ipv6Addr,
+    mac: [u8; 6],
+) -> Result<()> {
+    let index = index(namespace, interface)?;
+    request(namespace, async |handle| {
+        let request = handle.neighbours().add(index, address.into());
+        request.link_layer_address(&mac).execute().await
+    })
+    .with_context(|| format!("cannot add the neighbour {address} on {interface}"))
+}
+
 /// The index of an interface.
 pub fn index(namespace: &Namespace, interface: &str) -> Result<u32> {
     namespace.run(|| if_nametoindex(interface).with_context(|| format!("no interface {interface}")))

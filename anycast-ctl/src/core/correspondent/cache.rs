@@ -1,0 +1,213 @@
+//! The Binding Cache (RFC 6275 section 9.1).
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::Ipv6Addr,
+    time::Duration,
+};
+
+use crate::core::{
+    Time,
+    rr::{BINDING_LIFETIME, MAX_NONCE_LIFETIME},
+    timers::Timers,
+};
+
+/// A flow that was pinned in the last moment of a binding is in the map for sure this much later.
+const SWEEP_MARGIN: Duration = Duration::from_secs(1);
+
+/// What a binding is for: (A, B).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Pair {
+    /// The client, A.
+    pub(super) client: Ipv6Addr,
+    /// The anycast address, B.
+    pub(super) anycast: Ipv6Addr,
+}
+
+/// A binding that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Live {
+    /// The member's unicast address, C.
+    pub(super) care_of: Ipv6Addr,
+    /// Its end.
+    pub(super) expires: Time,
+}
+
+/// What is known of a pair.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    /// Sequence number of the last valid Binding Update.
+    pub(super) sequence: u16,
+    /// The binding, while it stands.
+    pub(super) live: Option<Live>,
+    /// When every nonce of a Binding Update seen so far has expired, so that none can be replayed
+    /// (RFC 6275 section 5.2.8).
+    replay_ends: Time,
+}
+
+/// Why a binding was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// There is no room.
+    Full,
+    /// The care-of address stands for another anycast address of this client. To take it over
+    /// would turn the packets of flows pinned to that one into ones from a stranger.
+    CareOfTaken,
+}
+
+/// A pair (A, C) in the data plane.
+#[derive(Clone, Copy, Debug)]
+struct CareOf {
+    anycast: Ipv6Addr,
+    /// When the last binding that uses it ends, or ended.
+    used_until: Time,
+}
+
+/// The Binding Cache, and the pairs (A, C) that bindings and pinned flows need.
+#[derive(Debug)]
+pub(super) struct Cache {
+    capacity: usize,
+    entries: BTreeMap<Pair, Entry>,
+    timers: Timers<Pair>,
+    care_of: BTreeMap<(Ipv6Addr, Ipv6Addr), CareOf>,
+}
+
+impl Cache {
+    /// An empty cache of at most `capacity` entries.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            entries: BTreeMap::new(),
+            timers: Timers::default(),
+            care_of: BTreeMap::new(),
+        }
+    }
+
+    /// The sequence number that the next Binding Update for `pair` must be after.
+    pub(super) fn sequence(&self, pair: Pair) -> Option<u16> {
+        self.entries.get(&pair).map(|entry| entry.sequence)
+    }
+
+    /// Remembers the sequence number of a valid Binding Update for a pair that has an entry.
+    pub(super) fn note(&mut self, now: Time, pair: Pair, sequence: u16) {
+        if let Some(entry) = self.entries.get_mut(&pair) {
+            entry.sequence = sequence;
+            entry.replay_ends = now + MAX_NONCE_LIFETIME;
+            self.timers.set(pair, Some(entry.deadline()));
+        }
+    }
+
+    /// Makes or renews the binding of `pair` for [`BINDING_LIFETIME`]. Gives the binding, and the
+    /// one that stood before.
+    pub(super) fn bind(
+        &mut self,
+        now: Time,
+        pair: Pair,
+        care_of: Ipv6Addr,
+        sequence: u16,
+    ) -> Result<(Live, Option<Live>), Refusal> {
+        let place = (pair.client, care_of);
+        match self.care_of.get(&place) {
+            Some(taken) if taken.anycast != pair.anycast => return Err(Refusal::CareOfTaken),
+            None if self.care_of.len() >= self.capacity => return Err(Refusal::Full),
+            Some(_) | None => {}
+        }
+        if !self.entries.contains_key(&pair) && self.entries.len() >= self.capacity {
+            return Err(Refusal::Full);
+        }
+        let live = Live {
+            care_of,
+            expires: now + BINDING_LIFETIME,
+        };
+        let entry = Entry {
+            sequence,
+            live: Some(live),
+            replay_ends: now + MAX_NONCE_LIFETIME,
+        };
+        let before = self.entries.insert(pair, entry).and_then(|old| old.live);
+        if let Some(before) = before {
+            self.release(now, pair, before);
+        }
+        self.timers.set(pair, Some(entry.deadline()));
+        let used = CareOf {
+            anycast: pair.anycast,
+            used_until: live.expires,
+        };
+        self.care_of.insert(place, used);
+        Ok((live, before))
+    }
+
+    /// Ends the binding of `pair`, if one stands. Its sequence number stays.
+    pub(super) fn unbind(&mut self, now: Time, pair: Pair) -> Option<Live> {
+        let entry = self.entries.get_mut(&pair)?;
+        let live = entry.live.take();
+        self.timers.set(pair, Some(entry.deadline()));
+        if let Some(live) = live {
+            self.release(now, pair, live);
+        }
+        live
+    }
+
+    /// Ends one binding whose time is over, and forgets the sequence numbers that nothing can
+    /// replay any more. None when nothing is left to do at `now`.
+    pub(super) fn expire(&mut self, now: Time) -> Option<(Pair, Live)> {
+        while let Some(pair) = self.timers.pop(now) {
+            if let Some(live) = self.unbind(now, pair) {
+                return Some((pair, live));
+            }
+            self.timers.set(pair, None);
+            self.entries.remove(&pair);
+        }
+        None
+    }
+
+    /// When [`Cache::expire`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// The pairs (A, C) that neither a binding nor one of the flows in `pinned` needs are taken out
+    /// and given, in order. `now` is when the sweep of the flow map began.
+    pub(super) fn sweep(
+        &mut self,
+        now: Time,
+        pinned: &HashSet<(Ipv6Addr, Ipv6Addr)>,
+    ) -> Vec<(Ipv6Addr, Ipv6Addr)> {
+        self.care_of
+            .extract_if(.., |place, care_of| {
+                care_of.used_until + SWEEP_MARGIN <= now && !pinned.contains(place)
+            })
+            .map(|(place, _)| place)
+            .collect()
+    }
+
+    /// Takes over a pair (A, C) that an earlier run left in the data plane.
+    pub(super) fn adopt(&mut self, client: Ipv6Addr, care_of: Ipv6Addr, anycast: Ipv6Addr) {
+        let adopted = CareOf {
+            anycast,
+            used_until: Time::ZERO,
+        };
+        self.care_of.entry((client, care_of)).or_insert(adopted);
+    }
+
+    /// The bindings that stand, in order.
+    pub(super) fn live(&self) -> impl Iterator<Item = (Pair, Live, u16)> + '_ {
+        self.entries
+            .iter()
+            .filter_map(|(pair, entry)| Some((*pair, entry.live?, entry.sequence)))
+    }
+
+    /// The binding no longer uses its pair (A, C) from `now` on, or from its end.
+    fn release(&mut self, now: Time, pair: Pair, live: Live) {
+        if let Some(care_of) = self.care_of.get_mut(&(pair.client, live.care_of)) {
+            care_of.used_until = live.expires.min(now);
+        }
+    }
+}
+
+impl Entry {
+    /// When something has to be done about it.
+    fn deadline(&self) -> Time {
+        self.live.map_or(self.replay_ends, |live| live.expires)
+    }
+}

@@ -1,0 +1,194 @@
+//! The correspondent: binds (A, B) to C for the clients in its prefixes (RFC 6275 section 9, draft
+//! anycast-rr). Without state for a peer until a Binding Update proves that it receives at B and C.
+
+mod answer;
+mod cache;
+mod limiter;
+mod nonces;
+mod settings;
+mod update;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashSet, net::Ipv6Addr};
+
+use anycast_common::wire::{self, ipv6, mobility::Message};
+
+pub use settings::{Limits, Settings};
+pub use view::BindingView;
+
+use super::{
+    Action, Actions, Notice, Received, Time,
+    counters::{Counter, Counters},
+    notice::BindingChange,
+    rr::Generator,
+};
+use cache::{Cache, Live, Pair};
+use limiter::Limiter;
+use nonces::Nonces;
+
+/// The correspondent role.
+#[derive(Debug)]
+pub struct Correspondent {
+    settings: Settings,
+    rng: Generator,
+    nonces: Nonces,
+    cache: Cache,
+    limiter: Limiter,
+    counters: Counters,
+}
+
+impl Correspondent {
+    /// A correspondent without bindings.
+    #[must_use]
+    pub fn new(settings: Settings, _now: Time, mut rng: Generator) -> Self {
+        Self {
+            nonces: Nonces::new(&mut rng),
+            rng,
+            cache: Cache::new(settings.max_bindings),
+            limiter: Limiter::new(&settings.limits),
+            settings,
+            counters: Counters::default(),
+        }
+    }
+
+    /// A mobility message arrived. `received` holds the whole packet, which a Parameter Problem
+    /// quotes; `packet` and `message` are what it parses to.
+    pub fn mobility(
+        &mut self,
+        now: Time,
+        received: &Received<'_>,
+        packet: &ipv6::Packet<'_>,
+        message: Result<Message, wire::Error>,
+        actions: &mut Actions,
+    ) {
+        if !self.settings.is_client(packet.destination) {
+            let counter = match message {
+                Ok(Message::BindingUpdate(_)) => Counter::BindingUpdateNotOurs,
+                Ok(_) | Err(_) => Counter::MobilityUnexpected,
+            };
+            return self.refuse(now, packet, counter, actions);
+        }
+        match message {
+            Ok(Message::HomeTestInit { cookie }) => {
+                self.home_test_init(now, packet, cookie, actions);
+            }
+            Ok(Message::CareOfTestInit { cookie }) => {
+                self.care_of_test_init(now, packet, cookie, actions);
+            }
+            Ok(Message::BindingUpdate(update)) => {
+                self.binding_update(now, packet, &update, actions);
+            }
+            Ok(Message::Unknown { mh_type: _ }) => self.unknown_type(now, packet, actions),
+            // What a mobile node receives.
+            Ok(
+                Message::BindingRefreshRequest
+                | Message::HomeTest { .. }
+                | Message::CareOfTest { .. }
+                | Message::BindingAck(_)
+                | Message::BindingError { .. },
+            ) => self.refuse(now, packet, Counter::MobilityUnexpected, actions),
+            Err(error) => self.malformed(now, received, packet, error, actions),
+        }
+    }
+
+    /// The periodic sweep of the flow map: a pair (A, C) that no binding uses and that is not in
+    /// `pairs` leaves the data plane. `now` is when the sweep began.
+    pub fn pinned(
+        &mut self,
+        now: Time,
+        pairs: &HashSet<(Ipv6Addr, Ipv6Addr)>,
+        actions: &mut Actions,
+    ) {
+        for (client, care_of) in self.cache.sweep(now, pairs) {
+            actions.push(Action::RemoveCareOf { client, care_of });
+        }
+    }
+
+    /// A pair (A, C) that an earlier run left in the data plane: flows may be pinned to it. The
+    /// sweep takes it away when none is.
+    pub fn adopt(&mut self, client: Ipv6Addr, care_of: Ipv6Addr, anycast: Ipv6Addr) {
+        self.cache.adopt(client, care_of, anycast);
+    }
+
+    /// Does what is due at `now`.
+    pub fn poll(&mut self, now: Time, actions: &mut Actions) {
+        while let Some((pair, live)) = self.cache.expire(now) {
+            self.counters.count(Counter::BindingExpired);
+            ended(pair, live, BindingChange::Expired, actions);
+        }
+    }
+
+    /// When [`Correspondent::poll`] has something to do.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.cache.deadline()
+    }
+
+    /// Takes every binding out of the data plane. New flows go by plain anycast; pinned ones go on.
+    pub fn shutdown(&mut self, now: Time, actions: &mut Actions) {
+        let pairs: Vec<Pair> = self.cache.live().map(|(pair, ..)| pair).collect();
+        for pair in pairs {
+            self.cache.unbind(now, pair);
+            let Pair { client, anycast } = pair;
+            actions.push(Action::RemoveBinding { client, anycast });
+        }
+    }
+
+    /// The bindings that stand, by client and anycast address.
+    #[must_use]
+    pub fn bindings(&self, now: Time) -> Vec<BindingView> {
+        self.cache
+            .live()
+            .map(|(pair, live, sequence)| BindingView {
+                client: pair.client,
+                anycast: pair.anycast,
+                care_of: live.care_of,
+                sequence,
+                remaining: live.expires.since(now),
+            })
+            .collect()
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Counts a refusal, and tells of it unless there are too many to tell.
+    fn refuse(
+        &mut self,
+        now: Time,
+        packet: &ipv6::Packet<'_>,
+        counter: Counter,
+        actions: &mut Actions,
+    ) {
+        self.counters.count(counter);
+        if self.limiter.notice(now) {
+            actions.push(Action::Notice(Notice::MobilityRefused {
+                source: packet.source,
+                destination: packet.destination,
+                reason: counter.name(),
+            }));
+        }
+    }
+}
+
+/// Tells the data plane and people that a binding is over.
+fn ended(pair: Pair, live: Live, change: BindingChange, actions: &mut Actions) {
+    let Pair { client, anycast } = pair;
+    actions.push(Action::RemoveBinding { client, anycast });
+    actions.push(changed(pair, live, change));
+}
+
+fn changed(pair: Pair, live: Live, change: BindingChange) -> Action {
+    Action::Notice(Notice::Binding {
+        client: pair.client,
+        anycast: pair.anycast,
+        care_of: live.care_of,
+        change,
+    })
+}

@@ -1,0 +1,98 @@
+//! The nonces of the last minutes (RFC 6275 section 5.2.7).
+
+use std::{collections::VecDeque, net::Ipv6Addr, time::Duration};
+
+use rand::Rng;
+
+use crate::core::{
+    Time,
+    rr::{self, Generator, Kcn, KeygenToken, MAX_NONCE_LIFETIME, Nonce},
+};
+
+/// A nonce is handed out for this long: the difference between MAX_NONCE_LIFETIME and
+/// MAX_TOKEN_LIFETIME, so that a token is good for the latter however late it was made.
+const FRESH: Duration = MAX_NONCE_LIFETIME.saturating_sub(rr::MAX_TOKEN_LIFETIME);
+
+/// As many nonces as can be acceptable at once.
+const REMEMBERED: usize = 8;
+
+/// A nonce and the node key that is used with it.
+#[derive(Debug)]
+pub(super) struct Generation {
+    index: u16,
+    key: Kcn,
+    nonce: Nonce,
+    first_used: Time,
+}
+
+impl Generation {
+    /// The index that names it on the wire.
+    pub(super) const fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// The home keygen token of `home`.
+    pub(super) fn home(&self, home: Ipv6Addr) -> KeygenToken {
+        rr::home_keygen_token(&self.key, &self.nonce, home)
+    }
+
+    /// The care-of keygen token of `care_of`.
+    pub(super) fn care_of(&self, care_of: Ipv6Addr) -> KeygenToken {
+        rr::care_of_keygen_token(&self.key, &self.nonce, care_of)
+    }
+}
+
+/// Node key and nonce, renewed together when a token is asked for and the last ones are not fresh.
+///
+/// The index counts modulo 2^16, so it comes back after 2^16 renewals, more than 22 days later,
+/// when the nonce that had it is long forgotten.
+#[derive(Debug)]
+pub(super) struct Nonces {
+    /// Oldest first.
+    generations: VecDeque<Generation>,
+    next_index: u16,
+}
+
+impl Nonces {
+    /// No nonces yet. The first index is random: after a restart, one from before it then counts
+    /// as expired, which is answered, and not as known, whose authenticator would be wrong.
+    pub(super) fn new(rng: &mut Generator) -> Self {
+        let [high, low, ..] = rng.next_u32().to_be_bytes();
+        Self {
+            generations: VecDeque::with_capacity(REMEMBERED + 1),
+            next_index: u16::from_be_bytes([high, low]),
+        }
+    }
+
+    /// The nonce to make a token with.
+    pub(super) fn current(&mut self, now: Time, rng: &mut Generator) -> &Generation {
+        let last = self.generations.len().checked_sub(1);
+        let fresh = last.filter(|last| now < self.generations[*last].first_used + FRESH);
+        let index = fresh.unwrap_or_else(|| self.renew(now, rng));
+        &self.generations[index]
+    }
+
+    /// The nonce of an index that a Binding Update names, while it is acceptable.
+    pub(super) fn find(&self, now: Time, index: u16) -> Option<&Generation> {
+        self.generations.iter().find(|generation| {
+            generation.index == index && now < generation.first_used + MAX_NONCE_LIFETIME
+        })
+    }
+
+    /// Makes a nonce, and gives its place.
+    fn renew(&mut self, now: Time, rng: &mut Generator) -> usize {
+        self.generations
+            .retain(|old| now < old.first_used + MAX_NONCE_LIFETIME);
+        self.generations.push_back(Generation {
+            index: self.next_index,
+            key: Kcn::generate(rng),
+            nonce: Nonce::generate(rng),
+            first_used: now,
+        });
+        self.next_index = self.next_index.wrapping_add(1);
+        if self.generations.len() > REMEMBERED {
+            self.generations.pop_front();
+        }
+        self.generations.len() - 1
+    }
+}

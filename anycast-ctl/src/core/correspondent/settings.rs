@@ -1,0 +1,63 @@
+//! What the operator chooses.
+
+use std::net::Ipv6Addr;
+
+use ipnet::Ipv6Net;
+
+use crate::core::rate::Rate;
+
+/// Settings of the correspondent role.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The clients that it answers for.
+    pub client_prefixes: Vec<Ipv6Net>,
+    /// Bindings that it keeps at most, those included that are over and whose sequence number is
+    /// remembered against replay (for 240 seconds, RFC 6275 section 5.2.8).
+    pub max_bindings: usize,
+    /// Anycast prefixes that may be bound; empty allows any.
+    pub allow: Vec<Ipv6Net>,
+    /// How much it answers.
+    pub limits: Limits,
+}
+
+/// How much a correspondent answers. Every answer goes to an address that may be forged, is one
+/// packet for one packet, and is hardly larger; the limits bound the work and the reflection.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Test Inits and Binding Updates from all sources.
+    pub whole: Rate,
+    /// Test Inits and Binding Updates from one /64.
+    pub per_prefix: Rate,
+    /// Binding Errors and Parameter Problems (RFC 6275 section 9.3.3, RFC 4443 section 2.4 (f)).
+    pub errors: Rate,
+    /// /64s that are remembered at most.
+    pub max_prefixes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            whole: Rate::per_second(10_000, 10_000),
+            // All members of a group ask from one address, on behalf of all clients behind us.
+            per_prefix: Rate::per_second(2000, 4000),
+            errors: Rate::per_second(10, 10),
+            max_prefixes: 4096,
+        }
+    }
+}
+
+impl Settings {
+    /// Whether `address` is a client of ours.
+    pub(super) fn is_client(&self, address: Ipv6Addr) -> bool {
+        contains(&self.client_prefixes, address)
+    }
+
+    /// Whether `anycast` may be bound.
+    pub(super) fn may_bind(&self, anycast: Ipv6Addr) -> bool {
+        self.allow.is_empty() || contains(&self.allow, anycast)
+    }
+}
+
+fn contains(prefixes: &[Ipv6Net], address: Ipv6Addr) -> bool {
+    prefixes.iter().any(|prefix| prefix.contains(&address))
+}

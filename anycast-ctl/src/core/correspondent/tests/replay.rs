@@ -1,0 +1,161 @@
+//! Sequence numbers, and how long they are remembered (RFC 6275 sections 5.2.8 and 9.5.1).
+
+use super::*;
+
+#[test]
+fn an_old_sequence_number_is_answered_with_the_last_one() {
+    for flags in [Flags::ACKNOWLEDGE | Flags::EQUIVALENT, Flags::EQUIVALENT] {
+        let mut bench = Bench::new(settings());
+        let peer = bench.peer(at(10));
+        bench.update(at(11), &peer, peer.good(77));
+        for sequence in [77, 76, 0, 77u16.wrapping_sub(0x8000)] {
+            let update = BindingUpdate {
+                flags,
+                ..peer.good(sequence)
+            };
+            let output = bench.update(at(12), &peer, update);
+            let ack = output.ack();
+            assert_eq!((ack.status, ack.sequence), (135, 77));
+            assert_eq!(output.data_plane(), []);
+            let octets = output.packets().next().unwrap();
+            let packet = ipv6::Packet::parse(octets).unwrap();
+            assert!(rr::verify(&peer.binding_key(), CARE_OF, CLIENT, &packet));
+        }
+    }
+}
+
+#[test]
+fn sequence_numbers_wrap() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    let mut status = |sequence| {
+        let output = bench.update(at(11), &peer, peer.good(sequence));
+        output.ack().status
+    };
+    assert_eq!(status(65534), 0);
+    assert_eq!(status(65535), 0);
+    assert_eq!(status(0), 0);
+    assert_eq!(status(65535), 135);
+    assert_eq!(status(0x7fff), 0);
+    assert_eq!(status(0xffff), 135, "the opposite one counts as old");
+    assert_eq!(status(0xfffe), 0);
+}
+
+#[test]
+fn a_forged_update_moves_no_sequence_number() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    bench.update(at(11), &peer, peer.good(77));
+    let mut forged = peer.sealed(peer.good(100));
+    wire::mobility::set_authenticator(&mut forged, [9; 12]).unwrap();
+    bench.octets(at(11), &forged);
+    assert_eq!(bench.update(at(11), &peer, peer.good(78)).ack().status, 0);
+}
+
+#[test]
+fn a_forged_update_with_an_old_sequence_number_learns_nothing() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    bench.update(at(11), &peer, peer.good(77));
+    let mut forged = peer.sealed(peer.good(5));
+    wire::mobility::set_authenticator(&mut forged, [9; 12]).unwrap();
+    let output = bench.octets(at(11), &forged);
+    output.assert_silent(Counter::BindingUpdateBadAuthenticator);
+}
+
+#[test]
+fn a_refused_update_counts_as_the_last_valid_one() {
+    // RFC 6275 section 9.5.1 stores the number of every update that passes its tests.
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    bench.update(at(11), &peer, peer.good(77));
+    let plain = BindingUpdate {
+        flags: Flags::ACKNOWLEDGE,
+        ..peer.good(80)
+    };
+    assert_eq!(bench.update(at(11), &peer, plain).ack().status, 129);
+    let ack = bench.update(at(11), &peer, peer.good(80)).ack();
+    assert_eq!((ack.status, ack.sequence), (135, 80));
+}
+
+#[test]
+fn the_sequence_number_outlives_the_binding_as_long_as_its_nonces() {
+    let mut bench = Bench::new(settings());
+    // The latest token that the first nonce gives, and the update at once.
+    let peer = bench.peer(at(0));
+    let octets = peer.sealed(peer.good(77));
+    assert_eq!(bench.octets(at(0), &octets).ack().status, 0);
+    for seconds in [17, 100, 239] {
+        bench.poll(at(seconds));
+        let ack = bench.octets(at(seconds), &octets).ack();
+        assert_eq!((ack.status, ack.sequence), (135, 77), "{seconds}");
+    }
+    bench.poll(at(240));
+    assert_eq!(bench.octets(at(240), &octets).ack().status, 138);
+    assert_eq!(bench.correspondent.deadline(), None);
+}
+
+#[test]
+fn a_deleted_binding_cannot_be_brought_back() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(0));
+    let recorded = peer.sealed(peer.good(77));
+    bench.octets(at(1), &recorded);
+    bench.update(at(2), &peer, peer.deletion(78));
+    for seconds in (3..240).step_by(9) {
+        bench.poll(at(seconds));
+        let ack = bench.octets(at(seconds), &recorded).ack();
+        assert_eq!((ack.status, ack.sequence), (135, 78));
+    }
+    assert_eq!(bench.correspondent.bindings(at(240)), []);
+}
+
+#[test]
+fn any_number_starts_when_nothing_is_remembered() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(0));
+    bench.update(at(0), &peer, peer.good(77));
+    bench.poll(at(500));
+    bench.poll(at(500));
+    let peer = bench.peer(at(500));
+    assert_eq!(bench.update(at(500), &peer, peer.good(3)).ack().status, 0);
+}
+
+#[test]
+fn remembered_sequence_numbers_take_room() {
+    // To forget them early would let a recorded update in again.
+    let mut settings = settings();
+    settings.max_bindings = 1;
+    let mut bench = Bench::new(settings);
+    let peer = bench.peer(at(0));
+    bench.update(at(0), &peer, peer.good(77));
+    bench.poll(at(20));
+    let mut actions = Vec::new();
+    bench
+        .correspondent
+        .pinned(at(20), &HashSet::new(), &mut actions);
+    assert_eq!(actions.len(), 1);
+
+    let other: Ipv6Addr = "2001:db8:a::2".parse().unwrap();
+    let init = Message::HomeTestInit { cookie: COOKIE };
+    let home = bench.message(at(35), ANYCAST, other, &init);
+    let Message::HomeTest {
+        nonce_index, token, ..
+    } = home.messages()[0].2
+    else {
+        panic!();
+    };
+    let care_of = bench.care_of_test(at(35), CARE_OF);
+    let key = Kbm::binding(&token.into(), &care_of.token);
+    let update = Message::BindingUpdate(BindingUpdate {
+        nonce_indices: Some((nonce_index, care_of.index)),
+        ..peer.good(1)
+    });
+    let mut octets = rr::build(&update, ANYCAST, other).unwrap();
+    rr::seal(&key, CARE_OF, other, &mut octets).unwrap();
+    let full = bench.octets(at(35), &octets);
+    assert_eq!(full.refusals(), ["binding_table_full"]);
+    bench.poll(at(240));
+    let now_free = bench.octets(at(240), &octets);
+    assert_eq!(now_free.changes(), [BindingChange::Created]);
+}

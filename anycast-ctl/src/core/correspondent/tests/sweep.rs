@@ -1,0 +1,116 @@
+//! Pairs (A, C) stand while a binding or a pinned flow uses them.
+
+use super::*;
+
+fn removed(care_of: Ipv6Addr) -> Action {
+    Action::RemoveCareOf {
+        client: CLIENT,
+        care_of,
+    }
+}
+
+impl Bench {
+    fn sweep(&mut self, now: Time, pinned: &[(Ipv6Addr, Ipv6Addr)]) -> Actions {
+        let mut actions = Vec::new();
+        let pinned = pinned.iter().copied().collect();
+        self.correspondent.pinned(now, &pinned, &mut actions);
+        actions
+    }
+}
+
+#[test]
+fn a_pair_outlives_its_binding_while_flows_are_pinned_to_it() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    bench.update(at(10), &peer, peer.good(77));
+    assert_eq!(bench.sweep(at(20), &[]), [], "the binding uses it");
+    bench.poll(at(26));
+    assert_eq!(bench.sweep(at(26), &[]), [], "a flow may just be pinned");
+    assert_eq!(bench.sweep(at(1000), &[(CLIENT, CARE_OF)]), []);
+    assert_eq!(bench.sweep(at(1001), &[]), [removed(CARE_OF)]);
+    assert_eq!(bench.sweep(at(1002), &[]), []);
+}
+
+#[test]
+fn a_renewed_binding_keeps_its_pair() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    bench.update(at(10), &peer, peer.good(77));
+    bench.update(at(20), &peer, peer.good(78));
+    assert_eq!(bench.sweep(at(35), &[]), []);
+    bench.poll(at(36));
+    assert_eq!(bench.sweep(at(37), &[]), [removed(CARE_OF)]);
+}
+
+#[test]
+fn a_pair_that_a_new_care_of_address_replaced_goes_when_its_flows_are_gone() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    bench.update(at(10), &peer, peer.good(77));
+    let other = bench.peer_at(at(12), OTHER_CARE_OF);
+    bench.update(at(12), &other, other.good(78));
+    assert_eq!(bench.sweep(at(13), &[(CLIENT, CARE_OF)]), []);
+    assert_eq!(bench.sweep(at(14), &[]), [removed(CARE_OF)]);
+    assert_eq!(bench.correspondent.bindings(at(14)).len(), 1);
+}
+
+#[test]
+fn a_deletion_frees_its_pair() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    bench.update(at(10), &peer, peer.good(77));
+    bench.update(at(11), &peer, peer.deletion(78));
+    assert_eq!(bench.sweep(at(11), &[]), []);
+    assert_eq!(bench.sweep(at(12), &[]), [removed(CARE_OF)]);
+}
+
+#[test]
+fn a_pair_is_not_taken_over_by_another_anycast_address() {
+    // Flows pinned to the first would see packets of a stranger.
+    let second: Ipv6Addr = "2001:db8:b::2".parse().unwrap();
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    bench.update(at(10), &peer, peer.good(77));
+
+    let init = Message::HomeTestInit { cookie: COOKIE };
+    let home = bench.message(at(11), second, CLIENT, &init);
+    let Message::HomeTest {
+        nonce_index, token, ..
+    } = home.messages()[0].2
+    else {
+        panic!();
+    };
+    let key = Kbm::binding(&token.into(), &peer.care_of_test.token);
+    let update = Message::BindingUpdate(BindingUpdate {
+        nonce_indices: Some((nonce_index, peer.care_of_test.index)),
+        ..peer.good(1)
+    });
+    let mut octets = rr::build(&update, second, CLIENT).unwrap();
+    rr::seal(&key, CARE_OF, CLIENT, &mut octets).unwrap();
+    let output = bench.octets(at(11), &octets);
+    assert_eq!(output.refusals(), ["binding_update_care_of_taken"]);
+    let messages = output.messages();
+    assert!(matches!(
+        messages.as_slice(),
+        [(CLIENT, to, Message::BindingAck(BindingAck { status: 129, .. }))] if *to == second
+    ));
+    // When nothing uses it any more, it can be.
+    bench.poll(at(26));
+    bench.sweep(at(27), &[]);
+    assert_eq!(
+        bench.octets(at(27), &octets).changes(),
+        [BindingChange::Created]
+    );
+}
+
+#[test]
+fn pairs_of_an_earlier_run_are_adopted_and_swept() {
+    let mut bench = Bench::new(settings());
+    bench.correspondent.adopt(CLIENT, CARE_OF, ANYCAST);
+    bench.correspondent.adopt(CLIENT, OTHER_CARE_OF, ANYCAST);
+    assert_eq!(
+        bench.sweep(at(5), &[(CLIENT, CARE_OF)]),
+        [removed(OTHER_CARE_OF)]
+    );
+    assert_eq!(bench.sweep(at(6), &[]), [removed(CARE_OF)]);
+}

@@ -1,0 +1,423 @@
+//! Every disposition of a Binding Update (RFC 6275 sections 9.5.1 to 9.5.4).
+
+use super::*;
+use crate::core::rr::tests::checksummed;
+
+fn bound(expires: Time) -> [Action; 2] {
+    [
+        Action::SetCareOf {
+            client: CLIENT,
+            care_of: CARE_OF,
+            anycast: ANYCAST,
+        },
+        Action::SetBinding {
+            client: CLIENT,
+            anycast: ANYCAST,
+            care_of: CARE_OF,
+            expires,
+        },
+    ]
+}
+
+/// Whether the one acknowledgement in `output` has the authenticator of `key`.
+fn authentic(output: &Output, key: &Kbm, care_of: Ipv6Addr) -> bool {
+    let octets = output.packets().next().unwrap();
+    let packet = ipv6::Packet::parse(octets).unwrap();
+    rr::verify(key, care_of, CLIENT, &packet)
+}
+
+#[test]
+fn a_valid_update_binds_for_16_seconds() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    let output = bench.update(at(11), &peer, peer.good(77));
+    assert_eq!(output.data_plane(), bound(at(27)));
+    assert_eq!(output.changes(), [BindingChange::Created]);
+    let ack = output.ack();
+    assert_eq!((ack.status, ack.sequence, ack.lifetime), (0, 77, 1));
+    assert!(!ack.key_management);
+    assert!(authentic(&output, &peer.binding_key(), CARE_OF));
+
+    let view = bench.correspondent.bindings(at(12));
+    let expected = BindingView {
+        client: CLIENT,
+        anycast: ANYCAST,
+        care_of: CARE_OF,
+        sequence: 77,
+        remaining: Duration::from_secs(15),
+    };
+    assert_eq!(view, [expected]);
+    assert_eq!(bench.correspondent.deadline(), Some(at(27)));
+}
+
+#[test]
+fn a_binding_expires() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    bench.update(at(11), &peer, peer.good(77));
+    assert_eq!(bench.poll(at(26)).actions, []);
+    let output = bench.poll(at(27));
+    let removed = Action::RemoveBinding {
+        client: CLIENT,
+        anycast: ANYCAST,
+    };
+    assert_eq!(output.data_plane(), [removed]);
+    assert_eq!(output.changes(), [BindingChange::Expired]);
+    assert_eq!(bench.correspondent.bindings(at(27)), []);
+    assert_eq!(bench.count(Counter::BindingExpired), 1);
+}
+
+#[test]
+fn a_binding_is_renewed() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    bench.update(at(11), &peer, peer.good(77));
+    let output = bench.update(at(20), &peer, peer.good(78));
+    assert_eq!(output.data_plane(), bound(at(36)));
+    assert_eq!(output.changes(), [BindingChange::Renewed]);
+    assert_eq!(bench.poll(at(27)).actions, []);
+    assert_eq!(bench.correspondent.deadline(), Some(at(36)));
+}
+
+#[test]
+fn another_member_takes_over() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    bench.update(at(11), &peer, peer.good(77));
+    let other = bench.peer_at(at(12), OTHER_CARE_OF);
+    let output = bench.update(at(12), &other, other.good(78));
+    assert_eq!(output.ack().status, 0);
+    assert_eq!(output.changes(), [BindingChange::Created]);
+    let view = bench.correspondent.bindings(at(12));
+    assert_eq!(view[0].care_of, OTHER_CARE_OF);
+    assert_eq!(view.len(), 1);
+}
+
+#[test]
+fn no_acknowledgement_is_sent_where_none_is_asked_for() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    let update = BindingUpdate {
+        flags: Flags::EQUIVALENT,
+        ..peer.good(77)
+    };
+    let output = bench.update(at(11), &peer, update);
+    assert_eq!(output.data_plane(), bound(at(27)));
+    assert_eq!(output.packets().count(), 0);
+}
+
+#[test]
+fn a_longer_lifetime_is_granted_as_one() {
+    for lifetime in [2, 105, u16::MAX] {
+        let mut bench = Bench::new(settings());
+        let peer = bench.peer(at(10));
+        let update = BindingUpdate {
+            lifetime,
+            ..peer.good(77)
+        };
+        let output = bench.update(at(11), &peer, update);
+        assert_eq!(output.data_plane(), bound(at(27)));
+        assert_eq!(output.ack().lifetime, 1);
+    }
+}
+
+#[test]
+fn a_lifetime_of_zero_deletes_with_the_home_token_alone() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    bench.update(at(11), &peer, peer.good(77));
+    // The care-of nonce index is ignored, whatever it says (RFC 6275 section 9.5.1).
+    let deletion = BindingUpdate {
+        nonce_indices: Some((peer.home.index, peer.home.index.wrapping_sub(100))),
+        ..peer.deletion(78)
+    };
+    let output = bench.update(at(12), &peer, deletion);
+    let removed = Action::RemoveBinding {
+        client: CLIENT,
+        anycast: ANYCAST,
+    };
+    assert_eq!(output.data_plane(), [removed]);
+    assert_eq!(output.changes(), [BindingChange::Deleted]);
+    let ack = output.ack();
+    assert_eq!((ack.status, ack.sequence, ack.lifetime), (0, 78, 0));
+    let key = Kbm::deletion(&peer.home.token);
+    assert!(authentic(&output, &key, ANYCAST));
+    assert_eq!(bench.correspondent.bindings(at(12)), []);
+    assert_eq!(bench.poll(at(27)).actions, []);
+}
+
+#[test]
+fn deleting_what_is_not_there_is_accepted_and_makes_nothing() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    let output = bench.update(at(11), &peer, peer.deletion(78));
+    assert_eq!(output.ack().status, 0);
+    assert_eq!(output.data_plane(), []);
+    assert_eq!(bench.correspondent.deadline(), None);
+}
+
+#[test]
+fn a_deletion_made_with_the_binding_key_is_dropped() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    bench.update(at(11), &peer, peer.good(77));
+    let deletion = Message::BindingUpdate(peer.deletion(78));
+    let mut octets = rr::build(&deletion, ANYCAST, CLIENT).unwrap();
+    rr::seal(&peer.binding_key(), ANYCAST, CLIENT, &mut octets).unwrap();
+    let output = bench.octets(at(12), &octets);
+    output.assert_silent(Counter::BindingUpdateBadAuthenticator);
+    assert_eq!(bench.correspondent.bindings(at(12)).len(), 1);
+}
+
+#[test]
+fn the_home_flag_is_refused_in_silence() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    let update = BindingUpdate {
+        flags: Flags::ACKNOWLEDGE | Flags::HOME | Flags::EQUIVALENT,
+        ..peer.good(77)
+    };
+    let output = bench.update(at(11), &peer, update);
+    output.assert_silent(Counter::BindingUpdateBadFlags);
+}
+
+#[test]
+fn without_the_e_flag_it_is_mobile_ipv6_and_prohibited() {
+    for (flags, acks) in [(Flags::ACKNOWLEDGE, 1), (Flags::default(), 0)] {
+        let mut bench = Bench::new(settings());
+        let peer = bench.peer(at(10));
+        let update = BindingUpdate {
+            flags,
+            ..peer.good(77)
+        };
+        let output = bench.update(at(11), &peer, update);
+        assert_eq!(output.data_plane(), []);
+        assert_eq!(output.refusals(), ["binding_update_bad_flags"]);
+        assert_eq!(output.packets().count(), acks);
+        if acks == 1 {
+            assert_eq!(output.ack().status, 129);
+            assert!(authentic(&output, &peer.binding_key(), CARE_OF));
+        }
+    }
+}
+
+#[test]
+fn an_update_that_lacks_an_option_is_dropped() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    let good = peer.good(77);
+    for update in [
+        BindingUpdate {
+            nonce_indices: None,
+            ..good
+        },
+        BindingUpdate {
+            authenticator: None,
+            ..good
+        },
+        BindingUpdate {
+            alternate_care_of: None,
+            ..good
+        },
+    ] {
+        let output = bench.update(at(11), &peer, update);
+        output.assert_silent(Counter::BindingUpdateIncomplete);
+    }
+}
+
+#[test]
+fn a_home_address_option_is_not_of_this_protocol() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    let octets = peer.sealed(peer.good(77));
+    let mut packet = ipv6::Packet::parse(&octets).unwrap();
+    let message = Message::parse(&packet);
+    packet.home_address = Some(ANYCAST);
+    let received = Received {
+        ifindex: 1,
+        mac: [0; 6],
+        packet: &octets,
+    };
+    let mut actions = Vec::new();
+    bench
+        .correspondent
+        .mobility(at(11), &received, &packet, message, &mut actions);
+    Output { actions }.assert_silent(Counter::MobilityInvalid);
+}
+
+#[test]
+fn a_care_of_address_that_cannot_be_one_is_refused_in_silence() {
+    for care_of in [
+        "fe80::1",
+        "ff02::1",
+        "::",
+        "::1",
+        "::ffff:192.0.2.1",
+        // B itself, and a client.
+        "2001:db8:b::1",
+        "2001:db8:a::99",
+    ] {
+        let care_of: Ipv6Addr = care_of.parse().unwrap();
+        let mut bench = Bench::new(settings());
+        let mut peer = bench.peer(at(10));
+        // Whoever can make such a packet has tokens that fit; take the ones that would.
+        if ipv6::is_routable_unicast(care_of) {
+            peer = bench.peer_at(at(10), care_of);
+        }
+        peer.care_of = care_of;
+        let output = bench.update(at(11), &peer, peer.good(77));
+        let counter = if ipv6::is_routable_unicast(care_of) {
+            Counter::BindingUpdateBadCareOf
+        } else {
+            // No token can be had for it, so that its authenticator is wrong already.
+            Counter::BindingUpdateBadAuthenticator
+        };
+        output.assert_silent(counter);
+    }
+}
+
+#[test]
+fn a_wrong_authenticator_is_dropped_in_silence() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    let octets = peer.sealed(peer.good(77));
+    let last = octets.len() - 1;
+    for flip in [last, last - 11] {
+        let mut forged = octets.clone();
+        forged[flip] ^= 0x80;
+        // An attacker gets the checksum right.
+        let forged = checksummed(forged);
+        let output = bench.octets(at(11), &forged);
+        output.assert_silent(Counter::BindingUpdateBadAuthenticator);
+    }
+    assert_eq!(bench.octets(at(11), &octets).ack().status, 0);
+}
+
+#[test]
+fn tokens_of_another_address_bind_nothing() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    // C was never tested: its owner is not who asks.
+    let thief = Peer {
+        care_of: OTHER_CARE_OF,
+        ..peer
+    };
+    let output = bench.update(at(11), &thief, thief.good(77));
+    output.assert_silent(Counter::BindingUpdateBadAuthenticator);
+}
+
+#[test]
+fn expired_nonces_are_answered_without_authenticator() {
+    // Home, care-of: when each token was had. The update comes at 300 seconds.
+    for (home, care_of, status, counter) in [
+        (10, 200, 136, "binding_update_expired_home_nonce"),
+        (200, 10, 137, "binding_update_expired_care_of_nonce"),
+        (10, 10, 138, "binding_update_expired_nonces"),
+    ] {
+        for flags in [Flags::ACKNOWLEDGE | Flags::EQUIVALENT, Flags::EQUIVALENT] {
+            let mut bench = Bench::new(settings());
+            let (home, care_of) = if home < care_of {
+                let home = bench.home_test(at(home));
+                (home, bench.care_of_test(at(care_of), CARE_OF))
+            } else {
+                let care_of = bench.care_of_test(at(care_of), CARE_OF);
+                (bench.home_test(at(home)), care_of)
+            };
+            let peer = Peer {
+                care_of: CARE_OF,
+                home,
+                care_of_test: care_of,
+            };
+            let update = BindingUpdate {
+                flags,
+                ..peer.good(77)
+            };
+            let output = bench.update(at(300), &peer, update);
+            let ack = output.ack();
+            assert_eq!((ack.status, ack.sequence), (status, 77));
+            assert_eq!(ack.authenticator, None);
+            assert_eq!(output.refusals(), [counter]);
+            assert_eq!(output.data_plane(), []);
+        }
+    }
+}
+
+#[test]
+fn an_expired_home_nonce_cannot_delete() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    let output = bench.update(at(300), &peer, peer.deletion(77));
+    assert_eq!(output.ack().status, 136);
+    assert_eq!(output.ack().authenticator, None);
+}
+
+#[test]
+fn the_policy_refuses_with_129() {
+    let mut settings = settings();
+    settings.allow = vec!["2001:db8:beef::/48".parse().unwrap()];
+    let mut bench = Bench::new(settings);
+    let peer = bench.peer(at(10));
+    let output = bench.update(at(11), &peer, peer.good(77));
+    assert_eq!(output.ack().status, 129);
+    assert_eq!(output.data_plane(), []);
+    assert_eq!(output.refusals(), ["binding_update_prohibited"]);
+    assert!(authentic(&output, &peer.binding_key(), CARE_OF));
+}
+
+#[test]
+fn the_policy_allows_what_it_names() {
+    let mut settings = settings();
+    settings.allow = vec!["2001:db8:b::/48".parse().unwrap()];
+    let mut bench = Bench::new(settings);
+    let peer = bench.peer(at(10));
+    let output = bench.update(at(11), &peer, peer.good(77));
+    assert_eq!(output.ack().status, 0);
+}
+
+#[test]
+fn a_full_table_refuses_with_130() {
+    let mut settings = settings();
+    settings.max_bindings = 0;
+    for flags in [Flags::ACKNOWLEDGE | Flags::EQUIVALENT, Flags::EQUIVALENT] {
+        let mut bench = Bench::new(settings.clone());
+        let peer = bench.peer(at(10));
+        let update = BindingUpdate {
+            flags,
+            ..peer.good(77)
+        };
+        let output = bench.update(at(11), &peer, update);
+        assert_eq!(output.ack().status, 130);
+        assert_eq!(output.data_plane(), []);
+        assert_eq!(output.refusals(), ["binding_table_full"]);
+        assert!(authentic(&output, &peer.binding_key(), CARE_OF));
+    }
+}
+
+#[test]
+fn a_full_table_still_renews() {
+    let mut settings = settings();
+    settings.max_bindings = 1;
+    let mut bench = Bench::new(settings);
+    let peer = bench.peer(at(10));
+    assert_eq!(bench.update(at(11), &peer, peer.good(77)).ack().status, 0);
+    assert_eq!(bench.update(at(12), &peer, peer.good(78)).ack().status, 0);
+    // Each care-of address needs a place too until the sweep has taken it.
+    let other = bench.peer_at(at(13), OTHER_CARE_OF);
+    let output = bench.update(at(13), &other, other.good(79));
+    assert_eq!(output.ack().status, 130);
+}
+
+#[test]
+fn a_shutdown_takes_the_bindings_away_and_leaves_the_pins() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(10));
+    bench.update(at(11), &peer, peer.good(77));
+    let mut actions = Vec::new();
+    bench.correspondent.shutdown(at(12), &mut actions);
+    let removed = Action::RemoveBinding {
+        client: CLIENT,
+        anycast: ANYCAST,
+    };
+    assert_eq!(actions, [removed]);
+    assert_eq!(bench.correspondent.bindings(at(12)), []);
+}

@@ -1,0 +1,92 @@
+//! The messages of a handshake.
+
+use std::net::Ipv6Addr;
+
+use anycast_common::wire::mobility::{BindingUpdate, Flags, Message};
+
+use super::machine::Test;
+use crate::core::{
+    counters::Counter,
+    member::context::Context,
+    rr::{self, Cookie, Kbm},
+};
+
+/// The three addresses of a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::core::member) struct Peer {
+    /// The client, A.
+    pub(in crate::core::member) client: Ipv6Addr,
+    /// The anycast address, B.
+    pub(in crate::core::member) anycast: Ipv6Addr,
+    /// Our unicast address, C.
+    pub(in crate::core::member) care_of: Ipv6Addr,
+}
+
+impl Peer {
+    /// RFC 6275 section 6.1.3.
+    pub(super) fn send_home_test_init(self, cookie: Cookie, cx: &mut Context<'_>) {
+        let packet = rr::build(&Message::HomeTestInit { cookie }, self.anycast, self.client);
+        cx.send(None, packet, Counter::HomeTestInitSent);
+    }
+
+    /// RFC 6275 section 6.1.4.
+    pub(super) fn send_care_of_test_init(self, cookie: Cookie, cx: &mut Context<'_>) {
+        let packet = rr::build(
+            &Message::CareOfTestInit { cookie },
+            self.care_of,
+            self.client,
+        );
+        cx.send(None, packet, Counter::CareOfTestInitSent);
+    }
+
+    /// Asks for the binding (RFC 6275 section 6.1.7, draft anycast-rr).
+    pub(super) fn send_update(
+        self,
+        sequence: u16,
+        indices: (u16, u16),
+        key: &Kbm,
+        cx: &mut Context<'_>,
+    ) {
+        let update = BindingUpdate {
+            sequence,
+            flags: Flags::ACKNOWLEDGE | Flags::EQUIVALENT,
+            lifetime: rr::LIFETIME,
+            alternate_care_of: Some(self.care_of),
+            nonce_indices: Some(indices),
+            authenticator: None,
+        };
+        self.send_sealed(update, key, self.care_of, cx);
+    }
+
+    /// Takes the binding back. Nobody waits for an answer: without one it ends by itself.
+    pub(super) fn send_deletion(self, sequence: u16, home: &Test, cx: &mut Context<'_>) {
+        let update = BindingUpdate {
+            sequence,
+            flags: Flags::EQUIVALENT,
+            lifetime: 0,
+            alternate_care_of: None,
+            nonce_indices: Some((home.nonce_index, 0)),
+            authenticator: None,
+        };
+        // RFC 6275 section 6.2.7: the home address stands for the care-of address.
+        self.send_sealed(update, &Kbm::deletion(&home.token), self.anycast, cx);
+    }
+
+    fn send_sealed(
+        self,
+        update: BindingUpdate,
+        key: &Kbm,
+        care_of: Ipv6Addr,
+        cx: &mut Context<'_>,
+    ) {
+        let message = Message::BindingUpdate(BindingUpdate {
+            authenticator: Some([0; 12]),
+            ..update
+        });
+        let packet = rr::build(&message, self.anycast, self.client).and_then(|mut packet| {
+            rr::seal(key, care_of, self.client, &mut packet)?;
+            Ok(packet)
+        });
+        cx.send(None, packet, Counter::BindingUpdateSent);
+    }
+}

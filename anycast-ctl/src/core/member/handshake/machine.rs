@@ -1,0 +1,304 @@
+//! The states of a handshake with one client, and what each event does in each of them.
+
+use std::time::Duration;
+
+use anycast_common::wire::{ipv6, mobility::BindingAck};
+
+use super::{exchange::Peer, step::Step};
+use crate::core::{
+    Time,
+    counters::Counter,
+    member::{HandshakeSettings, HandshakeState, context::Context},
+    notice::HandshakeOutcome,
+    rr::{Cookie, Kbm, KeygenToken},
+};
+/// What a Home or Care-of Test brings.
+#[derive(Clone, Debug)]
+pub(in crate::core::member) struct Test {
+    pub(in crate::core::member) nonce_index: u16,
+    pub(in crate::core::member) token: KeygenToken,
+}
+
+/// What happens to a handshake.
+#[derive(Debug)]
+pub(in crate::core::member) enum Event<'a> {
+    /// A packet of the client came to B.
+    Packet,
+    /// A Binding Refresh Request.
+    RefreshRequest,
+    /// A Home Test that came to B.
+    HomeTest { cookie: Cookie, test: Test },
+    /// A Care-of Test that came to C.
+    CareOfTest { cookie: Cookie, test: Test },
+    /// A Binding Acknowledgement, and the packet that its authenticator covers.
+    Ack {
+        ack: BindingAck,
+        packet: &'a ipv6::Packet<'a>,
+    },
+    /// The client says that it does not know what we sent.
+    NotUnderstood(Evidence),
+    /// [`Handshake::deadline`] has come.
+    TimerExpired,
+    /// We leave the group.
+    Stop,
+}
+
+/// How the client says so. What an ICMPv6 error quotes has to be what we sent: that nobody can
+/// forge who did not see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::core::member) enum Evidence {
+    /// Parameter Problem that quotes a Home Test Init with this cookie.
+    HomeTestInit(Cookie),
+    /// Parameter Problem that quotes a Care-of Test Init with this cookie.
+    CareOfTestInit(Cookie),
+    /// Parameter Problem that quotes a Binding Update with this sequence number.
+    BindingUpdate(u16),
+    /// Binding Error, status 2. It quotes nothing.
+    BindingError,
+}
+
+/// Where a handshake stands.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Nothing is under way. Until then the sequence number and the failures are remembered.
+    Resting { until: Time },
+    /// Test Inits are out.
+    Testing(Testing),
+    /// A Binding Update is out.
+    Updating(Updating),
+    /// The correspondent has bound (A, B) to C; the home token can delete that.
+    Bound { until: Time, home: Test },
+    /// The client is left alone. The failures are remembered as long again.
+    BackOff { until: Time, wait: Duration },
+}
+
+/// Test Inits are out (RFC 6275 section 11.6).
+#[derive(Debug)]
+pub(super) struct Testing {
+    /// How often this handshake began anew or went on without waiting.
+    pub(super) restarts: u32,
+    /// Transmissions so far.
+    pub(super) sent: u32,
+    pub(super) retry: Time,
+    pub(super) home: Half,
+    pub(super) care_of: Half,
+}
+
+/// One of the two tests.
+#[derive(Debug)]
+pub(super) enum Half {
+    /// The answer must bring this cookie.
+    Waiting(Cookie),
+    Received(Test),
+}
+
+/// A Binding Update is out (RFC 6275 section 11.7.2).
+#[derive(Debug)]
+pub(super) struct Updating {
+    /// As in [`Testing`].
+    pub(super) restarts: u32,
+    /// Transmissions since the last change of the sequence number by status 135.
+    pub(super) sent: u32,
+    pub(super) retry: Time,
+    pub(super) key: Kbm,
+    pub(super) home: Test,
+    pub(super) care_of_index: u16,
+    /// Sequence numbers that an acknowledgement may name, and when they were sent.
+    pub(super) outstanding: Vec<(u16, Time)>,
+}
+
+/// All that is known of one client.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    state: State,
+    /// Sequence number of the last Binding Update.
+    sequence: Option<u16>,
+    /// Handshakes in a row that came to nothing.
+    failures: u32,
+}
+
+impl Handshake {
+    /// Nothing is known yet.
+    pub(super) const fn new(now: Time) -> Self {
+        Self {
+            state: State::Resting { until: now },
+            sequence: None,
+            failures: 0,
+        }
+    }
+
+    /// Whether `event` would start the exchange of messages.
+    pub(super) const fn starts(&self, event: &Event<'_>) -> bool {
+        matches!(
+            (&self.state, event),
+            (State::Resting { .. }, Event::Packet | Event::RefreshRequest)
+                | (State::Bound { .. }, Event::RefreshRequest)
+        )
+    }
+
+    /// The handshake after `event`; none when there is nothing to remember.
+    pub(super) fn after(
+        self,
+        event: Event<'_>,
+        peer: Peer,
+        settings: &HandshakeSettings,
+        cx: &mut Context<'_>,
+    ) -> Option<Self> {
+        use State::{BackOff, Bound, Resting, Testing, Updating};
+
+        let mut step = Step {
+            peer,
+            settings,
+            cx,
+            sequence: self.sequence,
+            failures: self.failures,
+        };
+        let next = match (self.state, event) {
+            (Resting { .. }, Event::Packet | Event::RefreshRequest) => Some(step.test(0)),
+            (Resting { .. }, Event::TimerExpired | Event::Stop) => None,
+
+            (Testing(testing), Event::HomeTest { cookie, test }) => {
+                Some(step.home_test(testing, cookie, test))
+            }
+            (Testing(testing), Event::CareOfTest { cookie, test }) => {
+                Some(step.care_of_test(testing, cookie, test))
+            }
+            (Testing(testing), Event::NotUnderstood(evidence)) => {
+                Some(if testing.sent_it(evidence) {
+                    step.back_off(HandshakeOutcome::NotCapable)
+                } else {
+                    step.unexpected(Counter::MobilityUnexpected, Testing(testing))
+                })
+            }
+            (Testing(testing), Event::TimerExpired) => Some(step.test_again(testing)),
+            (Testing(_), Event::Stop) => None,
+
+            (Updating(updating), Event::Ack { ack, packet }) => {
+                Some(step.acknowledged(updating, ack, packet))
+            }
+            (Updating(updating), Event::NotUnderstood(evidence)) => {
+                Some(if updating.sent_it(evidence) {
+                    step.back_off(HandshakeOutcome::NotCapable)
+                } else {
+                    step.unexpected(Counter::MobilityUnexpected, Updating(updating))
+                })
+            }
+            (Updating(updating), Event::TimerExpired) => Some(step.update_again(updating)),
+            // It may have bound already, and the answer be on its way.
+            (Updating(updating), Event::Stop) => {
+                step.delete(&updating.home);
+                None
+            }
+
+            (Bound { .. }, Event::RefreshRequest) => Some(step.test(0)),
+            (Bound { .. }, Event::TimerExpired) => Some(step.rest_after_binding()),
+            (Bound { home, .. }, Event::Stop) => {
+                step.delete(&home);
+                None
+            }
+
+            (BackOff { wait, .. }, Event::TimerExpired) => Some(step.rest(wait)),
+            // A member that comes back soon must not try them all again.
+            (state @ BackOff { .. }, Event::RefreshRequest | Event::Stop) => Some(state),
+
+            // The data plane has forgotten what it was told.
+            (state @ (Testing(_) | Updating(_) | Bound { .. } | BackOff { .. }), Event::Packet) => {
+                step.quiet(state.deadline());
+                Some(state)
+            }
+            (state @ (Testing(_) | Updating(_)), Event::RefreshRequest) => Some(state),
+            (
+                state @ (Resting { .. } | Updating(_) | Bound { .. } | BackOff { .. }),
+                Event::HomeTest { .. } | Event::CareOfTest { .. },
+            ) => Some(step.unexpected(Counter::TestUnexpected, state)),
+            (
+                state @ (Resting { .. } | Testing(_) | Bound { .. } | BackOff { .. }),
+                Event::Ack { .. },
+            ) => Some(step.unexpected(Counter::AckUnexpected, state)),
+            // RFC 6275 section 11.3.6: ignored when no answer is expected.
+            (state @ (Resting { .. } | Bound { .. } | BackOff { .. }), Event::NotUnderstood(_)) => {
+                Some(step.unexpected(Counter::MobilityUnexpected, state))
+            }
+        };
+        Some(Self {
+            state: next?,
+            sequence: step.sequence,
+            failures: step.failures,
+        })
+    }
+
+    /// When [`Event::TimerExpired`] happens.
+    pub(super) const fn deadline(&self) -> Time {
+        self.state.deadline()
+    }
+
+    /// Whether little is lost when it is forgotten.
+    pub(super) const fn is_forgettable(&self) -> bool {
+        match &self.state {
+            State::Resting { .. } | State::BackOff { .. } => true,
+            State::Testing(_) | State::Updating(_) | State::Bound { .. } => false,
+        }
+    }
+
+    pub(super) const fn view(&self) -> HandshakeState {
+        match &self.state {
+            State::Resting { .. } => HandshakeState::Resting,
+            State::Testing(_) => HandshakeState::Testing,
+            State::Updating(_) => HandshakeState::Updating,
+            State::Bound { .. } => HandshakeState::Bound,
+            State::BackOff { .. } => HandshakeState::BackOff,
+        }
+    }
+
+    pub(super) const fn failures(&self) -> u32 {
+        self.failures
+    }
+}
+
+impl State {
+    const fn deadline(&self) -> Time {
+        match self {
+            Self::Testing(Testing { retry, .. }) | Self::Updating(Updating { retry, .. }) => *retry,
+            Self::Resting { until } | Self::Bound { until, .. } | Self::BackOff { until, .. } => {
+                *until
+            }
+        }
+    }
+}
+
+impl Half {
+    /// Whether an answer with this cookie is waited for.
+    pub(super) fn waits_for(&self, cookie: Cookie) -> bool {
+        match self {
+            Self::Waiting(ours) => *ours == cookie,
+            Self::Received(_) => false,
+        }
+    }
+}
+
+impl Testing {
+    fn sent_it(&self, evidence: Evidence) -> bool {
+        match evidence {
+            Evidence::HomeTestInit(cookie) => self.home.waits_for(cookie),
+            Evidence::CareOfTestInit(cookie) => self.care_of.waits_for(cookie),
+            Evidence::BindingError => true,
+            Evidence::BindingUpdate(_) => false,
+        }
+    }
+}
+
+impl Updating {
+    fn sent_it(&self, evidence: Evidence) -> bool {
+        match evidence {
+            Evidence::BindingUpdate(sequence) => self.sent_at(sequence).is_some(),
+            Evidence::BindingError => true,
+            Evidence::HomeTestInit(_) | Evidence::CareOfTestInit(_) => false,
+        }
+    }
+
+    /// When the update with this sequence number was sent.
+    pub(super) fn sent_at(&self, sequence: u16) -> Option<Time> {
+        let sent = self.outstanding.iter().find(|(ours, _)| *ours == sequence);
+        sent.map(|(_, time)| *time)
+    }
+}

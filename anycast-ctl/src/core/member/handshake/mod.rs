@@ -1,0 +1,169 @@
+//! Binding handshakes with clients (RFC 6275 sections 11.6 and 11.7, draft anycast-rr).
+
+mod exchange;
+mod limiter;
+mod machine;
+mod step;
+
+use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
+
+pub(super) use exchange::Peer;
+use limiter::Limiter;
+use machine::Handshake;
+pub(super) use machine::{Event, Evidence, Test};
+
+use super::{HandshakeSettings, HandshakeView, context::Context};
+use crate::core::{Action, Time, counters::Counter, timers::Timers};
+
+/// How long the data plane keeps a client to itself whose handshake a limit held back.
+const LIMITED: Duration = Duration::from_secs(1);
+
+/// A client of an anycast address, in the order in which they are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    anycast: Ipv6Addr,
+    client: Ipv6Addr,
+}
+
+impl From<Peer> for Key {
+    fn from(peer: Peer) -> Self {
+        let Peer {
+            client, anycast, ..
+        } = peer;
+        Self { anycast, client }
+    }
+}
+
+/// The handshakes of this member, at most `max_clients`.
+#[derive(Debug)]
+pub(super) struct Handshakes {
+    settings: HandshakeSettings,
+    limiter: Limiter,
+    table: BTreeMap<Key, (Peer, Handshake)>,
+    timers: Timers<Key>,
+    /// Those that can be forgotten for another one: nothing is under way and nothing is bound.
+    forgettable: Timers<Key>,
+}
+
+impl Handshakes {
+    pub(super) fn new(settings: HandshakeSettings) -> Self {
+        Self {
+            limiter: Limiter::new(&settings),
+            settings,
+            table: BTreeMap::new(),
+            timers: Timers::default(),
+            forgettable: Timers::default(),
+        }
+    }
+
+    /// A packet of the client came to B: starts a handshake, if none stands and the limits allow.
+    pub(super) fn packet(&mut self, peer: Peer, cx: &mut Context<'_>) {
+        let known = self.table.get(&peer.into());
+        let starts = known.is_none_or(|(_, handshake)| handshake.starts(&Event::Packet));
+        if starts && !(self.limiter.start(cx.now, peer.client) && self.has_room(peer)) {
+            cx.count(Counter::HandshakeLimited);
+            let until = cx.now + LIMITED;
+            return cx.act(quiet(peer, until));
+        }
+        let handshake = || (peer, Handshake::new(cx.now));
+        self.table.entry(peer.into()).or_insert_with(handshake);
+        self.step(peer.into(), Event::Packet, cx);
+    }
+
+    /// A message of the client. False when nothing is known of the client.
+    pub(super) fn message(&mut self, peer: Peer, event: Event<'_>, cx: &mut Context<'_>) -> bool {
+        let key = peer.into();
+        let Some((_, handshake)) = self.table.get(&key) else {
+            return false;
+        };
+        if handshake.starts(&event) && !self.limiter.start(cx.now, peer.client) {
+            cx.count(Counter::HandshakeLimited);
+            return true;
+        }
+        self.step(key, event, cx);
+        true
+    }
+
+    /// Ends every handshake of `anycast`, and takes back what was bound.
+    pub(super) fn stop(&mut self, anycast: Ipv6Addr, cx: &mut Context<'_>) {
+        let keys: Vec<Key> = self
+            .table
+            .range(Key::all(anycast))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in keys {
+            self.step(key, Event::Stop, cx);
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+        while let Some(key) = self.timers.pop(cx.now) {
+            self.step(key, Event::TimerExpired, cx);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// What is known of every client, by anycast address and client.
+    pub(super) fn views(&self, now: Time) -> Vec<HandshakeView> {
+        self.table
+            .iter()
+            .map(|(key, (_, handshake))| HandshakeView {
+                client: key.client,
+                anycast: key.anycast,
+                state: handshake.view(),
+                remaining: handshake.deadline().since(now),
+                failures: handshake.failures(),
+            })
+            .collect()
+    }
+
+    fn step(&mut self, key: Key, event: Event<'_>, cx: &mut Context<'_>) {
+        let Some((peer, handshake)) = self.table.remove(&key) else {
+            return;
+        };
+        let next = handshake.after(event, peer, &self.settings, cx);
+        self.timers.set(key, next.as_ref().map(Handshake::deadline));
+        let forgettable = next.as_ref().filter(|next| next.is_forgettable());
+        self.forgettable
+            .set(key, forgettable.map(Handshake::deadline));
+        if let Some(next) = next {
+            self.table.insert(key, (peer, next));
+        }
+    }
+
+    /// Whether there is room for `peer`, if need be by forgetting the one that is next to be
+    /// forgotten anyway.
+    fn has_room(&mut self, peer: Peer) -> bool {
+        if self.table.contains_key(&peer.into()) || self.table.len() < self.settings.max_clients {
+            return true;
+        }
+        let Some(key) = self.forgettable.first() else {
+            return false;
+        };
+        self.forgettable.set(key, None);
+        self.timers.set(key, None);
+        self.table.remove(&key);
+        true
+    }
+}
+
+impl Key {
+    /// Every client of `anycast`.
+    fn all(anycast: Ipv6Addr) -> std::ops::RangeInclusive<Self> {
+        let [first, last] = [Ipv6Addr::UNSPECIFIED, Ipv6Addr::from_bits(u128::MAX)];
+        let key = |client| Self { anycast, client };
+        key(first)..=key(last)
+    }
+}
+
+fn quiet(peer: Peer, until: Time) -> Action {
+    Action::QuietClient {
+        client: peer.client,
+        anycast: peer.anycast,
+        until,
+    }
+}

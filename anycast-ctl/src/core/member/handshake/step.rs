@@ -1,0 +1,288 @@
+//! What a handshake does in its transitions.
+
+use std::time::Duration;
+
+use anycast_common::wire::{
+    ipv6,
+    mobility::{BindingAck, status},
+};
+use rand::Rng;
+
+use super::{
+    exchange::Peer,
+    machine::{Half, State, Test, Testing, Updating},
+    quiet,
+};
+use crate::core::{
+    Notice, Time,
+    counters::Counter,
+    member::{HandshakeSettings, context::Context},
+    notice::HandshakeOutcome,
+    rr::{
+        self, BINDING_LIFETIME, COOKIE, Cookie, INITIAL_BINDACK_TIMEOUT, Kbm, MAX_NONCE_LIFETIME,
+        MAX_RO_FAILURE, MAX_UPDATE_RATE,
+    },
+};
+
+/// One transition.
+pub(super) struct Step<'a, 'b> {
+    pub(super) peer: Peer,
+    pub(super) settings: &'a HandshakeSettings,
+    pub(super) cx: &'a mut Context<'b>,
+    pub(super) sequence: Option<u16>,
+    pub(super) failures: u32,
+}
+
+impl Step<'_, '_> {
+    /// Sends both Test Inits at once (RFC 6275 section 11.6.1).
+    pub(super) fn test(&mut self, restarts: u32) -> State {
+        self.cx.count(Counter::HandshakeStarted);
+        self.quiet(self.cx.now + patience());
+        let testing = Testing {
+            restarts,
+            sent: 0,
+            retry: self.cx.now,
+            home: Half::Waiting([0; COOKIE]),
+            care_of: Half::Waiting([0; COOKIE]),
+        };
+        self.send_tests(testing)
+    }
+
+    /// Nothing came in time: sends again what is not answered, or gives up.
+    pub(super) fn test_again(&mut self, testing: Testing) -> State {
+        if testing.sent > MAX_RO_FAILURE {
+            return self.back_off(HandshakeOutcome::NoAnswer);
+        }
+        self.send_tests(testing)
+    }
+
+    /// Every transmission has a new cookie (RFC 6275 section 11.8).
+    fn send_tests(&mut self, mut testing: Testing) -> State {
+        if let Half::Waiting(cookie) = &mut testing.home {
+            *cookie = self.cookie();
+            self.peer.send_home_test_init(*cookie, self.cx);
+        }
+        if let Half::Waiting(cookie) = &mut testing.care_of {
+            *cookie = self.cookie();
+            self.peer.send_care_of_test_init(*cookie, self.cx);
+        }
+        testing.sent += 1;
+        testing.retry = self.cx.now + timeout(testing.sent);
+        State::Testing(testing)
+    }
+
+    /// RFC 6275 section 11.6.2.
+    pub(super) fn home_test(&mut self, mut testing: Testing, cookie: Cookie, test: Test) -> State {
+        if !testing.home.waits_for(cookie) {
+            return self.unexpected(Counter::TestUnexpected, State::Testing(testing));
+        }
+        testing.home = Half::Received(test);
+        self.tested(testing)
+    }
+
+    /// RFC 6275 section 11.6.2.
+    pub(super) fn care_of_test(
+        &mut self,
+        mut testing: Testing,
+        cookie: Cookie,
+        test: Test,
+    ) -> State {
+        if !testing.care_of.waits_for(cookie) {
+            return self.unexpected(Counter::TestUnexpected, State::Testing(testing));
+        }
+        testing.care_of = Half::Received(test);
+        self.tested(testing)
+    }
+
+    /// Goes on to the Binding Update when both tests are there.
+    fn tested(&mut self, testing: Testing) -> State {
+        let Testing { restarts, .. } = testing;
+        match (testing.home, testing.care_of) {
+            (Half::Received(home), Half::Received(care_of)) => {
+                self.quiet(self.cx.now + patience());
+                self.send_update(Updating {
+                    restarts,
+                    sent: 0,
+                    retry: self.cx.now,
+                    key: Kbm::binding(&home.token, &care_of.token),
+                    home,
+                    care_of_index: care_of.nonce_index,
+                    outstanding: Vec::new(),
+                })
+            }
+            (home, care_of) => State::Testing(Testing {
+                home,
+                care_of,
+                ..testing
+            }),
+        }
+    }
+
+    /// No acknowledgement came in time: sends again, or gives up.
+    pub(super) fn update_again(&mut self, updating: Updating) -> State {
+        if updating.sent > MAX_RO_FAILURE {
+            return self.back_off(HandshakeOutcome::NoAnswer);
+        }
+        self.send_update(updating)
+    }
+
+    /// Every transmission has the next sequence number (RFC 6275 section 11.8).
+    fn send_update(&mut self, mut updating: Updating) -> State {
+        let sequence = self.next_sequence();
+        let indices = (updating.home.nonce_index, updating.care_of_index);
+        self.peer
+            .send_update(sequence, indices, &updating.key, self.cx);
+        updating.outstanding.push((sequence, self.cx.now));
+        updating.sent += 1;
+        updating.retry = self.cx.now + timeout(updating.sent);
+        State::Updating(updating)
+    }
+
+    /// RFC 6275 section 11.7.3.
+    pub(super) fn acknowledged(
+        &mut self,
+        updating: Updating,
+        ack: BindingAck,
+        packet: &ipv6::Packet<'_>,
+    ) -> State {
+        let nonces_expired = matches!(
+            ack.status,
+            status::EXPIRED_HOME_NONCE | status::EXPIRED_CARE_OF_NONCE | status::EXPIRED_NONCES
+        );
+        let Peer {
+            client, care_of, ..
+        } = self.peer;
+        // Who has lost the nonces cannot authenticate (RFC 6275 section 9.5.4).
+        if !nonces_expired && !rr::verify(&updating.key, care_of, client, packet) {
+            return self.unexpected(Counter::AckBadAuthenticator, State::Updating(updating));
+        }
+        if ack.status == status::SEQUENCE_OUT_OF_WINDOW {
+            return self.out_of_window(updating, ack.sequence);
+        }
+        let Some(sent_at) = updating.sent_at(ack.sequence) else {
+            return self.unexpected(Counter::AckUnexpected, State::Updating(updating));
+        };
+        if nonces_expired {
+            return match next_restart(updating.restarts) {
+                Some(restarts) => self.test(restarts),
+                None => self.back_off(HandshakeOutcome::Refused(ack.status)),
+            };
+        }
+        if ack.status < status::UNSPECIFIED && ack.lifetime > 0 {
+            self.bound(sent_at + BINDING_LIFETIME, updating.home)
+        } else {
+            self.back_off(HandshakeOutcome::Refused(ack.status))
+        }
+    }
+
+    /// Status 135: `last` is what the correspondent accepted last, maybe from another member.
+    fn out_of_window(&mut self, mut updating: Updating, last: u16) -> State {
+        if self.sequence.is_some_and(|ours| rr::is_after(ours, last)) {
+            // It is about an earlier update than the one that is out now.
+            return self.unexpected(Counter::AckUnexpected, State::Updating(updating));
+        }
+        let Some(restarts) = next_restart(updating.restarts) else {
+            return self.back_off(HandshakeOutcome::Refused(status::SEQUENCE_OUT_OF_WINDOW));
+        };
+        self.sequence = Some(last);
+        updating.restarts = restarts;
+        updating.sent = 0;
+        self.send_update(updating)
+    }
+
+    fn bound(&mut self, until: Time, home: Test) -> State {
+        self.failures = 0;
+        self.quiet(until);
+        self.ended(HandshakeOutcome::Bound, Counter::HandshakeBound);
+        State::Bound { until, home }
+    }
+
+    /// Leaves the client alone for a while, longer each time.
+    pub(super) fn back_off(&mut self, outcome: HandshakeOutcome) -> State {
+        let doubled = 2u32.saturating_pow(self.failures);
+        let settings = self.settings;
+        let growing = settings.first_back_off.saturating_mul(doubled);
+        let growing = growing.min(settings.max_back_off);
+        let (counter, wait) = match outcome {
+            HandshakeOutcome::NotCapable => (Counter::ClientNotCapable, settings.not_capable),
+            HandshakeOutcome::NoAnswer => (Counter::HandshakeNoAnswer, growing),
+            HandshakeOutcome::Refused(_) | HandshakeOutcome::Bound => {
+                (Counter::HandshakeRefused, growing)
+            }
+        };
+        self.failures = self.failures.saturating_add(1);
+        let until = self.cx.now + wait;
+        self.quiet(until);
+        self.ended(outcome, counter);
+        State::BackOff { until, wait }
+    }
+
+    /// The correspondent remembers our sequence number for as long.
+    pub(super) fn rest_after_binding(&self) -> State {
+        self.rest(MAX_NONCE_LIFETIME)
+    }
+
+    pub(super) fn rest(&self, wait: Duration) -> State {
+        let until = self.cx.now + wait;
+        State::Resting { until }
+    }
+
+    /// Takes a binding back, so that no new flow comes to a member that has left.
+    pub(super) fn delete(&mut self, home: &Test) {
+        let sequence = self.next_sequence();
+        self.peer.send_deletion(sequence, home, self.cx);
+    }
+
+    /// Counts what does not belong here; nothing changes.
+    pub(super) fn unexpected(&mut self, counter: Counter, state: State) -> State {
+        self.cx.count(counter);
+        state
+    }
+
+    pub(super) fn quiet(&mut self, until: Time) {
+        self.cx.act(quiet(self.peer, until));
+    }
+
+    fn ended(&mut self, outcome: HandshakeOutcome, counter: Counter) {
+        self.cx.count(counter);
+        self.cx.tell(Notice::Handshake {
+            client: self.peer.client,
+            anycast: self.peer.anycast,
+            outcome,
+        });
+    }
+
+    /// The first is random (RFC 6275 section 11.7.2).
+    fn next_sequence(&mut self) -> u16 {
+        let sequence = match self.sequence {
+            Some(last) => last.wrapping_add(1),
+            None => {
+                let [high, low, ..] = self.cx.rng.next_u32().to_be_bytes();
+                u16::from_be_bytes([high, low])
+            }
+        };
+        self.sequence = Some(sequence);
+        sequence
+    }
+
+    fn cookie(&mut self) -> Cookie {
+        self.cx.rng.next_u64().to_be_bytes()
+    }
+}
+
+/// How long to wait after the `sent`th transmission: a second, doubled each time.
+fn timeout(sent: u32) -> Duration {
+    INITIAL_BINDACK_TIMEOUT.saturating_mul(2u32.saturating_pow(sent.saturating_sub(1)))
+}
+
+/// How long until an unanswered exchange is given up.
+fn patience() -> Duration {
+    (1..=MAX_RO_FAILURE + 1).map(timeout).sum()
+}
+
+/// Begins anew or goes on without waiting, as often as keeps each type of message below
+/// MAX_UPDATE_RATE.
+fn next_restart(restarts: u32) -> Option<u32> {
+    let next = restarts + 1;
+    (next < MAX_UPDATE_RATE).then_some(next)
+}

@@ -1,0 +1,114 @@
+//! The host's state diagram (RFC 2710 section 5), for one address on one interface.
+//!
+//! Reports of other members do not appear in it: they go to FF02::2, which a host does not hear,
+//! and the router wants one of every member.
+
+use std::time::Duration;
+
+use super::ListenerTimers;
+use crate::core::Time;
+
+/// State of a host with respect to an address on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// The address is not served there. It needs no storage.
+    NonListener,
+    /// It is, and Reports are owed.
+    Delaying {
+        /// When the next one goes out.
+        until: Time,
+        /// How many, that one included.
+        owed: u32,
+    },
+    /// It is, and no Report is owed.
+    Idle,
+}
+
+/// What happens to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// The address begins to be served.
+    StartListening,
+    /// It ceases to be.
+    StopListening,
+    /// A General Query, or one for the address.
+    QueryReceived {
+        /// Time within which to answer; zero means at once.
+        max_response_delay: Duration,
+    },
+    /// `Delaying::until` has come.
+    TimerExpired,
+}
+
+/// What the host sends in a transition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Message {
+    Report,
+    Done,
+}
+
+impl State {
+    /// The state after `event`, and what to send. `draw` gives a random delay from zero to its
+    /// argument, both included.
+    pub(super) fn after(
+        self,
+        event: Event,
+        now: Time,
+        timers: &ListenerTimers,
+        mut draw: impl FnMut(Duration) -> Duration,
+    ) -> (Self, Option<Message>) {
+        use Event::{QueryReceived, StartListening, StopListening, TimerExpired};
+        use State::{Delaying, Idle, NonListener};
+
+        // After a Report, with `owed` still to come.
+        let mut reported = |owed| {
+            let state = match owed {
+                0 => Idle,
+                owed => Delaying {
+                    until: now + draw(timers.unsolicited_report_interval),
+                    owed,
+                },
+            };
+            (state, Some(Message::Report))
+        };
+        match (self, event) {
+            (NonListener, StartListening) => reported(timers.robustness),
+            (NonListener, StopListening | QueryReceived { .. } | TimerExpired) => {
+                (NonListener, None)
+            }
+
+            (Delaying { owed, .. }, TimerExpired) => reported(owed.saturating_sub(1)),
+            (Delaying { until, owed }, QueryReceived { max_response_delay }) => {
+                if max_response_delay.is_zero() {
+                    reported(owed.saturating_sub(1))
+                } else if max_response_delay < until.since(now) {
+                    let until = now + draw(max_response_delay);
+                    (Delaying { until, owed }, None)
+                } else {
+                    (self, None)
+                }
+            }
+
+            (Idle, QueryReceived { max_response_delay }) => {
+                if max_response_delay.is_zero() {
+                    reported(0)
+                } else {
+                    let until = now + draw(max_response_delay);
+                    (Delaying { until, owed: 1 }, None)
+                }
+            }
+            (Idle, TimerExpired) => (Idle, None),
+
+            (Delaying { .. } | Idle, StartListening) => (self, None),
+            (Delaying { .. } | Idle, StopListening) => (NonListener, Some(Message::Done)),
+        }
+    }
+
+    /// When [`Event::TimerExpired`] happens.
+    pub(super) const fn deadline(self) -> Option<Time> {
+        match self {
+            Self::Delaying { until, .. } => Some(until),
+            Self::NonListener | Self::Idle => None,
+        }
+    }
+}

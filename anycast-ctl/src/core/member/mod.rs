@@ -1,0 +1,345 @@
+//! The member: tells routers that it serves anycast addresses (RFC 2710 section 5, draft
+//! host-anycast), and binds its clients to its own unicast address (RFC 6275 section 11, draft
+//! anycast-rr).
+
+mod context;
+mod handshake;
+mod listener;
+mod listeners;
+mod mobility;
+mod settings;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, net::Ipv6Addr};
+
+use anycast_common::wire::{ipv6, mld};
+
+pub use settings::{GroupSettings, HandshakeSettings, ListenerTimers, Settings};
+pub use view::{GroupView, HandshakeState, HandshakeView, InterfaceView};
+
+use super::{
+    Action, Actions, Link, Notice, Received, Time,
+    counters::{Counter, Counters},
+    rr::Generator,
+    time::earliest,
+};
+use context::Context;
+use handshake::{Handshakes, Peer};
+use listeners::Listeners;
+
+/// Why a command is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The configuration does not have the address.
+    #[error("{0} is not an anycast address of this member")]
+    UnknownGroup(Ipv6Addr),
+}
+
+/// An anycast address and whether we are a member now.
+#[derive(Debug)]
+struct Group {
+    settings: GroupSettings,
+    joined: bool,
+}
+
+/// The member role.
+#[derive(Debug)]
+pub struct Member {
+    groups: BTreeMap<Ipv6Addr, Group>,
+    /// Which anycast address a unicast address stands for.
+    care_of: BTreeMap<Ipv6Addr, Ipv6Addr>,
+    links: BTreeMap<u32, Link>,
+    listeners: Listeners,
+    handshakes: Handshakes,
+    rng: Generator,
+    counters: Counters,
+}
+
+impl Member {
+    /// A member of nothing yet.
+    #[must_use]
+    pub fn new(settings: Settings, _now: Time, rng: Generator) -> Self {
+        let Settings {
+            groups,
+            listener,
+            handshake,
+        } = settings;
+        let care_of = groups
+            .iter()
+            .filter_map(|group| Some((group.care_of?, group.anycast)))
+            .collect();
+        let groups = groups.into_iter().map(|settings| {
+            let group = Group {
+                settings,
+                joined: false,
+            };
+            (group.settings.anycast, group)
+        });
+        Self {
+            groups: groups.collect(),
+            care_of,
+            links: BTreeMap::new(),
+            listeners: Listeners::new(listener),
+            handshakes: Handshakes::new(handshake),
+            rng,
+            counters: Counters::default(),
+        }
+    }
+
+    /// An interface is there, or has changed.
+    pub fn link(&mut self, now: Time, link: &Link, actions: &mut Actions) {
+        self.links.insert(link.ifindex, link.clone());
+        for anycast in self.joined() {
+            self.report_on(now, anycast, link.ifindex, actions);
+        }
+    }
+
+    /// An interface is gone.
+    pub fn link_gone(&mut self, now: Time, ifindex: u32, actions: &mut Actions) {
+        self.links.remove(&ifindex);
+        for anycast in self.joined() {
+            self.report_on(now, anycast, ifindex, actions);
+        }
+    }
+
+    /// A router asks who listens. MLDv1 and MLDv2 Queries are answered alike.
+    pub fn query(
+        &mut self,
+        now: Time,
+        received: &Received<'_>,
+        source: Ipv6Addr,
+        query: mld::Query,
+        actions: &mut Actions,
+    ) {
+        if !ipv6::is_link_local(source) {
+            return self.counters.count(Counter::MldInvalid);
+        }
+        self.counters.count(Counter::QueryHeard);
+        let asked: Vec<Ipv6Addr> = if query.address.is_unspecified() {
+            self.joined()
+        } else {
+            vec![query.address]
+        };
+        let (listeners, mut cx) = self.listeners(now, actions);
+        for anycast in asked {
+            listeners.query(anycast, received.ifindex, query.max_response_delay, &mut cx);
+        }
+    }
+
+    /// Begins to serve `anycast`: tells the routers, and binds clients that come.
+    pub fn join(
+        &mut self,
+        now: Time,
+        anycast: Ipv6Addr,
+        actions: &mut Actions,
+    ) -> Result<(), CommandError> {
+        let group = self.group(anycast)?;
+        if std::mem::replace(&mut group.joined, true) {
+            return Ok(());
+        }
+        actions.push(Action::SetLocalAnycast {
+            anycast,
+            report_clients: group.settings.care_of.is_some(),
+        });
+        for ifindex in self.ifindexes() {
+            self.report_on(now, anycast, ifindex, actions);
+        }
+        let joined = true;
+        actions.push(Action::Notice(Notice::Membership { anycast, joined }));
+        Ok(())
+    }
+
+    /// Ceases to serve `anycast` to new clients. Flows that are pinned here go on.
+    pub fn leave(
+        &mut self,
+        now: Time,
+        anycast: Ipv6Addr,
+        actions: &mut Actions,
+    ) -> Result<(), CommandError> {
+        let group = self.group(anycast)?;
+        if std::mem::take(&mut group.joined) {
+            self.part(now, anycast, actions);
+        }
+        Ok(())
+    }
+
+    /// A client's packet came to `anycast`, and the data plane knows of no binding.
+    pub fn new_client(
+        &mut self,
+        now: Time,
+        client: Ipv6Addr,
+        anycast: Ipv6Addr,
+        actions: &mut Actions,
+    ) {
+        self.counters.count(Counter::ClientSeen);
+        let peer = self.peer(client, anycast);
+        let Some(peer) = peer.filter(|_| ipv6::is_routable_unicast(client)) else {
+            return self.counters.count(Counter::ClientIgnored);
+        };
+        let (handshakes, mut cx) = self.handshakes_mut(now, actions);
+        handshakes.packet(peer, &mut cx);
+    }
+
+    /// Does what is due at `now`.
+    pub fn poll(&mut self, now: Time, actions: &mut Actions) {
+        let (listeners, mut cx) = self.listeners(now, actions);
+        listeners.poll(&mut cx);
+        let (handshakes, mut cx) = self.handshakes_mut(now, actions);
+        handshakes.poll(&mut cx);
+    }
+
+    /// When [`Member::poll`] has something to do.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        earliest(self.listeners.deadline(), self.handshakes.deadline())
+    }
+
+    /// Leaves every group.
+    pub fn shutdown(&mut self, now: Time, actions: &mut Actions) {
+        for anycast in self.joined() {
+            if let Some(group) = self.groups.get_mut(&anycast) {
+                group.joined = false;
+            }
+            self.part(now, anycast, actions);
+        }
+    }
+
+    /// Every anycast address of the configuration, in order.
+    #[must_use]
+    pub fn groups(&self, _now: Time) -> Vec<GroupView> {
+        self.groups
+            .iter()
+            .map(|(anycast, group)| GroupView {
+                anycast: *anycast,
+                care_of: group.settings.care_of,
+                joined: group.joined,
+                interfaces: self
+                    .listeners
+                    .interfaces(*anycast)
+                    .map(|(ifindex, report_owed)| InterfaceView {
+                        ifindex,
+                        name: self
+                            .links
+                            .get(&ifindex)
+                            .map_or_else(String::new, |link| link.name.clone()),
+                        report_owed,
+                    })
+                    .collect(),
+            })
+            .collect()
+    }
+
+    /// What is known of every client, by anycast address and client.
+    #[must_use]
+    pub fn handshakes(&self, now: Time) -> Vec<HandshakeView> {
+        self.handshakes.views(now)
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// What there is to do when a group is no longer joined.
+    fn part(&mut self, now: Time, anycast: Ipv6Addr, actions: &mut Actions) {
+        actions.push(Action::SetLocalAnycast {
+            anycast,
+            report_clients: false,
+        });
+        let places: Vec<u32> = self
+            .listeners
+            .interfaces(anycast)
+            .map(|(ifindex, _)| ifindex)
+            .collect();
+        let (listeners, mut cx) = self.listeners(now, actions);
+        for ifindex in places {
+            listeners.stop(anycast, ifindex, &mut cx);
+        }
+        let (handshakes, mut cx) = self.handshakes_mut(now, actions);
+        handshakes.stop(anycast, &mut cx);
+        let joined = false;
+        actions.push(Action::Notice(Notice::Membership { anycast, joined }));
+    }
+
+    /// Brings the listener of `anycast` on an interface in line with the state of both.
+    fn report_on(&mut self, now: Time, anycast: Ipv6Addr, ifindex: u32, actions: &mut Actions) {
+        let wanted = self.report_source(anycast, ifindex);
+        let current = self.listeners.source(anycast, ifindex);
+        if wanted == current {
+            return;
+        }
+        let (listeners, mut cx) = self.listeners(now, actions);
+        if current.is_some() {
+            listeners.lose(anycast, ifindex, &mut cx);
+        }
+        // Routers know members by their link-local address: with a new one, it is a new member.
+        if let Some(link_local) = wanted {
+            listeners.start(anycast, ifindex, link_local, &mut cx);
+        }
+    }
+
+    /// The address that Reports for `anycast` should leave from on an interface, if they should.
+    fn report_source(&self, anycast: Ipv6Addr, ifindex: u32) -> Option<Ipv6Addr> {
+        let group = self.groups.get(&anycast).filter(|group| group.joined)?;
+        let link = self.links.get(&ifindex).filter(|link| link.up)?;
+        let configured = group.settings.interfaces.contains(&link.name);
+        link.link_local.filter(|_| configured)
+    }
+
+    /// The addresses of a handshake, if there can be one.
+    fn peer(&self, client: Ipv6Addr, anycast: Ipv6Addr) -> Option<Peer> {
+        let group = self.groups.get(&anycast).filter(|group| group.joined)?;
+        Some(Peer {
+            client,
+            anycast,
+            care_of: group.settings.care_of?,
+        })
+    }
+
+    fn group(&mut self, anycast: Ipv6Addr) -> Result<&mut Group, CommandError> {
+        self.groups
+            .get_mut(&anycast)
+            .ok_or(CommandError::UnknownGroup(anycast))
+    }
+
+    fn joined(&self) -> Vec<Ipv6Addr> {
+        let joined = self.groups.iter().filter(|(_, group)| group.joined);
+        joined.map(|(anycast, _)| *anycast).collect()
+    }
+
+    fn ifindexes(&self) -> Vec<u32> {
+        self.links.keys().copied().collect()
+    }
+
+    fn listeners<'a>(
+        &'a mut self,
+        now: Time,
+        actions: &'a mut Actions,
+    ) -> (&'a mut Listeners, Context<'a>) {
+        let cx = Context {
+            now,
+            rng: &mut self.rng,
+            counters: &mut self.counters,
+            actions,
+        };
+        (&mut self.listeners, cx)
+    }
+
+    fn handshakes_mut<'a>(
+        &'a mut self,
+        now: Time,
+        actions: &'a mut Actions,
+    ) -> (&'a mut Handshakes, Context<'a>) {
+        let cx = Context {
+            now,
+            rng: &mut self.rng,
+            counters: &mut self.counters,
+            actions,
+        };
+        (&mut self.handshakes, cx)
+    }
+}

@@ -1,0 +1,197 @@
+//! Rate limits: token buckets in bounded memory.
+
+use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
+
+use super::{Time, timers::Timers};
+
+/// A token bucket: `burst` at once, then one every `every`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Time in which one token grows. Zero means no limit.
+    pub every: Duration,
+    /// Tokens that a rested bucket holds; at least 1.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// `count` each second, and as many as `burst` at once. A count of 0 is once in a year.
+    #[must_use]
+    pub const fn per_second(count: u32, burst: u32) -> Self {
+        let every = match Duration::from_secs(1).checked_div(count) {
+            Some(every) => every,
+            None => Duration::from_hours(24 * 365),
+        };
+        Self { every, burst }
+    }
+
+    /// Whether a bucket that will be full at `full` holds a token at `now`.
+    fn holds(self, full: Time, now: Time) -> bool {
+        full.since(now) <= self.every.saturating_mul(self.burst.saturating_sub(1))
+    }
+}
+
+/// One bucket, as the time at which it will be full again: all there is to know about it.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    rate: Rate,
+    full: Time,
+}
+
+impl Bucket {
+    /// A full bucket.
+    pub(crate) const fn new(rate: Rate) -> Self {
+        Self {
+            rate,
+            full: Time::ZERO,
+        }
+    }
+
+    /// Whether it holds a token.
+    pub(crate) fn holds(&self, now: Time) -> bool {
+        self.rate.holds(self.full, now)
+    }
+
+    /// Takes a token, if it holds one.
+    pub(crate) fn take(&mut self, now: Time) -> bool {
+        let holds = self.holds(now);
+        if holds {
+            self.full = self.full.max(now) + self.rate.every;
+        }
+        holds
+    }
+}
+
+/// A bucket for each key, at most `capacity` of them. Full buckets are not kept; where there are
+/// too many others, the fullest is forgotten, since that forgives least.
+#[derive(Debug)]
+pub(crate) struct Buckets<K> {
+    rate: Rate,
+    capacity: usize,
+    full: BTreeMap<K, Time>,
+    order: Timers<K>,
+}
+
+impl<K: Copy + Ord> Buckets<K> {
+    /// Full buckets for every key.
+    pub(crate) fn new(rate: Rate, capacity: usize) -> Self {
+        Self {
+            rate,
+            capacity: capacity.max(1),
+            full: BTreeMap::new(),
+            order: Timers::default(),
+        }
+    }
+
+    /// Whether the bucket of `key` holds a token.
+    pub(crate) fn holds(&self, now: Time, key: K) -> bool {
+        let full = self.full.get(&key).copied().unwrap_or(Time::ZERO);
+        self.rate.holds(full, now)
+    }
+
+    /// Takes a token from the bucket of `key`, if it holds one.
+    pub(crate) fn take(&mut self, now: Time, key: K) -> bool {
+        let holds = self.holds(now, key);
+        if holds {
+            while let Some(key) = self.order.pop(now) {
+                self.full.remove(&key);
+            }
+            let full = self.full.get(&key).copied().unwrap_or(now) + self.rate.every;
+            if !self.full.contains_key(&key) && self.full.len() >= self.capacity {
+                self.forget_fullest();
+            }
+            self.full.insert(key, full);
+            self.order.set(key, Some(full));
+        }
+        holds
+    }
+
+    fn forget_fullest(&mut self) {
+        if let Some(key) = self.order.first() {
+            self.order.set(key, None);
+            self.full.remove(&key);
+        }
+    }
+}
+
+/// The /64 of an address: what one host can easily choose its addresses from.
+pub(crate) fn prefix64(address: Ipv6Addr) -> u64 {
+    let [a, b, c, d, ..] = address.segments();
+    [a, b, c, d]
+        .iter()
+        .fold(0, |prefix, word| prefix << 16 | u64::from(*word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: u64) -> Time {
+        Time::ZERO + Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn a_burst_and_then_one_at_a_time() {
+        let mut bucket = Bucket::new(Rate::per_second(2, 3));
+        let now = at(10_000);
+        assert_eq!(
+            [(); 4].map(|()| bucket.take(now)),
+            [true, true, true, false]
+        );
+        assert!(!bucket.take(at(10_499)));
+        assert!(bucket.take(at(10_500)));
+        assert!(!bucket.take(at(10_999)));
+        assert!(bucket.take(at(11_000)));
+        // It never holds more than its burst.
+        assert_eq!(
+            [(); 4].map(|()| bucket.take(at(99_000))),
+            [true, true, true, false]
+        );
+    }
+
+    #[test]
+    fn keys_have_their_own_buckets() {
+        let mut buckets = Buckets::new(Rate::per_second(1, 1), 10);
+        assert!(buckets.take(at(0), 'a'));
+        assert!(!buckets.take(at(0), 'a'));
+        assert!(buckets.take(at(0), 'b'));
+        assert!(buckets.take(at(1000), 'a'));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_full_buckets_are_not_kept() {
+        let mut buckets = Buckets::new(Rate::per_second(1, 2), 3);
+        for key in 0..100 {
+            assert!(buckets.take(at(0), key));
+        }
+        assert_eq!((buckets.full.len(), buckets.order.len()), (3, 3));
+        assert!(buckets.take(at(5000), 7));
+        assert_eq!((buckets.full.len(), buckets.order.len()), (1, 1));
+    }
+
+    #[test]
+    fn the_emptiest_buckets_are_remembered_longest() {
+        let mut buckets = Buckets::new(Rate::per_second(1, 2), 2);
+        assert!(buckets.take(at(0), 'x'));
+        assert!(buckets.take(at(0), 'x'));
+        for key in 'a'..'k' {
+            assert!(buckets.take(at(0), key));
+        }
+        assert!(!buckets.take(at(0), 'x'));
+    }
+
+    #[test]
+    fn no_growth_means_no_more_than_the_burst() {
+        let mut bucket = Bucket::new(Rate::per_second(0, 2));
+        assert!(bucket.take(at(0)));
+        assert!(bucket.take(at(0)));
+        assert!(!bucket.take(at(u32::MAX.into())));
+    }
+
+    #[test]
+    fn addresses_of_one_prefix_share_it() {
+        let address = |text: &str| prefix64(text.parse().unwrap());
+        assert_eq!(address("2001:db8:1:2::3"), 0x2001_0db8_0001_0002);
+        assert_eq!(address("2001:db8:1:2::3"), address("2001:db8:1:2:ffff::"));
+        assert_ne!(address("2001:db8:1:2::3"), address("2001:db8:1:3::3"));
+    }
+}

@@ -1,0 +1,183 @@
+//! Keys, nonces and tokens, and how one is made from the other (RFC 6275 sections 5.2.1 to 5.2.6).
+
+use std::{fmt, net::Ipv6Addr};
+
+use hmac::{Hmac, KeyInit, Mac};
+use rand::CryptoRng;
+use sha1::{Digest, Sha1};
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Octets of a cookie.
+pub const COOKIE: usize = 8;
+
+/// Home or care-of init cookie (RFC 6275 section 5.2.3).
+pub type Cookie = [u8; COOKIE];
+
+/// First 96 bits of the MAC over a mobility message (RFC 6275 section 6.2.7).
+pub type Authenticator = [u8; 12];
+
+/// Block of SHA-1: HMAC fills a shorter key up to it with zeros (RFC 2104 section 2).
+const BLOCK: usize = 64;
+
+macro_rules! secret {
+    ($(#[$meta:meta])* $type:ident, $size:literal) => {
+        $(#[$meta])*
+        #[derive(Clone, Zeroize, ZeroizeOnDrop)]
+        pub struct $type([u8; $size]);
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($type), "(..)"))
+            }
+        }
+
+        impl From<[u8; $size]> for $type {
+            fn from(octets: [u8; $size]) -> Self {
+                Self(octets)
+            }
+        }
+    };
+}
+
+secret!(
+    /// Node key of a correspondent: 20 random octets (RFC 6275 section 5.2.1).
+    Kcn,
+    20
+);
+secret!(
+    /// Nonce of a correspondent, of the recommended 64 bits (RFC 6275 section 5.2.2).
+    Nonce,
+    8
+);
+secret!(
+    /// Home or care-of keygen token (RFC 6275 section 5.2.3).
+    KeygenToken,
+    8
+);
+secret!(
+    /// Binding management key (RFC 6275 section 5.2.5).
+    Kbm,
+    20
+);
+
+impl Kcn {
+    /// Draws a key.
+    pub fn generate(rng: &mut impl CryptoRng) -> Self {
+        let mut key = Self([0; 20]);
+        rng.fill_bytes(&mut key.0);
+        key
+    }
+
+    fn token(&self, address: Ipv6Addr, nonce: &Nonce, kind: u8) -> KeygenToken {
+        let mut mac = hmac(&self.0, &[&address.octets(), &nonce.0, &[kind]]);
+        let token = KeygenToken(first(&mac));
+        mac.zeroize();
+        token
+    }
+}
+
+impl Nonce {
+    /// Draws a nonce.
+    pub fn generate(rng: &mut impl CryptoRng) -> Self {
+        let mut nonce = Self([0; 8]);
+        rng.fill_bytes(&mut nonce.0);
+        nonce
+    }
+}
+
+impl KeygenToken {
+    /// The octets, to be put into a Home or Care-of Test.
+    #[must_use]
+    pub const fn expose(&self) -> [u8; 8] {
+        self.0
+    }
+}
+
+/// First (64, HMAC_SHA1 (Kcn, (home address | nonce | 0x00))), RFC 6275 section 5.2.5.
+#[must_use]
+pub fn home_keygen_token(key: &Kcn, nonce: &Nonce, home: Ipv6Addr) -> KeygenToken {
+    key.token(home, nonce, 0)
+}
+
+/// First (64, HMAC_SHA1 (Kcn, (care-of address | nonce | 0x01))), RFC 6275 section 5.2.5.
+#[must_use]
+pub fn care_of_keygen_token(key: &Kcn, nonce: &Nonce, care_of: Ipv6Addr) -> KeygenToken {
+    key.token(care_of, nonce, 1)
+}
+
+impl Kbm {
+    /// The key that makes a binding: SHA1 (home keygen token | care-of keygen token).
+    #[must_use]
+    pub fn binding(home: &KeygenToken, care_of: &KeygenToken) -> Self {
+        Self(sha1(&[&home.0, &care_of.0]))
+    }
+
+    /// The key that deletes one: SHA1 (home keygen token).
+    #[must_use]
+    pub fn deletion(home: &KeygenToken) -> Self {
+        Self(sha1(&[&home.0]))
+    }
+
+    /// First (96, HMAC_SHA1 (Kbm, (care-of address | correspondent | MH Data))), RFC 6275 section
+    /// 6.2.7. `care_of` is the home address when the message deletes a binding.
+    #[must_use]
+    pub fn authenticator(
+        &self,
+        care_of: Ipv6Addr,
+        correspondent: Ipv6Addr,
+        data: &[&[u8]; 3],
+    ) -> Authenticator {
+        let [before, checksum, after] = data;
+        first(&hmac(
+            &self.0,
+            &[
+                &care_of.octets(),
+                &correspondent.octets(),
+                before,
+                checksum,
+                after,
+            ],
+        ))
+    }
+
+    /// Whether `received` is the authenticator of that message, in constant time.
+    #[must_use]
+    pub fn verify(
+        &self,
+        care_of: Ipv6Addr,
+        correspondent: Ipv6Addr,
+        data: &[&[u8]; 3],
+        received: &Authenticator,
+    ) -> bool {
+        let expected = self.authenticator(care_of, correspondent, data);
+        expected.ct_eq(received).into()
+    }
+}
+
+fn hmac(key: &[u8; 20], parts: &[&[u8]]) -> [u8; 20] {
+    let mut block = [0; BLOCK];
+    for (octet, key) in block.iter_mut().zip(key) {
+        *octet = *key;
+    }
+    let mut mac = Hmac::<Sha1>::new((&block).into());
+    block.zeroize();
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+fn sha1(parts: &[&[u8]]) -> [u8; 20] {
+    let mut hash = Sha1::new();
+    for part in parts {
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+/// First (8 * N, octets).
+fn first<const N: usize>(octets: &[u8; 20]) -> [u8; N] {
+    const { assert!(N <= 20) };
+    std::array::from_fn(|index| octets[index])
+}

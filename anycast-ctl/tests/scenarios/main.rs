@@ -28,6 +28,10 @@ fn main() -> ExitCode {
             "join and leave show in the kernel's routes",
             membership::join_and_leave,
         )
+        .test(
+            "a router that comes late finds the members",
+            membership::late_router,
+        )
         .test("a refused Report changes nothing", membership::refused)
         .test(
             "a binding expires, a pinned session goes on",

@@ -36,6 +36,8 @@ pub(super) fn expiry() -> Result<()> {
         wait::poll(LIFETIME + SOON, ASK_AGAIN, "the binding expires", || {
             Ok((bindings(lab)? == 0).then_some(()))
         })?;
+        let steered = scenario::steered(lab)?;
+        ensure!(steered.is_none(), "the BPF map still has {steered:?}");
         let lived = xtask::net::capture::now() - session.bound_at;
         let lived = Duration::from_nanos(lived);
         ensure!(

@@ -45,6 +45,7 @@ const INTERRUPTED: u8 = 130;
 pub fn run(options: Options, daemon: &Path) -> Result<ExitCode> {
     wait::interruptible()?;
     let mut report = Report::begin(false);
+    report.tell(topology::PICTURE);
     let course = play(&options, daemon, &mut report);
     report.tell(format_args!("\n{}", summary(&report)));
     if let Some(path) = &options.json {

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::net::{Namespace, Process};
+use crate::net::{Namespace, Process, bpf};
 
 const START: Duration = Duration::from_secs(10);
 
@@ -63,6 +63,11 @@ impl Daemon {
     /// Its process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// An entry of one of its BPF maps, read from the kernel and not from the daemon.
+    pub fn map_entry(&self, map: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        bpf::lookup(self.process.id(), map, key)
     }
 
     /// The last lines of its log.

@@ -1,12 +1,5 @@
-//! The network of the lab: who is where, and by which address.
-//!
-//! ```text
-//!  client ── gateway ──┐
-//!                      ├── router ── lan ──┬── s1
-//!  plain ──────────────┘                   ├── s2
-//!                                          └── rogue
-//! ```
-//! The configurations in `examples/` are for this very network.
+//! The network of the lab: who is where, and by which address. The configurations in `examples/`
+//! are for this very network.
 
 use std::net::Ipv6Addr;
 
@@ -18,6 +11,14 @@ use crate::net::{
     netlink::{self, End},
     sysctl,
 };
+
+/// What it looks like.
+pub const PICTURE: &str = "
+  client --- gateway --.
+  A ::100              |-- router --- lan --.-- s1     care-of C ::c1
+  plain ---------------'                    |-- s2     care-of C ::c2
+                                            '-- rogue  not in the policy
+  B = 2001:db8:a::53 on s1, s2 and rogue";
 
 /// The anycast address.
 pub const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);

@@ -1,6 +1,7 @@
 //! Virtual networks for the lab and for tests: everything in them ends with the value that made it.
 //! Nothing here knows what anycast is, and no program such as `ip` is needed.
 
+pub mod bpf;
 pub mod capture;
 pub mod ethtool;
 pub mod namespace;

@@ -3,16 +3,12 @@
 //! A veth accepts frames that its peer redirects only while it runs NAPI, and it runs NAPI while it
 //! has an XDP program. So the far ends of a correspondent's links get the smallest one there is.
 
-use std::{
-    io,
-    mem::size_of,
-    os::fd::{FromRawFd as _, OwnedFd, RawFd},
-};
+use std::os::fd::{OwnedFd, RawFd};
 
 use anyhow::{Context as _, Result};
-use nix::{errno::Errno, libc, net::if_::if_nametoindex};
+use nix::{libc, net::if_::if_nametoindex};
 
-use super::namespace::Namespace;
+use super::{bpf, namespace::Namespace};
 
 const PROG_LOAD: libc::c_long = 5;
 const LINK_CREATE: libc::c_long = 28;
@@ -57,7 +53,7 @@ impl Pass {
                 license: LICENSE.as_ptr() as u64,
             };
             // SAFETY: the attribute's pointers are to constants.
-            let program = unsafe { bpf(PROG_LOAD, &load) }
+            let program = unsafe { bpf::open(PROG_LOAD, &load) }
                 .context("cannot load an XDP program, which needs root (CAP_BPF, CAP_NET_ADMIN)")?;
             let attach = Attach {
                 program: std::os::fd::AsRawFd::as_raw_fd(&program),
@@ -66,19 +62,9 @@ impl Pass {
                 flags: FLAGS_DRV_MODE,
             };
             // SAFETY: the attribute holds no pointer.
-            let link = unsafe { bpf(LINK_CREATE, &attach) }
+            let link = unsafe { bpf::open(LINK_CREATE, &attach) }
                 .with_context(|| format!("cannot attach an XDP program to {interface}"))?;
             Ok(Self { _link: link })
         })
     }
-}
-
-/// # Safety
-/// `attribute` must be what the kernel expects for `command`, which must return a descriptor.
-unsafe fn bpf<T>(command: libc::c_long, attribute: &T) -> Result<OwnedFd> {
-    // SAFETY: the kernel reads `size_of::<T>()` bytes and takes missing ones for zero.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attribute, size_of::<T>()) };
-    let descriptor = Errno::result(result).map_err(io::Error::from)?;
-    // SAFETY: the call returned a new descriptor, which nothing else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(descriptor)?) })
 }

@@ -21,6 +21,9 @@ use super::{ASK_AGAIN, MIB, SOON, close::Account, handshake, join::tell, proof};
 /// What a lifetime of 1 means when E is set, in nanoseconds.
 const LIFETIME: u64 = 16_000_000_000;
 
+/// The correspondent's map of bindings.
+const MAP: &str = "BINDINGS";
+
 /// A session of the client behind the gateway, bound to a member.
 #[derive(Debug)]
 pub struct Session {
@@ -45,8 +48,14 @@ pub fn open(lab: &Lab, name: &'static str, evidence: &mut Evidence<'_>) -> Resul
     let port = visitor.port()?;
     let bound_at = handshake::follow(lab, since, port, (server.name, care_of), evidence)?;
     let binding = binding(lab, |binding| is(binding, "care_of", care_of))?;
+    let steered = steered(lab)?;
+    expect(
+        steered == Some(care_of),
+        format_args!("{care_of} in the gateway's map {MAP}"),
+        format_args!("{steered:?}"),
+    )?;
     evidence.fact(format_args!(
-        "gateway's map: ({CLIENT}, {B}) -> {care_of}, {:.1} s left",
+        "gateway's BPF map {MAP}: ({CLIENT}, {B}) -> {care_of}, {:.1} s left",
         binding["remaining_seconds"].as_f64().unwrap_or(f64::NAN)
     ));
     let mut session = Session {
@@ -137,7 +146,15 @@ pub(super) fn rebind(
         || Ok((capture::now() > over && ask()?.is_empty()).then_some(())),
     )
     .otherwise("gateway", || format!("bindings: {:?}", ask()))?;
-    evidence.fact("gateway's map: no binding");
+    let steered = steered(lab)?;
+    expect(
+        steered.is_none(),
+        format_args!("nothing in the gateway's map {MAP}"),
+        format_args!("{steered:?}"),
+    )?;
+    evidence.fact(format_args!(
+        "gateway's BPF map {MAP}: nothing for {CLIENT}"
+    ));
     let new = open(lab, "client2", evidence)?;
     expect(
         new.server == other,
@@ -209,6 +226,14 @@ fn binding(lab: &Lab, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         Ok(ask()?.into_iter().find(&wanted))
     })
     .otherwise("gateway", || format!("bindings: {:?}", ask()))
+}
+
+/// Where the gateway's XDP programs send new flows of the client, as the kernel has it.
+pub fn steered(lab: &Lab) -> Result<Option<Ipv6Addr>> {
+    // Key: A, B. Value: C first.
+    let key = [CLIENT.octets(), B.octets()].concat();
+    let value = lab.daemon("gateway")?.map_entry(MAP, &key)?;
+    Ok(value.and_then(|value| Some(Ipv6Addr::from(*value.first_chunk::<16>()?))))
 }
 
 fn is(value: &Value, field: &str, address: Ipv6Addr) -> bool {

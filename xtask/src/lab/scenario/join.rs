@@ -91,6 +91,30 @@ pub fn refuse(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Every daemon's programs run in native mode.
+pub(super) fn native(lab: &Lab, evidence: &mut Evidence<'_>) -> Result<()> {
+    let mut attached = Vec::new();
+    for daemon in lab.daemons() {
+        let status = daemon.ask("status")?;
+        for interface in status["interfaces"].as_array().into_iter().flatten() {
+            let name = interface["name"].as_str().unwrap_or_default();
+            expect(
+                interface["mode"] == "native",
+                format_args!("{}'s XDP program native on {name}", daemon.node()),
+                interface,
+            )?;
+            attached.push(format!("{} {name}", daemon.node()));
+        }
+    }
+    expect(
+        attached.len() == 6,
+        "XDP on six interfaces",
+        attached.join(", "),
+    )?;
+    evidence.fact(format_args!("XDP, native: {}", attached.join(", ")));
+    Ok(())
+}
+
 /// Waits for an MLD message about B by this server.
 pub(super) fn heard(
     lab: &Lab,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-pub use bind::{Session, open};
+pub use bind::{Session, open, steered};
 pub use join::{is_via, join, refuse};
 pub use proof::{Carried, transfer};
 
@@ -51,7 +51,8 @@ pub fn play(lab: &mut Lab, report: &mut Report, plan: Plan) -> Result<()> {
         "s1 and s2 join B, the rogue is refused",
         |evidence| {
             join::join(lab, evidence)?;
-            join::refuse(lab, evidence)
+            join::refuse(lab, evidence)?;
+            join::native(lab, evidence)
         },
     )?;
     let mut session = report.step(

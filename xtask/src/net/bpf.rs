@@ -1,0 +1,124 @@
+//! A look into the maps of another process, past that process: what a daemon says about its maps is
+//! one thing, what is in them another.
+
+use std::{
+    ffi::CStr,
+    fs, io,
+    mem::size_of,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::{errno::Errno, libc};
+
+const MAP_LOOKUP_ELEM: libc::c_long = 1;
+const MAP_GET_FD_BY_ID: libc::c_long = 14;
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+
+/// The first octets of `struct bpf_map_info`.
+#[repr(C)]
+#[derive(Default)]
+struct Info {
+    kind: u32,
+    id: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+    name: [u8; 16],
+}
+
+#[repr(C)]
+struct GetById {
+    id: u32,
+    next: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+struct GetInfo {
+    descriptor: u32,
+    length: u32,
+    info: u64,
+}
+
+#[repr(C)]
+struct Lookup {
+    map: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// The value of `key` in a map of this process, by the map's name.
+pub fn lookup(process: u32, map: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    let (descriptor, info) =
+        find(process, map)?.with_context(|| format!("process {process} has no map {map}"))?;
+    ensure!(
+        key.len() == info.key_size as usize,
+        "a key of {map} has {} octets",
+        info.key_size
+    );
+    let mut value = vec![0_u8; info.value_size as usize];
+    let attribute = Lookup {
+        map: descriptor.as_raw_fd().try_into()?,
+        padding: 0,
+        key: key.as_ptr() as u64,
+        value: value.as_mut_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: key and value have the sizes that the map has told.
+    match unsafe { call(MAP_LOOKUP_ELEM, &attribute) } {
+        Ok(_) => Ok(Some(value)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(error) => Err(io::Error::from(error)).context("cannot look into a map"),
+    }
+}
+
+fn find(process: u32, name: &str) -> Result<Option<(OwnedFd, Info)>> {
+    for entry in fs::read_dir(format!("/proc/{process}/fdinfo"))? {
+        // A descriptor may be closed meanwhile.
+        let text = fs::read_to_string(entry?.path()).unwrap_or_default();
+        let id = text.lines().find_map(|line| line.strip_prefix("map_id:"));
+        let Some(id) = id else {
+            continue;
+        };
+        let attribute = GetById {
+            id: id.trim().parse()?,
+            next: 0,
+            flags: 0,
+        };
+        // SAFETY: the attribute holds no pointer, and the call returns a descriptor.
+        let map = unsafe { open(MAP_GET_FD_BY_ID, &attribute) }.context("cannot open a map")?;
+        let mut info = Info::default();
+        let attribute = GetInfo {
+            descriptor: map.as_raw_fd().try_into()?,
+            length: size_of::<Info>().try_into()?,
+            info: (&raw mut info) as u64,
+        };
+        // SAFETY: the kernel writes no more than the length that it is told.
+        unsafe { call(OBJ_GET_INFO_BY_FD, &attribute) }.map_err(io::Error::from)?;
+        if CStr::from_bytes_until_nul(&info.name)?.to_str() == Ok(name) {
+            return Ok(Some((map, info)));
+        }
+    }
+    Ok(None)
+}
+
+/// # Safety
+/// `attribute` must be what the kernel expects for `command`, which must return a descriptor.
+pub(super) unsafe fn open<T>(command: libc::c_long, attribute: &T) -> Result<OwnedFd> {
+    // SAFETY: as the caller says.
+    let descriptor = unsafe { call(command, attribute) }.map_err(io::Error::from)?;
+    // SAFETY: the call returned a new descriptor, which nothing else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(descriptor)?) })
+}
+
+/// # Safety
+/// `attribute` must be what the kernel expects for `command`.
+unsafe fn call<T>(command: libc::c_long, attribute: &T) -> nix::Result<libc::c_long> {
+    // SAFETY: the kernel reads `size_of::<T>()` octets and takes missing ones for zero.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attribute, size_of::<T>()) };
+    Errno::result(result)
+}

@@ -123,6 +123,8 @@ pub(crate) fn prefix64(address: Ipv6Addr) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may abort")]
+
     use super::*;
 
     fn at(milliseconds: u64) -> Time {

@@ -40,7 +40,9 @@ fn anycast(lab: &Lab, server: Server, command: &str) -> Result<()> {
 /// Members come and go one after another, and the routes with them.
 pub(super) fn join_and_leave() -> Result<()> {
     in_lab(None, |lab, _| {
-        lab.start(&["router", "s1"])?;
+        // In this order, so that the router hears the first Report: the next may take ten seconds.
+        lab.start(&["router"])?;
+        lab.start(&["s1"])?;
         let route = routed(lab, SOON, S1)?;
         ensure!(
             route.protocol == 0xac,

@@ -3,5 +3,7 @@
 //! [`core`] is the protocols: pure machines that take `(input, now)` and give actions and their
 //! next deadline. The shell around them owns the sockets, the maps, the routes and the clock.
 
+pub mod cli;
+pub mod config;
 pub mod core;
 pub mod shell;

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    io::BufReader,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -62,12 +62,14 @@ pub fn build(release: bool) -> Result<Artifacts> {
     Ok(artifacts)
 }
 
-/// Reads cargo's messages to their end.
-fn read(messages: impl std::io::Read) -> Option<Artifacts> {
+/// Reads cargo's messages, a line each, to their end.
+fn read(messages: impl BufRead) -> Option<Artifacts> {
     let mut daemon = None;
     let mut object = None;
-    let stream = serde_json::Deserializer::from_reader(messages).into_iter::<Value>();
-    for message in stream.map_while(Result::ok) {
+    for line in messages.lines().map_while(Result::ok) {
+        let Ok(message) = serde_json::from_str::<Value>(&line) else {
+            continue;
+        };
         if !is_ours(&message) {
             continue;
         }
@@ -100,4 +102,24 @@ fn is_ours(message: &Value) -> bool {
 
 fn is_empty(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.len() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_found_among_the_messages_of_cargo() {
+        let messages = r#"
+{"reason":"compiler-artifact","package_id":"registry+https://x#libc@0.2.1","executable":null}
+{"reason":"build-script-executed","package_id":"registry+https://x#libc@0.2.1","out_dir":"/t/libc/out"}
+{"reason":"build-script-executed","package_id":"path+file:///w/anycast-ctl#0.1.0","out_dir":"/t/ctl/out"}
+{"reason":"compiler-artifact","package_id":"path+file:///w/anycast-ctl#0.1.0","executable":null}
+not a message
+{"reason":"compiler-artifact","package_id":"path+file:///w/anycast-ctl#0.1.0","executable":"/t/anycast-ctl"}
+{"reason":"build-finished","success":true}"#;
+        let found = read(messages.as_bytes()).expect("both paths");
+        assert_eq!(found.daemon, Path::new("/t/anycast-ctl"));
+        assert_eq!(found.object, Path::new("/t/ctl/out/anycast.bpf.o"));
+    }
 }

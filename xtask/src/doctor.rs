@@ -1,6 +1,6 @@
 //! `cargo xtask doctor`: what this machine has, what it lacks, and what to do about it.
 
-use std::{fs, path::Path, process::ExitCode, time::Duration};
+use std::{fs, path::Path, process::ExitCode};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -13,7 +13,6 @@ use crate::{
 
 /// Older kernels lack what the daemon attaches its programs with.
 const OLDEST_KERNEL: (u32, u32) = (5, 15);
-const LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -229,12 +228,11 @@ fn bpffs() -> Check {
 
 fn kernel_probe() -> Check {
     let name = "XDP, netns";
-    let result = match Root::find() {
-        Root::Here => probe::kernel(),
-        Root::Sudo => probe_by_sudo().unwrap_or_else(|error| Err(format!("{error:#}"))),
-        _ => return Check::optional(name, "not tried, for want of root", "run as root"),
-    };
-    match result {
+    let root = Root::find();
+    if root.refusal().is_some() {
+        return Check::optional(name, "not tried, for want of root", "run as root");
+    }
+    match probe::kernel_by(root) {
         Ok(()) => Check::ok(name, "an XDP program was attached in a network namespace"),
         Err(reason) => Check::missing(
             name,
@@ -242,16 +240,6 @@ fn kernel_probe() -> Check {
             "a machine or container that allows bpf(2) and network namespaces to root",
         ),
     }
-}
-
-fn probe_by_sudo() -> Result<Result<(), String>> {
-    let mut command = Root::Sudo.command(std::env::current_exe()?)?;
-    let output = process::capture(command.arg("probe"), "the probe of the kernel", LIMIT)?;
-    Ok(if output.status.success() {
-        Ok(())
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
-    })
 }
 
 fn tool(name: &'static str, remedy: &str) -> Check {

@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod kernel_tests;
 pub mod lab;
 pub mod lint;
+pub mod net;
 pub mod privilege;
 pub mod probe;
 pub mod process;

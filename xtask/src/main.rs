@@ -63,6 +63,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // The lab runs this program as its applications too.
+    if let Some(code) = lab::app::intercept() {
+        return code;
+    }
     match dispatch(Cli::parse().command) {
         Ok(code) => code,
         // Never `{:?}`: a person gets sentences, not a backtrace.

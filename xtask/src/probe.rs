@@ -1,10 +1,13 @@
 //! Whether this kernel lets this process do what the daemon does: tried, not guessed.
 
-use std::{io, mem, os::fd::FromRawFd, os::fd::OwnedFd, thread};
+use std::{io, mem, os::fd::FromRawFd, os::fd::OwnedFd, thread, time::Duration};
 
 use nix::{libc, sched, sched::CloneFlags};
 
-use crate::privilege::Root;
+use crate::{privilege::Root, process};
+
+/// A person may have to type a password.
+const SUDO_LIMIT: Duration = Duration::from_secs(60);
 
 // Numbers of the bpf(2) interface, which never change.
 const BPF_PROG_LOAD: libc::c_long = 5;
@@ -32,6 +35,28 @@ pub fn kernel() -> Result<(), String> {
     })
     .join()
     .unwrap_or_else(|_| Err("the probe of the kernel broke".to_owned()))
+}
+
+/// As [`kernel`], on behalf of what will run with this root. For the xtask program only: by `sudo`
+/// it runs its own hidden command.
+pub fn kernel_by(root: Root) -> Result<(), String> {
+    if let Some(refusal) = root.refusal() {
+        return Err(refusal.to_owned());
+    }
+    if root == Root::Here {
+        return kernel();
+    }
+    let what = "the probe of the kernel";
+    let output = std::env::current_exe()
+        .map_err(anyhow::Error::new)
+        .and_then(|xtask| root.command(xtask))
+        .and_then(|mut sudo| process::capture(sudo.arg("probe"), what, SUDO_LIMIT))
+        .map_err(|error| format!("{error:#}"))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    }
 }
 
 /// As [`kernel`], and first of all whether this process is root.

@@ -131,3 +131,27 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>
         bytes
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_in_the_words_of_the_program() {
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            "echo noise >&2; echo error: no network >&2; echo ' 3: main' >&2; exit 3",
+        ]);
+        let error = capture_ok(&mut command, "asking", HEARTBEAT).expect_err("status 3");
+        let words = "asking: it ended with exit status: 3: error: no network";
+        assert_eq!(error.to_string(), words);
+    }
+
+    #[test]
+    fn a_program_that_never_ends_is_given_up() {
+        let mut command = Command::new("sleep");
+        let error = capture(command.arg("60"), "waiting", Duration::ZERO).expect_err("time is up");
+        assert_eq!(error.to_string(), "waiting: no result after 0 s");
+    }
+}

@@ -19,19 +19,13 @@ pub fn test(arguments: &[OsString]) -> Result<ExitCode> {
     let mut cargo = toolchain::cargo();
     cargo.args(["test", "--workspace"]).args(arguments);
     let root = Root::find();
-    let obstacle = match root {
-        Root::Here => probe::kernel().err(),
-        Root::Sudo => {
-            // Cargo builds as the user, only the test binaries run as root.
-            let runner = runner_variable(&toolchain::host()?);
-            say(format_args!(
-                "tests run as root: {runner}=\"sudo --preserve-env\""
-            ));
-            cargo.env(runner, "sudo --preserve-env");
-            None
-        }
-        Root::SudoPassword | Root::None => root.refusal().map(str::to_owned),
-    };
+    let obstacle = probe::kernel_by(root).err();
+    if root == Root::Sudo {
+        // Cargo builds as the user, only the test binaries run as root.
+        let runner = runner_variable(&toolchain::host()?);
+        say("the tests run as root, by sudo");
+        cargo.env(runner, "sudo --preserve-env");
+    }
     if let Some(reason) = &obstacle {
         say(format_args!("kernel tests will be ignored: {reason}"));
     }
@@ -42,7 +36,7 @@ pub fn test(arguments: &[OsString]) -> Result<ExitCode> {
         (Some(reason), true) => say(format_args!(
             "passed, WITHOUT the kernel tests, which were ignored: {reason}"
         )),
-        (None, true) => say("passed, kernel tests included"),
+        (None, true) => say("passed; nothing kept the kernel tests from running"),
         (_, false) => say("some tests failed"),
     }
     Ok(if status.success() {
@@ -56,4 +50,15 @@ pub fn test(arguments: &[OsString]) -> Result<ExitCode> {
 fn runner_variable(host: &str) -> String {
     let triple = host.to_uppercase().replace(['-', '.'], "_");
     format!("CARGO_TARGET_{triple}_RUNNER")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_variable_is_the_one_that_cargo_reads() {
+        assert_eq!(
+            super::runner_variable("x86_64-unknown-linux-gnu"),
+            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER"
+        );
+    }
 }

@@ -31,7 +31,7 @@ pub const LONG: usize = HEADER + 1280;
 /// Capacity of the ring buffer in octets.
 pub const RING: usize = 4 << 20;
 
-const _: () = assert!(HEADER == 24 && SHORT % 8 == 0 && LONG % 8 == 0);
+const _: () = assert!(HEADER == 24 && SHORT.is_multiple_of(8) && LONG.is_multiple_of(8));
 
 /// Values of [`Header::kind`].
 pub mod kind {

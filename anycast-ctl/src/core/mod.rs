@@ -5,11 +5,13 @@
 //! same inputs at the same times with the same random seed give the same actions.
 
 pub mod action;
+pub mod controller;
 pub mod correspondent;
 pub mod counters;
 pub mod input;
 pub mod member;
 pub mod notice;
+pub mod pins;
 pub mod rate;
 pub mod router;
 pub mod rr;

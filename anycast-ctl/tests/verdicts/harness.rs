@@ -31,11 +31,14 @@ pub struct Row {
     pub events: &'static [u8],
 }
 
+/// The programs of one role, loaded, with their maps.
 pub struct Bench {
     // The programs' log is read by a task of it.
     _runtime: tokio::runtime::Runtime,
     pub dataplane: Dataplane,
     roles: u8,
+    /// Interface on which frames come; the kernel makes it the loopback interface when it is 0.
+    pub ingress: u32,
 }
 
 impl Bench {
@@ -56,6 +59,7 @@ impl Bench {
             _runtime: runtime,
             dataplane,
             roles,
+            ingress: 0,
         })
     }
 
@@ -130,10 +134,16 @@ impl Bench {
 
     pub fn xdp(&mut self, frame: &[u8]) -> Result<(Verdict, Vec<u8>)> {
         let mut out = vec![0; frame.len() + 256];
+        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
+        let context: Vec<u8> = [0, u32::try_from(frame.len())?, 0, self.ingress, 0, 0]
+            .iter()
+            .flat_map(|word| word.to_ne_bytes())
+            .collect();
         let program = self.dataplane.xdp(self.roles)?;
         let result = program.test_run(TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut out),
+            ctx_in: Some(&context),
             ..TestRunOptions::default()
         })?;
         out.truncate(usize::try_from(result.data_size_out)?);

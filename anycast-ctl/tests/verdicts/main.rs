@@ -2,6 +2,7 @@
 //! `BPF_PROG_TEST_RUN`, for every kind of packet that the programs know and those just outside.
 
 mod correspondent;
+mod forward;
 mod harness;
 mod member;
 mod packets;
@@ -11,5 +12,6 @@ fn main() -> std::process::ExitCode {
     let suite = xtask::kernel_tests::Suite::new();
     let suite = router::tests(suite);
     let suite = member::tests(suite);
-    correspondent::tests(suite).run()
+    let suite = correspondent::tests(suite);
+    forward::tests(suite).run()
 }

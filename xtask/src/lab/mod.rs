@@ -1,9 +1,25 @@
 //! The lab: a network of namespaces on this machine, with the daemon at work in it.
 
+pub mod app;
+pub mod node;
+pub mod report;
+pub mod scenario;
+pub mod stage;
+pub mod topology;
+pub mod verdict;
+pub mod visitor;
+
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
+
+use anyhow::Result;
+
+use crate::net::wait::{self, Watched};
+
+use self::{report::Report, scenario::Plan, stage::Lab};
 
 /// What `cargo xtask run` takes when it runs the lab.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -11,10 +27,10 @@ pub struct Options {
     /// Write what happened to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write the packets to this file
-    #[arg(long, value_name = "FILE")]
+    /// Keep captures of every link in this directory
+    #[arg(long, value_name = "DIR")]
     pub pcap: Option<PathBuf>,
-    /// Leave the lab standing at the end, to look around in it
+    /// Leave the lab standing at the end, until Ctrl-C
     #[arg(long)]
     pub keep: bool,
     /// Use an optimised daemon
@@ -22,10 +38,88 @@ pub struct Options {
     pub release: bool,
 }
 
+/// Exit status of a program that was interrupted.
+const INTERRUPTED: u8 = 130;
+
 /// Runs the lab with this daemon, as root.
-pub fn run(_options: Options, daemon: &Path) -> anyhow::Result<ExitCode> {
-    anyhow::bail!(
-        "the lab is not there yet; the daemon is {}",
-        daemon.display()
-    )
+pub fn run(options: Options, daemon: &Path) -> Result<ExitCode> {
+    wait::interruptible()?;
+    let mut report = Report::begin(false);
+    let course = play(&options, daemon, &mut report);
+    report.tell(format_args!("\n{}", summary(&report)));
+    if let Some(path) = &options.json {
+        report.write(path)?;
+    }
+    match course {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(_) if wait::interrupted() && !options.keep => Ok(ExitCode::from(INTERRUPTED)),
+        // Told where it happened.
+        Err(_) => Ok(ExitCode::FAILURE),
+    }
+}
+
+fn play(options: &Options, daemon: &Path, report: &mut Report) -> Result<()> {
+    let mut lab = report.step("network", "the network", |evidence| {
+        let lab = Lab::up(daemon, options.pcap.as_deref())?;
+        evidence.fact(format_args!(
+            "{} namespaces {}-*, a capture on every link",
+            lab.network.namespaces().count(),
+            lab.network.site().prefix()
+        ));
+        Ok(lab)
+    })?;
+    let plan = Plan {
+        keep: options.keep,
+        ..Plan::default()
+    };
+    let course = scenario::play(&mut lab, report, plan);
+    if course.is_err() && !wait::interrupted() {
+        let failure = report.steps().last().and_then(|step| step.failure.as_ref());
+        let node = failure.and_then(|failure| failure.node);
+        report.tell(lab.logs(node));
+    }
+    if options.keep {
+        linger(&lab, report);
+    }
+    course
+}
+
+/// Keeps everything as it is until the person has seen enough.
+fn linger(lab: &Lab, report: &Report) {
+    let prefix = lab.network.site().prefix();
+    report.tell("\nThe network stays until Ctrl-C. As root, in another terminal:\n");
+    report.tell(format_args!(
+        "  ip netns exec {prefix}-client ping {}",
+        topology::B
+    ));
+    for daemon in lab.daemons() {
+        report.tell(format_args!(
+            "  {} status    # {}",
+            daemon.command_line(),
+            daemon.node()
+        ));
+    }
+    let directory = lab.network.site().directory().display();
+    report.tell(format_args!("\nLogs are in {directory}."));
+    // Nothing ever happens to this value; only the signal ends the wait.
+    let forever = Watched::new(());
+    while !wait::interrupted() {
+        let _ = forever.wait(Duration::from_secs(3600), "Ctrl-C", |()| None::<()>);
+    }
+}
+
+fn summary(report: &Report) -> String {
+    let steps = report.steps();
+    let seconds = report.elapsed().as_secs_f64();
+    match steps.iter().find(|step| !step.ok) {
+        None => format!(
+            "all {} steps showed what they must, in {seconds:.1} s",
+            steps.len()
+        ),
+        Some(_) if wait::interrupted() => format!("interrupted after {seconds:.1} s"),
+        Some(step) => format!(
+            "step \"{}\" did not show what it must, after {seconds:.1} s",
+            step.name
+        ),
+    }
 }

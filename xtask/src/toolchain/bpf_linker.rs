@@ -23,12 +23,18 @@ use crate::process::{self, say};
 /// Builds it into our tools directory.
 pub(super) fn install(rustc: &Rustc, tools: &Path) -> Result<()> {
     let root = locate::own_linker_root(tools, rustc);
+    let linker = root.join("bin/bpf-linker");
+    prefix(rustc, &root)?;
+    if locate::linker_llvm(&linker).is_some() {
+        // The toolchain had moved, and the links of the prefix were all that was wrong.
+        say(format_args!("repaired {}", linker.display()));
+        return Ok(());
+    }
     say(format_args!(
         "building bpf-linker {BPF_LINKER_VERSION} with LLVM {} into {}; this takes a minute or two",
         rustc.llvm,
         root.display()
     ));
-    prefix(rustc, &root)?;
 
     let build = tools.join("bpf-linker-build");
     let what = "building bpf-linker";
@@ -40,7 +46,6 @@ pub(super) fn install(rustc: &Rustc, tools: &Path) -> Result<()> {
     }
     fs::remove_dir_all(&build).context("cannot tidy up after the build of bpf-linker")?;
 
-    let linker = root.join("bin/bpf-linker");
     ensure!(
         locate::linker_llvm(&linker).is_some(),
         "{} was built but does not run",
@@ -96,8 +101,8 @@ fn llvm_library(rustc: &Rustc) -> Result<PathBuf> {
 fn cargo_install(rustc: &Rustc, root: &Path, build: &Path) -> Command {
     let mut install = cargo();
     install
-        .args(["install", "bpf-linker", "--version", BPF_LINKER_VERSION])
-        .args(["--no-default-features", "--features"])
+        .args(["install", "bpf-linker", "--force", "--version"])
+        .args([BPF_LINKER_VERSION, "--no-default-features", "--features"])
         .arg(format!("llvm-{}", rustc.llvm))
         .arg("--root")
         .arg(root)

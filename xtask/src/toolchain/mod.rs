@@ -46,8 +46,9 @@ pub fn setup() -> Result<Toolchain> {
         return Ok(ready);
     }
     if !may_install() {
-        locate::rust_src(&rustc)?;
-        locate::bpf_linker(&rustc, &tools)?;
+        let forbidden = "ANYCAST_NO_INSTALL forbids to install what is missing";
+        locate::rust_src(&rustc).context(forbidden)?;
+        locate::bpf_linker(&rustc, &tools).context(forbidden)?;
     }
 
     fs::create_dir_all(&tools).with_context(|| format!("cannot create {}", tools.display()))?;

@@ -1,0 +1,172 @@
+//! The command line.
+
+mod run;
+mod show;
+mod table;
+
+use std::{io::Write, net::Ipv6Addr, path::PathBuf};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{
+    config,
+    shell::api::{Request, client, view},
+};
+pub use run::LogFormat;
+
+const EXAMPLES: &str = "\
+Examples:
+  anycast-ctl check /etc/anycast/anycast.toml
+  anycast-ctl run --config /etc/anycast/anycast.toml
+  anycast-ctl status
+  anycast-ctl members --json
+  anycast-ctl leave 2001:db8:a::53      drain: new clients go elsewhere, sessions go on";
+
+/// IPv6 anycast that hosts join by themselves and that never breaks a session.
+#[derive(Debug, Parser)]
+#[command(name = "anycast-ctl", version, about, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Control socket, of the daemon and of those who ask it [default: /run/anycast/control.sock]
+    #[arg(long, global = true, value_name = "PATH", env = "ANYCAST_SOCKET")]
+    socket: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground
+    Run {
+        /// Configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// How log lines look; ANYCAST_LOG chooses which there are (e.g. anycast=debug)
+        #[arg(long, value_enum, default_value = "text")]
+        log_format: LogFormat,
+    },
+    /// Check a configuration file
+    Check {
+        /// Configuration file
+        file: PathBuf,
+    },
+    /// Show the daemon, its interfaces and its links
+    Status(Query),
+    /// Show anycast groups: behind this router, and those that this machine serves
+    Groups(Query),
+    /// Show who serves what behind this router
+    Members(Query),
+    /// Show the bindings of clients to members
+    Bindings(Query),
+    /// Show the flows that travel by a care-of address
+    Flows(Query),
+    /// Show every counter
+    Counters {
+        #[command(flatten)]
+        query: Query,
+        /// Counters that are zero as well
+        #[arg(long)]
+        all: bool,
+    },
+    /// Become a member of a configured group
+    Join {
+        /// Anycast address of the group
+        anycast: Ipv6Addr,
+    },
+    /// Stop being a member: new clients go elsewhere, pinned sessions go on
+    Leave {
+        /// Anycast address of the group
+        anycast: Ipv6Addr,
+    },
+}
+
+/// How an answer is shown.
+#[derive(Clone, Copy, Debug, Args)]
+struct Query {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does what the command line says.
+pub fn run(cli: Cli) -> Result<()> {
+    let socket = cli.socket.as_deref();
+    let path = socket.unwrap_or(config::file::DEFAULT_SOCKET.as_ref());
+    match cli.command {
+        Command::Run { config, log_format } => run::run(&config, socket, log_format),
+        Command::Check { file } => {
+            config::load(&file)?;
+            print(&format!("{}: OK\n", file.display()))
+        }
+        Command::Status(query) => ask(path, &Request::Status, query, show::status),
+        Command::Groups(query) => ask(path, &Request::Groups, query, show::groups),
+        Command::Members(query) => ask(path, &Request::Members, query, |members: &Vec<_>| {
+            show::members(members)
+        }),
+        Command::Bindings(query) => ask(path, &Request::Bindings, query, |bindings: &Vec<_>| {
+            show::bindings(bindings)
+        }),
+        Command::Flows(query) => ask(path, &Request::Flows, query, |flows: &Vec<_>| {
+            show::flows(flows)
+        }),
+        Command::Counters { query, all } => ask(path, &Request::Counters, query, |counters| {
+            show::counters(counters, all)
+        }),
+        Command::Join { anycast } => {
+            let _: view::Done = client::ask(path, &Request::Join { anycast })?;
+            print(&format!("joined {anycast}\n"))
+        }
+        Command::Leave { anycast } => {
+            let _: view::Done = client::ask(path, &Request::Leave { anycast })?;
+            print(&format!("left {anycast}\n"))
+        }
+    }
+}
+
+fn ask<T: DeserializeOwned>(
+    path: &std::path::Path,
+    request: &Request,
+    query: Query,
+    show: impl FnOnce(&T) -> String,
+) -> Result<()> {
+    if query.json {
+        let answer: Value = client::ask(path, request)?;
+        print(&format!("{answer:#}\n"))
+    } else {
+        print(&show(&client::ask(path, request)?))
+    }
+}
+
+/// To standard output; a reader such as `head` that has enough is no error.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_socket_can_stand_on_either_side_of_the_command() {
+        for line in [
+            ["anycast-ctl", "--socket", "/tmp/x", "status"],
+            ["anycast-ctl", "status", "--socket", "/tmp/x"],
+        ] {
+            let cli = Cli::try_parse_from(line).expect("parsed");
+            assert_eq!(cli.socket, Some("/tmp/x".into()));
+        }
+    }
+}

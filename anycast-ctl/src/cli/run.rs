@@ -1,0 +1,50 @@
+//! `run`: logging, the runtime, and the daemon on it.
+
+use std::{io::IsTerminal, path::Path};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::{config, shell};
+
+/// The eBPF programs, which the build script compiles. The file is empty where it could not.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/anycast.bpf.o"));
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+pub(super) fn run(file: &Path, socket: Option<&Path>, format: LogFormat) -> Result<()> {
+    let config = config::load(file)?;
+    log_to_stderr(format)?;
+    let paths = shell::Paths {
+        config: file.to_owned(),
+        socket: socket.map(Path::to_owned),
+    };
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?
+        .block_on(shell::run(config, &paths, OBJECT))?;
+    Ok(())
+}
+
+fn log_to_stderr(format: LogFormat) -> Result<()> {
+    let filter = EnvFilter::builder()
+        .with_env_var("ANYCAST_LOG")
+        .with_default_directive(tracing::Level::INFO.into())
+        .from_env()
+        .context("ANYCAST_LOG is not a filter such as info or anycast=debug")?;
+    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! Answers as tables.
+
+use std::{collections::BTreeMap, net::Ipv6Addr};
+
+use serde_json::Value;
+
+use super::table::{Table, seconds};
+use crate::shell::api::view;
+
+pub(super) fn status(status: &view::Status) -> String {
+    let mut text = format!(
+        "anycast-ctl {}, process {}, up {}, roles: {}\n\n",
+        status.version,
+        status.pid,
+        seconds(status.uptime_seconds),
+        status.roles.join(", "),
+    );
+    let mut interfaces = Table::new(&[
+        "INTERFACE",
+        "STATE",
+        "LINK-LOCAL",
+        "ROLES",
+        "PROGRAM",
+        "MODE",
+    ]);
+    for interface in &status.interfaces {
+        let state = match (interface.ifindex, interface.up) {
+            (None, _) => "MISSING",
+            (Some(_), false) => "DOWN",
+            (Some(_), true) => "up",
+        };
+        interfaces.row([
+            interface.name.clone(),
+            state.into(),
+            optional(interface.link_local),
+            interface.roles.join(","),
+            interface
+                .program
+                .clone()
+                .unwrap_or_else(|| "NOT ATTACHED".into()),
+            interface.mode.clone().unwrap_or_default(),
+        ]);
+    }
+    text += &interfaces.render("no interfaces");
+    if !status.links.is_empty() {
+        text += "\n";
+        text += &links(&status.links);
+    }
+    let view::Summary {
+        groups,
+        members,
+        routes,
+        bindings,
+        flows,
+        handshakes,
+    } = status.summary;
+    text += &format!(
+        "\n{groups} groups, {members} members, {routes} routes, {bindings} bindings, {flows} flows, \
+         {handshakes} handshakes under way\n"
+    );
+    text
+}
+
+fn links(links: &[Value]) -> String {
+    let mut table = Table::new(&[
+        "LINK",
+        "ROLE",
+        "QUERIER",
+        "ASKS",
+        "BECAUSE",
+        "NEXT QUERY",
+        "GROUPS",
+    ]);
+    for link in links {
+        let field = |name: &str| match link.get(name) {
+            Some(Value::String(text)) => text.replace('_', "-"),
+            Some(Value::Null) | None => String::new(),
+            Some(other) => other.to_string(),
+        };
+        let querier = match link.get("ours") {
+            Some(Value::Bool(true)) => "this router".into(),
+            _ => field("querier"),
+        };
+        let next = link.get("next_query_in").and_then(Value::as_f64);
+        table.row([
+            // A name stands as it is.
+            link.get("interface")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .into(),
+            field("role"),
+            querier,
+            field("queries"),
+            field("reason"),
+            next.map(seconds).unwrap_or_default(),
+            field("groups"),
+        ]);
+    }
+    table.render("no links")
+}
+
+pub(super) fn groups(groups: &view::Groups) -> String {
+    let mut router = Table::new(&["ANYCAST", "INTERFACE", "STATE", "MEMBERS", "NEXT HOPS"]);
+    for group in &groups.router {
+        router.row([
+            group.anycast.to_string(),
+            group.interface.clone(),
+            group.state.replace('_', "-"),
+            group.members.to_string(),
+            group.next_hops.join(" "),
+        ]);
+    }
+    let mut member = Table::new(&["ANYCAST", "CARE-OF", "JOINED", "LISTENER STATE"]);
+    for group in &groups.member {
+        let states: Vec<String> = group
+            .interfaces
+            .iter()
+            .map(|on| format!("{}:{}", on.interface, on.state.replace('_', "-")))
+            .collect();
+        member.row([
+            group.anycast.to_string(),
+            optional(group.care_of),
+            if group.joined { "yes" } else { "no" }.into(),
+            states.join(" "),
+        ]);
+    }
+    match (groups.router.is_empty(), groups.member.is_empty()) {
+        (_, true) => router.render("no groups"),
+        (true, false) => member.render("no groups"),
+        (false, false) => format!(
+            "Behind this router:\n{}\nServed here:\n{}",
+            router.render("none"),
+            member.render("none")
+        ),
+    }
+}
+
+pub(super) fn members(members: &[view::Member]) -> String {
+    let mut table = Table::new(&[
+        "ANYCAST",
+        "INTERFACE",
+        "MEMBER",
+        "MAC",
+        "SINCE",
+        "EXPIRES",
+        "RULE",
+        "STATE",
+    ]);
+    for member in members {
+        table.row([
+            member.anycast.to_string(),
+            member.interface.clone(),
+            member.member.to_string(),
+            member.mac.clone(),
+            seconds(member.since_seconds),
+            seconds(member.expires_seconds),
+            member.rule.map(|rule| rule.to_string()).unwrap_or_default(),
+            if member.checking {
+                "checking"
+            } else {
+                "member"
+            }
+            .into(),
+        ]);
+    }
+    table.render("no members")
+}
+
+pub(super) fn bindings(bindings: &[view::Binding]) -> String {
+    let mut table = Table::new(&[
+        "CLIENT",
+        "ANYCAST",
+        "CARE-OF",
+        "SEQUENCE",
+        "AGE",
+        "REMAINING",
+        "FLOWS",
+    ]);
+    for binding in bindings {
+        table.row([
+            binding.client.to_string(),
+            binding.anycast.to_string(),
+            binding.care_of.to_string(),
+            binding.sequence.to_string(),
+            seconds(binding.age_seconds),
+            seconds(binding.remaining_seconds),
+            binding.flows.to_string(),
+        ]);
+    }
+    table.render("no bindings")
+}
+
+pub(super) fn flows(flows: &[view::Flow]) -> String {
+    let mut table = Table::new(&[
+        "CLIENT", "ANYCAST", "PROTOCOL", "CARE-OF", "AGE", "IDLE", "ROLE",
+    ]);
+    for flow in flows {
+        table.row([
+            end(flow.client, flow.client_port),
+            end(flow.anycast, flow.service_port),
+            protocol(flow.protocol),
+            flow.care_of.to_string(),
+            flow.age_seconds.map(seconds).unwrap_or_default(),
+            seconds(flow.idle_seconds),
+            flow.role.clone(),
+        ]);
+    }
+    table.render("no flows")
+}
+
+pub(super) fn counters(counters: &view::Counters, all: bool) -> String {
+    let mut table = Table::new(&["COUNTER", "VALUE", "WHERE"]);
+    let mut rows = |counters: &BTreeMap<String, u64>, place: &str| {
+        for (name, value) in counters {
+            if all || *value > 0 {
+                table.row([name.clone(), value.to_string(), place.to_owned()]);
+            }
+        }
+    };
+    rows(&counters.data_plane, "data plane");
+    rows(&counters.controller, "controller");
+    table.render("every counter is 0")
+}
+
+fn optional(address: Option<Ipv6Addr>) -> String {
+    address
+        .map(|address| address.to_string())
+        .unwrap_or_default()
+}
+
+fn end(address: Ipv6Addr, port: u16) -> String {
+    match port {
+        0 => address.to_string(),
+        port => format!("[{address}]:{port}"),
+    }
+}
+
+fn protocol(number: u8) -> String {
+    match number {
+        6 => "tcp".into(),
+        17 => "udp".into(),
+        58 => "icmpv6".into(),
+        132 => "sctp".into(),
+        other => other.to_string(),
+    }
+}

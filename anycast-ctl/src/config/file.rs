@@ -1,0 +1,300 @@
+//! What may stand in a configuration file. Unknown keys are errors.
+
+use std::{
+    collections::BTreeMap,
+    net::Ipv6Addr,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::value::{Mac, Prefix};
+use crate::{core::router::GeneralQueries, shell::dataplane::Mode};
+
+/// Where the control socket is unless a configuration or an option says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/anycast/control.sock";
+
+/// A whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The control socket.
+    #[serde(default)]
+    pub control: Control,
+    /// This machine is the first hop of members.
+    pub router: Option<Spanned<Router>>,
+    /// This machine serves anycast addresses.
+    pub member: Option<Spanned<Member>>,
+    /// This machine answers for clients.
+    pub correspondent: Option<Spanned<Correspondent>>,
+}
+
+/// `[control]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Control {
+    /// Path of the control socket.
+    pub socket: Option<Spanned<PathBuf>>,
+}
+
+/// `[router]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Router {
+    /// Links on which members are.
+    pub interfaces: Vec<Spanned<String>>,
+    /// How XDP is attached.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Which members of a group its route names.
+    #[serde(default)]
+    pub next_hops: NextHops,
+    /// Routing table of our routes.
+    #[serde(default = "main_table")]
+    pub table: Spanned<u32>,
+    /// Metric of our routes.
+    #[serde(default = "default_metric")]
+    pub metric: Spanned<u32>,
+    /// Route protocol number that marks a route as ours.
+    #[serde(default = "default_protocol")]
+    pub protocol: Spanned<u8>,
+    /// Refuse MLD messages without Router Alert.
+    #[serde(default = "yes")]
+    pub require_router_alert: bool,
+    /// When General Queries are sent; an interface can differ.
+    #[serde(default)]
+    pub general_queries: GeneralQueries,
+    /// A Done ends a membership at once; an interface can differ.
+    #[serde(default)]
+    pub fast_leave: bool,
+    /// Timers of RFC 2710 section 7.
+    #[serde(default)]
+    pub timers: Option<Spanned<Timers>>,
+    /// What differs on one interface.
+    #[serde(default)]
+    pub interface: BTreeMap<String, Spanned<RouterInterface>>,
+    /// Ordered rules; the first match wins and nothing matching is refused.
+    #[serde(default)]
+    pub policy: Vec<Spanned<Rule>>,
+}
+
+/// `[router.interface.NAME]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouterInterface {
+    /// As in `[router]`.
+    pub general_queries: Option<GeneralQueries>,
+    /// As in `[router]`.
+    pub fast_leave: Option<bool>,
+}
+
+/// Which members of a group its route names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NextHops {
+    /// All of them: equal-cost multipath.
+    #[default]
+    All,
+    /// One of them.
+    Best,
+    /// None: the route names the link, and Neighbor Discovery finds a member.
+    OnLink,
+}
+
+/// `[router.timers]`, named as in RFC 2710 section 7. What is not given is derived as it says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timers {
+    /// Robustness Variable.
+    pub robustness: Option<u8>,
+    /// Query Interval.
+    #[serde(with = "humantime_serde")]
+    pub query_interval: Option<Duration>,
+    /// Query Response Interval.
+    #[serde(with = "humantime_serde")]
+    pub query_response_interval: Option<Duration>,
+    /// Startup Query Interval.
+    #[serde(with = "humantime_serde")]
+    pub startup_query_interval: Option<Duration>,
+    /// Startup Query Count.
+    pub startup_query_count: Option<u8>,
+    /// Last Listener Query Interval.
+    #[serde(with = "humantime_serde")]
+    pub last_listener_query_interval: Option<Duration>,
+    /// Last Listener Query Count.
+    pub last_listener_query_count: Option<u8>,
+}
+
+/// `[[router.policy]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Link-local source of the Report.
+    pub source: Spanned<Prefix>,
+    /// Ethernet source of the Report.
+    pub mac: Option<Mac>,
+    /// Interface on which it comes.
+    pub interface: Option<Spanned<String>>,
+    /// Anycast address that it names.
+    pub anycast: Spanned<Prefix>,
+    /// What becomes of it.
+    pub action: Decision,
+    /// Cap of an allow.
+    pub max_members_per_group: Option<NonZeroU32>,
+    /// Cap of an allow.
+    pub max_groups_per_member: Option<NonZeroU32>,
+}
+
+/// What a rule decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    /// The member may join.
+    Allow,
+    /// It may not.
+    Deny,
+}
+
+/// `[member]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Links on which Reports are sent and clients arrive.
+    pub interfaces: Vec<Spanned<String>>,
+    /// How XDP is attached.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The anycast addresses that this machine serves.
+    pub group: Vec<Spanned<Group>>,
+    /// Return routability.
+    #[serde(default)]
+    pub handshake: Option<Spanned<Handshake>>,
+    /// Reports.
+    #[serde(default)]
+    pub listener: Option<Spanned<Listener>>,
+}
+
+/// `[[member.group]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// The anycast address, B.
+    pub anycast: Spanned<Ipv6Addr>,
+    /// The unicast address that stands for it here, C; without it there are no handshakes.
+    pub care_of: Option<Spanned<Ipv6Addr>>,
+    /// Links on which it is joined; all of the member's unless given.
+    pub interfaces: Option<Vec<Spanned<String>>>,
+    /// When it is joined.
+    #[serde(default)]
+    pub join: Join,
+}
+
+/// When a group is joined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Join {
+    /// When the daemon starts.
+    #[default]
+    Start,
+    /// When `anycast-ctl join` says so.
+    Manual,
+}
+
+/// `[member.handshake]`: what keeps a forged source from making a reflector of a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Handshake {
+    /// Time between handshakes with one client, after the first few.
+    #[serde(with = "humantime_serde")]
+    pub client_interval: Option<Duration>,
+    /// Handshakes per second with the clients of one /64.
+    pub prefix_rate: Option<NonZeroU32>,
+    /// Handshakes per second with all clients.
+    pub rate: Option<NonZeroU32>,
+    /// Clients that are remembered.
+    pub max_clients: Option<NonZeroUsize>,
+    /// How long a client is left alone after a failure; doubled with each further one.
+    #[serde(with = "humantime_serde")]
+    pub first_back_off: Option<Duration>,
+    /// How long at most.
+    #[serde(with = "humantime_serde")]
+    pub max_back_off: Option<Duration>,
+    /// How long a client that does not know the Mobility Header is left alone.
+    #[serde(with = "humantime_serde")]
+    pub not_capable: Option<Duration>,
+}
+
+/// `[member.listener]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listener {
+    /// How often an unsolicited Report is repeated (RFC 2710 section 7.1).
+    pub robustness: Option<NonZeroU32>,
+    /// Greatest delay between those (RFC 2710 section 7.10).
+    #[serde(with = "humantime_serde")]
+    pub unsolicited_report_interval: Option<Duration>,
+}
+
+/// `[correspondent]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Correspondent {
+    /// Links towards the clients and towards the network.
+    pub interfaces: Vec<Spanned<String>>,
+    /// How XDP is attached.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The clients that this machine answers for.
+    pub client_prefixes: Vec<Spanned<Prefix>>,
+    /// Bindings that are kept at the same time.
+    pub max_bindings: Option<NonZeroUsize>,
+    /// Anycast prefixes that may be bound; any when there is none.
+    #[serde(default)]
+    pub allow: Vec<Spanned<Prefix>>,
+    /// When a pinned flow has ended.
+    #[serde(default)]
+    pub pins: Pins,
+}
+
+/// `[correspondent.pins]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pins {
+    /// An idle TCP connection.
+    #[serde(with = "humantime_serde")]
+    pub tcp: Option<Duration>,
+    /// An idle UDP flow.
+    #[serde(with = "humantime_serde")]
+    pub udp: Option<Duration>,
+    /// An idle ICMPv6 echo flow.
+    #[serde(with = "humantime_serde")]
+    pub icmp: Option<Duration>,
+    /// An idle flow of another protocol.
+    #[serde(with = "humantime_serde")]
+    pub other: Option<Duration>,
+    /// A TCP connection that both ends closed.
+    #[serde(with = "humantime_serde")]
+    pub closed: Option<Duration>,
+    /// The client sends and the member, which answered before, says nothing.
+    #[serde(with = "humantime_serde")]
+    pub failure: Option<Duration>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+fn main_table() -> Spanned<u32> {
+    Spanned::new(0..0, 254)
+}
+
+fn default_metric() -> Spanned<u32> {
+    Spanned::new(0..0, 512)
+}
+
+fn default_protocol() -> Spanned<u8> {
+    Spanned::new(0..0, 0xac)
+}

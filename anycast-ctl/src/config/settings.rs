@@ -1,0 +1,317 @@
+//! What the core and the shell take, out of a configuration that was checked.
+
+use std::{collections::BTreeMap, net::Ipv6Addr, num::NonZeroU32, ops::Range, time::Duration};
+
+use anycast_common::{abi::roles, wire::mld::RouterAlert};
+use ipnet::Ipv6Net;
+use rand::{SeedableRng, rngs::SysRng};
+use toml::Spanned;
+
+use super::file::{
+    Config, Correspondent, Decision, Group, Handshake, Join, Member, NextHops, Pins, Router, Timers,
+};
+use crate::{
+    core::{controller, correspondent, member, pins, rate::Rate, router, rr::Generator},
+    shell::{dataplane::Mode, interfaces::Wanted, netlink::RoutePlace},
+};
+
+/// Bindings that are kept unless the configuration says otherwise.
+const DEFAULT_BINDINGS: usize = 100_000;
+
+/// A place in the file, and what is wrong there.
+pub(super) type Fault = (Range<usize>, String);
+
+/// The roles of a configuration, each with its mode and its interfaces.
+pub(super) fn attachments(config: &Config) -> Vec<(u8, Mode, &[Spanned<String>])> {
+    let mut attachments: Vec<(u8, Mode, &[Spanned<String>])> = Vec::new();
+    if let Some(router) = config.router.as_ref().map(Spanned::get_ref) {
+        attachments.push((roles::ROUTER, router.mode, &router.interfaces));
+    }
+    if let Some(member) = config.member.as_ref().map(Spanned::get_ref) {
+        attachments.push((roles::MEMBER, member.mode, &member.interfaces));
+    }
+    if let Some(correspondent) = config.correspondent.as_ref().map(Spanned::get_ref) {
+        attachments.push((
+            roles::CORRESPONDENT,
+            correspondent.mode,
+            &correspondent.interfaces,
+        ));
+    }
+    attachments
+}
+
+/// Union of the configured roles.
+#[must_use]
+pub fn roles(config: &Config) -> u8 {
+    attachments(config)
+        .iter()
+        .fold(0, |all, (role, ..)| all | role)
+}
+
+/// What is wanted of each interface.
+#[must_use]
+pub fn interfaces(config: &Config) -> BTreeMap<String, Wanted> {
+    let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
+    for (role, mode, interfaces) in attachments(config) {
+        for interface in interfaces {
+            let entry = wanted.entry(interface.get_ref().clone()).or_default();
+            entry.roles |= role;
+            entry.mode = mode;
+        }
+    }
+    wanted
+}
+
+/// The settings of the core.
+#[must_use]
+pub fn controller(config: &Config) -> controller::Settings {
+    let router = config.router.as_ref().map(Spanned::get_ref);
+    let strict = router.is_none_or(|router| router.require_router_alert);
+    controller::Settings {
+        router: router.map(router_settings),
+        member: config
+            .member
+            .as_ref()
+            .map(|member| member_settings(member.get_ref())),
+        correspondent: config
+            .correspondent
+            .as_ref()
+            .map(|correspondent| correspondent_settings(correspondent.get_ref())),
+        router_alert: if strict {
+            RouterAlert::Required
+        } else {
+            RouterAlert::Optional
+        },
+    }
+}
+
+fn router_settings(router: &Router) -> router::Settings {
+    let link = |interface: &Spanned<String>| {
+        let name = interface.get_ref();
+        let own = router.interface.get(name).map(Spanned::get_ref);
+        router::LinkSettings {
+            timers: timers_of(router),
+            general_queries: own
+                .and_then(|own| own.general_queries)
+                .unwrap_or(router.general_queries),
+            fast_leave: own
+                .and_then(|own| own.fast_leave)
+                .unwrap_or(router.fast_leave),
+            ..router::LinkSettings::new(name)
+        }
+    };
+    router::Settings {
+        links: router.interfaces.iter().map(link).collect(),
+        policy: policy(router),
+        next_hops: match router.next_hops {
+            NextHops::All => router::NextHopChoice::All,
+            NextHops::Best => router::NextHopChoice::Best,
+            NextHops::OnLink => router::NextHopChoice::OnLink,
+        },
+    }
+}
+
+fn member_settings(member: &Member) -> member::Settings {
+    let names = |interfaces: &[Spanned<String>]| {
+        let names = interfaces.iter().map(|name| name.get_ref().clone());
+        names.collect::<Vec<_>>()
+    };
+    let group = |group: &Spanned<Group>| {
+        let group = group.get_ref();
+        member::GroupSettings {
+            anycast: *group.anycast.get_ref(),
+            care_of: group.care_of.as_ref().map(|care_of| *care_of.get_ref()),
+            interfaces: names(group.interfaces.as_ref().unwrap_or(&member.interfaces)),
+        }
+    };
+    let mut listener = member::ListenerTimers::default();
+    if let Some(given) = member.listener.as_ref().map(Spanned::get_ref) {
+        take(&mut listener.robustness, given.robustness.map(Into::into));
+        take(
+            &mut listener.unsolicited_report_interval,
+            given.unsolicited_report_interval,
+        );
+    }
+    let given = member.handshake.as_ref().map(|given| *given.get_ref());
+    member::Settings {
+        groups: member.group.iter().map(group).collect(),
+        listener,
+        handshake: handshake(&given.unwrap_or_default()),
+    }
+}
+
+fn handshake(given: &Handshake) -> member::HandshakeSettings {
+    // The burst of a rate is what a crowd that arrives at once may use up.
+    let rate = |rate: NonZeroU32| Rate::per_second(rate.get(), rate.get().saturating_mul(2));
+    let mut settings = member::HandshakeSettings::default();
+    take(&mut settings.per_client.every, given.client_interval);
+    take(&mut settings.per_prefix, given.prefix_rate.map(rate));
+    take(&mut settings.whole, given.rate.map(rate));
+    take(&mut settings.max_clients, given.max_clients.map(Into::into));
+    take(&mut settings.first_back_off, given.first_back_off);
+    take(&mut settings.max_back_off, given.max_back_off);
+    take(&mut settings.not_capable, given.not_capable);
+    settings
+}
+
+fn correspondent_settings(correspondent: &Correspondent) -> correspondent::Settings {
+    correspondent::Settings {
+        client_prefixes: client_prefixes(correspondent),
+        max_bindings: correspondent
+            .max_bindings
+            .map_or(DEFAULT_BINDINGS, Into::into),
+        allow: correspondent
+            .allow
+            .iter()
+            .map(|prefix| prefix.get_ref().0)
+            .collect(),
+        limits: correspondent::Limits::default(),
+    }
+}
+
+/// Whether the given handshake settings can work together.
+pub(super) fn handshakes(given: Option<&Spanned<Handshake>>) -> Result<(), Fault> {
+    let Some(given) = given else {
+        return Ok(());
+    };
+    let settings = handshake(given.get_ref());
+    let fault = |reason: &str| Err((given.span(), reason.to_owned()));
+    if settings.first_back_off.is_zero() || settings.not_capable.is_zero() {
+        fault("a client that cannot bind must be left alone for a while: no back-off can be 0")
+    } else if settings.max_back_off < settings.first_back_off {
+        fault("max_back_off is less than first_back_off")
+    } else {
+        Ok(())
+    }
+}
+
+/// The groups that are joined when the daemon starts.
+pub fn joined_at_start(config: &Config) -> impl Iterator<Item = Ipv6Addr> {
+    groups(config)
+        .filter(|group| group.join == Join::Start)
+        .map(|group| *group.anycast.get_ref())
+}
+
+/// A generator that the operating system seeds.
+pub fn random() -> Result<Generator, rand::rngs::SysError> {
+    Generator::try_from_rng(&mut SysRng)
+}
+
+/// The policy of the router.
+#[must_use]
+pub fn policy(router: &Router) -> router::Policy {
+    let rule = |rule: &Spanned<super::file::Rule>| {
+        let rule = rule.get_ref();
+        router::Rule {
+            interface: rule.interface.as_ref().map(|name| name.get_ref().clone()),
+            source: rule.source.get_ref().0,
+            mac: rule.mac.map(|mac| mac.0),
+            anycast: rule.anycast.get_ref().0,
+            allow: rule.action == Decision::Allow,
+            max_members_per_group: rule.max_members_per_group.map(Into::into),
+            max_groups_per_member: rule.max_groups_per_member.map(Into::into),
+        }
+    };
+    router.policy.iter().map(rule).collect()
+}
+
+/// Where the routes of the router stand.
+#[must_use]
+pub fn route_place(router: &Router) -> RoutePlace {
+    RoutePlace {
+        table: *router.table.get_ref(),
+        metric: *router.metric.get_ref(),
+        protocol: *router.protocol.get_ref(),
+    }
+}
+
+/// The timers of the router.
+#[must_use]
+pub fn timers_of(router: &Router) -> router::Timers {
+    let given = router.timers.as_ref().map(|timers| *timers.get_ref());
+    derive(&given.unwrap_or_default())
+}
+
+/// Whether the given timers can work together.
+pub(super) fn timers(given: Option<&Spanned<Timers>>) -> Result<(), Fault> {
+    match given {
+        None => Ok(()),
+        Some(given) => derive(given.get_ref())
+            .validate()
+            .map_err(|error| (given.span(), error.to_string())),
+    }
+}
+
+/// What is given, and the rest derived from it as RFC 2710 section 7 says.
+fn derive(given: &Timers) -> router::Timers {
+    let usual = router::Timers::default();
+    let mut timers = router::Timers::derived(
+        given.robustness.unwrap_or(usual.robustness),
+        given.query_interval.unwrap_or(usual.query_interval),
+        given
+            .query_response_interval
+            .unwrap_or(usual.query_response_interval),
+    );
+    take(
+        &mut timers.startup_query_interval,
+        given.startup_query_interval,
+    );
+    take(&mut timers.startup_query_count, given.startup_query_count);
+    take(
+        &mut timers.last_listener_query_interval,
+        given.last_listener_query_interval,
+    );
+    take(
+        &mut timers.last_listener_query_count,
+        given.last_listener_query_count,
+    );
+    timers
+}
+
+fn take<T>(target: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *target = given;
+    }
+}
+
+/// When pins end.
+#[must_use]
+pub fn pins(given: &Pins) -> pins::Limits {
+    let mut limits = pins::Limits::default();
+    take(&mut limits.tcp, given.tcp);
+    take(&mut limits.udp, given.udp);
+    take(&mut limits.icmp, given.icmp);
+    take(&mut limits.other, given.other);
+    take(&mut limits.closed, given.closed);
+    take(&mut limits.failure, given.failure);
+    limits
+}
+
+/// The times of pins that are given, by name.
+pub(super) fn pin_times(given: &Pins) -> impl Iterator<Item = (&'static str, Duration)> + use<> {
+    [
+        ("tcp", given.tcp),
+        ("udp", given.udp),
+        ("icmp", given.icmp),
+        ("other", given.other),
+        ("closed", given.closed),
+        ("failure", given.failure),
+    ]
+    .into_iter()
+    .filter_map(|(name, given)| given.map(|given| (name, given)))
+}
+
+/// The groups that this machine serves.
+pub fn groups(config: &Config) -> impl Iterator<Item = &Group> {
+    let member = config.member.as_ref().map(Spanned::get_ref);
+    member
+        .into_iter()
+        .flat_map(|member| member.group.iter().map(Spanned::get_ref))
+}
+
+/// The clients that this machine answers for.
+#[must_use]
+pub fn client_prefixes(correspondent: &Correspondent) -> Vec<Ipv6Net> {
+    let prefixes = correspondent.client_prefixes.iter();
+    prefixes.map(|prefix| prefix.get_ref().0).collect()
+}

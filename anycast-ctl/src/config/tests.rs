@@ -1,0 +1,444 @@
+//! Configurations that are right, and every way in which they can be wrong.
+
+use std::time::Duration;
+
+use anycast_common::abi::roles;
+
+use super::{Config, parse, settings};
+use crate::core::router::GeneralQueries;
+
+const ROUTER: &str = r#"
+[router]
+interfaces = ["lan0", "lan1"]
+next_hops = "best"
+[router.timers]
+query_interval = "20s"
+query_response_interval = "2500ms"
+[router.interface.lan1]
+general_queries = "never"
+fast_leave = true
+[[router.policy]]
+source = "fe80::11"
+mac = "02:00:00:00:20:11"
+interface = "lan0"
+anycast = "2001:db8:a::/48"
+action = "allow"
+max_members_per_group = 16
+[[router.policy]]
+source = "::/0"
+anycast = "::/0"
+action = "deny"
+"#;
+
+const MEMBER: &str = r#"
+[member]
+interfaces = ["eth0"]
+[[member.group]]
+anycast = "2001:db8:a::53"
+care_of = "2001:db8:20::c1"
+[[member.group]]
+anycast = "2001:db8:a::54"
+join = "manual"
+[member.listener]
+robustness = 3
+[member.handshake]
+rate = 50
+"#;
+
+const CORRESPONDENT: &str = r#"
+[correspondent]
+interfaces = ["clients0", "up0"]
+client_prefixes = ["2001:db8:1::/64"]
+[correspondent.pins]
+udp = "2m"
+"#;
+
+fn good(text: &str) -> Config {
+    match parse(text, "test.toml") {
+        Ok(config) => config,
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+/// All complaints about `text`, one per line.
+fn bad(text: &str) -> String {
+    match parse(text, "f") {
+        Ok(_) => panic!("accepted: {text}"),
+        Err(problems) => problems.to_string(),
+    }
+}
+
+#[test]
+fn the_examples_are_right() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(directory).expect("examples") {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("text");
+        parse(&text, &path.display().to_string()).unwrap_or_else(|problems| panic!("{problems}"));
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
+}
+
+#[test]
+fn all_roles_fit_on_one_machine() {
+    let config = good(&format!("{ROUTER}{MEMBER}{CORRESPONDENT}"));
+    assert_eq!(
+        settings::roles(&config),
+        roles::ROUTER | roles::MEMBER | roles::CORRESPONDENT
+    );
+    let names: Vec<_> = settings::interfaces(&config).into_keys().collect();
+    assert_eq!(names, ["clients0", "eth0", "lan0", "lan1", "up0"]);
+}
+
+#[test]
+fn a_router_gets_what_its_file_says() {
+    let config = good(ROUTER);
+    let router = settings::controller(&config).router.expect("a router");
+    let [lan0, lan1] = &router.links[..] else {
+        panic!("two links");
+    };
+    assert_eq!(lan0.general_queries, GeneralQueries::Polite);
+    assert_eq!(lan1.general_queries, GeneralQueries::Never);
+    assert_eq!((lan0.fast_leave, lan1.fast_leave), (false, true));
+    assert_eq!(lan0.timers.query_interval, Duration::from_secs(20));
+    assert_eq!(lan0.timers.startup_query_interval, Duration::from_secs(5));
+    assert_eq!(router.policy.rules.len(), 2);
+    assert_eq!(router.policy.rules[0].mac, Some([2, 0, 0, 0, 0x20, 0x11]));
+    assert_eq!(router.policy.rules[0].max_members_per_group, Some(16));
+    assert_eq!(router.policy.rules[0].source.prefix_len(), 128);
+    let place = settings::route_place(config.router.as_ref().expect("a router").get_ref());
+    assert_eq!((place.table, place.metric, place.protocol), (254, 512, 172));
+}
+
+#[test]
+fn a_member_gets_what_its_file_says() {
+    let config = good(MEMBER);
+    let member = settings::controller(&config).member.expect("a member");
+    assert_eq!(member.groups.len(), 2);
+    assert_eq!(member.groups[1].care_of, None);
+    assert_eq!(member.groups[1].interfaces, ["eth0"]);
+    assert_eq!(member.listener.robustness, 3);
+    assert_eq!(member.handshake.whole.burst, 100);
+    let joined: Vec<_> = settings::joined_at_start(&config).collect();
+    assert_eq!(joined, [member.groups[0].anycast]);
+}
+
+#[test]
+fn a_correspondent_gets_what_its_file_says() {
+    let config = good(CORRESPONDENT);
+    let role = config.correspondent.as_ref().expect("a role").get_ref();
+    let limits = settings::pins(&role.pins);
+    assert_eq!(limits.udp, Duration::from_secs(120));
+    assert_eq!(limits.tcp, Duration::from_secs(7440));
+    let role = settings::controller(&config).correspondent.expect("a role");
+    assert_eq!(role.max_bindings, 100_000);
+}
+
+#[test]
+fn what_cannot_be_read_is_named_with_its_line() {
+    let cases = [
+        ("[router\n", "f:1: "),
+        (
+            "[router]\ninterfaces = [\"a\"]\nspeed = 1\n",
+            "f:3: unknown field `speed`",
+        ),
+        ("[rooter]\n", "f:1: unknown field `rooter`"),
+        ("[router]\n", "missing field `interfaces`"),
+        (
+            "[router]\ninterfaces = [\"a\"]\nmode = \"fast\"\n",
+            "f:3: unknown variant `fast`",
+        ),
+        ("[router]\ninterfaces = [\"a\"]\nmetric = -1\n", "f:3: "),
+        (
+            "[router]\ninterfaces = [\"a\"]\n[router.timers]\nquery_interval = \"soon\"\n",
+            "f:4: ",
+        ),
+        (
+            "[correspondent]\ninterfaces = [\"a\"]\nclient_prefixes = [\"10.0.0.0/8\"]\n",
+            "f:3: \"10.0.0.0/8\" is not an IPv6 prefix",
+        ),
+        (
+            "[router]\ninterfaces = [\"a\"]\n[[router.policy]]\nsource = \"fe80::1\"\nmac = \"nonsense\"\nanycast = \"::/0\"\naction = \"allow\"\n",
+            "f:5: \"nonsense\" is not an Ethernet address",
+        ),
+        (
+            "[member]\ninterfaces = [\"a\"]\n[[member.group]]\nanycast = \"2001:db8::1\"\njoin = \"never\"\n",
+            "f:5: unknown variant `never`",
+        ),
+    ];
+    for (text, complaint) in cases {
+        let complaints = bad(text);
+        assert!(complaints.contains(complaint), "{text}\n{complaints}");
+        assert_eq!(complaints.lines().count(), 1, "{complaints}");
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_named_with_its_line() {
+    // What replaces what in a good file, the line of the complaint, and its words.
+    let cases = [
+        (
+            ROUTER,
+            "[\"lan0\", \"lan1\"]",
+            "[]",
+            2,
+            "[router] has no interfaces",
+        ),
+        (
+            ROUTER,
+            "[\"lan0\", \"lan1\"]",
+            "[\"lan0\", \"lan1\", \"lan0\"]",
+            3,
+            "listed twice",
+        ),
+        (
+            ROUTER,
+            "\"lan1\"]",
+            "\"lan1\", \"a name\"]",
+            3,
+            "cannot be an interface name",
+        ),
+        (
+            ROUTER,
+            "\"lan1\"]",
+            "\"lan1\", \"sixteen-letters-\"]",
+            3,
+            "cannot be an interface name",
+        ),
+        (
+            ROUTER,
+            "next_hops = \"best\"",
+            "table = 0",
+            4,
+            "table 0 cannot hold",
+        ),
+        (
+            ROUTER,
+            "next_hops = \"best\"",
+            "table = 255",
+            4,
+            "table 255 cannot hold",
+        ),
+        (
+            ROUTER,
+            "next_hops = \"best\"",
+            "metric = 0",
+            4,
+            "metric 0 means 1024",
+        ),
+        (
+            ROUTER,
+            "next_hops = \"best\"",
+            "protocol = 2",
+            4,
+            "use 5 to 255",
+        ),
+        (ROUTER, "\"2500ms\"", "\"20s\"", 5, "RFC 2710 section 7.3"),
+        (
+            ROUTER,
+            "[router.interface.lan1]",
+            "[router.interface.lan2]",
+            8,
+            "lan2 is not in the `interfaces`",
+        ),
+        (
+            ROUTER,
+            "interface = \"lan0\"",
+            "interface = \"eth9\"",
+            14,
+            "the rule would never match",
+        ),
+        (
+            ROUTER,
+            "\"fe80::11\"",
+            "\"fe80::11/64\"",
+            12,
+            "write fe80::/64",
+        ),
+        (
+            ROUTER,
+            "\"fe80::11\"",
+            "\"2001:db8::11\"",
+            12,
+            "link-local addresses",
+        ),
+        (
+            ROUTER,
+            "\"2001:db8:a::/48\"",
+            "\"ff02::/16\"",
+            15,
+            "cannot be anycast",
+        ),
+        (
+            ROUTER,
+            "\"2001:db8:a::/48\"",
+            "\"::1\"",
+            15,
+            "loopback addresses cannot be anycast",
+        ),
+        (
+            ROUTER,
+            "\"2001:db8:a::/48\"",
+            "\"2001:db8:a::1/48\"",
+            15,
+            "write 2001:db8:a::/48",
+        ),
+        (
+            ROUTER,
+            "action = \"allow\"",
+            "action = \"deny\"",
+            12,
+            "denies has no caps",
+        ),
+        (MEMBER, "[\"eth0\"]", "[]", 2, "[member] has no interfaces"),
+        (
+            MEMBER,
+            "\"2001:db8:a::54\"",
+            "\"2001:db8:a::53\"",
+            8,
+            "a second time",
+        ),
+        (
+            MEMBER,
+            "\"2001:db8:a::54\"",
+            "\"fe80::1\"",
+            8,
+            "link-local addresses cannot be anycast",
+        ),
+        (
+            MEMBER,
+            "\"2001:db8:20::c1\"",
+            "\"2001:db8:a::53\"",
+            6,
+            "is an anycast address",
+        ),
+        (
+            MEMBER,
+            "\"2001:db8:20::c1\"",
+            "\"fe80::c1\"",
+            6,
+            "not a unicast address",
+        ),
+        (
+            MEMBER,
+            "\"2001:db8:20::c1\"",
+            "\"ff05::c1\"",
+            6,
+            "not a unicast address",
+        ),
+        (
+            MEMBER,
+            "join = \"manual\"",
+            "care_of = \"2001:db8:20::c1\"",
+            9,
+            "each needs its own",
+        ),
+        (
+            MEMBER,
+            "join = \"manual\"",
+            "interfaces = [\"eth9\"]",
+            9,
+            "eth9 is not in the `interfaces`",
+        ),
+        (
+            MEMBER,
+            "rate = 50",
+            "first_back_off = \"0s\"",
+            12,
+            "no back-off can be 0",
+        ),
+        (
+            MEMBER,
+            "rate = 50",
+            "first_back_off = \"2h\"",
+            12,
+            "less than first_back_off",
+        ),
+        (
+            CORRESPONDENT,
+            "[\"clients0\", \"up0\"]",
+            "[]",
+            2,
+            "[correspondent] has no interfaces",
+        ),
+        (
+            CORRESPONDENT,
+            "[\"2001:db8:1::/64\"]",
+            "[]",
+            2,
+            "would answer for nobody",
+        ),
+        (
+            CORRESPONDENT,
+            "\"2001:db8:1::/64\"",
+            "\"2001:db8:1::1/64\"",
+            4,
+            "write 2001:db8:1::/64",
+        ),
+        (
+            CORRESPONDENT,
+            "\"2001:db8:1::/64\"",
+            "\"fe80::/64\"",
+            4,
+            "holds no client",
+        ),
+        (
+            CORRESPONDENT,
+            "/64\"]",
+            "/64\", \"2001:db8:1::/56\"]",
+            4,
+            "2001:db8:1::/56 overlaps 2001:db8:1::/64",
+        ),
+        (CORRESPONDENT, "\"2m\"", "\"0s\"", 2, "udp cannot be 0"),
+    ];
+    for (text, good_part, bad_part, line, words) in cases {
+        let text = text.replacen(good_part, bad_part, 1);
+        let complaints = bad(&text);
+        let found = complaints.lines().any(|complaint| {
+            complaint.starts_with(&format!("f:{line}: ")) && complaint.contains(words)
+        });
+        assert!(
+            found,
+            "{bad_part}: expected {words:?} on line {line}\n{complaints}"
+        );
+    }
+}
+
+#[test]
+fn what_concerns_the_whole_file_is_named_without_a_line() {
+    assert!(bad("").starts_with("f: no role"));
+    let relative = format!("[control]\nsocket = \"control.sock\"\n{MEMBER}");
+    assert!(bad(&relative).contains("f:2: control.sock: the socket needs an absolute path"));
+    let long = format!("[control]\nsocket = \"/{}\"\n{MEMBER}", "x".repeat(107));
+    assert!(bad(&long).contains("f:2: the path of a Unix socket"));
+    let modes = format!(
+        "{MEMBER}[correspondent]\ninterfaces = [\"eth0\"]\nmode = \"generic\"\nclient_prefixes = [\"2001:db8:1::/64\"]\n"
+    );
+    assert!(bad(&modes).contains("f:15: interface eth0 has another `mode` in another role"));
+    let group = "[[member.group]]\nanycast = \"2001:db8:a::53\"\n";
+    assert!(bad(&MEMBER.replace(group, "")).contains("f:"));
+}
+
+#[test]
+fn every_problem_is_told_at_once_and_in_order() {
+    let text = ROUTER.replace("next_hops = \"best\"", "table = 0\nprotocol = 0");
+    let complaints = bad(&text);
+    let lines: Vec<_> = complaints.lines().collect();
+    assert_eq!(lines.len(), 2, "{complaints}");
+    assert!(
+        lines[0].starts_with("f:4: ") && lines[1].starts_with("f:5: "),
+        "{complaints}"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let problems = super::load("/nonexistent/anycast.toml".as_ref()).expect_err("no file");
+    assert!(
+        problems
+            .to_string()
+            .starts_with("/nonexistent/anycast.toml: cannot be read: ")
+    );
+}

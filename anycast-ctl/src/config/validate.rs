@@ -1,0 +1,359 @@
+//! What a configuration must not say, although it can be read.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::Ipv6Addr,
+    ops::Range,
+    path::Path,
+};
+
+use anycast_common::{abi::maps, wire::ipv6};
+use ipnet::Ipv6Net;
+use toml::Spanned;
+
+use super::{
+    file::{Config, Correspondent, Decision, Group, Member, Router, Rule},
+    report::{self, Problem},
+    settings,
+    value::Prefix,
+};
+use crate::shell::dataplane::Mode;
+
+/// Longest path that fits a `sockaddr_un`, its final zero apart.
+const SOCKET_PATH: usize = 107;
+/// Longest interface name (IFNAMSIZ without its final zero).
+const INTERFACE_NAME: usize = 15;
+/// Route protocols up to `RTPROT_STATIC` belong to the kernel and to administrators.
+const RESERVED_PROTOCOLS: u8 = 4;
+/// The table `local`, in which the kernel keeps its own addresses.
+const LOCAL_TABLE: u32 = 255;
+
+/// Everything that is wrong, in the order of the lines.
+pub(super) fn validate(config: &Config, text: &str) -> Vec<Problem> {
+    let mut check = Check {
+        text,
+        problems: Vec::new(),
+    };
+    check.config(config);
+    check.problems.sort();
+    check.problems
+}
+
+struct Check<'a> {
+    text: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn problem(&mut self, span: Range<usize>, reason: impl Into<String>) {
+        self.problems.push(Problem {
+            // A default has no place in the file.
+            line: (!span.is_empty()).then(|| report::line(self.text, span.start)),
+            reason: reason.into(),
+        });
+    }
+
+    fn config(&mut self, config: &Config) {
+        if let Some(socket) = &config.control.socket {
+            self.socket(socket.span(), socket.get_ref());
+        }
+        if config.router.is_none() && config.member.is_none() && config.correspondent.is_none() {
+            self.problems.push(Problem {
+                line: None,
+                reason: "no role: give at least one of [router], [member], [correspondent]".into(),
+            });
+        }
+        if let Some(router) = &config.router {
+            self.router(router.span(), router.get_ref());
+        }
+        if let Some(member) = &config.member {
+            self.member(member.span(), member.get_ref());
+        }
+        if let Some(correspondent) = &config.correspondent {
+            self.correspondent(correspondent.span(), correspondent.get_ref());
+        }
+        self.modes(config);
+    }
+
+    fn socket(&mut self, span: Range<usize>, path: &Path) {
+        if !path.is_absolute() {
+            self.problem(
+                span,
+                format!("{}: the socket needs an absolute path", path.display()),
+            );
+        } else if path.as_os_str().len() > SOCKET_PATH {
+            self.problem(
+                span,
+                format!("the path of a Unix socket has at most {SOCKET_PATH} octets"),
+            );
+        }
+    }
+
+    /// A role without interfaces does nothing; one named twice would be attached twice.
+    fn interfaces(&mut self, span: Range<usize>, role: &str, interfaces: &[Spanned<String>]) {
+        if interfaces.is_empty() {
+            self.problem(span, format!("{role} has no interfaces"));
+        }
+        let mut seen = HashSet::new();
+        for interface in interfaces {
+            let name = interface.get_ref();
+            if !is_interface_name(name) {
+                self.problem(
+                    interface.span(),
+                    format!("{name:?} cannot be an interface name"),
+                );
+            } else if !seen.insert(name) {
+                self.problem(
+                    interface.span(),
+                    format!("interface {name} is listed twice"),
+                );
+            }
+        }
+    }
+
+    /// An interface has one XDP program, whatever the number of its roles.
+    fn modes(&mut self, config: &Config) {
+        let mut modes: HashMap<String, Mode> = HashMap::new();
+        for (_, mode, interfaces) in settings::attachments(config) {
+            for interface in interfaces {
+                let name = interface.get_ref();
+                let first = *modes.entry(name.clone()).or_insert(mode);
+                if first != mode {
+                    self.problem(
+                        interface.span(),
+                        format!("interface {name} has another `mode` in another role"),
+                    );
+                }
+            }
+        }
+    }
+
+    fn router(&mut self, span: Range<usize>, router: &Router) {
+        self.interfaces(span, "[router]", &router.interfaces);
+        if matches!(*router.table.get_ref(), 0 | LOCAL_TABLE) {
+            self.problem(
+                router.table.span(),
+                format!("table {} cannot hold our routes", router.table.get_ref()),
+            );
+        }
+        if *router.metric.get_ref() == 0 {
+            self.problem(
+                router.metric.span(),
+                "metric 0 means 1024 to the kernel: write the metric",
+            );
+        }
+        let protocol = *router.protocol.get_ref();
+        if protocol <= RESERVED_PROTOCOLS {
+            self.problem(
+                router.protocol.span(),
+                format!("route protocol {protocol} marks routes that are not ours: use 5 to 255"),
+            );
+        }
+        if let Err((span, reason)) = settings::timers(router.timers.as_ref()) {
+            self.problem(span, reason);
+        }
+        for (name, interface) in &router.interface {
+            if !lists(&router.interfaces, name) {
+                self.problem(
+                    interface.span(),
+                    format!("interface {name} is not in the `interfaces` of [router]"),
+                );
+            }
+        }
+        let most = maps::POLICY_RULES as usize - 1;
+        if let Some(rule) = router.policy.get(most) {
+            self.problem(rule.span(), format!("more than {most} policy rules"));
+        }
+        for rule in &router.policy {
+            self.rule(rule.get_ref(), &router.interfaces);
+        }
+    }
+
+    fn rule(&mut self, rule: &Rule, interfaces: &[Spanned<String>]) {
+        if let Some(interface) = &rule.interface
+            && !lists(interfaces, interface.get_ref())
+        {
+            self.problem(
+                interface.span(),
+                format!(
+                    "interface {} is not in the `interfaces` of [router]: the rule would never match",
+                    interface.get_ref()
+                ),
+            );
+        }
+        self.host_bits(&rule.source);
+        self.host_bits(&rule.anycast);
+        let source = rule.source.get_ref().0;
+        if !overlap(&source, "fe80::/10") {
+            self.problem(
+                rule.source.span(),
+                format!("source {source}: Reports come from link-local addresses (fe80::/10), the rule would never match"),
+            );
+        }
+        let anycast = rule.anycast.get_ref().0;
+        if within(&anycast, "ff00::/8") || within(&anycast, "fe80::/10") {
+            self.problem(
+                rule.anycast.span(),
+                format!("anycast {anycast}: multicast and link-local addresses cannot be anycast"),
+            );
+        } else if anycast.prefix_len() == 128
+            && let Err(error) = ipv6::anycastable(anycast.addr())
+        {
+            self.problem(
+                rule.anycast.span(),
+                format!("anycast {}: {error}", anycast.addr()),
+            );
+        }
+        if rule.action == Decision::Deny
+            && (rule.max_members_per_group.is_some() || rule.max_groups_per_member.is_some())
+        {
+            self.problem(rule.source.span(), "a rule that denies has no caps");
+        }
+    }
+
+    fn member(&mut self, span: Range<usize>, member: &Member) {
+        self.interfaces(span.clone(), "[member]", &member.interfaces);
+        if member.group.is_empty() {
+            self.problem(span, "[member] has no [[member.group]]");
+        }
+        if let Err((span, reason)) = settings::handshakes(member.handshake.as_ref()) {
+            self.problem(span, reason);
+        }
+        let groups: Vec<&Group> = member.group.iter().map(Spanned::get_ref).collect();
+        let anycast: HashSet<Ipv6Addr> = groups
+            .iter()
+            .map(|group| *group.anycast.get_ref())
+            .collect();
+        let mut seen = HashSet::new();
+        for group in groups {
+            let address = *group.anycast.get_ref();
+            if let Err(error) = ipv6::anycastable(address) {
+                self.problem(group.anycast.span(), format!("anycast {address}: {error}"));
+            }
+            if !seen.insert(address) {
+                self.problem(
+                    group.anycast.span(),
+                    format!("group {address} is there a second time"),
+                );
+            }
+            if let Some(care_of) = &group.care_of {
+                self.care_of(care_of, &anycast, &mut seen);
+            }
+            self.group_interfaces(group, member);
+        }
+    }
+
+    fn care_of(
+        &mut self,
+        care_of: &Spanned<Ipv6Addr>,
+        anycast: &HashSet<Ipv6Addr>,
+        seen: &mut HashSet<Ipv6Addr>,
+    ) {
+        let address = *care_of.get_ref();
+        let reason = if anycast.contains(&address) {
+            format!(
+                "care_of {address} is an anycast address: it must be a unicast address of its own"
+            )
+        } else if !ipv6::is_routable_unicast(address) {
+            format!("care_of {address} is not a unicast address that clients can reach")
+        } else if !seen.insert(address) {
+            format!("care_of {address} stands for another group already: each needs its own")
+        } else {
+            return;
+        };
+        self.problem(care_of.span(), reason);
+    }
+
+    fn group_interfaces(&mut self, group: &Group, member: &Member) {
+        let Some(interfaces) = &group.interfaces else {
+            return;
+        };
+        self.interfaces(group.anycast.span(), "the group", interfaces);
+        for interface in interfaces {
+            if !lists(&member.interfaces, interface.get_ref()) {
+                self.problem(
+                    interface.span(),
+                    format!(
+                        "interface {} is not in the `interfaces` of [member]",
+                        interface.get_ref()
+                    ),
+                );
+            }
+        }
+    }
+
+    fn correspondent(&mut self, span: Range<usize>, correspondent: &Correspondent) {
+        self.interfaces(span.clone(), "[correspondent]", &correspondent.interfaces);
+        if correspondent.client_prefixes.is_empty() {
+            self.problem(
+                span.clone(),
+                "[correspondent] has no client_prefixes: it would answer for nobody",
+            );
+        }
+        let mut seen: Vec<Ipv6Net> = Vec::new();
+        for prefix in &correspondent.client_prefixes {
+            self.host_bits(prefix);
+            let net = prefix.get_ref().0;
+            if ["ff00::/8", "fe80::/10", "::/96", "::ffff:0:0/96"]
+                .iter()
+                .any(|other| within(&net, other))
+            {
+                self.problem(
+                    prefix.span(),
+                    format!("{net} holds no client that can be reached"),
+                );
+            }
+            if let Some(other) = seen.iter().find(|other| touch(other, &net)) {
+                self.problem(prefix.span(), format!("{net} overlaps {other}"));
+            }
+            seen.push(net);
+        }
+        for prefix in &correspondent.allow {
+            self.host_bits(prefix);
+        }
+        for (name, duration) in settings::pin_times(&correspondent.pins) {
+            if duration.is_zero() {
+                self.problem(
+                    span.clone(),
+                    format!("[correspondent.pins] {name} cannot be 0"),
+                );
+            }
+        }
+    }
+
+    fn host_bits(&mut self, prefix: &Spanned<Prefix>) {
+        let net = prefix.get_ref().0;
+        if net != net.trunc() {
+            self.problem(
+                prefix.span(),
+                format!("{net} has bits beyond its length: write {}", net.trunc()),
+            );
+        }
+    }
+}
+
+fn is_interface_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..")
+        && name.len() <= INTERFACE_NAME
+        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control())
+}
+
+fn lists(interfaces: &[Spanned<String>], name: &str) -> bool {
+    interfaces
+        .iter()
+        .any(|interface| interface.get_ref() == name)
+}
+
+fn touch(left: &Ipv6Net, right: &Ipv6Net) -> bool {
+    left.contains(&right.network()) || right.contains(&left.network())
+}
+
+fn overlap(net: &Ipv6Net, other: &str) -> bool {
+    other.parse().is_ok_and(|other: Ipv6Net| touch(net, &other))
+}
+
+fn within(net: &Ipv6Net, other: &str) -> bool {
+    other
+        .parse()
+        .is_ok_and(|other: Ipv6Net| other.contains(net))
+}

@@ -1,0 +1,340 @@
+//! Which role an input reaches.
+
+use std::time::Duration;
+
+use anycast_common::wire::{
+    mld::{self, RouterAlert},
+    mobility::{Message, mh_type},
+};
+use rand::SeedableRng;
+
+use super::*;
+use crate::core::{
+    correspondent::Limits,
+    member::{GroupSettings, HandshakeSettings, ListenerTimers},
+    router::{LinkSettings, NextHopChoice, Rule},
+};
+
+const A: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x100);
+const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
+const C: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x20, 0, 0, 0, 0, 0xc1);
+const ELSEWHERE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, 9);
+const S1: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x11);
+const LAN0: u32 = 3;
+const ETH0: u32 = 4;
+
+fn settings() -> Settings {
+    let any = "::/0".parse().expect("a prefix");
+    Settings {
+        router: Some(router::Settings {
+            links: vec![LinkSettings::new("lan0")],
+            policy: Policy::new(vec![Rule {
+                interface: None,
+                source: any,
+                mac: None,
+                anycast: any,
+                allow: true,
+                max_members_per_group: None,
+                max_groups_per_member: None,
+            }]),
+            next_hops: NextHopChoice::All,
+        }),
+        member: Some(member::Settings {
+            groups: vec![GroupSettings {
+                anycast: B,
+                care_of: Some(C),
+                interfaces: vec!["eth0".into()],
+            }],
+            listener: ListenerTimers::default(),
+            handshake: HandshakeSettings::default(),
+        }),
+        correspondent: Some(correspondent::Settings {
+            client_prefixes: vec!["2001:db8:1::/64".parse().expect("a prefix")],
+            max_bindings: 10,
+            allow: Vec::new(),
+            limits: Limits::default(),
+        }),
+        router_alert: RouterAlert::Required,
+    }
+}
+
+/// A machine with the interfaces lan0 (router) and eth0 (member).
+struct Machine {
+    controller: Controller,
+    now: Time,
+    actions: Actions,
+}
+
+impl Machine {
+    fn new(settings: Settings) -> Self {
+        let mut machine = Self {
+            controller: Controller::new(settings, Time::ZERO, Generator::seed_from_u64(1)),
+            now: Time::ZERO + Duration::from_secs(1),
+            actions: Actions::new(),
+        };
+        for (ifindex, name) in [(LAN0, "lan0"), (ETH0, "eth0")] {
+            machine.handle(Input::Link(Link {
+                ifindex,
+                name: name.into(),
+                up: true,
+                link_local: Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)),
+            }));
+        }
+        machine.actions.clear();
+        machine
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        self.controller.handle(self.now, input, &mut self.actions);
+    }
+
+    fn packet(&mut self, kind: u8, ifindex: u32, packet: &[u8]) -> Actions {
+        self.handle(Input::Packet {
+            kind,
+            received: Received {
+                ifindex,
+                mac: [2, 0, 0, 0, 0, 0x11],
+                packet,
+            },
+        });
+        std::mem::take(&mut self.actions)
+    }
+
+    fn mobility(&mut self, source: Ipv6Addr, destination: Ipv6Addr, message: &Message) -> Actions {
+        let mut packet = [0; 128];
+        let length = message
+            .emit(source, destination, &mut packet)
+            .expect("emitted");
+        self.packet(kind::MOBILITY, ETH0, &packet[..length])
+    }
+
+    fn count(&self, counter: Counter) -> u64 {
+        let counters = self.controller.counters();
+        let found = counters.iter().find(|(name, _)| *name == counter.name());
+        found.expect("every counter is shown").1
+    }
+}
+
+fn report(source: Ipv6Addr) -> Vec<u8> {
+    mld(
+        &mld::Message::Report { address: B },
+        source,
+        ipv6::ALL_ROUTERS,
+    )
+}
+
+fn query() -> Vec<u8> {
+    let query = mld::Message::Query(mld::Query {
+        max_response_delay: Duration::from_secs(10),
+        address: Ipv6Addr::UNSPECIFIED,
+        version: mld::Version::V1,
+    });
+    mld(&query, S1, ipv6::ALL_NODES)
+}
+
+fn mld(message: &mld::Message, source: Ipv6Addr, destination: Ipv6Addr) -> Vec<u8> {
+    let mut packet = [0; 128];
+    let length = message
+        .emit(source, destination, &mut packet)
+        .expect("emitted");
+    packet[..length].to_vec()
+}
+
+#[test]
+fn reports_reach_the_router_on_its_own_links_only() {
+    let mut machine = Machine::new(settings());
+    let actions = machine.packet(kind::MLD, LAN0, &report(S1));
+    let route = Action::SetRoute {
+        anycast: B,
+        next_hops: vec![crate::core::NextHop {
+            via: Some(S1),
+            ifindex: LAN0,
+        }],
+    };
+    assert!(actions.contains(&route), "{actions:?}");
+    assert_eq!(machine.packet(kind::MLD, ETH0, &report(S1)), []);
+    assert_eq!(machine.packet(kind::MLD, 99, &report(S1)), []);
+    assert_eq!(machine.count(Counter::ReportAccepted), 1);
+}
+
+#[test]
+fn queries_reach_the_roles_of_their_interface() {
+    let mut machine = Machine::new(settings());
+    machine.packet(kind::MLD, ETH0, &query());
+    assert_eq!(
+        machine.count(Counter::QueryHeard),
+        0,
+        "the router is not there"
+    );
+    machine.packet(kind::MLD, LAN0, &query());
+    assert_eq!(machine.count(Counter::QueryHeard), 1);
+
+    // The member answers queries on its interface: Reports come forth in time.
+    let join = Command::Join { anycast: B };
+    let (now, controller) = (machine.now, &mut machine.controller);
+    controller
+        .command(now, join, &mut machine.actions)
+        .expect("joined");
+    let sent = |actions: &Actions| {
+        actions
+            .iter()
+            .filter(|action| {
+                matches!(
+                    action,
+                    Action::Send {
+                        ifindex: Some(ETH0),
+                        ..
+                    }
+                )
+            })
+            .count()
+    };
+    assert!(sent(&machine.actions) > 0, "{:?}", machine.actions);
+    for _ in 0..8 {
+        machine.now += Duration::from_secs(10);
+        machine.controller.poll(machine.now, &mut machine.actions);
+    }
+    machine.actions.clear();
+    machine.packet(kind::MLD, ETH0, &query());
+    machine.now += Duration::from_secs(10);
+    machine.controller.poll(machine.now, &mut machine.actions);
+    assert_eq!(sent(&machine.actions), 1, "{:?}", machine.actions);
+}
+
+#[test]
+fn tests_inits_reach_the_correspondent_and_tests_the_member() {
+    let mut machine = Machine::new(settings());
+    let init = Message::HomeTestInit { cookie: [7; 8] };
+    let actions = machine.mobility(B, A, &init);
+    let answer = actions.iter().find_map(|action| match action {
+        Action::Send { packet, .. } => Some(packet.clone()),
+        _ => None,
+    });
+    let packet = answer.expect("a Home Test");
+    let parsed = Packet::parse(&packet).expect("a packet");
+    assert_eq!((parsed.source, parsed.destination), (A, B));
+    let test = Message::parse(&parsed).expect("a message");
+    assert_eq!(test.mh_type(), mh_type::HOME_TEST);
+    assert_eq!(machine.count(Counter::HomeTestSent), 1);
+
+    // Nobody asked for it, but it is the member that says so.
+    machine.mobility(A, B, &test);
+    assert_eq!(machine.count(Counter::TestUnexpected), 1);
+    assert_eq!(machine.count(Counter::MobilityUnexpected), 0);
+}
+
+#[test]
+fn mobility_for_nobody_of_ours_is_counted() {
+    let mut machine = Machine::new(settings());
+    let init = Message::HomeTestInit { cookie: [7; 8] };
+    let actions = machine.mobility(B, ELSEWHERE, &init);
+    let refused =
+        |action: &Action| matches!(action, Action::Notice(Notice::MobilityRefused { .. }));
+    assert!(actions.iter().all(refused), "{actions:?}");
+    assert_eq!(machine.count(Counter::MobilityUnexpected), 1);
+    // A test init for the member itself: it is no correspondent.
+    machine.mobility(ELSEWHERE, B, &init);
+    assert_eq!(machine.count(Counter::MobilityUnexpected), 2);
+    assert_eq!(machine.count(Counter::HomeTestSent), 0);
+}
+
+#[test]
+fn damaged_mobility_messages_are_answered_by_the_correspondent() {
+    let mut machine = Machine::new(settings());
+    let init = Message::CareOfTestInit { cookie: [7; 8] };
+    let mut packet = [0; 128];
+    let length = init.emit(C, A, &mut packet).expect("emitted");
+    packet[length - 1] ^= 1;
+    let actions = machine.packet(kind::MOBILITY, ETH0, &packet[..length]);
+    assert_eq!(machine.count(Counter::MobilityInvalid), 1, "{actions:?}");
+    assert_eq!(machine.count(Counter::CareOfTestSent), 0);
+}
+
+#[test]
+fn a_new_client_starts_a_handshake() {
+    let mut machine = Machine::new(settings());
+    let (now, controller) = (machine.now, &mut machine.controller);
+    controller
+        .command(now, Command::Join { anycast: B }, &mut machine.actions)
+        .expect("joined");
+    // The record holds no more than the start of the packet.
+    let mut start = [0; 104];
+    ipv6::header(&mut start, A, B, 6, 64, 1000).expect("a header");
+    machine.packet(kind::NEW_CLIENT, ETH0, &start);
+    assert_eq!(machine.count(Counter::HandshakeStarted), 1);
+    assert_eq!(machine.count(Counter::HomeTestInitSent), 1);
+    assert_eq!(machine.count(Counter::CareOfTestInitSent), 1);
+    assert_eq!(machine.packet(kind::NEW_CLIENT, ETH0, &start[..39]), []);
+}
+
+#[test]
+fn what_does_not_parse_is_counted_and_told() {
+    let mut machine = Machine::new(settings());
+    let mut damaged = report(S1);
+    damaged[60] ^= 1;
+    let actions = machine.packet(kind::MLD, LAN0, &damaged);
+    assert_eq!(
+        actions,
+        [Action::Notice(Notice::Unparsable {
+            ifindex: LAN0,
+            error: wire::Error::BadChecksum
+        })]
+    );
+    assert_eq!(machine.count(Counter::MldInvalid), 1);
+    machine.packet(kind::MOBILITY, LAN0, &[0x60; 20]);
+    assert_eq!(machine.count(Counter::MobilityInvalid), 1);
+}
+
+#[test]
+fn a_machine_without_roles_does_nothing() {
+    let mut machine = Machine::new(Settings::default());
+    assert_eq!(machine.packet(kind::MLD, LAN0, &report(S1)), []);
+    machine.handle(Input::NewClient {
+        client: A,
+        anycast: B,
+    });
+    machine.handle(Input::Pinned(HashSet::new()));
+    machine.handle(Input::LinkGone { ifindex: LAN0 });
+    machine.controller.poll(machine.now, &mut machine.actions);
+    machine
+        .controller
+        .shutdown(machine.now, &mut machine.actions);
+    assert_eq!(machine.actions, []);
+    assert_eq!(machine.controller.deadline(), None);
+    let join = Command::Join { anycast: B };
+    let error = machine
+        .controller
+        .command(machine.now, join, &mut machine.actions);
+    assert_eq!(error, Err(CommandError::NotMember));
+}
+
+#[test]
+fn only_configured_groups_can_be_joined() {
+    let mut machine = Machine::new(settings());
+    let (now, controller) = (machine.now, &mut machine.controller);
+    for command in [
+        Command::Join { anycast: ELSEWHERE },
+        Command::Leave { anycast: ELSEWHERE },
+    ] {
+        let error = controller.command(now, command, &mut machine.actions);
+        assert_eq!(error, Err(CommandError::UnknownGroup(ELSEWHERE)));
+    }
+    assert_eq!(machine.actions, []);
+}
+
+#[test]
+fn the_earliest_deadline_of_all_roles_counts() {
+    let mut machine = Machine::new(settings());
+    let router = machine.controller.router().and_then(Router::deadline);
+    assert_eq!(machine.controller.deadline(), router);
+    let (now, controller) = (machine.now, &mut machine.controller);
+    controller
+        .command(now, Command::Join { anycast: B }, &mut machine.actions)
+        .expect("joined");
+    let member = machine.controller.member().and_then(Member::deadline);
+    assert_eq!(machine.controller.deadline(), router.min(member));
+    machine
+        .controller
+        .shutdown(machine.now, &mut machine.actions);
+    assert_eq!(machine.controller.member().and_then(Member::deadline), None);
+}

@@ -1,0 +1,208 @@
+//! The server side: accepts clients, reads their lines, hands requests to the loop.
+//!
+//! Each client has its own task, so that a slow one waits alone; the loop only builds answers.
+
+use std::{
+    io,
+    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use nix::sys::stat::{Mode, umask};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{UnixListener, UnixStream},
+    sync::{Semaphore, mpsc, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::{Answer, REQUEST_LIMIT, Refusal, RefusalCode, Reply, Request};
+
+/// Clients at the same time; others wait.
+const CLIENTS: usize = 16;
+/// A client that says nothing is gone after this time.
+const IDLE: Duration = Duration::from_secs(60);
+/// A client that does not read its answer is gone after this time.
+const SLOW: Duration = Duration::from_secs(10);
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A daemon has it.
+    #[error("another daemon listens on {path}: stop it, or choose another socket with --socket")]
+    Taken {
+        /// The path.
+        path: String,
+    },
+    /// Something else has its name.
+    #[error("{path} is not a socket: remove it, or choose another path with --socket")]
+    NotSocket {
+        /// The path.
+        path: String,
+    },
+    /// The file system refused.
+    #[error("cannot make the control socket {path}: {error}")]
+    Io {
+        /// The path.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// A request, and where its answer goes.
+#[derive(Debug)]
+pub struct Call {
+    /// What is asked.
+    pub request: Request,
+    /// Where the answer goes; nobody may be there any more.
+    pub reply: oneshot::Sender<Reply<Answer>>,
+}
+
+/// A listening control socket. The path is removed with it.
+#[derive(Debug)]
+pub struct Server {
+    path: PathBuf,
+    /// Device and inode: a socket that somebody put there since is not ours to remove.
+    identity: (u64, u64),
+    calls: mpsc::Receiver<Call>,
+    accepting: JoinHandle<()>,
+}
+
+impl Server {
+    /// Listens on `path`, which only the owner of the process can then use. Needs a tokio runtime.
+    pub fn bind(path: &Path) -> Result<Self, ServerError> {
+        let name = || path.display().to_string();
+        let failed = |error| ServerError::Io {
+            path: name(),
+            error,
+        };
+        if let Some(parent) = path.parent() {
+            let mut builder = std::fs::DirBuilder::new();
+            builder.recursive(true).mode(0o755);
+            builder.create(parent).map_err(failed)?;
+        }
+        match std::fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+            Ok(there) if !there.file_type().is_socket() => {
+                return Err(ServerError::NotSocket { path: name() });
+            }
+            // Who listens on it is alive; who does not left it behind.
+            Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    std::fs::remove_file(path).map_err(failed)?;
+                }
+                _ => return Err(ServerError::Taken { path: name() }),
+            },
+        }
+        let listener = bind_private(path).map_err(failed)?;
+        let metadata = std::fs::symlink_metadata(path).map_err(failed)?;
+        let (sender, calls) = mpsc::channel(CLIENTS);
+        Ok(Self {
+            path: path.to_owned(),
+            identity: (metadata.dev(), metadata.ino()),
+            calls,
+            accepting: tokio::spawn(accept(listener, sender)),
+        })
+    }
+
+    /// The next request. Loses nothing when it is dropped.
+    pub async fn next(&mut self) -> Option<Call> {
+        self.calls.recv().await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        if let Ok(metadata) = std::fs::symlink_metadata(&self.path)
+            && (metadata.dev(), metadata.ino()) == self.identity
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove the control socket");
+        }
+    }
+}
+
+/// Mode 0600 from the first moment on: between bind and chmod somebody could connect.
+fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    let before = umask(Mode::from_bits_truncate(0o177));
+    let listener = UnixListener::bind(path);
+    umask(before);
+    let listener = listener?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>) {
+    let places = Arc::new(Semaphore::new(CLIENTS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let calls = calls.clone();
+                tokio::spawn(async move {
+                    // A client that breaks off ends its own task and nothing else.
+                    if let Err(error) = serve(stream, calls).await {
+                        tracing::debug!(%error, "a client of the control socket broke off");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors: others must be closed first.
+                tracing::warn!(%error, "cannot accept a client of the control socket");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve(mut stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<()> {
+    let (read, mut write) = stream.split();
+    let mut reader = BufReader::new(read);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let limit = REQUEST_LIMIT as u64 + 1;
+        timeout(IDLE, (&mut reader).take(limit).read_until(b'\n', &mut line)).await??;
+        if line.is_empty() {
+            return Ok(());
+        }
+        if line.last() != Some(&b'\n') && line.len() > REQUEST_LIMIT {
+            let reason = format!("the request is longer than {REQUEST_LIMIT} octets");
+            // What follows is the rest of that line; there is no way to go on.
+            return answer(&mut write, &refuse(RefusalCode::BadRequest, reason)).await;
+        }
+        let reply = match serde_json::from_slice(&line) {
+            Ok(request) => ask(&calls, request).await,
+            Err(error) => refuse(RefusalCode::BadRequest, format!("not a request: {error}")),
+        };
+        answer(&mut write, &reply).await?;
+    }
+}
+
+async fn ask(calls: &mpsc::Sender<Call>, request: Request) -> Reply<Answer> {
+    let (reply, answer) = oneshot::channel();
+    let stopping = || refuse(RefusalCode::Failed, "the daemon is stopping".into());
+    if calls.send(Call { request, reply }).await.is_err() {
+        return stopping();
+    }
+    answer.await.unwrap_or_else(|_| stopping())
+}
+
+async fn answer(write: &mut (impl AsyncWriteExt + Unpin), reply: &Reply<Answer>) -> io::Result<()> {
+    let mut line = serde_json::to_vec(reply)?;
+    line.push(b'\n');
+    timeout(SLOW, write.write_all(&line)).await?
+}
+
+fn refuse(code: RefusalCode, message: String) -> Reply<Answer> {
+    Reply::Error(Refusal { code, message })
+}

@@ -1,0 +1,417 @@
+//! The one loop.
+
+use std::{
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anycast_common::{
+    abi::{event, roles},
+    wire::ipv6,
+};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{MissedTickBehavior, interval, sleep, sleep_until},
+};
+
+use super::{
+    ShellError,
+    api::server::Server,
+    clock,
+    dataplane::{self, Dataplane},
+    interfaces::{Interfaces, REMINDER},
+    netlink::{KernelEvent, LinkInput, LinkTable, Netlink},
+    perform::Performer,
+    policy,
+    routes::Routes,
+    sockets::{Groups, Sender},
+    sysctl, systemd,
+    throttle::Throttle,
+};
+use crate::{
+    config::{self, Config, file, settings},
+    core::{
+        Actions, Received, Time,
+        controller::{Command, Controller, Input},
+        pins::Pins,
+        router::Policy,
+    },
+};
+
+/// How often the pins are looked at.
+const SWEEP: Duration = Duration::from_secs(10);
+/// How often everything that notifications should have told is read again.
+const RESYNC: Duration = Duration::from_secs(30);
+/// What a router waits beyond the Query Response Interval before it removes routes of an earlier
+/// run that no member claims.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The core, and everything that it acts on.
+pub(super) struct Daemon {
+    pub(super) controller: Controller,
+    pub(super) dataplane: Dataplane,
+    pub(super) performer: Performer,
+    pub(super) links: LinkTable,
+    pub(super) interfaces: Interfaces,
+    pub(super) roles: u8,
+    pub(super) started: Time,
+    actions: Actions,
+    netlink: Netlink,
+    server: Server,
+    pins: Option<Pins>,
+    policy: Policy,
+    complaints: Throttle<String>,
+}
+
+impl Daemon {
+    /// Loads, attaches to the interfaces that are there, and does what the core wants at first.
+    pub(super) async fn start(
+        config: &Config,
+        server: Server,
+        object: &[u8],
+    ) -> Result<Self, ShellError> {
+        let netlink = Netlink::open().map_err(ShellError::io("cannot open a netlink socket"))?;
+        let sender = Sender::new().map_err(ShellError::io("cannot open a raw socket"))?;
+        let groups = Groups::new().map_err(ShellError::io("cannot open a socket for groups"))?;
+        let dataplane = load(config, object)?;
+        let interfaces = Interfaces::new(settings::interfaces(config));
+        let mut links = LinkTable::new(interfaces.names());
+        links.replace(netlink.links().await.map_err(ShellError::Links)?);
+        warn_of_surroundings(config, &links);
+
+        let router = config.router.as_ref().map(toml::Spanned::get_ref);
+        let correspondent = config.correspondent.as_ref().map(toml::Spanned::get_ref);
+        let routes = router.map(|router| {
+            let response = settings::timers_of(router).query_response_interval;
+            Routes::new(settings::route_place(router), response + GRACE)
+        });
+        let random = settings::random()
+            .map_err(io::Error::other)
+            .map_err(ShellError::io("cannot get random numbers"))?;
+        let now = clock::now();
+        let mut daemon = Self {
+            controller: Controller::new(settings::controller(config), now, random),
+            dataplane,
+            performer: Performer::new(routes, sender, groups),
+            links,
+            interfaces,
+            roles: settings::roles(config),
+            started: now,
+            actions: Actions::new(),
+            netlink,
+            server,
+            pins: correspondent.map(|settings| Pins::new(settings::pins(&settings.pins))),
+            policy: router.map(settings::policy).unwrap_or_default(),
+            complaints: Throttle::new(REMINDER),
+        };
+        daemon.links_changed(true)?;
+        for anycast in settings::joined_at_start(config) {
+            let join = Command::Join { anycast };
+            let (now, actions) = (clock::now(), &mut daemon.actions);
+            if let Err(error) = daemon.controller.command(now, join, actions) {
+                tracing::error!(%anycast, %error, "cannot join");
+            }
+        }
+        daemon.perform().await;
+        Ok(daemon)
+    }
+
+    /// Runs until a signal ends it.
+    pub(super) async fn run(&mut self, config: &Path) -> Result<(), ShellError> {
+        let catch = |kind: SignalKind| signal(kind).map_err(ShellError::io("cannot catch signals"));
+        let mut interrupt: Signal = catch(SignalKind::interrupt())?;
+        let mut terminate: Signal = catch(SignalKind::terminate())?;
+        let mut hangup: Signal = catch(SignalKind::hangup())?;
+        let mut sweep = interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut resync = interval(RESYNC);
+        resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        resync.reset();
+
+        tracing::info!("ready");
+        systemd::ready();
+        loop {
+            let deadline = self.controller.deadline();
+            let routes_due = self.performer.routes.as_ref().map(Routes::due);
+            tokio::select! {
+                result = self.dataplane.events(|header, packet| {
+                    self.controller.handle(clock::now(), input(header, packet), &mut self.actions);
+                }) => result.map_err(ShellError::io("cannot read the ring buffer"))?,
+                event = self.netlink.next() => self.kernel(event).await,
+                () = at(deadline) => self.controller.poll(clock::now(), &mut self.actions),
+                Some(call) = self.server.next() => {
+                    let answer = self.answer(call.request);
+                    // The client may have gone; that is its affair.
+                    let _ = call.reply.send(answer);
+                }
+                () = due(routes_due) => {
+                    if let Some(routes) = &mut self.performer.routes {
+                        routes.reconcile(&self.netlink).await;
+                    }
+                }
+                _ = sweep.tick() => self.sweep(),
+                _ = resync.tick() => self.resync().await,
+                _ = hangup.recv() => self.reload(config),
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+            }
+            self.perform().await;
+        }
+        tracing::info!("stopping");
+        Ok(())
+    }
+
+    /// Takes everything back: memberships, routes, programs (with the data plane) and the socket.
+    pub(super) async fn stop(mut self) {
+        self.controller.shutdown(clock::now(), &mut self.actions);
+        self.perform().await;
+        if let Some(routes) = &mut self.performer.routes {
+            routes.withdraw(&self.netlink).await;
+        }
+        tracing::info!("stopped");
+    }
+
+    async fn perform(&mut self) {
+        let Self {
+            performer,
+            actions,
+            dataplane,
+            netlink,
+            links,
+            ..
+        } = self;
+        performer.perform(actions, dataplane, netlink, links).await;
+    }
+
+    /// For commands, whose actions are performed at the end of the step.
+    pub(super) fn core(&mut self) -> (&mut Controller, &mut Actions) {
+        (&mut self.controller, &mut self.actions)
+    }
+
+    async fn kernel(&mut self, event: KernelEvent) {
+        match event {
+            KernelEvent::Change(change) => {
+                self.links.apply(change);
+                self.tell_links();
+            }
+            KernelEvent::Route(destination) => {
+                if let Some(routes) = &mut self.performer.routes {
+                    routes.notified(destination);
+                }
+            }
+            KernelEvent::Lost => {
+                tracing::warn!("notifications of the kernel were lost: reading everything again");
+                if let Some(routes) = &mut self.performer.routes {
+                    routes.resync();
+                }
+                self.resync().await;
+            }
+        }
+    }
+
+    /// Reads the interfaces again and tries again what failed.
+    async fn resync(&mut self) {
+        match self.netlink.links().await {
+            Ok(dump) => self.links.replace(dump),
+            Err(error) => tracing::warn!(%error, "cannot read the interfaces"),
+        }
+        self.performer.groups.retry();
+        self.tell_links();
+        let known: Vec<_> = self.links.known().cloned().collect();
+        for link in known {
+            // What could not be attached before.
+            self.attach(&link)
+                .unwrap_or_else(|error| self.complain(error));
+        }
+    }
+
+    fn tell_links(&mut self) {
+        self.links_changed(false)
+            .unwrap_or_else(|error| self.complain(error));
+    }
+
+    /// Attaches to interfaces that appeared and tells the core. At the start an interface that
+    /// refuses is a mistake to be told at once; later it is tried again.
+    fn links_changed(&mut self, starting: bool) -> Result<(), ShellError> {
+        let inputs = self.links.differences();
+        if !inputs.is_empty() || starting {
+            self.program_policy()?;
+        }
+        for input in inputs {
+            match input {
+                LinkInput::Link(link) => {
+                    match self.attach(&link) {
+                        Err(error) if starting => return Err(error),
+                        Err(error) => self.complain(error),
+                        Ok(()) => {}
+                    }
+                    self.controller
+                        .handle(clock::now(), Input::Link(link), &mut self.actions);
+                }
+                LinkInput::Gone { ifindex, name } => {
+                    tracing::warn!(interface = name, "the interface is gone");
+                    self.interfaces.detach(&mut self.dataplane, ifindex);
+                    self.performer.groups.forget(ifindex);
+                    self.controller.handle(
+                        clock::now(),
+                        Input::LinkGone { ifindex },
+                        &mut self.actions,
+                    );
+                }
+            }
+        }
+        self.interfaces.warn_of_missing(&self.links);
+        Ok(())
+    }
+
+    fn attach(&mut self, link: &crate::core::Link) -> Result<(), ShellError> {
+        self.interfaces
+            .attach(&mut self.dataplane, link)
+            .map_err(ShellError::dataplane(format!(
+                "cannot attach to {}",
+                link.name
+            )))?;
+        if self.interfaces.roles(&link.name) & roles::ROUTER != 0
+            && let Err(error) = self.performer.groups.join(link.ifindex, ipv6::ALL_ROUTERS)
+        {
+            tracing::warn!(interface = link.name, %error, "cannot join ff02::2: trying again");
+        }
+        Ok(())
+    }
+
+    fn complain(&mut self, error: ShellError) {
+        let text = error.to_string();
+        if let Some(held) = self.complaints.admit(text.clone(), Instant::now()) {
+            tracing::error!(held, "{text}: trying again");
+        }
+    }
+
+    /// Rules name interfaces, the data plane wants their numbers.
+    fn program_policy(&mut self) -> Result<(), ShellError> {
+        if self.roles & roles::ROUTER == 0 {
+            return Ok(());
+        }
+        let rules = policy::compile(&self.policy, |name| self.links.ifindex(name));
+        self.dataplane
+            .maps()
+            .set_policy(&rules)
+            .map_err(ShellError::dataplane("cannot load the policy"))
+    }
+
+    fn sweep(&mut self) {
+        let Some(pins) = &mut self.pins else {
+            return;
+        };
+        let now = clock::now();
+        let flows: Vec<_> = self.dataplane.maps().flows().collect();
+        let sweep = pins.sweep(now, &flows);
+        for (key, end) in &sweep.ended {
+            tracing::debug!(target: "anycast::correspondent", ?key, ?end, "a flow is over");
+            if let Err(error) = self.dataplane.maps().remove_flow(key) {
+                // The map may have let go of it by itself.
+                tracing::debug!(target: "anycast::correspondent", ?key, %error, "not removed");
+            }
+        }
+        self.controller
+            .handle(now, Input::Pinned(sweep.pinned), &mut self.actions);
+    }
+
+    /// The policy is read again; the rest needs a restart.
+    fn reload(&mut self, path: &Path) {
+        let config = match config::load(path) {
+            Ok(config) => config,
+            Err(problems) => {
+                for line in problems.to_string().lines() {
+                    tracing::error!("not reloaded: {line}");
+                }
+                return;
+            }
+        };
+        let Some(router) = config.router.as_ref().map(toml::Spanned::get_ref) else {
+            return;
+        };
+        self.policy = settings::policy(router);
+        let (now, policy) = (clock::now(), self.policy.clone());
+        self.controller.set_policy(now, policy, &mut self.actions);
+        match self.program_policy() {
+            Ok(()) => tracing::info!("policy reloaded; other changes need a restart"),
+            Err(error) => self.complain(error),
+        }
+    }
+}
+
+fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
+    let router = config.router.as_ref().map(toml::Spanned::get_ref);
+    let alert = router.is_none_or(|router| router.require_router_alert);
+    let settings = dataplane::Settings {
+        roles: settings::roles(config),
+        require_router_alert: alert,
+    };
+    let mut dataplane = Dataplane::load(object, settings)
+        .map_err(ShellError::dataplane("cannot load the eBPF programs"))?;
+    if let Some(correspondent) = config.correspondent.as_ref().map(toml::Spanned::get_ref) {
+        dataplane
+            .maps()
+            .set_client_prefixes(&config::settings::client_prefixes(correspondent))
+            .map_err(ShellError::dataplane("cannot load the client prefixes"))?;
+    }
+    for group in config::settings::groups(config) {
+        if let Some(care_of) = &group.care_of {
+            dataplane
+                .maps()
+                .set_local_care_of(*care_of.get_ref(), *group.anycast.get_ref())
+                .map_err(ShellError::dataplane("cannot load the care-of addresses"))?;
+        }
+    }
+    Ok(dataplane)
+}
+
+/// What is outside of the daemon and would keep it from doing its work.
+fn warn_of_surroundings(config: &Config, links: &LinkTable) {
+    let router = config.router.as_ref().map(toml::Spanned::get_ref);
+    if router.is_some_and(|router| router.next_hops == file::NextHops::All)
+        && let Some(advice) = sysctl::multipath_hash()
+    {
+        tracing::warn!(target: "anycast::router", "{advice}");
+    }
+    for group in settings::groups(config) {
+        let anycast = *group.anycast.get_ref();
+        if !links.is_local(anycast) {
+            tracing::warn!(target: "anycast::member",
+                "{anycast} is not an address of this machine: ip address add {anycast}/128 dev lo");
+        }
+        if let Some(care_of) = group.care_of.as_ref().map(|care_of| *care_of.get_ref())
+            && !links.is_local(care_of)
+        {
+            tracing::warn!(target: "anycast::member",
+                "care_of {care_of} is not an address of this machine: bound flows would not arrive");
+        }
+    }
+}
+
+fn input<'a>(header: &event::Header, packet: &'a [u8]) -> Input<'a> {
+    Input::Packet {
+        kind: header.kind,
+        received: Received {
+            ifindex: header.ifindex,
+            mac: header.mac,
+            packet,
+        },
+    }
+}
+
+/// Waits for a time of the core; for ever when there is none.
+async fn at(deadline: Option<Time>) {
+    match deadline {
+        Some(deadline) => sleep(deadline.since(clock::now())).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn due(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant.into()).await,
+        None => std::future::pending().await,
+    }
+}

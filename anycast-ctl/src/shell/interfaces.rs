@@ -1,0 +1,129 @@
+//! Which programs are attached to which interfaces.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use anycast_common::abi::roles;
+
+use super::{
+    api::view,
+    dataplane::{Attached, Dataplane, DataplaneError, Mode},
+    netlink::LinkTable,
+};
+use crate::core::Link;
+
+/// How often a missing or refusing interface is named in the log.
+pub(super) const REMINDER: Duration = Duration::from_secs(60);
+
+/// What a configuration wants of an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Union of its [`roles`].
+    pub roles: u8,
+    /// How XDP is attached.
+    pub mode: Mode,
+}
+
+/// The configured interfaces, and what is attached to those that are there.
+#[derive(Debug)]
+pub struct Interfaces {
+    wanted: BTreeMap<String, Wanted>,
+    attached: BTreeMap<u32, Attached>,
+    missing: BTreeSet<String>,
+}
+
+impl Interfaces {
+    /// Nothing is attached yet.
+    #[must_use]
+    pub fn new(wanted: BTreeMap<String, Wanted>) -> Self {
+        Self {
+            wanted,
+            attached: BTreeMap::new(),
+            missing: BTreeSet::new(),
+        }
+    }
+
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = String> + '_ {
+        self.wanted.keys().cloned()
+    }
+
+    /// Roles of the interface `name`; 0 where it has none.
+    #[must_use]
+    pub fn roles(&self, name: &str) -> u8 {
+        self.wanted.get(name).map_or(0, |wanted| wanted.roles)
+    }
+
+    /// Attaches the program of its roles to a link, once.
+    pub fn attach(&mut self, dataplane: &mut Dataplane, link: &Link) -> Result<(), DataplaneError> {
+        let Some(wanted) = self.wanted.get(&link.name) else {
+            return Ok(());
+        };
+        if self.attached.contains_key(&link.ifindex) {
+            return Ok(());
+        }
+        let attached = dataplane.attach(link.ifindex, wanted.roles, wanted.mode)?;
+        tracing::info!(
+            interface = link.name,
+            program = attached.program,
+            mode = attached.mode,
+            "attached"
+        );
+        self.attached.insert(link.ifindex, attached);
+        Ok(())
+    }
+
+    /// The interface is gone, and its programs with it.
+    pub fn detach(&mut self, dataplane: &mut Dataplane, ifindex: u32) {
+        if self.attached.remove(&ifindex).is_some() {
+            dataplane.detach(ifindex);
+        }
+    }
+
+    /// Says once of each interface that is not there that it is waited for.
+    pub fn warn_of_missing(&mut self, table: &LinkTable) {
+        let missing: BTreeSet<String> = table.missing().map(str::to_owned).collect();
+        for interface in missing.difference(&self.missing) {
+            tracing::warn!(
+                interface,
+                "there is no such interface: waiting for it to appear"
+            );
+        }
+        self.missing = missing;
+    }
+
+    /// For `status`.
+    #[must_use]
+    pub fn view(&self, table: &LinkTable) -> Vec<view::Interface> {
+        let view = |(name, wanted): (&String, &Wanted)| {
+            let link = table.known().find(|link| link.name == *name);
+            let attached = link.and_then(|link| self.attached.get(&link.ifindex));
+            view::Interface {
+                name: name.clone(),
+                ifindex: link.map(|link| link.ifindex),
+                up: link.is_some_and(|link| link.up),
+                link_local: link.and_then(|link| link.link_local),
+                roles: role_names(wanted.roles),
+                program: attached.map(|attached| attached.program.to_owned()),
+                mode: attached.map(|attached| attached.mode.to_owned()),
+            }
+        };
+        self.wanted.iter().map(view).collect()
+    }
+}
+
+/// The roles of a mask, by name.
+#[must_use]
+pub fn role_names(mask: u8) -> Vec<String> {
+    [
+        (roles::ROUTER, "router"),
+        (roles::MEMBER, "member"),
+        (roles::CORRESPONDENT, "correspondent"),
+    ]
+    .iter()
+    .filter(|(bit, _)| mask & bit != 0)
+    .map(|(_, name)| (*name).to_owned())
+    .collect()
+}

@@ -1,0 +1,292 @@
+//! What the core is told of interfaces, out of what the kernel says of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
+};
+
+use crate::core::Link;
+
+/// One thing that the kernel says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KernelChange {
+    /// An interface is there.
+    Link {
+        /// Its index.
+        ifindex: u32,
+        /// Its name.
+        name: String,
+        /// Administratively up, with a carrier.
+        up: bool,
+    },
+    /// An interface is gone.
+    LinkGone {
+        /// Its index.
+        ifindex: u32,
+    },
+    /// An interface has an address.
+    Address {
+        /// Its index.
+        ifindex: u32,
+        /// The address.
+        address: Ipv6Addr,
+        /// Packets can leave from it: duplicate address detection is done and found nothing.
+        usable: bool,
+    },
+    /// An interface has an address no more.
+    AddressGone {
+        /// Its index.
+        ifindex: u32,
+        /// The address.
+        address: Ipv6Addr,
+    },
+}
+
+/// What the core has to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkInput {
+    /// An interface appeared or changed.
+    Link(Link),
+    /// An interface that the core knows is gone.
+    Gone {
+        /// Its index.
+        ifindex: u32,
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(Clone, Debug, Default)]
+struct Interface {
+    name: String,
+    up: bool,
+}
+
+/// The interfaces of the kernel, and those that the core knows.
+#[derive(Debug, Default)]
+pub struct LinkTable {
+    wanted: BTreeSet<String>,
+    interfaces: BTreeMap<u32, Interface>,
+    addresses: BTreeMap<u32, BTreeMap<Ipv6Addr, bool>>,
+    told: BTreeMap<u32, Link>,
+}
+
+impl LinkTable {
+    /// Nothing is known; the core is to be told of interfaces of these names.
+    #[must_use]
+    pub fn new(wanted: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            wanted: wanted.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes one change.
+    pub fn apply(&mut self, change: KernelChange) {
+        match change {
+            KernelChange::Link { ifindex, name, up } => {
+                self.interfaces.insert(ifindex, Interface { name, up });
+            }
+            KernelChange::LinkGone { ifindex } => {
+                self.interfaces.remove(&ifindex);
+                self.addresses.remove(&ifindex);
+            }
+            KernelChange::Address {
+                ifindex,
+                address,
+                usable,
+            } => {
+                self.addresses
+                    .entry(ifindex)
+                    .or_default()
+                    .insert(address, usable);
+            }
+            KernelChange::AddressGone { ifindex, address } => {
+                if let Some(addresses) = self.addresses.get_mut(&ifindex) {
+                    addresses.remove(&address);
+                }
+            }
+        }
+    }
+
+    /// Forgets what the kernel said and takes a full dump instead.
+    pub fn replace(&mut self, dump: Vec<KernelChange>) {
+        self.interfaces.clear();
+        self.addresses.clear();
+        for change in dump {
+            self.apply(change);
+        }
+    }
+
+    /// What the core has to be told since the last call: what is gone first.
+    pub fn differences(&mut self) -> Vec<LinkInput> {
+        let mut current = BTreeMap::new();
+        for (ifindex, interface) in &self.interfaces {
+            if self.wanted.contains(&interface.name) {
+                let link = Link {
+                    ifindex: *ifindex,
+                    name: interface.name.clone(),
+                    up: interface.up,
+                    link_local: self.link_local(*ifindex),
+                };
+                current.insert(*ifindex, link);
+            }
+        }
+        let mut inputs = Vec::new();
+        for (ifindex, told) in &self.told {
+            // A renamed interface is another interface.
+            let same = current
+                .get(ifindex)
+                .is_some_and(|link| link.name == told.name);
+            if !same {
+                inputs.push(LinkInput::Gone {
+                    ifindex: *ifindex,
+                    name: told.name.clone(),
+                });
+            }
+        }
+        for (ifindex, link) in &current {
+            if self.told.get(ifindex) != Some(link) {
+                inputs.push(LinkInput::Link(link.clone()));
+            }
+        }
+        self.told = current;
+        inputs
+    }
+
+    /// The address that the core has, while it is usable: a new one must not change the source of
+    /// a Querier. Else the lowest.
+    fn link_local(&self, ifindex: u32) -> Option<Ipv6Addr> {
+        let addresses = self.addresses.get(&ifindex)?;
+        let usable = |address: &Ipv6Addr| addresses.get(address).copied().unwrap_or(false);
+        let kept = self.told.get(&ifindex).and_then(|link| link.link_local);
+        kept.filter(usable).or_else(|| {
+            addresses
+                .keys()
+                .find(|address| address.is_unicast_link_local() && usable(address))
+                .copied()
+        })
+    }
+
+    /// The interfaces that the core knows.
+    pub fn known(&self) -> impl Iterator<Item = &Link> {
+        self.told.values()
+    }
+
+    /// Names that are configured and not there.
+    pub fn missing(&self) -> impl Iterator<Item = &str> {
+        self.wanted
+            .iter()
+            .filter(|name| !self.told.values().any(|link| link.name == **name))
+            .map(String::as_str)
+    }
+
+    /// Name of an interface that the core knows.
+    #[must_use]
+    pub fn name(&self, ifindex: u32) -> Option<&str> {
+        self.told.get(&ifindex).map(|link| link.name.as_str())
+    }
+
+    /// Index of an interface that the core knows.
+    #[must_use]
+    pub fn ifindex(&self, name: &str) -> Option<u32> {
+        self.told
+            .values()
+            .find(|link| link.name == name)
+            .map(|link| link.ifindex)
+    }
+
+    /// Whether some interface of this machine has the address.
+    #[must_use]
+    pub fn is_local(&self, address: Ipv6Addr) -> bool {
+        self.addresses
+            .values()
+            .any(|addresses| addresses.contains_key(&address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 5);
+
+    fn link(ifindex: u32, name: &str, up: bool) -> KernelChange {
+        KernelChange::Link {
+            ifindex,
+            name: name.into(),
+            up,
+        }
+    }
+
+    fn address(ifindex: u32, address: Ipv6Addr, usable: bool) -> KernelChange {
+        KernelChange::Address {
+            ifindex,
+            address,
+            usable,
+        }
+    }
+
+    fn told(table: &mut LinkTable) -> Vec<(String, bool, Option<Ipv6Addr>)> {
+        table
+            .differences()
+            .into_iter()
+            .map(|input| match input {
+                LinkInput::Link(link) => (link.name, link.up, link.link_local),
+                LinkInput::Gone { name, .. } => (format!("-{name}"), false, None),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn an_interface_is_told_when_it_appears_and_when_it_changes() {
+        let mut table = LinkTable::new(["eth0".to_owned()]);
+        assert_eq!(table.missing().collect::<Vec<_>>(), ["eth0"]);
+        table.apply(link(1, "lo", true));
+        assert_eq!(told(&mut table), []);
+        table.apply(link(2, "eth0", false));
+        assert_eq!(told(&mut table), [("eth0".into(), false, None)]);
+        assert_eq!(table.missing().count(), 0);
+        assert_eq!(table.ifindex("eth0"), Some(2));
+        table.apply(link(2, "eth0", true));
+        table.apply(address(2, LOCAL, false));
+        assert_eq!(told(&mut table), [("eth0".into(), true, None)]);
+        table.apply(address(2, LOCAL, true));
+        assert_eq!(told(&mut table), [("eth0".into(), true, Some(LOCAL))]);
+        assert_eq!(told(&mut table), []);
+        assert!(table.is_local(LOCAL));
+    }
+
+    #[test]
+    fn the_link_local_address_stays_while_it_is_usable() {
+        let mut table = LinkTable::new(["eth0".to_owned()]);
+        let lower = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+        table.apply(link(2, "eth0", true));
+        table.apply(address(2, "2001:db8::1".parse().expect("an address"), true));
+        table.apply(address(2, LOCAL, true));
+        assert_eq!(told(&mut table), [("eth0".into(), true, Some(LOCAL))]);
+        table.apply(address(2, lower, true));
+        assert_eq!(told(&mut table), []);
+        table.apply(KernelChange::AddressGone {
+            ifindex: 2,
+            address: LOCAL,
+        });
+        assert_eq!(told(&mut table), [("eth0".into(), true, Some(lower))]);
+    }
+
+    #[test]
+    fn renamed_and_recreated_interfaces_are_others() {
+        let mut table = LinkTable::new(["eth0".to_owned()]);
+        table.apply(link(2, "eth0", true));
+        told(&mut table);
+        table.apply(link(2, "old0", true));
+        assert_eq!(told(&mut table), [("-eth0".into(), false, None)]);
+        table.apply(link(3, "eth0", true));
+        assert_eq!(told(&mut table), [("eth0".into(), true, None)]);
+        table.replace(vec![link(4, "eth0", true)]);
+        assert_eq!(
+            told(&mut table),
+            [("-eth0".into(), false, None), ("eth0".into(), true, None)]
+        );
+    }
+}

@@ -1,0 +1,272 @@
+//! The kernel's interfaces, addresses and routes over rtnetlink.
+
+mod links;
+mod routes;
+
+use std::{io, net::IpAddr, time::Duration};
+
+use futures_util::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
+use ipnet::Ipv6Net;
+use netlink_packet_core::NetlinkPayload;
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::{AddressAttribute, AddressFlags, AddressMessage},
+    link::{LinkAttribute, LinkFlags, LinkMessage},
+};
+use rtnetlink::{Handle, MulticastGroup};
+use tokio::task::JoinHandle;
+
+use super::reconcile::{Installed, RouteChange};
+pub use links::{KernelChange, LinkInput, LinkTable};
+pub use routes::RoutePlace;
+
+/// Room for notifications while the loop is busy; more are lost and the tables are read again.
+const RECEIVE_BUFFER: usize = 1 << 20;
+/// How long the kernel may take to answer. It answers at once; a lost answer must not stall us.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why the kernel did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum NetlinkError {
+    /// It refused.
+    #[error(transparent)]
+    Refused(io::Error),
+    /// It did not answer.
+    #[error("the kernel did not answer")]
+    Timeout,
+    /// The socket is gone, or something else answered.
+    #[error("netlink: {0}")]
+    Broken(rtnetlink::Error),
+}
+
+impl NetlinkError {
+    /// The error number, where the kernel gave one.
+    #[must_use]
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Refused(error) => error.raw_os_error(),
+            Self::Timeout | Self::Broken(_) => None,
+        }
+    }
+}
+
+impl From<rtnetlink::Error> for NetlinkError {
+    fn from(error: rtnetlink::Error) -> Self {
+        match error {
+            rtnetlink::Error::NetlinkError(message) => Self::Refused(message.to_io()),
+            other => Self::Broken(other),
+        }
+    }
+}
+
+/// A notification that concerns us.
+#[derive(Debug, PartialEq, Eq)]
+pub enum KernelEvent {
+    /// Of an interface or an address.
+    Change(KernelChange),
+    /// A route to this destination was added, changed or deleted.
+    Route(Ipv6Net),
+    /// Notifications were lost: everything has to be read again.
+    Lost,
+}
+
+/// A netlink socket that is subscribed to links, addresses and IPv6 routes.
+pub struct Netlink {
+    handle: Handle,
+    notifications: BoxStream<'static, KernelEvent>,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Netlink {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Netlink {
+    /// Opens and subscribes. Needs a tokio runtime.
+    pub fn open() -> io::Result<Self> {
+        let (mut connection, handle, messages) = rtnetlink::new_multicast_connection(&[
+            MulticastGroup::Link,
+            MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv6Route,
+        ])?;
+        let socket = rtnetlink::sys::AsyncSocket::socket_mut(connection.socket_mut());
+        socket.set_rx_buf_sz(RECEIVE_BUFFER)?;
+        // The kernel then filters dumps of routes by table and protocol; the tables of a router
+        // can be long.
+        socket.set_netlink_get_strict_chk(true)?;
+        let notifications = messages
+            .filter_map(|(message, _)| std::future::ready(event(message.payload)))
+            .boxed();
+        Ok(Self {
+            handle,
+            notifications,
+            driver: tokio::spawn(connection),
+        })
+    }
+
+    /// The next notification that concerns us. Loses nothing when it is dropped. A broken socket
+    /// is opened again.
+    pub async fn next(&mut self) -> KernelEvent {
+        loop {
+            if let Some(event) = self.notifications.next().await {
+                return event;
+            }
+            // The connection ended: an error of the socket that it does not recover from.
+            match Self::open() {
+                Ok(anew) => {
+                    *self = anew;
+                    return KernelEvent::Lost;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "netlink cannot be opened again");
+                    tokio::time::sleep(PATIENCE).await;
+                }
+            }
+        }
+    }
+
+    /// All interfaces and their IPv6 addresses.
+    pub async fn links(&self) -> Result<Vec<KernelChange>, NetlinkError> {
+        let mut changes = Vec::new();
+        for message in collect(self.handle.link().get().execute()).await? {
+            changes.extend(link(&message));
+        }
+        let mut request = self.handle.address().get();
+        request.message_mut().header.family = AddressFamily::Inet6;
+        for message in collect(request.execute()).await? {
+            changes.extend(address(&message));
+        }
+        Ok(changes)
+    }
+
+    /// The routes of our protocol in our table.
+    pub async fn routes(&self, place: RoutePlace) -> Result<Vec<Installed>, NetlinkError> {
+        let request = self.handle.route().get(routes::query(place));
+        match collect(request.execute()).await {
+            Ok(messages) => Ok(messages
+                .iter()
+                .filter_map(|message| routes::ours(message, place))
+                .collect()),
+            // A table in which nothing ever was.
+            Err(error) if error.errno() == Some(nix::libc::ENOENT) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes one change of a route.
+    pub async fn change(
+        &self,
+        place: RoutePlace,
+        change: &RouteChange,
+    ) -> Result<(), NetlinkError> {
+        let routes = self.handle.route();
+        match change {
+            RouteChange::Add { anycast, next_hops } => {
+                let message = routes::message(place, *anycast, next_hops);
+                within(routes.add(message).execute()).await
+            }
+            RouteChange::Replace { anycast, next_hops } => {
+                let message = routes::message(place, *anycast, next_hops);
+                within(routes.add(message).replace().execute()).await
+            }
+            RouteChange::Remove {
+                destination,
+                metric,
+            } => {
+                let message = routes::removal(place, *destination, *metric);
+                match within(routes.del(message).execute()).await {
+                    Err(error) if error.errno() == Some(nix::libc::ESRCH) => Ok(()),
+                    result => result,
+                }
+            }
+        }
+    }
+}
+
+async fn within<T>(
+    request: impl Future<Output = Result<T, rtnetlink::Error>>,
+) -> Result<T, NetlinkError> {
+    match tokio::time::timeout(PATIENCE, request).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(NetlinkError::Timeout),
+    }
+}
+
+async fn collect<T>(
+    stream: impl Stream<Item = Result<T, rtnetlink::Error>>,
+) -> Result<Vec<T>, NetlinkError> {
+    within(stream.try_collect()).await
+}
+
+fn event(payload: NetlinkPayload<RouteNetlinkMessage>) -> Option<KernelEvent> {
+    let change = match payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => link(&message),
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(message)) => {
+            // A port that leaves its bridge is deleted, but only in the family of bridges.
+            (message.header.interface_family == AddressFamily::Unspec).then_some(
+                KernelChange::LinkGone {
+                    ifindex: message.header.index,
+                },
+            )
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(message)) => address(&message),
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(message)) => {
+            match address(&message) {
+                Some(KernelChange::Address {
+                    ifindex, address, ..
+                }) => Some(KernelChange::AddressGone { ifindex, address }),
+                _ => None,
+            }
+        }
+        NetlinkPayload::InnerMessage(
+            RouteNetlinkMessage::NewRoute(message) | RouteNetlinkMessage::DelRoute(message),
+        ) => return routes::destination(&message).map(KernelEvent::Route),
+        NetlinkPayload::Overrun(_) => return Some(KernelEvent::Lost),
+        _ => None,
+    };
+    change.map(KernelEvent::Change)
+}
+
+fn link(message: &LinkMessage) -> Option<KernelChange> {
+    if message.header.interface_family != AddressFamily::Unspec {
+        return None;
+    }
+    let name = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name.clone()),
+            _ => None,
+        })?;
+    Some(KernelChange::Link {
+        ifindex: message.header.index,
+        name,
+        up: message
+            .header
+            .flags
+            .contains(LinkFlags::Up | LinkFlags::LowerUp),
+    })
+}
+
+fn address(message: &AddressMessage) -> Option<KernelChange> {
+    let mut address = None;
+    let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
+    for attribute in &message.attributes {
+        match attribute {
+            // On a point-to-point link `Address` is the other end and `Local` is ours.
+            AddressAttribute::Local(IpAddr::V6(local)) => address = Some(*local),
+            AddressAttribute::Address(IpAddr::V6(other)) if address.is_none() => {
+                address = Some(*other);
+            }
+            AddressAttribute::Flags(all) => flags = *all,
+            _ => {}
+        }
+    }
+    Some(KernelChange::Address {
+        ifindex: message.header.index,
+        address: address?,
+        usable: !flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed),
+    })
+}

@@ -1,0 +1,122 @@
+//! What happened, in the log.
+
+use std::time::{Duration, Instant};
+
+use super::{netlink::LinkTable, throttle::Throttle};
+use crate::core::{Notice, notice::HandshakeOutcome};
+
+/// How often the same refusal on the same interface is logged: whoever can send packets must not
+/// be able to fill a disk.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// Writes notices to the log.
+#[derive(Debug)]
+pub(super) struct Notices {
+    refusals: Throttle<(&'static str, u32)>,
+}
+
+impl Notices {
+    pub(super) fn new() -> Self {
+        Self {
+            refusals: Throttle::new(PERIOD),
+        }
+    }
+
+    pub(super) fn log(&mut self, notice: &Notice, links: &LinkTable) {
+        let name = |ifindex: u32| match links.name(ifindex) {
+            Some(name) => name.to_owned(),
+            None => format!("interface {ifindex}"),
+        };
+        match notice {
+            Notice::Querier {
+                ifindex,
+                querier,
+                ours,
+            } => {
+                let interface = name(*ifindex);
+                tracing::info!(target: "anycast::router", interface, %querier, ours, "querier");
+            }
+            Notice::MemberJoined {
+                ifindex,
+                anycast,
+                member,
+                rule,
+            } => {
+                let interface = name(*ifindex);
+                tracing::info!(target: "anycast::router", %anycast, interface, %member, rule, "member joined");
+            }
+            Notice::MemberLeft {
+                ifindex,
+                anycast,
+                member,
+                cause,
+            } => {
+                let interface = name(*ifindex);
+                tracing::info!(target: "anycast::router", %anycast, interface, %member, ?cause, "member left");
+            }
+            Notice::MldRefused {
+                ifindex,
+                source,
+                anycast,
+                reason,
+            } => {
+                if let Some(held) = self.refusals.admit((reason, *ifindex), Instant::now()) {
+                    let interface = name(*ifindex);
+                    let anycast = anycast.map(tracing::field::display);
+                    tracing::warn!(target: "anycast::router", interface, %source, anycast, reason, held, "refused");
+                }
+            }
+            Notice::Route { anycast, next_hops } => {
+                tracing::info!(target: "anycast::router", %anycast, ?next_hops, "route");
+            }
+            Notice::Membership { anycast, joined } => {
+                tracing::info!(target: "anycast::member", %anycast, joined, "membership");
+            }
+            Notice::Handshake {
+                client,
+                anycast,
+                outcome,
+            } => match outcome {
+                HandshakeOutcome::Refused(status) => {
+                    if let Some(held) = self
+                        .refusals
+                        .admit(("handshake", u32::from(*status)), Instant::now())
+                    {
+                        tracing::warn!(target: "anycast::member", %client, %anycast, status, held, "binding refused");
+                    }
+                }
+                HandshakeOutcome::Bound
+                | HandshakeOutcome::NoAnswer
+                | HandshakeOutcome::NotCapable => {
+                    tracing::debug!(target: "anycast::member", %client, %anycast, ?outcome, "handshake");
+                }
+            },
+            Notice::Binding {
+                client,
+                anycast,
+                care_of,
+                change,
+            } => {
+                tracing::debug!(target: "anycast::correspondent", %client, %anycast, %care_of, ?change, "binding");
+            }
+            Notice::MobilityRefused {
+                source,
+                destination,
+                reason,
+            } => {
+                if let Some(held) = self.refusals.admit((reason, 0), Instant::now()) {
+                    tracing::warn!(target: "anycast::correspondent", %source, %destination, reason, held, "refused");
+                }
+            }
+            Notice::Unparsable { ifindex, error } => {
+                if let Some(held) = self
+                    .refusals
+                    .admit(("unparsable", *ifindex), Instant::now())
+                {
+                    let interface = name(*ifindex);
+                    tracing::warn!(interface, %error, held, "a packet that the data plane passed does not parse");
+                }
+            }
+        }
+    }
+}

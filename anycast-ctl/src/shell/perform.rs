@@ -1,0 +1,116 @@
+//! Performs what the core asks for.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    dataplane::Dataplane,
+    netlink::{LinkTable, Netlink},
+    notices::Notices,
+    routes::Routes,
+    sockets::{Groups, Sender},
+    throttle::Throttle,
+};
+use crate::core::{Action, Actions};
+
+/// How often the same failure is logged.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// What actions have their effect on, the data plane and netlink apart.
+#[derive(Debug)]
+pub(super) struct Performer {
+    /// Routes of the router role.
+    pub(super) routes: Option<Routes>,
+    /// Multicast memberships.
+    pub(super) groups: Groups,
+    sender: Sender,
+    notices: Notices,
+    failures: Throttle<(&'static str, Option<i32>)>,
+    /// Packets that could not be sent.
+    pub(super) send_failed: u64,
+    /// Map updates that the kernel refused.
+    pub(super) map_failed: u64,
+}
+
+impl Performer {
+    pub(super) fn new(routes: Option<Routes>, sender: Sender, groups: Groups) -> Self {
+        Self {
+            routes,
+            groups,
+            sender,
+            notices: Notices::new(),
+            failures: Throttle::new(PERIOD),
+            send_failed: 0,
+            map_failed: 0,
+        }
+    }
+
+    /// Performs `actions` in their order and leaves none. What fails is logged and counted; it
+    /// does not hold up the others.
+    pub(super) async fn perform(
+        &mut self,
+        actions: &mut Actions,
+        dataplane: &mut Dataplane,
+        netlink: &Netlink,
+        links: &LinkTable,
+    ) {
+        for action in actions.drain(..) {
+            match action {
+                Action::Send { ifindex, packet } => self.send(ifindex, &packet, links),
+                Action::SetRoute { anycast, next_hops } => {
+                    if let Some(routes) = &mut self.routes {
+                        routes.set(netlink, anycast, next_hops).await;
+                    }
+                }
+                Action::RemoveRoute { anycast } => {
+                    if let Some(routes) = &mut self.routes {
+                        routes.remove(netlink, anycast).await;
+                    }
+                }
+                Action::JoinGroup { ifindex, group } => {
+                    if let Err(error) = self.groups.join(ifindex, group) {
+                        tracing::warn!(ifindex, %group, %error, "cannot join a multicast group: trying again");
+                    }
+                }
+                Action::LeaveGroup { ifindex, group } => {
+                    if let Err(error) = self.groups.leave(ifindex, group) {
+                        tracing::warn!(ifindex, %group, %error, "cannot leave a multicast group");
+                    }
+                }
+                Action::SetLocalAnycast { .. }
+                | Action::RemoveLocalAnycast { .. }
+                | Action::QuietClient { .. }
+                | Action::SetBinding { .. }
+                | Action::RemoveBinding { .. }
+                | Action::SetCareOf { .. }
+                | Action::RemoveCareOf { .. } => self.map(&action, dataplane),
+                Action::Notice(notice) => self.notices.log(&notice, links),
+            }
+        }
+    }
+
+    fn send(&mut self, ifindex: Option<u32>, packet: &[u8], links: &LinkTable) {
+        let Err(error) = self.sender.send(ifindex, packet) else {
+            return;
+        };
+        self.send_failed += 1;
+        let kind = ("send", error.raw_os_error());
+        if let Some(held) = self.failures.admit(kind, Instant::now()) {
+            let interface = ifindex.and_then(|ifindex| links.name(ifindex));
+            let length = packet.len();
+            tracing::warn!(interface, length, %error, held, "cannot send a packet");
+        }
+    }
+
+    fn map(&mut self, action: &Action, dataplane: &mut Dataplane) {
+        match dataplane.maps().apply(action) {
+            Ok(true) => {}
+            Ok(false) => tracing::error!(?action, "the data plane does not know this action"),
+            Err(error) => {
+                self.map_failed += 1;
+                if let Some(held) = self.failures.admit(("map", None), Instant::now()) {
+                    tracing::error!(?action, %error, held, "the kernel refused a map update");
+                }
+            }
+        }
+    }
+}

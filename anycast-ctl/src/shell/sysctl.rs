@@ -1,0 +1,49 @@
+//! Kernel settings without which the protocol works badly, and the command that sets them right.
+
+use std::path::Path;
+
+const HASH_POLICY: &str = "/proc/sys/net/ipv6/fib_multipath_hash_policy";
+const HASH_FIELDS: &str = "/proc/sys/net/ipv6/fib_multipath_hash_fields";
+/// Hash over the chosen fields.
+const CUSTOM: u32 = 3;
+/// Source and destination address.
+const ADDRESSES: u32 = 0x0003;
+
+/// What is wrong with multipath hashing: all packets of a client to an anycast address must reach
+/// the same member, the Home Test (no ports) as well as the flow (ports).
+#[must_use]
+pub fn multipath_hash() -> Option<String> {
+    advice(read(HASH_POLICY.as_ref())?, read(HASH_FIELDS.as_ref())?)
+}
+
+fn advice(policy: u32, fields: u32) -> Option<String> {
+    if policy == CUSTOM && fields == ADDRESSES {
+        return None;
+    }
+    Some(format!(
+        "next_hops = \"all\" with net.ipv6.fib_multipath_hash_policy {policy} and fields {fields:#06x}: \
+         the Home Test and the flow of a client may reach different members. Run: \
+         sysctl -w net.ipv6.fib_multipath_hash_policy=3 net.ipv6.fib_multipath_hash_fields=3"
+    ))
+}
+
+fn read(path: &Path) -> Option<u32> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_hash_over_both_addresses_is_silent() {
+        assert_eq!(advice(3, 3), None);
+        for (policy, fields) in [(0, 7), (1, 3), (3, 7), (3, 1)] {
+            let advice = advice(policy, fields).expect("advice");
+            assert!(
+                advice.contains("sysctl -w net.ipv6.fib_multipath_hash_policy=3"),
+                "{advice}"
+            );
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Tells systemd that the daemon is ready (`Type=notify`).
+
+use std::{
+    ffi::OsString,
+    io,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            ffi::OsStrExt,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
+};
+
+/// Says READY to whoever started us, if they want to know.
+pub(super) fn ready() {
+    if let Some(address) = std::env::var_os("NOTIFY_SOCKET")
+        && let Err(error) = send(&address)
+    {
+        tracing::warn!(%error, "cannot tell systemd that the daemon is ready");
+    }
+}
+
+fn send(address: &OsString) -> io::Result<()> {
+    let address = match address.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(address)?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.send_to_addr(b"READY=1", &address)?;
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! The system on real packets: the lab's course, and what the course does not show.
+
+mod captures;
+mod course;
+mod membership;
+mod sessions;
+
+use std::{path::Path, process::ExitCode};
+
+use xtask::{
+    kernel_tests::Suite,
+    lab::{app, report::Report, stage::Lab},
+};
+
+/// The daemon that cargo has built for this test.
+const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
+
+fn main() -> ExitCode {
+    if let Some(code) = app::intercept() {
+        return code;
+    }
+    Suite::new()
+        .test(
+            "the lab's course, and its captures are in order",
+            course::course,
+        )
+        .test(
+            "join and leave show in the kernel's routes",
+            membership::join_and_leave,
+        )
+        .test("a refused Report changes nothing", membership::refused)
+        .test(
+            "a binding expires, a pinned session goes on",
+            sessions::expiry,
+        )
+        .test(
+            "a session survives the death of its gateway",
+            sessions::gateway_killed,
+        )
+        .threads(2)
+        .run()
+}
+
+/// Runs `body` in a lab of its own, and tells the ends of the daemons' logs when it fails.
+fn in_lab(
+    pcap: Option<&Path>,
+    body: impl FnOnce(&mut Lab, &mut Report) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut lab = Lab::up(Path::new(DAEMON), pcap)?;
+    let mut report = Report::begin(true);
+    let result = body(&mut lab, &mut report);
+    result.map_err(|error| {
+        let logs = lab.logs(None);
+        error.context(format!("the logs:\n{logs}"))
+    })
+}

@@ -1,0 +1,195 @@
+//! Where a rewritten packet goes: a gateway with a link to its clients and one to the servers.
+
+use anycast_common::abi::roles::CORRESPONDENT;
+use anycast_ctl::core::{Action, Time};
+use anyhow::Result;
+use xtask::{
+    kernel_tests::Suite,
+    net::{
+        Pass, Site,
+        namespace::Namespace,
+        netlink::{self, End},
+        sysctl,
+    },
+};
+
+use crate::{
+    harness::{Bench, Row, Verdict},
+    packets::{ACK, Packet, address},
+};
+
+const A: &str = "2001:db8:1::100";
+const NEAR: &str = "2001:db8:1::200";
+const B: &str = "2001:db8:a::53";
+const C: &str = "2001:db8:20::c1";
+const PORTS: (u16, u16) = (40000, 80);
+const BACK: (u16, u16) = (80, 40000);
+const CLIENTS: [u8; 6] = [2, 0, 0, 0, 1, 1];
+const CLIENT: [u8; 6] = [2, 0, 0, 0, 1, 2];
+const UP: [u8; 6] = [2, 0, 0, 0, 2, 1];
+const ROUTER: [u8; 6] = [2, 0, 0, 0, 2, 2];
+
+pub fn tests(suite: Suite) -> Suite {
+    suite.test(
+        "forwarding: next hop, hop limit, size, neighbours",
+        forwarding,
+    )
+}
+
+struct Gateway {
+    namespace: Namespace,
+    _client: Namespace,
+    _router: Namespace,
+    _napi: Pass,
+    _site: Site,
+}
+
+fn gateway() -> Result<Gateway> {
+    let site = Site::claim("acv")?;
+    let (namespace, client, router) = (
+        site.namespace("gateway")?,
+        site.namespace("client")?,
+        site.namespace("router")?,
+    );
+    let end = |namespace, name, mac| End {
+        namespace,
+        name,
+        mac: Some(mac),
+    };
+    netlink::veth(
+        end(&namespace, "clients0", CLIENTS),
+        end(&client, "eth0", CLIENT),
+    )?;
+    netlink::veth(end(&namespace, "up0", UP), end(&router, "gw0", ROUTER))?;
+    sysctl::set(&namespace, &[("ipv6/conf/all/forwarding", "1")])?;
+    for (place, name) in [
+        (&namespace, "clients0"),
+        (&namespace, "up0"),
+        (&client, "eth0"),
+        (&router, "gw0"),
+    ] {
+        netlink::up(place, name)?;
+    }
+    netlink::address(&namespace, "clients0", address("2001:db8:1::1"), 64)?;
+    netlink::address(&namespace, "up0", address("2001:db8:ff::2"), 64)?;
+    netlink::neighbour(&namespace, "clients0", address(A), CLIENT)?;
+    netlink::neighbour(&namespace, "up0", address("2001:db8:ff::1"), ROUTER)?;
+    netlink::route(
+        &namespace,
+        address("2001:db8:20::"),
+        64,
+        address("2001:db8:ff::1"),
+        "up0",
+    )?;
+    // The kernel makes frames for a test only on an interface with a receive queue of XDP.
+    let napi = Pass::attach(&namespace, "clients0")?;
+    Ok(Gateway {
+        namespace,
+        _client: client,
+        _router: router,
+        _napi: napi,
+        _site: site,
+    })
+}
+
+fn set(bench: &mut Bench, care_of: &str) -> Result<()> {
+    for action in [
+        Action::SetCareOf {
+            client: address(A),
+            care_of: address(care_of),
+            anycast: address(B),
+        },
+        Action::SetBinding {
+            client: address(A),
+            anycast: address(B),
+            care_of: address(care_of),
+            expires: Time::from_nanos(u64::MAX / 2),
+        },
+    ] {
+        bench.dataplane.maps().apply(&action)?;
+    }
+    Ok(())
+}
+
+/// The frame as it leaves: other addresses, a hop less, the next hop's Ethernet addresses.
+fn sent(packet: &Packet, source: [u8; 6], destination: [u8; 6]) -> Vec<u8> {
+    let mut frame = packet.clone().with(|p| p.hop_limit -= 1).frame();
+    frame[..6].copy_from_slice(&destination);
+    frame[6..12].copy_from_slice(&source);
+    frame
+}
+
+fn row(name: &'static str, packet: &Packet, verdict: Verdict) -> Row {
+    Row {
+        name,
+        frame: packet.frame(),
+        verdict,
+        becomes: None,
+        counts: &[],
+        events: &[],
+    }
+}
+
+fn forwarding() -> Result<()> {
+    let gateway = gateway()?;
+    gateway.namespace.run(|| {
+        let mut bench = Bench::new(CORRESPONDENT, true)?;
+        bench.ingress = netlink::index(&gateway.namespace, "clients0")?;
+        set(&mut bench, C)?;
+        let out = Packet::tcp(A, B, PORTS, ACK);
+        let to_c = out.clone().with(|p| p.destination = address(C));
+        let back = Packet::tcp(C, A, BACK, ACK);
+        let from_b = back.clone().with(|p| p.source = address(B));
+        let big = out.clone().with(|p| p.payload.resize(1461, 0));
+        bench.table(&[
+            Row {
+                becomes: Some(sent(&to_c, UP, ROUTER)),
+                counts: &[
+                    ("flow_pinned", 1),
+                    ("correspondent_to_care_of", 1),
+                    ("forwarded", 1),
+                ],
+                ..row("to the servers' side", &out, Verdict::Redirect)
+            },
+            Row {
+                becomes: Some(sent(&from_b, CLIENTS, CLIENT)),
+                counts: &[("correspondent_from_care_of", 1), ("forwarded", 1)],
+                ..row(
+                    "to the client, out of the interface it came by",
+                    &back,
+                    Verdict::Tx,
+                )
+            },
+            Row {
+                becomes: Some(to_c.clone().with(|p| p.vlans = vec![9]).frame()),
+                counts: &[("correspondent_to_care_of", 1), ("forwarded_by_kernel", 1)],
+                ..row(
+                    "tagged frames are the kernel's",
+                    &out.clone().with(|p| p.vlans = vec![9]),
+                    Verdict::Pass,
+                )
+            },
+            row(
+                "hop limit 1, for the kernel to answer",
+                &out.clone().with(|p| p.hop_limit = 1),
+                Verdict::Pass,
+            ),
+            row(
+                "more than the MTU, for the kernel to answer",
+                &big,
+                Verdict::Pass,
+            ),
+        ])?;
+        set(&mut bench, NEAR)?;
+        let new = Packet::udp(A, B, PORTS, b"query");
+        bench.table(&[Row {
+            becomes: Some(new.clone().with(|p| p.destination = address(NEAR)).frame()),
+            counts: &[
+                ("flow_pinned", 1),
+                ("correspondent_to_care_of", 1),
+                ("forwarded_by_kernel", 1),
+            ],
+            ..row("a neighbour that is not known yet", &new, Verdict::Pass)
+        }])
+    })
+}

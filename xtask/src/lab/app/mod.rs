@@ -1,0 +1,51 @@
+//! The applications of the lab: ordinary TCP programs over `std::net`, which know nothing of
+//! anycast. Each runs as a process of its own; one program serves as all of them.
+
+mod client;
+mod content;
+mod server;
+mod session;
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use clap::Parser;
+
+/// Comes first among the arguments of an application.
+pub const MARK: &str = "app";
+
+#[derive(Parser)]
+#[command(name = MARK)]
+enum App {
+    /// Says its name to who connects, and exchanges data as asked
+    Serve {
+        /// What it calls itself
+        name: String,
+        /// Where it listens
+        address: SocketAddr,
+    },
+    /// Connects and does what it is told on its standard input:
+    /// `transfer UP DOWN`, `beat`, `pause`, `finish`
+    Connect {
+        /// The server
+        address: SocketAddr,
+    },
+}
+
+/// Is this process meant to be one of the applications? Then it was one, and this is how it ended.
+pub fn intercept() -> Option<ExitCode> {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if arguments.first()? != MARK {
+        return None;
+    }
+    let result = match App::parse_from(arguments) {
+        App::Serve { name, address } => server::serve(&name, address),
+        App::Connect { address } => client::connect(address),
+    };
+    Some(match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    })
+}

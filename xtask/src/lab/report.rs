@@ -1,0 +1,212 @@
+//! The course of the lab: told while it runs, and kept as data.
+
+use std::{
+    fmt::Display,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::net::{
+    capture,
+    wait::{self, Missed},
+};
+
+use super::verdict::Unmet;
+
+/// One step, when it is over.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// Its name.
+    pub name: &'static str,
+    /// Did it show what it must?
+    pub ok: bool,
+    /// How long it took.
+    pub seconds: f64,
+    /// What it showed.
+    pub evidence: Vec<String>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// What was wrong with a step.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failure {
+    /// What must be.
+    pub expected: String,
+    /// What is.
+    pub seen: String,
+    /// Whose log may tell why.
+    pub node: Option<&'static str>,
+}
+
+/// The whole course.
+#[derive(Debug)]
+pub struct Report {
+    steps: Vec<Step>,
+    data: Map<String, Value>,
+    began: Instant,
+    began_at: u64,
+    quiet: bool,
+}
+
+impl Report {
+    /// Begins now. A `quiet` one keeps what it hears and prints nothing.
+    pub fn begin(quiet: bool) -> Self {
+        Self {
+            steps: Vec::new(),
+            data: Map::new(),
+            began: Instant::now(),
+            began_at: capture::now(),
+            quiet,
+        }
+    }
+
+    /// Seconds from the beginning to a time of a capture.
+    pub fn at(&self, time: u64) -> f64 {
+        Duration::from_nanos(time.saturating_sub(self.began_at)).as_secs_f64()
+    }
+
+    /// Runs a step and tells how it went.
+    pub fn step<R>(
+        &mut self,
+        name: &'static str,
+        title: &str,
+        body: impl FnOnce(&mut Evidence<'_>) -> Result<R>,
+    ) -> Result<R> {
+        let started = Instant::now();
+        self.tell(format_args!("\n{}  {title}", self.steps.len()));
+        let mut evidence = Evidence {
+            report: self,
+            lines: Vec::new(),
+        };
+        let result = body(&mut evidence);
+        let evidence = evidence.lines;
+        let seconds = started.elapsed().as_secs_f64();
+        let failure = result.as_ref().err().map(failure);
+        match &failure {
+            None => self.tell(format_args!("   ok, {seconds:.2} s")),
+            Some(_) if wait::interrupted() => self.tell("   interrupted"),
+            Some(failure) => self.tell(format_args!(
+                "   FAILED after {seconds:.2} s\n   expected  {}\n   seen      {}",
+                failure.expected, failure.seen
+            )),
+        }
+        self.steps.push(Step {
+            name,
+            ok: failure.is_none(),
+            seconds,
+            evidence,
+            failure,
+        });
+        result
+    }
+
+    /// Prints a line.
+    pub fn tell(&self, line: impl Display) {
+        if !self.quiet {
+            println!("{line}");
+        }
+    }
+
+    /// Keeps something for the data.
+    pub fn keep(&mut self, name: &str, value: impl Into<Value>) {
+        self.data.insert(name.to_owned(), value.into());
+    }
+
+    /// The steps so far.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Time since the beginning.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// All of it as data.
+    pub fn to_json(&self) -> Value {
+        let mut all = json!({
+            "ok": self.steps.iter().all(|step| step.ok),
+            "seconds": self.began.elapsed().as_secs_f64(),
+            "steps": self.steps,
+        });
+        for (name, value) in &self.data {
+            all[name] = value.clone();
+        }
+        all
+    }
+
+    /// Writes it to a file.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(&self.to_json())? + "\n";
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// Where a step says what it shows.
+#[derive(Debug)]
+pub struct Evidence<'a> {
+    report: &'a mut Report,
+    lines: Vec<String>,
+}
+
+impl Evidence<'_> {
+    /// A fact.
+    pub fn fact(&mut self, line: impl Display) {
+        let line = line.to_string();
+        self.report.tell(format_args!("   {:>12}  {line}", ""));
+        self.lines.push(line);
+    }
+
+    /// Something that happened at a time.
+    pub fn event(&mut self, time: u64, line: impl Display) {
+        let line = format!("{:12.6}  {line}", self.report.at(time));
+        self.report.tell(format_args!("   {line}"));
+        self.lines.push(line.trim_start().to_owned());
+    }
+
+    /// What is going on, for a person who waits; no evidence.
+    pub fn progress(&self, line: impl Display) {
+        self.report.tell(format_args!("   {:>12}  {line}", "..."));
+    }
+
+    /// Keeps something for the data.
+    pub fn keep(&mut self, name: &str, value: impl Into<Value>) {
+        self.report.keep(name, value);
+    }
+
+    /// Prints a line as it is.
+    pub fn tell(&self, line: impl Display) {
+        self.report.tell(line);
+    }
+}
+
+fn failure(error: &anyhow::Error) -> Failure {
+    if let Some(unmet) = error.downcast_ref::<Unmet>() {
+        return Failure {
+            expected: unmet.expected.clone(),
+            seen: unmet.seen.clone(),
+            node: unmet.node,
+        };
+    }
+    let (expected, seen) = match error.downcast_ref::<Missed>() {
+        Some(Missed::Deadline { what, limit }) => (
+            what.clone(),
+            format!("nothing of it within {:.1} s", limit.as_secs_f64()),
+        ),
+        Some(Missed::Ended { what, who }) => (what.clone(), who.clone()),
+        Some(Missed::Interrupted) => ("to come to an end".to_owned(), "interrupted".to_owned()),
+        None => ("to get on".to_owned(), format!("{error:#}")),
+    };
+    Failure {
+        expected,
+        seen,
+        node: None,
+    }
+}

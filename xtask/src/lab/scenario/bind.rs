@@ -1,0 +1,211 @@
+//! Steps 2, 3 and 6: sessions open, with a gateway and without one.
+
+use std::{net::Ipv6Addr, time::Duration};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::{
+    lab::{
+        report::Evidence,
+        stage::Lab,
+        topology::{B, CLIENT, PLAIN, S1, S2, Server},
+        verdict::{Otherwise as _, expect},
+        visitor::Visitor,
+    },
+    net::{capture, wait},
+};
+
+use super::{ASK_AGAIN, MIB, SOON, handshake, join::tell, proof};
+
+/// What a lifetime of 1 means when E is set.
+const LIFETIME: f64 = 16.0;
+
+/// A session of the client behind the gateway, bound to a member.
+#[derive(Debug)]
+pub struct Session {
+    /// The client's end.
+    pub visitor: Visitor,
+    /// The member that answered.
+    pub server: Server,
+    /// The member's care-of address, C.
+    pub care_of: Ipv6Addr,
+    /// The client's port.
+    pub port: u16,
+    /// When the Binding Acknowledgement was seen.
+    pub bound_at: u64,
+}
+
+/// Opens a session from behind the gateway and follows it until its packets carry C.
+pub fn open(lab: &Lab, name: &'static str, evidence: &mut Evidence<'_>) -> Result<Session> {
+    let since = capture::now();
+    let visitor = lab.visit(name, true)?;
+    let server = answered(&visitor, CLIENT, evidence)?;
+    let care_of = server.care_of.context("the rogue has no care-of address")?;
+    let port = visitor.port()?;
+    let bound_at = handshake::follow(lab, since, port, (server.name, care_of), evidence)?;
+    let binding = binding(lab, |binding| is(binding, "care_of", care_of))?;
+    evidence.fact(format_args!(
+        "gateway's map: ({CLIENT}, {B}) -> {care_of}, {:.1} s left",
+        binding["remaining_seconds"].as_f64().unwrap_or(f64::NAN)
+    ));
+    let mut session = Session {
+        visitor,
+        server,
+        care_of,
+        port,
+        bound_at,
+    };
+    let links = ["gateway-router", "client-gateway"];
+    let (event, [core, edge]) = proof::transfer(lab, &mut session, MIB, SOON, links)?;
+    core.must_be_by_care_of(links[0])?;
+    let [up, down] = core.by_care_of.map(|tally| tally.packets);
+    evidence.fact(format_args!(
+        "gateway-router, 1 MiB each way: all {up} packets to the member and all {down} to the \
+         client carry {care_of}, none carries {B}"
+    ));
+    let hidden = edge.by_care_of.iter().all(|tally| tally.packets == 0);
+    let shown = Visitor::shows_anycast(&event, CLIENT);
+    expect(
+        hidden && shown,
+        "the client's link and both ends' sockets show B only",
+        format_args!("{event}, on the link {edge:?}"),
+    )?;
+    evidence.fact(format_args!(
+        "sockets, after that: client's peer {}, server's own {}, server's peer {}",
+        text(&event, "peer"),
+        text(&event, "server_local"),
+        text(&event, "server_peer"),
+    ));
+    Ok(session)
+}
+
+/// Opens a session that no gateway cares for.
+pub(super) fn open_plain(
+    lab: &Lab,
+    session: &Session,
+    evidence: &mut Evidence<'_>,
+) -> Result<Visitor> {
+    let since = capture::now();
+    let mut plain = lab.visit("plain", false)?;
+    let server = answered(&plain, PLAIN, evidence)?;
+    expect(
+        server == session.server,
+        format_args!("{}, where the route leads", session.server.name),
+        server.name,
+    )?;
+    plain.transfer(MIB, MIB, SOON)?;
+    let ledger = lab.capture("plain-router")?.ledger();
+    let (by_care_of, told) = ledger.read(|ledger| {
+        let care_of = [S1, S2].map(|server| server.care_of);
+        let by_care_of = ledger.sum(|flow| {
+            care_of.contains(&Some(flow.source.0)) || care_of.contains(&Some(flow.destination.0))
+        });
+        let told: Vec<_> = ledger.messages(since, |_| true).cloned().collect();
+        (by_care_of.packets, told)
+    });
+    told.iter().for_each(|message| tell(evidence, message));
+    expect(
+        by_care_of == 0,
+        "plain's packets carry B only",
+        format_args!("{by_care_of} with a care-of address"),
+    )?;
+    let bindings = lab.daemon("gateway")?.list("bindings")?;
+    expect(
+        bindings.iter().all(|binding| is(binding, "client", CLIENT)),
+        "no binding for plain",
+        format_args!("{bindings:?}"),
+    )?;
+    evidence.fact("plain-router, 1 MiB each way: every packet carries B; no binding anywhere");
+    Ok(plain)
+}
+
+/// Waits until the binding has expired, and opens a new session, which must go elsewhere.
+pub(super) fn rebind(
+    lab: &Lab,
+    mut old: Session,
+    other: Server,
+    evidence: &mut Evidence<'_>,
+) -> Result<()> {
+    evidence.progress("the binding has 16 s from its start; the session above does not need it");
+    let ask = || lab.daemon("gateway")?.list("bindings");
+    wait::poll(
+        Duration::from_secs_f64(LIFETIME) + SOON,
+        ASK_AGAIN,
+        "the binding expires",
+        || Ok(ask()?.is_empty().then_some(())),
+    )
+    .otherwise("gateway", || format!("bindings: {:?}", ask()))?;
+    let lived = Duration::from_nanos(capture::now() - old.bound_at).as_secs_f64();
+    expect(
+        lived >= LIFETIME - 0.5,
+        format_args!("a life of {LIFETIME} s"),
+        format_args!("gone after {lived:.1} s"),
+    )?;
+    evidence.fact(format_args!(
+        "gateway's map: the binding is gone, {lived:.1} s after its BA"
+    ));
+    let mut new = open(lab, "client2", evidence)?;
+    expect(
+        new.server == other,
+        format_args!("an answer by {}", other.name),
+        new.server.name,
+    )?;
+    let (_, [core]) = proof::transfer(lab, &mut old, MIB, SOON, ["gateway-router"])?;
+    core.must_be_by_care_of("gateway-router")?;
+    evidence.fact(format_args!(
+        "the first session still goes to {} by {}, beside the new one",
+        old.server.name, old.care_of
+    ));
+    for (session, name) in [(&mut old, "first"), (&mut new, "second")] {
+        session.visitor.tell("finish")?;
+        let end = session.visitor.event("finished", SOON)?;
+        evidence.fact(format_args!(
+            "{name} session closed in order: {} octets sent, {} received, all verified",
+            end["sent"], end["received"]
+        ));
+    }
+    Ok(())
+}
+
+/// Who answered, when both ends' sockets show the client and B.
+fn answered(visitor: &Visitor, client: Ipv6Addr, evidence: &mut Evidence<'_>) -> Result<Server> {
+    let hello = &visitor.connected;
+    let known = [S1, S2]
+        .into_iter()
+        .find(|server| server.name == visitor.server());
+    let Some(server) = known else {
+        expect(false, "an answer by a member", hello)?;
+        unreachable!("a false condition is an error");
+    };
+    expect(
+        Visitor::shows_anycast(hello, client),
+        format_args!("both ends' sockets show {client} and {B}"),
+        hello,
+    )?;
+    evidence.fact(format_args!(
+        "answered by {} in {:.1} ms; the sockets: {} <-> {}",
+        server.name,
+        hello["seconds"].as_f64().unwrap_or(f64::NAN) * 1e3,
+        text(hello, "local"),
+        text(hello, "peer"),
+    ));
+    Ok(server)
+}
+
+/// Waits for a binding of the client in the gateway's map.
+fn binding(lab: &Lab, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+    let ask = || lab.daemon("gateway")?.list("bindings");
+    wait::poll(SOON, ASK_AGAIN, "the binding in the gateway's map", || {
+        Ok(ask()?.into_iter().find(&wanted))
+    })
+    .otherwise("gateway", || format!("bindings: {:?}", ask()))
+}
+
+fn is(value: &Value, field: &str, address: Ipv6Addr) -> bool {
+    value[field].as_str().and_then(|text| text.parse().ok()) == Some(address)
+}
+
+fn text<'a>(event: &'a Value, field: &str) -> &'a str {
+    event[field].as_str().unwrap_or("nothing")
+}

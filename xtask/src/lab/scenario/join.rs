@@ -1,0 +1,162 @@
+//! Step 1: who may join, and who may not.
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::{
+    lab::{
+        report::Evidence,
+        stage::Lab,
+        topology::{B, ROGUE, S1, S2, Server},
+        verdict::{Otherwise as _, expect},
+    },
+    net::{
+        capture::{self, Message},
+        packet::{Upper, mld},
+        routes::Route,
+        wait,
+    },
+};
+
+use super::{ASK_AGAIN, SOON};
+
+/// Starts router, gateway and members, until both members are in and B is routed.
+pub fn join(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
+    lab.start(&["router", "gateway"])?;
+    let since = capture::now();
+    lab.start(&["s1", "s2"])?;
+    for member in [S1, S2] {
+        let report = heard(lab, "router-lan", member, mld::REPORT, since)?;
+        tell(evidence, &report);
+    }
+    let members = wait::poll(SOON, ASK_AGAIN, "the router has both members", || {
+        let members = members(lab)?;
+        let found = [S1, S2].iter().all(|server| has(&members, *server));
+        Ok(found.then_some(members))
+    })
+    .otherwise("router", || format!("members: {:?}", members(lab)))?;
+    evidence.fact(format_args!("router's members: {}", names(&members)));
+    let route = lab
+        .routes
+        .wait(
+            SOON,
+            "a kernel route to B by a member",
+            (B, 128),
+            |routes| {
+                let by_member =
+                    |route: &&Route| [S1, S2].iter().any(|server| is_via(route, *server));
+                routes.iter().find(by_member).cloned()
+            },
+        )
+        .otherwise("router", || {
+            format!("routes to B: {:?}", lab.routes.to(B, 128))
+        })?;
+    evidence.fact(format_args!("router's kernel: {route}"));
+    Ok(())
+}
+
+/// Starts the rogue, whose Report must change nothing but a counter.
+pub fn refuse(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
+    const COUNTER: (&str, &str) = ("data_plane", "mld_report_denied");
+    let routes = lab.routes.all();
+    let denied = lab.daemon("router")?.counter(COUNTER.0, COUNTER.1)?;
+    let since = capture::now();
+    lab.start(&["rogue"])?;
+    tell(
+        evidence,
+        &heard(lab, "lan-rogue", ROGUE, mld::REPORT, since)?,
+    );
+    let what = format!("the router's XDP program counts {}", COUNTER.1);
+    let ask = || lab.daemon("router")?.counter(COUNTER.0, COUNTER.1);
+    let now = wait::poll(SOON, ASK_AGAIN, &what, || {
+        Ok(Some(ask()?).filter(|now| *now > denied))
+    })
+    .otherwise("router", || format!("{:?}", ask()))?;
+    evidence.fact(format_args!(
+        "router's XDP: {} {denied} -> {now}",
+        COUNTER.1
+    ));
+    let after = lab.routes.all();
+    expect(
+        after == routes,
+        format_args!("the kernel routes of before: {routes:?}"),
+        format_args!("{after:?}"),
+    )?;
+    let members = members(lab)?;
+    expect(!has(&members, ROGUE), "no member rogue", names(&members))?;
+    evidence.fact(format_args!(
+        "router's kernel: its {} IPv6 routes as before; members as before",
+        routes.len()
+    ));
+    Ok(())
+}
+
+/// Waits for an MLD message about B by this server.
+pub(super) fn heard(
+    lab: &Lab,
+    link: &str,
+    server: Server,
+    kind: u8,
+    since: u64,
+) -> Result<Message> {
+    let what = format!(
+        "{} about B by {} on {link}",
+        Upper::Mld(kind, B),
+        server.name
+    );
+    let capture = lab.capture(link)?;
+    capture
+        .ledger()
+        .wait(SOON, &what, |ledger| {
+            let mut found = ledger.messages(since, |packet| {
+                packet.source == server.link_local() && packet.upper == Upper::Mld(kind, B)
+            });
+            found.next().cloned()
+        })
+        .otherwise(server.name, || {
+            capture.ledger().read(|ledger| {
+                let all = ledger.messages(since, |_| true);
+                let all: Vec<_> = all
+                    .map(|m| format!("{} {}", m.packet.source, m.packet.upper))
+                    .collect();
+                format!("[{}]", all.join(", "))
+            })
+        })
+}
+
+pub(super) fn tell(evidence: &mut Evidence<'_>, message: &Message) {
+    let packet = &message.packet;
+    let (source, destination) = (packet.source.to_string(), packet.destination.to_string());
+    evidence.event(
+        message.time,
+        format_args!("{source:>18} > {destination:<18} {}", packet.upper),
+    );
+}
+
+/// Does this route lead to this server and to no other?
+pub fn is_via(route: &Route, server: Server) -> bool {
+    !route.next_hops.is_empty()
+        && route
+            .next_hops
+            .iter()
+            .all(|(via, _)| *via == Some(server.link_local()))
+}
+
+fn members(lab: &Lab) -> Result<Vec<Value>> {
+    lab.daemon("router")?.list("members")
+}
+
+fn has(members: &[Value], server: Server) -> bool {
+    let address = server.link_local().to_string();
+    members
+        .iter()
+        .any(|member| member["member"].as_str() == Some(&*address))
+}
+
+fn names(members: &[Value]) -> String {
+    let names: Vec<_> = members
+        .iter()
+        .filter_map(|member| member["member"].as_str())
+        .collect();
+    names.join(", ")
+}

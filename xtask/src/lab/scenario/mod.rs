@@ -1,0 +1,89 @@
+//! What happens in the lab, in order. Each step says what it saw; the first that does not see what
+//! it must ends the course.
+
+mod bind;
+mod close;
+mod drain;
+mod handshake;
+mod join;
+mod proof;
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+pub use bind::{Session, open};
+pub use join::{is_via, join, refuse};
+pub use proof::{Carried, transfer};
+
+use super::{report::Report, stage::Lab};
+
+/// Round numbers are easier to recognise in a capture.
+pub const MIB: u64 = 1 << 20;
+/// For what happens at once, on a machine that is busy with other things.
+pub const SOON: Duration = Duration::from_secs(5);
+
+/// How often to ask a daemon, which announces no change of its state.
+pub const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How much of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Octets that the session exchanges each way after its route has gone.
+    pub outlive: u64,
+    /// Whether the daemons go on afterwards.
+    pub keep: bool,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            outlive: 100 * MIB,
+            keep: false,
+        }
+    }
+}
+
+/// The whole course, from the first Report to the counters.
+pub fn play(lab: &mut Lab, report: &mut Report, plan: Plan) -> Result<()> {
+    report.step(
+        "join",
+        "s1 and s2 join B, the rogue is refused",
+        |evidence| {
+            join::join(lab, evidence)?;
+            join::refuse(lab, evidence)
+        },
+    )?;
+    let mut session = report.step(
+        "bind",
+        "client opens a session; the handshake runs beside it",
+        |evidence| bind::open(lab, "client", evidence),
+    )?;
+    let mut plain = report.step(
+        "plain",
+        "plain opens one too: plain anycast, no gateway",
+        |evidence| bind::open_plain(lab, &session, evidence),
+    )?;
+    let other = report.step(
+        "drain",
+        &format!("{} drains; the route moves", session.server.name),
+        |evidence| drain::drain(lab, &mut session, &mut plain, evidence),
+    )?;
+    report.step(
+        "outlive",
+        "client's session goes on, plain's is reset",
+        |evidence| drain::outlive(lab, &mut session, &mut plain, other, plan, evidence),
+    )?;
+    report.step(
+        "rebind",
+        "the binding expires; a new connection goes to the other member",
+        |evidence| bind::rebind(lab, session, other, evidence),
+    )?;
+    report.step("close", "what it came to", |evidence| {
+        close::table(lab, evidence)?;
+        match plan.keep {
+            true => Ok(()),
+            false => close::shut_down(lab, evidence),
+        }
+    })
+}

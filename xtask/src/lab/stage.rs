@@ -1,0 +1,161 @@
+//! The lab, standing: network, captures, daemons, services.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::net::{Capture, Namespace, Process, routes::Monitor};
+
+use super::{
+    node::Daemon,
+    topology::{Network, ROGUE, S1, S2, Server},
+    visitor::{self, Visitor},
+};
+
+/// Lines of a log that are shown when something goes wrong.
+const TAIL: usize = 12;
+
+/// The rogue runs the very daemon that members run. Only the router's policy stands against it.
+const ROGUE_CONFIG: &str = r#"
+[member]
+interfaces = ["eth0"]
+
+[[member.group]]
+anycast = "2001:db8:a::53"
+"#;
+
+/// Everything that runs, from which everything ends when it is dropped.
+#[derive(Debug)]
+pub struct Lab {
+    // In the order in which they must end.
+    daemons: Vec<Daemon>,
+    services: Vec<Process>,
+    captures: Vec<Capture>,
+    /// The router's kernel routes.
+    pub routes: Monitor,
+    /// Where it all happens.
+    pub network: Network,
+    program: PathBuf,
+}
+
+impl Lab {
+    /// Makes the network, with a service on every server and a capture on every link, but no daemon
+    /// yet. With `pcap`, the captures are kept in that directory.
+    pub fn up(program: &Path, pcap: Option<&Path>) -> Result<Self> {
+        let network = Network::up()?;
+        if let Some(directory) = pcap {
+            fs::create_dir_all(directory)
+                .with_context(|| format!("cannot make {}", directory.display()))?;
+        }
+        let captures = network
+            .links()
+            .into_iter()
+            .map(|(link, namespace, interface)| {
+                let file = pcap.map(|directory| directory.join(format!("{link}.pcap")));
+                Capture::start(link, namespace, interface, file.as_deref())
+            });
+        let captures = captures.collect::<Result<_>>()?;
+        let directory = network.site().directory();
+        // The rogue serves too: who comes to it would learn that it is the rogue.
+        let services = [S1, S2, ROGUE]
+            .map(|server| visitor::serve(server.name, network.server(server), directory));
+        Ok(Self {
+            daemons: Vec::new(),
+            services: services.into_iter().collect::<Result<_>>()?,
+            captures,
+            routes: Monitor::start(&network.router)?,
+            network,
+            program: program.to_owned(),
+        })
+    }
+
+    /// Starts daemons, side by side, and waits until all are ready.
+    pub fn start(&mut self, nodes: &[&'static str]) -> Result<()> {
+        let first = self.daemons.len();
+        for node in nodes {
+            let directory = self.network.site().directory();
+            let (namespace, config) = self.place(node)?;
+            let daemon = Daemon::start(&self.program, node, namespace, &config, directory)?;
+            self.daemons.push(daemon);
+        }
+        self.daemons[first..]
+            .iter()
+            .try_for_each(Daemon::wait_ready)?;
+        // Their programs have turned merging on again.
+        self.network.show_wire_packets()
+    }
+
+    /// A daemon that was started.
+    pub fn daemon(&self, node: &str) -> Result<&Daemon> {
+        let found = self.daemons.iter().find(|daemon| daemon.node() == node);
+        found.with_context(|| format!("no daemon runs on {node}"))
+    }
+
+    /// All that were started.
+    pub fn daemons(&self) -> &[Daemon] {
+        &self.daemons
+    }
+
+    /// All that were started, to end them.
+    pub fn daemons_mut(&mut self) -> &mut [Daemon] {
+        &mut self.daemons
+    }
+
+    /// The ends of the daemons' logs, or of the one on this node.
+    pub fn logs(&self, node: Option<&str>) -> String {
+        let mut text = String::new();
+        for daemon in &self.daemons {
+            if node.is_none_or(|node| node == daemon.node()) {
+                text.push_str(&format!("\n   {}'s log ends:\n", daemon.node()));
+                for line in daemon.tail(TAIL) {
+                    text.push_str(&format!("     {line}\n"));
+                }
+            }
+        }
+        text
+    }
+
+    /// The capture of a link of [`Network::links`].
+    pub fn capture(&self, link: &str) -> Result<&Capture> {
+        let found = self.captures.iter().find(|capture| capture.name() == link);
+        found.with_context(|| format!("no link {link}"))
+    }
+
+    /// The captures, to finish them.
+    pub fn captures_mut(&mut self) -> &mut [Capture] {
+        &mut self.captures
+    }
+
+    /// The service on a server.
+    pub fn service(&self, server: Server) -> &Process {
+        let index = [S1, S2].iter().position(|known| *known == server);
+        &self.services[index.unwrap_or(2)]
+    }
+
+    /// A new session, from the machine behind the gateway or from the plain one.
+    pub fn visit(&self, name: &'static str, behind_gateway: bool) -> Result<Visitor> {
+        let from = match behind_gateway {
+            true => &self.network.client,
+            false => &self.network.plain,
+        };
+        Visitor::connect(name, from, self.network.site().directory())
+    }
+
+    fn place(&self, node: &str) -> Result<(&Namespace, PathBuf)> {
+        let examples = crate::workspace().join("examples");
+        Ok(match node {
+            "router" => (&self.network.router, examples.join("router.toml")),
+            "gateway" => (&self.network.gateway, examples.join("gateway.toml")),
+            "s1" => (self.network.server(S1), examples.join("member-s1.toml")),
+            "s2" => (self.network.server(S2), examples.join("member-s2.toml")),
+            _ => {
+                let config = self.network.site().directory().join("rogue.toml");
+                fs::write(&config, ROGUE_CONFIG)?;
+                (self.network.server(ROGUE), config)
+            }
+        })
+    }
+}

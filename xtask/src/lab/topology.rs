@@ -1,0 +1,281 @@
+//! The network of the lab: who is where, and by which address.
+//!
+//! ```text
+//!  client ── gateway ──┐
+//!                      ├── router ── lan ──┬── s1
+//!  plain ──────────────┘                   ├── s2
+//!                                          └── rogue
+//! ```
+//! The configurations in `examples/` are for this very network.
+
+use std::net::Ipv6Addr;
+
+use anyhow::Result;
+
+use crate::net::{
+    Namespace, Pass, Site,
+    ethtool::{self, Offload},
+    netlink::{self, End},
+    sysctl,
+};
+
+/// The anycast address.
+pub const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
+/// Where the service listens.
+pub const SERVICE: u16 = 7777;
+/// The client behind the gateway.
+pub const CLIENT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x100);
+/// The client without a gateway.
+pub const PLAIN: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x100);
+
+const LAN: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x20, 0, 0, 0, 0, 0);
+const ANY: Ipv6Addr = Ipv6Addr::UNSPECIFIED;
+
+/// A server of the LAN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its name, and that of its namespace.
+    pub name: &'static str,
+    /// Last octet of its addresses.
+    host: u16,
+    /// Its care-of address.
+    pub care_of: Option<Ipv6Addr>,
+}
+
+impl Server {
+    /// Its link-local address.
+    pub const fn link_local(&self) -> Ipv6Addr {
+        Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, self.host)
+    }
+
+    fn mac(self) -> [u8; 6] {
+        mac(self.host)
+    }
+}
+
+const fn lan(host: u16) -> Ipv6Addr {
+    Ipv6Addr::from_bits(LAN.to_bits() | host as u128)
+}
+
+/// `02:00:00:00:20:xx`
+const fn mac(host: u16) -> [u8; 6] {
+    [2, 0, 0, 0, 0x20, host.to_be_bytes()[1]]
+}
+
+/// A member.
+pub const S1: Server = Server {
+    name: "s1",
+    host: 0x11,
+    care_of: Some(lan(0xc1)),
+};
+/// A member.
+pub const S2: Server = Server {
+    name: "s2",
+    host: 0x12,
+    care_of: Some(lan(0xc2)),
+};
+/// A host that would be a member, and that the policy does not name.
+pub const ROGUE: Server = Server {
+    name: "rogue",
+    host: 0x66,
+    care_of: None,
+};
+
+/// The namespaces, linked and addressed. Everything ends when this is dropped.
+#[derive(Debug)]
+pub struct Network {
+    /// The client that knows nothing.
+    pub client: Namespace,
+    /// Answers for the client: the correspondent.
+    pub gateway: Namespace,
+    /// A client that nobody answers for.
+    pub plain: Namespace,
+    /// First hop of the servers.
+    pub router: Namespace,
+    /// The bridge between router and servers. Its ports have the names of what is behind them.
+    pub lan: Namespace,
+    servers: [(Server, Namespace); 3],
+    passes: Vec<Pass>,
+    // Last: its directory and its lock outlive the namespaces.
+    site: Site,
+}
+
+impl Network {
+    /// Makes it.
+    pub fn up() -> Result<Self> {
+        let site = Site::claim("acl")?;
+        let server = |server: Server| anyhow::Ok((server, site.namespace(server.name)?));
+        let mut network = Self {
+            client: site.namespace("client")?,
+            gateway: site.namespace("gateway")?,
+            plain: site.namespace("plain")?,
+            router: site.namespace("router")?,
+            lan: site.namespace("lan")?,
+            servers: [server(S1)?, server(S2)?, server(ROGUE)?],
+            passes: Vec::new(),
+            site,
+        };
+        network.settings()?;
+        network.cables()?;
+        network.addresses()?;
+        // The gateway redirects to these two.
+        let far_ends = [(&network.client, "eth0"), (&network.router, "gw0")];
+        let passes = far_ends.map(|(namespace, interface)| Pass::attach(namespace, interface));
+        network.passes = passes.into_iter().collect::<Result<_>>()?;
+        network.show_wire_packets()?;
+        Ok(network)
+    }
+
+    /// The prefix and the directory of this run.
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Where a server is.
+    pub fn server(&self, server: Server) -> &Namespace {
+        let [s1, s2, rogue] = &self.servers;
+        match server.host {
+            0x11 => &s1.1,
+            0x12 => &s2.1,
+            _ => &rogue.1,
+        }
+    }
+
+    /// Everyone.
+    pub fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
+        let others = [
+            &self.client,
+            &self.gateway,
+            &self.plain,
+            &self.router,
+            &self.lan,
+        ];
+        let servers = self.servers.iter().map(|(_, namespace)| namespace);
+        others.into_iter().chain(servers)
+    }
+
+    /// Where captures are made. The name of a link, and an end of it at which no XDP program
+    /// redirects, for such packets pass by AF_PACKET unseen.
+    pub fn links(&self) -> [(&'static str, &Namespace, &'static str); 7] {
+        [
+            ("client-gateway", &self.client, "eth0"),
+            ("gateway-router", &self.router, "gw0"),
+            ("plain-router", &self.plain, "eth0"),
+            ("router-lan", &self.lan, "router"),
+            ("lan-s1", &self.lan, "s1"),
+            ("lan-s2", &self.lan, "s2"),
+            ("lan-rogue", &self.lan, "rogue"),
+        ]
+    }
+
+    /// Where XDP starts, the kernel begins to merge received TCP segments. Where a capture is made
+    /// it shall show what was sent; NAPI stays on as long as the program is there.
+    pub fn show_wire_packets(&self) -> Result<()> {
+        for (_, namespace, interface) in self.links() {
+            ethtool::set(namespace, interface, Offload::Merge, false)?;
+        }
+        Ok(())
+    }
+
+    fn settings(&self) -> Result<()> {
+        for namespace in self.namespaces() {
+            sysctl::set(
+                namespace,
+                &[
+                    // Link-local addresses are those that the topology gives.
+                    ("ipv6/conf/default/addr_gen_mode", "1"),
+                    ("ipv6/conf/all/accept_dad", "0"),
+                    ("ipv6/conf/default/accept_dad", "0"),
+                    ("ipv6/conf/all/accept_ra", "0"),
+                    ("ipv6/conf/default/accept_ra", "0"),
+                ],
+            )?;
+            netlink::up(namespace, "lo")?;
+        }
+        for namespace in [&self.gateway, &self.router] {
+            sysctl::set(namespace, &[("ipv6/conf/all/forwarding", "1")])?;
+        }
+        // A switch has no address of its own.
+        sysctl::set(&self.lan, &[("ipv6/conf/default/disable_ipv6", "1")])
+    }
+
+    fn cables(&self) -> Result<()> {
+        let end = |namespace, name, mac| End {
+            namespace,
+            name,
+            mac,
+        };
+        let mut links = vec![
+            (
+                end(&self.client, "eth0", None),
+                end(&self.gateway, "clients0", None),
+            ),
+            (
+                end(&self.gateway, "up0", None),
+                end(&self.router, "gw0", None),
+            ),
+            (
+                end(&self.plain, "eth0", None),
+                end(&self.router, "plain0", None),
+            ),
+            (
+                end(&self.router, "lan0", Some(mac(1))),
+                end(&self.lan, "router", None),
+            ),
+        ];
+        for (server, namespace) in &self.servers {
+            let port = end(&self.lan, server.name, None);
+            links.push((end(namespace, "eth0", Some(server.mac())), port));
+        }
+        for (left, right) in links {
+            netlink::veth(left, right)?;
+            for end in [left, right] {
+                ethtool::set(end.namespace, end.name, Offload::TransmitChecksum, false)?;
+                ethtool::set(end.namespace, end.name, Offload::Segmentation, false)?;
+                netlink::up(end.namespace, end.name)?;
+            }
+        }
+        netlink::bridge(&self.lan, "br0", &["router", "s1", "s2", "rogue"])
+    }
+
+    fn addresses(&self) -> Result<()> {
+        let gateway = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
+        let gateway_up = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 2);
+        let router_gw = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 1);
+        let router_plain = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 1);
+        let addresses = [
+            (&self.client, "eth0", CLIENT),
+            (&self.gateway, "clients0", gateway),
+            (&self.gateway, "up0", gateway_up),
+            (&self.router, "gw0", router_gw),
+            (&self.plain, "eth0", PLAIN),
+            (&self.router, "plain0", router_plain),
+            (&self.router, "lan0", lan(1)),
+        ];
+        for (index, (namespace, interface, address)) in (1..).zip(addresses) {
+            netlink::address(namespace, interface, address, 64)?;
+            // The router's on the LAN is fe80::1, the lowest, so that it is the querier there.
+            let host = if interface == "lan0" {
+                1
+            } else {
+                0x100 + index
+            };
+            let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, host);
+            netlink::address(namespace, interface, link_local, 64)?;
+        }
+        for (server, namespace) in &self.servers {
+            netlink::address(namespace, "eth0", server.link_local(), 64)?;
+            netlink::address(namespace, "eth0", lan(server.host), 64)?;
+            netlink::address(namespace, "lo", B, 128)?;
+            if let Some(care_of) = server.care_of {
+                netlink::address(namespace, "eth0", care_of, 128)?;
+            }
+            netlink::route(namespace, ANY, 0, lan(1), "eth0")?;
+        }
+        netlink::route(&self.client, ANY, 0, gateway, "eth0")?;
+        netlink::route(&self.gateway, ANY, 0, router_gw, "up0")?;
+        netlink::route(&self.plain, ANY, 0, router_plain, "eth0")?;
+        let clients = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0);
+        netlink::route(&self.router, clients, 64, gateway_up, "gw0")
+    }
+}

@@ -1,0 +1,149 @@
+//! Network namespaces that end with the value that made them.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use nix::{
+    errno::Errno,
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, setns, unshare},
+};
+
+/// Where `ip netns` looks for namespaces.
+pub const DIRECTORY: &str = "/run/netns";
+
+/// A network namespace with a name that `ip netns exec` knows. Dropping it removes the name; the
+/// kernel removes the namespace when the last process in it has gone.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+    file: File,
+}
+
+impl Namespace {
+    /// Makes one. The calling thread stays where it is.
+    pub fn create(name: &str) -> Result<Self> {
+        prepare_directory()?;
+        let path = Path::new(DIRECTORY).join(name);
+        File::create_new(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        let made = thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                unshare(CloneFlags::CLONE_NEWNET)
+                    .context("cannot make a network namespace, which needs root (CAP_SYS_ADMIN)")?;
+                mount(
+                    Some("/proc/thread-self/ns/net"),
+                    &path,
+                    None::<&str>,
+                    MsFlags::MS_BIND,
+                    None::<&str>,
+                )
+                .with_context(|| format!("cannot mount {}", path.display()))?;
+                File::open(&path).context("cannot open the namespace")
+            });
+            join(thread)?
+        });
+        match made {
+            Ok(file) => Ok(Self {
+                name: name.to_owned(),
+                file,
+            }),
+            Err(error) => {
+                remove(&path);
+                Err(error)
+            }
+        }
+    }
+
+    /// Its name under [`DIRECTORY`].
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs `body` in a thread that lives in the namespace.
+    pub fn run<R: Send>(&self, body: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                self.enter()?;
+                body()
+            });
+            join(thread)?
+        })
+        .with_context(|| format!("in namespace {}", self.name))
+    }
+
+    /// Moves the calling thread into the namespace, for good.
+    pub fn enter(&self) -> Result<()> {
+        setns(&self.file, CloneFlags::CLONE_NEWNET)
+            .with_context(|| format!("cannot enter namespace {}", self.name))
+    }
+
+    /// A command that will run in the namespace.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        let namespace = self.file.as_raw_fd();
+        let enter = move || {
+            // SAFETY: the system call reads no memory of ours, and the `Namespace` that holds the
+            // descriptor outlives the command's start, or the call fails with EBADF.
+            let result = unsafe { nix::libc::setns(namespace, nix::libc::CLONE_NEWNET) };
+            Errno::result(result).map(drop).map_err(io::Error::from)
+        };
+        // SAFETY: the hook makes one system call and allocates nothing.
+        unsafe { command.pre_exec(enter) };
+        command
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        remove(&Path::new(DIRECTORY).join(&self.name));
+    }
+}
+
+/// Removes a namespace's name. What is gone already is no error.
+pub(super) fn remove(path: &Path) {
+    let _ = umount2(path, MntFlags::MNT_DETACH);
+    let _ = fs::remove_file(path);
+}
+
+/// Does what `ip netns add` does: the directory is a shared mount, so that a name made here can be
+/// removed from another mount namespace.
+fn prepare_directory() -> Result<()> {
+    let directory = PathBuf::from(DIRECTORY);
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make {DIRECTORY}, which needs root"))?;
+    let share = || {
+        let flags = MsFlags::MS_SHARED | MsFlags::MS_REC;
+        mount(None::<&str>, &directory, None::<&str>, flags, None::<&str>)
+    };
+    if share() == Err(Errno::EINVAL) {
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+        mount(
+            Some(&directory),
+            &directory,
+            None::<&str>,
+            flags,
+            None::<&str>,
+        )
+        .with_context(|| format!("cannot mount {DIRECTORY}"))?;
+        share().with_context(|| format!("cannot share {DIRECTORY}"))?;
+    }
+    Ok(())
+}
+
+fn join<R>(thread: thread::ScopedJoinHandle<'_, R>) -> Result<R> {
+    thread.join().map_err(|panic| {
+        let message = panic.downcast_ref::<String>().cloned();
+        anyhow!("a thread panicked: {}", message.unwrap_or_default())
+    })
+}

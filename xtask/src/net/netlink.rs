@@ -1,0 +1,159 @@
+//! Links, addresses and routes, by rtnetlink.
+
+use std::net::Ipv6Addr;
+
+use anyhow::{Context as _, Result};
+use netlink_packet_route::{
+    address::AddressHeaderFlags,
+    link::{InfoData, InfoVeth, LinkAttribute, LinkMessage},
+};
+use nix::net::if_::if_nametoindex;
+use rtnetlink::{
+    AddressMessageBuilder, Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder,
+};
+
+use super::namespace::Namespace;
+
+/// One end of a veth pair.
+#[derive(Clone, Copy, Debug)]
+pub struct End<'a> {
+    /// Where it is.
+    pub namespace: &'a Namespace,
+    /// Its name there.
+    pub name: &'a str,
+    /// Its Ethernet address; the kernel makes one up when there is none.
+    pub mac: Option<[u8; 6]>,
+}
+
+/// Makes a veth pair, each end at once in its namespace, so that no name is ever taken twice.
+pub fn veth(left: End<'_>, right: End<'_>) -> Result<()> {
+    let far = std::os::fd::AsRawFd::as_raw_fd(right.namespace.file());
+    let mut peer = LinkMessage::default();
+    peer.attributes = vec![
+        LinkAttribute::IfName(right.name.to_owned()),
+        LinkAttribute::NetNsFd(far),
+    ];
+    peer.attributes
+        .extend(right.mac.map(|mac| LinkAttribute::Address(mac.to_vec())));
+    let mut near =
+        LinkVeth::new(left.name, right.name).set_info_data(InfoData::Veth(InfoVeth::Peer(peer)));
+    if let Some(mac) = left.mac {
+        near = near.address(mac.to_vec());
+    }
+    request(left.namespace, async |handle| {
+        handle.link().add(near.build()).execute().await
+    })
+    .with_context(|| format!("cannot make the link {} - {}", left.name, right.name))
+}
+
+/// Makes a bridge with these interfaces as its ports, all up.
+pub fn bridge(namespace: &Namespace, name: &str, ports: &[&str]) -> Result<()> {
+    request(namespace, async |handle| {
+        let bridge = LinkBridge::new(name).up().build();
+        handle.link().add(bridge).execute().await
+    })
+    .with_context(|| format!("cannot make the bridge {name}"))?;
+    for port in ports {
+        let (bridge, port) = (index(namespace, name)?, index(namespace, port)?);
+        request(namespace, async |handle| {
+            let port = LinkUnspec::new_with_index(port);
+            let message = port.controller(bridge).up().build();
+            handle.link().set(message).execute().await
+        })?;
+    }
+    Ok(())
+}
+
+/// Brings an interface up.
+pub fn up(namespace: &Namespace, interface: &str) -> Result<()> {
+    let index = index(namespace, interface)?;
+    request(namespace, async |handle| {
+        let message = LinkUnspec::new_with_index(index);
+        handle.link().set(message.up().build()).execute().await
+    })
+    .with_context(|| format!("cannot bring {interface} up"))
+}
+
+/// Gives an interface an address, usable at once (no duplicate address detection).
+pub fn address(
+    namespace: &Namespace,
+    interface: &str,
+    address: Ipv6Addr,
+    length: u8,
+) -> Result<()> {
+    let index = index(namespace, interface)?;
+    request(namespace, async |handle| {
+        let mut request = handle.address().add(index, address.into(), length);
+        let message = AddressMessageBuilder::<Ipv6Addr>::new()
+            .index(index)
+            .address(address, length);
+        *request.message_mut() = message.build();
+        request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+        request.execute().await
+    })
+    .with_context(|| format!("cannot give {interface} the address {address}"))
+}
+
+/// Adds a static route.
+pub fn route(
+    namespace: &Namespace,
+    destination: Ipv6Addr,
+    length: u8,
+    via: Ipv6Addr,
+    interface: &str,
+) -> Result<()> {
+    let route = RouteMessageBuilder::<Ipv6Addr>::new()
+        .destination_prefix(destination, length)
+        .gateway(via)
+        .output_interface(index(namespace, interface)?)
+        .build();
+    request(namespace, async |handle| {
+        handle.route().add(route).execute().await
+    })
+    .with_context(|| format!("cannot add the route to {destination}/{length}"))
+}
+
+/// Adds a permanent neighbour.
+pub fn neighbour(
+    namespace: &Namespace,
+    interface: &str,
+    address: Ipv6Addr,
+    mac: [u8; 6],
+) -> Result<()> {
+    let index = index(namespace, interface)?;
+    request(namespace, async |handle| {
+        let request = handle.neighbours().add(index, address.into());
+        request.link_layer_address(&mac).execute().await
+    })
+    .with_context(|| format!("cannot add the neighbour {address} on {interface}"))
+}
+
+/// The index of an interface.
+pub fn index(namespace: &Namespace, interface: &str) -> Result<u32> {
+    namespace.run(|| if_nametoindex(interface).with_context(|| format!("no interface {interface}")))
+}
+
+fn request<R: Send>(
+    namespace: &Namespace,
+    body: impl AsyncFnOnce(Handle) -> Result<R, rtnetlink::Error> + Send,
+) -> Result<R> {
+    namespace.run(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let (connection, handle, _) = rtnetlink::new_connection()?;
+            tokio::spawn(connection);
+            Ok(body(handle).await?)
+        })
+    })
+}
+
+/// Removes an interface; the other end of a veth pair goes with it.
+pub fn delete(namespace: &Namespace, interface: &str) -> Result<()> {
+    let index = index(namespace, interface)?;
+    request(namespace, async |handle| {
+        handle.link().del(index).execute().await
+    })
+    .with_context(|| format!("cannot remove {interface}"))
+}

@@ -1,0 +1,84 @@
+//! An XDP program that passes every packet.
+//!
+//! A veth accepts frames that its peer redirects only while it runs NAPI, and it runs NAPI while it
+//! has an XDP program. So the far ends of a correspondent's links get the smallest one there is.
+
+use std::{
+    io,
+    mem::size_of,
+    os::fd::{FromRawFd as _, OwnedFd, RawFd},
+};
+
+use anyhow::{Context as _, Result};
+use nix::{errno::Errno, libc, net::if_::if_nametoindex};
+
+use super::namespace::Namespace;
+
+const PROG_LOAD: libc::c_long = 5;
+const LINK_CREATE: libc::c_long = 28;
+const PROG_TYPE_XDP: u32 = 6;
+const ATTACH_TYPE_XDP: u32 = 37;
+const FLAGS_DRV_MODE: u32 = 1 << 2;
+
+/// `r0 = 2 /* XDP_PASS */; exit`
+const PROGRAM: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 2, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+const LICENSE: &[u8] = b"Dual MIT/GPL\0";
+
+#[repr(C)]
+struct Load {
+    kind: u32,
+    instructions: u32,
+    program: u64,
+    license: u64,
+}
+
+#[repr(C)]
+struct Attach {
+    program: RawFd,
+    ifindex: u32,
+    kind: u32,
+    flags: u32,
+}
+
+/// The program on an interface, until it is dropped.
+#[derive(Debug)]
+pub struct Pass {
+    _link: OwnedFd,
+}
+
+impl Pass {
+    /// Attaches it in native mode.
+    pub fn attach(namespace: &Namespace, interface: &str) -> Result<Self> {
+        namespace.run(|| {
+            let load = Load {
+                kind: PROG_TYPE_XDP,
+                instructions: PROGRAM.len().try_into()?,
+                program: PROGRAM.as_ptr() as u64,
+                license: LICENSE.as_ptr() as u64,
+            };
+            // SAFETY: the attribute's pointers are to constants.
+            let program = unsafe { bpf(PROG_LOAD, &load) }
+                .context("cannot load an XDP program, which needs root (CAP_BPF, CAP_NET_ADMIN)")?;
+            let attach = Attach {
+                program: std::os::fd::AsRawFd::as_raw_fd(&program),
+                ifindex: if_nametoindex(interface)?,
+                kind: ATTACH_TYPE_XDP,
+                flags: FLAGS_DRV_MODE,
+            };
+            // SAFETY: the attribute holds no pointer.
+            let link = unsafe { bpf(LINK_CREATE, &attach) }
+                .with_context(|| format!("cannot attach an XDP program to {interface}"))?;
+            Ok(Self { _link: link })
+        })
+    }
+}
+
+/// # Safety
+/// `attribute` must be what the kernel expects for `command`, which must return a descriptor.
+unsafe fn bpf<T>(command: libc::c_long, attribute: &T) -> Result<OwnedFd> {
+    // SAFETY: the kernel reads `size_of::<T>()` bytes and takes missing ones for zero.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attribute, size_of::<T>()) };
+    let descriptor = Errno::result(result).map_err(io::Error::from)?;
+    // SAFETY: the call returned a new descriptor, which nothing else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(descriptor)?) })
+}

@@ -25,8 +25,11 @@ use super::{
 /// Octets that are kept of a frame when no file wants it whole: every header that we read.
 const HEADERS: u32 = 192;
 const WHOLE: u32 = 0x4_0000;
-const RING_HEADERS: usize = 8;
-const RING_WHOLE: usize = 32;
+/// Megabytes of a ring. A machine that is busy reads it late.
+const RING_HEADERS: usize = 24;
+const RING_WHOLE: usize = 64;
+/// Captures go first: what they miss cannot be shown.
+const NICE: i32 = -10;
 const TICK: Duration = Duration::from_millis(20);
 
 /// Nanoseconds since 1970, the clock of captures.
@@ -119,7 +122,7 @@ impl Ledger {
             Upper::Udp(source, destination) => ((source, destination), false),
             // Neighbor Discovery and echo are not told.
             Upper::Icmp(128.., _) | Upper::Other(_) => return,
-            Upper::Icmp(..) | Upper::Mld(..) | Upper::Mobility { .. } => {
+            Upper::Icmp(..) | Upper::Mld(..) | Upper::Mobility(_) => {
                 let time = frame.time;
                 self.messages.push(Message { time, packet });
                 return;
@@ -214,6 +217,9 @@ fn follow(
     stop: &AtomicBool,
 ) -> Result<()> {
     let mut written = Ok(());
+    let mut whole = writer.is_some();
+    // SAFETY: the system call reads no memory. Without the privilege the thread stays as it is.
+    unsafe { nix::libc::setpriority(nix::libc::PRIO_PROCESS, 0, NICE) };
     loop {
         // Read first: what came before the call to stop is still to be told.
         let stopping = stop.load(Ordering::Relaxed);
@@ -227,6 +233,10 @@ fn follow(
                 }
             });
         })?;
+        if whole && writer.as_ref().is_some_and(Writer::is_full) {
+            whole = false;
+            ring.keep(HEADERS)?;
+        }
         if stopping && !more {
             let lost = ring.lost()?;
             ledger.update(|ledger| ledger.lost += u64::from(lost));

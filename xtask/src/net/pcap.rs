@@ -10,9 +10,8 @@ use anyhow::{Context as _, Result};
 
 const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
 const ETHERNET: u32 = 1;
-/// Octets in full; then only headers, or one run would fill a disk.
-const BUDGET: u64 = 48 << 20;
-const HEADERS: usize = 128;
+/// Octets of frames that are kept whole; of later ones only headers, or one run would fill a disk.
+const BUDGET: u64 = 32 << 20;
 
 /// A capture file being written.
 #[derive(Debug)]
@@ -36,10 +35,6 @@ impl Writer {
     }
 
     pub(super) fn write(&mut self, time: u64, length: u32, bytes: &[u8]) -> Result<()> {
-        let bytes = match self.written < BUDGET {
-            true => bytes,
-            false => &bytes[..bytes.len().min(HEADERS)],
-        };
         self.written += bytes.len() as u64;
         let seconds = u32::try_from(time / 1_000_000_000)?;
         let nanoseconds = u32::try_from(time % 1_000_000_000)?;
@@ -48,6 +43,11 @@ impl Writer {
         }
         self.file.write_all(bytes)?;
         Ok(())
+    }
+
+    /// Whether there is no more room for whole frames.
+    pub(super) fn is_full(&self) -> bool {
+        self.written >= BUDGET
     }
 
     pub(super) fn finish(mut self) -> Result<()> {

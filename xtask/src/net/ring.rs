@@ -71,17 +71,7 @@ impl Ring {
             OwnedFd::from_raw_fd(fd)
         };
         option(&socket, libc::SOL_PACKET, PACKET_VERSION, &TPACKET_V3)?;
-        let mut instruction = libc::sock_filter {
-            code: RETURN_CONSTANT,
-            jt: 0,
-            jf: 0,
-            k: keep,
-        };
-        let filter = libc::sock_fprog {
-            len: 1,
-            filter: &raw mut instruction,
-        };
-        option(&socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)?;
+        cut(&socket, keep)?;
         let request = Request {
             block_size: BLOCK.try_into()?,
             block_count: megabytes.try_into()?,
@@ -139,6 +129,11 @@ impl Ring {
         unsafe { block.add(8).cast::<u32>().write_volatile(0) };
         self.next = (self.next + 1) % self.blocks;
         Ok(true)
+    }
+
+    /// From now on, keeps so many octets of each frame.
+    pub(super) fn keep(&self, keep: u32) -> Result<()> {
+        cut(&self.socket, keep)
     }
 
     /// How many frames were lost since the last call.
@@ -211,6 +206,21 @@ fn option<T>(socket: &OwnedFd, level: i32, name: i32, value: &T) -> Result<()> {
     };
     Errno::result(result).map_err(io::Error::from)?;
     Ok(())
+}
+
+/// A program of one instruction, which cuts every frame.
+fn cut(socket: &OwnedFd, keep: u32) -> Result<()> {
+    let mut instruction = libc::sock_filter {
+        code: RETURN_CONSTANT,
+        jt: 0,
+        jf: 0,
+        k: keep,
+    };
+    let filter = libc::sock_fprog {
+        len: 1,
+        filter: &raw mut instruction,
+    };
+    option(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)
 }
 
 fn map(socket: &OwnedFd, length: usize) -> Result<NonNull<u8>> {

@@ -1,9 +1,10 @@
 //! Step 7: what it came to.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
 use anyhow::Result;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::lab::{
     report::Evidence,
@@ -14,14 +15,55 @@ use crate::lab::{
 
 const END: Duration = Duration::from_secs(5);
 
-/// Counters of every node, and whether the captures are whole.
-pub(super) fn table(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
-    let mut counters = Map::new();
+/// What became of a session.
+#[derive(Debug, Serialize)]
+pub(super) struct Account {
+    /// Whose it was.
+    pub(super) client: &'static str,
+    /// Who served it.
+    pub(super) server: &'static str,
+    /// By which of the server's addresses.
+    pub(super) by: Ipv6Addr,
+    /// Octets sent, and verified by the server.
+    pub(super) sent: u64,
+    /// Octets received and verified.
+    pub(super) received: u64,
+    /// How it ended.
+    pub(super) end: String,
+}
+
+/// Sessions, counters of every node, and whether the captures are whole.
+pub(super) fn table(
+    lab: &mut Lab,
+    accounts: &[Account],
+    evidence: &mut Evidence<'_>,
+) -> Result<()> {
+    evidence.tell(format_args!(
+        "      {:8} {:6} {:16} {:>10} {:>10}  end",
+        "session", "with", "by", "sent", "received"
+    ));
+    for account in accounts {
+        evidence.tell(format_args!(
+            "      {:8} {:6} {:16} {:>10} {:>10}  {}",
+            account.client,
+            account.server,
+            account.by.to_string(),
+            account.sent,
+            account.received,
+            account.end
+        ));
+    }
+    evidence.tell("");
+    evidence.keep("sessions", serde_json::to_value(accounts)?);
+    let mut counters = Vec::new();
     for daemon in lab.daemons() {
-        counters.insert(daemon.node().to_owned(), daemon.ask("counters")?);
+        counters.push((daemon.node(), daemon.ask("counters")?));
     }
     print_counters(&counters, evidence);
-    evidence.keep("counters", counters);
+    let counters = counters
+        .into_iter()
+        .map(|(node, of_node)| (node.to_owned(), of_node));
+    evidence.keep("counters", Value::Object(counters.collect()));
     let mut captures = Vec::new();
     for capture in lab.captures_mut() {
         capture.finish()?;
@@ -98,9 +140,9 @@ fn end(lab: &mut Lab, node: &str) -> Result<()> {
 }
 
 /// A row for each counter that any node has moved.
-fn print_counters(counters: &Map<String, Value>, evidence: &Evidence<'_>) {
+fn print_counters(counters: &[(&str, Value)], evidence: &Evidence<'_>) {
     let mut rows: BTreeMap<(&str, &str), Vec<u64>> = BTreeMap::new();
-    for (column, of_node) in counters.values().enumerate() {
+    for (column, (_, of_node)) in counters.iter().enumerate() {
         for side in ["data_plane", "controller"] {
             for (name, value) in of_node[side].as_object().into_iter().flatten() {
                 let row = rows.entry((side, name)).or_default();
@@ -113,7 +155,10 @@ fn print_counters(counters: &Map<String, Value>, evidence: &Evidence<'_>) {
         |cells: Vec<String>| -> String { cells.iter().map(|cell| format!("{cell:>9}")).collect() };
     let width = rows.keys().map(|(_, name)| name.len()).max().unwrap_or(0);
     for (side, title) in [("data_plane", "XDP and TCX"), ("controller", "controller")] {
-        let names = counters.keys().map(|node| node.to_string()).collect();
+        let names = counters
+            .iter()
+            .map(|(node, _)| (*node).to_owned())
+            .collect();
         evidence.tell(format_args!("      {title:width$}{}", cells(names)));
         for ((_, name), row) in rows.iter().filter(|((of, _), _)| *of == side) {
             if row.iter().any(|count| *count > 0) {

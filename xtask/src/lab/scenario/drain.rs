@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-use super::{MIB, Plan, SOON, Session, join, proof};
+use super::{MIB, Plan, SOON, Session, close::Account, join, proof};
 
 /// RFC 2710 lets the router ask twice, a second apart, and wait another.
 const LEAVE: Duration = Duration::from_secs(10);
@@ -51,6 +51,14 @@ pub(super) fn drain(
         })
         .otherwise("router", || format!("{:?}", lab.routes.to(B, 128)))?;
     let moved = capture::now();
+    // A member that leaves may take its bindings back, so that no new flow comes to it.
+    let withdrawn: Vec<_> = lab.capture("gateway-router")?.ledger().read(|ledger| {
+        let updates = ledger.messages(since, |packet| packet.source == B);
+        updates.cloned().collect()
+    });
+    withdrawn
+        .iter()
+        .for_each(|update| join::tell(evidence, update));
     let queries: Vec<_> = lab.capture("router-lan")?.ledger().read(|ledger| {
         let queries = ledger.messages(since, |packet| packet.upper == Upper::Mld(mld::QUERY, B));
         queries.cloned().collect()
@@ -73,7 +81,7 @@ pub(super) fn outlive(
     other: Server,
     plan: Plan,
     evidence: &mut Evidence<'_>,
-) -> Result<()> {
+) -> Result<Account> {
     let end = plain.event("reset", SOON)?;
     evidence.fact(format_args!(
         "plain: its session is reset, after {} octets each way",
@@ -137,5 +145,12 @@ pub(super) fn outlive(
          without one (plain)         the session is reset when the route moves to {}",
         session.server.name, other.name
     ));
-    Ok(())
+    Ok(Account {
+        client: "plain",
+        server: session.server.name,
+        by: B,
+        sent: end["sent"].as_u64().unwrap_or(0),
+        received: end["received"].as_u64().unwrap_or(0),
+        end: format!("reset, when the route moved to {}", other.name),
+    })
 }

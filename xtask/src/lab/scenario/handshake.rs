@@ -14,7 +14,7 @@ use crate::{
     },
     net::{
         capture::{Flow, Ledger, Message},
-        packet::{Upper, mobility},
+        packet::{Mobility, Packet, mobility},
     },
 };
 
@@ -23,6 +23,10 @@ use super::{SOON, join::tell};
 /// The A bit of a Binding Update, and the E bit.
 const A: u16 = 0x8000;
 const E: u16 = 0x0400;
+/// The lifetime of a Binding Update with E, and of its acknowledgement: 16 s.
+const LIFETIME: u16 = 1;
+/// The status of an acknowledgement that grants the binding.
+const ACCEPTED: u16 = 0;
 
 /// Waits for a whole handshake with this member, tells it, and gives the time of its end.
 pub(super) fn follow(
@@ -37,95 +41,108 @@ pub(super) fn follow(
     let messages = ledger
         .wait(SOON, what, |ledger| find(ledger, since, care_of))
         .otherwise("gateway", || {
-            ledger.read(|ledger| {
-                let all = ledger.messages(since, |_| true);
-                let all: Vec<_> = all
-                    .map(|message| message.packet.upper.to_string())
-                    .collect();
-                format!("[{}]", all.join(", "))
-            })
+            list(&ledger.read(|ledger| said(ledger, since)))
         })?;
-    let first = ledger.read(|ledger| {
-        let (client, server) = ((CLIENT, port), (B, SERVICE));
-        [(client, server), (server, client)].map(|(source, destination)| {
-            let flow = Flow {
-                source,
-                destination,
-            };
-            ledger
-                .flows
-                .get(&flow)
-                .map_or(u64::MAX, |tally| tally.first)
-        })
+    let [.., update, ack] = &messages;
+    let data = ledger.read(|ledger| first_data(ledger, port));
+    // A member new to this client may choose a sequence number that is used up, and is told so: all
+    // that was said is shown, not only what came of it.
+    let mut said = ledger.read(|ledger| said(ledger, since));
+    said.retain(|message| message.time <= ack.time);
+    show(&said, data, evidence);
+    in_order(&messages, data)?;
+    let right = update.packet.upper.mobility().is_some_and(|update| {
+        update.flags & (A | E) == A | E
+            && update.lifetime == LIFETIME
+            && update.care_of == Some(care_of)
     });
-    let (client, anycast) = (CLIENT.to_string(), B.to_string());
-    let syn = format!("{client:>18} > {anycast:<18} TCP: the first packet");
-    let answer = format!("{anycast:>18} > {client:<18} TCP: the answer");
-    let [update, ack] = [&messages[4], &messages[5]];
-    evidence.event(first[0], syn);
-    if first[1] <= messages[0].time {
-        evidence.event(first[1], &answer);
-    }
-    messages.iter().for_each(|message| tell(evidence, message));
-    if first[1] > messages[0].time {
-        evidence.event(first[1], &answer);
-    }
-    in_order(&messages, first)?;
-    let right = match update.packet.upper {
-        Upper::Mobility {
-            flags,
-            lifetime,
-            care_of: told,
-            ..
-        } => flags & (A | E) == A | E && lifetime == 1 && told == Some(care_of),
-        _ => false,
-    };
     expect(
         right,
         format_args!("a Binding Update with A and E, lifetime 1 and care-of {care_of}"),
         &update.packet.upper,
     )?;
-    let accepted = matches!(
-        ack.packet.upper,
-        Upper::Mobility {
-            flags: 0,
-            lifetime: 1,
-            ..
-        }
-    );
-    expect(
-        accepted,
-        "an acknowledgement with status 0 and lifetime 1",
-        &ack.packet.upper,
-    )?;
-    let data: Vec<_> = messages.iter().map(as_json).collect();
+    let data: Vec<_> = said.iter().map(as_json).collect();
     evidence.keep(&format!("handshake_{member}"), data);
     Ok(ack.time)
 }
 
-/// The six messages, each between the addresses that it must have.
-fn find(ledger: &Ledger, since: u64, care_of: Ipv6Addr) -> Option<Vec<Message>> {
-    let expected = [
-        (mobility::HOTI, B, CLIENT),
-        (mobility::COTI, care_of, CLIENT),
-        (mobility::HOT, CLIENT, B),
-        (mobility::COT, CLIENT, care_of),
-        (mobility::BU, B, CLIENT),
-        (mobility::BA, CLIENT, B),
-    ];
-    let find = |(wanted, source, destination)| {
-        let mut found = ledger.messages(since, move |packet| {
+/// The six messages, each between the addresses that it must have: the acknowledgement that grants
+/// the binding, and the update that it answers.
+fn find(ledger: &Ledger, since: u64, care_of: Ipv6Addr) -> Option<[Message; 6]> {
+    let find = |source, destination, wanted: &dyn Fn(Mobility) -> bool| {
+        let mut found = ledger.messages(since, |packet| {
             (packet.source, packet.destination) == (source, destination)
-                && matches!(packet.upper, Upper::Mobility { kind, .. } if kind == wanted)
+                && packet.upper.mobility().is_some_and(wanted)
         });
         found.next().cloned()
     };
-    expected.into_iter().map(find).collect()
+    let ack = find(CLIENT, B, &|message| {
+        message.kind == mobility::BA && (message.flags, message.lifetime) == (ACCEPTED, LIFETIME)
+    })?;
+    let sequence = ack.packet.upper.mobility()?.sequence;
+    Some([
+        find(B, CLIENT, &|message| message.kind == mobility::HOTI)?,
+        find(care_of, CLIENT, &|message| message.kind == mobility::COTI)?,
+        find(CLIENT, B, &|message| message.kind == mobility::HOT)?,
+        find(CLIENT, care_of, &|message| message.kind == mobility::COT)?,
+        find(B, CLIENT, &|message| {
+            message.kind == mobility::BU && message.sequence == sequence
+        })?,
+        ack,
+    ])
+}
+
+/// All mobility messages, whosever they are.
+fn said(ledger: &Ledger, since: u64) -> Vec<Message> {
+    let mobility = |packet: &Packet| packet.upper.mobility().is_some();
+    let mut said: Vec<_> = ledger.messages(since, mobility).cloned().collect();
+    said.sort_by_key(|message| message.time);
+    said
+}
+
+/// When the session's first packet and the first answer passed.
+fn first_data(ledger: &Ledger, port: u16) -> [u64; 2] {
+    let (client, server) = ((CLIENT, port), (B, SERVICE));
+    [(client, server), (server, client)].map(|(source, destination)| {
+        let flow = Flow {
+            source,
+            destination,
+        };
+        let tally = ledger.flows.get(&flow);
+        tally.map_or(u64::MAX, |tally| tally.first)
+    })
+}
+
+/// The messages, with the data among them.
+fn show(said: &[Message], [first, answer]: [u64; 2], evidence: &mut Evidence<'_>) {
+    let (client, anycast) = (CLIENT.to_string(), B.to_string());
+    let before = said.partition_point(|message| message.time < answer);
+    evidence.event(
+        first,
+        format_args!("{client:>18} > {anycast:<18} TCP: the first packet"),
+    );
+    said[..before]
+        .iter()
+        .for_each(|message| tell(evidence, message));
+    evidence.event(
+        answer,
+        format_args!("{anycast:>18} > {client:<18} TCP: the answer"),
+    );
+    said[before..]
+        .iter()
+        .for_each(|message| tell(evidence, message));
+}
+
+fn list(messages: &[Message]) -> String {
+    let texts = messages
+        .iter()
+        .map(|message| message.packet.upper.to_string());
+    format!("[{}]", texts.collect::<Vec<_>>().join(", "))
 }
 
 /// The data goes first and does not wait; each message follows what it answers.
-fn in_order(messages: &[Message], [first, answer]: [u64; 2]) -> Result<()> {
-    let [hoti, coti, hot, cot, update, ack] = [0, 1, 2, 3, 4, 5].map(|index| messages[index].time);
+fn in_order(messages: &[Message; 6], [first, answer]: [u64; 2]) -> Result<()> {
+    let [hoti, coti, hot, cot, update, ack] = messages.each_ref().map(|message| message.time);
     let ordered = first <= hoti.min(coti)
         && hoti <= hot
         && coti <= cot

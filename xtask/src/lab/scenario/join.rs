@@ -25,10 +25,10 @@ pub fn join(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
     lab.start(&["router", "gateway"])?;
     let since = capture::now();
     lab.start(&["s1", "s2"])?;
-    for member in [S1, S2] {
-        let report = heard(lab, "router-lan", member, mld::REPORT, since)?;
-        tell(evidence, &report);
-    }
+    let report = |member| heard(lab, "router-lan", member, mld::REPORT, since);
+    let mut reports = [report(S1)?, report(S2)?];
+    reports.sort_by_key(|report| report.time);
+    reports.iter().for_each(|report| tell(evidence, report));
     let members = wait::poll(SOON, ASK_AGAIN, "the router has both members", || {
         let members = members(lab)?;
         let found = [S1, S2].iter().all(|server| has(&members, *server));

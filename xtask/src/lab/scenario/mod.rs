@@ -69,18 +69,18 @@ pub fn play(lab: &mut Lab, report: &mut Report, plan: Plan) -> Result<()> {
         &format!("{} drains; the route moves", session.server.name),
         |evidence| drain::drain(lab, &mut session, &mut plain, evidence),
     )?;
-    report.step(
+    let lost = report.step(
         "outlive",
         "client's session goes on, plain's is reset",
         |evidence| drain::outlive(lab, &mut session, &mut plain, other, plan, evidence),
     )?;
-    report.step(
+    let [first, second] = report.step(
         "rebind",
         "the binding expires; a new connection goes to the other member",
         |evidence| bind::rebind(lab, session, other, evidence),
     )?;
     report.step("close", "what it came to", |evidence| {
-        close::table(lab, evidence)?;
+        close::table(lab, &[first, lost, second], evidence)?;
         match plan.keep {
             true => Ok(()),
             false => close::shut_down(lab, evidence),

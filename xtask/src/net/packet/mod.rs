@@ -74,20 +74,24 @@ pub enum Upper {
     /// Another ICMPv6 message: its type and code.
     Icmp(u8, u8),
     /// A Mobility Header message.
-    Mobility {
-        /// Its type.
-        kind: u8,
-        /// Sequence number of a Binding Update or Acknowledgement.
-        sequence: u16,
-        /// The flag word of a Binding Update; the status of an Acknowledgement.
-        flags: u16,
-        /// The lifetime of a Binding Update or Acknowledgement.
-        lifetime: u16,
-        /// The Alternate Care-of Address option of a Binding Update.
-        care_of: Option<Ipv6Addr>,
-    },
+    Mobility(Mobility),
     /// A protocol that the lab does not look into.
     Other(u8),
+}
+
+/// A Mobility Header message, as far as the lab looks into it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mobility {
+    /// Its type.
+    pub kind: u8,
+    /// Sequence number of a Binding Update or Acknowledgement.
+    pub sequence: u16,
+    /// The flag word of a Binding Update; the status of an Acknowledgement.
+    pub flags: u16,
+    /// The lifetime of a Binding Update or Acknowledgement.
+    pub lifetime: u16,
+    /// The Alternate Care-of Address option of a Binding Update.
+    pub care_of: Option<Ipv6Addr>,
 }
 
 impl Packet {
@@ -130,32 +134,42 @@ impl Upper {
                 kind @ mld::QUERY..=mld::DONE => Self::Mld(kind, address_at(bytes, 8)?),
                 kind => Self::Icmp(kind, *bytes.get(1)?),
             },
-            135 => Self::read_mobility(bytes)?,
+            135 => Self::Mobility(Mobility::read(bytes)?),
             other => Self::Other(other),
         })
     }
 
-    fn read_mobility(bytes: &[u8]) -> Option<Self> {
-        let kind = *bytes.get(2)?;
-        let (mut sequence, mut flags, mut lifetime, mut care_of) = (0, 0, 0, None);
-        match kind {
-            mobility::BU => {
-                (sequence, flags, lifetime) =
-                    (u16_at(bytes, 6)?, u16_at(bytes, 8)?, u16_at(bytes, 10)?);
-                care_of = option(bytes.get(12..)?, 3).and_then(|data| address_at(data, 0));
-            }
-            mobility::BA => {
-                flags = u16::from(*bytes.get(6)?);
-                (sequence, lifetime) = (u16_at(bytes, 8)?, u16_at(bytes, 10)?);
-            }
-            _ => {}
+    /// The message, when it is one of these.
+    pub fn mobility(&self) -> Option<Mobility> {
+        match self {
+            Self::Mobility(message) => Some(*message),
+            _ => None,
         }
-        Some(Self::Mobility {
+    }
+}
+
+impl Mobility {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let kind = *bytes.get(2)?;
+        let message = Self {
             kind,
-            sequence,
-            flags,
-            lifetime,
-            care_of,
+            ..Self::default()
+        };
+        Some(match kind {
+            mobility::BU => Self {
+                sequence: u16_at(bytes, 6)?,
+                flags: u16_at(bytes, 8)?,
+                lifetime: u16_at(bytes, 10)?,
+                care_of: option(bytes.get(12..)?, 3).and_then(|data| address_at(data, 0)),
+                ..message
+            },
+            mobility::BA => Self {
+                sequence: u16_at(bytes, 8)?,
+                flags: u16::from(*bytes.get(6)?),
+                lifetime: u16_at(bytes, 10)?,
+                ..message
+            },
+            _ => message,
         })
     }
 }
@@ -176,40 +190,40 @@ impl fmt::Display for Upper {
             Self::Mld(mld::REPORT, group) => write!(f, "Report {group}"),
             Self::Mld(_, group) => write!(f, "Done {group}"),
             Self::Icmp(kind, code) => write!(f, "ICMPv6 type {kind} code {code}"),
-            Self::Mobility {
-                kind,
-                sequence,
-                flags,
-                lifetime,
-                care_of,
-            } => match *kind {
-                mobility::HOTI => f.write_str("HoTI"),
-                mobility::COTI => f.write_str("CoTI"),
-                mobility::HOT => f.write_str("HoT"),
-                mobility::COT => f.write_str("CoT"),
-                mobility::BU => {
-                    write!(f, "BU   sequence {sequence} lifetime {lifetime} flags ")?;
-                    for (bit, name) in ["A", "H", "S", "D", "L", "E"].into_iter().enumerate() {
-                        f.write_str(if flags & (0x8000 >> bit) != 0 {
-                            name
-                        } else {
-                            ""
-                        })?;
-                    }
-                    match care_of {
-                        Some(care_of) => write!(f, ", care-of {care_of}"),
-                        None => f.write_str(", no care-of address"),
-                    }
-                }
-                mobility::BA => {
-                    write!(
-                        f,
-                        "BA   sequence {sequence} lifetime {lifetime} status {flags}"
-                    )
-                }
-                other => write!(f, "Mobility Header type {other}"),
-            },
+            Self::Mobility(message) => message.fmt(f),
             Self::Other(protocol) => write!(f, "protocol {protocol}"),
+        }
+    }
+}
+
+impl fmt::Display for Mobility {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            sequence,
+            flags,
+            lifetime,
+            ..
+        } = *self;
+        match self.kind {
+            mobility::HOTI => f.write_str("HoTI"),
+            mobility::COTI => f.write_str("CoTI"),
+            mobility::HOT => f.write_str("HoT"),
+            mobility::COT => f.write_str("CoT"),
+            mobility::BU => {
+                write!(f, "BU   sequence {sequence} lifetime {lifetime} flags ")?;
+                let names = ["A", "H", "S", "D", "L", "E"].into_iter().enumerate();
+                let set = names.filter(|(bit, _)| flags & (0x8000 >> bit) != 0);
+                f.write_str(&set.map(|(_, name)| name).collect::<String>())?;
+                match self.care_of {
+                    Some(care_of) => write!(f, ", care-of {care_of}"),
+                    None => f.write_str(", no care-of address"),
+                }
+            }
+            mobility::BA => write!(
+                f,
+                "BA   sequence {sequence} lifetime {lifetime} status {flags}"
+            ),
+            other => write!(f, "Mobility Header type {other}"),
         }
     }
 }

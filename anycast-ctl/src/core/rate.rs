@@ -171,6 +171,15 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_that_is_there_needs_no_other_one_s_place() {
+        let mut buckets = Buckets::new(Rate::per_second(1, 3), 2);
+        for key in ['a', 'b', 'b', 'b'] {
+            assert!(buckets.take(at(0), key));
+        }
+        assert_eq!(buckets.full.len(), 2);
+    }
+
+    #[test]
     fn the_emptiest_buckets_are_remembered_longest() {
         let mut buckets = Buckets::new(Rate::per_second(1, 2), 2);
         assert!(buckets.take(at(0), 'x'));

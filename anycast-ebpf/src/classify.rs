@@ -50,10 +50,11 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
     };
 
     // MLD comes behind Hop-by-Hop Options, or, wrongly, without them.
-    if ROLES & (ROUTER | MEMBER) != 0 && (next_header == 0 || next_header == 58) {
-        if let Verdict::Done(action) = mld::mld::<ROLES>(&packet, next_header) {
-            return action;
-        }
+    if ROLES & (ROUTER | MEMBER) != 0
+        && (next_header == 0 || next_header == 58)
+        && let Verdict::Done(action) = mld::mld::<ROLES>(&packet, next_header)
+    {
+        return action;
     }
     if ROLES & (MEMBER | CORRESPONDENT) == 0
         || is_multicast(&destination)
@@ -74,15 +75,15 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
 
 #[inline(always)]
 fn unicast<const ROLES: u8>(packet: &Packet<'_>, upper: Upper) -> u32 {
-    if ROLES & MEMBER != 0 {
-        if let Verdict::Done(action) = member::ingress(packet, upper) {
-            return action;
-        }
+    if ROLES & MEMBER != 0
+        && let Verdict::Done(action) = member::ingress(packet, upper)
+    {
+        return action;
     }
-    if ROLES & CORRESPONDENT != 0 {
-        if let Verdict::Done(action) = correspondent::ingress(packet, upper) {
-            return action;
-        }
+    if ROLES & CORRESPONDENT != 0
+        && let Verdict::Done(action) = correspondent::ingress(packet, upper)
+    {
+        return action;
     }
     XDP_PASS
 }

@@ -69,7 +69,7 @@ fn mobility(packet: &Packet<'_>, upper: Upper) -> Verdict {
 
 #[inline(always)]
 fn from_client(packet: &Packet<'_>, transport: &Transport) -> Verdict {
-    let key = transport.from_client(&packet.source, &packet.destination);
+    let key = transport.flow_from_client(&packet.source, &packet.destination);
     // SAFETY: no instruction of an XDP program.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     if let Some(pinned) = FLOWS.get_ptr_mut(&key) {
@@ -152,7 +152,7 @@ fn to_client(packet: &Packet<'_>, transport: &Transport) -> Verdict {
     let Some(owner) = (unsafe { CARE_OF.get(&pair) }).copied() else {
         return Verdict::NotOurs;
     };
-    let key = transport.to_client(&packet.destination, &owner.anycast);
+    let key = transport.flow_to_client(&packet.destination, &owner.anycast);
     let Some(pinned) = FLOWS.get_ptr_mut(&key) else {
         return Verdict::NotOurs;
     };

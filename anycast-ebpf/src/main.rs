@@ -5,6 +5,14 @@
 //! roles of an interface are a constant of the program attached there, so a program holds only
 //! the branches that its interface needs.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "offsets are bounded by the packet, sizes are constants"
+)]
+#![allow(
+    clippy::needless_borrows_for_generic_args,
+    reason = "a key that is lent is not copied"
+)]
 
 #[cfg(target_arch = "bpf")]
 mod classify;

@@ -96,7 +96,7 @@ fn control(packet: &Packet<'_>, upper: Upper) -> Verdict {
 
 #[inline(always)]
 fn by_care_of(packet: &Packet<'_>, transport: &Transport, owner: &LocalCareOf) -> u32 {
-    let key = transport.from_client(&packet.source, &owner.anycast);
+    let key = transport.flow_from_client(&packet.source, &owner.anycast);
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     if let Some(flow) = MEMBER_FLOWS.get_ptr_mut(&key) {
@@ -170,7 +170,7 @@ unsafe fn return_to_anycast(flow: *mut MemberFlow, now: u64) {
 fn by_anycast(packet: &Packet<'_>, transport: &Transport, report: bool) {
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    let key = transport.from_client(&packet.source, &packet.destination);
+    let key = transport.flow_from_client(&packet.source, &packet.destination);
     if let Some(flow) = MEMBER_FLOWS.get_ptr_mut(&key) {
         // SAFETY: as in `by_care_of`.
         unsafe {

@@ -40,7 +40,7 @@ fn answer(ctx: &TcContext) -> Option<()> {
         return None;
     };
     let transport = Transport::read(ctx, upper)?;
-    let key = transport.to_client(&destination, &source);
+    let key = transport.flow_to_client(&destination, &source);
     // SAFETY: the copy is made at once.
     let flow = unsafe { MEMBER_FLOWS.get(&key) }.copied()?;
     if flow.by_anycast != 0 {

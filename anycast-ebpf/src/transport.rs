@@ -102,7 +102,7 @@ impl Transport {
 
     /// The flow of a packet from the client.
     #[inline(always)]
-    pub(crate) fn from_client(&self, client: &[u8; 16], anycast: &[u8; 16]) -> FlowKey {
+    pub(crate) fn flow_from_client(&self, client: &[u8; 16], anycast: &[u8; 16]) -> FlowKey {
         FlowKey {
             client: *client,
             anycast: *anycast,
@@ -115,7 +115,7 @@ impl Transport {
 
     /// The flow of a packet to the client.
     #[inline(always)]
-    pub(crate) fn to_client(&self, client: &[u8; 16], anycast: &[u8; 16]) -> FlowKey {
+    pub(crate) fn flow_to_client(&self, client: &[u8; 16], anycast: &[u8; 16]) -> FlowKey {
         FlowKey {
             client: *client,
             anycast: *anycast,

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Older kernels lack what the daemon attaches its programs with.
-const OLDEST_KERNEL: (u32, u32) = (5, 15);
+const OLDEST_KERNEL: (u32, u32) = (6, 6);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -32,6 +32,26 @@ pub struct Config {
     pub correspondent: Option<Spanned<Correspondent>>,
 }
 
+impl Config {
+    /// The router role.
+    #[must_use]
+    pub fn router_role(&self) -> Option<&Router> {
+        self.router.as_ref().map(Spanned::get_ref)
+    }
+
+    /// The member role.
+    #[must_use]
+    pub fn member_role(&self) -> Option<&Member> {
+        self.member.as_ref().map(Spanned::get_ref)
+    }
+
+    /// The correspondent role.
+    #[must_use]
+    pub fn correspondent_role(&self) -> Option<&Correspondent> {
+        self.correspondent.as_ref().map(Spanned::get_ref)
+    }
+}
+
 /// `[control]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]

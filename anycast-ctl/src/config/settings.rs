@@ -24,13 +24,13 @@ pub(super) type Fault = (Range<usize>, String);
 /// The roles of a configuration, each with its mode and its interfaces.
 pub(super) fn attachments(config: &Config) -> Vec<(u8, Mode, &[Spanned<String>])> {
     let mut attachments: Vec<(u8, Mode, &[Spanned<String>])> = Vec::new();
-    if let Some(router) = config.router.as_ref().map(Spanned::get_ref) {
+    if let Some(router) = config.router_role() {
         attachments.push((roles::ROUTER, router.mode, &router.interfaces));
     }
-    if let Some(member) = config.member.as_ref().map(Spanned::get_ref) {
+    if let Some(member) = config.member_role() {
         attachments.push((roles::MEMBER, member.mode, &member.interfaces));
     }
-    if let Some(correspondent) = config.correspondent.as_ref().map(Spanned::get_ref) {
+    if let Some(correspondent) = config.correspondent_role() {
         attachments.push((
             roles::CORRESPONDENT,
             correspondent.mode,
@@ -65,18 +65,12 @@ pub fn interfaces(config: &Config) -> BTreeMap<String, Wanted> {
 /// The settings of the core.
 #[must_use]
 pub fn controller(config: &Config) -> controller::Settings {
-    let router = config.router.as_ref().map(Spanned::get_ref);
+    let router = config.router_role();
     let strict = router.is_none_or(|router| router.require_router_alert);
     controller::Settings {
         router: router.map(router_settings),
-        member: config
-            .member
-            .as_ref()
-            .map(|member| member_settings(member.get_ref())),
-        correspondent: config
-            .correspondent
-            .as_ref()
-            .map(|correspondent| correspondent_settings(correspondent.get_ref())),
+        member: config.member_role().map(member_settings),
+        correspondent: config.correspondent_role().map(correspondent_settings),
         router_alert: if strict {
             RouterAlert::Required
         } else {
@@ -303,7 +297,7 @@ pub(super) fn pin_times(given: &Pins) -> impl Iterator<Item = (&'static str, Dur
 
 /// The groups that this machine serves.
 pub fn groups(config: &Config) -> impl Iterator<Item = &Group> {
-    let member = config.member.as_ref().map(Spanned::get_ref);
+    let member = config.member_role();
     member
         .into_iter()
         .flat_map(|member| member.group.iter().map(Spanned::get_ref))

@@ -123,6 +123,8 @@ pub(crate) fn prefix64(address: Ipv6Addr) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may abort")]
+
     use super::*;
 
     fn at(milliseconds: u64) -> Time {
@@ -166,6 +168,15 @@ mod tests {
         assert_eq!((buckets.full.len(), buckets.order.len()), (3, 3));
         assert!(buckets.take(at(5000), 7));
         assert_eq!((buckets.full.len(), buckets.order.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_bucket_that_is_there_needs_no_other_one_s_place() {
+        let mut buckets = Buckets::new(Rate::per_second(1, 3), 2);
+        for key in ['a', 'b', 'b', 'b'] {
+            assert!(buckets.take(at(0), key));
+        }
+        assert_eq!(buckets.full.len(), 2);
     }
 
     #[test]

@@ -45,8 +45,10 @@ impl Daemon {
     }
 
     fn command(&mut self, command: Command, anycast: Ipv6Addr, joined: bool) -> Answered {
-        let (controller, actions) = self.core();
-        match controller.command(clock::now(), command, actions) {
+        match self
+            .controller
+            .command(clock::now(), command, &mut self.actions)
+        {
             Ok(()) => Ok(Answer::Done(view::Done { anycast, joined })),
             Err(error) => Err(Refusal {
                 code: match error {

@@ -1,7 +1,6 @@
 //! The one loop.
 
 use std::{
-    io,
     path::Path,
     time::{Duration, Instant},
 };
@@ -19,21 +18,20 @@ use super::{
     ShellError,
     api::server::Server,
     clock,
-    dataplane::{self, Dataplane},
-    interfaces::{Interfaces, REMINDER},
+    dataplane::Dataplane,
+    interfaces::Interfaces,
     netlink::{KernelEvent, LinkInput, LinkTable, Netlink},
     perform::Performer,
     policy,
     routes::Routes,
-    sockets::{Groups, Sender},
-    sysctl, systemd,
+    systemd,
     throttle::Throttle,
 };
 use crate::{
-    config::{self, Config, file, settings},
+    config::{self, settings},
     core::{
         Actions, Received, Time,
-        controller::{Command, Controller, Input},
+        controller::{Controller, Input},
         pins::Pins,
         router::Policy,
     },
@@ -43,10 +41,6 @@ use crate::{
 const SWEEP: Duration = Duration::from_secs(10);
 /// How often everything that notifications should have told is read again.
 const RESYNC: Duration = Duration::from_secs(30);
-/// What a router waits beyond the Query Response Interval before it removes routes of an earlier
-/// run that no member claims.
-const GRACE: Duration = Duration::from_secs(5);
-
 /// The core, and everything that it acts on.
 pub(super) struct Daemon {
     pub(super) controller: Controller,
@@ -56,67 +50,15 @@ pub(super) struct Daemon {
     pub(super) interfaces: Interfaces,
     pub(super) roles: u8,
     pub(super) started: Time,
-    actions: Actions,
-    netlink: Netlink,
-    server: Server,
-    pins: Option<Pins>,
-    policy: Policy,
-    complaints: Throttle<String>,
+    pub(super) actions: Actions,
+    pub(super) netlink: Netlink,
+    pub(super) server: Server,
+    pub(super) pins: Option<Pins>,
+    pub(super) policy: Policy,
+    pub(super) complaints: Throttle<String>,
 }
 
 impl Daemon {
-    /// Loads, attaches to the interfaces that are there, and does what the core wants at first.
-    pub(super) async fn start(
-        config: &Config,
-        server: Server,
-        object: &[u8],
-    ) -> Result<Self, ShellError> {
-        let netlink = Netlink::open().map_err(ShellError::io("cannot open a netlink socket"))?;
-        let sender = Sender::new().map_err(ShellError::io("cannot open a raw socket"))?;
-        let groups = Groups::new().map_err(ShellError::io("cannot open a socket for groups"))?;
-        let dataplane = load(config, object)?;
-        let interfaces = Interfaces::new(settings::interfaces(config));
-        let mut links = LinkTable::new(interfaces.names());
-        links.replace(netlink.links().await.map_err(ShellError::Links)?);
-        warn_of_surroundings(config, &links);
-
-        let router = config.router.as_ref().map(toml::Spanned::get_ref);
-        let correspondent = config.correspondent.as_ref().map(toml::Spanned::get_ref);
-        let routes = router.map(|router| {
-            let response = settings::timers_of(router).query_response_interval;
-            Routes::new(settings::route_place(router), response + GRACE)
-        });
-        let random = settings::random()
-            .map_err(io::Error::other)
-            .map_err(ShellError::io("cannot get random numbers"))?;
-        let now = clock::now();
-        let mut daemon = Self {
-            controller: Controller::new(settings::controller(config), now, random),
-            dataplane,
-            performer: Performer::new(routes, sender, groups),
-            links,
-            interfaces,
-            roles: settings::roles(config),
-            started: now,
-            actions: Actions::new(),
-            netlink,
-            server,
-            pins: correspondent.map(|settings| Pins::new(settings::pins(&settings.pins))),
-            policy: router.map(settings::policy).unwrap_or_default(),
-            complaints: Throttle::new(REMINDER),
-        };
-        daemon.links_changed(true)?;
-        for anycast in settings::joined_at_start(config) {
-            let join = Command::Join { anycast };
-            let (now, actions) = (clock::now(), &mut daemon.actions);
-            if let Err(error) = daemon.controller.command(now, join, actions) {
-                tracing::error!(%anycast, %error, "cannot join");
-            }
-        }
-        daemon.perform().await;
-        Ok(daemon)
-    }
-
     /// Runs until a signal ends it.
     pub(super) async fn run(&mut self, config: &Path) -> Result<(), ShellError> {
         let catch = |kind: SignalKind| signal(kind).map_err(ShellError::io("cannot catch signals"));
@@ -172,7 +114,7 @@ impl Daemon {
         tracing::info!("stopped");
     }
 
-    async fn perform(&mut self) {
+    pub(super) async fn perform(&mut self) {
         let Self {
             performer,
             actions,
@@ -182,11 +124,6 @@ impl Daemon {
             ..
         } = self;
         performer.perform(actions, dataplane, netlink, links).await;
-    }
-
-    /// For commands, whose actions are performed at the end of the step.
-    pub(super) fn core(&mut self) -> (&mut Controller, &mut Actions) {
-        (&mut self.controller, &mut self.actions)
     }
 
     async fn kernel(&mut self, event: KernelEvent) {
@@ -233,7 +170,7 @@ impl Daemon {
 
     /// Attaches to interfaces that appeared and tells the core. At the start an interface that
     /// refuses is a mistake to be told at once; later it is tried again.
-    fn links_changed(&mut self, starting: bool) -> Result<(), ShellError> {
+    pub(super) fn links_changed(&mut self, starting: bool) -> Result<(), ShellError> {
         let inputs = self.links.differences();
         if !inputs.is_empty() || starting {
             self.program_policy()?;
@@ -328,7 +265,11 @@ impl Daemon {
                 return;
             }
         };
-        let Some(router) = config.router.as_ref().map(toml::Spanned::get_ref) else {
+        let Some(router) = config
+            .router_role()
+            .filter(|_| self.roles & roles::ROUTER != 0)
+        else {
+            tracing::warn!("nothing reloaded: only the policy of a router can be");
             return;
         };
         self.policy = settings::policy(router);
@@ -337,55 +278,6 @@ impl Daemon {
         match self.program_policy() {
             Ok(()) => tracing::info!("policy reloaded; other changes need a restart"),
             Err(error) => self.complain(error),
-        }
-    }
-}
-
-fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
-    let router = config.router.as_ref().map(toml::Spanned::get_ref);
-    let alert = router.is_none_or(|router| router.require_router_alert);
-    let settings = dataplane::Settings {
-        roles: settings::roles(config),
-        require_router_alert: alert,
-    };
-    let mut dataplane = Dataplane::load(object, settings)
-        .map_err(ShellError::dataplane("cannot load the eBPF programs"))?;
-    if let Some(correspondent) = config.correspondent.as_ref().map(toml::Spanned::get_ref) {
-        dataplane
-            .maps()
-            .set_client_prefixes(&config::settings::client_prefixes(correspondent))
-            .map_err(ShellError::dataplane("cannot load the client prefixes"))?;
-    }
-    for group in config::settings::groups(config) {
-        if let Some(care_of) = &group.care_of {
-            dataplane
-                .maps()
-                .set_local_care_of(*care_of.get_ref(), *group.anycast.get_ref())
-                .map_err(ShellError::dataplane("cannot load the care-of addresses"))?;
-        }
-    }
-    Ok(dataplane)
-}
-
-/// What is outside of the daemon and would keep it from doing its work.
-fn warn_of_surroundings(config: &Config, links: &LinkTable) {
-    let router = config.router.as_ref().map(toml::Spanned::get_ref);
-    if router.is_some_and(|router| router.next_hops == file::NextHops::All)
-        && let Some(advice) = sysctl::multipath_hash()
-    {
-        tracing::warn!(target: "anycast::router", "{advice}");
-    }
-    for group in settings::groups(config) {
-        let anycast = *group.anycast.get_ref();
-        if !links.is_local(anycast) {
-            tracing::warn!(target: "anycast::member",
-                "{anycast} is not an address of this machine: ip address add {anycast}/128 dev lo");
-        }
-        if let Some(care_of) = group.care_of.as_ref().map(|care_of| *care_of.get_ref())
-            && !links.is_local(care_of)
-        {
-            tracing::warn!(target: "anycast::member",
-                "care_of {care_of} is not an address of this machine: bound flows would not arrive");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The daemon around the core: everything that has an effect or a cause outside.
 //!
-//! One loop ([`daemon`]) turns what happens into inputs of the core and performs the actions that
+//! One loop (`daemon`) turns what happens into inputs of the core and performs the actions that
 //! come out, each in the file that is named after its kind.
 
 mod answer;
@@ -17,6 +17,7 @@ mod privilege;
 pub mod reconcile;
 mod routes;
 pub mod sockets;
+mod start;
 mod sysctl;
 mod systemd;
 #[cfg(test)]

@@ -101,7 +101,7 @@ impl Routes {
             }
             let result = netlink.change(self.place, &change).await;
             if result.is_ok() {
-                tracing::info!(target: "anycast::router", ?change, "repaired a route");
+                tracing::info!(target: "anycast::router", ?change, "corrected a route of the kernel");
             }
             self.judge(&change, result);
         }

@@ -25,6 +25,10 @@ const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
 
 /// Runs `test` on a thread that has its own network; says so and does nothing where it cannot.
 fn in_namespace(test: impl AsyncFnOnce() + Send + 'static) {
+    if Command::new("ip").arg("-V").output().is_err() {
+        println!("skipped: these tests need iproute2");
+        return;
+    }
     let thread = std::thread::spawn(move || {
         if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
             println!("skipped: a network namespace needs root ({error})");

@@ -161,6 +161,8 @@ impl Member {
     ) -> Result<(), CommandError> {
         let group = self.group(anycast)?;
         if std::mem::take(&mut group.joined) {
+            let (handshakes, mut cx) = self.handshakes_mut(now, actions);
+            handshakes.leave(anycast, &mut cx);
             self.part(now, anycast, actions);
         }
         Ok(())
@@ -197,13 +199,18 @@ impl Member {
         earliest(self.listeners.deadline(), self.handshakes.deadline())
     }
 
-    /// Leaves every group.
+    /// Leaves every group and takes back every binding.
     pub fn shutdown(&mut self, now: Time, actions: &mut Actions) {
         for anycast in self.joined() {
             if let Some(group) = self.groups.get_mut(&anycast) {
                 group.joined = false;
             }
             self.part(now, anycast, actions);
+        }
+        let served: Vec<Ipv6Addr> = self.groups.keys().copied().collect();
+        for anycast in served {
+            let (handshakes, mut cx) = self.handshakes_mut(now, actions);
+            handshakes.stop(anycast, &mut cx);
         }
     }
 
@@ -259,8 +266,6 @@ impl Member {
         for ifindex in places {
             listeners.stop(anycast, ifindex, &mut cx);
         }
-        let (handshakes, mut cx) = self.handshakes_mut(now, actions);
-        handshakes.stop(anycast, &mut cx);
         let joined = false;
         actions.push(Action::Notice(Notice::Membership { anycast, joined }));
     }

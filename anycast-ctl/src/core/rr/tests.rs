@@ -1,5 +1,7 @@
 //! The formulae against vectors that `vectors.py` made.
 
+#![allow(clippy::unwrap_used, reason = "a test may abort")]
+
 use std::net::Ipv6Addr;
 
 use anycast_common::wire::{

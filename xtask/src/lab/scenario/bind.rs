@@ -18,8 +18,8 @@ use crate::{
 
 use super::{ASK_AGAIN, MIB, SOON, close::Account, handshake, join::tell, proof};
 
-/// What a lifetime of 1 means when E is set, in nanoseconds.
-const LIFETIME: u64 = 16_000_000_000;
+/// What a lifetime of 1 means when E is set.
+const LIFETIME: Duration = Duration::from_secs(16);
 
 /// The correspondent's map of bindings.
 const MAP: &str = "BINDINGS";
@@ -136,16 +136,19 @@ pub(super) fn rebind(
     other: Server,
     evidence: &mut Evidence<'_>,
 ) -> Result<[Account; 2]> {
-    evidence.progress("the 16 s of the binding; the session does not need it any more");
+    evidence.progress("the rest of the binding's 16 s; the session does not need it any more");
     let ask = || lab.daemon("gateway")?.list("bindings");
-    let over = old.bound_at + LIFETIME;
-    wait::poll(
-        Duration::from_nanos(LIFETIME) + SOON,
-        Duration::from_millis(200),
-        "the end of the binding",
-        || Ok((capture::now() > over && ask()?.is_empty()).then_some(())),
-    )
+    let what = "the binding expires";
+    wait::poll(LIFETIME + SOON, Duration::from_millis(200), what, || {
+        Ok(ask()?.is_empty().then_some(()))
+    })
     .otherwise("gateway", || format!("bindings: {:?}", ask()))?;
+    let lived = Duration::from_nanos(capture::now() - old.bound_at);
+    expect(
+        lived + Duration::from_millis(500) > LIFETIME,
+        format_args!("a life of {} s", LIFETIME.as_secs()),
+        format_args!("gone after {:.1} s", lived.as_secs_f64()),
+    )?;
     let steered = steered(lab)?;
     expect(
         steered.is_none(),

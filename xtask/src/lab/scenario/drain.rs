@@ -51,14 +51,6 @@ pub(super) fn drain(
         })
         .otherwise("router", || format!("{:?}", lab.routes.to(B, 128)))?;
     let moved = capture::now();
-    // A member that leaves may take its bindings back, so that no new flow comes to it.
-    let withdrawn: Vec<_> = lab.capture("gateway-router")?.ledger().read(|ledger| {
-        let updates = ledger.messages(since, |packet| packet.source == B);
-        updates.cloned().collect()
-    });
-    withdrawn
-        .iter()
-        .for_each(|update| join::tell(evidence, update));
     let queries: Vec<_> = lab.capture("router-lan")?.ledger().read(|ledger| {
         let queries = ledger.messages(since, |packet| packet.upper == Upper::Mld(mld::QUERY, B));
         queries.cloned().collect()

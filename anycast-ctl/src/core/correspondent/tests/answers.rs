@@ -219,6 +219,26 @@ fn answers_are_limited_per_prefix_and_whole() {
 }
 
 #[test]
+fn who_is_held_back_by_the_whole_limit_keeps_the_share_of_its_prefix() {
+    let mut settings = settings();
+    settings.limits.per_prefix = Rate {
+        every: Duration::from_secs(60),
+        burst: 1,
+    };
+    settings.limits.whole = Rate::per_second(1, 1);
+    let mut bench = Bench::new(settings);
+    let init = Message::HomeTestInit { cookie: COOKIE };
+    let mut sent = |now, source: &str| {
+        let source = source.parse().unwrap();
+        let output = bench.message(now, source, CLIENT, &init);
+        output.packets().count()
+    };
+    assert_eq!(sent(at(1), "2001:db8:1::1"), 1);
+    assert_eq!(sent(at(1), "2001:db8:2::1"), 0);
+    assert_eq!(sent(at(2), "2001:db8:2::1"), 1);
+}
+
+#[test]
 fn a_flood_of_refusals_is_not_a_flood_of_notices() {
     let mut bench = Bench::new(settings());
     let told: usize = (0..1000)

@@ -1,6 +1,8 @@
 //! The correspondent in virtual time, with a peer that does a member's part by hand so that it can
 //! do it wrongly too.
 
+#![allow(clippy::unwrap_used, reason = "a test may abort")]
+
 mod answers;
 mod nonces;
 mod replay;

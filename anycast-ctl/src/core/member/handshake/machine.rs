@@ -20,7 +20,7 @@ pub(in crate::core::member) struct Test {
 }
 
 /// What happens to a handshake.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::core::member) enum Event<'a> {
     /// A packet of the client came to B.
     Packet,
@@ -39,7 +39,9 @@ pub(in crate::core::member) enum Event<'a> {
     NotUnderstood(Evidence),
     /// [`Handshake::deadline`] has come.
     TimerExpired,
-    /// We leave the group.
+    /// We leave the group, and go on to serve whom we bound: no handshake begins or goes on.
+    Leave,
+    /// We serve the group no longer.
     Stop,
 }
 
@@ -155,7 +157,7 @@ impl Handshake {
         };
         let next = match (self.state, event) {
             (Resting { .. }, Event::Packet | Event::RefreshRequest) => Some(step.test(0)),
-            (Resting { .. }, Event::TimerExpired | Event::Stop) => None,
+            (Resting { .. }, Event::TimerExpired | Event::Leave | Event::Stop) => None,
 
             (Testing(testing), Event::HomeTest { cookie, test }) => {
                 Some(step.home_test(testing, cookie, test))
@@ -171,7 +173,7 @@ impl Handshake {
                 })
             }
             (Testing(testing), Event::TimerExpired) => Some(step.test_again(testing)),
-            (Testing(_), Event::Stop) => None,
+            (Testing(_), Event::Leave | Event::Stop) => None,
 
             (Updating(updating), Event::Ack { ack, packet }) => {
                 Some(step.acknowledged(updating, ack, packet))
@@ -190,6 +192,8 @@ impl Handshake {
                 None
             }
 
+            // Its answer may say that new flows come here for 16 seconds still.
+            (state @ (Updating(_) | Bound { .. }), Event::Leave) => Some(state),
             (Bound { .. }, Event::RefreshRequest) => Some(step.test(0)),
             (Bound { .. }, Event::TimerExpired) => Some(step.rest_after_binding()),
             (Bound { home, .. }, Event::Stop) => {
@@ -199,7 +203,9 @@ impl Handshake {
 
             (BackOff { wait, .. }, Event::TimerExpired) => Some(step.rest(wait)),
             // A member that comes back soon must not try them all again.
-            (state @ BackOff { .. }, Event::RefreshRequest | Event::Stop) => Some(state),
+            (state @ BackOff { .. }, Event::RefreshRequest | Event::Leave | Event::Stop) => {
+                Some(state)
+            }
 
             // The data plane has forgotten what it was told.
             (state @ (Testing(_) | Updating(_) | Bound { .. } | BackOff { .. }), Event::Packet) => {

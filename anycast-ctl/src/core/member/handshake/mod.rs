@@ -84,15 +84,26 @@ impl Handshakes {
         true
     }
 
+    /// Ends the handshakes of `anycast` that are not bound yet. Bindings live to their end: while
+    /// the routers still send clients here, a new flow that is pinned survives the move of the
+    /// route.
+    pub(super) fn leave(&mut self, anycast: Ipv6Addr, cx: &mut Context<'_>) {
+        self.all(anycast, &Event::Leave, cx);
+    }
+
     /// Ends every handshake of `anycast`, and takes back what was bound.
     pub(super) fn stop(&mut self, anycast: Ipv6Addr, cx: &mut Context<'_>) {
+        self.all(anycast, &Event::Stop, cx);
+    }
+
+    fn all(&mut self, anycast: Ipv6Addr, event: &Event<'_>, cx: &mut Context<'_>) {
         let keys: Vec<Key> = self
             .table
             .range(Key::all(anycast))
             .map(|(key, _)| *key)
             .collect();
         for key in keys {
-            self.step(key, Event::Stop, cx);
+            self.step(key, event.clone(), cx);
         }
     }
 

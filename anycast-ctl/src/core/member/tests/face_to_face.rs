@@ -245,23 +245,31 @@ fn a_restarted_correspondent_is_bound_by_a_new_round() {
 }
 
 #[test]
-fn leaving_deletes_the_binding() {
-    let mut world = World::perfect();
-    world.client_packet();
-    world.run_until(at(1000));
-    assert_eq!(world.view().len(), 1);
-    let mut actions = Vec::new();
-    world
-        .member
-        .leave(world.now, ANYCAST, &mut actions)
-        .unwrap();
-    world.carry_out(actions);
-    world.run_until(at(1010));
-    assert_eq!(world.view(), []);
-    assert_eq!(
-        world.changes,
-        [BindingChange::Created, BindingChange::Deleted]
-    );
+fn leaving_lets_the_binding_expire_and_shutting_down_deletes_it() {
+    for (shutdown, end, last) in [
+        (false, 16_100, BindingChange::Expired),
+        (true, 1010, BindingChange::Deleted),
+    ] {
+        let mut world = World::perfect();
+        world.client_packet();
+        world.run_until(at(1000));
+        assert_eq!(world.view().len(), 1);
+        let mut actions = Vec::new();
+        if shutdown {
+            world.member.shutdown(world.now, &mut actions);
+        } else {
+            let left = world.member.leave(world.now, ANYCAST, &mut actions);
+            assert_eq!(left, Ok(()));
+        }
+        world.carry_out(actions);
+        if !shutdown {
+            world.run_until(at(16_000));
+            assert_eq!(world.view().len(), 1);
+        }
+        world.run_until(at(end));
+        assert_eq!(world.view(), []);
+        assert_eq!(world.changes, [BindingChange::Created, last]);
+    }
 }
 
 #[test]

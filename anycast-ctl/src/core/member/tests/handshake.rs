@@ -224,14 +224,14 @@ fn what_is_no_client_is_ignored() {
 }
 
 #[test]
-fn leaving_ends_handshakes_and_deletes_bindings() {
+fn shutting_down_ends_handshakes_and_deletes_bindings() {
     let mut bench = Bench::joined();
     let update = bench.tested(at(0)).update().0;
     bench.accept(at(100), update.sequence);
     let other: Ipv6Addr = "2001:db8:a:1::1".parse().unwrap();
     bench.packet_of(at(200), other);
 
-    let output = bench.run(|member, actions| member.leave(at(300), ANYCAST, actions).unwrap());
+    let output = bench.run(|member, actions| member.shutdown(at(300), actions));
     let (deletion, octets) = output.update();
     assert_eq!(deletion.lifetime, 0);
     assert_eq!(deletion.flags, Flags::EQUIVALENT);
@@ -243,6 +243,24 @@ fn leaving_ends_handshakes_and_deletes_bindings() {
     assert_eq!(bench.0.handshakes(at(300)), []);
     assert_eq!(bench.0.deadline(), None);
     assert_eq!(bench.packet_of(at(400), CLIENT), Output(vec![]));
+}
+
+#[test]
+fn leaving_ends_handshakes_and_lets_bindings_live() {
+    let mut bench = Bench::joined();
+    let update = bench.tested(at(0)).update().0;
+    bench.accept(at(100), update.sequence);
+    let other: Ipv6Addr = "2001:db8:a:1::1".parse().unwrap();
+    bench.packet_of(at(200), other);
+    assert_eq!(bench.0.handshakes(at(200)).len(), 2);
+
+    let output = bench.run(|member, actions| member.leave(at(300), ANYCAST, actions).unwrap());
+    assert_eq!(output.mobility().len(), 0);
+    assert_eq!(bench.0.handshakes(at(300)).len(), 1);
+    assert_eq!(bench.packet_of(at(400), other), Output(vec![]));
+    // Nor is a client bound anew whose binding ran out.
+    bench.poll(at(60_000));
+    assert_eq!(bench.packet_of(at(60_000), CLIENT), Output(vec![]));
 }
 
 #[test]

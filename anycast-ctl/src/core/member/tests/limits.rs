@@ -68,6 +68,25 @@ fn one_client_is_limited_over_all_its_handshakes() {
 }
 
 #[test]
+fn a_client_over_its_limit_takes_nothing_from_others() {
+    let mut settings = settings();
+    settings.handshake.per_client = Rate::per_second(1, 1);
+    settings.handshake.whole = Rate::per_second(1, 2);
+    let mut bench = Bench::with(settings);
+    let update = bench.tested(at(0)).update().0;
+    bench.accept(at(0), update.sequence);
+    // What makes it start again is a message that anybody can forge.
+    for _ in 0..10 {
+        let request = Message::BindingRefreshRequest;
+        let output = bench.message(at(1), CLIENT, ANYCAST, request);
+        assert_eq!(output, Output(vec![]));
+    }
+    assert_eq!(bench.count(Counter::HandshakeLimited), 10);
+    assert_eq!(bench.state(), Some(HandshakeState::Bound));
+    assert!(started(&mut bench, at(1), client(2, 1)));
+}
+
+#[test]
 fn memory_is_bounded() {
     let mut settings = settings();
     settings.handshake.max_clients = 10;

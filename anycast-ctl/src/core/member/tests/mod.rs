@@ -1,5 +1,7 @@
 //! The member in virtual time.
 
+#![allow(clippy::unwrap_used, reason = "a test may abort")]
+
 mod acks;
 mod answers;
 mod face_to_face;

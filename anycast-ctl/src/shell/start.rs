@@ -1,0 +1,133 @@
+//! From a configuration to a running daemon.
+
+use std::{io, time::Duration};
+
+use super::{
+    ShellError,
+    api::server::Server,
+    clock,
+    daemon::Daemon,
+    dataplane::{self, Dataplane},
+    interfaces::{Interfaces, REMINDER},
+    netlink::{LinkTable, Netlink},
+    perform::Performer,
+    routes::Routes,
+    sockets::{Groups, Sender},
+    sysctl,
+    throttle::Throttle,
+};
+use crate::{
+    config::{Config, file, settings},
+    core::{
+        Actions,
+        controller::{Command, Controller},
+        pins::Pins,
+    },
+};
+
+/// What a router waits beyond the Query Response Interval before it removes routes of an earlier
+/// run that no member claims.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl Daemon {
+    /// Loads, attaches to the interfaces that are there, and does what the core wants at first.
+    pub(super) async fn start(
+        config: &Config,
+        server: Server,
+        object: &[u8],
+    ) -> Result<Self, ShellError> {
+        let netlink = Netlink::open().map_err(ShellError::io("cannot open a netlink socket"))?;
+        let sender = Sender::new().map_err(ShellError::io("cannot open a raw socket"))?;
+        let groups = Groups::new().map_err(ShellError::io("cannot open a socket for groups"))?;
+        let dataplane = load(config, object)?;
+        let interfaces = Interfaces::new(settings::interfaces(config));
+        let mut links = LinkTable::new(interfaces.names());
+        links.replace(netlink.links().await.map_err(ShellError::Links)?);
+        warn_of_surroundings(config, &links);
+
+        let router = config.router_role();
+        let correspondent = config.correspondent_role();
+        let routes = router.map(|router| {
+            let response = settings::timers_of(router).query_response_interval;
+            Routes::new(settings::route_place(router), response + GRACE)
+        });
+        let random = settings::random()
+            .map_err(io::Error::other)
+            .map_err(ShellError::io("cannot get random numbers"))?;
+        let now = clock::now();
+        let mut daemon = Self {
+            controller: Controller::new(settings::controller(config), now, random),
+            dataplane,
+            performer: Performer::new(routes, sender, groups),
+            links,
+            interfaces,
+            roles: settings::roles(config),
+            started: now,
+            actions: Actions::new(),
+            netlink,
+            server,
+            pins: correspondent.map(|settings| Pins::new(settings::pins(&settings.pins))),
+            policy: router.map(settings::policy).unwrap_or_default(),
+            complaints: Throttle::new(REMINDER),
+        };
+        daemon.links_changed(true)?;
+        for anycast in settings::joined_at_start(config) {
+            let join = Command::Join { anycast };
+            let (now, actions) = (clock::now(), &mut daemon.actions);
+            if let Err(error) = daemon.controller.command(now, join, actions) {
+                tracing::error!(%anycast, %error, "cannot join");
+            }
+        }
+        daemon.perform().await;
+        Ok(daemon)
+    }
+}
+
+fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
+    let router = config.router_role();
+    let alert = router.is_none_or(|router| router.require_router_alert);
+    let wanted = dataplane::Settings {
+        roles: settings::roles(config),
+        require_router_alert: alert,
+    };
+    let mut dataplane = Dataplane::load(object, wanted)
+        .map_err(ShellError::dataplane("cannot load the eBPF programs"))?;
+    if let Some(correspondent) = config.correspondent_role() {
+        dataplane
+            .maps()
+            .set_client_prefixes(&settings::client_prefixes(correspondent))
+            .map_err(ShellError::dataplane("cannot load the client prefixes"))?;
+    }
+    for group in settings::groups(config) {
+        if let Some(care_of) = &group.care_of {
+            dataplane
+                .maps()
+                .set_local_care_of(*care_of.get_ref(), *group.anycast.get_ref())
+                .map_err(ShellError::dataplane("cannot load the care-of addresses"))?;
+        }
+    }
+    Ok(dataplane)
+}
+
+/// What is outside of the daemon and would keep it from doing its work.
+fn warn_of_surroundings(config: &Config, links: &LinkTable) {
+    let router = config.router_role();
+    if router.is_some_and(|router| router.next_hops == file::NextHops::All)
+        && let Some(advice) = sysctl::multipath_hash()
+    {
+        tracing::warn!(target: "anycast::router", "{advice}");
+    }
+    for group in settings::groups(config) {
+        let anycast = *group.anycast.get_ref();
+        if !links.is_local(anycast) {
+            tracing::warn!(target: "anycast::member",
+                "{anycast} is not an address of this machine: ip address add {anycast}/128 dev lo");
+        }
+        if let Some(care_of) = group.care_of.as_ref().map(|care_of| *care_of.get_ref())
+            && !links.is_local(care_of)
+        {
+            tracing::warn!(target: "anycast::member",
+                "care_of {care_of} is not an address of this machine: bound flows would not arrive");
+        }
+    }
+}

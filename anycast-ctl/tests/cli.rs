@@ -1,0 +1,116 @@
+//! The command line, without a daemon.
+
+use std::{
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+fn anycast(line: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_anycast-ctl"));
+    command.args(line).env_remove("ANYCAST_SOCKET");
+    command
+}
+
+fn run(mut command: Command) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().expect("it starts");
+    let text = |octets| String::from_utf8(octets).expect("text");
+    (status.code(), text(stdout), text(stderr))
+}
+
+fn example(name: &str) -> String {
+    format!("{}/../examples/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A file that goes away with the test.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("anycast-{}-{name}", std::process::id()));
+        std::fs::write(&path, text).expect("written");
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("text")
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn check_says_ok_or_every_problem_with_its_line() {
+    let good = example("router.toml");
+    assert_eq!(
+        run(anycast(&["check", &good])),
+        (Some(0), format!("{good}: OK\n"), String::new())
+    );
+    let file = File::new("bad.toml", "[router]\ninterfaces = []\ntable = 0\n");
+    let (code, stdout, stderr) = run(anycast(&["check", file.path()]));
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    let path = file.path();
+    assert_eq!(
+        stderr,
+        format!("{path}:1: [router] has no interfaces\n{path}:3: table 0 cannot hold our routes\n")
+    );
+}
+
+#[test]
+fn questions_without_a_daemon_say_what_to_do() {
+    for command in [
+        "status", "groups", "members", "bindings", "flows", "counters",
+    ] {
+        let socket = "/nonexistent/control.sock";
+        let (code, stdout, stderr) = run(anycast(&["--socket", socket, command, "--json"]));
+        assert_eq!((code, stdout.as_str()), (Some(1), ""));
+        assert!(
+            stderr.starts_with(
+                "anycast-ctl: no daemon listens on /nonexistent/control.sock: start it"
+            ),
+            "{stderr}"
+        );
+        assert_eq!(stderr.lines().count(), 1);
+    }
+}
+
+#[test]
+fn wrong_usage_is_another_status_than_failure() {
+    for line in [&["fly"][..], &["join", "not-an-address"], &["run"], &[]] {
+        assert_eq!(run(anycast(line)).0, Some(2), "{line:?}");
+    }
+    let (code, stdout, _) = run(anycast(&["--help"]));
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("Examples:"), "{stdout}");
+}
+
+#[test]
+fn run_without_privileges_is_one_clear_sentence() {
+    let socket = File::new("unused.sock", "");
+    std::fs::remove_file(&socket.0).expect("removed");
+    let member = example("member-s1.toml");
+    let mut command = anycast(&["--socket", socket.path(), "run", "--config", &member]);
+    if nix::unistd::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    let Ok(output) = command.output() else {
+        println!("skipped: nobody may not start the binary where it is");
+        return;
+    };
+    let stderr = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    let clear = stderr.contains("not permitted: run as root, or with CAP_NET_ADMIN")
+        || stderr.contains("built without its eBPF programs: build it with `cargo xtask build`")
+        || stderr.contains("cannot be read");
+    assert!(clear, "{stderr}");
+    assert!(!socket.0.exists());
+}

@@ -21,6 +21,9 @@ use super::in_lab;
 /// Two Address-Specific Queries, a second apart, and a second more.
 const LEAVE: Duration = Duration::from_secs(10);
 
+/// Query Response Interval, within which members answer, and a little more.
+const ANSWER: Duration = Duration::from_secs(12);
+
 fn routed(lab: &Lab, limit: Duration, server: Server) -> Result<Route> {
     let what = format!("one route to B, by {}", server.name);
     let route = lab
@@ -66,6 +69,16 @@ pub(super) fn join_and_leave() -> Result<()> {
             .wait(LEAVE, "no route to B", (B, 128), |routes| {
                 routes.is_empty().then_some(())
             })?;
+        Ok(())
+    })
+}
+
+/// The members' own Reports are long over; they answer the new router's Query.
+pub(super) fn late_router() -> Result<()> {
+    in_lab(None, |lab, _| {
+        lab.start(&["s1"])?;
+        lab.start(&["router"])?;
+        routed(lab, ANSWER, S1)?;
         Ok(())
     })
 }

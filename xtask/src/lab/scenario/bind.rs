@@ -156,7 +156,8 @@ pub(super) fn rebind(
         format_args!("{steered:?}"),
     )?;
     evidence.fact(format_args!(
-        "gateway's BPF map {MAP}: nothing for {CLIENT}"
+        "gateway's BPF map {MAP}: nothing for {CLIENT}, {:.1} s after the BA",
+        lived.as_secs_f64()
     ));
     let new = open(lab, "client2", evidence)?;
     expect(

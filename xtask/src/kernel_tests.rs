@@ -66,8 +66,8 @@ impl Suite {
             .into_iter()
             .map(|(name, body)| {
                 Trial::test(name, || {
-                    // The whole chain: the cause is what a reader needs.
-                    body().map_err(|error| Failed::from(format!("{error:?}")))
+                    // The whole chain: the cause is what a reader needs, a backtrace would bury it.
+                    body().map_err(|error| Failed::from(format!("{error:#}")))
                 })
                 .with_ignored_flag(obstacle.is_some())
             })

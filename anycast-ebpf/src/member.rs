@@ -18,7 +18,7 @@ use crate::{
     packet::{Bytes, Upper},
     punt::{punt, punt_headers},
     rewrite,
-    transport::{MOBILITY, TCP, TCP_ACK, TCP_RST, Transport},
+    transport::{TCP, TCP_ACK, TCP_RST, Transport},
 };
 
 /// A client is not reported again within this time, whatever the controller makes of it.
@@ -37,9 +37,6 @@ pub(crate) fn ingress(packet: &Packet<'_>, protocol: u8, offset: usize) -> u32 {
 fn handle(packet: &Packet<'_>, upper: Upper) -> Verdict {
     // SAFETY: the controller replaces entries whole, and the copy is made at once.
     if let Some(owner) = unsafe { LOCAL_CARE_OF.get(&packet.destination) }.copied() {
-        if upper.protocol == MOBILITY {
-            return control(packet, upper);
-        }
         return match Transport::read(packet.ctx, upper) {
             Some(transport) => Verdict::Done(by_care_of(packet, &transport, &owner)),
             None => Verdict::Done(XDP_PASS),
@@ -47,9 +44,6 @@ fn handle(packet: &Packet<'_>, upper: Upper) -> Verdict {
     }
     // SAFETY: as above.
     if let Some(local) = unsafe { LOCAL_ANYCAST.get(&packet.destination) }.copied() {
-        if upper.protocol == MOBILITY {
-            return control(packet, upper);
-        }
         if let Some(transport) = Transport::read(packet.ctx, upper) {
             by_anycast(packet, &transport, local.report_clients != 0);
         }
@@ -58,17 +52,21 @@ fn handle(packet: &Packet<'_>, upper: Upper) -> Verdict {
     Verdict::NotOurs
 }
 
-/// Whether the packet is for a care-of address, for packets that cannot be rewritten.
-#[inline(always)]
-pub(crate) fn is_care_of(packet: &Packet<'_>) -> bool {
-    LOCAL_CARE_OF.get_ptr(&packet.destination).is_some()
+/// Messages of a handshake to one of our addresses, for the controller: Binding Refresh Request,
+/// Home Test, Care-of Test, Binding Acknowledgement, Binding Error.
+#[inline(never)]
+pub(crate) fn mobility(packet: &Packet<'_>, offset: usize) -> u32 {
+    for_us(packet, offset).pack()
 }
 
-/// Messages of the handshake, for the controller.
 #[inline(always)]
-fn control(packet: &Packet<'_>, upper: Upper) -> Verdict {
-    // Binding Refresh Request, Home Test, Care-of Test, Binding Acknowledgement, Binding Error.
-    let Some([0 | 3 | 4 | 6 | 7, _]) = packet.ctx.read::<[u8; 2]>(upper.offset + 2) else {
+fn for_us(packet: &Packet<'_>, offset: usize) -> Verdict {
+    if LOCAL_CARE_OF.get_ptr(&packet.destination).is_none()
+        && LOCAL_ANYCAST.get_ptr(&packet.destination).is_none()
+    {
+        return Verdict::NotOurs;
+    }
+    let Some([0 | 3 | 4 | 6 | 7, _]) = packet.ctx.read::<[u8; 2]>(offset + 2) else {
         count(Counter::MobilityOtherRole);
         return Verdict::NotOurs;
     };

@@ -118,8 +118,10 @@ counters! {
 
     /// ICMPv6 errors whose quote is too short or has extension headers, left to the kernel.
     IcmpErrorNotParsed = "icmp_error_not_parsed",
-    /// Fragments of flows that could be bound; they travel by plain anycast.
-    Fragment = "fragment_not_rewritten",
+    /// Later fragments that were treated as the first one of their packet.
+    FragmentFollowed = "fragment_followed",
+    /// Later fragments that came before the first one, and followed the client's binding.
+    FragmentGuessed = "fragment_guessed",
     /// Packets whose extension headers are too many or damaged, left to the kernel.
     ChainNotParsed = "extension_chain_not_parsed",
 }

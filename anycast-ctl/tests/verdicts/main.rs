@@ -3,6 +3,7 @@
 
 mod correspondent;
 mod forward;
+mod fragment;
 mod harness;
 mod icmp_error;
 mod load;
@@ -17,5 +18,6 @@ fn main() -> std::process::ExitCode {
     let suite = member::tests(suite);
     let suite = correspondent::tests(suite);
     let suite = forward::tests(suite);
-    icmp_error::tests(suite).run()
+    let suite = icmp_error::tests(suite);
+    fragment::tests(suite).run()
 }

@@ -83,7 +83,7 @@ fn by_care_of(packet: &Packet<'_>, transport: &Transport, owner: &LocalCareOf) -
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     if let Some(flow) = MEMBER_FLOWS.get_ptr_mut(&key) {
-        // SAFETY: the entry outlives the program (RCU); its fields are plain integers, and racing
+        // SAFETY: the memory of an entry stays mapped; its fields are plain integers, and racing
         // packets of one flow write values of the same moment.
         unsafe {
             if is_bare_reset(transport) && holds_reset(flow, now) {

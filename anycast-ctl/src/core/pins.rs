@@ -11,7 +11,7 @@ use std::{
 };
 
 use anycast_common::{
-    abi::maps::{Flow, FlowKey, flow},
+    abi::maps::{Flow, FlowKey},
     wire::ipv6,
 };
 
@@ -147,11 +147,9 @@ impl Pins {
     }
 
     fn end(&self, now: Time, key: &FlowKey, flow: &Flow, silence: Option<Silence>) -> Option<End> {
-        const BOTH: u8 = flow::CLIENT_CLOSED | flow::MEMBER_CLOSED;
-
         let last = flow.last_out.max(flow.last_in).max(flow.pinned_at);
         let idle = now.since(Time::from_nanos(last));
-        if flow.flags & BOTH == BOTH && idle >= self.limits.closed {
+        if flow.client_closed & flow.member_closed != 0 && idle >= self.limits.closed {
             return Some(End::Closed);
         }
         if idle >= self.limits.idle(key.protocol) {
@@ -188,8 +186,9 @@ mod tests {
             last_out: last_out * SECOND,
             last_in: last_in * SECOND,
             delta: 0,
-            flags: 0,
-            reserved: [0; 13],
+            client_closed: 0,
+            member_closed: 0,
+            reserved: [0; 12],
         }
     }
 
@@ -219,9 +218,9 @@ mod tests {
     fn a_connection_that_both_ends_closed_goes_early() {
         let mut pins = Pins::new(Limits::default());
         let mut closed = flow(100, 100);
-        closed.flags = flow::CLIENT_CLOSED;
+        closed.client_closed = 1;
         assert_eq!(ends(&mut pins, 161, 6, closed), None);
-        closed.flags |= flow::MEMBER_CLOSED;
+        closed.member_closed = 1;
         assert_eq!(ends(&mut pins, 159, 6, closed), None);
         assert_eq!(ends(&mut pins, 160, 6, closed), Some(End::Closed));
     }

@@ -3,6 +3,7 @@
 mod captures;
 mod course;
 mod membership;
+mod paths;
 mod sessions;
 
 use std::{path::Path, process::ExitCode};
@@ -41,6 +42,12 @@ fn main() -> ExitCode {
             "a session survives the death of its gateway",
             sessions::gateway_killed,
         )
+        .test(
+            "a session survives a gateway that dies in full flow",
+            paths::killed_in_full_flow,
+        )
+        .test("path MTU discovery works for bound flows", paths::small_mtu)
+        .test("fragments of bound flows arrive", paths::fragments)
         .threads(2)
         .run()
 }

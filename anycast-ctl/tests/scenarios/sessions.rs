@@ -18,7 +18,7 @@ use super::in_lab;
 const LIFETIME: Duration = Duration::from_secs(16);
 
 /// Both members in, and a session of the client that is bound to one of them.
-fn bound(lab: &mut Lab, report: &mut Report) -> Result<Session> {
+pub(super) fn bound(lab: &mut Lab, report: &mut Report) -> Result<Session> {
     report.step("join", "", |evidence| scenario::join(lab, evidence))?;
     report.step("bind", "", |evidence| {
         scenario::open(lab, "client", evidence)

@@ -1,6 +1,6 @@
 //! The member's answers: B -> A becomes C -> A when the flow last came by C.
 
-use anycast_common::abi::counters::Counter;
+use anycast_common::abi::{counters::Counter, maps::flow};
 use aya_ebpf::{
     bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_UNSPEC},
     helpers::{bpf_csum_diff, bpf_l4_csum_replace, bpf_skb_store_bytes},
@@ -10,6 +10,7 @@ use aya_ebpf::{
 use crate::{
     count::count,
     maps::{LOCAL_ANYCAST, MEMBER_FLOWS},
+    member::closed,
     packet::{self, Chain, chain, is_link_local, is_multicast, octets},
     transport::{Transport, UDP},
 };
@@ -41,13 +42,17 @@ fn answer(ctx: &TcContext) -> Option<()> {
     };
     let transport = Transport::read(ctx, upper)?;
     let key = transport.flow_to_client(&destination, &source);
-    // SAFETY: the copy is made at once.
-    let flow = unsafe { MEMBER_FLOWS.get(&key) }.copied()?;
-    if flow.by_anycast != 0 {
-        return None;
-    }
+    let flow = MEMBER_FLOWS.get_ptr_mut(&key)?;
+    // SAFETY: the entry outlives the program (RCU); its fields are plain integers.
+    let care_of = unsafe {
+        if (*flow).by_anycast != 0 {
+            return None;
+        }
+        (*flow).flags |= closed(&transport, flow::MEMBER_CLOSED);
+        (*flow).care_of
+    };
     let mut old = source;
-    let mut new = flow.care_of;
+    let mut new = care_of;
     // SAFETY: the helpers check offsets themselves, and the two addresses are on the stack.
     unsafe {
         if transport.checksum != 0 {

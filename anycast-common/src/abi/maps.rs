@@ -102,7 +102,7 @@ pub struct Flow {
     pub reserved: [u8; 13],
 }
 
-/// Flags of [`Flow::flags`].
+/// Flags of [`Flow::flags`] and [`MemberFlow::flags`].
 pub mod flow {
     /// The client sent FIN or RST.
     pub const CLIENT_CLOSED: u8 = 1;
@@ -193,8 +193,10 @@ pub struct MemberFlow {
     pub delta: u16,
     /// 1: answers leave from B; 0: from C.
     pub by_anycast: u8,
+    /// [`flow`] flags.
+    pub flags: u8,
     /// Zero.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 4],
 }
 
 /// What the member knows of a client of one of its anycast addresses. Map `CLIENTS` (LRU).

@@ -100,7 +100,7 @@ fn until_none_is_left(
             return Ok(());
         }
         if end.is_some_and(|end| Instant::now() >= end) {
-            bail!("{sessions} sessions are left; the drain goes on");
+            bail!("not yet: {sessions} left; the drain goes on");
         }
         thread::sleep(ASK);
     }

@@ -41,6 +41,10 @@ fn main() -> ExitCode {
             "a session survives the death of its gateway",
             sessions::gateway_killed,
         )
+        .test(
+            "a drain waits for the session that is pinned here",
+            sessions::drain,
+        )
         .threads(2)
         .run()
 }

@@ -15,6 +15,9 @@ use crate::core::member::Finding;
 /// Results that wait for the loop. There is at most one check of a group at a time.
 const RESULTS: usize = 64;
 
+/// A group, and what a check of its service found.
+type Checked = (Ipv6Addr, Finding);
+
 /// What is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -42,20 +45,20 @@ pub struct Web {
 pub struct Checks {
     targets: BTreeMap<Ipv6Addr, Target>,
     running: HashMap<Ipv6Addr, AbortHandle>,
-    results: (
-        mpsc::Sender<(Ipv6Addr, Finding)>,
-        mpsc::Receiver<(Ipv6Addr, Finding)>,
-    ),
+    sender: mpsc::Sender<Checked>,
+    receiver: mpsc::Receiver<Checked>,
 }
 
 impl Checks {
     /// None is.
     #[must_use]
     pub fn new(targets: BTreeMap<Ipv6Addr, Target>) -> Self {
+        let (sender, receiver) = mpsc::channel(RESULTS);
         Self {
             targets,
             running: HashMap::new(),
-            results: mpsc::channel(RESULTS),
+            sender,
+            receiver,
         }
     }
 
@@ -65,7 +68,7 @@ impl Checks {
         let Some(target) = self.targets.get(&anycast).cloned() else {
             return;
         };
-        let results = self.results.0.clone();
+        let results = self.sender.clone();
         let task = tokio::spawn(async move {
             let (passed, text) = match check::check(&target).await {
                 Ok(text) => (true, text),
@@ -85,8 +88,8 @@ impl Checks {
     }
 
     /// The next result. Loses nothing when it is dropped.
-    pub async fn next(&mut self) -> (Ipv6Addr, Finding) {
-        match self.results.1.recv().await {
+    pub async fn next(&mut self) -> Checked {
+        match self.receiver.recv().await {
             Some(result) => result,
             // We hold a sender ourselves.
             None => std::future::pending().await,

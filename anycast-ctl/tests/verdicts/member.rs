@@ -107,7 +107,6 @@ fn inbound() -> Result<()> {
 
 fn untouched() -> Result<()> {
     let tcp = || Packet::tcp(A, C, PORTS, ACK);
-    let piece = || Packet::udp(A, C, PORTS, b"a part");
     let options = (60, vec![0, 0, 1, 4, 0, 0, 0, 0]);
     bench()?.table(&[
         row(
@@ -135,16 +134,6 @@ fn untouched() -> Result<()> {
             "TCP cut short",
             &tcp().with(|p| p.payload.truncate(12)),
             &[],
-        ),
-        row(
-            "a first fragment",
-            &piece().fragment(0, true),
-            &[("fragment_not_rewritten", 1)],
-        ),
-        row(
-            "a later fragment",
-            &piece().fragment(8, false),
-            &[("fragment_not_rewritten", 1)],
         ),
         row(
             "a fragment to another address",
@@ -251,10 +240,13 @@ fn mirror() -> Result<()> {
     bench.egress_row(&out("which changes nothing yet", &tcp, false))
 }
 
+/// Whether a segment comes by C or is an answer, its flags, and the flow's flags after it.
+type Segment = (bool, u8, u8);
+
 /// What a drain waits for: connections that not both ends have closed.
 fn closed() -> Result<()> {
     let (client, member, both) = (flow::CLIENT_CLOSED, flow::MEMBER_CLOSED, 3);
-    let courses: [(&str, &[(bool, u8, u8)]); 4] = [
+    let courses: [(&str, &[Segment]); 4] = [
         (
             "the client first",
             &[

@@ -16,8 +16,10 @@ use serde::{Deserialize as _, de::IntoDeserializer as _};
 use super::{print, show};
 use crate::shell::api::{Request, client, view};
 
-/// How often the daemon is asked what is left. It counts them out of a map then.
+/// How often the daemon is asked what is left.
 const ASK: Duration = Duration::from_millis(500);
+/// It goes through a whole map to answer: it is left alone for so many times as long as it took.
+const SPARE: u32 = 10;
 
 /// Which groups a command is for.
 #[derive(Clone, Copy, Debug, Args)]
@@ -90,7 +92,9 @@ fn until_none_is_left(
 ) -> Result<()> {
     let end = patience.map(|Patience(time)| Instant::now() + time);
     loop {
+        let asked = Instant::now();
         let left = left(path, groups)?;
+        let pause = ASK.max(asked.elapsed() * SPARE);
         show_changes(&left, &mut shown)?;
         if let Some(group) = left.iter().find(|group| group.draining_seconds.is_none()) {
             bail!("{} is not draining any more", group.anycast);
@@ -102,7 +106,7 @@ fn until_none_is_left(
         if end.is_some_and(|end| Instant::now() >= end) {
             bail!("not yet: {sessions} left; the drain goes on");
         }
-        thread::sleep(ASK);
+        thread::sleep(pause);
     }
 }
 
@@ -125,4 +129,18 @@ fn show_changes(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patience_reads_as_in_the_configuration() {
+        let minutes = |minutes: u64| Ok(Patience(Duration::from_secs(60 * minutes)));
+        assert_eq!("5m".parse(), minutes(5));
+        assert_eq!("1h 30m".parse(), minutes(90));
+        assert!("5".parse::<Patience>().is_err());
+        assert!("soon".parse::<Patience>().is_err());
+    }
 }

@@ -142,36 +142,57 @@ fn addresses() -> Result<()> {
     Ok(())
 }
 
+/// How many further groups make the removal of their addresses last: whoever removes them first has
+/// most of them still to remove when the first is missed.
+const MANY: u16 = 100;
+
 fn leaves_first() -> Result<()> {
     let lan = Lan::up()?;
     let [host, _] = &lan.members;
-    let config = format!("care_of = \"{}\"\nassign = true", care_of(1));
+    let mut config = String::from("assign = true\n");
+    for number in 1..=MANY {
+        let group = format!("2001:db8:a::1:{number:x}");
+        config += &format!("[[member.group]]\nanycast = \"{group}\"\nassign = true\n");
+    }
     let mut member = lan.member(0, &config)?;
-    until("B is there", || has(host, "lo", B))?;
+    let there = || host.run(|| Ok(assigned()? > MANY));
+    until("every address is there", there)?;
     let since = capture::now();
     let gone = std::thread::scope(|scope| -> Result<u64> {
         let watching = scope.spawn(|| {
             host.run(|| {
-                while listed()? {}
+                while assigned()? > MANY {}
                 Ok(capture::now())
             })
         });
         ensure!(member.end()?.success(), "{:?}", member.tail(5));
-        watching
-            .join()
-            .map_err(|_| anyhow::anyhow!("the watching thread panicked"))?
+        let gone = watching.join();
+        gone.map_err(|_| anyhow::anyhow!("the watching thread panicked"))?
     })?;
-    let done = lan.captures[0]
+    let all = usize::from(MANY) + 1;
+    let last = lan.captures[0]
         .ledger()
-        .wait(SOON, "the Done", |ledger| done(ledger, since))?;
-    ensure!(done < gone, "Done at {done}, B gone at {gone}");
-    Ok(())
+        .wait(SOON, "every Done", |ledger| {
+            let dones = ledger.messages(since, |packet| {
+                matches!(packet.upper, Upper::Mld(mld::DONE, _))
+            });
+            let times: Vec<u64> = dones.map(|message| message.time).collect();
+            times.last().copied().filter(|_| times.len() == all)
+        })?;
+    ensure!(
+        last < gone,
+        "the last Done at {last}, the first address gone at {gone}"
+    );
+    until("all addresses go", || host.run(|| Ok(assigned()? == 0)))
 }
 
-/// Whether this namespace has B.
-fn listed() -> Result<bool> {
-    Ok(fs::read_to_string("/proc/thread-self/net/if_inet6")?
-        .contains("20010db8000a00000000000000000053"))
+/// How many addresses of the anycast prefix this namespace has.
+fn assigned() -> Result<u16> {
+    let table = fs::read_to_string("/proc/thread-self/net/if_inet6")?;
+    let ours = table
+        .lines()
+        .filter(|line| line.starts_with("20010db8000a"));
+    Ok(u16::try_from(ours.count())?)
 }
 
 fn on_link() -> Result<()> {

@@ -3,12 +3,15 @@
 //! One loop (`daemon`) turns what happens into inputs of the core and performs the actions that
 //! come out, each in the file that is named after its kind.
 
+pub mod addresses;
 mod answer;
 pub mod api;
 pub mod clock;
 mod daemon;
 pub mod dataplane;
+pub mod health;
 pub mod interfaces;
+pub mod neighbors;
 pub mod netlink;
 mod notices;
 mod perform;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     dataplane::Dataplane,
+    health::Checks,
     netlink::{LinkTable, Netlink},
     notices::Notices,
     routes::Routes,
@@ -20,6 +21,8 @@ const PERIOD: Duration = Duration::from_secs(10);
 pub(super) struct Performer {
     /// Routes of the router role.
     pub(super) routes: Option<Routes>,
+    /// Health checks of the member role.
+    pub(super) checks: Checks,
     /// Multicast memberships.
     pub(super) groups: Groups,
     sender: Sender,
@@ -32,9 +35,15 @@ pub(super) struct Performer {
 }
 
 impl Performer {
-    pub(super) fn new(routes: Option<Routes>, sender: Sender, groups: Groups) -> Self {
+    pub(super) fn new(
+        routes: Option<Routes>,
+        sender: Sender,
+        groups: Groups,
+        checks: Checks,
+    ) -> Self {
         Self {
             routes,
+            checks,
             groups,
             sender,
             notices: Notices::new(),
@@ -76,6 +85,8 @@ impl Performer {
                         tracing::warn!(ifindex, %group, %error, "cannot leave a multicast group");
                     }
                 }
+                Action::StartCheck { anycast, run } => self.checks.start(anycast, run),
+                Action::AbortCheck { anycast } => self.checks.abort(anycast),
                 Action::SetLocalAnycast { .. }
                 | Action::RemoveLocalAnycast { .. }
                 | Action::QuietClient { .. }

@@ -48,6 +48,10 @@ fn main() -> ExitCode {
         )
         .test("path MTU discovery works for bound flows", paths::small_mtu)
         .test("fragments of bound flows arrive", paths::fragments)
+        .test(
+            "a drain waits for the session that is pinned here",
+            sessions::drain,
+        )
         .threads(2)
         .run()
 }

@@ -143,6 +143,8 @@ impl Maps {
             | Action::RemoveRoute { .. }
             | Action::JoinGroup { .. }
             | Action::LeaveGroup { .. }
+            | Action::StartCheck { .. }
+            | Action::AbortCheck { .. }
             | Action::Notice(_) => return Ok(false),
         }
         Ok(true)

@@ -114,7 +114,9 @@ fn answers(
             match kind {
                 NLMSG_DONE => return Ok(()),
                 NLMSG_ERROR => {
-                    let code = body.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
+                    let code = body
+                        .first_chunk()
+                        .map_or(0, |code| i32::from_ne_bytes(*code));
                     if code == 0 {
                         return Ok(());
                     }
@@ -173,7 +175,10 @@ mod tests {
         let mut octets = attribute(3, &[1, 2, 3, 4, 5]);
         octets.extend(attribute(7, &9_u32.to_ne_bytes()));
         let found = attributes(&octets);
-        assert_eq!(found, [(3, &[1, 2, 3, 4, 5][..]), (7, &9_u32.to_ne_bytes()[..])]);
+        assert_eq!(
+            found,
+            [(3, &[1, 2, 3, 4, 5][..]), (7, &9_u32.to_ne_bytes()[..])]
+        );
         for cut in 0..octets.len() {
             assert!(attributes(&octets[..cut]).len() < 2);
         }

@@ -6,10 +6,11 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use crate::{
     classify::{Packet, Verdict},
     count::count,
+    limit,
     maps::REQUIRE_ROUTER_ALERT,
-    packet::{Bytes, Chain, IPV6, Upper, chain, is_link_local, is_multicast, octets},
+    packet::{Bytes, Chain, Ethernet, IPV6, Upper, chain, is_link_local, is_multicast, octets},
     policy,
-    punt::punt,
+    punt::{punt, punt_refused},
     transport::ICMPV6,
 };
 
@@ -61,10 +62,40 @@ pub(crate) fn mld<const ROLES: u8>(packet: &Packet<'_>, next_header: u8) -> Verd
     }
 }
 
-/// The checks of draft host-anycast 4.2 and 4.3, the cheap ones first, then the policy, then the
-/// checksum, so that what the policy refuses costs least.
+/// Counts a Report or Done, and gives it to the controller or drops it.
 #[inline(always)]
 fn report(packet: &Packet<'_>, upper: Upper, message_type: u8, next_header: u8) -> u32 {
+    match check(packet, upper, message_type, next_header) {
+        Ok(allowed) => {
+            count(allowed);
+            if !matches!(allowed, Counter::MldMulticast) {
+                punt(packet, kind::MLD);
+            }
+            // The kernel has no use for it, but whoever captures on this router wants to see it.
+            XDP_PASS
+        }
+        Err(reason) => {
+            count(reason);
+            if limit::shows_example(reason) {
+                punt_refused(packet, reason);
+            }
+            XDP_DROP
+        }
+    }
+}
+
+/// The checks of draft host-anycast 4.2 and 4.3, the cheap ones first, then the policy, then the
+/// sender's rate, then the checksum.
+///
+/// What the policy refuses costs least and leaves no trace in `SENDERS`: forged senders cannot
+/// push others out, unless the policy lets them in. What is beyond the rate costs no checksum.
+#[inline(always)]
+fn check(
+    packet: &Packet<'_>,
+    upper: Upper,
+    message_type: u8,
+    next_header: u8,
+) -> Result<Counter, Counter> {
     // SAFETY: `classify` checked that the IPv6 header lies within the packet.
     let (payload_length, hop_limit) = unsafe {
         (
@@ -74,52 +105,48 @@ fn report(packet: &Packet<'_>, upper: Upper, message_type: u8, next_header: u8) 
     };
     let before = upper.offset - packet.layout.ipv6 - IPV6;
     let Some(message) = packet.ctx.read::<Message>(upper.offset) else {
-        return refuse(Counter::MldTruncated);
+        return Err(Counter::MldTruncated);
     };
     if payload_length < before + LENGTH {
-        return refuse(Counter::MldTruncated);
+        return Err(Counter::MldTruncated);
     }
     let address = octets(message.address);
     if is_multicast(&address) {
-        count(Counter::MldMulticast);
-        return XDP_PASS;
+        return Ok(Counter::MldMulticast);
     }
     if !is_link_local(&packet.source) {
-        return refuse(Counter::MldBadSource);
+        return Err(Counter::MldBadSource);
     }
     if hop_limit != 1 {
-        return refuse(Counter::MldBadHopLimit);
+        return Err(Counter::MldBadHopLimit);
     }
     if packet.destination != ALL_ROUTERS {
-        return refuse(Counter::MldBadDestination);
+        return Err(Counter::MldBadDestination);
     }
     if REQUIRE_ROUTER_ALERT.load() != 0 && !(next_header == 0 && has_router_alert(packet)) {
-        return refuse(Counter::MldNoRouterAlert);
+        return Err(Counter::MldNoRouterAlert);
     }
     if !can_be_anycast(&address) {
-        return refuse(Counter::MldBadAddress);
+        return Err(Counter::MldBadAddress);
     }
     let (allowed, denied) = if message_type == REPORT {
         (Counter::MldReportAllowed, Counter::MldReportDenied)
     } else {
         (Counter::MldDoneAllowed, Counter::MldDoneDenied)
     };
-    if !policy::allows(packet, &address) {
-        return refuse(denied);
+    let Some(ethernet) = packet.ctx.read::<Ethernet>(0) else {
+        return Err(Counter::MldTruncated);
+    };
+    if !policy::allows(packet, ethernet.source, &address) {
+        return Err(denied);
+    }
+    if !limit::admits(packet, ethernet.source) {
+        return Err(Counter::MldRateLimited);
     }
     if !checksum_holds(packet, upper.offset, payload_length - before) {
-        return refuse(Counter::MldBadChecksum);
+        return Err(Counter::MldBadChecksum);
     }
-    count(allowed);
-    punt(packet, kind::MLD);
-    // The kernel has no use for it, but whoever captures on this router wants to see it.
-    XDP_PASS
-}
-
-#[inline(always)]
-fn refuse(reason: Counter) -> u32 {
-    count(reason);
-    XDP_DROP
+    Ok(allowed)
 }
 
 /// Not unspecified, loopback, link-local or v4-mapped; multicast was seen before.

@@ -209,6 +209,26 @@ pub fn policy(router: &Router) -> router::Policy {
     router.policy.iter().map(rule).collect()
 }
 
+/// Reports and Dones that one sender may send.
+///
+/// Unless it is given: a host spreads its answer to a General Query over the Query Response Interval,
+/// 10 s, so 500 a second are 5000 groups; and a host that starts, drains or is asked group by group
+/// sends one for each group at once, so the burst is 2000. A router takes in hundreds of times that.
+#[must_use]
+pub fn report_rate(router: &Router) -> Rate {
+    let given = router.limits.as_ref().map(|limits| *limits.get_ref());
+    let given = given.unwrap_or_default();
+    let count = given.reports_per_second.unwrap_or(500);
+    let burst = given.burst.map_or(2000, NonZeroU32::get);
+    if count == 0 {
+        return Rate {
+            every: Duration::ZERO,
+            burst,
+        };
+    }
+    Rate::per_second(count, burst)
+}
+
 /// Where the routes of the router stand.
 #[must_use]
 pub fn route_place(router: &Router) -> RoutePlace {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anycast_common::{
-    abi::{event, roles},
+    abi::{counters::Counter, event, roles},
     wire::ipv6,
 };
 use tokio::{
@@ -283,13 +283,19 @@ impl Daemon {
 }
 
 fn input<'a>(header: &event::Header, packet: &'a [u8]) -> Input<'a> {
-    Input::Packet {
-        kind: header.kind,
-        received: Received {
-            ifindex: header.ifindex,
-            mac: header.mac,
-            packet,
+    let received = Received {
+        ifindex: header.ifindex,
+        mac: header.mac,
+        packet,
+    };
+    match header.kind {
+        event::kind::REFUSED => Input::Refused {
+            reason: Counter::ALL
+                .get(usize::from(header.reason))
+                .map_or("unknown", |counter| counter.name()),
+            received,
         },
+        kind => Input::Packet { kind, received },
     }
 }
 

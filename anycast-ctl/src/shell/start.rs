@@ -22,9 +22,15 @@ use crate::{
         Actions,
         controller::{Command, Controller},
         pins::Pins,
+        rate::Rate,
     },
 };
 
+/// Without a router nobody's Reports are looked at.
+const NO_LIMIT: Rate = Rate {
+    every: Duration::ZERO,
+    burst: 1,
+};
 /// What a router waits beyond the Query Response Interval before it removes routes of an earlier
 /// run that no member claims.
 const GRACE: Duration = Duration::from_secs(5);
@@ -89,6 +95,7 @@ fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
     let wanted = dataplane::Settings {
         roles: settings::roles(config),
         require_router_alert: alert,
+        report_rate: router.map_or(NO_LIMIT, settings::report_rate),
     };
     let mut dataplane = Dataplane::load(object, wanted)
         .map_err(ShellError::dataplane("cannot load the eBPF programs"))?;

@@ -53,7 +53,7 @@ pub use view::{GroupState, GroupView, LinkRole, LinkView, MemberView, Queries, R
 use super::{
     Action, Actions, Link, Notice, Received, Time,
     counters::{Counter, Counters},
-    notice::LeaveCause,
+    notice::{LeaveCause, RefusedBy},
 };
 use group::Group;
 use links::LinkState;
@@ -231,6 +231,8 @@ impl Router {
         actions.push(Action::Notice(Notice::MldRefused {
             ifindex: received.ifindex,
             source,
+            mac: received.mac,
+            by: RefusedBy::Controller,
             anycast: Some(anycast).filter(|address| !address.is_unspecified()),
             reason: reason.name(),
         }));

@@ -1,7 +1,7 @@
 //! Who is let in (draft host-anycast section 5).
 
 use super::*;
-use crate::core::router::Decision;
+use crate::core::{notice::RefusedBy, router::Decision};
 
 #[test]
 fn the_first_match_decides_and_none_is_no() {
@@ -49,6 +49,8 @@ fn a_refused_report_leaves_a_trace_and_nothing_else() {
     let refused = Action::Notice(Notice::MldRefused {
         ifindex: LAN,
         source: M1,
+        mac: mac(M1),
+        by: RefusedBy::Controller,
         anycast: Some(B1),
         reason: "report_denied",
     });

@@ -9,8 +9,10 @@ use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use crate::{
     correspondent,
     count::count,
-    member, mld,
+    icmp_error, member,
+    mld::{self, HOP_BY_HOP},
     packet::{self, Chain, Ipv6, Layout, Upper, chain, is_link_local, is_multicast, octets},
+    transport::ICMPV6,
 };
 
 /// An IPv6 packet at one of our interfaces.
@@ -31,6 +33,25 @@ pub(crate) enum Verdict {
     Done(u32),
 }
 
+impl Verdict {
+    /// As one register, which is all that a BPF function can return.
+    #[inline(always)]
+    pub(crate) fn pack(self) -> u32 {
+        match self {
+            Self::NotOurs => u32::MAX,
+            Self::Done(action) => action,
+        }
+    }
+
+    #[inline(always)]
+    fn unpack(packed: u32) -> Self {
+        match packed {
+            u32::MAX => Self::NotOurs,
+            action => Self::Done(action),
+        }
+    }
+}
+
 /// Classifies the packet for an interface with the given roles and gives the XDP action.
 #[inline(always)]
 pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
@@ -49,9 +70,8 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
         destination,
     };
 
-    // MLD comes behind Hop-by-Hop Options, or, wrongly, without them.
     if ROLES & (ROUTER | MEMBER) != 0
-        && (next_header == 0 || next_header == 58)
+        && (next_header == HOP_BY_HOP || next_header == ICMPV6)
         && let Verdict::Done(action) = mld::mld::<ROLES>(&packet, next_header)
     {
         return action;
@@ -75,15 +95,27 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
 
 #[inline(always)]
 fn unicast<const ROLES: u8>(packet: &Packet<'_>, upper: Upper) -> u32 {
-    if ROLES & MEMBER != 0
-        && let Verdict::Done(action) = member::ingress(packet, upper)
-    {
-        return action;
+    let Upper { protocol, offset } = upper;
+    let error = icmp_error::is_error(packet, upper);
+    if ROLES & MEMBER != 0 {
+        let packed = if error {
+            icmp_error::at_member(packet, offset)
+        } else {
+            member::ingress(packet, protocol, offset)
+        };
+        if let Verdict::Done(action) = Verdict::unpack(packed) {
+            return action;
+        }
     }
-    if ROLES & CORRESPONDENT != 0
-        && let Verdict::Done(action) = correspondent::ingress(packet, upper)
-    {
-        return action;
+    if ROLES & CORRESPONDENT != 0 {
+        let packed = if error {
+            icmp_error::at_correspondent(packet, offset)
+        } else {
+            correspondent::ingress(packet, protocol, offset)
+        };
+        if let Verdict::Done(action) = Verdict::unpack(packed) {
+            return action;
+        }
     }
     XDP_PASS
 }

@@ -22,9 +22,15 @@ use crate::{
     transport::{MOBILITY, TCP_RST, Transport},
 };
 
-/// A packet at an interface of a correspondent.
+/// A packet at an interface of a correspondent. A function of its own, because a BPF stack frame
+/// has 512 octets for all roles of an interface together.
+#[inline(never)]
+pub(crate) fn ingress(packet: &Packet<'_>, protocol: u8, offset: usize) -> u32 {
+    handle(packet, Upper { protocol, offset }).pack()
+}
+
 #[inline(always)]
-pub(crate) fn ingress(packet: &Packet<'_>, upper: Upper) -> Verdict {
+fn handle(packet: &Packet<'_>, upper: Upper) -> Verdict {
     if upper.protocol == MOBILITY {
         return mobility(packet, upper);
     }

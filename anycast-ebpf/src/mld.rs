@@ -8,12 +8,13 @@ use crate::{
     count::count,
     limit,
     maps::REQUIRE_ROUTER_ALERT,
-    packet::{Bytes, Chain, Ethernet, IPV6, Upper, chain, is_link_local, is_multicast, octets},
+    packet::{Bytes, IPV6, ethernet, is_link_local, is_multicast, octets},
     policy,
     punt::{punt, punt_refused},
     transport::ICMPV6,
 };
 
+pub(crate) const HOP_BY_HOP: u8 = 0;
 const QUERY: u8 = 130;
 const REPORT: u8 = 131;
 const DONE: u8 = 132;
@@ -36,36 +37,44 @@ struct Message {
     address: [u32; 4],
 }
 
-/// Looks for MLD; anything else is `NotOurs`.
+/// Looks for MLD: ICMPv6 behind Hop-by-Hop Options, or, wrongly, without them. Anything else is
+/// `NotOurs`.
 #[inline(always)]
 pub(crate) fn mld<const ROLES: u8>(packet: &Packet<'_>, next_header: u8) -> Verdict {
-    let Chain::Upper(upper) = chain(packet.ctx, packet.layout, next_header) else {
-        return Verdict::NotOurs;
-    };
-    if upper.protocol != ICMPV6 {
-        return Verdict::NotOurs;
+    let mut offset = packet.layout.ipv6 + IPV6;
+    if next_header == HOP_BY_HOP {
+        let Some([next, length]) = packet.ctx.read::<[u8; 2]>(offset) else {
+            return Verdict::NotOurs;
+        };
+        if next != ICMPV6 {
+            return Verdict::NotOurs;
+        }
+        offset += (length as usize + 1) * 8;
     }
-    let Some([message_type, _]) = packet.ctx.read::<[u8; 2]>(upper.offset) else {
+    let Some([message_type, _]) = packet.ctx.read::<[u8; 2]>(offset) else {
         return Verdict::NotOurs;
     };
     match message_type {
-        QUERY => {
-            // The controller checks it; the kernel answers for its multicast groups.
-            count(Counter::MldQuery);
-            punt(packet, kind::MLD);
-            Verdict::Done(XDP_PASS)
-        }
+        QUERY => Verdict::Done(query(packet)),
         REPORT | DONE if ROLES & ROUTER != 0 => {
-            Verdict::Done(report(packet, upper, message_type, next_header))
+            Verdict::Done(report(packet, offset, message_type, next_header))
         }
         _ => Verdict::NotOurs,
     }
 }
 
+/// The controller checks it; the kernel answers for its multicast groups.
+#[inline(never)]
+fn query(packet: &Packet<'_>) -> u32 {
+    count(Counter::MldQuery);
+    punt(packet, kind::MLD);
+    XDP_PASS
+}
+
 /// Counts a Report or Done, and gives it to the controller or drops it.
-#[inline(always)]
-fn report(packet: &Packet<'_>, upper: Upper, message_type: u8, next_header: u8) -> u32 {
-    match check(packet, upper, message_type, next_header) {
+#[inline(never)]
+fn report(packet: &Packet<'_>, offset: usize, message_type: u8, next_header: u8) -> u32 {
+    match check(packet, offset, message_type, next_header) {
         Ok(allowed) => {
             count(allowed);
             if !matches!(allowed, Counter::MldMulticast) {
@@ -92,7 +101,7 @@ fn report(packet: &Packet<'_>, upper: Upper, message_type: u8, next_header: u8) 
 #[inline(always)]
 fn check(
     packet: &Packet<'_>,
-    upper: Upper,
+    offset: usize,
     message_type: u8,
     next_header: u8,
 ) -> Result<Counter, Counter> {
@@ -103,8 +112,8 @@ fn check(
             (*packet.ipv6).hop_limit,
         )
     };
-    let before = upper.offset - packet.layout.ipv6 - IPV6;
-    let Some(message) = packet.ctx.read::<Message>(upper.offset) else {
+    let before = offset - packet.layout.ipv6 - IPV6;
+    let Some(message) = packet.ctx.read::<Message>(offset) else {
         return Err(Counter::MldTruncated);
     };
     if payload_length < before + LENGTH {
@@ -123,7 +132,8 @@ fn check(
     if packet.destination != ALL_ROUTERS {
         return Err(Counter::MldBadDestination);
     }
-    if REQUIRE_ROUTER_ALERT.load() != 0 && !(next_header == 0 && has_router_alert(packet)) {
+    if REQUIRE_ROUTER_ALERT.load() != 0 && !(next_header == HOP_BY_HOP && has_router_alert(packet))
+    {
         return Err(Counter::MldNoRouterAlert);
     }
     if !can_be_anycast(&address) {
@@ -134,16 +144,18 @@ fn check(
     } else {
         (Counter::MldDoneAllowed, Counter::MldDoneDenied)
     };
-    let Some(ethernet) = packet.ctx.read::<Ethernet>(0) else {
+    let Some(frame) = ethernet(packet.ctx) else {
         return Err(Counter::MldTruncated);
     };
-    if !policy::allows(packet, ethernet.source, &address) {
+    // SAFETY: `ethernet` checked the bounds.
+    let mac = unsafe { (*frame).source };
+    if !policy::allows(packet, mac, &address) {
         return Err(denied);
     }
-    if !limit::admits(packet, ethernet.source) {
+    if !limit::admits(packet, mac) {
         return Err(Counter::MldRateLimited);
     }
-    if !checksum_holds(packet, upper.offset, payload_length - before) {
+    if !checksum_holds(packet, offset, payload_length - before) {
         return Err(Counter::MldBadChecksum);
     }
     Ok(allowed)
@@ -197,6 +209,9 @@ fn checksum_holds(packet: &Packet<'_>, offset: usize, length: usize) -> bool {
     if length > MAX_WORDS * 2 {
         return true;
     }
+    // Else the compiler takes the checks that were made for the header as made for this, too,
+    // which the verifier cannot see.
+    let offset = core::hint::black_box(offset);
     let mut sum = length as u64 + u64::from(ICMPV6);
     sum = u64::from((sum as u16).to_be());
     for index in 0..8 {

@@ -4,14 +4,18 @@
 mod correspondent;
 mod forward;
 mod harness;
+mod icmp_error;
+mod load;
 mod member;
 mod packets;
 mod router;
 
 fn main() -> std::process::ExitCode {
     let suite = xtask::kernel_tests::Suite::new();
+    let suite = load::tests(suite);
     let suite = router::tests(suite);
     let suite = member::tests(suite);
     let suite = correspondent::tests(suite);
-    forward::tests(suite).run()
+    let suite = forward::tests(suite);
+    icmp_error::tests(suite).run()
 }

@@ -8,7 +8,8 @@ use rand::{SeedableRng, rngs::SysRng};
 use toml::Spanned;
 
 use super::file::{
-    Config, Correspondent, Decision, Group, Handshake, Join, Member, NextHops, Pins, Router, Timers,
+    Config, Correspondent, Decision, Group, Handshake, Join, Member, NextHops, Pins, Router, Rule,
+    Timers,
 };
 use crate::{
     core::{controller, correspondent, member, pins, rate::Rate, router, rr::Generator},
@@ -194,19 +195,22 @@ pub fn random() -> Result<Generator, rand::rngs::SysError> {
 /// The policy of the router.
 #[must_use]
 pub fn policy(router: &Router) -> router::Policy {
-    let rule = |rule: &Spanned<super::file::Rule>| {
-        let rule = rule.get_ref();
-        router::Rule {
-            interface: rule.interface.as_ref().map(|name| name.get_ref().clone()),
-            source: rule.source.get_ref().0,
-            mac: rule.mac.map(|mac| mac.0),
-            anycast: rule.anycast.get_ref().0,
-            allow: rule.action == Decision::Allow,
-            max_members_per_group: rule.max_members_per_group.map(Into::into),
-            max_groups_per_member: rule.max_groups_per_member.map(Into::into),
-        }
-    };
-    router.policy.iter().map(rule).collect()
+    let rules = router.policy.iter();
+    rules.map(|given| rule(given.get_ref())).collect()
+}
+
+/// A rule of the policy.
+#[must_use]
+pub fn rule(rule: &Rule) -> router::Rule {
+    router::Rule {
+        interface: rule.interface.as_ref().map(|name| name.get_ref().clone()),
+        source: rule.source.get_ref().0,
+        mac: rule.mac.map(|mac| mac.0),
+        anycast: rule.anycast.get_ref().0,
+        allow: rule.action == Decision::Allow,
+        max_members_per_group: rule.max_members_per_group.map(Into::into),
+        max_groups_per_member: rule.max_groups_per_member.map(Into::into),
+    }
 }
 
 /// Reports and Dones that one sender may send.

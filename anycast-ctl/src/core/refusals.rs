@@ -73,7 +73,7 @@ impl Refusals {
     #[must_use]
     pub fn list(&self) -> Vec<Refusal> {
         let mut list = self.entries.clone();
-        list.sort_by(|a, b| b.last.cmp(&a.last));
+        list.sort_by_key(|known| std::cmp::Reverse(known.last));
         list
     }
 

@@ -1,7 +1,7 @@
 //! The one loop.
 
 use std::{
-    path::Path,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -27,14 +27,11 @@ use super::{
     systemd,
     throttle::Throttle,
 };
-use crate::{
-    config::{self, settings},
-    core::{
-        Actions, Received, Time,
-        controller::{Controller, Input},
-        pins::Pins,
-        router::Policy,
-    },
+use crate::core::{
+    Actions, Received, Time,
+    controller::{Controller, Input},
+    pins::Pins,
+    router::Policy,
 };
 
 /// How often the pins are looked at.
@@ -55,12 +52,14 @@ pub(super) struct Daemon {
     pub(super) server: Server,
     pub(super) pins: Option<Pins>,
     pub(super) policy: Policy,
+    /// The configuration file.
+    pub(super) config: PathBuf,
     pub(super) complaints: Throttle<String>,
 }
 
 impl Daemon {
     /// Runs until a signal ends it.
-    pub(super) async fn run(&mut self, config: &Path) -> Result<(), ShellError> {
+    pub(super) async fn run(&mut self) -> Result<(), ShellError> {
         let catch = |kind: SignalKind| signal(kind).map_err(ShellError::io("cannot catch signals"));
         let mut interrupt: Signal = catch(SignalKind::interrupt())?;
         let mut terminate: Signal = catch(SignalKind::terminate())?;
@@ -84,6 +83,8 @@ impl Daemon {
                 () = at(deadline) => self.controller.poll(clock::now(), &mut self.actions),
                 Some(call) = self.server.next() => {
                     let answer = self.answer(call.request);
+                    // Who is told that it is done finds it done.
+                    self.perform().await;
                     // The client may have gone; that is its affair.
                     let _ = call.reply.send(answer);
                 }
@@ -94,7 +95,10 @@ impl Daemon {
                 }
                 _ = sweep.tick() => self.sweep(),
                 _ = resync.tick() => self.resync().await,
-                _ = hangup.recv() => self.reload(config),
+                _ = hangup.recv() => {
+                    // What is wrong is in the log.
+                    let _ = self.reload();
+                }
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
             }
@@ -217,7 +221,7 @@ impl Daemon {
         Ok(())
     }
 
-    fn complain(&mut self, error: ShellError) {
+    pub(super) fn complain(&mut self, error: ShellError) {
         let text = error.to_string();
         if let Some(held) = self.complaints.admit(text.clone(), Instant::now()) {
             tracing::error!(held, "{text}: trying again");
@@ -225,7 +229,7 @@ impl Daemon {
     }
 
     /// Rules name interfaces, the data plane wants their numbers.
-    fn program_policy(&mut self) -> Result<(), ShellError> {
+    pub(super) fn program_policy(&mut self) -> Result<(), ShellError> {
         if self.roles & roles::ROUTER == 0 {
             return Ok(());
         }
@@ -252,33 +256,6 @@ impl Daemon {
         }
         self.controller
             .handle(now, Input::Pinned(sweep.pinned), &mut self.actions);
-    }
-
-    /// The policy is read again; the rest needs a restart.
-    fn reload(&mut self, path: &Path) {
-        let config = match config::load(path) {
-            Ok(config) => config,
-            Err(problems) => {
-                for line in problems.to_string().lines() {
-                    tracing::error!("not reloaded: {line}");
-                }
-                return;
-            }
-        };
-        let Some(router) = config
-            .router_role()
-            .filter(|_| self.roles & roles::ROUTER != 0)
-        else {
-            tracing::warn!("nothing reloaded: only the policy of a router can be");
-            return;
-        };
-        self.policy = settings::policy(router);
-        let (now, policy) = (clock::now(), self.policy.clone());
-        self.controller.set_policy(now, policy, &mut self.actions);
-        match self.program_policy() {
-            Ok(()) => tracing::info!("policy reloaded; other changes need a restart"),
-            Err(error) => self.complain(error),
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use super::{
-    ShellError,
+    Paths, ShellError,
     api::server::Server,
     clock,
     daemon::Daemon,
@@ -39,6 +39,7 @@ impl Daemon {
     /// Loads, attaches to the interfaces that are there, and does what the core wants at first.
     pub(super) async fn start(
         config: &Config,
+        paths: &Paths,
         server: Server,
         object: &[u8],
     ) -> Result<Self, ShellError> {
@@ -64,7 +65,7 @@ impl Daemon {
         let mut daemon = Self {
             controller: Controller::new(settings::controller(config), now, random),
             dataplane,
-            performer: Performer::new(routes, sender, groups),
+            performer: Performer::new(routes, sender, groups, server.monitor()),
             links,
             interfaces,
             roles: settings::roles(config),
@@ -73,6 +74,7 @@ impl Daemon {
             netlink,
             server,
             pins: correspondent.map(|settings| Pins::new(settings::pins(&settings.pins))),
+            config: paths.config.clone(),
             policy: router.map(settings::policy).unwrap_or_default(),
             complaints: Throttle::new(REMINDER),
         };

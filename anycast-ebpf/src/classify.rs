@@ -9,10 +9,13 @@ use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use crate::{
     correspondent,
     count::count,
-    icmp_error, member,
+    fragment, icmp_error, member,
     mld::{self, HOP_BY_HOP},
-    packet::{self, Chain, Ipv6, Layout, Upper, chain, is_link_local, is_multicast, octets},
-    transport::ICMPV6,
+    packet::{
+        self, Chain, Ipv6, Layout, Piece, Upper, chain, is_link_local, is_local, is_multicast,
+        octets,
+    },
+    transport::{ICMPV6, MOBILITY},
 };
 
 /// An IPv6 packet at one of our interfaces.
@@ -70,7 +73,9 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
         destination,
     };
 
+    // A tagged frame belongs to another link, which has an interface, and perhaps a role, of its own.
     if ROLES & (ROUTER | MEMBER) != 0
+        && !layout.tagged
         && (next_header == HOP_BY_HOP || next_header == ICMPV6)
         && let Verdict::Done(action) = mld::mld::<ROLES>(&packet, next_header)
     {
@@ -78,6 +83,8 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
     }
     if ROLES & (MEMBER | CORRESPONDENT) == 0
         || is_multicast(&destination)
+        || is_multicast(&source)
+        || is_local(&source)
         || is_link_local(&source)
         || is_link_local(&destination)
     {
@@ -85,7 +92,14 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
     }
     match chain(ctx, layout, next_header) {
         Chain::Upper(upper) => unicast::<ROLES>(&packet, upper),
-        Chain::Fragment => fragment::<ROLES>(&packet),
+        Chain::First(upper, piece) => {
+            let action = unicast::<ROLES>(&packet, upper);
+            if ROLES & CORRESPONDENT != 0 {
+                fragment::note_first(&packet, piece.identification, piece.protocol);
+            }
+            action
+        }
+        Chain::Later(piece) => later::<ROLES>(&packet, piece),
         Chain::Unknown => {
             count(Counter::ChainNotParsed);
             XDP_PASS
@@ -93,6 +107,7 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
     }
 }
 
+/// Gives the packet to the roles of the interface, in turn.
 #[inline(always)]
 fn unicast<const ROLES: u8>(packet: &Packet<'_>, upper: Upper) -> u32 {
     let Upper { protocol, offset } = upper;
@@ -100,6 +115,8 @@ fn unicast<const ROLES: u8>(packet: &Packet<'_>, upper: Upper) -> u32 {
     if ROLES & MEMBER != 0 {
         let packed = if error {
             icmp_error::at_member(packet, offset)
+        } else if protocol == MOBILITY {
+            member::mobility(packet, offset)
         } else {
             member::ingress(packet, protocol, offset)
         };
@@ -110,6 +127,8 @@ fn unicast<const ROLES: u8>(packet: &Packet<'_>, upper: Upper) -> u32 {
     if ROLES & CORRESPONDENT != 0 {
         let packed = if error {
             icmp_error::at_correspondent(packet, offset)
+        } else if protocol == MOBILITY {
+            correspondent::mobility(packet, offset)
         } else {
             correspondent::ingress(packet, protocol, offset)
         };
@@ -120,13 +139,23 @@ fn unicast<const ROLES: u8>(packet: &Packet<'_>, upper: Upper) -> u32 {
     XDP_PASS
 }
 
-/// Fragments carry their ports in the first one only, so all of them stay with plain anycast.
+/// Gives a fragment without ports to the roles of the interface, in turn.
 #[inline(always)]
-fn fragment<const ROLES: u8>(packet: &Packet<'_>) -> u32 {
-    if (ROLES & CORRESPONDENT != 0 && correspondent::is_bound(packet))
-        || (ROLES & MEMBER != 0 && member::is_care_of(packet))
+fn later<const ROLES: u8>(packet: &Packet<'_>, piece: Piece) -> u32 {
+    if ROLES & MEMBER != 0
+        && let Verdict::Done(action) = Verdict::unpack(fragment::at_member(packet))
     {
-        count(Counter::Fragment);
+        return action;
+    }
+    if ROLES & CORRESPONDENT != 0 {
+        let Piece {
+            identification,
+            protocol,
+        } = piece;
+        let packed = fragment::at_correspondent(packet, identification, protocol);
+        if let Verdict::Done(action) = Verdict::unpack(packed) {
+            return action;
+        }
     }
     XDP_PASS
 }

@@ -3,7 +3,7 @@
 use anycast_common::abi::{
     counters::Counter,
     event::kind,
-    maps::{BindingKey, Client, LocalCareOf, MemberFlow},
+    maps::{BindingKey, Client, LocalCareOf, MemberFlow, flow as flags},
 };
 use anycast_common::wire::checksum;
 use aya_ebpf::{
@@ -18,7 +18,7 @@ use crate::{
     packet::{Bytes, Upper},
     punt::{punt, punt_headers},
     rewrite,
-    transport::{MOBILITY, TCP, TCP_ACK, TCP_RST, Transport},
+    transport::{TCP, TCP_ACK, TCP_RST, Transport},
 };
 
 /// A client is not reported again within this time, whatever the controller makes of it.
@@ -37,9 +37,6 @@ pub(crate) fn ingress(packet: &Packet<'_>, protocol: u8, offset: usize) -> u32 {
 fn handle(packet: &Packet<'_>, upper: Upper) -> Verdict {
     // SAFETY: the controller replaces entries whole, and the copy is made at once.
     if let Some(owner) = unsafe { LOCAL_CARE_OF.get(&packet.destination) }.copied() {
-        if upper.protocol == MOBILITY {
-            return control(packet, upper);
-        }
         return match Transport::read(packet.ctx, upper) {
             Some(transport) => Verdict::Done(by_care_of(packet, &transport, &owner)),
             None => Verdict::Done(XDP_PASS),
@@ -47,9 +44,6 @@ fn handle(packet: &Packet<'_>, upper: Upper) -> Verdict {
     }
     // SAFETY: as above.
     if let Some(local) = unsafe { LOCAL_ANYCAST.get(&packet.destination) }.copied() {
-        if upper.protocol == MOBILITY {
-            return control(packet, upper);
-        }
         if let Some(transport) = Transport::read(packet.ctx, upper) {
             by_anycast(packet, &transport, local.report_clients != 0);
         }
@@ -58,17 +52,21 @@ fn handle(packet: &Packet<'_>, upper: Upper) -> Verdict {
     Verdict::NotOurs
 }
 
-/// Whether the packet is for a care-of address, for packets that cannot be rewritten.
-#[inline(always)]
-pub(crate) fn is_care_of(packet: &Packet<'_>) -> bool {
-    LOCAL_CARE_OF.get_ptr(&packet.destination).is_some()
+/// Messages of a handshake to one of our addresses, for the controller: Binding Refresh Request,
+/// Home Test, Care-of Test, Binding Acknowledgement, Binding Error.
+#[inline(never)]
+pub(crate) fn mobility(packet: &Packet<'_>, offset: usize) -> u32 {
+    for_us(packet, offset).pack()
 }
 
-/// Messages of the handshake, for the controller.
 #[inline(always)]
-fn control(packet: &Packet<'_>, upper: Upper) -> Verdict {
-    // Binding Refresh Request, Home Test, Care-of Test, Binding Acknowledgement, Binding Error.
-    let Some([0 | 3 | 4 | 6 | 7, _]) = packet.ctx.read::<[u8; 2]>(upper.offset + 2) else {
+fn for_us(packet: &Packet<'_>, offset: usize) -> Verdict {
+    if LOCAL_CARE_OF.get_ptr(&packet.destination).is_none()
+        && LOCAL_ANYCAST.get_ptr(&packet.destination).is_none()
+    {
+        return Verdict::NotOurs;
+    }
+    let Some([0 | 3 | 4 | 6 | 7, _]) = packet.ctx.read::<[u8; 2]>(offset + 2) else {
         count(Counter::MobilityOtherRole);
         return Verdict::NotOurs;
     };
@@ -85,7 +83,7 @@ fn by_care_of(packet: &Packet<'_>, transport: &Transport, owner: &LocalCareOf) -
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     if let Some(flow) = MEMBER_FLOWS.get_ptr_mut(&key) {
-        // SAFETY: the entry outlives the program (RCU); its fields are plain integers, and racing
+        // SAFETY: the memory of an entry stays mapped; its fields are plain integers, and racing
         // packets of one flow write values of the same moment.
         unsafe {
             if is_bare_reset(transport) && holds_reset(flow, now) {
@@ -93,6 +91,11 @@ fn by_care_of(packet: &Packet<'_>, transport: &Transport, owner: &LocalCareOf) -
                 return XDP_DROP;
             }
             (*flow).last_in = now;
+            if transport.opens() {
+                // A new connection on the ports of an old one.
+                (*flow).flags = 0;
+            }
+            (*flow).flags |= closed(transport, flags::CLIENT_CLOSED);
             if now >= (*flow).settles_at {
                 (*flow).by_anycast = 0;
             }
@@ -109,7 +112,8 @@ fn by_care_of(packet: &Packet<'_>, transport: &Transport, owner: &LocalCareOf) -
             settles_at: 0,
             delta: checksum::delta(&owner.anycast, &packet.destination),
             by_anycast: 0,
-            reserved: [0; 5],
+            flags: closed(transport, flags::CLIENT_CLOSED),
+            reserved: [0; 4],
         };
         // Without the entry the answers leave from B, and the correspondent takes both.
         let _ = MEMBER_FLOWS.insert(&key, &flow, 0);
@@ -117,6 +121,18 @@ fn by_care_of(packet: &Packet<'_>, transport: &Transport, owner: &LocalCareOf) -
     rewrite::destination(packet, transport, &owner.anycast, owner.delta);
     count(Counter::MemberIn);
     XDP_PASS
+}
+
+/// What a segment that one side sent says about the end of its flow: a reset ends both directions.
+#[inline(always)]
+pub(crate) fn closed(transport: &Transport, side: u8) -> u8 {
+    if !transport.closes() {
+        0
+    } else if transport.flags & TCP_RST != 0 {
+        flags::CLIENT_CLOSED | flags::MEMBER_CLOSED
+    } else {
+        side
+    }
 }
 
 /// A reset without ACK answers a segment that no socket wanted (RFC 9293 3.10.7.1).

@@ -7,6 +7,10 @@ const ETHERTYPE_VLAN: u16 = 0x8100_u16.to_be();
 const ETHERTYPE_QINQ: u16 = 0x88a8_u16.to_be();
 /// No header of interest starts later than this; it also bounds offsets for the verifier.
 const MAX_OFFSET: usize = 511;
+/// Octets of the largest upper-layer header that is read, TCP's.
+const UPPER_HEADER: usize = 20;
+const OFFSET: u16 = 0xfff8_u16.to_be();
+const MORE: u16 = 1_u16.to_be();
 /// Extension headers that are walked before a packet is left to the kernel.
 const MAX_EXTENSIONS: u32 = 6;
 
@@ -144,12 +148,34 @@ pub(crate) struct Upper {
     pub offset: usize,
 }
 
+/// What the fragments of a packet have in common besides their addresses.
+#[derive(Clone, Copy)]
+pub(crate) struct Piece {
+    /// Identification, network order.
+    pub identification: u32,
+    /// Next Header of the Fragment header.
+    pub protocol: u8,
+}
+
+/// Fragment header (RFC 8200 section 4.5).
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct FragmentHeader {
+    next_header: u8,
+    reserved: u8,
+    /// Offset in units of 8 octets, two reserved bits, More Fragments.
+    offset_more: u16,
+    identification: u32,
+}
+
 /// What the chain of extension headers leads to.
 pub(crate) enum Chain {
     /// An upper-layer header.
     Upper(Upper),
-    /// A piece of a larger packet.
-    Fragment,
+    /// The first piece of a larger packet, with the upper-layer header.
+    First(Upper, Piece),
+    /// A later piece.
+    Later(Piece),
     /// Too long, cut short, or with a header that decides where the packet goes.
     Unknown,
 }
@@ -186,21 +212,54 @@ fn walk(packet: &impl Bytes, next_header: u8, offset: usize) -> Chain {
                 protocol = next;
                 offset += (length as usize + 1) * 8;
             }
-            44 => return Chain::Fragment,
+            44 => {
+                let Some(header) = packet.read::<FragmentHeader>(offset) else {
+                    return Chain::Unknown;
+                };
+                let piece = Piece {
+                    identification: header.identification,
+                    protocol: header.next_header,
+                };
+                if is_extension(piece.protocol) {
+                    return Chain::Unknown;
+                }
+                if header.offset_more & OFFSET != 0 {
+                    return Chain::Later(piece);
+                }
+                let Some(upper) = upper(piece.protocol, offset + size_of::<FragmentHeader>())
+                else {
+                    return Chain::Unknown;
+                };
+                // Alone, it is no piece of anything (RFC 6946).
+                if header.offset_more & MORE == 0 {
+                    return Chain::Upper(upper);
+                }
+                return Chain::First(upper, piece);
+            }
             // A Routing Header names another destination; AH covers the addresses.
             43 | 51 | 59 => return Chain::Unknown,
             _ => {
-                if offset > MAX_OFFSET {
-                    return Chain::Unknown;
-                }
-                // The verifier now knows no more of one offset than of another, and checks what
-                // follows once instead of once for every number of extension headers.
-                let offset = core::hint::black_box(offset) & MAX_OFFSET;
-                return Chain::Upper(Upper { protocol, offset });
+                return match upper(protocol, offset) {
+                    Some(upper) => Chain::Upper(upper),
+                    None => Chain::Unknown,
+                };
             }
         }
     }
     Chain::Unknown
+}
+
+/// An upper-layer header whose offset is not a constant. All of it lies within [`MAX_OFFSET`], so
+/// that a header which can be read can be written.
+#[inline(always)]
+fn upper(protocol: u8, offset: usize) -> Option<Upper> {
+    if offset > MAX_OFFSET - UPPER_HEADER {
+        return None;
+    }
+    // The verifier now knows no more of one offset than of another, and checks what follows once
+    // instead of once for every number of extension headers.
+    let offset = core::hint::black_box(offset) & MAX_OFFSET;
+    Some(Upper { protocol, offset })
 }
 
 /// The octets of an address.
@@ -221,6 +280,13 @@ pub(crate) fn words(octets: &[u8; 16]) -> [u32; 4] {
 #[inline(always)]
 pub(crate) fn is_link_local(address: &[u8; 16]) -> bool {
     address[0] == 0xfe && address[1] & 0xc0 == 0x80
+}
+
+/// Whether it is the unspecified or the loopback address.
+#[inline(always)]
+pub(crate) fn is_local(address: &[u8; 16]) -> bool {
+    let [first, second, third, fourth] = words(address);
+    first | second | third == 0 && u32::from_be(fourth) <= 1
 }
 
 /// Whether the address has the prefix FF00::/8.

@@ -59,13 +59,15 @@ counters! {
     MldDoneDenied = "mld_done_denied",
     /// MLD Queries given to the controller.
     MldQuery = "mld_query",
+    /// MLD Queries with a hop limit other than 1 or a source that is not link-local, left to the kernel.
+    MldQueryNotOnLink = "mld_query_not_on_link",
     /// MLD Reports and Dones for a multicast address, passed to the kernel untouched.
     MldMulticast = "mld_multicast",
     /// Anycast Reports or Dones from a source that is not link-local, dropped (draft host-anycast 4.2).
     MldBadSource = "mld_bad_source",
     /// Anycast Reports or Dones with a bad ICMPv6 checksum, dropped (draft host-anycast 4.2).
     MldBadChecksum = "mld_bad_checksum",
-    /// MLD messages shorter than 24 octets, dropped.
+    /// MLD messages shorter than 24 octets: Reports and Dones dropped, Queries left to the kernel.
     MldTruncated = "mld_truncated",
     /// Anycast Reports or Dones whose hop limit is not 1, dropped.
     MldBadHopLimit = "mld_bad_hop_limit",
@@ -95,6 +97,8 @@ counters! {
     FlowPinFailed = "flow_pin_failed",
     /// Pins dropped because a TCP SYN reused the flow's ports.
     FlowRestarted = "flow_restarted",
+    /// Packets of bound flows left to plain anycast, because there is no route to the care-of address.
+    NoRouteToCareOf = "no_route_to_care_of",
     /// Rewritten packets sent by XDP to their next hop.
     Forwarded = "forwarded",
     /// Rewritten packets left to the kernel to forward.
@@ -120,8 +124,10 @@ counters! {
 
     /// ICMPv6 errors whose quote is too short or has extension headers, left to the kernel.
     IcmpErrorNotParsed = "icmp_error_not_parsed",
-    /// Fragments of flows that could be bound; they travel by plain anycast.
-    Fragment = "fragment_not_rewritten",
+    /// Later fragments that were treated as the first one of their packet.
+    FragmentFollowed = "fragment_followed",
+    /// Later fragments that came before the first one, and followed the client's binding.
+    FragmentGuessed = "fragment_guessed",
     /// Packets whose extension headers are too many or damaged, left to the kernel.
     ChainNotParsed = "extension_chain_not_parsed",
 }

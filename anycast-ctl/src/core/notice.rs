@@ -70,6 +70,15 @@ pub enum Notice {
         /// Joined, or left.
         joined: bool,
     },
+    /// Member: the checks of a service came to another verdict.
+    Health {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// Healthy, or not.
+        healthy: bool,
+        /// What the last check said.
+        said: String,
+    },
     /// Member: a handshake with a client came to an end.
     Handshake {
         /// The client, A.
@@ -129,7 +138,9 @@ impl Notice {
             | Self::MemberLeft { .. }
             | Self::MldRefused { .. }
             | Self::Route { .. } => Some("router"),
-            Self::Membership { .. } | Self::Handshake { .. } => Some("member"),
+            Self::Membership { .. } | Self::Health { .. } | Self::Handshake { .. } => {
+                Some("member")
+            }
             Self::Binding { .. } | Self::MobilityRefused { .. } => Some("correspondent"),
             Self::Unparsable { .. } => None,
         }
@@ -146,6 +157,7 @@ impl Notice {
             | Self::Unparsable { ifindex, .. } => Some(*ifindex),
             Self::Route { .. }
             | Self::Membership { .. }
+            | Self::Health { .. }
             | Self::Handshake { .. }
             | Self::Binding { .. }
             | Self::MobilityRefused { .. } => None,

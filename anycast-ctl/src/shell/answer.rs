@@ -18,7 +18,8 @@ use crate::{
         NextHop, Time,
         controller::{Command, CommandError},
         correspondent::BindingView,
-        member::HandshakeState,
+        member::{GroupView, HandshakeState, HealthView, InterfaceView},
+        pins,
         router::{Cursor, Filter, MemberRow, Router},
         rr::BINDING_LIFETIME,
     },
@@ -58,8 +59,10 @@ impl Daemon {
             Request::Bindings => self.bindings(),
             Request::Flows => Ok(Answer::Flows(self.flows())),
             Request::Counters => self.counters(),
-            Request::Join { anycast } => self.command(Command::Join { anycast }, anycast, true),
-            Request::Leave { anycast } => self.command(Command::Leave { anycast }, anycast, false),
+            Request::Join { anycast } => self.command(Command::Join { anycast }, anycast),
+            Request::Leave { anycast } => self.command(Command::Leave { anycast }, anycast),
+            Request::Drain { anycast } => self.command(Command::Drain { anycast }, anycast),
+            Request::Undrain { anycast } => self.command(Command::Undrain { anycast }, anycast),
         };
         match answer {
             Ok(answer) => Reply::Ok(answer),
@@ -67,12 +70,12 @@ impl Daemon {
         }
     }
 
-    fn command(&mut self, command: Command, anycast: Ipv6Addr, joined: bool) -> Answered {
+    fn command(&mut self, command: Command, anycast: Ipv6Addr) -> Answered {
         match self
             .controller
             .command(clock::now(), command, &mut self.actions)
         {
-            Ok(()) => Ok(Answer::Done(view::Done { anycast, joined })),
+            Ok(joined) => Ok(Answer::Done(view::Done { anycast, joined })),
             Err(error) => Err(Refusal {
                 code: match error {
                     CommandError::NotMember => RefusalCode::NoSuchRole,
@@ -86,10 +89,10 @@ impl Daemon {
     fn status(&mut self) -> Answered {
         let now = clock::now();
         let flows = self.flows().len();
+        let served = self.served();
         let router = self.controller.router();
         let member = self.controller.member();
         let (router_groups, members) = router.map(Router::totals).unwrap_or_default();
-        let served = member.map_or(0, |member| member.groups(now).len());
         let links = router.map(|router| router.links(now)).unwrap_or_default();
         let links = links
             .iter()
@@ -103,7 +106,7 @@ impl Daemon {
         });
         let correspondent = self.controller.correspondent();
         let summary = view::Summary {
-            groups: router_groups + served,
+            groups: router_groups + served.len(),
             members,
             routes: self.performer.routes.as_ref().map_or(0, Routes::count),
             bindings: correspondent.map_or(0, |role| role.bindings(now).len()),
@@ -117,13 +120,15 @@ impl Daemon {
             roles: role_names(self.roles),
             interfaces: self.interfaces.view(&self.links),
             links: links.map_err(|error: serde_json::Error| failed(&error))?,
+            groups: served,
             summary,
         })))
     }
 
-    fn groups(&self, after: Option<view::Cursor>) -> view::Groups {
+    fn groups(&mut self, after: Option<view::Cursor>) -> view::Groups {
         let now = clock::now();
         let first = after.is_none();
+        let member = if first { self.served() } else { Vec::new() };
         let after = after.map(cursor);
         let router = self.controller.router();
         let page = router.map(|router| router.groups_page(now, after.as_ref(), PAGE));
@@ -141,33 +146,33 @@ impl Daemon {
             expires_seconds: group.expires_in.as_secs_f64(),
             interface: group.interface,
         });
-        let member = self.controller.member().filter(|_| first);
-        let member = member.map(|member| member.groups(now));
-        let member = member
-            .unwrap_or_default()
-            .into_iter()
-            .map(|group| view::MemberGroup {
-                anycast: group.anycast,
-                care_of: group.care_of,
-                interfaces: group
-                    .interfaces
-                    .into_iter()
-                    .map(|on| view::MemberInterface {
-                        interface: on.name,
-                        state: if on.report_owed {
-                            "delaying_listener".into()
-                        } else {
-                            "idle_listener".into()
-                        },
-                    })
-                    .collect(),
-                joined: group.joined,
-            });
         view::Groups {
             router: router.collect(),
-            member: member.collect(),
+            member,
             next: next.map(cursor_view),
         }
+    }
+
+    /// The groups that this machine serves.
+    fn served(&mut self) -> Vec<view::MemberGroup> {
+        let now = clock::now();
+        let sessions = self.sessions(now);
+        let member = self.controller.member().map(|member| member.groups(now));
+        let groups = member.unwrap_or_default().into_iter();
+        groups.map(|group| member_group(group, &sessions)).collect()
+    }
+
+    /// How many sessions are pinned to this member, by anycast address.
+    fn sessions(&mut self, now: Time) -> HashMap<Ipv6Addr, usize> {
+        let mut sessions = HashMap::new();
+        if let Some(limits) = self.sessions {
+            for (key, flow) in self.dataplane.maps().member_flows() {
+                if pins::goes_on(&limits, now, &key, &flow) {
+                    *sessions.entry(key.anycast.into()).or_default() += 1;
+                }
+            }
+        }
+        sessions
     }
 
     fn members(&self, filter: Filter, after: Option<view::Cursor>) -> Answered {
@@ -276,6 +281,34 @@ impl Daemon {
                 .map(named)
                 .collect(),
         }))
+    }
+}
+
+fn member_group(group: GroupView, sessions: &HashMap<Ipv6Addr, usize>) -> view::MemberGroup {
+    let interface = |on: InterfaceView| view::MemberInterface {
+        interface: on.name,
+        state: if on.report_owed {
+            "delaying_listener".into()
+        } else {
+            "idle_listener".into()
+        },
+    };
+    let health = |health: HealthView| view::Health {
+        state: name_of(&health.health),
+        since_seconds: health.since.as_secs_f64(),
+        said: health.said,
+        last_error: health.last_error,
+        last_error_age_seconds: health.last_error_age.map(|age| age.as_secs_f64()),
+    };
+    view::MemberGroup {
+        anycast: group.anycast,
+        care_of: group.care_of,
+        interfaces: group.interfaces.into_iter().map(interface).collect(),
+        joined: group.joined,
+        wanted: group.wanted,
+        draining_seconds: group.draining.map(|since| since.as_secs_f64()),
+        sessions: sessions.get(&group.anycast).copied().unwrap_or(0),
+        health: group.health.map(health),
     }
 }
 

@@ -3,13 +3,16 @@
 //! One loop (`daemon`) turns what happens into inputs of the core and performs the actions that
 //! come out, each in the file that is named after its kind.
 
+pub mod addresses;
 mod answer;
 mod answer_policy;
 pub mod api;
 pub mod clock;
 mod daemon;
 pub mod dataplane;
+pub mod health;
 pub mod interfaces;
+pub mod neighbors;
 pub mod netlink;
 mod notices;
 mod perform;

@@ -6,6 +6,7 @@ use super::{
     api::monitor::{Event, Monitor},
     clock,
     dataplane::Dataplane,
+    health::Checks,
     netlink::{LinkTable, Netlink},
     notices::Notices,
     routes::Routes,
@@ -28,6 +29,8 @@ const REFUSALS: usize = 128;
 pub(super) struct Performer {
     /// Routes of the router role.
     pub(super) routes: Option<Routes>,
+    /// Health checks of the member role.
+    pub(super) checks: Checks,
     /// Multicast memberships.
     pub(super) groups: Groups,
     sender: Sender,
@@ -48,9 +51,11 @@ impl Performer {
         sender: Sender,
         groups: Groups,
         monitor: Monitor,
+        checks: Checks,
     ) -> Self {
         Self {
             routes,
+            checks,
             groups,
             sender,
             notices: Notices::new(),
@@ -94,6 +99,8 @@ impl Performer {
                         tracing::warn!(ifindex, %group, %error, "cannot leave a multicast group");
                     }
                 }
+                Action::StartCheck { anycast, run } => self.checks.start(anycast, run),
+                Action::AbortCheck { anycast } => self.checks.abort(anycast),
                 Action::SetLocalAnycast { .. }
                 | Action::RemoveLocalAnycast { .. }
                 | Action::QuietClient { .. }

@@ -4,11 +4,14 @@ use std::{io, time::Duration};
 
 use super::{
     Paths, ShellError,
+    addresses::Addresses,
     api::server::Server,
     clock,
     daemon::Daemon,
     dataplane::{self, Dataplane},
+    health::Checks,
     interfaces::{Interfaces, REMINDER},
+    neighbors::Neighbors,
     netlink::{LinkTable, Netlink},
     perform::Performer,
     routes::Routes,
@@ -61,11 +64,21 @@ impl Daemon {
         let random = settings::random()
             .map_err(io::Error::other)
             .map_err(ShellError::io("cannot get random numbers"))?;
+        let checks = Checks::new(settings::health_targets(config));
+        let neighbors = match config.member_role() {
+            Some(_) => Some(Neighbors::open().map_err(ShellError::io("cannot open a raw socket"))?),
+            None => None,
+        };
         let now = clock::now();
         let mut daemon = Self {
             controller: Controller::new(settings::controller(config), now, random),
             dataplane,
-            performer: Performer::new(routes, sender, groups, server.monitor()),
+            performer: Performer::new(routes, sender, groups, server.monitor(), checks),
+            addresses: Addresses::new(settings::assigned(config)),
+            neighbors,
+            sessions: config
+                .member_role()
+                .map(|member| settings::sessions(&member.sessions)),
             links,
             interfaces,
             roles: settings::roles(config),
@@ -79,6 +92,7 @@ impl Daemon {
             complaints: Throttle::new(REMINDER),
         };
         daemon.links_changed(true)?;
+        daemon.assign().await;
         for anycast in settings::joined_at_start(config) {
             let join = Command::Join { anycast };
             let (now, actions) = (clock::now(), &mut daemon.actions);
@@ -126,7 +140,7 @@ fn warn_of_surroundings(config: &Config, links: &LinkTable) {
     {
         tracing::warn!(target: "anycast::router", "{advice}");
     }
-    for group in settings::groups(config) {
+    for group in settings::groups(config).filter(|group| !group.assign) {
         let anycast = *group.anycast.get_ref();
         if !links.is_local(anycast) {
             tracing::warn!(target: "anycast::member",

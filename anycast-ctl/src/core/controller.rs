@@ -54,6 +54,13 @@ pub enum Input<'a> {
         /// Its index.
         ifindex: u32,
     },
+    /// The kernel finds that a host does not answer Neighbor Solicitations.
+    NeighbourFailed {
+        /// Interface index.
+        ifindex: u32,
+        /// Its address on that link.
+        address: Ipv6Addr,
+    },
     /// The data plane gave us a packet.
     Packet {
         /// What it took it for: one of [`kind`].
@@ -163,6 +170,11 @@ impl Controller {
         match input {
             Input::Link(link) => self.link(now, &link, actions),
             Input::LinkGone { ifindex } => self.link_gone(now, ifindex, actions),
+            Input::NeighbourFailed { ifindex, address } => {
+                if let Some(router) = &mut self.router {
+                    router.neighbour_failed(now, ifindex, address, actions);
+                }
+            }
             // Such a record holds the start of a packet only.
             Input::Packet {
                 kind: kind::NEW_CLIENT,

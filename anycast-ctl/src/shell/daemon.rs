@@ -89,7 +89,7 @@ impl Daemon {
                 }
                 () = due(routes_due) => {
                     if let Some(routes) = &mut self.performer.routes {
-                        routes.reconcile(&self.netlink).await;
+                        routes.reconcile();
                     }
                 }
                 _ = sweep.tick() => self.sweep(),
@@ -98,32 +98,31 @@ impl Daemon {
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
             }
-            self.perform().await;
+            self.perform();
         }
         tracing::info!("stopping");
         Ok(())
     }
 
     /// Takes everything back: memberships, routes, programs (with the data plane) and the socket.
-    pub(super) async fn stop(mut self) {
+    pub(super) fn stop(mut self) {
         self.controller.shutdown(clock::now(), &mut self.actions);
-        self.perform().await;
+        self.perform();
         if let Some(routes) = &mut self.performer.routes {
-            routes.withdraw(&self.netlink).await;
+            routes.withdraw();
         }
         tracing::info!("stopped");
     }
 
-    pub(super) async fn perform(&mut self) {
+    pub(super) fn perform(&mut self) {
         let Self {
             performer,
             actions,
             dataplane,
-            netlink,
             links,
             ..
         } = self;
-        performer.perform(actions, dataplane, netlink, links).await;
+        performer.perform(actions, dataplane, links);
     }
 
     async fn kernel(&mut self, event: KernelEvent) {
@@ -132,10 +131,15 @@ impl Daemon {
                 self.links.apply(change);
                 self.tell_links();
             }
-            KernelEvent::Route(destination) => {
+            KernelEvent::Route(news) => {
                 if let Some(routes) = &mut self.performer.routes {
-                    routes.notified(destination);
+                    routes.notified(&news);
                 }
+            }
+            KernelEvent::NeighbourFailed { ifindex, address } => {
+                let input = Input::NeighbourFailed { ifindex, address };
+                self.controller
+                    .handle(clock::now(), input, &mut self.actions);
             }
             KernelEvent::Lost => {
                 tracing::warn!("notifications of the kernel were lost: reading everything again");

@@ -9,13 +9,14 @@ pub mod clock;
 mod daemon;
 pub mod dataplane;
 pub mod interfaces;
+pub mod neighbours;
 pub mod netlink;
 mod notices;
 mod perform;
 mod policy;
 mod privilege;
 pub mod reconcile;
-mod routes;
+pub mod routes;
 pub mod sockets;
 mod start;
 mod sysctl;
@@ -103,6 +104,6 @@ pub async fn run(config: Config, paths: &Paths, object: &[u8]) -> Result<(), She
     let server = api::server::Server::bind(&socket)?;
     let mut daemon = daemon::Daemon::start(&config, server, object).await?;
     let result = daemon.run(&paths.config).await;
-    daemon.stop().await;
+    daemon.stop();
     result
 }

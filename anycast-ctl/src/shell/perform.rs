@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{
     dataplane::Dataplane,
-    netlink::{LinkTable, Netlink},
+    neighbours::Neighbours,
+    netlink::LinkTable,
     notices::Notices,
     routes::Routes,
     sockets::{Groups, Sender},
@@ -13,13 +14,14 @@ use super::{
 use crate::core::{Action, Actions};
 
 /// How often the same failure is logged.
-const PERIOD: Duration = Duration::from_secs(10);
+pub(super) const PERIOD: Duration = Duration::from_secs(10);
 
 /// What actions have their effect on, the data plane and netlink apart.
 #[derive(Debug)]
 pub(super) struct Performer {
     /// Routes of the router role.
     pub(super) routes: Option<Routes>,
+    neighbours: Option<Neighbours>,
     /// Multicast memberships.
     pub(super) groups: Groups,
     sender: Sender,
@@ -32,9 +34,15 @@ pub(super) struct Performer {
 }
 
 impl Performer {
-    pub(super) fn new(routes: Option<Routes>, sender: Sender, groups: Groups) -> Self {
+    pub(super) fn new(
+        router: Option<(Routes, Neighbours)>,
+        sender: Sender,
+        groups: Groups,
+    ) -> Self {
+        let (routes, neighbours) = router.unzip();
         Self {
             routes,
+            neighbours,
             groups,
             sender,
             notices: Notices::new(),
@@ -46,11 +54,10 @@ impl Performer {
 
     /// Performs `actions` in their order and leaves none. What fails is logged and counted; it
     /// does not hold up the others.
-    pub(super) async fn perform(
+    pub(super) fn perform(
         &mut self,
         actions: &mut Actions,
         dataplane: &mut Dataplane,
-        netlink: &Netlink,
         links: &LinkTable,
     ) {
         for action in actions.drain(..) {
@@ -58,12 +65,17 @@ impl Performer {
                 Action::Send { ifindex, packet } => self.send(ifindex, &packet, links),
                 Action::SetRoute { anycast, next_hops } => {
                     if let Some(routes) = &mut self.routes {
-                        routes.set(netlink, anycast, next_hops).await;
+                        routes.set(anycast, next_hops);
                     }
                 }
                 Action::RemoveRoute { anycast } => {
                     if let Some(routes) = &mut self.routes {
-                        routes.remove(netlink, anycast).await;
+                        routes.remove(anycast);
+                    }
+                }
+                Action::ProbeNeighbour { ifindex, address } => {
+                    if let Some(neighbours) = &mut self.neighbours {
+                        neighbours.probe(ifindex, address);
                     }
                 }
                 Action::JoinGroup { ifindex, group } => {
@@ -85,6 +97,9 @@ impl Performer {
                 | Action::RemoveCareOf { .. } => self.map(&action, dataplane),
                 Action::Notice(notice) => self.notices.log(&notice, links),
             }
+        }
+        if let Some(routes) = &mut self.routes {
+            routes.flush();
         }
     }
 

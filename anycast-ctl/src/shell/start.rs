@@ -9,7 +9,8 @@ use super::{
     daemon::Daemon,
     dataplane::{self, Dataplane},
     interfaces::{Interfaces, REMINDER},
-    netlink::{LinkTable, Netlink},
+    neighbours::Neighbours,
+    netlink::{LinkTable, Netlink, requests::Requests},
     perform::Performer,
     routes::Routes,
     sockets::{Groups, Sender},
@@ -49,8 +50,13 @@ impl Daemon {
         let correspondent = config.correspondent_role();
         let routes = router.map(|router| {
             let response = settings::timers_of(router).query_response_interval;
-            Routes::new(settings::route_place(router), response + GRACE)
+            let settings = settings::routes(router);
+            let routes = Routes::new(settings, Requests::open()?, response + GRACE);
+            Ok((routes, Neighbours::new(Requests::open()?)))
         });
+        let routes = routes
+            .transpose()
+            .map_err(ShellError::io("cannot open a netlink socket"))?;
         let random = settings::random()
             .map_err(io::Error::other)
             .map_err(ShellError::io("cannot get random numbers"))?;
@@ -78,7 +84,7 @@ impl Daemon {
                 tracing::error!(%anycast, %error, "cannot join");
             }
         }
-        daemon.perform().await;
+        daemon.perform();
         Ok(daemon)
     }
 }

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::{
     namespace::Namespace,
-    packet::{Packet, Upper, tcp},
+    packet::{Packet, Upper, mld::V2_REPORT, tcp},
     pcap::Writer,
     ring::{Frame, Ring},
     wait::Watched,
@@ -120,8 +120,9 @@ impl Ledger {
         let (ports, reset) = match packet.upper {
             Upper::Tcp { ports, flags } => (ports, flags & tcp::RST != 0),
             Upper::Udp(source, destination) => ((source, destination), false),
-            // Neighbor Discovery and echo are not told.
-            Upper::Icmp(128.., _) | Upper::Other(_) => return,
+            // Neighbor Discovery and echo are not told; MLDv2 Reports are.
+            Upper::Icmp(kind @ 128.., _) if kind != V2_REPORT => return,
+            Upper::Other(_) => return,
             Upper::Icmp(..) | Upper::Mld(..) | Upper::Mobility(_) => {
                 let time = frame.time;
                 self.messages.push(Message { time, packet });

@@ -5,6 +5,7 @@
 mod election;
 mod links;
 mod membership;
+mod neighbours;
 mod policy;
 mod polite;
 mod random;

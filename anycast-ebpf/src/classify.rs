@@ -9,8 +9,10 @@ use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use crate::{
     correspondent,
     count::count,
-    member, mld,
-    packet::{self, Chain, Ipv6, Layout, Upper, chain, is_link_local, is_multicast, octets},
+    fragment, icmp_error, member,
+    mld::{self, HOP_BY_HOP},
+    packet::{self, Chain, Ipv6, Layout, Piece, Upper, chain, is_link_local, is_multicast, octets},
+    transport::{ICMPV6, MOBILITY},
 };
 
 /// An IPv6 packet at one of our interfaces.
@@ -23,12 +25,34 @@ pub(crate) struct Packet<'a> {
     pub destination: [u8; 16],
 }
 
+/// In place of an identification: the packet is whole.
+pub(crate) const NO_PIECE: u64 = u64::MAX;
+
 /// What a role made of a packet.
 pub(crate) enum Verdict {
     /// It is not for this role.
     NotOurs,
     /// XDP action.
     Done(u32),
+}
+
+impl Verdict {
+    /// As one register, which is all that a BPF function can return.
+    #[inline(always)]
+    pub(crate) fn pack(self) -> u32 {
+        match self {
+            Self::NotOurs => u32::MAX,
+            Self::Done(action) => action,
+        }
+    }
+
+    #[inline(always)]
+    fn unpack(packed: u32) -> Self {
+        match packed {
+            u32::MAX => Self::NotOurs,
+            action => Self::Done(action),
+        }
+    }
 }
 
 /// Classifies the packet for an interface with the given roles and gives the XDP action.
@@ -49,9 +73,8 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
         destination,
     };
 
-    // MLD comes behind Hop-by-Hop Options, or, wrongly, without them.
     if ROLES & (ROUTER | MEMBER) != 0
-        && (next_header == 0 || next_header == 58)
+        && (next_header == HOP_BY_HOP || next_header == ICMPV6)
         && let Verdict::Done(action) = mld::mld::<ROLES>(&packet, next_header)
     {
         return action;
@@ -64,8 +87,11 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
         return XDP_PASS;
     }
     match chain(ctx, layout, next_header) {
-        Chain::Upper(upper) => unicast::<ROLES>(&packet, upper),
-        Chain::Fragment => fragment::<ROLES>(&packet),
+        Chain::Upper(upper) => unicast::<ROLES>(&packet, upper, NO_PIECE),
+        Chain::First(upper, piece) => {
+            unicast::<ROLES>(&packet, upper, u64::from(piece.identification))
+        }
+        Chain::Later(piece) => later::<ROLES>(&packet, piece),
         Chain::Unknown => {
             count(Counter::ChainNotParsed);
             XDP_PASS
@@ -73,28 +99,55 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
     }
 }
 
+/// Gives the packet to the roles of the interface, in turn.
 #[inline(always)]
-fn unicast<const ROLES: u8>(packet: &Packet<'_>, upper: Upper) -> u32 {
-    if ROLES & MEMBER != 0
-        && let Verdict::Done(action) = member::ingress(packet, upper)
-    {
-        return action;
+fn unicast<const ROLES: u8>(packet: &Packet<'_>, upper: Upper, piece: u64) -> u32 {
+    let Upper { protocol, offset } = upper;
+    let error = icmp_error::is_error(packet, upper);
+    if ROLES & MEMBER != 0 {
+        let packed = if error {
+            icmp_error::at_member(packet, offset)
+        } else if protocol == MOBILITY {
+            member::mobility(packet, offset)
+        } else {
+            member::ingress(packet, protocol, offset)
+        };
+        if let Verdict::Done(action) = Verdict::unpack(packed) {
+            return action;
+        }
     }
-    if ROLES & CORRESPONDENT != 0
-        && let Verdict::Done(action) = correspondent::ingress(packet, upper)
-    {
-        return action;
+    if ROLES & CORRESPONDENT != 0 {
+        let packed = if error {
+            icmp_error::at_correspondent(packet, offset)
+        } else if protocol == MOBILITY {
+            correspondent::mobility(packet, offset)
+        } else {
+            correspondent::ingress(packet, protocol, offset, piece)
+        };
+        if let Verdict::Done(action) = Verdict::unpack(packed) {
+            return action;
+        }
     }
     XDP_PASS
 }
 
-/// Fragments carry their ports in the first one only, so all of them stay with plain anycast.
+/// Gives a fragment without ports to the roles of the interface, in turn.
 #[inline(always)]
-fn fragment<const ROLES: u8>(packet: &Packet<'_>) -> u32 {
-    if (ROLES & CORRESPONDENT != 0 && correspondent::is_bound(packet))
-        || (ROLES & MEMBER != 0 && member::is_care_of(packet))
+fn later<const ROLES: u8>(packet: &Packet<'_>, piece: Piece) -> u32 {
+    if ROLES & MEMBER != 0
+        && let Verdict::Done(action) = Verdict::unpack(fragment::at_member(packet))
     {
-        count(Counter::Fragment);
+        return action;
+    }
+    if ROLES & CORRESPONDENT != 0 {
+        let Piece {
+            identification,
+            protocol,
+        } = piece;
+        let packed = fragment::at_correspondent(packet, identification, protocol);
+        if let Verdict::Done(action) = Verdict::unpack(packed) {
+            return action;
+        }
     }
     XDP_PASS
 }

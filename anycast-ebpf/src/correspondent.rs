@@ -3,7 +3,7 @@
 use anycast_common::abi::{
     counters::Counter,
     event::kind,
-    maps::{BindingKey, CareOfKey, Flow, FlowKey, flow},
+    maps::{BindingKey, CareOfKey, Flow, FlowKey, flow, place},
 };
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
@@ -12,51 +12,80 @@ use aya_ebpf::{
 };
 
 use crate::{
-    classify::{Packet, Verdict},
+    classify::{NO_PIECE, Packet, Verdict},
     count::count,
     forward::{NextHop, next_hop, send},
+    fragment,
     maps::{BINDINGS, CARE_OF, CLIENT_PREFIXES, FLOWS},
-    packet::{Bytes, Upper},
+    packet::{Bytes, Piece, Upper},
     punt::punt,
     rewrite,
-    transport::{MOBILITY, TCP_RST, Transport},
+    transport::{TCP_RST, Transport},
 };
 
-/// A packet at an interface of a correspondent.
+/// A packet at an interface of a correspondent. A function of its own, because a BPF stack frame
+/// has 512 octets for all roles of an interface together.
+#[inline(never)]
+pub(crate) fn ingress(packet: &Packet<'_>, protocol: u8, offset: usize, piece: u64) -> u32 {
+    handle(packet, Upper { protocol, offset }, piece).pack()
+}
+
 #[inline(always)]
-pub(crate) fn ingress(packet: &Packet<'_>, upper: Upper) -> Verdict {
-    if upper.protocol == MOBILITY {
-        return mobility(packet, upper);
-    }
+fn handle(packet: &Packet<'_>, upper: Upper, piece: u64) -> Verdict {
     let Some(transport) = Transport::read(packet.ctx, upper) else {
         return Verdict::NotOurs;
     };
-    match from_client(packet, &transport) {
-        Verdict::NotOurs => to_client(packet, &transport),
-        done @ Verdict::Done(_) => done,
+    let Some(change) =
+        from_client(packet, &transport).or_else(|| to_client(packet, &transport, piece))
+    else {
+        return Verdict::NotOurs;
+    };
+    let outward = change.place == place::DESTINATION;
+    let (source, destination) = if outward {
+        (&packet.source, &change.address)
+    } else {
+        (&change.address, &packet.destination)
+    };
+    let next_hop = next_hop(packet, &transport, source, destination);
+    if let NextHop::Refused = next_hop {
+        return Verdict::Done(XDP_PASS);
     }
+    note(packet, &transport, piece, change.place, &change.address);
+    if outward {
+        rewrite::destination(packet, &transport, &change.address, change.delta);
+        count(Counter::ToCareOf);
+    } else {
+        rewrite::source(packet, &transport, &change.address, change.delta);
+        count(Counter::FromCareOf);
+    }
+    Verdict::Done(send(packet, &next_hop))
 }
 
-/// Whether a binding of (A, B) stands, for packets that cannot be rewritten.
-#[inline(always)]
-pub(crate) fn is_bound(packet: &Packet<'_>) -> bool {
-    let key = BindingKey {
-        client: packet.source,
-        anycast: packet.destination,
-    };
-    BINDINGS.get_ptr(&key).is_some()
+/// What is to become of a packet.
+struct Change {
+    /// Which address gives way: one of [`place`].
+    place: u8,
+    /// To which.
+    address: [u8; 16],
+    /// What that does to a checksum (RFC 1624).
+    delta: u16,
 }
 
 /// Home Test Init, Care-of Test Init, Binding Update and unknown types for our clients are
 /// answered by the controller (RFC 6275 section 9); other types are for mobile nodes.
+#[inline(never)]
+pub(crate) fn mobility(packet: &Packet<'_>, offset: usize) -> u32 {
+    for_client(packet, offset).pack()
+}
+
 #[inline(always)]
-fn mobility(packet: &Packet<'_>, upper: Upper) -> Verdict {
+fn for_client(packet: &Packet<'_>, offset: usize) -> Verdict {
     let prefix = Key::new(128, packet.destination);
     if CLIENT_PREFIXES.get(&prefix).is_none() {
         count(Counter::MobilityNotOurs);
         return Verdict::NotOurs;
     }
-    if let Some([0 | 3 | 4 | 6 | 7, _]) = packet.ctx.read::<[u8; 2]>(upper.offset + 2) {
+    if let Some([0 | 3 | 4 | 6 | 7, _]) = packet.ctx.read::<[u8; 2]>(offset + 2) {
         count(Counter::MobilityOtherRole);
         return Verdict::NotOurs;
     }
@@ -67,24 +96,29 @@ fn mobility(packet: &Packet<'_>, upper: Upper) -> Verdict {
     Verdict::Done(XDP_DROP)
 }
 
+/// A -> B: to the member that the flow is pinned to, or that the client is bound to, which pins it.
 #[inline(always)]
-fn from_client(packet: &Packet<'_>, transport: &Transport) -> Verdict {
+fn from_client(packet: &Packet<'_>, transport: &Transport) -> Option<Change> {
     let key = transport.flow_from_client(&packet.source, &packet.destination);
-    // SAFETY: no instruction of an XDP program.
+    // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
+    let place = place::DESTINATION;
     if let Some(pinned) = FLOWS.get_ptr_mut(&key) {
         // A SYN opens a new flow on the ports of an old one: the binding decides anew.
         if !transport.opens() {
             // SAFETY: the entry outlives the program (RCU); its fields are plain integers, and
             // racing writers store times of the same moment.
-            let (care_of, delta) = unsafe {
+            return unsafe {
                 (*pinned).last_out = now;
                 if transport.closes() {
                     (*pinned).flags |= flow::CLIENT_CLOSED;
                 }
-                ((*pinned).care_of, (*pinned).delta)
+                Some(Change {
+                    place,
+                    address: (*pinned).care_of,
+                    delta: (*pinned).delta,
+                })
             };
-            return to_care_of(packet, transport, &care_of, delta);
         }
         count(Counter::FlowRestarted);
         let _ = FLOWS.remove(&key);
@@ -94,20 +128,20 @@ fn from_client(packet: &Packet<'_>, transport: &Transport) -> Verdict {
         anycast: packet.destination,
     };
     // SAFETY: the controller replaces bindings whole, and the copy is made at once.
-    let Some(binding) = (unsafe { BINDINGS.get(&binding) }).copied() else {
-        return Verdict::NotOurs;
-    };
+    let binding = unsafe { BINDINGS.get(&binding) }.copied()?;
     // Nothing follows a reset, so it is not worth a pin; it must not go elsewhere than the flow.
     if now >= binding.expires || transport.flags & TCP_RST != 0 {
-        return Verdict::NotOurs;
+        return None;
     }
-    if !pin(&key, &binding.care_of, binding.delta, now) {
-        return Verdict::NotOurs;
-    }
-    to_care_of(packet, transport, &binding.care_of, binding.delta)
+    pin(&key, &binding.care_of, binding.delta, now).then_some(Change {
+        place,
+        address: binding.care_of,
+        delta: binding.delta,
+    })
 }
 
-#[inline(always)]
+/// Once a flow, and apart from its caller, whose stack frame has no room for it.
+#[inline(never)]
 fn pin(key: &FlowKey, care_of: &[u8; 16], delta: u16, now: u64) -> bool {
     let pinned = Flow {
         care_of: *care_of,
@@ -126,51 +160,59 @@ fn pin(key: &FlowKey, care_of: &[u8; 16], delta: u16, now: u64) -> bool {
     true
 }
 
+/// C -> A: from B, when the flow is pinned to C.
 #[inline(always)]
-fn to_care_of(
-    packet: &Packet<'_>,
-    transport: &Transport,
-    care_of: &[u8; 16],
-    delta: u16,
-) -> Verdict {
-    let next_hop = next_hop(packet, transport, &packet.source, care_of);
-    if let NextHop::Refused = next_hop {
-        return Verdict::Done(XDP_PASS);
-    }
-    rewrite::destination(packet, transport, care_of, delta);
-    count(Counter::ToCareOf);
-    Verdict::Done(send(packet, &next_hop))
-}
-
-#[inline(always)]
-fn to_client(packet: &Packet<'_>, transport: &Transport) -> Verdict {
+fn to_client(packet: &Packet<'_>, transport: &Transport, piece: u64) -> Option<Change> {
     let pair = CareOfKey {
         client: packet.destination,
         care_of: packet.source,
     };
     // SAFETY: the controller replaces entries whole, and the copy is made at once.
-    let Some(owner) = (unsafe { CARE_OF.get(&pair) }).copied() else {
-        return Verdict::NotOurs;
-    };
+    let owner = unsafe { CARE_OF.get(&pair) }.copied()?;
     let key = transport.flow_to_client(&packet.destination, &owner.anycast);
     let Some(pinned) = FLOWS.get_ptr_mut(&key) else {
-        return Verdict::NotOurs;
+        // Its other fragments must not be taken for those of a pinned flow.
+        note(packet, transport, piece, place::NONE, &packet.source);
+        return None;
     };
     // SAFETY: as in `from_client`.
     unsafe {
         if (*pinned).care_of != packet.source {
-            return Verdict::NotOurs;
+            return None;
         }
         (*pinned).last_in = bpf_ktime_get_coarse_ns();
         if transport.closes() {
             (*pinned).flags |= flow::MEMBER_CLOSED;
         }
     }
-    let next_hop = next_hop(packet, transport, &owner.anycast, &packet.destination);
-    if let NextHop::Refused = next_hop {
-        return Verdict::Done(XDP_PASS);
+    Some(Change {
+        place: place::SOURCE,
+        address: owner.anycast,
+        delta: owner.delta,
+    })
+}
+
+/// Tells the other fragments of the packet, if there are any, what became of the first.
+#[inline(always)]
+fn note(packet: &Packet<'_>, transport: &Transport, piece: u64, place: u8, address: &[u8; 16]) {
+    if piece != NO_PIECE {
+        note_piece(packet, piece as u32, transport.protocol, place, address);
     }
-    rewrite::source(packet, transport, &owner.anycast, owner.delta);
-    count(Counter::FromCareOf);
-    Verdict::Done(send(packet, &next_hop))
+}
+
+/// Apart from its rare caller, whose stack frame has no room for it.
+#[inline(never)]
+fn note_piece(
+    packet: &Packet<'_>,
+    identification: u32,
+    protocol: u8,
+    place: u8,
+    address: &[u8; 16],
+) {
+    let piece = Piece {
+        identification,
+        protocol,
+    };
+    let key = fragment::key(&packet.source, &packet.destination, piece);
+    fragment::note(&key, place, address);
 }

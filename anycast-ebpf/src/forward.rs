@@ -13,7 +13,7 @@ use aya_ebpf::{
 use crate::{
     classify::Packet,
     count::count,
-    packet::{Bytes, Ethernet, IPV6, words},
+    packet::{IPV6, ethernet, words},
     transport::Transport,
 };
 
@@ -94,13 +94,13 @@ pub(crate) fn send(packet: &Packet<'_>, next_hop: &NextHop) -> u32 {
         count(Counter::ForwardedByKernel);
         return XDP_PASS;
     };
-    let Some(ethernet) = packet.ctx.at::<Ethernet>(0) else {
+    let Some(frame) = ethernet(packet.ctx) else {
         return XDP_PASS;
     };
-    // SAFETY: `at` and `classify` checked the bounds of the two headers.
+    // SAFETY: `ethernet` and `classify` checked the bounds of the two headers.
     unsafe {
-        (*ethernet).source = *source;
-        (*ethernet).destination = *destination;
+        (*frame).source = *source;
+        (*frame).destination = *destination;
         (*packet.ipv6).hop_limit -= 1;
     }
     count(Counter::Forwarded);

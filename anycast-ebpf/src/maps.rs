@@ -6,8 +6,8 @@ use anycast_common::abi::{
     counters::Counter,
     event,
     maps::{
-        Address, Binding, BindingKey, CareOf, CareOfKey, Client, Flow, FlowKey, LocalAnycast,
-        LocalCareOf, MemberFlow, POLICY_RULES, PolicyRule,
+        Address, Binding, BindingKey, CareOf, CareOfKey, Client, Flow, FlowKey, Fragment,
+        FragmentKey, LocalAnycast, LocalCareOf, MemberFlow, POLICY_RULES, PolicyRule,
     },
 };
 use aya_ebpf::{
@@ -46,6 +46,10 @@ pub(crate) static CARE_OF: HashMap<CareOfKey, CareOf, 131_072> = HashMap::new();
 /// Correspondent: flows pinned to a care-of address.
 #[btf_map]
 pub(crate) static FLOWS: LruHashMap<FlowKey, Flow, 262_144> = LruHashMap::new();
+
+/// What became of the first fragments of packets.
+#[btf_map]
+pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, Fragment, 16_384> = LruHashMap::new();
 
 /// Member: C -> B.
 #[btf_map]

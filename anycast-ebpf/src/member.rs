@@ -15,26 +15,28 @@ use crate::{
     classify::{Packet, Verdict},
     count::count,
     maps::{CLIENTS, LOCAL_ANYCAST, LOCAL_CARE_OF, MEMBER_FLOWS},
-    packet::{Bytes, Ipv6, Upper},
+    packet::{Bytes, Upper},
     punt::{punt, punt_headers},
     rewrite,
-    transport::{ICMPV6, MOBILITY, TCP, TCP_ACK, TCP_RST, Transport},
+    transport::{TCP, TCP_ACK, TCP_RST, Transport},
 };
 
-const PARAMETER_PROBLEM: u8 = 4;
 /// A client is not reported again within this time, whatever the controller makes of it.
 const REPORT_HOLD: u64 = 1_000_000_000;
 /// How long a flow that went back to B stays there at least: a few retransmissions of TCP.
 const SETTLE: u64 = 3_000_000_000;
 
-/// A packet at an interface of a member.
+/// A packet at an interface of a member. A function of its own, because a BPF stack frame has 512
+/// octets for all roles of an interface together.
+#[inline(never)]
+pub(crate) fn ingress(packet: &Packet<'_>, protocol: u8, offset: usize) -> u32 {
+    handle(packet, Upper { protocol, offset }).pack()
+}
+
 #[inline(always)]
-pub(crate) fn ingress(packet: &Packet<'_>, upper: Upper) -> Verdict {
+fn handle(packet: &Packet<'_>, upper: Upper) -> Verdict {
     // SAFETY: the controller replaces entries whole, and the copy is made at once.
     if let Some(owner) = unsafe { LOCAL_CARE_OF.get(&packet.destination) }.copied() {
-        if upper.protocol == MOBILITY || refuses_mobility(packet, upper) {
-            return control(packet, upper);
-        }
         return match Transport::read(packet.ctx, upper) {
             Some(transport) => Verdict::Done(by_care_of(packet, &transport, &owner)),
             None => Verdict::Done(XDP_PASS),
@@ -42,9 +44,6 @@ pub(crate) fn ingress(packet: &Packet<'_>, upper: Upper) -> Verdict {
     }
     // SAFETY: as above.
     if let Some(local) = unsafe { LOCAL_ANYCAST.get(&packet.destination) }.copied() {
-        if upper.protocol == MOBILITY || refuses_mobility(packet, upper) {
-            return control(packet, upper);
-        }
         if let Some(transport) = Transport::read(packet.ctx, upper) {
             by_anycast(packet, &transport, local.report_clients != 0);
         }
@@ -53,37 +52,21 @@ pub(crate) fn ingress(packet: &Packet<'_>, upper: Upper) -> Verdict {
     Verdict::NotOurs
 }
 
-/// Whether the packet is for a care-of address, for packets that cannot be rewritten.
-#[inline(always)]
-pub(crate) fn is_care_of(packet: &Packet<'_>) -> bool {
-    LOCAL_CARE_OF.get_ptr(&packet.destination).is_some()
+/// Messages of a handshake to one of our addresses, for the controller: Binding Refresh Request,
+/// Home Test, Care-of Test, Binding Acknowledgement, Binding Error.
+#[inline(never)]
+pub(crate) fn mobility(packet: &Packet<'_>, offset: usize) -> u32 {
+    for_us(packet, offset).pack()
 }
 
-/// An ICMPv6 Parameter Problem that quotes a mobility message: the client does not know the
-/// Mobility Header.
 #[inline(always)]
-fn refuses_mobility(packet: &Packet<'_>, upper: Upper) -> bool {
-    if upper.protocol != ICMPV6 {
-        return false;
+fn for_us(packet: &Packet<'_>, offset: usize) -> Verdict {
+    if LOCAL_CARE_OF.get_ptr(&packet.destination).is_none()
+        && LOCAL_ANYCAST.get_ptr(&packet.destination).is_none()
+    {
+        return Verdict::NotOurs;
     }
-    let Some([PARAMETER_PROBLEM, _]) = packet.ctx.read::<[u8; 2]>(upper.offset) else {
-        return false;
-    };
-    let quoted = upper.offset + 8;
-    matches!(packet.ctx.read::<Ipv6>(quoted), Some(header) if header.next_header == MOBILITY)
-}
-
-/// Messages of the handshake, for the controller.
-#[inline(always)]
-fn control(packet: &Packet<'_>, upper: Upper) -> Verdict {
-    if upper.protocol == ICMPV6 {
-        if punt(packet, kind::ICMP_ERROR) {
-            count(Counter::MemberMobilityRefused);
-        }
-        return Verdict::Done(XDP_PASS);
-    }
-    // Binding Refresh Request, Home Test, Care-of Test, Binding Acknowledgement, Binding Error.
-    let Some([0 | 3 | 4 | 6 | 7, _]) = packet.ctx.read::<[u8; 2]>(upper.offset + 2) else {
+    let Some([0 | 3 | 4 | 6 | 7, _]) = packet.ctx.read::<[u8; 2]>(offset + 2) else {
         count(Counter::MobilityOtherRole);
         return Verdict::NotOurs;
     };

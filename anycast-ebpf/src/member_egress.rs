@@ -1,6 +1,6 @@
 //! The member's answers: B -> A becomes C -> A when the flow last came by C.
 
-use anycast_common::abi::counters::Counter;
+use anycast_common::abi::{counters::Counter, maps::place};
 use aya_ebpf::{
     bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_UNSPEC},
     helpers::{bpf_csum_diff, bpf_l4_csum_replace, bpf_skb_store_bytes},
@@ -9,8 +9,9 @@ use aya_ebpf::{
 
 use crate::{
     count::count,
+    fragment,
     maps::{LOCAL_ANYCAST, MEMBER_FLOWS},
-    packet::{self, Chain, chain, is_link_local, is_multicast, octets},
+    packet::{self, Chain, Layout, chain, is_link_local, is_multicast, octets},
     transport::{Transport, UDP},
 };
 
@@ -36,8 +37,16 @@ fn answer(ctx: &TcContext) -> Option<()> {
         return None;
     }
     LOCAL_ANYCAST.get_ptr(&source)?;
-    let Chain::Upper(upper) = chain(ctx, layout, next_header) else {
-        return None;
+    let (upper, piece) = match chain(ctx, layout, next_header) {
+        Chain::Upper(upper) => (upper, None),
+        Chain::First(upper, piece) => (upper, Some(piece)),
+        Chain::Later(piece) => {
+            // The kernel sends fragments in order, so the first has been here.
+            let note = fragment::noted(&fragment::key(&source, &destination, piece))?;
+            count(Counter::FragmentFollowed);
+            return leave_from(ctx, layout, &note.address);
+        }
+        Chain::Unknown => return None,
     };
     let transport = Transport::read(ctx, upper)?;
     let key = transport.flow_to_client(&destination, &source);
@@ -45,6 +54,10 @@ fn answer(ctx: &TcContext) -> Option<()> {
     let flow = unsafe { MEMBER_FLOWS.get(&key) }.copied()?;
     if flow.by_anycast != 0 {
         return None;
+    }
+    if let Some(piece) = piece {
+        let key = fragment::key(&source, &destination, piece);
+        fragment::note(&key, place::SOURCE, &flow.care_of);
     }
     let mut old = source;
     let mut new = flow.care_of;
@@ -75,13 +88,24 @@ fn answer(ctx: &TcContext) -> Option<()> {
                 return None;
             }
         }
+    }
+    leave_from(ctx, layout, &flow.care_of)
+}
+
+#[inline(always)]
+fn leave_from(ctx: &TcContext, layout: Layout, address: &[u8; 16]) -> Option<()> {
+    // SAFETY: the helper checks the offset itself, and the address is on the stack.
+    let stored = unsafe {
         bpf_skb_store_bytes(
             ctx.skb.skb,
             (layout.ipv6 + SOURCE) as u32,
-            new.as_ptr().cast(),
-            size_of_val(&new) as u32,
+            address.as_ptr().cast(),
+            size_of_val(address) as u32,
             0,
-        );
+        )
+    };
+    if stored != 0 {
+        return None;
     }
     count(Counter::MemberOut);
     Some(())

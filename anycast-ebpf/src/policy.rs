@@ -3,18 +3,16 @@
 
 use anycast_common::abi::maps::{Address, POLICY_RULES, PolicyRule, policy};
 
-use crate::{
-    classify::Packet,
-    maps::POLICY,
-    packet::{Bytes, Ethernet},
-};
+use crate::{classify::Packet, maps::POLICY, packet::ethernet};
 
 /// Whether the first rule that matches allows the sender to speak for `anycast`.
 #[inline(always)]
 pub(crate) fn allows(packet: &Packet<'_>, anycast: &Address) -> bool {
-    let Some(ethernet) = packet.ctx.read::<Ethernet>(0) else {
+    let Some(frame) = ethernet(packet.ctx) else {
         return false;
     };
+    // SAFETY: `ethernet` checked the bounds.
+    let mac = unsafe { (*frame).source };
     let ifindex = packet.ctx.ingress_ifindex() as u32;
     for index in 0..POLICY_RULES {
         let Some(rule) = POLICY.get(index) else {
@@ -23,7 +21,7 @@ pub(crate) fn allows(packet: &Packet<'_>, anycast: &Address) -> bool {
         if rule.action == policy::END {
             return false;
         }
-        if matches(rule, ifindex, ethernet.source, &packet.source, anycast) {
+        if matches(rule, ifindex, mac, &packet.source, anycast) {
             return rule.action == policy::ALLOW;
         }
     }

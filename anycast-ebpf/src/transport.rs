@@ -33,17 +33,23 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    /// Reads the header. `None`: not a flow that is ever rewritten (Neighbor Discovery, MLD,
-    /// mobility, ICMPv6 errors) or cut short.
+    /// A protocol without ports or checksum.
     #[inline(always)]
-    pub(crate) fn read(packet: &impl Bytes, upper: Upper) -> Option<Self> {
-        let mut transport = Self {
-            protocol: upper.protocol,
+    pub(crate) fn of(protocol: u8) -> Self {
+        Self {
+            protocol,
             source_port: [0; 2],
             destination_port: [0; 2],
             flags: 0,
             checksum: 0,
-        };
+        }
+    }
+
+    /// Reads the header. `None`: not a flow that is ever rewritten (Neighbor Discovery, MLD,
+    /// mobility, ICMPv6 errors) or cut short.
+    #[inline(always)]
+    pub(crate) fn read(packet: &impl Bytes, upper: Upper) -> Option<Self> {
+        let mut transport = Self::of(upper.protocol);
         match upper.protocol {
             TCP => {
                 let header = packet.read::<[u8; 20]>(upper.offset)?;

@@ -98,6 +98,9 @@ counters! {
     /// Rewritten packets left to the kernel to forward.
     ForwardedByKernel = "forwarded_by_kernel",
 
+    /// ICMPv6 errors about rewritten packets, translated for the client or the member.
+    CorrespondentIcmpError = "correspondent_icmp_error",
+
     /// Packets to a care-of address of this member, rewritten to the anycast address.
     MemberIn = "member_from_care_of",
     /// Answers of this member, rewritten from the anycast to the care-of address.
@@ -108,11 +111,17 @@ counters! {
     MemberResetHeld = "member_reset_held",
     /// Flows that went back from the care-of to the anycast address.
     MemberFlowReturned = "member_flow_returned",
+    /// ICMPv6 errors to a care-of address of this member, translated for the kernel.
+    MemberIcmpError = "member_icmp_error",
     /// ICMPv6 errors about the Mobility Header given to the controller.
     MemberMobilityRefused = "member_mobility_refused",
 
-    /// Fragments of flows that could be bound; they travel by plain anycast.
-    Fragment = "fragment_not_rewritten",
+    /// ICMPv6 errors whose quote is too short or has extension headers, left to the kernel.
+    IcmpErrorNotParsed = "icmp_error_not_parsed",
+    /// Later fragments that were treated as the first one of their packet.
+    FragmentFollowed = "fragment_followed",
+    /// Later fragments that came before the first one, and followed the client's binding.
+    FragmentGuessed = "fragment_guessed",
     /// Packets whose extension headers are too many or damaged, left to the kernel.
     ChainNotParsed = "extension_chain_not_parsed",
 }

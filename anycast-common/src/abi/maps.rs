@@ -19,7 +19,7 @@ macro_rules! layout {
 }
 layout!(
     PolicyRule: 80, FlowKey: 40, Flow: 56, BindingKey: 32, Binding: 32, CareOfKey: 32, CareOf: 24,
-    LocalCareOf: 24, LocalAnycast: 8, MemberFlow: 40, Client: 8,
+    LocalCareOf: 24, LocalAnycast: 8, MemberFlow: 40, Client: 8, FragmentKey: 40, Fragment: 32,
 );
 
 /// One ordered rule of the router's policy (draft host-anycast section 5), as XDP applies it.
@@ -204,4 +204,44 @@ pub struct Client {
     /// Packets of this client to B are not reported before this time: a handshake is under way, a
     /// binding stands, or the client cannot bind.
     pub quiet_until: u64,
+}
+
+/// The fragments of one packet (RFC 8200 section 4.5). Map `FRAGMENTS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct FragmentKey {
+    /// Source address, before it is rewritten.
+    pub source: Address,
+    /// Destination address, before it is rewritten.
+    pub destination: Address,
+    /// Identification, network order.
+    pub identification: u32,
+    /// Next Header of the Fragment header.
+    pub protocol: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+}
+
+/// What became of the first fragment, for the others to follow. Map `FRAGMENTS` (LRU).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Fragment {
+    /// The address that it got.
+    pub address: Address,
+    /// When.
+    pub noted_at: u64,
+    /// [`place`] of the address.
+    pub place: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
+}
+
+/// Values of [`Fragment::place`].
+pub mod place {
+    /// No address changed.
+    pub const NONE: u8 = 0;
+    /// The source.
+    pub const SOURCE: u8 = 1;
+    /// The destination.
+    pub const DESTINATION: u8 = 2;
 }

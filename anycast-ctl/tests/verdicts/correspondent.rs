@@ -273,11 +273,6 @@ fn untouched() -> Result<()> {
         ),
         row("multicast", &Packet::udp(A, "ff0e::1", PORTS, b"x"), &[]),
         row(
-            "a fragment",
-            &Packet::udp(A, B, PORTS, b"a part").fragment(0, true),
-            &[("fragment_not_rewritten", 1)],
-        ),
-        row(
             "AH, which covers the addresses",
             &tcp().with(|p| p.extensions = vec![(51, vec![0, 4, 0, 0, 0, 0, 0, 0])]),
             chain,

@@ -3,15 +3,21 @@
 
 mod correspondent;
 mod forward;
+mod fragment;
 mod harness;
+mod icmp_error;
+mod load;
 mod member;
 mod packets;
 mod router;
 
 fn main() -> std::process::ExitCode {
     let suite = xtask::kernel_tests::Suite::new();
+    let suite = load::tests(suite);
     let suite = router::tests(suite);
     let suite = member::tests(suite);
     let suite = correspondent::tests(suite);
-    forward::tests(suite).run()
+    let suite = forward::tests(suite);
+    let suite = icmp_error::tests(suite);
+    fragment::tests(suite).run()
 }

@@ -106,7 +106,6 @@ fn inbound() -> Result<()> {
 
 fn untouched() -> Result<()> {
     let tcp = || Packet::tcp(A, C, PORTS, ACK);
-    let piece = || Packet::udp(A, C, PORTS, b"a part");
     let options = (60, vec![0, 0, 1, 4, 0, 0, 0, 0]);
     bench()?.table(&[
         row(
@@ -134,16 +133,6 @@ fn untouched() -> Result<()> {
             "TCP cut short",
             &tcp().with(|p| p.payload.truncate(12)),
             &[],
-        ),
-        row(
-            "a first fragment",
-            &piece().fragment(0, true),
-            &[("fragment_not_rewritten", 1)],
-        ),
-        row(
-            "a later fragment",
-            &piece().fragment(8, false),
-            &[("fragment_not_rewritten", 1)],
         ),
         row(
             "a fragment to another address",

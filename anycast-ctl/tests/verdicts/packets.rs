@@ -53,6 +53,14 @@ impl Packet {
         }
     }
 
+    /// The same with a payload that is complete, checksum and all.
+    pub fn raw(source: &str, destination: &str, protocol: u8, payload: Vec<u8>) -> Self {
+        Self {
+            checksum: None,
+            ..Self::new(source, destination, protocol, payload)
+        }
+    }
+
     pub fn tcp(source: &str, destination: &str, ports: (u16, u16), flags: u8) -> Self {
         let mut payload = Vec::new();
         payload.extend(ports.0.to_be_bytes());

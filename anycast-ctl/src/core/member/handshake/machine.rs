@@ -192,8 +192,9 @@ impl Handshake {
                 None
             }
 
-            // Its answer may say that new flows come here for 16 seconds still.
-            (state @ (Updating(_) | Bound { .. }), Event::Leave) => Some(state),
+            // To send it again would bind anew; it may have bound already.
+            (Updating(updating), Event::Leave) => Some(step.presume_bound(updating)),
+            (state @ Bound { .. }, Event::Leave) => Some(state),
             (Bound { .. }, Event::RefreshRequest) => Some(step.test(0)),
             (Bound { .. }, Event::TimerExpired) => Some(step.rest_after_binding()),
             (Bound { home, .. }, Event::Stop) => {

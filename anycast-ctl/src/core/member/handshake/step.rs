@@ -197,6 +197,15 @@ impl Step<'_, '_> {
         State::Bound { until, home }
     }
 
+    /// As bound as the last update can have made it, without waiting for the answer.
+    pub(super) fn presume_bound(&self, updating: Updating) -> State {
+        let sent_at = updating.outstanding.last().map(|(_, time)| *time);
+        State::Bound {
+            until: sent_at.unwrap_or(self.cx.now) + BINDING_LIFETIME,
+            home: updating.home,
+        }
+    }
+
     /// Leaves the client alone for a while, longer each time.
     pub(super) fn back_off(&mut self, outcome: HandshakeOutcome) -> State {
         let doubled = 2u32.saturating_pow(self.failures);

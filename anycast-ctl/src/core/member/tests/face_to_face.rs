@@ -361,6 +361,16 @@ proptest! {
         prop_assert_eq!(world.outcomes.len(), 1);
     }
 
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        // Each is more than an hour of virtual time.
+        cases: 48,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
     #[test]
     fn with_a_client_that_goes_on_a_good_link_binds_in_the_end(fates in fates(), seed: u64) {
         // After a bad start every packet arrives.
@@ -371,8 +381,9 @@ proptest! {
             let delays = fates.get(nth - 1).cloned().unwrap_or_else(|| vec![20]);
             delays.into_iter().map(Duration::from_millis).collect()
         });
-        for packet in 0..600 {
-            world.run_until(at(packet * 500));
+        // The losses last for five failures at most, whose back-offs are 1900 seconds together.
+        for packet in 0..800 {
+            world.run_until(at(packet * 5000));
             world.client_packet();
         }
         prop_assert!(world.outcomes.contains(&HandshakeOutcome::Bound));

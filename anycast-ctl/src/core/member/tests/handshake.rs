@@ -264,6 +264,24 @@ fn leaving_ends_handshakes_and_lets_bindings_live() {
 }
 
 #[test]
+fn an_update_under_way_is_not_sent_again_after_leaving() {
+    // Each would bind the client to a member that drains for another 16 seconds.
+    let mut bench = Bench::joined();
+    bench.tested(at(0));
+    let (update, _) = bench.poll(at(1000)).update();
+    bench.run(|member, actions| member.leave(at(1500), ANYCAST, actions).unwrap());
+    for status in [0, 135, 138] {
+        let output = bench.ack(at(1600), status, update.sequence);
+        assert_eq!(output, Output(vec![]), "{status}");
+    }
+    assert_eq!(bench.0.deadline(), Some(at(17_000)));
+    // It may have bound all the same, so that a shutdown takes it back.
+    let output = bench.run(|member, actions| member.shutdown(at(2000), actions));
+    assert_eq!(output.update().0.lifetime, 0);
+    assert_eq!(bench.0.deadline(), None);
+}
+
+#[test]
 fn leaving_forgets_no_failure() {
     let mut bench = Bench::joined();
     bench.packet_of(at(0), CLIENT);

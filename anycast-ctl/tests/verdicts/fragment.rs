@@ -1,0 +1,247 @@
+//! Fragments follow the first of their packet, whatever order they come in.
+
+use anycast_common::abi::roles::{CORRESPONDENT, MEMBER};
+use anycast_ctl::core::{Action, Time};
+use anyhow::Result;
+use xtask::kernel_tests::Suite;
+
+use crate::{
+    harness::{Bench, Row, Verdict},
+    packets::{Packet, UDP, address},
+};
+
+const A: &str = "2001:db8:1::100";
+const B: &str = "2001:db8:a::53";
+const C: &str = "2001:db8:20::c1";
+const C2: &str = "2001:db8:20::c2";
+const PORTS: (u16, u16) = (40000, 53);
+const BACK: (u16, u16) = (53, 40000);
+const LATER: Time = Time::from_nanos(u64::MAX / 2);
+const SENT: (&str, u64) = ("forwarded_by_kernel", 1);
+
+pub fn tests(suite: Suite) -> Suite {
+    suite
+        .test("fragments: from the client", from_client)
+        .test("fragments: to the client", to_client)
+        .test("fragments: to the member and from it", member)
+}
+
+/// A UDP packet in two pieces: the first with the checksum of the whole.
+fn pieces(source: &str, destination: &str, ports: (u16, u16), identification: u8) -> [Packet; 2] {
+    let whole = Packet::udp(source, destination, ports, &[0x33; 48]);
+    let bytes = whole.bytes()[40..].to_vec();
+    let piece = |payload: &[u8], offset: u16, more: bool| {
+        Packet::raw(source, destination, UDP, payload.to_vec())
+            .fragment(offset, more)
+            .with(|p| p.extensions[0].1[7] = identification)
+    };
+    [piece(&bytes[..24], 0, true), piece(&bytes[24..], 24, false)]
+}
+
+fn row(
+    name: &'static str,
+    before: &Packet,
+    after: &Packet,
+    counts: &'static [(&'static str, u64)],
+) -> Row {
+    Row {
+        name,
+        frame: before.frame(),
+        verdict: Verdict::Pass,
+        becomes: Some(after.frame()),
+        counts,
+        events: &[],
+    }
+}
+
+fn bind(bench: &mut Bench, care_of: &str, expires: Time) -> Result<()> {
+    for action in [
+        Action::SetCareOf {
+            client: address(A),
+            care_of: address(care_of),
+            anycast: address(B),
+        },
+        Action::SetBinding {
+            client: address(A),
+            anycast: address(B),
+            care_of: address(care_of),
+            expires,
+        },
+    ] {
+        bench.dataplane.maps().apply(&action)?;
+    }
+    Ok(())
+}
+
+fn from_client() -> Result<()> {
+    let mut bench = Bench::new(CORRESPONDENT, true)?;
+    let before = pieces(A, B, PORTS, 1);
+    bench.table(&[
+        row("the first, no binding", &before[0], &before[0], &[]),
+        row("the second, no binding", &before[1], &before[1], &[]),
+    ])?;
+    bind(&mut bench, C, LATER)?;
+    let (sent, seen) = (pieces(A, B, PORTS, 2), pieces(A, C, PORTS, 2));
+    bench.table(&[
+        row(
+            "the first pins its flow",
+            &sent[0],
+            &seen[0],
+            &[("flow_pinned", 1), ("correspondent_to_care_of", 1), SENT],
+        ),
+        row(
+            "the second follows",
+            &sent[1],
+            &seen[1],
+            &[("fragment_followed", 1), SENT],
+        ),
+    ])?;
+    // Bound anew, to another member: the pin holds its packets, a new flow goes elsewhere.
+    bind(&mut bench, C2, LATER)?;
+    let (sent, seen) = (pieces(A, B, PORTS, 3), pieces(A, C, PORTS, 3));
+    let other = (pieces(A, B, (40001, 53), 4), pieces(A, C2, (40001, 53), 4));
+    bench.table(&[
+        row(
+            "of the pinned flow",
+            &sent[0],
+            &seen[0],
+            &[("correspondent_to_care_of", 1), SENT],
+        ),
+        row(
+            "of a new one",
+            &other.0[0],
+            &other.1[0],
+            &[("flow_pinned", 1), ("correspondent_to_care_of", 1), SENT],
+        ),
+        row(
+            "its second",
+            &other.0[1],
+            &other.1[1],
+            &[("fragment_followed", 1), SENT],
+        ),
+        row(
+            "the other's second",
+            &sent[1],
+            &seen[1],
+            &[("fragment_followed", 1), SENT],
+        ),
+    ])?;
+    let (sent, seen) = (pieces(A, B, (40001, 53), 5), pieces(A, C2, (40001, 53), 5));
+    bench.table(&[
+        row(
+            "a second that comes first",
+            &sent[1],
+            &seen[1],
+            &[("fragment_guessed", 1), SENT],
+        ),
+        row(
+            "and its first",
+            &sent[0],
+            &seen[0],
+            &[("correspondent_to_care_of", 1), SENT],
+        ),
+    ])?;
+    bind(&mut bench, C2, Time::from_nanos(1))?;
+    let sent = pieces(A, B, (40002, 53), 6);
+    bench.table(&[
+        row("no live binding", &sent[0], &sent[0], &[]),
+        row("no live binding, the second", &sent[1], &sent[1], &[]),
+    ])?;
+    let atomic = Packet::udp(A, B, PORTS, b"whole").fragment(0, false);
+    let seen = atomic.clone().with(|p| p.destination = address(C));
+    bench.table(&[row(
+        "an atomic fragment is a packet (RFC 6946)",
+        &atomic,
+        &seen,
+        &[("correspondent_to_care_of", 1), SENT],
+    )])
+}
+
+fn to_client() -> Result<()> {
+    let mut bench = Bench::new(CORRESPONDENT, true)?;
+    bind(&mut bench, C, LATER)?;
+    bench.xdp(&Packet::udp(A, B, PORTS, b"query").frame())?;
+    let (sent, seen) = (pieces(C, A, BACK, 1), pieces(B, A, BACK, 1));
+    let direct = pieces(C, A, (53, 40009), 2);
+    let late = (pieces(C, A, BACK, 3), pieces(B, A, BACK, 3));
+    bench.table(&[
+        row(
+            "the first",
+            &sent[0],
+            &seen[0],
+            &[("correspondent_from_care_of", 1), SENT],
+        ),
+        row(
+            "the second",
+            &sent[1],
+            &seen[1],
+            &[("fragment_followed", 1), SENT],
+        ),
+        row("of no pinned flow", &direct[0], &direct[0], &[]),
+        row(
+            "its second",
+            &direct[1],
+            &direct[1],
+            &[("fragment_followed", 1)],
+        ),
+        row(
+            "a second that comes first",
+            &late.0[1],
+            &late.1[1],
+            &[("fragment_guessed", 1), SENT],
+        ),
+        row(
+            "and its first",
+            &late.0[0],
+            &late.1[0],
+            &[("correspondent_from_care_of", 1), SENT],
+        ),
+    ])
+}
+
+fn member() -> Result<()> {
+    let mut bench = Bench::new(MEMBER, true)?;
+    bench
+        .dataplane
+        .maps()
+        .set_local_care_of(address(C), address(B))?;
+    bench.dataplane.maps().apply(&Action::SetLocalAnycast {
+        anycast: address(B),
+        report_clients: false,
+    })?;
+    let (sent, seen) = (pieces(A, C, PORTS, 1), pieces(A, B, PORTS, 1));
+    let (answer, leaves) = (pieces(B, A, BACK, 2), pieces(C, A, BACK, 2));
+    let next = |row: Row| Row {
+        verdict: Verdict::Next,
+        ..row
+    };
+    bench.egress_row(&next(row("an answer by B", &answer[0], &answer[0], &[])))?;
+    bench.egress_row(&next(row("its second", &answer[1], &answer[1], &[])))?;
+    bench.table(&[
+        row(
+            "a second that comes first",
+            &sent[1],
+            &seen[1],
+            &[("fragment_followed", 1)],
+        ),
+        row(
+            "the first",
+            &sent[0],
+            &seen[0],
+            &[("member_from_care_of", 1)],
+        ),
+        row("a second to B", &seen[1], &seen[1], &[]),
+    ])?;
+    bench.egress_row(&next(row(
+        "an answer by C",
+        &answer[0],
+        &leaves[0],
+        &[("member_to_care_of", 1)],
+    )))?;
+    bench.egress_row(&next(row(
+        "its second",
+        &answer[1],
+        &leaves[1],
+        &[("member_to_care_of", 1), ("fragment_followed", 1)],
+    )))
+}

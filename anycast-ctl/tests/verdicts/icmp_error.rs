@@ -1,0 +1,252 @@
+//! ICMPv6 errors that quote rewritten packets (RFC 4443): put back to what their sender sent.
+
+use anycast_common::abi::roles::{CORRESPONDENT, MEMBER};
+use anycast_ctl::core::{Action, Time};
+use anyhow::Result;
+use xtask::kernel_tests::Suite;
+
+use crate::{
+    harness::{Bench, Row, Verdict},
+    packets::{ACK, Packet, SCTP, address},
+};
+
+const A: &str = "2001:db8:1::100";
+const B: &str = "2001:db8:a::53";
+const C: &str = "2001:db8:20::c1";
+const HOP: &str = "2001:db8:99::1";
+const PORTS: (u16, u16) = (40000, 80);
+const BACK: (u16, u16) = (80, 40000);
+const UNREACHABLE: u8 = 1;
+const TOO_BIG: u8 = 2;
+const TIME_EXCEEDED: u8 = 3;
+
+pub fn tests(suite: Suite) -> Suite {
+    suite
+        .test(
+            "errors: about the client's packets, at its correspondent",
+            for_client,
+        )
+        .test(
+            "errors: about the member's packets, at the correspondent",
+            for_member,
+        )
+        .test("errors: at the member", at_member)
+        .test("errors: what is not translated", untouched)
+}
+
+fn correspondent() -> Result<Bench> {
+    let mut bench = Bench::new(CORRESPONDENT, true)?;
+    for action in [
+        Action::SetCareOf {
+            client: address(A),
+            care_of: address(C),
+            anycast: address(B),
+        },
+        Action::SetBinding {
+            client: address(A),
+            anycast: address(B),
+            care_of: address(C),
+            expires: Time::from_nanos(u64::MAX / 2),
+        },
+    ] {
+        bench.dataplane.maps().apply(&action)?;
+    }
+    for packet in flows(A, B) {
+        bench.xdp(&packet.frame())?;
+    }
+    Ok(bench)
+}
+
+/// A packet of each kind of flow.
+fn flows(source: &str, destination: &str) -> Vec<Packet> {
+    let ports = if source == A { PORTS } else { BACK };
+    let (p, q) = (ports.0.to_be_bytes(), ports.1.to_be_bytes());
+    let sctp = vec![p[0], p[1], q[0], q[1], 1, 2, 3, 4, 5, 6, 7, 8];
+    vec![
+        Packet::tcp(source, destination, ports, ACK),
+        Packet::udp(source, destination, ports, &[0x5a; 1400]),
+        Packet::echo(source, destination, source != A, 7),
+        Packet::new(source, destination, SCTP, sctp),
+    ]
+}
+
+/// An error that quotes `packet`, cut as the minimum MTU wants it.
+fn error(source: &str, destination: &str, message_type: u8, packet: &Packet) -> Packet {
+    let mut rest = vec![0, 0, 5, 0];
+    rest.extend(packet.bytes());
+    rest.truncate(1280 - 40 - 4);
+    Packet::icmpv6(source, destination, message_type, &rest)
+}
+
+fn row(
+    name: &'static str,
+    before: &Packet,
+    after: &Packet,
+    counts: &'static [(&'static str, u64)],
+) -> Row {
+    Row {
+        name,
+        frame: before.frame(),
+        verdict: Verdict::Pass,
+        becomes: Some(after.frame()),
+        counts,
+        events: &[],
+    }
+}
+
+const TRANSLATED: &[(&str, u64)] = &[("correspondent_icmp_error", 1), ("forwarded_by_kernel", 1)];
+
+/// The client sent A -> B, the hop saw A -> C.
+fn for_client() -> Result<()> {
+    let mut bench = correspondent()?;
+    for (seen, sent) in flows(A, C).iter().zip(&flows(A, B)) {
+        bench.table(&[
+            row(
+                "a hop says Packet Too Big",
+                &error(HOP, A, TOO_BIG, seen),
+                &error(HOP, A, TOO_BIG, sent),
+                TRANSLATED,
+            ),
+            row(
+                "a hop says Time Exceeded",
+                &error(HOP, A, TIME_EXCEEDED, seen),
+                &error(HOP, A, TIME_EXCEEDED, sent),
+                TRANSLATED,
+            ),
+            row(
+                "the member says that the port is unreachable",
+                &error(C, A, UNREACHABLE, seen),
+                &error(B, A, UNREACHABLE, sent),
+                TRANSLATED,
+            ),
+        ])?;
+    }
+    Ok(())
+}
+
+/// The member sent C -> A, a hop behind the gateway or the client saw B -> A.
+fn for_member() -> Result<()> {
+    let mut bench = correspondent()?;
+    for (seen, sent) in flows(B, A).iter().zip(&flows(C, A)) {
+        bench.table(&[
+            row(
+                "a hop says Packet Too Big",
+                &error(HOP, B, TOO_BIG, seen),
+                &error(HOP, C, TOO_BIG, sent),
+                TRANSLATED,
+            ),
+            row(
+                "the client says that the port is unreachable",
+                &error(A, B, UNREACHABLE, seen),
+                &error(A, C, UNREACHABLE, sent),
+                TRANSLATED,
+            ),
+        ])?;
+    }
+    Ok(())
+}
+
+/// The member's socket sent B -> A, the network saw C -> A.
+fn at_member() -> Result<()> {
+    let mut bench = Bench::new(MEMBER, true)?;
+    bench
+        .dataplane
+        .maps()
+        .set_local_care_of(address(C), address(B))?;
+    for (seen, sent) in flows(C, A).iter().zip(&flows(B, A)) {
+        bench.table(&[row(
+            "a hop says Packet Too Big",
+            &error(HOP, C, TOO_BIG, seen),
+            &error(HOP, B, TOO_BIG, sent),
+            &[("member_icmp_error", 1)],
+        )])?;
+    }
+    Ok(())
+}
+
+fn untouched() -> Result<()> {
+    let mut bench = correspondent()?;
+    let same = |name, packet: &Packet, counts| row(name, packet, packet, counts);
+    let other = Packet::tcp(A, C, (40001, 80), ACK);
+    let short = error(HOP, A, TOO_BIG, &Packet::tcp(A, C, PORTS, ACK));
+    let options = (60, vec![0, 0, 1, 4, 0, 0, 0, 0]);
+    bench.table(&[
+        same(
+            "about a flow that is not pinned",
+            &error(HOP, A, TOO_BIG, &other),
+            &[],
+        ),
+        same(
+            "forged: about a packet that its receiver did not send",
+            &error(
+                HOP,
+                A,
+                TOO_BIG,
+                &Packet::tcp("2001:db8:1::101", C, PORTS, ACK),
+            ),
+            &[],
+        ),
+        same(
+            "about another client's packet",
+            &error(
+                HOP,
+                "2001:db8:1::101",
+                TOO_BIG,
+                &Packet::tcp("2001:db8:1::101", C, PORTS, ACK),
+            ),
+            &[],
+        ),
+        same(
+            "about plain anycast",
+            &error(
+                HOP,
+                A,
+                TOO_BIG,
+                &Packet::tcp(A, "2001:db8:a::54", PORTS, ACK),
+            ),
+            &[],
+        ),
+        same(
+            "a quote cut within the TCP header",
+            &short.clone().with(|p| p.payload.truncate(8 + 40 + 16)),
+            &[("icmp_error_not_parsed", 1)],
+        ),
+        same(
+            "a quote cut within the IPv6 header",
+            &short.with(|p| p.payload.truncate(8 + 30)),
+            &[],
+        ),
+        same(
+            "a quote with extension headers",
+            &error(
+                HOP,
+                A,
+                TOO_BIG,
+                &Packet::tcp(A, C, PORTS, ACK).with(|p| p.extensions = vec![options]),
+            ),
+            &[("icmp_error_not_parsed", 1)],
+        ),
+    ])?;
+    let mut member = Bench::new(MEMBER, true)?;
+    member
+        .dataplane
+        .maps()
+        .set_local_care_of(address(C), address(B))?;
+    member.table(&[
+        same(
+            "to C, about a packet of another host",
+            &error(HOP, C, TOO_BIG, &Packet::tcp(B, A, BACK, ACK)),
+            &[],
+        ),
+        same(
+            "to another address of the member",
+            &error(
+                HOP,
+                "2001:db8:20::11",
+                TOO_BIG,
+                &Packet::tcp("2001:db8:20::11", A, BACK, ACK),
+            ),
+            &[],
+        ),
+    ])
+}

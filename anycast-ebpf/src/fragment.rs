@@ -1,0 +1,150 @@
+//! Fragments. The first one carries the ports, is treated as its flow is, and leaves a note for
+//! the others, which follow it.
+
+use anycast_common::abi::{
+    counters::Counter,
+    maps::{BindingKey, CareOfKey, Fragment, FragmentKey, place},
+};
+use aya_ebpf::{bindings::xdp_action::XDP_PASS, helpers::bpf_ktime_get_coarse_ns};
+
+use crate::{
+    classify::{Packet, Verdict},
+    count::count,
+    forward::{NextHop, next_hop, send},
+    maps::{BINDINGS, CARE_OF, FRAGMENTS, LOCAL_ANYCAST, LOCAL_CARE_OF},
+    packet::Piece,
+    rewrite,
+    transport::Transport,
+};
+
+/// How long a note holds: a receiver gives up on a packet after as long (RFC 8200 section 4.5).
+const LIFE: u64 = 60_000_000_000;
+
+/// The key of the fragments of a packet.
+#[inline(always)]
+pub(crate) fn key(source: &[u8; 16], destination: &[u8; 16], piece: Piece) -> FragmentKey {
+    FragmentKey {
+        source: *source,
+        destination: *destination,
+        identification: piece.identification,
+        protocol: piece.protocol,
+        reserved: [0; 3],
+    }
+}
+
+/// Notes what became of the first fragment. `place` is one of [`place`].
+#[inline(always)]
+pub(crate) fn note(key: &FragmentKey, place: u8, address: &[u8; 16]) {
+    let note = Fragment {
+        address: *address,
+        // SAFETY: no arguments.
+        noted_at: unsafe { bpf_ktime_get_coarse_ns() },
+        place,
+        reserved: [0; 7],
+    };
+    // A note that is lost costs the packet, as a lost fragment would.
+    let _ = FRAGMENTS.insert(key, &note, 0);
+}
+
+/// What the first fragment's note says.
+#[inline(always)]
+pub(crate) fn noted(key: &FragmentKey) -> Option<Fragment> {
+    // SAFETY: the copy is made at once.
+    let note = unsafe { FRAGMENTS.get(key) }.copied()?;
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    (now < note.noted_at + LIFE).then_some(note)
+}
+
+/// A later fragment at a member: addresses are all that there is to change.
+#[inline(never)]
+pub(crate) fn at_member(packet: &Packet<'_>) -> u32 {
+    member(packet).pack()
+}
+
+#[inline(always)]
+fn member(packet: &Packet<'_>) -> Verdict {
+    // SAFETY: the controller replaces entries whole, and the copy is made at once.
+    if let Some(owner) = unsafe { LOCAL_CARE_OF.get(&packet.destination) }.copied() {
+        rewrite::destination(packet, &Transport::of(0), &owner.anycast, 0);
+        count(Counter::FragmentFollowed);
+        return Verdict::Done(XDP_PASS);
+    }
+    if LOCAL_ANYCAST.get_ptr(&packet.destination).is_some() {
+        return Verdict::Done(XDP_PASS);
+    }
+    Verdict::NotOurs
+}
+
+/// A later fragment at a correspondent.
+#[inline(never)]
+pub(crate) fn at_correspondent(packet: &Packet<'_>, identification: u32, protocol: u8) -> u32 {
+    let piece = Piece {
+        identification,
+        protocol,
+    };
+    correspondent(packet, piece).pack()
+}
+
+#[inline(always)]
+fn correspondent(packet: &Packet<'_>, piece: Piece) -> Verdict {
+    let note = match noted(&key(&packet.source, &packet.destination, piece)) {
+        Some(note) => {
+            count(Counter::FragmentFollowed);
+            note
+        }
+        None => match guess(packet) {
+            Some(note) => {
+                count(Counter::FragmentGuessed);
+                note
+            }
+            None => return Verdict::NotOurs,
+        },
+    };
+    let (source, destination) = match note.place {
+        place::SOURCE => (&note.address, &packet.destination),
+        place::DESTINATION => (&packet.source, &note.address),
+        _ => return Verdict::Done(XDP_PASS),
+    };
+    let transport = Transport::of(piece.protocol);
+    let next_hop = next_hop(packet, &transport, source, destination);
+    if let NextHop::Refused = next_hop {
+        return Verdict::Done(XDP_PASS);
+    }
+    if note.place == place::SOURCE {
+        rewrite::source(packet, &transport, &note.address, 0);
+    } else {
+        rewrite::destination(packet, &transport, &note.address, 0);
+    }
+    Verdict::Done(send(packet, &next_hop))
+}
+
+/// A fragment that came before the first one: C is dedicated to one B, and a live binding is where
+/// the flows of its client go.
+#[inline(always)]
+fn guess(packet: &Packet<'_>) -> Option<Fragment> {
+    let binding = BindingKey {
+        client: packet.source,
+        anycast: packet.destination,
+    };
+    let guess = |place, address| Fragment {
+        address,
+        noted_at: 0,
+        place,
+        reserved: [0; 7],
+    };
+    // SAFETY: the controller replaces entries whole, and the copy is made at once.
+    if let Some(binding) = unsafe { BINDINGS.get(&binding) }.copied()
+        // SAFETY: no arguments.
+        && unsafe { bpf_ktime_get_coarse_ns() } < binding.expires
+    {
+        return Some(guess(place::DESTINATION, binding.care_of));
+    }
+    let pair = CareOfKey {
+        client: packet.destination,
+        care_of: packet.source,
+    };
+    // SAFETY: as above.
+    let owner = unsafe { CARE_OF.get(&pair) }.copied()?;
+    Some(guess(place::SOURCE, owner.anycast))
+}

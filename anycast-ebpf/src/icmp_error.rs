@@ -1,0 +1,270 @@
+//! ICMPv6 errors (RFC 4443) about packets that were rewritten.
+//!
+//! An error quotes the packet as it was where the error arose. Whoever sent that packet looks for
+//! a socket with the addresses in the quote, so the quote is put back to what it sent, or path-MTU
+//! discovery fails. The quoted transport checksum covers the quoted addresses and is put right with
+//! them; the two changes cancel in the ICMPv6 checksum, which then sees the outer addresses alone.
+
+use anycast_common::{
+    abi::{counters::Counter, event::kind, maps::CareOfKey},
+    wire::checksum,
+};
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
+
+use crate::{
+    classify::{Packet, Verdict},
+    count::count,
+    forward::{NextHop, next_hop, send},
+    maps::{CARE_OF, FLOWS, LOCAL_ANYCAST, LOCAL_CARE_OF},
+    packet::{Bytes, IPV6, Ipv6, Upper, octets, words},
+    punt::punt,
+    transport::{ICMPV6, MOBILITY, Transport, UDP},
+};
+
+/// Octets of an error message before the quote.
+const HEADER: usize = 8;
+const PARAMETER_PROBLEM: u8 = 4;
+/// Messages from this type on are not errors (RFC 4443 section 2.1).
+const FIRST_INFORMATIONAL: u8 = 128;
+
+/// Whether the message is an error.
+#[inline(always)]
+pub(crate) fn is_error(packet: &Packet<'_>, upper: Upper) -> bool {
+    upper.protocol == ICMPV6
+        && matches!(
+            packet.ctx.read::<[u8; 2]>(upper.offset),
+            Some([message_type, _]) if message_type < FIRST_INFORMATIONAL
+        )
+}
+
+/// The packet that an error quotes.
+struct Quote {
+    /// Offset of its IPv6 header in the frame.
+    offset: usize,
+    source: [u8; 16],
+    destination: [u8; 16],
+    transport: Transport,
+}
+
+/// An address to put in place of another, and what that does to a checksum.
+struct Change<'a> {
+    address: &'a [u8; 16],
+    delta: u16,
+}
+
+/// Which address of a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Source,
+    Destination,
+}
+
+/// An error at a correspondent: about a packet of its client to C, or about one that its client
+/// got from B.
+#[inline(never)]
+pub(crate) fn at_correspondent(packet: &Packet<'_>, offset: usize) -> u32 {
+    let protocol = ICMPV6;
+    correspondent(packet, Upper { protocol, offset }).pack()
+}
+
+#[inline(always)]
+fn correspondent(packet: &Packet<'_>, upper: Upper) -> Verdict {
+    let Some(quote) = quote(packet, upper) else {
+        return Verdict::NotOurs;
+    };
+    let pair = CareOfKey {
+        client: quote.source,
+        care_of: quote.destination,
+    };
+    // SAFETY: the controller replaces entries whole, and the copy is made at once.
+    if let Some(owner) = unsafe { CARE_OF.get(&pair) }.copied() {
+        let key = quote
+            .transport
+            .flow_from_client(&quote.source, &owner.anycast);
+        // SAFETY: the address of an entry never changes while it lives.
+        return match unsafe { FLOWS.get(&key) } {
+            Some(flow) if flow.care_of == quote.destination => {
+                let change = Change {
+                    address: &owner.anycast,
+                    delta: owner.delta,
+                };
+                Verdict::Done(to_client(packet, upper, &quote, &change))
+            }
+            _ => Verdict::NotOurs,
+        };
+    }
+    let key = quote
+        .transport
+        .flow_to_client(&quote.destination, &quote.source);
+    // SAFETY: the copy is made at once.
+    let Some(flow) = unsafe { FLOWS.get(&key) }.copied() else {
+        return Verdict::NotOurs;
+    };
+    let change = Change {
+        address: &flow.care_of,
+        delta: flow.delta,
+    };
+    Verdict::Done(to_member(packet, upper, &quote, &change))
+}
+
+/// A member's packet came from B, says the error, and goes to B: to the flow's member with it.
+#[inline(always)]
+fn to_member(packet: &Packet<'_>, upper: Upper, quote: &Quote, change: &Change<'_>) -> u32 {
+    let transport = Transport::of(ICMPV6);
+    let next_hop = next_hop(packet, &transport, &packet.source, change.address);
+    if let NextHop::Refused = next_hop {
+        return XDP_PASS;
+    }
+    requote(packet, upper, quote, Place::Source, change);
+    redirect(packet, upper, Place::Destination, change);
+    count(Counter::CorrespondentIcmpError);
+    send(packet, &next_hop)
+}
+
+/// The client sent to B; what the error calls C, and C itself as its source, become B.
+#[inline(always)]
+fn to_client(packet: &Packet<'_>, upper: Upper, quote: &Quote, change: &Change<'_>) -> u32 {
+    let by_member = packet.source == quote.destination;
+    let source = if by_member {
+        change.address
+    } else {
+        &packet.source
+    };
+    let transport = Transport::of(ICMPV6);
+    let next_hop = next_hop(packet, &transport, source, &packet.destination);
+    if let NextHop::Refused = next_hop {
+        return XDP_PASS;
+    }
+    requote(packet, upper, quote, Place::Destination, change);
+    if by_member {
+        redirect(packet, upper, Place::Source, change);
+    }
+    count(Counter::CorrespondentIcmpError);
+    send(packet, &next_hop)
+}
+
+/// An error at a member: about a packet that its egress program sent from C, or about a message
+/// of a handshake, from a client that does not know the Mobility Header.
+#[inline(never)]
+pub(crate) fn at_member(packet: &Packet<'_>, offset: usize) -> u32 {
+    let protocol = ICMPV6;
+    member(packet, Upper { protocol, offset }).pack()
+}
+
+#[inline(always)]
+fn member(packet: &Packet<'_>, upper: Upper) -> Verdict {
+    // SAFETY: the controller replaces entries whole, and the copy is made at once.
+    let owner = unsafe { LOCAL_CARE_OF.get(&packet.destination) }.copied();
+    if owner.is_none() && LOCAL_ANYCAST.get_ptr(&packet.destination).is_none() {
+        return Verdict::NotOurs;
+    }
+    if refuses_mobility(packet, upper) {
+        if punt(packet, kind::ICMP_ERROR) {
+            count(Counter::MemberMobilityRefused);
+        }
+    } else if let Some(owner) = owner
+        && let Some(quote) = quote(packet, upper)
+    {
+        let change = Change {
+            address: &owner.anycast,
+            delta: owner.delta,
+        };
+        requote(packet, upper, &quote, Place::Source, &change);
+        redirect(packet, upper, Place::Destination, &change);
+        count(Counter::MemberIcmpError);
+    }
+    Verdict::Done(XDP_PASS)
+}
+
+/// Whether it is a Parameter Problem that quotes a mobility message.
+#[inline(always)]
+fn refuses_mobility(packet: &Packet<'_>, upper: Upper) -> bool {
+    let Some([PARAMETER_PROBLEM, _]) = packet.ctx.read::<[u8; 2]>(upper.offset) else {
+        return false;
+    };
+    let quoted = packet.ctx.read::<Ipv6>(upper.offset + HEADER);
+    matches!(quoted, Some(header) if header.next_header == MOBILITY)
+}
+
+/// Reads the quote. An error goes to whoever sent the packet that it quotes; another is forged.
+#[inline(always)]
+fn quote(packet: &Packet<'_>, upper: Upper) -> Option<Quote> {
+    let offset = upper.offset + HEADER;
+    let header = packet.ctx.read::<Ipv6>(offset)?;
+    let source = octets(header.source);
+    if source != packet.destination {
+        return None;
+    }
+    // Flows with extension headers go by plain anycast for the sake of this; few have any.
+    let transport = match header.next_header {
+        0 | 43 | 44 | 51 | 59 | 60 => None,
+        protocol => Transport::read(
+            packet.ctx,
+            Upper {
+                protocol,
+                offset: offset + IPV6,
+            },
+        ),
+    };
+    let Some(transport) = transport else {
+        count(Counter::IcmpErrorNotParsed);
+        return None;
+    };
+    Some(Quote {
+        offset,
+        source,
+        destination: octets(header.destination),
+        transport,
+    })
+}
+
+/// Changes an address of the quoted packet.
+#[inline(always)]
+fn requote(packet: &Packet<'_>, upper: Upper, quote: &Quote, place: Place, change: &Change<'_>) {
+    let Some(header) = packet.ctx.at::<Ipv6>(quote.offset) else {
+        return;
+    };
+    // SAFETY: `at` checked the bounds.
+    unsafe {
+        match place {
+            Place::Source => (*header).source = words(change.address),
+            Place::Destination => (*header).destination = words(change.address),
+        }
+    }
+    if quote.transport.checksum != 0
+        && let Some(field) = packet.ctx.at::<u16>(quote.transport.checksum)
+    {
+        // SAFETY: `at` checked the bounds.
+        unsafe {
+            let udp = quote.transport.protocol == UDP;
+            if !(udp && *field == 0) {
+                let sum = checksum::apply(*field, change.delta);
+                *field = if udp { checksum::udp(sum) } else { sum };
+                return;
+            }
+        }
+    }
+    // Nothing in the quote made up for the other address.
+    outer_checksum(packet, upper, change.delta);
+}
+
+/// Changes an address of the error itself.
+#[inline(always)]
+fn redirect(packet: &Packet<'_>, upper: Upper, place: Place, change: &Change<'_>) {
+    // SAFETY: `classify` checked that the IPv6 header lies within the packet.
+    unsafe {
+        match place {
+            Place::Source => (*packet.ipv6).source = words(change.address),
+            Place::Destination => (*packet.ipv6).destination = words(change.address),
+        }
+    }
+    outer_checksum(packet, upper, change.delta);
+}
+
+#[inline(always)]
+fn outer_checksum(packet: &Packet<'_>, upper: Upper, delta: u16) {
+    if let Some(field) = packet.ctx.at::<u16>(upper.offset + 2) {
+        // SAFETY: `at` checked the bounds.
+        unsafe { *field = checksum::apply(*field, delta) };
+    }
+}

@@ -22,7 +22,7 @@ use ipnet::Ipv6Net;
 use rand::SeedableRng as _;
 
 use super::{
-    Action, Actions, Link, Notice, Received, Time,
+    Action, Actions, Link, NextHop, Notice, Received, Time,
     correspondent::{self, Correspondent},
     counters::{Counter, Counters},
     member::{self, Member},
@@ -60,6 +60,13 @@ pub enum Input<'a> {
         ifindex: u32,
         /// Its address on that link.
         address: Ipv6Addr,
+    },
+    /// The kernel still has the route of an earlier run.
+    Adopted {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// One of its next hops.
+        next_hop: NextHop,
     },
     /// The data plane gave us a packet.
     Packet {
@@ -173,6 +180,11 @@ impl Controller {
             Input::NeighbourFailed { ifindex, address } => {
                 if let Some(router) = &mut self.router {
                     router.neighbour_failed(now, ifindex, address, actions);
+                }
+            }
+            Input::Adopted { anycast, next_hop } => {
+                if let Some(router) = &mut self.router {
+                    router.adopt(anycast, next_hop);
                 }
             }
             // Such a record holds the start of a packet only.

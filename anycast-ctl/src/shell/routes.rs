@@ -86,6 +86,15 @@ impl Routes {
         self.due
     }
 
+    /// What an earlier run has left, and no member has claimed or given up yet.
+    pub fn adopted(&self) -> impl Iterator<Item = (Ipv6Addr, NextHop)> + '_ {
+        let hops = |(anycast, hops): (&Ipv6Addr, &BTreeSet<NextHop>)| {
+            let anycast = *anycast;
+            hops.iter().map(|hop| (anycast, *hop)).collect::<Vec<_>>()
+        };
+        self.adopted.iter().flat_map(hops)
+    }
+
     /// How many routes the core wants.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -21,7 +21,7 @@ use crate::{
     config::{Config, file, settings},
     core::{
         Actions,
-        controller::{Command, Controller},
+        controller::{Command, Controller, Input},
         pins::Pins,
     },
 };
@@ -76,6 +76,7 @@ impl Daemon {
             policy: router.map(settings::policy).unwrap_or_default(),
             complaints: Throttle::new(REMINDER),
         };
+        daemon.adopt_routes();
         daemon.links_changed(true)?;
         for anycast in settings::joined_at_start(config) {
             let join = Command::Join { anycast };
@@ -86,6 +87,21 @@ impl Daemon {
         }
         daemon.perform();
         Ok(daemon)
+    }
+}
+
+impl Daemon {
+    /// Reads what an earlier run has left, and tells the core.
+    fn adopt_routes(&mut self) {
+        let Some(routes) = &mut self.performer.routes else {
+            return;
+        };
+        routes.reconcile();
+        for (anycast, next_hop) in routes.adopted() {
+            let input = Input::Adopted { anycast, next_hop };
+            self.controller
+                .handle(clock::now(), input, &mut self.actions);
+        }
     }
 }
 

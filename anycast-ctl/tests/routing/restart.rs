@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use xtask::net::Process;
 
-use super::bed::{B, Bed, SOON, in_bed, routed, router};
+use super::bed::{B, Bed, MEMBER, SOON, in_bed, routed, router};
 
 /// Query Response Interval and the five seconds that the daemon adds.
 const GRACE: Duration = Duration::from_secs(6);
@@ -47,15 +47,22 @@ fn deletions(monitor: &Process) -> Vec<String> {
     })
 }
 
-fn crash(next_hops: &str) -> Result<()> {
+fn crash(next_hops: &str, by: &[u16]) -> Result<()> {
     in_bed(|bed| {
         bed.add_router("r1", 1)?;
         bed.add_members(&[("m1", 0x11), ("m2", 0x12)])?;
         let routes = bed.monitor("r1")?;
         let config = router(next_hops);
         bed.start("r1", &config)?;
-        bed.start_members(&["m1", "m2"])?;
-        routed(&routes, SOON, &[0x11, 0x12])?;
+        bed.start("m1", MEMBER)?;
+        bed.asked("r1", "members", "the first member", |members| {
+            members.as_array().is_some_and(|members| members.len() == 1)
+        })?;
+        bed.start("m2", MEMBER)?;
+        bed.asked("r1", "members", "both members", |members| {
+            members.as_array().is_some_and(|members| members.len() == 2)
+        })?;
+        routed(&routes, SOON, by)?;
         let before = (
             bed.ip("r1", "-6 route show proto 172")?,
             bed.ip("r1", "nexthop")?,
@@ -91,8 +98,9 @@ fn crash(next_hops: &str) -> Result<()> {
 }
 
 pub fn no_gap() -> Result<()> {
-    crash("next_hops = \"all\"")?;
-    crash("next_hops = \"all\"\nresilient = \"never\"")
+    crash("next_hops = \"all\"", &[0x11, 0x12])?;
+    crash("next_hops = \"all\"\nresilient = \"never\"", &[0x11, 0x12])?;
+    crash("next_hops = \"best\"", &[0x11])
 }
 
 pub fn unclaimed() -> Result<()> {

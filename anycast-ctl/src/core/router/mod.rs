@@ -55,7 +55,7 @@ pub use timers::{Timers, TimersError};
 pub use view::{GroupState, GroupView, LinkRole, LinkView, MemberView, Queries, Reason};
 
 use super::{
-    Action, Actions, Link, Notice, Received, Time,
+    Action, Actions, Link, NextHop, Notice, Received, Time,
     counters::{Counter, Counters},
     notice::LeaveCause,
 };
@@ -210,6 +210,12 @@ impl Router {
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         self.schedule.next()
+    }
+
+    /// The kernel still has the route of an earlier run to this member. Where one member is chosen,
+    /// it is this one as soon as it reports: a restart moves nothing.
+    pub fn adopt(&mut self, anycast: Ipv6Addr, next_hop: NextHop) {
+        self.routes.adopt(anycast, next_hop);
     }
 
     /// Withdraws every route and forgets every link and member. Nothing happens after that until

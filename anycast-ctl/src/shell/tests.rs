@@ -10,6 +10,7 @@ use anycast_common::wire::{checksum, ipv6};
 use nix::sched::{CloneFlags, unshare};
 
 use super::{
+    neighbours::Neighbours,
     netlink::{
         KernelEvent, LinkInput, LinkTable, Netlink, RoutePlace, nexthop::Resilient,
         requests::Requests,
@@ -428,6 +429,38 @@ fn a_thousand_routes_one_by_one() {
             ip("-6 route show proto 172").matches("fe80::12").count(),
             1000
         );
+    });
+}
+
+#[test]
+fn neighbours_are_probed_and_those_of_administrators_left_alone() {
+    in_namespace(async || {
+        let a0 = pair();
+        let mut netlink = Netlink::open().expect("netlink");
+        let mut neighbours = Neighbours::new(Requests::open().expect("a socket"));
+        let host = |last| Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last);
+        ip("-6 neigh add fe80::11 lladdr 02:00:00:00:00:11 dev a0 nud permanent");
+        neighbours.probe(a0, host(0x11));
+        assert!(ip("-6 neigh show fe80::11 dev a0").contains("PERMANENT"));
+
+        // Nobody is there: one that was known a moment ago, and one that never was.
+        ip("-6 neigh add fe80::12 lladdr 02:00:00:00:00:12 dev a0 nud stale");
+        neighbours.probe(a0, host(0x12));
+        assert!(ip("-6 neigh show fe80::12 dev a0").contains("PROBE"));
+        neighbours.probe(a0, host(0x13));
+        let mut failed = Vec::new();
+        let wait = async {
+            while failed.len() < 2 {
+                if let KernelEvent::NeighbourFailed { ifindex, address } = netlink.next().await {
+                    assert_eq!(ifindex, a0);
+                    failed.push(address);
+                }
+            }
+        };
+        let result = tokio::time::timeout(Duration::from_secs(10), wait).await;
+        assert!(result.is_ok(), "only {failed:?}");
+        failed.sort();
+        assert_eq!(failed, [host(0x12), host(0x13)]);
     });
 }
 

@@ -84,7 +84,18 @@ fn questions_without_a_daemon_say_what_to_do() {
 
 #[test]
 fn wrong_usage_is_another_status_than_failure() {
-    for line in [&["fly"][..], &["join", "not-an-address"], &["run"], &[]] {
+    let b = "2001:db8:a::53";
+    for line in [
+        &["fly"][..],
+        &["join", "not-an-address"],
+        &["drain"],
+        &["drain", b, "--all"],
+        &["drain", b, "--timeout", "5m"],
+        &["drain", b, "--wait", "--timeout", "soon"],
+        &["undrain"],
+        &["run"],
+        &[],
+    ] {
         assert_eq!(run(anycast(line)).0, Some(2), "{line:?}");
     }
     let (code, stdout, _) = run(anycast(&["--help"]));

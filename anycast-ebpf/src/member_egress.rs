@@ -1,6 +1,9 @@
 //! The member's answers: B -> A becomes C -> A when the flow last came by C.
 
-use anycast_common::abi::{counters::Counter, maps::place};
+use anycast_common::abi::{
+    counters::Counter,
+    maps::{flow as flags, place},
+};
 use aya_ebpf::{
     bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_UNSPEC},
     helpers::{bpf_csum_diff, bpf_l4_csum_replace, bpf_skb_store_bytes},
@@ -11,6 +14,7 @@ use crate::{
     count::count,
     fragment,
     maps::{LOCAL_ANYCAST, MEMBER_FLOWS},
+    member::closed,
     packet::{self, Chain, Layout, chain, is_link_local, is_multicast, octets},
     transport::{Transport, UDP},
 };
@@ -50,17 +54,21 @@ fn answer(ctx: &TcContext) -> Option<()> {
     };
     let transport = Transport::read(ctx, upper)?;
     let key = transport.flow_to_client(&destination, &source);
-    // SAFETY: the copy is made at once.
-    let flow = unsafe { MEMBER_FLOWS.get(&key) }.copied()?;
-    if flow.by_anycast != 0 {
-        return None;
-    }
+    let flow = MEMBER_FLOWS.get_ptr_mut(&key)?;
+    // SAFETY: the entry outlives the program (RCU); its fields are plain integers.
+    let care_of = unsafe {
+        if (*flow).by_anycast != 0 {
+            return None;
+        }
+        (*flow).flags |= closed(&transport, flags::MEMBER_CLOSED);
+        (*flow).care_of
+    };
     if let Some(piece) = piece {
         let key = fragment::key(&source, &destination, piece);
-        fragment::note(&key, place::SOURCE, &flow.care_of);
+        fragment::note(&key, place::SOURCE, &care_of);
     }
     let mut old = source;
-    let mut new = flow.care_of;
+    let mut new = care_of;
     // SAFETY: the helpers check offsets themselves, and the two addresses are on the stack.
     unsafe {
         if transport.checksum != 0 {
@@ -89,7 +97,7 @@ fn answer(ctx: &TcContext) -> Option<()> {
             }
         }
     }
-    leave_from(ctx, layout, &flow.care_of)
+    leave_from(ctx, layout, &care_of)
 }
 
 #[inline(always)]

@@ -28,6 +28,7 @@ pub mod icmpv6;
 pub mod ipv6;
 pub mod mld;
 pub mod mobility;
+pub mod neighbor;
 
 /// Why octets are not the message that was asked for, or could not be written.
 ///

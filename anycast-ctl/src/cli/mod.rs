@@ -1,5 +1,6 @@
 //! The command line.
 
+mod drain;
 mod run;
 mod show;
 mod table;
@@ -23,7 +24,8 @@ Examples:
   anycast-ctl run --config /etc/anycast/anycast.toml
   anycast-ctl status
   anycast-ctl members --json
-  anycast-ctl leave 2001:db8:a::53      drain: new clients go elsewhere, sessions go on";
+  anycast-ctl drain 2001:db8:a::53 --wait   new clients go elsewhere, sessions go on to their end
+  anycast-ctl undrain --all";
 
 /// IPv6 anycast that hosts join by themselves and that never breaks a session.
 #[derive(Debug, Parser)]
@@ -71,7 +73,7 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
-    /// Become a member of a configured group
+    /// Become a member of a configured group, as soon as it is healthy; ends a drain
     Join {
         /// Anycast address of the group
         anycast: Ipv6Addr,
@@ -80,6 +82,23 @@ enum Command {
     Leave {
         /// Anycast address of the group
         anycast: Ipv6Addr,
+    },
+    /// Leave before maintenance: new clients go elsewhere, pinned sessions go on, health checks
+    /// change nothing. Holds until undrain, join or a restart of the daemon
+    Drain {
+        #[command(flatten)]
+        groups: drain::Which,
+        /// Return when no session is left
+        #[arg(long)]
+        wait: bool,
+        /// Give up waiting after this time, such as 5m, with status 1
+        #[arg(long, requires = "wait", value_name = "TIME")]
+        timeout: Option<drain::Patience>,
+    },
+    /// End a drain: what was so before it is so again
+    Undrain {
+        #[command(flatten)]
+        groups: drain::Which,
     },
 }
 
@@ -116,13 +135,22 @@ pub fn run(cli: Cli) -> Result<()> {
             show::counters(counters, all)
         }),
         Command::Join { anycast } => {
-            let _: view::Done = client::ask(path, &Request::Join { anycast })?;
-            print(&format!("joined {anycast}\n"))
+            let done: view::Done = client::ask(path, &Request::Join { anycast })?;
+            print(&match done.joined {
+                true => format!("joined {anycast}\n"),
+                false => format!("{anycast} will be joined when its service is healthy\n"),
+            })
         }
         Command::Leave { anycast } => {
             let _: view::Done = client::ask(path, &Request::Leave { anycast })?;
             print(&format!("left {anycast}\n"))
         }
+        Command::Drain {
+            groups,
+            wait,
+            timeout,
+        } => drain::drain(path, &groups, wait.then_some(timeout)),
+        Command::Undrain { groups } => drain::undrain(path, &groups),
     }
 }
 

@@ -46,6 +46,10 @@ pub(super) fn status(status: &view::Status) -> String {
         text += "\n";
         text += &links(&status.links);
     }
+    if !status.groups.is_empty() {
+        text += "\n";
+        text += &served(&status.groups);
+    }
     let view::Summary {
         groups,
         members,
@@ -110,28 +114,83 @@ pub(super) fn groups(groups: &view::Groups) -> String {
             group.next_hops.join(" "),
         ]);
     }
-    let mut member = Table::new(&["ANYCAST", "CARE-OF", "JOINED", "LISTENER STATE"]);
-    for group in &groups.member {
+    let member = served(&groups.member);
+    match (groups.router.is_empty(), groups.member.is_empty()) {
+        (_, true) => router.render("no groups"),
+        (true, false) => member,
+        (false, false) => format!(
+            "Behind this router:\n{}\nServed here:\n{member}",
+            router.render("none"),
+        ),
+    }
+}
+
+fn served(groups: &[view::MemberGroup]) -> String {
+    let mut table = Table::new(&[
+        "ANYCAST",
+        "CARE-OF",
+        "STATE",
+        "HEALTH",
+        "SINCE",
+        "LISTENER STATE",
+    ]);
+    let mut errors = String::new();
+    for group in groups {
         let states: Vec<String> = group
             .interfaces
             .iter()
             .map(|on| format!("{}:{}", on.interface, on.state.replace('_', "-")))
             .collect();
-        member.row([
+        let health = group.health.as_ref();
+        table.row([
             group.anycast.to_string(),
             optional(group.care_of),
-            if group.joined { "yes" } else { "no" }.into(),
+            state(group),
+            health
+                .map(|health| health.state.clone())
+                .unwrap_or_default(),
+            health
+                .map(|health| seconds(health.since_seconds))
+                .unwrap_or_default(),
             states.join(" "),
         ]);
+        if let Some((error, age)) = health.and_then(|health| {
+            health
+                .last_error
+                .as_ref()
+                .zip(health.last_error_age_seconds)
+        }) {
+            errors += &format!(
+                "{}: last error {} ago: {error}\n",
+                group.anycast,
+                seconds(age)
+            );
+        }
     }
-    match (groups.router.is_empty(), groups.member.is_empty()) {
-        (_, true) => router.render("no groups"),
-        (true, false) => member.render("no groups"),
-        (false, false) => format!(
-            "Behind this router:\n{}\nServed here:\n{}",
-            router.render("none"),
-            member.render("none")
-        ),
+    table.render("no groups") + &errors
+}
+
+/// What a group is doing, and what it waits for.
+pub(super) fn state(group: &view::MemberGroup) -> String {
+    let left = match group.sessions {
+        0 => String::new(),
+        1 => ", 1 session left".into(),
+        many => format!(", {many} sessions left"),
+    };
+    let failing = group.health.as_ref().is_some_and(|h| h.state != "healthy");
+    if group.draining_seconds.is_some() {
+        match group.sessions {
+            0 => "draining, no sessions left".into(),
+            _ => format!("draining{left}"),
+        }
+    } else if group.joined {
+        "joined".into()
+    } else if !group.wanted {
+        format!("left{left}")
+    } else if failing {
+        format!("waiting for health{left}")
+    } else {
+        format!("not joined{left}")
     }
 }
 

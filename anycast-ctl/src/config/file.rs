@@ -11,7 +11,10 @@ use std::{
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::value::{Mac, Prefix};
+use super::{
+    health::Health,
+    value::{Mac, Prefix},
+};
 use crate::{core::router::GeneralQueries, shell::dataplane::Mode};
 
 /// Where the control socket is unless a configuration or an option says otherwise.
@@ -221,6 +224,28 @@ pub struct Member {
     /// Reports.
     #[serde(default)]
     pub listener: Option<Spanned<Listener>>,
+    /// When a session that is pinned here counts as over.
+    #[serde(default)]
+    pub sessions: Sessions,
+}
+
+/// `[member.sessions]`: for how long nothing is heard from the client of a session that a drain
+/// still waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sessions {
+    /// A TCP connection that nobody closed.
+    #[serde(with = "humantime_serde")]
+    pub tcp: Option<Duration>,
+    /// A UDP flow.
+    #[serde(with = "humantime_serde")]
+    pub udp: Option<Duration>,
+    /// An ICMPv6 echo flow.
+    #[serde(with = "humantime_serde")]
+    pub icmp: Option<Duration>,
+    /// A flow of another protocol.
+    #[serde(with = "humantime_serde")]
+    pub other: Option<Duration>,
 }
 
 /// `[[member.group]]`
@@ -233,19 +258,38 @@ pub struct Group {
     pub care_of: Option<Spanned<Ipv6Addr>>,
     /// Links on which it is joined; all of the member's unless given.
     pub interfaces: Option<Vec<Spanned<String>>>,
-    /// When it is joined.
+    /// When it is joined: `health` where there is a health check, else `start`.
+    pub join: Option<Spanned<Join>>,
+    /// Checks of the service; membership depends on them.
+    pub health: Option<Spanned<Health>>,
+    /// The daemon assigns B and C, and removes them at its end.
     #[serde(default)]
-    pub join: Join,
+    pub assign: bool,
+    /// Where it assigns B; `lo` unless given.
+    pub assign_to: Option<Spanned<String>>,
+}
+
+impl Group {
+    /// When it is joined.
+    #[must_use]
+    pub fn join(&self) -> Join {
+        match (&self.join, &self.health) {
+            (Some(join), _) => *join.get_ref(),
+            (None, Some(_)) => Join::Health,
+            (None, None) => Join::Start,
+        }
+    }
 }
 
 /// When a group is joined.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Join {
-    /// When the daemon starts.
-    #[default]
+    /// When the daemon starts; a health check makes it leave.
     Start,
-    /// When `anycast-ctl join` says so.
+    /// When its health check has passed.
+    Health,
+    /// When `anycast-ctl join` says so, and its health check, if there is one.
     Manual,
 }
 

@@ -4,6 +4,7 @@
 //! what the core takes. Every complaint names a line.
 
 pub mod file;
+pub mod health;
 mod report;
 pub mod settings;
 mod validate;

@@ -9,12 +9,14 @@ use toml::Spanned;
 
 use super::file::{
     self, Config, Correspondent, Decision, Group, Handshake, Join, Member, NextHops, Pins, Router,
-    Timers,
+    Sessions, Timers,
 };
 use crate::{
     core::{controller, correspondent, member, pins, rate::Rate, router, rr::Generator},
     shell::{
+        addresses::Assigned,
         dataplane::Mode,
+        health::Target,
         interfaces::Wanted,
         netlink::{RoutePlace, nexthop},
         reconcile::Style,
@@ -24,6 +26,9 @@ use crate::{
 
 /// Bindings that are kept unless the configuration says otherwise.
 const DEFAULT_BINDINGS: usize = 100_000;
+
+/// Where anycast addresses are assigned unless the configuration says otherwise.
+const LOOPBACK: &str = "lo";
 
 /// A place in the file, and what is wrong there.
 pub(super) type Fault = (Range<usize>, String);
@@ -124,6 +129,10 @@ fn member_settings(member: &Member) -> member::Settings {
             anycast: *group.anycast.get_ref(),
             care_of: group.care_of.as_ref().map(|care_of| *care_of.get_ref()),
             interfaces: names(group.interfaces.as_ref().unwrap_or(&member.interfaces)),
+            health: group
+                .health
+                .as_ref()
+                .map(|health| health.get_ref().settings(group.join() == Join::Start)),
         }
     };
     let mut listener = member::ListenerTimers::default();
@@ -187,10 +196,10 @@ pub(super) fn handshakes(given: Option<&Spanned<Handshake>>) -> Result<(), Fault
     }
 }
 
-/// The groups that are joined when the daemon starts.
+/// The groups that are joined without a command, at the start or as soon as they are healthy.
 pub fn joined_at_start(config: &Config) -> impl Iterator<Item = Ipv6Addr> {
     groups(config)
-        .filter(|group| group.join == Join::Start)
+        .filter(|group| group.join() != Join::Manual)
         .map(|group| *group.anycast.get_ref())
 }
 
@@ -307,6 +316,55 @@ pub fn pins(given: &Pins) -> pins::Limits {
     take(&mut limits.closed, given.closed);
     take(&mut limits.failure, given.failure);
     limits
+}
+
+/// When a session that is pinned to this member counts as over.
+#[must_use]
+pub fn sessions(given: &Sessions) -> pins::Limits {
+    let mut limits = pins::Limits::default();
+    take(&mut limits.tcp, given.tcp);
+    take(&mut limits.udp, given.udp);
+    take(&mut limits.icmp, given.icmp);
+    take(&mut limits.other, given.other);
+    limits
+}
+
+/// What is checked for each group.
+#[must_use]
+pub fn health_targets(config: &Config) -> BTreeMap<Ipv6Addr, Target> {
+    let target = |group: &Group| {
+        let anycast = *group.anycast.get_ref();
+        let target = group.health.as_ref()?.get_ref().target(anycast).ok()?;
+        Some((anycast, target))
+    };
+    groups(config).filter_map(target).collect()
+}
+
+/// The addresses that the daemon assigns.
+#[must_use]
+pub fn assigned(config: &Config) -> Vec<Assigned> {
+    let Some(member) = config.member_role() else {
+        return Vec::new();
+    };
+    let mut assigned = Vec::new();
+    for group in groups(config).filter(|group| group.assign) {
+        let to = group.assign_to.as_ref();
+        assigned.push(Assigned {
+            address: *group.anycast.get_ref(),
+            interface: to.map_or_else(|| LOOPBACK.into(), |name| name.get_ref().clone()),
+            // RFC 4862 section 5.4: never for anycast addresses.
+            detect_duplicates: false,
+        });
+        let interfaces = group.interfaces.as_ref().unwrap_or(&member.interfaces);
+        if let (Some(care_of), Some(interface)) = (&group.care_of, interfaces.first()) {
+            assigned.push(Assigned {
+                address: *care_of.get_ref(),
+                interface: interface.get_ref().clone(),
+                detect_duplicates: true,
+            });
+        }
+    }
+    assigned
 }
 
 /// The times of pins that are given, by name.

@@ -13,7 +13,7 @@ use ipnet::Ipv6Net;
 use toml::Spanned;
 
 use super::{
-    file::{Config, Correspondent, Decision, Group, Member, Router, Rule},
+    file::{Config, Correspondent, Decision, Group, Join, Member, Router, Rule},
     report::{self, Problem},
     settings,
     value::Prefix,
@@ -273,7 +273,44 @@ impl Check<'_> {
                 self.care_of(care_of, &anycast, &mut seen);
             }
             self.group_interfaces(group, member);
+            self.health(group);
+            self.assign(group, member);
         }
+    }
+
+    fn health(&mut self, group: &Group) {
+        if let (Some(join), None) = (&group.join, &group.health)
+            && *join.get_ref() == Join::Health
+        {
+            self.problem(join.span(), "join = \"health\" needs a health check");
+        }
+        if let Some(health) = &group.health {
+            let given = health.get_ref();
+            let target = given.target(*group.anycast.get_ref()).map(drop);
+            if let Err(reason) = target.and_then(|()| given.times()) {
+                self.problem(health.span(), reason);
+            }
+        }
+    }
+
+    fn assign(&mut self, group: &Group, member: &Member) {
+        let Some(interface) = &group.assign_to else {
+            return;
+        };
+        let name = interface.get_ref();
+        let reason = if !group.assign {
+            "assign_to needs assign = true".into()
+        } else if lists(&member.interfaces, name) {
+            // RFC 4861 section 7.2.7 forbids it where several members share the link.
+            format!(
+                "assign_to {name}: the kernel would claim the address on that link by overriding Neighbor Advertisements; use lo or a dummy interface"
+            )
+        } else if !is_interface_name(name) {
+            format!("{name:?} cannot be an interface name")
+        } else {
+            return;
+        };
+        self.problem(interface.span(), reason);
     }
 
     fn care_of(

@@ -85,6 +85,18 @@ pub enum Action {
         /// When they may be reported again.
         until: Time,
     },
+    /// Member: check the service behind `anycast`. The result names `run`.
+    StartCheck {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// Number of the check.
+        run: u64,
+    },
+    /// Member: nothing waits for the check of `anycast` any more.
+    AbortCheck {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+    },
 
     /// Correspondent: new flows (A, B) go to `care_of` until `expires`.
     SetBinding {

@@ -82,6 +82,22 @@ pub enum Input<'a> {
         /// The anycast address that it sent to, B.
         anycast: Ipv6Addr,
     },
+    /// A Neighbor Solicitation came.
+    Solicited {
+        /// Interface on which it came.
+        ifindex: u32,
+        /// Our own Ethernet address there.
+        mac: [u8; 6],
+        /// The packet.
+        packet: Packet<'a>,
+    },
+    /// A health check of the member has ended.
+    Checked {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// What it found.
+        finding: member::Finding,
+    },
     /// These pairs (A, C) are used by pinned flows, and no others.
     Pinned(HashSet<(Ipv6Addr, Ipv6Addr)>),
 }
@@ -96,6 +112,16 @@ pub enum Command {
     },
     /// Stop being one.
     Leave {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+    },
+    /// Stop being one until `Undrain`, whatever health checks say.
+    Drain {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+    },
+    /// End a drain.
+    Undrain {
         /// The anycast address, B.
         anycast: Ipv6Addr,
     },
@@ -203,6 +229,20 @@ impl Controller {
             Input::NewClient { client, anycast } => {
                 if let Some(member) = &mut self.member {
                     member.new_client(now, client, anycast, actions);
+                }
+            }
+            Input::Solicited {
+                ifindex,
+                mac,
+                packet,
+            } => {
+                if let Some(member) = &mut self.member {
+                    member.solicited(now, ifindex, mac, &packet, actions);
+                }
+            }
+            Input::Checked { anycast, finding } => {
+                if let Some(member) = &mut self.member {
+                    member.checked(now, anycast, finding, actions);
                 }
             }
             Input::Pinned(pinned) => {
@@ -352,22 +392,21 @@ impl Controller {
         }));
     }
 
-    /// An operator wants something.
+    /// An operator wants something. Gives whether this machine is a member of the group now.
     pub fn command(
         &mut self,
         now: Time,
         command: Command,
         actions: &mut Actions,
-    ) -> Result<(), CommandError> {
+    ) -> Result<bool, CommandError> {
         let member = self.member.as_mut().ok_or(CommandError::NotMember)?;
         match command {
-            Command::Join { anycast } => member
-                .join(now, anycast, actions)
-                .map_err(|_| CommandError::UnknownGroup(anycast)),
-            Command::Leave { anycast } => member
-                .leave(now, anycast, actions)
-                .map_err(|_| CommandError::UnknownGroup(anycast)),
+            Command::Join { anycast } => member.join(now, anycast, actions),
+            Command::Leave { anycast } => member.leave(now, anycast, actions),
+            Command::Drain { anycast } => member.drain(now, anycast, actions),
+            Command::Undrain { anycast } => member.undrain(now, anycast, actions),
         }
+        .map_err(|member::CommandError::UnknownGroup(anycast)| CommandError::UnknownGroup(anycast))
     }
 
     /// Another policy applies from now on.

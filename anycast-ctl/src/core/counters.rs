@@ -34,6 +34,22 @@ counters! {
     /// Dones sent.
     DoneSent = "done_sent",
 
+    /// Health checks that passed.
+    HealthCheckPassed = "health_check_passed",
+    /// Health checks that failed.
+    HealthCheckFailed = "health_check_failed",
+    /// Health checks given up because they took too long.
+    HealthCheckTimeout = "health_check_timeout",
+    /// Results of health checks that nothing waited for any more.
+    HealthCheckLate = "health_check_late",
+
+    /// Neighbor Advertisements sent for anycast addresses.
+    AdvertisementSent = "neighbor_advertisement_sent",
+    /// Neighbor Solicitations that RFC 4861 section 7.1.1 refuses.
+    SolicitationInvalid = "neighbor_solicitation_invalid",
+    /// Neighbor Solicitations not answered: duplicate address detection, or too many at a time.
+    SolicitationIgnored = "neighbor_solicitation_ignored",
+
     /// Clients reported by the data plane.
     ClientSeen = "client_seen",
     /// Handshakes started.

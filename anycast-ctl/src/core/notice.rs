@@ -65,6 +65,15 @@ pub enum Notice {
         /// Joined, or left.
         joined: bool,
     },
+    /// Member: the checks of a service came to another verdict.
+    Health {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// Healthy, or not.
+        healthy: bool,
+        /// What the last check said.
+        said: String,
+    },
     /// Member: a handshake with a client came to an end.
     Handshake {
         /// The client, A.

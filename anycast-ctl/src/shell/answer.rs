@@ -18,7 +18,8 @@ use crate::{
         NextHop, Time,
         controller::{Command, CommandError},
         correspondent::BindingView,
-        member::HandshakeState,
+        member::{GroupView, HandshakeState, HealthView, InterfaceView},
+        pins,
         rr::BINDING_LIFETIME,
     },
 };
@@ -35,8 +36,10 @@ impl Daemon {
             Request::Bindings => self.bindings(),
             Request::Flows => Ok(Answer::Flows(self.flows())),
             Request::Counters => self.counters(),
-            Request::Join { anycast } => self.command(Command::Join { anycast }, anycast, true),
-            Request::Leave { anycast } => self.command(Command::Leave { anycast }, anycast, false),
+            Request::Join { anycast } => self.command(Command::Join { anycast }, anycast),
+            Request::Leave { anycast } => self.command(Command::Leave { anycast }, anycast),
+            Request::Drain { anycast } => self.command(Command::Drain { anycast }, anycast),
+            Request::Undrain { anycast } => self.command(Command::Undrain { anycast }, anycast),
         };
         match answer {
             Ok(answer) => Reply::Ok(answer),
@@ -44,12 +47,12 @@ impl Daemon {
         }
     }
 
-    fn command(&mut self, command: Command, anycast: Ipv6Addr, joined: bool) -> Answered {
+    fn command(&mut self, command: Command, anycast: Ipv6Addr) -> Answered {
         match self
             .controller
             .command(clock::now(), command, &mut self.actions)
         {
-            Ok(()) => Ok(Answer::Done(view::Done { anycast, joined })),
+            Ok(joined) => Ok(Answer::Done(view::Done { anycast, joined })),
             Err(error) => Err(Refusal {
                 code: match error {
                     CommandError::NotMember => RefusalCode::NoSuchRole,
@@ -63,9 +66,9 @@ impl Daemon {
     fn status(&mut self) -> Answered {
         let now = clock::now();
         let flows = self.flows().len();
+        let groups = self.groups();
         let router = self.controller.router();
         let member = self.controller.member();
-        let groups = self.groups();
         let links = router.map(|router| router.links(now)).unwrap_or_default();
         let links = links
             .iter()
@@ -93,12 +96,14 @@ impl Daemon {
             roles: role_names(self.roles),
             interfaces: self.interfaces.view(&self.links),
             links: links.map_err(|error: serde_json::Error| failed(&error))?,
+            groups: groups.member,
             summary,
         })))
     }
 
-    fn groups(&self) -> view::Groups {
+    fn groups(&mut self) -> view::Groups {
         let now = clock::now();
+        let sessions = self.sessions(now);
         let router = self.controller.router().map(|router| router.groups(now));
         let router = router
             .unwrap_or_default()
@@ -118,27 +123,24 @@ impl Daemon {
         let member = member
             .unwrap_or_default()
             .into_iter()
-            .map(|group| view::MemberGroup {
-                anycast: group.anycast,
-                care_of: group.care_of,
-                interfaces: group
-                    .interfaces
-                    .into_iter()
-                    .map(|on| view::MemberInterface {
-                        interface: on.name,
-                        state: if on.report_owed {
-                            "delaying_listener".into()
-                        } else {
-                            "idle_listener".into()
-                        },
-                    })
-                    .collect(),
-                joined: group.joined,
-            });
+            .map(|group| member_group(group, &sessions));
         view::Groups {
             router: router.collect(),
             member: member.collect(),
         }
+    }
+
+    /// How many sessions are pinned to this member, by anycast address.
+    fn sessions(&mut self, now: Time) -> HashMap<Ipv6Addr, usize> {
+        let mut sessions = HashMap::new();
+        if let Some(limits) = self.sessions {
+            for (key, flow) in self.dataplane.maps().member_flows() {
+                if pins::goes_on(&limits, now, &key, &flow) {
+                    *sessions.entry(key.anycast.into()).or_default() += 1;
+                }
+            }
+        }
+        sessions
     }
 
     fn members(&self) -> Answered {
@@ -245,6 +247,34 @@ impl Daemon {
                 .map(named)
                 .collect(),
         }))
+    }
+}
+
+fn member_group(group: GroupView, sessions: &HashMap<Ipv6Addr, usize>) -> view::MemberGroup {
+    let interface = |on: InterfaceView| view::MemberInterface {
+        interface: on.name,
+        state: if on.report_owed {
+            "delaying_listener".into()
+        } else {
+            "idle_listener".into()
+        },
+    };
+    let health = |health: HealthView| view::Health {
+        state: name_of(&health.health),
+        since_seconds: health.since.as_secs_f64(),
+        said: health.said,
+        last_error: health.last_error,
+        last_error_age_seconds: health.last_error_age.map(|age| age.as_secs_f64()),
+    };
+    view::MemberGroup {
+        anycast: group.anycast,
+        care_of: group.care_of,
+        interfaces: group.interfaces.into_iter().map(interface).collect(),
+        joined: group.joined,
+        wanted: group.wanted,
+        draining_seconds: group.draining.map(|since| since.as_secs_f64()),
+        sessions: sessions.get(&group.anycast).copied().unwrap_or(0),
+        health: group.health.map(health),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The one loop.
 
 use std::{
+    io,
     path::Path,
     time::{Duration, Instant},
 };
@@ -16,10 +17,12 @@ use tokio::{
 
 use super::{
     ShellError,
+    addresses::Addresses,
     api::server::Server,
     clock,
     dataplane::Dataplane,
     interfaces::Interfaces,
+    neighbors::{Neighbors, Solicited, hardware_address},
     netlink::{KernelEvent, LinkInput, LinkTable, Netlink},
     perform::Performer,
     policy,
@@ -32,7 +35,7 @@ use crate::{
     core::{
         Actions, Received, Time,
         controller::{Controller, Input},
-        pins::Pins,
+        pins::{Limits, Pins},
         router::Policy,
     },
 };
@@ -54,6 +57,10 @@ pub(super) struct Daemon {
     pub(super) netlink: Netlink,
     pub(super) server: Server,
     pub(super) pins: Option<Pins>,
+    /// When a session that is pinned to this member counts as over.
+    pub(super) sessions: Option<Limits>,
+    pub(super) addresses: Addresses,
+    pub(super) neighbors: Option<Neighbors>,
     pub(super) policy: Policy,
     pub(super) complaints: Throttle<String>,
 }
@@ -82,6 +89,11 @@ impl Daemon {
                 }) => result.map_err(ShellError::io("cannot read the ring buffer"))?,
                 event = self.netlink.next() => self.kernel(event).await,
                 () = at(deadline) => self.controller.poll(clock::now(), &mut self.actions),
+                (anycast, finding) = self.performer.checks.next() => {
+                    let input = Input::Checked { anycast, finding };
+                    self.controller.handle(clock::now(), input, &mut self.actions);
+                }
+                solicited = solicitation(self.neighbors.as_ref()) => self.solicited(solicited),
                 Some(call) = self.server.next() => {
                     let answer = self.answer(call.request);
                     // The client may have gone; that is its affair.
@@ -99,18 +111,21 @@ impl Daemon {
                 _ = terminate.recv() => break,
             }
             self.perform();
+            self.assign().await;
         }
         tracing::info!("stopping");
         Ok(())
     }
 
-    /// Takes everything back: memberships, routes, programs (with the data plane) and the socket.
-    pub(super) fn stop(mut self) {
+    /// Takes everything back: memberships, routes, addresses, programs (with the data plane) and the
+    /// socket. Routers are told first, while we can still serve what is on its way.
+    pub(super) async fn stop(mut self) {
         self.controller.shutdown(clock::now(), &mut self.actions);
         self.perform();
         if let Some(routes) = &mut self.performer.routes {
             routes.withdraw();
         }
+        self.addresses.withdraw(&self.netlink).await;
         tracing::info!("stopped");
     }
 
@@ -125,10 +140,46 @@ impl Daemon {
         performer.perform(actions, dataplane, links);
     }
 
+    /// Brings our addresses in line with the interfaces.
+    pub(super) async fn assign(&mut self) {
+        self.addresses.reconcile(&self.netlink, &self.links).await;
+    }
+
+    fn solicited(&mut self, solicited: io::Result<Solicited>) {
+        let solicited = match solicited {
+            Ok(solicited) => solicited,
+            Err(error) => {
+                let what = "cannot read Neighbor Solicitations";
+                return self.complain(ShellError::Io { what, error });
+            }
+        };
+        let ifindex = solicited.ifindex;
+        let Some(name) = self.links.name(ifindex) else {
+            return;
+        };
+        let member = self.controller.member();
+        let packet = solicited.packet();
+        // Most are for addresses that the kernel answers for.
+        if !member.is_some_and(|member| member.owns(ifindex, &packet)) {
+            return;
+        }
+        let Some(mac) = hardware_address(name) else {
+            return;
+        };
+        let input = Input::Solicited {
+            ifindex,
+            mac,
+            packet,
+        };
+        self.controller
+            .handle(clock::now(), input, &mut self.actions);
+    }
+
     async fn kernel(&mut self, event: KernelEvent) {
         match event {
             KernelEvent::Change(change) => {
                 self.links.apply(change);
+                self.addresses.notified();
                 self.tell_links();
             }
             KernelEvent::Route(news) => {
@@ -158,6 +209,7 @@ impl Daemon {
             Err(error) => tracing::warn!(%error, "cannot read the interfaces"),
         }
         self.performer.groups.retry();
+        self.addresses.notified();
         self.tell_links();
         let known: Vec<_> = self.links.known().cloned().collect();
         for link in known {
@@ -301,6 +353,14 @@ fn input<'a>(header: &event::Header, packet: &'a [u8]) -> Input<'a> {
 async fn at(deadline: Option<Time>) {
     match deadline {
         Some(deadline) => sleep(deadline.since(clock::now())).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a Neighbor Solicitation; for ever where no role wants them.
+async fn solicitation(neighbors: Option<&Neighbors>) -> io::Result<Solicited> {
+    match neighbors {
+        Some(neighbors) => neighbors.next().await,
         None => std::future::pending().await,
     }
 }

@@ -3,18 +3,21 @@
 //! One loop (`daemon`) turns what happens into inputs of the core and performs the actions that
 //! come out, each in the file that is named after its kind.
 
+pub mod addresses;
 mod answer;
 pub mod api;
 pub mod clock;
 mod daemon;
 pub mod dataplane;
+pub mod health;
 pub mod interfaces;
-pub mod neighbours;
+pub mod neighbors;
 pub mod netlink;
 mod notices;
 mod perform;
 mod policy;
 mod privilege;
+mod reachability;
 pub mod reconcile;
 pub mod routes;
 pub mod sockets;
@@ -104,6 +107,6 @@ pub async fn run(config: Config, paths: &Paths, object: &[u8]) -> Result<(), She
     let server = api::server::Server::bind(&socket)?;
     let mut daemon = daemon::Daemon::start(&config, server, object).await?;
     let result = daemon.run(&paths.config).await;
-    daemon.stop();
+    daemon.stop().await;
     result
 }

@@ -72,6 +72,16 @@ impl Notices {
             Notice::Membership { anycast, joined } => {
                 tracing::info!(target: "anycast::member", %anycast, joined, "membership");
             }
+            Notice::Health {
+                anycast,
+                healthy: true,
+                said,
+            } => tracing::info!(target: "anycast::member", %anycast, said, "healthy"),
+            Notice::Health {
+                anycast,
+                healthy: false,
+                said,
+            } => tracing::warn!(target: "anycast::member", %anycast, said, "unhealthy"),
             Notice::Handshake {
                 client,
                 anycast,

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::{
     dataplane::Dataplane,
-    neighbours::Neighbours,
+    health::Checks,
     netlink::LinkTable,
     notices::Notices,
+    reachability::Reachability,
     routes::Routes,
     sockets::{Groups, Sender},
     throttle::Throttle,
@@ -21,7 +22,9 @@ pub(super) const PERIOD: Duration = Duration::from_secs(10);
 pub(super) struct Performer {
     /// Routes of the router role.
     pub(super) routes: Option<Routes>,
-    neighbours: Option<Neighbours>,
+    reachability: Option<Reachability>,
+    /// Health checks of the member role.
+    pub(super) checks: Checks,
     /// Multicast memberships.
     pub(super) groups: Groups,
     sender: Sender,
@@ -35,14 +38,16 @@ pub(super) struct Performer {
 
 impl Performer {
     pub(super) fn new(
-        router: Option<(Routes, Neighbours)>,
+        router: Option<(Routes, Reachability)>,
         sender: Sender,
         groups: Groups,
+        checks: Checks,
     ) -> Self {
-        let (routes, neighbours) = router.unzip();
+        let (routes, reachability) = router.unzip();
         Self {
             routes,
-            neighbours,
+            reachability,
+            checks,
             groups,
             sender,
             notices: Notices::new(),
@@ -74,8 +79,8 @@ impl Performer {
                     }
                 }
                 Action::ProbeNeighbour { ifindex, address } => {
-                    if let Some(neighbours) = &mut self.neighbours {
-                        neighbours.probe(ifindex, address);
+                    if let Some(reachability) = &mut self.reachability {
+                        reachability.probe(ifindex, address);
                     }
                 }
                 Action::JoinGroup { ifindex, group } => {
@@ -88,6 +93,8 @@ impl Performer {
                         tracing::warn!(ifindex, %group, %error, "cannot leave a multicast group");
                     }
                 }
+                Action::StartCheck { anycast, run } => self.checks.start(anycast, run),
+                Action::AbortCheck { anycast } => self.checks.abort(anycast),
                 Action::SetLocalAnycast { .. }
                 | Action::RemoveLocalAnycast { .. }
                 | Action::QuietClient { .. }

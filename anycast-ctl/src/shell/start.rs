@@ -4,14 +4,17 @@ use std::{io, time::Duration};
 
 use super::{
     ShellError,
+    addresses::Addresses,
     api::server::Server,
     clock,
     daemon::Daemon,
     dataplane::{self, Dataplane},
+    health::Checks,
     interfaces::{Interfaces, REMINDER},
-    neighbours::Neighbours,
+    neighbors::Neighbors,
     netlink::{LinkTable, Netlink, requests::Requests},
     perform::Performer,
+    reachability::Reachability,
     routes::Routes,
     sockets::{Groups, Sender},
     sysctl,
@@ -52,7 +55,7 @@ impl Daemon {
             let response = settings::timers_of(router).query_response_interval;
             let settings = settings::routes(router);
             let routes = Routes::new(settings, Requests::open()?, response + GRACE);
-            Ok((routes, Neighbours::new(Requests::open()?)))
+            Ok((routes, Reachability::new(Requests::open()?)))
         });
         let routes = routes
             .transpose()
@@ -60,11 +63,21 @@ impl Daemon {
         let random = settings::random()
             .map_err(io::Error::other)
             .map_err(ShellError::io("cannot get random numbers"))?;
+        let checks = Checks::new(settings::health_targets(config));
+        let neighbors = match config.member_role() {
+            Some(_) => Some(Neighbors::open().map_err(ShellError::io("cannot open a raw socket"))?),
+            None => None,
+        };
         let now = clock::now();
         let mut daemon = Self {
             controller: Controller::new(settings::controller(config), now, random),
             dataplane,
-            performer: Performer::new(routes, sender, groups),
+            performer: Performer::new(routes, sender, groups, checks),
+            addresses: Addresses::new(settings::assigned(config)),
+            neighbors,
+            sessions: config
+                .member_role()
+                .map(|member| settings::sessions(&member.sessions)),
             links,
             interfaces,
             roles: settings::roles(config),
@@ -78,6 +91,7 @@ impl Daemon {
         };
         daemon.adopt_routes();
         daemon.links_changed(true)?;
+        daemon.assign().await;
         for anycast in settings::joined_at_start(config) {
             let join = Command::Join { anycast };
             let (now, actions) = (clock::now(), &mut daemon.actions);
@@ -139,7 +153,7 @@ fn warn_of_surroundings(config: &Config, links: &LinkTable) {
     {
         tracing::warn!(target: "anycast::router", "{advice}");
     }
-    for group in settings::groups(config) {
+    for group in settings::groups(config).filter(|group| !group.assign) {
         let anycast = *group.anycast.get_ref();
         if !links.is_local(anycast) {
             tracing::warn!(target: "anycast::member",

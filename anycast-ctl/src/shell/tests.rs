@@ -10,11 +10,11 @@ use anycast_common::wire::{checksum, ipv6};
 use nix::sched::{CloneFlags, unshare};
 
 use super::{
-    neighbours::Neighbours,
     netlink::{
         KernelEvent, LinkInput, LinkTable, Netlink, RoutePlace, nexthop::Resilient,
         requests::Requests,
     },
+    reachability::Reachability,
     reconcile::Style,
     routes::{RouteSettings, Routes},
     sockets::{Groups, Sender},
@@ -437,7 +437,7 @@ fn neighbours_are_probed_and_those_of_administrators_left_alone() {
     in_namespace(async || {
         let a0 = pair();
         let mut netlink = Netlink::open().expect("netlink");
-        let mut neighbours = Neighbours::new(Requests::open().expect("a socket"));
+        let mut neighbours = Reachability::new(Requests::open().expect("a socket"));
         let host = |last| Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last);
         ip("-6 neigh add fe80::11 lladdr 02:00:00:00:00:11 dev a0 nud permanent");
         neighbours.probe(a0, host(0x11));

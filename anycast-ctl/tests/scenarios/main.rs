@@ -3,6 +3,7 @@
 mod captures;
 mod course;
 mod membership;
+mod paths;
 mod sessions;
 
 use std::{path::Path, process::ExitCode};
@@ -40,6 +41,16 @@ fn main() -> ExitCode {
         .test(
             "a session survives the death of its gateway",
             sessions::gateway_killed,
+        )
+        .test(
+            "a session survives a gateway that dies in full flow",
+            paths::killed_in_full_flow,
+        )
+        .test("path MTU discovery works for bound flows", paths::small_mtu)
+        .test("fragments of bound flows arrive", paths::fragments)
+        .test(
+            "a drain waits for the session that is pinned here",
+            sessions::drain,
         )
         .threads(2)
         .run()

@@ -8,17 +8,21 @@ use xtask::{
         report::Report,
         scenario::{self, ASK_AGAIN, MIB, SOON, Session, transfer},
         stage::Lab,
+        topology::{B, S1, S2},
     },
     net::wait,
 };
 
 use super::in_lab;
 
+/// Two Address-Specific Queries, a second apart, and a second more.
+const LEAVE: Duration = Duration::from_secs(10);
+
 /// What the Binding Update's lifetime of 1 means when its E bit is set.
 const LIFETIME: Duration = Duration::from_secs(16);
 
 /// Both members in, and a session of the client that is bound to one of them.
-fn bound(lab: &mut Lab, report: &mut Report) -> Result<Session> {
+pub(super) fn bound(lab: &mut Lab, report: &mut Report) -> Result<Session> {
     report.step("join", "", |evidence| scenario::join(lab, evidence))?;
     report.step("bind", "", |evidence| {
         scenario::open(lab, "client", evidence)
@@ -74,6 +78,75 @@ pub(super) fn gateway_killed() -> Result<()> {
         ensure!(hidden, "the client has seen C: {edge:?}");
         session.visitor.tell("finish")?;
         session.visitor.event("finished", SOON)?;
+        Ok(())
+    })
+}
+
+/// What `groups` says of B at a member.
+fn group(lab: &Lab, server: &str) -> Result<serde_json::Value> {
+    Ok(lab.daemon(server)?.ask("groups")?["member"][0].take())
+}
+
+/// Draining, a member keeps the session that it has and gets no other, and says when it is over.
+pub(super) fn drain() -> Result<()> {
+    in_lab(None, |lab, report| {
+        let mut session = bound(lab, report)?;
+        let (here, b) = (session.server, B.to_string());
+        let before = group(lab, here.name)?;
+        ensure!(
+            before["sessions"] == 1 && before["joined"] == true,
+            "{before}"
+        );
+        let said = lab.daemon(here.name)?.tell(&["drain", &b])?;
+        ensure!(said == format!("{b} draining, 1 session left"), "{said}");
+        let draining = group(lab, here.name)?;
+        ensure!(
+            draining["joined"] == false && draining["draining_seconds"].is_number(),
+            "{draining}"
+        );
+        let other = if here == S1 { S2 } else { S1 };
+        lab.routes
+            .wait(LEAVE, "the route leads to the other", (B, 128), |routes| {
+                matches!(routes, [route] if scenario::is_via(route, other)).then_some(())
+            })?;
+        let impatient = lab
+            .daemon(here.name)?
+            .tell(&["drain", &b, "--wait", "--timeout", "1s"]);
+        let error = impatient
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        ensure!(error.contains("not yet: 1 left"), "{error}");
+
+        // Nobody new, and the old one as before.
+        let newcomer = lab.visit("newcomer", false)?;
+        ensure!(
+            newcomer.server() == other.name,
+            "served by {}",
+            newcomer.server()
+        );
+        let (_, [core]) = transfer(lab, &mut session, MIB, SOON, ["gateway-router"])?;
+        core.must_be_by_care_of("gateway-router")?;
+        let daemon = lab.daemon(here.name)?;
+        let visitor = &mut session.visitor;
+        std::thread::scope(|scope| {
+            let waiting =
+                scope.spawn(|| daemon.tell(&["drain", "--all", "--wait", "--timeout", "20s"]));
+            ensure!(!waiting.is_finished(), "it did not wait");
+            visitor.tell("finish")?;
+            visitor.event("finished", SOON)?;
+            let Ok(said) = waiting.join() else {
+                anyhow::bail!("the waiting thread panicked");
+            };
+            let said = said?;
+            ensure!(said.ends_with("draining, no sessions left"), "{said}");
+            Ok(())
+        })?;
+        let said = daemon.tell(&["undrain", "--all"])?;
+        ensure!(said == format!("{b} joined"), "{said}");
+        wait::poll(SOON, ASK_AGAIN, "two members again", || {
+            Ok((lab.daemon("router")?.list("members")?.len() == 2).then_some(()))
+        })?;
         Ok(())
     })
 }

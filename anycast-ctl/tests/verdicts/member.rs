@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anycast_common::abi::{event::kind, roles::MEMBER};
+use anycast_common::abi::{event::kind, maps::flow, roles::MEMBER};
 use anycast_ctl::core::{Action, Time};
 use anyhow::{Result, ensure};
 use xtask::kernel_tests::Suite;
@@ -26,6 +26,7 @@ pub fn tests(suite: Suite) -> Suite {
         .test("member: packets to C become packets to B", inbound)
         .test("member: what is never rewritten", untouched)
         .test("member: answers mirror the address used last", mirror)
+        .test("member: who has closed a connection", closed)
         .test("member: a new client is reported once", new_client)
         .test("member: messages of the handshake", control)
         .test(
@@ -237,6 +238,63 @@ fn mirror() -> Result<()> {
         rewritten("data by C, under way", &Packet::tcp(A, C, PORTS, ACK)),
     ])?;
     bench.egress_row(&out("which changes nothing yet", &tcp, false))
+}
+
+/// Whether a segment comes by C or is an answer, its flags, and the flow's flags after it.
+type Segment = (bool, u8, u8);
+
+/// What a drain waits for: connections that not both ends have closed.
+fn closed() -> Result<()> {
+    let (client, member, both) = (flow::CLIENT_CLOSED, flow::MEMBER_CLOSED, 3);
+    let courses: [(&str, &[Segment]); 4] = [
+        (
+            "the client first",
+            &[
+                (true, SYN, 0),
+                (false, ACK, 0),
+                (true, FIN | ACK, client),
+                (true, ACK, client),
+                (false, FIN | ACK, both),
+                (true, ACK, both),
+            ],
+        ),
+        (
+            "the member first",
+            &[
+                (true, ACK, 0),
+                (false, FIN | ACK, member),
+                (true, FIN | ACK, both),
+            ],
+        ),
+        (
+            "a reset, then a new connection",
+            &[
+                (true, ACK, 0),
+                (true, RST | ACK, both),
+                (true, SYN, 0),
+                (false, RST | ACK, both),
+            ],
+        ),
+        ("a FIN comes first", &[(true, FIN | ACK, client)]),
+    ];
+    for (name, course) in courses {
+        let mut bench = bench()?;
+        for (step, (inbound, flags, expected)) in course.iter().enumerate() {
+            if *inbound {
+                bench.xdp(&Packet::tcp(A, C, PORTS, *flags).frame())?;
+            } else {
+                bench.egress(&Packet::tcp(B, A, BACK, *flags).frame())?;
+            }
+            let flows: Vec<u8> = bench
+                .dataplane
+                .maps()
+                .member_flows()
+                .map(|(_, flow)| flow.flags)
+                .collect();
+            ensure!(flows == [*expected], "{name}, step {step}: {flows:?}");
+        }
+    }
+    Ok(())
 }
 
 fn new_client() -> Result<()> {

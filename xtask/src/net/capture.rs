@@ -78,6 +78,8 @@ pub struct Ledger {
     pub flows: HashMap<Flow, Tally>,
     /// Messages in the order in which they were seen.
     pub messages: Vec<Message>,
+    /// Neighbor Discovery, in the order in which it was seen.
+    pub neighbors: Vec<Message>,
     /// Frames.
     pub frames: u64,
     /// Frames that the capture missed; known at its end.
@@ -120,7 +122,12 @@ impl Ledger {
         let (ports, reset) = match packet.upper {
             Upper::Tcp { ports, flags } => (ports, flags & tcp::RST != 0),
             Upper::Udp(source, destination) => ((source, destination), false),
-            // Neighbor Discovery and echo are not told; MLDv2 Reports are.
+            Upper::Neighbor(_) => {
+                let time = frame.time;
+                self.neighbors.push(Message { time, packet });
+                return;
+            }
+            // Echo and the rest of Neighbor Discovery are not told; MLDv2 Reports are.
             Upper::Icmp(kind @ 128.., _) if kind != V2_REPORT => return,
             Upper::Other(_) => return,
             Upper::Icmp(..) | Upper::Mld(..) | Upper::Mobility(_) => {

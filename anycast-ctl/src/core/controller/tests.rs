@@ -44,6 +44,7 @@ fn settings() -> Settings {
                 anycast: B,
                 care_of: Some(C),
                 interfaces: vec!["eth0".into()],
+                health: None,
             }],
             listener: ListenerTimers::default(),
             handshake: HandshakeSettings::default(),

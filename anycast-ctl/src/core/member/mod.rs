@@ -3,10 +3,13 @@
 //! anycast-rr).
 
 mod context;
+mod group;
 mod handshake;
+pub mod health;
 mod listener;
 mod listeners;
 mod mobility;
+mod neighbor;
 mod settings;
 mod view;
 
@@ -15,10 +18,11 @@ mod tests;
 
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
-use anycast_common::wire::{ipv6, mld};
+use anycast_common::wire::{ipv6, mld, neighbor::Solicitation};
 
+pub use health::{Finding, Health, HealthSettings};
 pub use settings::{GroupSettings, HandshakeSettings, ListenerTimers, Settings};
-pub use view::{GroupView, HandshakeState, HandshakeView, InterfaceView};
+pub use view::{GroupView, HandshakeState, HandshakeView, HealthView, InterfaceView};
 
 use super::{
     Action, Actions, Link, Notice, Received, Time,
@@ -27,8 +31,11 @@ use super::{
     time::earliest,
 };
 use context::Context;
+use group::Group;
 use handshake::{Handshakes, Peer};
+use health::Step;
 use listeners::Listeners;
+use neighbor::Answers;
 
 /// Why a command is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,13 +43,6 @@ pub enum CommandError {
     /// The configuration does not have the address.
     #[error("{0} is not an anycast address of this member")]
     UnknownGroup(Ipv6Addr),
-}
-
-/// An anycast address and whether we are a member now.
-#[derive(Debug)]
-struct Group {
-    settings: GroupSettings,
-    joined: bool,
 }
 
 /// The member role.
@@ -53,6 +53,7 @@ pub struct Member {
     care_of: BTreeMap<Ipv6Addr, Ipv6Addr>,
     links: BTreeMap<u32, Link>,
     listeners: Listeners,
+    answers: Answers,
     handshakes: Handshakes,
     rng: Generator,
     counters: Counters,
@@ -61,7 +62,7 @@ pub struct Member {
 impl Member {
     /// A member of nothing yet.
     #[must_use]
-    pub fn new(settings: Settings, _now: Time, rng: Generator) -> Self {
+    pub fn new(settings: Settings, now: Time, rng: Generator) -> Self {
         let Settings {
             groups,
             listener,
@@ -71,18 +72,15 @@ impl Member {
             .iter()
             .filter_map(|group| Some((group.care_of?, group.anycast)))
             .collect();
-        let groups = groups.into_iter().map(|settings| {
-            let group = Group {
-                settings,
-                joined: false,
-            };
-            (group.settings.anycast, group)
-        });
+        let groups = groups
+            .into_iter()
+            .map(|settings| (settings.anycast, Group::new(settings, now)));
         Self {
             groups: groups.collect(),
             care_of,
             links: BTreeMap::new(),
             listeners: Listeners::new(listener),
+            answers: Answers::default(),
             handshakes: Handshakes::new(handshake),
             rng,
             counters: Counters::default(),
@@ -129,27 +127,50 @@ impl Member {
         }
     }
 
-    /// Begins to serve `anycast`: tells the routers, and binds clients that come.
+    /// Whether a Neighbor Solicitation asks for an address that this member serves on the interface.
+    #[must_use]
+    pub fn owns(&self, ifindex: u32, packet: &ipv6::Packet<'_>) -> bool {
+        let asked = Solicitation::parse(packet);
+        asked.is_ok_and(|asked| self.listeners.source(asked.target, ifindex).is_some())
+    }
+
+    /// A Neighbor Solicitation. `mac` is our Ethernet address on the interface.
+    pub fn solicited(
+        &mut self,
+        now: Time,
+        ifindex: u32,
+        mac: [u8; 6],
+        packet: &ipv6::Packet<'_>,
+        actions: &mut Actions,
+    ) {
+        let Ok(asked) = Solicitation::parse(packet) else {
+            return self.counters.count(Counter::SolicitationInvalid);
+        };
+        let Some(link_local) = self.listeners.source(asked.target, ifindex) else {
+            return;
+        };
+        let mut cx = Context {
+            now,
+            rng: &mut self.rng,
+            counters: &mut self.counters,
+            actions,
+        };
+        self.answers
+            .solicited(ifindex, &asked, link_local, mac, &mut cx);
+    }
+
+    /// Begins to serve `anycast`: tells the routers, and binds clients that come, as soon as its
+    /// service is healthy. Ends a drain. Gives whether this host is a member now.
     pub fn join(
         &mut self,
         now: Time,
         anycast: Ipv6Addr,
         actions: &mut Actions,
-    ) -> Result<(), CommandError> {
+    ) -> Result<bool, CommandError> {
         let group = self.group(anycast)?;
-        if std::mem::replace(&mut group.joined, true) {
-            return Ok(());
-        }
-        actions.push(Action::SetLocalAnycast {
-            anycast,
-            report_clients: group.settings.care_of.is_some(),
-        });
-        for ifindex in self.ifindexes() {
-            self.report_on(now, anycast, ifindex, actions);
-        }
-        let joined = true;
-        actions.push(Action::Notice(Notice::Membership { anycast, joined }));
-        Ok(())
+        group.wanted = true;
+        group.draining = None;
+        Ok(self.settle(now, anycast, actions))
     }
 
     /// Ceases to serve `anycast` to new clients. Flows that are pinned here go on.
@@ -158,14 +179,129 @@ impl Member {
         now: Time,
         anycast: Ipv6Addr,
         actions: &mut Actions,
-    ) -> Result<(), CommandError> {
-        let group = self.group(anycast)?;
-        if std::mem::take(&mut group.joined) {
+    ) -> Result<bool, CommandError> {
+        self.group(anycast)?.wanted = false;
+        Ok(self.settle(now, anycast, actions))
+    }
+
+    /// Leaves, whatever the checks say and the operator wanted before, until [`Member::undrain`].
+    /// Flows that are pinned here go on.
+    pub fn drain(
+        &mut self,
+        now: Time,
+        anycast: Ipv6Addr,
+        actions: &mut Actions,
+    ) -> Result<bool, CommandError> {
+        self.group(anycast)?.draining.get_or_insert(now);
+        Ok(self.settle(now, anycast, actions))
+    }
+
+    /// Ends a drain: what was wanted before it holds again.
+    pub fn undrain(
+        &mut self,
+        now: Time,
+        anycast: Ipv6Addr,
+        actions: &mut Actions,
+    ) -> Result<bool, CommandError> {
+        self.group(anycast)?.draining = None;
+        Ok(self.settle(now, anycast, actions))
+    }
+
+    /// A check of the service behind `anycast` has ended.
+    pub fn checked(
+        &mut self,
+        now: Time,
+        anycast: Ipv6Addr,
+        finding: Finding,
+        actions: &mut Actions,
+    ) {
+        let group = self.groups.get_mut(&anycast);
+        let checks = group.and_then(|group| group.checks.as_mut());
+        let Some(checks) = checks else {
+            return self.counters.count(Counter::HealthCheckLate);
+        };
+        let (before, passed) = (checks.is_up(), finding.passed);
+        if !checks.found(now, finding) {
+            return self.counters.count(Counter::HealthCheckLate);
+        }
+        self.counters.count(match passed {
+            true => Counter::HealthCheckPassed,
+            false => Counter::HealthCheckFailed,
+        });
+        self.judged(now, anycast, before, actions);
+    }
+
+    /// Starts the checks that are due and gives up those that take too long.
+    fn poll_health(&mut self, now: Time, actions: &mut Actions) {
+        let due: Vec<Ipv6Addr> = self
+            .groups
+            .iter()
+            .filter(|(_, group)| group.checks.as_ref().is_some_and(|c| c.deadline() <= now))
+            .map(|(anycast, _)| *anycast)
+            .collect();
+        for anycast in due {
+            let group = self.groups.get_mut(&anycast);
+            let Some(checks) = group.and_then(|group| group.checks.as_mut()) else {
+                continue;
+            };
+            let before = checks.is_up();
+            let step = checks.poll(now);
+            let run = checks.run();
+            match step {
+                Some(Step::Start) => actions.push(Action::StartCheck { anycast, run }),
+                Some(Step::Abort) => {
+                    self.counters.count(Counter::HealthCheckTimeout);
+                    actions.push(Action::AbortCheck { anycast });
+                }
+                None => {}
+            }
+            self.judged(now, anycast, before, actions);
+        }
+    }
+
+    /// Follows the verdict of the checks, where it is another than before.
+    fn judged(&mut self, now: Time, anycast: Ipv6Addr, before: bool, actions: &mut Actions) {
+        let group = self.groups.get(&anycast);
+        let Some(checks) = group.and_then(|group| group.checks.as_ref()) else {
+            return;
+        };
+        let healthy = checks.is_up();
+        if healthy == before {
+            return;
+        }
+        let said = checks.view(now).said.unwrap_or_default();
+        actions.push(Action::Notice(Notice::Health {
+            anycast,
+            healthy,
+            said,
+        }));
+        self.settle(now, anycast, actions);
+    }
+
+    /// Joins or leaves, as everything taken together wants it. Gives whether this host is a member.
+    fn settle(&mut self, now: Time, anycast: Ipv6Addr, actions: &mut Actions) -> bool {
+        let Some(group) = self.groups.get_mut(&anycast) else {
+            return false;
+        };
+        let should = group.should_join();
+        let report_clients = group.settings.care_of.is_some();
+        let is = std::mem::replace(&mut group.joined, should);
+        if should && !is {
+            actions.push(Action::SetLocalAnycast {
+                anycast,
+                report_clients,
+            });
+            for ifindex in self.ifindexes() {
+                self.report_on(now, anycast, ifindex, actions);
+            }
+            let joined = true;
+            actions.push(Action::Notice(Notice::Membership { anycast, joined }));
+        } else if is && !should {
             let (handshakes, mut cx) = self.handshakes_mut(now, actions);
             handshakes.leave(anycast, &mut cx);
             self.part(now, anycast, actions);
         }
-        Ok(())
+        should
     }
 
     /// A client's packet came to `anycast`, and the data plane knows of no binding.
@@ -189,14 +325,29 @@ impl Member {
     pub fn poll(&mut self, now: Time, actions: &mut Actions) {
         let (listeners, mut cx) = self.listeners(now, actions);
         listeners.poll(&mut cx);
+        let mut cx = Context {
+            now,
+            rng: &mut self.rng,
+            counters: &mut self.counters,
+            actions,
+        };
+        let listeners = &self.listeners;
+        self.answers
+            .poll(|anycast, on| listeners.source(anycast, on), &mut cx);
         let (handshakes, mut cx) = self.handshakes_mut(now, actions);
         handshakes.poll(&mut cx);
+        self.poll_health(now, actions);
     }
 
     /// When [`Member::poll`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        earliest(self.listeners.deadline(), self.handshakes.deadline())
+        let checks = self
+            .groups
+            .values()
+            .filter_map(|group| Some(group.checks.as_ref()?.deadline()));
+        let deadline = earliest(self.listeners.deadline(), self.handshakes.deadline());
+        earliest(self.answers.deadline(), earliest(deadline, checks.min()))
     }
 
     /// Leaves every group and takes back every binding.
@@ -209,6 +360,14 @@ impl Member {
         }
         let served: Vec<Ipv6Addr> = self.groups.keys().copied().collect();
         for anycast in served {
+            // No check may bring a group back.
+            let checks = self
+                .groups
+                .get_mut(&anycast)
+                .and_then(|group| group.checks.take());
+            if checks.is_some_and(|checks| checks.under_way()) {
+                actions.push(Action::AbortCheck { anycast });
+            }
             let (handshakes, mut cx) = self.handshakes_mut(now, actions);
             handshakes.stop(anycast, &mut cx);
         }
@@ -216,13 +375,16 @@ impl Member {
 
     /// Every anycast address of the configuration, in order.
     #[must_use]
-    pub fn groups(&self, _now: Time) -> Vec<GroupView> {
+    pub fn groups(&self, now: Time) -> Vec<GroupView> {
         self.groups
             .iter()
             .map(|(anycast, group)| GroupView {
                 anycast: *anycast,
                 care_of: group.settings.care_of,
                 joined: group.joined,
+                wanted: group.wanted,
+                draining: group.draining.map(|since| now.since(since)),
+                health: group.checks.as_ref().map(|checks| checks.view(now)),
                 interfaces: self
                     .listeners
                     .interfaces(*anycast)

@@ -2,6 +2,7 @@
 
 use std::{net::Ipv6Addr, time::Duration};
 
+use super::health::HealthSettings;
 use crate::core::rate::Rate;
 
 /// Settings of the member role.
@@ -25,6 +26,8 @@ pub struct GroupSettings {
     pub care_of: Option<Ipv6Addr>,
     /// Names of the interfaces on which routers are told.
     pub interfaces: Vec<String>,
+    /// Checks of its service, on which membership depends. None: it counts as healthy.
+    pub health: Option<HealthSettings>,
 }
 
 /// Timers of the host side of MLD (RFC 2710 section 7).

@@ -4,6 +4,8 @@ use std::{net::Ipv6Addr, time::Duration};
 
 use serde::{Serialize, Serializer};
 
+use super::health::Health;
+
 /// An anycast address of this member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GroupView {
@@ -13,8 +15,32 @@ pub struct GroupView {
     pub care_of: Option<Ipv6Addr>,
     /// Whether this host is a member now.
     pub joined: bool,
+    /// Whether configuration or operator want it to be, health and drain apart.
+    pub wanted: bool,
+    /// How long it has been draining, if it is.
+    #[serde(serialize_with = "optional_seconds")]
+    pub draining: Option<Duration>,
+    /// What the checks of its service say, where there are any.
+    pub health: Option<HealthView>,
     /// Where routers are told.
     pub interfaces: Vec<InterfaceView>,
+}
+
+/// What the checks of a service say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HealthView {
+    /// The verdict.
+    pub health: Health,
+    /// How long it has been that, in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub since: Duration,
+    /// What the last check said, in one line.
+    pub said: Option<String>,
+    /// What the last check that failed said.
+    pub last_error: Option<String>,
+    /// How long ago that was, in seconds.
+    #[serde(serialize_with = "optional_seconds")]
+    pub last_error_age: Option<Duration>,
 }
 
 /// An interface on which a group is reported.
@@ -62,4 +88,13 @@ pub enum HandshakeState {
 
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(duration.as_secs_f64())
+}
+
+fn optional_seconds<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    duration
+        .map(|duration| duration.as_secs_f64())
+        .serialize(serializer)
 }

@@ -39,6 +39,16 @@ pub enum Request {
         /// The anycast address, B.
         anycast: Ipv6Addr,
     },
+    /// Stop being one until `undrain`, whatever health checks say.
+    Drain {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+    },
+    /// End a drain.
+    Undrain {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+    },
 }
 
 /// What the daemon answers.
@@ -91,7 +101,7 @@ pub enum Answer {
     Flows(Vec<view::Flow>),
     /// To [`Request::Counters`].
     Counters(view::Counters),
-    /// To [`Request::Join`] and [`Request::Leave`].
+    /// To [`Request::Join`], [`Request::Leave`], [`Request::Drain`] and [`Request::Undrain`].
     Done(view::Done),
 }
 

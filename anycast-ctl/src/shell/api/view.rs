@@ -19,6 +19,8 @@ pub struct Status {
     pub interfaces: Vec<Interface>,
     /// Links of the router role, as the role itself shows them.
     pub links: Vec<serde_json::Value>,
+    /// Groups that this machine serves.
+    pub groups: Vec<MemberGroup>,
     /// How many of everything.
     pub summary: Summary,
 }
@@ -94,6 +96,29 @@ pub struct MemberGroup {
     pub interfaces: Vec<MemberInterface>,
     /// Whether this machine is a member.
     pub joined: bool,
+    /// Whether configuration or operator want it to be, health and drain apart.
+    pub wanted: bool,
+    /// How long it has been draining, if it is.
+    pub draining_seconds: Option<f64>,
+    /// Sessions that are pinned to this machine.
+    pub sessions: usize,
+    /// What the checks of its service say, where there are any.
+    pub health: Option<Health>,
+}
+
+/// What the checks of a service say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// `unknown`, `healthy` or `unhealthy`.
+    pub state: String,
+    /// How long it has been that.
+    pub since_seconds: f64,
+    /// What the last check said, in one line.
+    pub said: Option<String>,
+    /// What the last check that failed said.
+    pub last_error: Option<String>,
+    /// How long ago that was.
+    pub last_error_age_seconds: Option<f64>,
 }
 
 /// A group on one interface of a member.
@@ -177,7 +202,7 @@ pub struct Counters {
     pub controller: BTreeMap<String, u64>,
 }
 
-/// A group was joined or left.
+/// The answer to a command about a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// The anycast address, B.

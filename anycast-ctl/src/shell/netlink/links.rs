@@ -196,6 +196,13 @@ impl LinkTable {
             .map(|link| link.ifindex)
     }
 
+    /// Index of any interface, whether the core knows it or not.
+    #[must_use]
+    pub fn index_of(&self, name: &str) -> Option<u32> {
+        let mut interfaces = self.interfaces.iter();
+        interfaces.find_map(|(ifindex, interface)| (interface.name == name).then_some(*ifindex))
+    }
+
     /// Whether some interface of this machine has the address.
     #[must_use]
     pub fn is_local(&self, address: Ipv6Addr) -> bool {

@@ -1,5 +1,6 @@
 //! The kernel's interfaces, addresses and routes over rtnetlink.
 
+mod addresses;
 mod links;
 pub mod nexthop;
 pub mod requests;

@@ -15,6 +15,14 @@ pub mod mld {
     pub const V2_REPORT: u8 = 143;
 }
 
+/// ICMPv6 types of Neighbor Discovery.
+pub mod neighbor {
+    /// Neighbor Solicitation.
+    pub const SOLICITATION: u8 = 135;
+    /// Neighbor Advertisement.
+    pub const ADVERTISEMENT: u8 = 136;
+}
+
 /// Types of Mobility Header messages.
 pub mod mobility {
     /// Home Test Init.
@@ -73,12 +81,27 @@ pub enum Upper {
     Udp(u16, u16),
     /// An MLDv1 message: its type and its Multicast Address field.
     Mld(u8, Ipv6Addr),
+    /// A Neighbor Solicitation or Advertisement.
+    Neighbor(Neighbor),
     /// Another ICMPv6 message: its type and code.
     Icmp(u8, u8),
     /// A Mobility Header message.
     Mobility(Mobility),
     /// A protocol that the lab does not look into.
     Other(u8),
+}
+
+/// A Neighbor Solicitation (135) or Advertisement (136).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbor {
+    /// Its type.
+    pub kind: u8,
+    /// The flags of an Advertisement: R 0x80, S 0x40, O 0x20.
+    pub flags: u8,
+    /// The address in question.
+    pub target: Ipv6Addr,
+    /// The Ethernet address in its first option.
+    pub mac: Option<[u8; 6]>,
 }
 
 /// A Mobility Header message, as far as the lab looks into it.
@@ -134,6 +157,14 @@ impl Upper {
             17 => Self::Udp(u16_at(bytes, 0)?, u16_at(bytes, 2)?),
             58 => match *bytes.first()? {
                 kind @ mld::QUERY..=mld::DONE => Self::Mld(kind, address_at(bytes, 8)?),
+                kind @ (neighbor::SOLICITATION | neighbor::ADVERTISEMENT) => {
+                    Self::Neighbor(Neighbor {
+                        kind,
+                        flags: *bytes.get(4)?,
+                        target: address_at(bytes, 8)?,
+                        mac: bytes.get(26..32).and_then(|mac| mac.try_into().ok()),
+                    })
+                }
                 kind => Self::Icmp(kind, *bytes.get(1)?),
             },
             135 => Self::Mobility(Mobility::read(bytes)?),
@@ -191,6 +222,10 @@ impl fmt::Display for Upper {
             Self::Mld(mld::QUERY, group) => write!(f, "Address-Specific Query {group}"),
             Self::Mld(mld::REPORT, group) => write!(f, "Report {group}"),
             Self::Mld(_, group) => write!(f, "Done {group}"),
+            Self::Neighbor(Neighbor { kind, target, .. }) => match *kind {
+                neighbor::SOLICITATION => write!(f, "Neighbor Solicitation {target}"),
+                _ => write!(f, "Neighbor Advertisement {target}"),
+            },
             Self::Icmp(kind, code) => write!(f, "ICMPv6 type {kind} code {code}"),
             Self::Mobility(message) => message.fmt(f),
             Self::Other(protocol) => write!(f, "protocol {protocol}"),

@@ -259,7 +259,7 @@ fn leaving_lets_the_binding_expire_and_shutting_down_deletes_it() {
             world.member.shutdown(world.now, &mut actions);
         } else {
             let left = world.member.leave(world.now, ANYCAST, &mut actions);
-            assert_eq!(left, Ok(()));
+            assert_eq!(left, Ok(false));
         }
         world.carry_out(actions);
         if !shutdown {

@@ -346,12 +346,18 @@ fn the_view_shows_groups_and_where_they_are_reported() {
             anycast: ANYCAST,
             care_of: Some(CARE_OF),
             joined: true,
+            wanted: true,
+            draining: None,
+            health: None,
             interfaces: vec![interface],
         },
         GroupView {
             anycast: PLAIN,
             care_of: None,
             joined: false,
+            wanted: false,
+            draining: None,
+            health: None,
             interfaces: vec![],
         },
     ];

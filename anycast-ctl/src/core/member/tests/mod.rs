@@ -6,9 +6,11 @@ mod acks;
 mod answers;
 mod face_to_face;
 mod handshake;
+mod health;
 mod limits;
 mod listener;
 mod membership;
+mod neighbor;
 
 use std::{net::Ipv6Addr, time::Duration};
 
@@ -44,11 +46,13 @@ fn settings() -> Settings {
                 anycast: ANYCAST,
                 care_of: Some(CARE_OF),
                 interfaces: vec!["eth0".into(), "eth1".into()],
+                health: None,
             },
             GroupSettings {
                 anycast: PLAIN,
                 care_of: None,
                 interfaces: vec!["eth0".into()],
+                health: None,
             },
         ],
         listener: ListenerTimers::default(),
@@ -201,7 +205,7 @@ impl Bench {
         ))
     }
 
-    fn run(&mut self, step: impl FnOnce(&mut Member, &mut Actions)) -> Output {
+    fn run<R>(&mut self, step: impl FnOnce(&mut Member, &mut Actions) -> R) -> Output {
         let mut actions = Vec::new();
         step(&mut self.0, &mut actions);
         Output(actions)

@@ -22,12 +22,12 @@ use super::{
 
 /// Pokes entries of the neighbour table. What comes of it the kernel tells everybody.
 #[derive(Debug)]
-pub struct Neighbours {
+pub struct Reachability {
     kernel: Requests,
     refused: Throttle<Option<i32>>,
 }
 
-impl Neighbours {
+impl Reachability {
     /// By this socket.
     #[must_use]
     pub fn new(kernel: Requests) -> Self {

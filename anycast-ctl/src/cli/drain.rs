@@ -1,0 +1,146 @@
+//! `drain` and `undrain`.
+
+use std::{
+    collections::BTreeMap,
+    net::Ipv6Addr,
+    path::Path,
+    str::FromStr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use serde::{Deserialize as _, de::IntoDeserializer as _};
+
+use super::{print, show};
+use crate::shell::api::{Request, client, view};
+
+/// How often the daemon is asked what is left.
+const ASK: Duration = Duration::from_millis(500);
+/// It goes through a whole map to answer: it is left alone for so many times as long as it took.
+const SPARE: u32 = 10;
+
+/// Which groups a command is for.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Which {
+    /// Anycast address of the group
+    anycast: Option<Ipv6Addr>,
+    /// Every group that this machine serves
+    #[arg(long)]
+    all: bool,
+}
+
+/// A time such as `5m` or `1h 30m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Patience(Duration);
+
+impl FromStr for Patience {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // As in the configuration.
+        let text = text.into_deserializer();
+        humantime_serde::Serde::deserialize(text)
+            .map(|time: humantime_serde::Serde<Duration>| Self(time.into_inner()))
+            .map_err(|error: serde::de::value::Error| error.to_string())
+    }
+}
+
+/// Drains, and waits if told so.
+pub(super) fn drain(path: &Path, which: &Which, wait: Option<Option<Patience>>) -> Result<()> {
+    let groups = groups(path, which)?;
+    for anycast in &groups {
+        let _: view::Done = client::ask(path, &Request::Drain { anycast: *anycast })?;
+    }
+    let mut shown = BTreeMap::new();
+    show_changes(&left(path, &groups)?, &mut shown)?;
+    match wait {
+        None => Ok(()),
+        Some(patience) => until_none_is_left(path, &groups, patience, shown),
+    }
+}
+
+/// Ends a drain.
+pub(super) fn undrain(path: &Path, which: &Which) -> Result<()> {
+    for anycast in groups(path, which)? {
+        let _: view::Done = client::ask(path, &Request::Undrain { anycast })?;
+        for group in left(path, &[anycast])? {
+            print(&format!("{anycast} {}\n", show::state(&group)))?;
+        }
+    }
+    Ok(())
+}
+
+fn groups(path: &Path, which: &Which) -> Result<Vec<Ipv6Addr>> {
+    if let Some(anycast) = which.anycast {
+        return Ok(vec![anycast]);
+    }
+    let groups: view::Groups = client::ask(path, &Request::Groups)?;
+    if groups.member.is_empty() {
+        bail!("this machine serves no groups");
+    }
+    Ok(groups.member.iter().map(|group| group.anycast).collect())
+}
+
+fn until_none_is_left(
+    path: &Path,
+    groups: &[Ipv6Addr],
+    patience: Option<Patience>,
+    mut shown: BTreeMap<Ipv6Addr, String>,
+) -> Result<()> {
+    let end = patience.map(|Patience(time)| Instant::now() + time);
+    loop {
+        let asked = Instant::now();
+        let left = left(path, groups)?;
+        let pause = ASK.max(asked.elapsed() * SPARE);
+        show_changes(&left, &mut shown)?;
+        if let Some(group) = left.iter().find(|group| group.draining_seconds.is_none()) {
+            bail!("{} is not draining any more", group.anycast);
+        }
+        let sessions: usize = left.iter().map(|group| group.sessions).sum();
+        if sessions == 0 {
+            return Ok(());
+        }
+        if end.is_some_and(|end| Instant::now() >= end) {
+            bail!("not yet: {sessions} left; the drain goes on");
+        }
+        thread::sleep(pause);
+    }
+}
+
+fn left(path: &Path, groups: &[Ipv6Addr]) -> Result<Vec<view::MemberGroup>> {
+    let mut all: view::Groups = client::ask(path, &Request::Groups)?;
+    all.member.retain(|group| groups.contains(&group.anycast));
+    Ok(all.member)
+}
+
+/// A line for each group whose state is another than the one shown last.
+fn show_changes(
+    groups: &[view::MemberGroup],
+    shown: &mut BTreeMap<Ipv6Addr, String>,
+) -> Result<()> {
+    for group in groups {
+        let state = show::state(group);
+        if shown.get(&group.anycast) != Some(&state) {
+            print(&format!("{} {state}\n", group.anycast))?;
+            shown.insert(group.anycast, state);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patience_reads_as_in_the_configuration() {
+        let minutes = |minutes: u64| Ok(Patience(Duration::from_secs(60 * minutes)));
+        assert_eq!("5m".parse(), minutes(5));
+        assert_eq!("1h 30m".parse(), minutes(90));
+        assert!("5".parse::<Patience>().is_err());
+        assert!("soon".parse::<Patience>().is_err());
+    }
+}

@@ -1,0 +1,207 @@
+//! Addresses that the daemon assigns: anycast addresses to `lo`, care-of addresses to their link.
+//!
+//! They carry our number as their protocol (`IFA_PROTO`, Linux 5.18), so that after a crash the next
+//! run knows them for its own, and an address that somebody else put there is never removed.
+
+use std::net::Ipv6Addr;
+
+use super::netlink::{LinkTable, Netlink, NetlinkError};
+
+/// Marks an address as ours: `ip address show proto 172`. The number that our routes have unless
+/// the configuration says otherwise.
+pub const PROTOCOL: u8 = 0xac;
+
+/// An address to assign, as a /128.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// Name of its interface.
+    pub interface: String,
+    /// Whether the kernel looks for duplicates before it uses it.
+    pub detect_duplicates: bool,
+}
+
+/// An address that the kernel has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its interface.
+    pub ifindex: u32,
+    /// The address.
+    pub address: Ipv6Addr,
+    /// Its prefix length.
+    pub length: u8,
+    /// Whether it carries [`PROTOCOL`].
+    pub ours: bool,
+}
+
+/// One thing to do about an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Add it.
+    Add {
+        /// Its interface.
+        ifindex: u32,
+        /// The address.
+        address: Ipv6Addr,
+        /// Whether the kernel looks for duplicates.
+        detect_duplicates: bool,
+    },
+    /// Remove one of ours that nothing wants.
+    Remove(Held),
+}
+
+/// What to change so that the kernel has what is wanted: `(interface index, address)`. Who has put
+/// an address there does not matter; only ours are removed.
+#[must_use]
+pub fn diff(wanted: &[(u32, &Assigned)], held: &[Held]) -> Vec<Change> {
+    let same = |held: &Held, (ifindex, wanted): &(u32, &Assigned)| {
+        held.ifindex == *ifindex && held.address == wanted.address
+    };
+    let strays = held
+        .iter()
+        .filter(|held| held.ours && !wanted.iter().any(|wanted| same(held, wanted)))
+        .map(|held| Change::Remove(*held));
+    let missing = wanted
+        .iter()
+        .filter(|wanted| !held.iter().any(|held| same(held, wanted)))
+        .map(|(ifindex, wanted)| Change::Add {
+            ifindex: *ifindex,
+            address: wanted.address,
+            detect_duplicates: wanted.detect_duplicates,
+        });
+    strays.chain(missing).collect()
+}
+
+/// The addresses of this run.
+#[derive(Debug, Default)]
+pub struct Addresses {
+    wanted: Vec<Assigned>,
+    due: bool,
+}
+
+impl Addresses {
+    /// Nothing is assigned yet.
+    #[must_use]
+    pub const fn new(wanted: Vec<Assigned>) -> Self {
+        Self { wanted, due: true }
+    }
+
+    /// Links or addresses have changed.
+    pub const fn notified(&mut self) {
+        self.due = true;
+    }
+
+    /// Makes the kernel have what is wanted, where something may have changed since the last time.
+    pub async fn reconcile(&mut self, netlink: &Netlink, links: &LinkTable) {
+        if !std::mem::take(&mut self.due) {
+            return;
+        }
+        let held = match netlink.addresses().await {
+            Ok(held) => held,
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the addresses: trying again");
+                return;
+            }
+        };
+        let there: Vec<_> = self
+            .wanted
+            .iter()
+            .filter_map(|wanted| Some((links.index_of(&wanted.interface)?, wanted)))
+            .collect();
+        for change in diff(&there, &held) {
+            apply(netlink, change).await;
+        }
+    }
+
+    /// Removes what is ours.
+    pub async fn withdraw(&mut self, netlink: &Netlink) {
+        self.wanted.clear();
+        self.due = true;
+        self.reconcile(netlink, &LinkTable::default()).await;
+    }
+}
+
+async fn apply(netlink: &Netlink, change: Change) {
+    let (address, result): (Ipv6Addr, Result<(), NetlinkError>) = match change {
+        Change::Add {
+            ifindex,
+            address,
+            detect_duplicates,
+        } => {
+            let result = netlink.add_address(ifindex, address, detect_duplicates);
+            (address, result.await)
+        }
+        Change::Remove(held) => (held.address, netlink.remove_address(held).await),
+    };
+    match result {
+        Ok(()) => tracing::info!(target: "anycast::member", ?change, "address"),
+        Err(error) => {
+            tracing::warn!(target: "anycast::member", %address, %error, "cannot change an address: trying again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
+    const C: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x20, 0, 0, 0, 0, 0xc1);
+
+    fn assigned(address: Ipv6Addr, interface: &str) -> Assigned {
+        Assigned {
+            address,
+            interface: interface.into(),
+            detect_duplicates: address == C,
+        }
+    }
+
+    fn held(ifindex: u32, address: Ipv6Addr, ours: bool) -> Held {
+        Held {
+            ifindex,
+            address,
+            length: 128,
+            ours,
+        }
+    }
+
+    #[test]
+    fn only_ours_are_removed_and_only_what_is_missing_is_added() {
+        let (b, c) = (assigned(B, "lo"), assigned(C, "eth0"));
+        let wanted = [(1, &b), (2, &c)];
+        let add = |ifindex, address| Change::Add {
+            ifindex,
+            address,
+            detect_duplicates: address == C,
+        };
+        let rows = [
+            ("nothing there", vec![], vec![add(1, B), add(2, C)]),
+            (
+                "ours after a crash",
+                vec![held(1, B, true), held(2, C, true)],
+                vec![],
+            ),
+            (
+                "of the administrator",
+                vec![held(1, B, false), held(2, C, false)],
+                vec![],
+            ),
+            (
+                "on another interface",
+                vec![held(3, B, false), held(2, C, true)],
+                vec![add(1, B)],
+            ),
+            (
+                "ours on another interface",
+                vec![held(3, B, true), held(2, C, true), held(1, B, true)],
+                vec![Change::Remove(held(3, B, true))],
+            ),
+        ];
+        for (name, held, expected) in rows {
+            assert_eq!(diff(&wanted, &held), expected, "{name}");
+        }
+        let all = [held(1, B, true), held(2, C, false)];
+        assert_eq!(diff(&[], &all), [Change::Remove(held(1, B, true))]);
+    }
+}

@@ -1,0 +1,114 @@
+//! One check.
+
+use std::io;
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::{Target, Web, command};
+
+/// Longest head of an HTTP answer that is looked at: its status line has room in it.
+const HEAD: usize = 512;
+
+/// Why a service is not well.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unwell {
+    #[error("cannot connect to {address}: {error}")]
+    Connect {
+        address: std::net::SocketAddr,
+        error: io::Error,
+    },
+    #[error("the connection broke: {0}")]
+    Broken(#[from] io::Error),
+    #[error("the answer is not HTTP: {0:?}")]
+    NotHttp(String),
+    #[error("HTTP status {0}")]
+    Status(u16),
+    #[error("cannot run {program}: {error}")]
+    Start { program: String, error: io::Error },
+    #[error("{status}{}{said}", if .said.is_empty() { "" } else { ": " })]
+    Exit { status: String, said: String },
+}
+
+/// Checks, without a limit of time. Gives what the service said, in one line.
+pub(super) async fn check(target: &Target) -> Result<String, Unwell> {
+    match target {
+        Target::Tcp(address) => connect(*address)
+            .await
+            .map(|_| format!("connected to {address}")),
+        Target::Http(web) => get(web).await.map(|status| format!("HTTP status {status}")),
+        Target::Command(command) => command::run(command).await,
+    }
+}
+
+async fn connect(address: std::net::SocketAddr) -> Result<TcpStream, Unwell> {
+    let connecting = TcpStream::connect(address).await;
+    connecting.map_err(|error| Unwell::Connect { address, error })
+}
+
+/// Only the status line matters, so that nothing of HTTP beyond version 1.0 is needed.
+async fn get(web: &Web) -> Result<u16, Unwell> {
+    let Web {
+        address,
+        path,
+        status: wanted,
+    } = web;
+    let mut stream = connect(*address).await?;
+    let request = format!(
+        "GET {path} HTTP/1.0\r\nHost: {address}\r\nUser-Agent: anycast-ctl\r\nAccept: */*\r\n\
+         Connection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut head = Vec::new();
+    while !head.contains(&b'\n') && head.len() < HEAD {
+        if stream.read_buf(&mut head).await? == 0 {
+            break;
+        }
+    }
+    let status = status(&head).ok_or_else(|| Unwell::NotHttp(command::first_line(&head)))?;
+    let good = match wanted {
+        Some(wanted) => status == *wanted,
+        None => (200..300).contains(&status),
+    };
+    if good {
+        Ok(status)
+    } else {
+        Err(Unwell::Status(status))
+    }
+}
+
+/// The status of `HTTP/1.1 200 OK` (RFC 9112 section 4).
+fn status(head: &[u8]) -> Option<u16> {
+    let line = head.split(|octet| *octet == b'\n').next()?;
+    let rest = str::from_utf8(line).ok()?.strip_prefix("HTTP/1.")?;
+    let mut words = rest.split_ascii_whitespace();
+    let (minor, status) = (words.next()?, words.next()?);
+    let digits = |text: &str, many| text.len() == many && text.bytes().all(|b| b.is_ascii_digit());
+    let number = status.parse().ok()?;
+    (digits(minor, 1) && digits(status, 3) && number >= 100).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::status;
+
+    #[test]
+    fn only_a_status_line_has_a_status() {
+        let rows: [(&str, Option<u16>); 9] = [
+            ("HTTP/1.1 200 OK\r\n", Some(200)),
+            ("HTTP/1.0 503 Service Unavailable\r\nX: y\r\n", Some(503)),
+            ("HTTP/1.1 204\n", Some(204)),
+            ("HTTP/1.1 20 OK\r\n", None),
+            ("HTTP/1.1 +20 OK\r\n", None),
+            ("HTTP/2 200\r\n", None),
+            ("220 mail.example ESMTP\r\n", None),
+            ("HTTP/1.1\r\n 200 OK", None),
+            ("", None),
+        ];
+        for (head, expected) in rows {
+            assert_eq!(status(head.as_bytes()), expected, "{head:?}");
+        }
+    }
+}

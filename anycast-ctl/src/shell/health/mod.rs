@@ -1,0 +1,107 @@
+//! Makes health checks: the core says when, and when one has taken too long.
+
+mod check;
+mod command;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{Ipv6Addr, SocketAddr},
+};
+
+use tokio::{sync::mpsc, task::AbortHandle};
+
+use crate::core::member::Finding;
+
+/// Results that wait for the loop. There is at most one check of a group at a time.
+const RESULTS: usize = 64;
+
+/// A group, and what a check of its service found.
+type Checked = (Ipv6Addr, Finding);
+
+/// What is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A TCP connection can be made.
+    Tcp(SocketAddr),
+    /// A page has the right status.
+    Http(Web),
+    /// A program, with its arguments, ends with status 0.
+    Command(Vec<String>),
+}
+
+/// A page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Web {
+    /// Where the server listens.
+    pub address: SocketAddr,
+    /// What to get, from its slash on.
+    pub path: String,
+    /// The one status that is good; none: 200 to 299.
+    pub status: Option<u16>,
+}
+
+/// The checks that are under way.
+#[derive(Debug)]
+pub struct Checks {
+    targets: BTreeMap<Ipv6Addr, Target>,
+    running: HashMap<Ipv6Addr, AbortHandle>,
+    sender: mpsc::Sender<Checked>,
+    receiver: mpsc::Receiver<Checked>,
+}
+
+impl Checks {
+    /// None is.
+    #[must_use]
+    pub fn new(targets: BTreeMap<Ipv6Addr, Target>) -> Self {
+        let (sender, receiver) = mpsc::channel(RESULTS);
+        Self {
+            targets,
+            running: HashMap::new(),
+            sender,
+            receiver,
+        }
+    }
+
+    /// Starts a check. One that is under way already for the group is given up.
+    pub fn start(&mut self, anycast: Ipv6Addr, run: u64) {
+        self.abort(anycast);
+        let Some(target) = self.targets.get(&anycast).cloned() else {
+            return;
+        };
+        let results = self.sender.clone();
+        let task = tokio::spawn(async move {
+            let (passed, text) = match check::check(&target).await {
+                Ok(text) => (true, text),
+                Err(error) => (false, error.to_string()),
+            };
+            // The daemon may have gone.
+            let _ = results.send((anycast, Finding { run, passed, text })).await;
+        });
+        self.running.insert(anycast, task.abort_handle());
+    }
+
+    /// Gives a check up. A program is killed, with everything that it started.
+    pub fn abort(&mut self, anycast: Ipv6Addr) {
+        if let Some(task) = self.running.remove(&anycast) {
+            task.abort();
+        }
+    }
+
+    /// The next result. Loses nothing when it is dropped.
+    pub async fn next(&mut self) -> Checked {
+        match self.receiver.recv().await {
+            Some(result) => result,
+            // We hold a sender ourselves.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Checks {
+    fn drop(&mut self) {
+        self.running.values().for_each(AbortHandle::abort);
+    }
+}
+
+#[cfg(test)]
+mod tests;

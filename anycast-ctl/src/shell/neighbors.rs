@@ -1,0 +1,129 @@
+//! Neighbor Solicitations, as the kernel receives them.
+
+use std::{
+    io::{self, IoSliceMut},
+    net::Ipv6Addr,
+    os::fd::AsRawFd as _,
+};
+
+use anycast_common::wire::{ipv6, neighbor};
+use nix::{
+    ifaddrs::getifaddrs,
+    sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, setsockopt, sockopt},
+};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Longest message that is read; a Solicitation with its one option has 32 octets.
+const LONGEST: usize = 256;
+
+/// A Solicitation, with what the kernel says about it.
+#[derive(Debug)]
+pub struct Solicited {
+    /// Interface on which it came.
+    pub ifindex: u32,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    hop_limit: u8,
+    message: Vec<u8>,
+}
+
+impl Solicited {
+    /// As a packet. The raw socket gives no headers.
+    #[must_use]
+    pub fn packet(&self) -> ipv6::Packet<'_> {
+        ipv6::Packet {
+            source: self.source,
+            destination: self.destination,
+            hop_limit: self.hop_limit,
+            protocol: ipv6::NEXT_HEADER_ICMPV6,
+            payload: &self.message,
+            payload_offset: ipv6::HEADER_LEN,
+            protocol_offset: 6,
+            router_alert: None,
+            fragment: None,
+            home_address: None,
+            routing_type: None,
+        }
+    }
+}
+
+/// A raw socket that gets a copy of every Neighbor Solicitation.
+#[derive(Debug)]
+pub struct Neighbors {
+    socket: AsyncFd<Socket>,
+}
+
+impl Neighbors {
+    /// Needs `CAP_NET_RAW` and a tokio runtime.
+    pub fn open() -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
+        // Other types never leave the kernel: load the type; equal: take all of it; else nothing.
+        socket.attach_filter(&[
+            SockFilter::new(0x30, 0, 0, 0),
+            SockFilter::new(0x15, 0, 1, u32::from(neighbor::SOLICITATION)),
+            SockFilter::new(0x06, 0, 0, u32::MAX),
+            SockFilter::new(0x06, 0, 0, 0),
+        ])?;
+        setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        socket.set_recv_hoplimit_v6(true)?;
+        socket.set_nonblocking(true)?;
+        // SAFETY: the socket owns its descriptor, gives the same one each time, and lies in the
+        // `AsyncFd` until both are dropped.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
+        Ok(Self { socket })
+    }
+
+    /// The next one. Loses nothing when it is dropped.
+    pub async fn next(&self) -> io::Result<Solicited> {
+        loop {
+            let mut ready = self.socket.readable().await?;
+            if let Ok(result) = ready.try_io(|socket| receive(socket.get_ref()))
+                && let Some(solicited) = result?
+            {
+                return Ok(solicited);
+            }
+        }
+    }
+}
+
+fn receive(socket: &Socket) -> io::Result<Option<Solicited>> {
+    let mut message = vec![0; LONGEST];
+    let mut control = nix::cmsg_space!(nix::libc::in6_pktinfo, nix::libc::c_int);
+    let mut parts = [IoSliceMut::new(&mut message)];
+    let received = recvmsg::<SockaddrIn6>(
+        socket.as_raw_fd(),
+        &mut parts,
+        Some(&mut control),
+        MsgFlags::empty(),
+    )?;
+    let (mut arrived, mut hop_limit) = (None, None);
+    for control in received.cmsgs()? {
+        match control {
+            ControlMessageOwned::Ipv6PacketInfo(info) => arrived = Some(info),
+            ControlMessageOwned::Ipv6HopLimit(limit) => hop_limit = u8::try_from(limit).ok(),
+            _ => {}
+        }
+    }
+    let (source, length) = (received.address.map(|source| source.ip()), received.bytes);
+    let (Some(source), Some(arrived), Some(hop_limit)) = (source, arrived, hop_limit) else {
+        return Ok(None);
+    };
+    message.truncate(length);
+    Ok(Some(Solicited {
+        ifindex: arrived.ipi6_ifindex,
+        source,
+        destination: arrived.ipi6_addr.s6_addr.into(),
+        hop_limit,
+        message,
+    }))
+}
+
+/// The Ethernet address of an interface.
+#[must_use]
+pub fn hardware_address(interface: &str) -> Option<[u8; 6]> {
+    getifaddrs()
+        .ok()?
+        .filter(|entry| entry.interface_name == interface)
+        .find_map(|entry| entry.address?.as_link_addr()?.addr())
+}

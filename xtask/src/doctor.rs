@@ -114,6 +114,10 @@ fn checks() -> Vec<Check> {
             "a second opinion on packets: `cargo xtask test` installs it on Debian",
         ),
         tool(
+            "bird",
+            "it passes routes on in a test: `cargo xtask test` installs bird2 on Debian",
+        ),
+        tool(
             "bpftool",
             "it shows loaded programs and maps: install bpftool",
         ),

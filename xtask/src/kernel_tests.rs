@@ -23,6 +23,7 @@ type Test = Box<dyn FnOnce() -> anyhow::Result<()> + Send>;
 #[derive(Default)]
 pub struct Suite {
     tests: Vec<(String, Test)>,
+    ignored: Vec<String>,
     threads: Option<usize>,
 }
 
@@ -40,6 +41,13 @@ impl Suite {
         body: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
     ) -> Self {
         self.tests.push((name.into(), Box::new(body)));
+        self
+    }
+
+    /// Adds a test that cannot run on this machine, and says why.
+    #[must_use]
+    pub fn ignored(mut self, name: impl Into<String>, reason: &str) -> Self {
+        self.ignored.push(format!("{} [{reason}]", name.into()));
         self
     }
 
@@ -71,6 +79,11 @@ impl Suite {
                 })
                 .with_ignored_flag(obstacle.is_some())
             })
+            .chain(
+                self.ignored
+                    .into_iter()
+                    .map(|name| Trial::test(name, || Ok(())).with_ignored_flag(true)),
+            )
             .collect();
         libtest_mimic::run(&arguments, trials).exit_code()
     }

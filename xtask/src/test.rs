@@ -14,7 +14,7 @@ use crate::{
 /// Runs `cargo test --workspace` with these arguments.
 pub fn test(arguments: &[OsString]) -> Result<ExitCode> {
     toolchain::setup()?;
-    toolchain::install_tshark();
+    toolchain::install_helpers();
 
     let mut cargo = toolchain::cargo();
     cargo.args(["test", "--workspace"]).args(arguments);

@@ -75,6 +75,21 @@ pub struct Router {
     /// Which members of a group its route names.
     #[serde(default)]
     pub next_hops: NextHops,
+    /// Whether several next hops become a resilient next-hop group.
+    #[serde(default)]
+    pub resilient: Resilient,
+    /// Hash buckets of such a group.
+    #[serde(default = "default_buckets")]
+    pub buckets: Spanned<u16>,
+    /// When a bucket may be given to a new member.
+    #[serde(default = "default_idle_timer", with = "humantime_serde")]
+    pub idle_timer: Duration,
+    /// When it is, although it is in use; zero for never.
+    #[serde(default, with = "humantime_serde")]
+    pub unbalanced_timer: Duration,
+    /// How often the kernel is asked whether a member still answers; zero for never.
+    #[serde(default = "default_probe_interval", with = "humantime_serde")]
+    pub probe_interval: Duration,
     /// Routing table of our routes.
     #[serde(default = "main_table")]
     pub table: Spanned<u32>,
@@ -138,6 +153,17 @@ pub enum NextHops {
     Best,
     /// None: the route names the link, and Neighbor Discovery finds a member.
     OnLink,
+}
+
+/// Whether several next hops become a resilient next-hop group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resilient {
+    /// Where the kernel takes it.
+    #[default]
+    Auto,
+    /// Plain multipath.
+    Never,
 }
 
 /// `[router.timers]`, named as in RFC 2710 section 7. What is not given is derived as it says.
@@ -366,6 +392,18 @@ const fn yes() -> bool {
 
 fn main_table() -> Spanned<u32> {
     Spanned::new(0..0, 254)
+}
+
+fn default_buckets() -> Spanned<u16> {
+    Spanned::new(0..0, 128)
+}
+
+const fn default_idle_timer() -> Duration {
+    Duration::from_secs(120)
+}
+
+const fn default_probe_interval() -> Duration {
+    Duration::from_secs(10)
 }
 
 fn default_metric() -> Spanned<u32> {

@@ -8,14 +8,19 @@ use rand::{SeedableRng, rngs::SysRng};
 use toml::Spanned;
 
 use super::file::{
-    Config, Correspondent, Decision, Group, Handshake, Join, Member, NextHops, Pins, Router, Rule,
-    Sessions, Timers,
+    self, Config, Correspondent, Decision, Group, Handshake, Join, Member, NextHops, Pins, Router,
+    Rule, Sessions, Timers,
 };
 use crate::{
     core::{controller, correspondent, member, pins, rate::Rate, router, rr::Generator},
     shell::{
-        addresses::Assigned, dataplane::Mode, health::Target, interfaces::Wanted,
-        netlink::RoutePlace,
+        addresses::Assigned,
+        dataplane::Mode,
+        health::Target,
+        interfaces::Wanted,
+        netlink::{RoutePlace, nexthop},
+        reconcile::Style,
+        routes::RouteSettings,
     },
 };
 
@@ -98,6 +103,7 @@ fn router_settings(router: &Router) -> router::Settings {
             fast_leave: own
                 .and_then(|own| own.fast_leave)
                 .unwrap_or(router.fast_leave),
+            probe_interval: Some(router.probe_interval).filter(|interval| !interval.is_zero()),
             ..router::LinkSettings::new(name)
         }
     };
@@ -241,6 +247,26 @@ pub fn report_rate(router: &Router) -> Rate {
         };
     }
     Rate::per_second(count, burst)
+}
+
+/// How the routes of the router are kept.
+#[must_use]
+pub fn routes(router: &Router) -> RouteSettings {
+    let multipath = router.next_hops == NextHops::All;
+    let resilient = multipath && router.resilient == file::Resilient::Auto;
+    RouteSettings {
+        place: route_place(router),
+        style: if resilient {
+            Style::Resilient(nexthop::Resilient {
+                buckets: *router.buckets.get_ref(),
+                idle_timer: router.idle_timer,
+                unbalanced_timer: router.unbalanced_timer,
+            })
+        } else {
+            Style::Plain
+        },
+        multipath,
+    }
 }
 
 /// Where the routes of the router stand.

@@ -5,7 +5,10 @@ use std::time::Duration;
 use anycast_common::abi::roles;
 
 use super::{Config, parse, settings};
-use crate::core::router::GeneralQueries;
+use crate::{
+    core::router::GeneralQueries,
+    shell::{netlink::nexthop::Resilient, reconcile::Style},
+};
 
 const ROUTER: &str = r#"
 [router]
@@ -111,6 +114,66 @@ fn a_router_gets_what_its_file_says() {
     assert_eq!(rule.source.prefix_len(), 128);
     let place = settings::route_place(config.router.as_ref().expect("a router").get_ref());
     assert_eq!((place.table, place.metric, place.protocol), (254, 512, 172));
+    assert_eq!(lan0.probe_interval, Some(Duration::from_secs(10)));
+}
+
+#[test]
+fn next_hops_are_written_as_the_file_says() {
+    let style = |lines: &str| {
+        let text = ROUTER.replace("next_hops = \"best\"\n", "");
+        let config = good(&text.replace("[router]\n", &format!("[router]\n{lines}\n")));
+        let router = config.router.as_ref().expect("a router").get_ref();
+        let routes = settings::routes(router);
+        let link = settings::controller(&config)
+            .router
+            .expect("a router")
+            .links[0]
+            .clone();
+        (routes.style, routes.multipath, link.probe_interval)
+    };
+    let probe = Some(Duration::from_secs(10));
+    let usual = Resilient {
+        buckets: 128,
+        idle_timer: Duration::from_secs(120),
+        unbalanced_timer: Duration::ZERO,
+    };
+    assert_eq!(
+        style("next_hops = \"all\""),
+        (Style::Resilient(usual), true, probe)
+    );
+    let other = Resilient {
+        buckets: 256,
+        idle_timer: Duration::from_secs(30),
+        unbalanced_timer: Duration::from_secs(600),
+    };
+    assert_eq!(
+        style(
+            "next_hops = \"all\"\nbuckets = 256\nidle_timer = \"30s\"\nunbalanced_timer = \"10m\"\nprobe_interval = \"0s\""
+        ),
+        (Style::Resilient(other), true, None)
+    );
+    assert_eq!(
+        style("next_hops = \"all\"\nresilient = \"never\""),
+        (Style::Plain, true, probe)
+    );
+    assert_eq!(style("next_hops = \"best\""), (Style::Plain, false, probe));
+}
+
+#[test]
+fn next_hop_settings_that_make_no_sense_are_named() {
+    for (line, words) in [
+        ("buckets = 0", "at least as many as it has members"),
+        ("idle_timer = \"2days\"", "idle_timer is above"),
+        ("unbalanced_timer = \"2days\"", "unbalanced_timer is above"),
+        (
+            "probe_interval = \"10ms\"",
+            "probe_interval 10ms: at least 1s",
+        ),
+    ] {
+        let text = ROUTER.replace("[router]\n", &format!("[router]\n{line}\n"));
+        let problems = bad(&text);
+        assert!(problems.contains(words), "{line}: {problems}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::{
     net::Ipv6Addr,
     ops::Range,
     path::Path,
+    time::Duration,
 };
 
 use anycast_common::{abi::maps, wire::ipv6};
@@ -25,6 +26,10 @@ const SOCKET_PATH: usize = 107;
 const INTERFACE_NAME: usize = 15;
 /// Route protocols up to `RTPROT_STATIC` belong to the kernel and to administrators.
 const RESERVED_PROTOCOLS: u8 = 4;
+/// Timers of next-hop groups: 2^31 ticks of the fastest kernels, rounded down.
+const LONGEST_TIMER: Duration = Duration::from_secs(24 * 3600);
+/// The kernel takes three seconds to be sure of an answer that does not come.
+const SHORTEST_PROBE: Duration = Duration::from_secs(1);
 /// The table `local`, in which the kernel keeps its own addresses.
 const LOCAL_TABLE: u32 = 255;
 
@@ -139,7 +144,7 @@ impl Check<'_> {
     }
 
     fn router(&mut self, span: Range<usize>, router: &Router) {
-        self.interfaces(span, "[router]", &router.interfaces);
+        self.interfaces(span.clone(), "[router]", &router.interfaces);
         if matches!(*router.table.get_ref(), 0 | LOCAL_TABLE) {
             self.problem(
                 router.table.span(),
@@ -152,6 +157,7 @@ impl Check<'_> {
                 "metric 0 means 1024 to the kernel: write the metric",
             );
         }
+        self.next_hops(span, router);
         let protocol = *router.protocol.get_ref();
         if protocol <= RESERVED_PROTOCOLS {
             self.problem(
@@ -176,6 +182,33 @@ impl Check<'_> {
         }
         for rule in &router.policy {
             self.rule(rule.get_ref(), &router.interfaces);
+        }
+    }
+
+    fn next_hops(&mut self, span: Range<usize>, router: &Router) {
+        if *router.buckets.get_ref() == 0 {
+            self.problem(
+                router.buckets.span(),
+                "buckets = 0: a next-hop group needs at least as many as it has members",
+            );
+        }
+        for (name, timer) in [
+            ("idle_timer", router.idle_timer),
+            ("unbalanced_timer", router.unbalanced_timer),
+        ] {
+            if timer > LONGEST_TIMER {
+                self.problem(
+                    span.clone(),
+                    format!("{name} is above {LONGEST_TIMER:?}, the most that the kernel takes"),
+                );
+            }
+        }
+        let probe = router.probe_interval;
+        if !probe.is_zero() && probe < SHORTEST_PROBE {
+            self.problem(
+                span,
+                format!("probe_interval {probe:?}: at least {SHORTEST_PROBE:?}, or 0s for never"),
+            );
         }
     }
 

@@ -42,6 +42,14 @@ pub enum Action {
         anycast: Ipv6Addr,
     },
 
+    /// Router: the kernel finds out whether a member still answers on its link, and tells when not.
+    ProbeNeighbour {
+        /// Interface index.
+        ifindex: u32,
+        /// Link-local address of the member.
+        address: Ipv6Addr,
+    },
+
     /// Member: the host listens to the multicast group `group` on the interface.
     JoinGroup {
         /// Interface index.

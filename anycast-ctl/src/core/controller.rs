@@ -22,7 +22,7 @@ use ipnet::Ipv6Net;
 use rand::SeedableRng as _;
 
 use super::{
-    Action, Actions, Link, Notice, Received, Time,
+    Action, Actions, Link, NextHop, Notice, Received, Time,
     correspondent::{self, Correspondent},
     counters::{Counter, Counters},
     member::{self, Member},
@@ -54,6 +54,20 @@ pub enum Input<'a> {
     LinkGone {
         /// Its index.
         ifindex: u32,
+    },
+    /// The kernel finds that a host does not answer Neighbor Solicitations.
+    NeighbourFailed {
+        /// Interface index.
+        ifindex: u32,
+        /// Its address on that link.
+        address: Ipv6Addr,
+    },
+    /// The kernel still has the route of an earlier run.
+    Adopted {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// One of its next hops.
+        next_hop: NextHop,
     },
     /// The data plane gave us a packet.
     Packet {
@@ -197,6 +211,16 @@ impl Controller {
         match input {
             Input::Link(link) => self.link(now, &link, actions),
             Input::LinkGone { ifindex } => self.link_gone(now, ifindex, actions),
+            Input::NeighbourFailed { ifindex, address } => {
+                if let Some(router) = &mut self.router {
+                    router.neighbour_failed(now, ifindex, address, actions);
+                }
+            }
+            Input::Adopted { anycast, next_hop } => {
+                if let Some(router) = &mut self.router {
+                    router.adopt(anycast, next_hop);
+                }
+            }
             // Such a record holds the start of a packet only.
             Input::Packet {
                 kind: kind::NEW_CLIENT,

@@ -19,6 +19,10 @@ counters! {
     MemberFull = "member_full",
     /// Dones ignored: another router is the Querier, or the member is not known or checked already.
     DoneIgnored = "done_ignored",
+    /// Members that the kernel found unreachable.
+    MemberUnreachable = "member_unreachable",
+    /// Members whose reachability the kernel was asked to verify.
+    MemberProbed = "member_probed",
     /// General Queries sent.
     GeneralQuerySent = "general_query_sent",
     /// Address-Specific Queries sent.

@@ -173,6 +173,8 @@ pub enum LeaveCause {
     Done,
     /// Its Multicast Listener Interval ran out.
     Timeout,
+    /// It does not answer Neighbor Solicitations.
+    Unreachable,
     /// Its link went away.
     LinkDown,
     /// The policy no longer lets it in.

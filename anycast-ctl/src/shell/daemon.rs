@@ -98,13 +98,13 @@ impl Daemon {
                 Some(call) = self.server.next() => {
                     let answer = self.answer(call.request);
                     // Who is told that it is done finds it done.
-                    self.perform().await;
+                    self.perform();
                     // The client may have gone; that is its affair.
                     let _ = call.reply.send(answer);
                 }
                 () = due(routes_due) => {
                     if let Some(routes) = &mut self.performer.routes {
-                        routes.reconcile(&self.netlink).await;
+                        routes.reconcile();
                     }
                 }
                 _ = sweep.tick() => self.sweep(),
@@ -116,7 +116,7 @@ impl Daemon {
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
             }
-            self.perform().await;
+            self.perform();
             self.assign().await;
         }
         tracing::info!("stopping");
@@ -127,24 +127,23 @@ impl Daemon {
     /// socket. Routers are told first, while we can still serve what is on its way.
     pub(super) async fn stop(mut self) {
         self.controller.shutdown(clock::now(), &mut self.actions);
-        self.perform().await;
+        self.perform();
         if let Some(routes) = &mut self.performer.routes {
-            routes.withdraw(&self.netlink).await;
+            routes.withdraw();
         }
         self.addresses.withdraw(&self.netlink).await;
         tracing::info!("stopped");
     }
 
-    pub(super) async fn perform(&mut self) {
+    pub(super) fn perform(&mut self) {
         let Self {
             performer,
             actions,
             dataplane,
-            netlink,
             links,
             ..
         } = self;
-        performer.perform(actions, dataplane, netlink, links).await;
+        performer.perform(actions, dataplane, links);
     }
 
     /// Brings our addresses in line with the interfaces.
@@ -189,10 +188,15 @@ impl Daemon {
                 self.addresses.notified();
                 self.tell_links();
             }
-            KernelEvent::Route(destination) => {
+            KernelEvent::Route(news) => {
                 if let Some(routes) = &mut self.performer.routes {
-                    routes.notified(destination);
+                    routes.notified(&news);
                 }
+            }
+            KernelEvent::NeighbourFailed { ifindex, address } => {
+                let input = Input::NeighbourFailed { ifindex, address };
+                self.controller
+                    .handle(clock::now(), input, &mut self.actions);
             }
             KernelEvent::Lost => {
                 tracing::warn!("notifications of the kernel were lost: reading everything again");

@@ -7,8 +7,9 @@ use super::{
     clock,
     dataplane::Dataplane,
     health::Checks,
-    netlink::{LinkTable, Netlink},
+    netlink::LinkTable,
     notices::Notices,
+    reachability::Reachability,
     routes::Routes,
     sockets::{Groups, Sender},
     throttle::Throttle,
@@ -19,7 +20,7 @@ use crate::core::{
 };
 
 /// How often the same failure is logged.
-const PERIOD: Duration = Duration::from_secs(10);
+pub(super) const PERIOD: Duration = Duration::from_secs(10);
 
 /// Different refusals that are remembered.
 const REFUSALS: usize = 128;
@@ -29,6 +30,7 @@ const REFUSALS: usize = 128;
 pub(super) struct Performer {
     /// Routes of the router role.
     pub(super) routes: Option<Routes>,
+    reachability: Option<Reachability>,
     /// Health checks of the member role.
     pub(super) checks: Checks,
     /// Multicast memberships.
@@ -47,14 +49,16 @@ pub(super) struct Performer {
 
 impl Performer {
     pub(super) fn new(
-        routes: Option<Routes>,
+        router: Option<(Routes, Reachability)>,
         sender: Sender,
         groups: Groups,
         monitor: Monitor,
         checks: Checks,
     ) -> Self {
+        let (routes, reachability) = router.unzip();
         Self {
             routes,
+            reachability,
             checks,
             groups,
             sender,
@@ -69,11 +73,10 @@ impl Performer {
 
     /// Performs `actions` in their order and leaves none. What fails is logged and counted; it
     /// does not hold up the others.
-    pub(super) async fn perform(
+    pub(super) fn perform(
         &mut self,
         actions: &mut Actions,
         dataplane: &mut Dataplane,
-        netlink: &Netlink,
         links: &LinkTable,
     ) {
         for action in actions.drain(..) {
@@ -81,12 +84,17 @@ impl Performer {
                 Action::Send { ifindex, packet } => self.send(ifindex, &packet, links),
                 Action::SetRoute { anycast, next_hops } => {
                     if let Some(routes) = &mut self.routes {
-                        routes.set(netlink, anycast, next_hops).await;
+                        routes.set(anycast, next_hops);
                     }
                 }
                 Action::RemoveRoute { anycast } => {
                     if let Some(routes) = &mut self.routes {
-                        routes.remove(netlink, anycast).await;
+                        routes.remove(anycast);
+                    }
+                }
+                Action::ProbeNeighbour { ifindex, address } => {
+                    if let Some(reachability) = &mut self.reachability {
+                        reachability.probe(ifindex, address);
                     }
                 }
                 Action::JoinGroup { ifindex, group } => {
@@ -110,6 +118,9 @@ impl Performer {
                 | Action::RemoveCareOf { .. } => self.map(&action, dataplane),
                 Action::Notice(notice) => self.notice(notice, links),
             }
+        }
+        if let Some(routes) = &mut self.routes {
+            routes.flush();
         }
     }
 

@@ -1,4 +1,4 @@
-//! Which route changes lead from what the kernel has to what the core wants.
+//! Which changes lead from what the kernel has to what the core wants. Pure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,215 +7,384 @@ use std::{
 
 use ipnet::Ipv6Net;
 
+use super::netlink::{
+    RoutePlace,
+    nexthop::{Kind, Object, Resilient},
+};
 use crate::core::NextHop;
 
-/// The routes that the core wants: destination (a /128) and next hops.
-pub type Desired = BTreeMap<Ipv6Addr, Vec<NextHop>>;
+/// Numbers of our next-hop objects begin here ("ac"), far from those that people and the kernel
+/// choose. One that is taken is passed over.
+const FIRST_ID: u32 = 0x6163_0000;
 
-/// A route of our protocol that the kernel has in our table.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Installed {
-    /// Its destination.
+/// What tells our routes apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// Routing table.
+    pub table: u32,
+    /// Destination.
     pub destination: Ipv6Net,
-    /// Its metric.
+    /// Metric.
     pub metric: u32,
-    /// Its next hops, sorted; none where it has something that our routes never have.
-    pub next_hops: Option<Vec<NextHop>>,
 }
 
-/// One change of the routing table.
+/// Where a route leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RouteChange {
+pub enum Way {
+    /// Its own next hops, sorted.
+    Hops(Vec<NextHop>),
+    /// The next-hop object of this number.
+    Object(u32),
+    /// Something that our routes never have.
+    Strange,
+}
+
+/// A route of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// Its place.
+    pub key: Key,
+    /// Where it leads to.
+    pub way: Way,
+}
+
+/// How next hops are written into the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Into the routes: plain multipath, where a member that comes or goes moves flows of others.
+    Plain,
+    /// One resilient next-hop group a route, also for a single member: a second one then moves
+    /// nothing.
+    Resilient(Resilient),
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Make an object of a next hop.
+    MakeHop {
+        /// Its number.
+        id: u32,
+        /// The next hop.
+        hop: NextHop,
+    },
+    /// Make a resilient group.
+    MakeGroup {
+        /// Its number.
+        id: u32,
+        /// Numbers of its members.
+        members: BTreeSet<u32>,
+    },
+    /// A group of ours gets other members.
+    SetGroup {
+        /// Its number.
+        id: u32,
+        /// Numbers of its members.
+        members: BTreeSet<u32>,
+    },
     /// There is no route of ours: add one, and fail where another daemon has one.
     Add {
         /// The anycast address, B.
         anycast: Ipv6Addr,
-        /// Its next hops.
-        next_hops: Vec<NextHop>,
+        /// Where it leads to.
+        way: Way,
     },
-    /// Our route has other next hops: replace it.
+    /// Our route leads elsewhere: replace it.
     Replace {
         /// The anycast address, B.
         anycast: Ipv6Addr,
-        /// Its next hops.
-        next_hops: Vec<NextHop>,
+        /// Where it leads to.
+        way: Way,
     },
     /// A route of ours that nothing wants.
-    Remove {
-        /// Its destination.
-        destination: Ipv6Net,
-        /// Its metric.
-        metric: u32,
+    RemoveRoute(Key),
+    /// An object of ours that nothing uses.
+    RemoveObject {
+        /// Its number.
+        id: u32,
     },
 }
 
-/// What to change so that `actual` becomes `desired` at `metric`: removals first, since a stray may
-/// hold the place of a route.
-#[must_use]
-pub fn diff(desired: &Desired, actual: &[Installed], metric: u32) -> Vec<RouteChange> {
-    let mut changes = Vec::new();
-    let mut present = BTreeSet::new();
-    for route in actual {
-        let wanted = desired
-            .get(&route.destination.addr())
-            .filter(|_| route.destination.prefix_len() == 128 && route.metric == metric);
-        match wanted {
-            None => changes.push(RouteChange::Remove {
-                destination: route.destination,
-                metric: route.metric,
-            }),
-            Some(next_hops) => {
-                present.insert(route.destination.addr());
-                if route.next_hops.as_ref() != Some(next_hops) {
-                    changes.push(RouteChange::Replace {
-                        anycast: route.destination.addr(),
-                        next_hops: next_hops.clone(),
-                    });
-                }
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    hop: NextHop,
+    /// How many groups it is in.
+    groups: usize,
+}
+
+/// What the kernel has of ours: as it was read, and changed since as we asked.
+#[derive(Debug)]
+pub struct Known {
+    place: RoutePlace,
+    style: Style,
+    routes: BTreeMap<Key, Way>,
+    ids: BTreeMap<NextHop, u32>,
+    members: BTreeMap<u32, Member>,
+    /// Groups that are as we make them, each of one route at most.
+    groups: BTreeMap<u32, BTreeSet<u32>>,
+    /// Objects that may have become useless.
+    idle: BTreeSet<u32>,
+    /// Numbers of others.
+    taken: BTreeSet<u32>,
+    next: u32,
+}
+
+impl Known {
+    /// Out of the kernel's routes of our protocol, and all its next-hop objects.
+    #[must_use]
+    pub fn new(
+        place: RoutePlace,
+        style: Style,
+        routes: Vec<Installed>,
+        objects: Vec<Object>,
+    ) -> Self {
+        let mut known = Self {
+            place,
+            style,
+            routes: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            members: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            idle: BTreeSet::new(),
+            taken: BTreeSet::new(),
+            next: FIRST_ID,
+        };
+        for object in objects {
+            known.take_object(object);
+        }
+        let mut owned = BTreeSet::new();
+        for Installed { key, way } in routes {
+            let way = match way {
+                // Two routes must not share a group: they would change together.
+                Way::Object(id) if !owned.insert(id) => Way::Strange,
+                way => way,
+            };
+            known.routes.insert(key, way);
+        }
+        // A group keeps its members, a route its group.
+        let groups: Vec<_> = known.groups.values().cloned().collect();
+        groups.iter().for_each(|members| known.enter(members));
+        known.idle = known
+            .members
+            .iter()
+            .filter(|(_, member)| member.groups == 0)
+            .map(|(id, _)| *id)
+            .chain(known.idle.iter().copied())
+            .chain(known.groups.keys().copied())
+            .filter(|id| !owned.contains(id))
+            .collect();
+        known
+    }
+
+    fn take_object(&mut self, object: Object) {
+        if object.protocol != self.place.protocol {
+            self.taken.insert(object.id);
+            return;
+        }
+        match (object.kind, self.style) {
+            (Kind::Hop(hop), _) if !self.ids.contains_key(&hop) => {
+                self.ids.insert(hop, object.id);
+                let member = Member { hop, groups: 0 };
+                self.members.insert(object.id, member);
+            }
+            (Kind::Group { members, settings }, Style::Resilient(wanted)) if settings == wanted => {
+                self.groups.insert(object.id, members);
+            }
+            // A second one, a group of other settings, or nothing that we make.
+            (Kind::Hop(_) | Kind::Group { .. } | Kind::Other, _) => {
+                self.taken.insert(object.id);
+                self.idle.insert(object.id);
             }
         }
     }
-    for (anycast, next_hops) in desired {
-        if !present.contains(anycast) {
-            changes.push(RouteChange::Add {
-                anycast: *anycast,
-                next_hops: next_hops.clone(),
-            });
+
+    /// The place of the route of an address.
+    #[must_use]
+    pub fn key(&self, anycast: Ipv6Addr) -> Key {
+        Key {
+            table: self.place.table,
+            destination: Ipv6Net::from(anycast),
+            metric: self.place.metric,
         }
     }
-    changes.sort_by_key(|change| !matches!(change, RouteChange::Remove { .. }));
-    changes
+
+    /// Where our route at this place leads to, if there is one.
+    #[must_use]
+    pub fn way(&self, key: &Key) -> Option<&Way> {
+        self.routes.get(key)
+    }
+
+    /// Our routes that stand where routes to anycast addresses do.
+    pub fn anycast(&self) -> impl Iterator<Item = Ipv6Addr> + '_ {
+        self.routes
+            .keys()
+            .filter(|key| **key == self.key(key.destination.addr()))
+            .map(|key| key.destination.addr())
+    }
+
+    /// Our routes anywhere else.
+    pub fn strays(&self) -> Vec<Key> {
+        let stray = |key: &&Key| **key != self.key(key.destination.addr());
+        self.routes.keys().filter(stray).copied().collect()
+    }
+
+    /// The next hops of the route of an address.
+    #[must_use]
+    pub fn next_hops(&self, anycast: Ipv6Addr) -> BTreeSet<NextHop> {
+        match self.routes.get(&self.key(anycast)) {
+            Some(Way::Hops(hops)) => hops.iter().copied().collect(),
+            Some(Way::Object(id)) => {
+                let members = self.groups.get(id).into_iter().flatten();
+                members
+                    .filter_map(|id| self.members.get(id))
+                    .map(|member| member.hop)
+                    .collect()
+            }
+            Some(Way::Strange) | None => BTreeSet::new(),
+        }
+    }
+
+    /// Gives the route of an address exactly these next hops; none removes it.
+    pub fn align(&mut self, anycast: Ipv6Addr, wanted: &[NextHop], changes: &mut Vec<Change>) {
+        let key = self.key(anycast);
+        if wanted.is_empty() {
+            return self.remove(key, changes);
+        }
+        let present = self.routes.get(&key).cloned();
+        // An on-link route has nothing to spread over.
+        let gateways = wanted.iter().all(|hop| hop.via.is_some());
+        let way = match self.style {
+            Style::Resilient(_) if gateways => {
+                Way::Object(self.group(present.as_ref(), wanted, changes))
+            }
+            Style::Resilient(_) | Style::Plain => Way::Hops(wanted.to_vec()),
+        };
+        if present.as_ref() == Some(&way) {
+            return;
+        }
+        let to = way.clone();
+        changes.push(match present {
+            None => Change::Add { anycast, way: to },
+            Some(_) => Change::Replace { anycast, way: to },
+        });
+        self.routes.insert(key, way);
+        if let Some(Way::Object(old)) = present {
+            self.idle.insert(old);
+        }
+    }
+
+    /// Removes the route at this place.
+    pub fn remove(&mut self, key: Key, changes: &mut Vec<Change>) {
+        if self.routes.contains_key(&key) {
+            changes.push(Change::RemoveRoute(key));
+            self.forget(&key);
+        }
+    }
+
+    /// There is no such route of ours after all.
+    pub fn forget(&mut self, key: &Key) {
+        if let Some(Way::Object(id)) = self.routes.remove(key) {
+            self.idle.insert(id);
+        }
+    }
+
+    /// Removes the objects that nothing uses any more. To be called when everything is aligned.
+    pub fn sweep(&mut self, changes: &mut Vec<Change>) {
+        // Groups first: their members are free only then.
+        for id in std::mem::take(&mut self.idle) {
+            if self.members.contains_key(&id) {
+                self.idle.insert(id);
+                continue;
+            }
+            if let Some(members) = self.groups.remove(&id) {
+                self.leave(&members);
+            }
+            changes.push(Change::RemoveObject { id });
+        }
+        for id in std::mem::take(&mut self.idle) {
+            let unused = self.members.get(&id).filter(|member| member.groups == 0);
+            if let Some(Member { hop, .. }) = unused.copied() {
+                self.members.remove(&id);
+                self.ids.remove(&hop);
+                changes.push(Change::RemoveObject { id });
+            }
+        }
+    }
+
+    /// The group of a route, with these next hops.
+    fn group(
+        &mut self,
+        present: Option<&Way>,
+        wanted: &[NextHop],
+        changes: &mut Vec<Change>,
+    ) -> u32 {
+        let members: BTreeSet<u32> = wanted.iter().map(|hop| self.hop(*hop, changes)).collect();
+        let old = match present {
+            Some(Way::Object(id)) => self.groups.get(id).map(|old| (*id, old.clone())),
+            Some(Way::Hops(_) | Way::Strange) | None => None,
+        };
+        let id = match old {
+            Some((id, old)) if old == members => return id,
+            Some((id, old)) => {
+                self.leave(&old);
+                let members = members.clone();
+                changes.push(Change::SetGroup { id, members });
+                id
+            }
+            None => {
+                let id = self.free();
+                let members = members.clone();
+                changes.push(Change::MakeGroup { id, members });
+                id
+            }
+        };
+        self.enter(&members);
+        self.groups.insert(id, members);
+        id
+    }
+
+    fn hop(&mut self, hop: NextHop, changes: &mut Vec<Change>) -> u32 {
+        if let Some(id) = self.ids.get(&hop) {
+            return *id;
+        }
+        let id = self.free();
+        changes.push(Change::MakeHop { id, hop });
+        self.ids.insert(hop, id);
+        self.members.insert(id, Member { hop, groups: 0 });
+        id
+    }
+
+    /// A number that nobody has.
+    fn free(&mut self) -> u32 {
+        loop {
+            let id = self.next;
+            self.next = self.next.checked_add(1).unwrap_or(FIRST_ID);
+            let used = self.taken.contains(&id)
+                || self.members.contains_key(&id)
+                || self.groups.contains_key(&id);
+            if !used {
+                return id;
+            }
+        }
+    }
+
+    fn enter(&mut self, members: &BTreeSet<u32>) {
+        for id in members {
+            if let Some(member) = self.members.get_mut(id) {
+                member.groups += 1;
+            }
+        }
+    }
+
+    fn leave(&mut self, members: &BTreeSet<u32>) {
+        for id in members {
+            if let Some(member) = self.members.get_mut(id) {
+                member.groups -= 1;
+                self.idle.insert(*id);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const METRIC: u32 = 512;
-
-    fn b(last: u16) -> Ipv6Addr {
-        Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, last)
-    }
-
-    fn hop(last: u16) -> NextHop {
-        NextHop {
-            via: Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last)),
-            ifindex: 7,
-        }
-    }
-
-    fn installed(last: u16, hops: &[u16]) -> Installed {
-        Installed {
-            destination: Ipv6Net::from(b(last)),
-            metric: METRIC,
-            next_hops: Some(hops.iter().copied().map(hop).collect()),
-        }
-    }
-
-    fn desired(routes: &[(u16, &[u16])]) -> Desired {
-        routes
-            .iter()
-            .map(|(last, hops)| (b(*last), hops.iter().copied().map(hop).collect()))
-            .collect()
-    }
-
-    #[test]
-    fn nothing_to_do_when_they_agree() {
-        let actual = [installed(1, &[1, 2]), installed(2, &[1])];
-        assert_eq!(
-            diff(&desired(&[(1, &[1, 2]), (2, &[1])]), &actual, METRIC),
-            []
-        );
-        assert_eq!(diff(&Desired::new(), &[], METRIC), []);
-    }
-
-    #[test]
-    fn a_route_deleted_by_hand_comes_back() {
-        assert_eq!(
-            diff(&desired(&[(1, &[1])]), &[], METRIC),
-            [RouteChange::Add {
-                anycast: b(1),
-                next_hops: vec![hop(1)]
-            }]
-        );
-    }
-
-    #[test]
-    fn other_next_hops_are_replaced() {
-        let mut strange = installed(2, &[]);
-        strange.next_hops = None;
-        assert_eq!(
-            diff(
-                &desired(&[(1, &[1, 2]), (2, &[1])]),
-                &[installed(1, &[1]), strange],
-                METRIC
-            ),
-            [
-                RouteChange::Replace {
-                    anycast: b(1),
-                    next_hops: vec![hop(1), hop(2)]
-                },
-                RouteChange::Replace {
-                    anycast: b(2),
-                    next_hops: vec![hop(1)]
-                }
-            ]
-        );
-    }
-
-    #[test]
-    fn strays_go_first() {
-        let mut old_metric = installed(1, &[1]);
-        old_metric.metric = 100;
-        let mut short = installed(1, &[1]);
-        short.destination = "2001:db8:a::/64".parse().expect("a prefix");
-        let changes = diff(
-            &desired(&[(1, &[1])]),
-            &[old_metric.clone(), short.clone(), installed(3, &[1])],
-            METRIC,
-        );
-        let remove = |route: &Installed| RouteChange::Remove {
-            destination: route.destination,
-            metric: route.metric,
-        };
-        assert_eq!(
-            changes,
-            [
-                remove(&old_metric),
-                remove(&short),
-                remove(&installed(3, &[1])),
-                RouteChange::Add {
-                    anycast: b(1),
-                    next_hops: vec![hop(1)]
-                }
-            ]
-        );
-    }
-
-    #[test]
-    fn applying_the_diff_leaves_no_diff() {
-        let want = desired(&[(1, &[1]), (2, &[2, 3]), (4, &[1])]);
-        let mut have = vec![
-            installed(1, &[9]),
-            installed(2, &[2, 3]),
-            installed(5, &[1]),
-        ];
-        for change in diff(&want, &have, METRIC) {
-            match change {
-                RouteChange::Remove { destination, .. } => {
-                    have.retain(|r| r.destination != destination)
-                }
-                RouteChange::Add { anycast, next_hops }
-                | RouteChange::Replace { anycast, next_hops } => {
-                    have.retain(|r| r.destination.addr() != anycast);
-                    have.push(Installed {
-                        destination: Ipv6Net::from(anycast),
-                        metric: METRIC,
-                        next_hops: Some(next_hops),
-                    });
-                }
-            }
-        }
-        assert_eq!(diff(&want, &have, METRIC), []);
-    }
-}
+mod tests;

@@ -1,15 +1,22 @@
 //! Keeps the kernel's routes as the core wants them.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     net::Ipv6Addr,
     time::{Duration, Instant},
 };
 
-use ipnet::Ipv6Net;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::RouteNetlinkMessage;
+use nix::libc;
 
 use super::{
-    netlink::{Netlink, NetlinkError, RoutePlace},
-    reconcile::{Desired, Installed, RouteChange, diff},
+    netlink::{
+        NetlinkError, RouteNews, RoutePlace, nexthop,
+        requests::{Batch, Requests},
+        routes,
+    },
+    reconcile::{Change, Known, Style},
     throttle::Throttle,
 };
 use crate::core::NextHop;
@@ -21,27 +28,52 @@ const RETRY: Duration = Duration::from_secs(1);
 /// When nothing is known to be wrong.
 const PERIOD: Duration = Duration::from_secs(30);
 
+/// How routes are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteSettings {
+    /// Where they stand.
+    pub place: RoutePlace,
+    /// How their next hops are written.
+    pub style: Style,
+    /// A route may have several next hops.
+    pub multipath: bool,
+}
+
 /// The routes of the router role.
 #[derive(Debug)]
 pub struct Routes {
-    place: RoutePlace,
-    desired: Desired,
+    settings: RouteSettings,
+    kernel: Requests,
+    desired: BTreeMap<Ipv6Addr, Vec<NextHop>>,
+    /// What the kernel had of an earlier run, and no member has claimed or given up yet.
+    adopted: BTreeMap<Ipv6Addr, BTreeSet<NextHop>>,
+    /// The kernel's routes have not been read yet.
+    first: bool,
+    /// Asked for since the last flush.
+    changed: BTreeSet<Ipv6Addr>,
+    /// None while the kernel has to be read first.
+    known: Option<Known>,
     /// Routes of an earlier run that nobody has claimed yet stay until then.
     grace: Option<Instant>,
-    /// When the kernel's table is compared next.
+    /// When the kernel's tables are compared next.
     due: Instant,
     refused: Throttle<Ipv6Addr>,
 }
 
 impl Routes {
-    /// Routes of a run that crashed are adopted: they stay for `grace`, in which their members can
-    /// report again, and are removed when they did not.
+    /// Routes of a run that crashed are adopted: they and their next hops stay for `grace`, in
+    /// which members can report again, and those are removed that did not.
     #[must_use]
-    pub fn new(place: RoutePlace, grace: Duration) -> Self {
+    pub fn new(settings: RouteSettings, kernel: Requests, grace: Duration) -> Self {
         let now = Instant::now();
         Self {
-            place,
-            desired: Desired::new(),
+            settings,
+            kernel,
+            desired: BTreeMap::new(),
+            adopted: BTreeMap::new(),
+            first: true,
+            changed: BTreeSet::new(),
+            known: None,
             grace: Some(now + grace),
             due: now,
             refused: Throttle::new(Duration::from_secs(60)),
@@ -54,64 +86,233 @@ impl Routes {
         self.due
     }
 
+    /// What an earlier run has left, and no member has claimed or given up yet.
+    pub fn adopted(&self) -> impl Iterator<Item = (Ipv6Addr, NextHop)> + '_ {
+        let hops = |(anycast, hops): (&Ipv6Addr, &BTreeSet<NextHop>)| {
+            let anycast = *anycast;
+            hops.iter().map(|hop| (anycast, *hop)).collect::<Vec<_>>()
+        };
+        self.adopted.iter().flat_map(hops)
+    }
+
     /// How many routes the core wants.
     #[must_use]
     pub fn count(&self) -> usize {
         self.desired.len()
     }
 
-    /// A route of `anycast` with exactly these next hops.
-    pub async fn set(&mut self, netlink: &Netlink, anycast: Ipv6Addr, next_hops: Vec<NextHop>) {
-        self.desired.insert(anycast, next_hops);
-        self.one(netlink, anycast).await;
+    /// How next hops are written, which is not what was asked for when the kernel refused that.
+    #[must_use]
+    pub fn style(&self) -> Style {
+        self.settings.style
     }
 
-    /// No route of ours for `anycast`.
-    pub async fn remove(&mut self, netlink: &Netlink, anycast: Ipv6Addr) {
-        self.desired.remove(&anycast);
-        let change = RouteChange::Remove {
-            destination: Ipv6Net::from(anycast),
-            metric: self.place.metric,
+    /// A route of `anycast` with exactly these next hops is wanted, from the next flush on.
+    pub fn set(&mut self, anycast: Ipv6Addr, next_hops: Vec<NextHop>) {
+        let old = self.desired.insert(anycast, next_hops);
+        self.disown(anycast, old);
+    }
+
+    /// No route of ours for `anycast` is wanted, from the next flush on.
+    pub fn remove(&mut self, anycast: Ipv6Addr) {
+        let old = self.desired.remove(&anycast);
+        self.disown(anycast, old);
+    }
+
+    /// A member that came and went has no claim to what an earlier run did for it.
+    fn disown(&mut self, anycast: Ipv6Addr, old: Option<Vec<NextHop>>) {
+        self.changed.insert(anycast);
+        let Some(adopted) = self.adopted.get_mut(&anycast) else {
+            return;
         };
-        self.change(netlink, &change).await;
+        let new = self.desired.get(&anycast).map_or(&[][..], Vec::as_slice);
+        for hop in old.unwrap_or_default() {
+            if !new.contains(&hop) {
+                adopted.remove(&hop);
+            }
+        }
+        if adopted.is_empty() {
+            self.adopted.remove(&anycast);
+        }
     }
 
-    /// The kernel said something about the route to `destination`.
-    pub fn notified(&mut self, destination: Ipv6Net) {
-        if destination.prefix_len() == 128 && self.desired.contains_key(&destination.addr()) {
-            self.due_in(SETTLE);
+    /// Makes the kernel's routes what was asked for since the last flush, all in one go.
+    pub fn flush(&mut self) {
+        if self.changed.is_empty() {
+            return;
+        }
+        let Some(mut known) = self.known.take() else {
+            return self.reconcile();
+        };
+        let mut changes = Vec::new();
+        for anycast in std::mem::take(&mut self.changed) {
+            known.align(anycast, &self.wanted(anycast), &mut changes);
+        }
+        known.sweep(&mut changes);
+        if self.perform(changes).is_empty() {
+            self.known = Some(known);
+        } else {
+            // The kernel is not as we thought.
+            self.reconcile();
+        }
+    }
+
+    /// The kernel said something about a route.
+    pub fn notified(&mut self, news: &RouteNews) {
+        let Some(known) = &self.known else {
+            return;
+        };
+        let key = &news.route.key;
+        let ours = news.protocol == self.settings.place.protocol;
+        let expected = match (known.way(key), ours, news.deleted) {
+            (Some(way), true, false) => *way == news.route.way,
+            // Either somebody has deleted ours, or another daemon has put its own in its place.
+            (Some(_), true, true) | (Some(_), false, false) => false,
+            (Some(_), false, true) => true,
+            (None, true, deleted) => deleted,
+            // Ours can come when another daemon's goes.
+            (None, false, true) => !self.desired.contains_key(&key.destination.addr()),
+            (None, false, false) => true,
+        };
+        if !expected {
+            self.resync();
         }
     }
 
     /// What the kernel said was lost.
     pub fn resync(&mut self) {
+        self.known = None;
         self.due_in(SETTLE);
     }
 
     /// Compares the whole table and repairs it.
-    pub async fn reconcile(&mut self, netlink: &Netlink) {
+    pub fn reconcile(&mut self) {
         self.due = Instant::now() + PERIOD;
-        let Some(actual) = self.actual(netlink).await else {
-            return;
+        let first = self.settings.style;
+        let mut failures = self.repair();
+        if self.settings.style != first {
+            failures = self.repair();
+        }
+        if !failures.is_empty() {
+            self.due_in(RETRY);
+        }
+        for (change, error) in &failures {
+            self.complain(change, error);
+        }
+    }
+
+    /// Reads and repairs once; gives what failed.
+    fn repair(&mut self) -> Vec<(Change, NetlinkError)> {
+        self.known = None;
+        self.changed.clear();
+        let Some(mut known) = self.read() else {
+            return Vec::new();
         };
-        let in_grace = self.in_grace();
-        for change in diff(&self.desired, &actual, self.place.metric) {
-            if in_grace && matches!(change, RouteChange::Remove { .. }) {
-                continue;
+        let grace = self.in_grace();
+        self.adopt(&known, grace);
+        let mut changes = Vec::new();
+        if !grace {
+            for stray in known.strays() {
+                known.remove(stray, &mut changes);
             }
-            let result = netlink.change(self.place, &change).await;
-            if result.is_ok() {
-                tracing::info!(target: "anycast::router", ?change, "corrected a route of the kernel");
+        }
+        let both: BTreeSet<_> = known
+            .anycast()
+            .chain(self.desired.keys().copied())
+            .collect();
+        for anycast in both {
+            known.align(anycast, &self.wanted(anycast), &mut changes);
+        }
+        known.sweep(&mut changes);
+        for change in &changes {
+            tracing::debug!(target: "anycast::router", ?change, "correcting the kernel's routes");
+        }
+        let failures = self.perform(changes);
+        self.fall_back(&failures);
+        self.known = self.after(known, &failures);
+        failures
+    }
+
+    /// What the kernel has when these have failed; none when that is not clear.
+    fn after(&mut self, mut known: Known, failures: &[(Change, NetlinkError)]) -> Option<Known> {
+        for (failed, _) in failures {
+            match failed {
+                Change::Add { anycast, .. } => {
+                    let key = known.key(*anycast);
+                    known.forget(&key);
+                }
+                _ => return None,
             }
-            self.judge(&change, result);
+        }
+        let mut changes = Vec::new();
+        known.sweep(&mut changes);
+        self.perform(changes).is_empty().then_some(known)
+    }
+
+    /// Where the kernel has no resilient groups, or not such ones, plain multipath has to do.
+    fn fall_back(&mut self, failures: &[(Change, NetlinkError)]) {
+        const REFUSALS: [i32; 4] = [libc::EINVAL, libc::EOPNOTSUPP, libc::ENOMEM, libc::ENOSPC];
+        // Without its members a group fails for that reason.
+        if failures
+            .iter()
+            .any(|(change, _)| matches!(change, Change::MakeHop { .. }))
+        {
+            return;
+        }
+        let refusal = failures.iter().find(|(change, error)| {
+            matches!(change, Change::MakeGroup { .. })
+                && error.errno().is_some_and(|errno| REFUSALS.contains(&errno))
+        });
+        if let Some((_, error)) = refusal {
+            tracing::warn!(target: "anycast::router", %error,
+                "the kernel refuses resilient next-hop groups: plain multipath from now on, where \
+                 a member that comes or goes moves flows of others");
+            self.settings.style = Style::Plain;
         }
     }
 
     /// Removes every route of ours.
-    pub async fn withdraw(&mut self, netlink: &Netlink) {
+    pub fn withdraw(&mut self) {
         self.desired.clear();
         self.grace = None;
-        self.reconcile(netlink).await;
+        self.reconcile();
+    }
+
+    /// The next hops that the route of an address must have now.
+    fn wanted(&self, anycast: Ipv6Addr) -> Vec<NextHop> {
+        let desired = self.desired.get(&anycast);
+        let adopted = self.adopted.get(&anycast);
+        match (desired, adopted) {
+            (None, None) => Vec::new(),
+            (Some(desired), None) => desired.clone(),
+            (None, Some(adopted)) => adopted.iter().copied().collect(),
+            (Some(desired), Some(adopted)) => {
+                let mut both = adopted.clone();
+                if self.settings.multipath {
+                    both.extend(desired);
+                }
+                both.into_iter().collect()
+            }
+        }
+    }
+
+    /// Next hops of an earlier run stay as long as the kernel itself keeps them.
+    fn adopt(&mut self, known: &Known, grace: bool) {
+        let present = known.anycast().map(|b| (b, known.next_hops(b)));
+        let present = present.filter(|(_, hops)| !hops.is_empty());
+        let earlier = std::mem::take(&mut self.adopted);
+        if !grace {
+            return;
+        }
+        self.adopted = if std::mem::take(&mut self.first) {
+            present.collect()
+        } else {
+            let still = |(b, hops): (Ipv6Addr, BTreeSet<NextHop>)| {
+                let hops: BTreeSet<_> = hops.intersection(earlier.get(&b)?).copied().collect();
+                (!hops.is_empty()).then_some((b, hops))
+            };
+            present.filter_map(still).collect()
+        };
     }
 
     fn in_grace(&mut self) -> bool {
@@ -123,71 +324,64 @@ impl Routes {
         self.grace.is_some()
     }
 
-    /// Brings one route in line. Only a route that is ours is replaced, since the kernel's replace
-    /// asks for destination and metric only and would take another daemon's.
-    async fn one(&mut self, netlink: &Netlink, anycast: Ipv6Addr) {
-        let Some(next_hops) = self.desired.get(&anycast).cloned() else {
-            return;
-        };
-        let add = RouteChange::Add {
-            anycast,
-            next_hops: next_hops.clone(),
-        };
-        match netlink.change(self.place, &add).await {
-            Err(error) if error.errno() == Some(nix::libc::EEXIST) => {}
-            result => return self.judge(&add, result),
-        }
-        let Some(actual) = self.actual(netlink).await else {
-            return;
-        };
-        let ours = |route: &&Installed| {
-            route.destination == Ipv6Net::from(anycast) && route.metric == self.place.metric
-        };
-        match actual.iter().find(ours) {
-            Some(route) if route.next_hops.as_ref() == Some(&next_hops) => {}
-            Some(_) => {
-                let replace = RouteChange::Replace { anycast, next_hops };
-                self.change(netlink, &replace).await;
+    fn read(&mut self) -> Option<Known> {
+        let RouteSettings { place, style, .. } = self.settings;
+        let query = RouteNetlinkMessage::GetRoute(routes::query(place.protocol));
+        let read = |octets: &[u8]| routes::ours(octets, place.protocol);
+        // Objects after routes: an object that a route needs is there as long as the route.
+        let tables = self.kernel.dump(&query, read).and_then(|routes| {
+            let objects = self.kernel.dump(&nexthop::Message::query(), nexthop::read);
+            match objects {
+                // A kernel that does not know them has none.
+                Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => Ok((routes, Vec::new())),
+                objects => Ok((routes, objects?)),
             }
-            None => self.judge(
-                &add,
-                Err(NetlinkError::Refused(std::io::Error::from_raw_os_error(
-                    nix::libc::EEXIST,
-                ))),
-            ),
-        }
-    }
-
-    async fn change(&mut self, netlink: &Netlink, change: &RouteChange) {
-        let result = netlink.change(self.place, change).await;
-        self.judge(change, result);
-    }
-
-    async fn actual(&mut self, netlink: &Netlink) -> Option<Vec<Installed>> {
-        match netlink.routes(self.place).await {
-            Ok(actual) => Some(actual),
+        });
+        match tables {
+            Ok((routes, objects)) => Some(Known::new(place, style, routes, objects)),
             Err(error) => {
-                tracing::warn!(target: "anycast::router", %error, "cannot read the routing table");
+                tracing::warn!(target: "anycast::router", %error, "cannot read the routing tables");
                 self.due_in(RETRY);
                 None
             }
         }
     }
 
-    fn judge(&mut self, change: &RouteChange, result: Result<(), NetlinkError>) {
-        let Err(error) = result else {
-            return;
+    /// Has the kernel do it all; gives what failed.
+    fn perform(&mut self, mut changes: Vec<Change>) -> Vec<(Change, NetlinkError)> {
+        let mut batch = Batch::default();
+        changes.retain(|change| push(self.settings, &mut batch, change));
+        let results = self.kernel.perform(batch);
+        let failed = |(change, result): (Change, Result<(), NetlinkError>)| {
+            let error = result.err()?;
+            let gone = match change {
+                Change::RemoveRoute(_) => error.errno() == Some(libc::ESRCH),
+                Change::RemoveObject { .. } => error.errno() == Some(libc::ENOENT),
+                _ => false,
+            };
+            (!gone).then_some((change, error))
         };
-        self.due_in(RETRY);
+        changes
+            .into_iter()
+            .zip(results)
+            .filter_map(failed)
+            .collect()
+    }
+
+    fn complain(&mut self, change: &Change, error: &NetlinkError) {
         let destination = match change {
-            RouteChange::Add { anycast, .. } | RouteChange::Replace { anycast, .. } => *anycast,
-            RouteChange::Remove { destination, .. } => destination.addr(),
+            Change::Add { anycast, .. } | Change::Replace { anycast, .. } => *anycast,
+            Change::RemoveRoute(key) => key.destination.addr(),
+            Change::MakeHop { .. }
+            | Change::MakeGroup { .. }
+            | Change::SetGroup { .. }
+            | Change::RemoveObject { .. } => Ipv6Addr::UNSPECIFIED,
         };
         let Some(held) = self.refused.admit(destination, Instant::now()) else {
             return;
         };
-        let RoutePlace { table, metric, .. } = self.place;
-        if error.errno() == Some(nix::libc::EEXIST) {
+        let RoutePlace { table, metric, .. } = self.settings.place;
+        if matches!(change, Change::Add { .. }) && error.errno() == Some(libc::EEXIST) {
             tracing::error!(target: "anycast::router", %destination, table, metric, held,
                 "another daemon has a route with this destination and metric; ours waits for it \
                  to go, or choose another `metric`");
@@ -200,4 +394,42 @@ impl Routes {
     fn due_in(&mut self, delay: Duration) {
         self.due = self.due.min(Instant::now() + delay);
     }
+}
+
+/// Writes a change as a message. False where there is nothing to write.
+fn push(settings: RouteSettings, batch: &mut Batch, change: &Change) -> bool {
+    let RouteSettings { place, style, .. } = settings;
+    const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
+    const REPLACE: u16 = NLM_F_CREATE | NLM_F_REPLACE;
+    let protocol = place.protocol;
+    match (change, style) {
+        (Change::MakeHop { id, hop }, _) => {
+            batch.push(nexthop::Message::hop(protocol, *id, *hop), NEW);
+        }
+        (Change::MakeGroup { id, members }, Style::Resilient(settings)) => {
+            let group = nexthop::Message::group(protocol, *id, members, settings);
+            batch.push(group, NEW);
+        }
+        (Change::SetGroup { id, members }, Style::Resilient(settings)) => {
+            let group = nexthop::Message::group(protocol, *id, members, settings);
+            batch.push(group, REPLACE);
+        }
+        (Change::MakeGroup { .. } | Change::SetGroup { .. }, Style::Plain) => return false,
+        (Change::Add { anycast, way } | Change::Replace { anycast, way }, _) => {
+            let Some(message) = routes::message(place, *anycast, way) else {
+                return false;
+            };
+            let flags = match change {
+                Change::Add { .. } => NEW,
+                _ => REPLACE,
+            };
+            batch.push(RouteNetlinkMessage::NewRoute(message), flags);
+        }
+        (Change::RemoveRoute(key), _) => {
+            let message = routes::removal(protocol, key);
+            batch.push(RouteNetlinkMessage::DelRoute(message), 0);
+        }
+        (Change::RemoveObject { id }, _) => batch.push(nexthop::Message::removal(*id), 0),
+    }
+    true
 }

@@ -12,8 +12,9 @@ use super::{
     health::Checks,
     interfaces::{Interfaces, REMINDER},
     neighbors::Neighbors,
-    netlink::{LinkTable, Netlink},
+    netlink::{LinkTable, Netlink, requests::Requests},
     perform::Performer,
+    reachability::Reachability,
     routes::Routes,
     sockets::{Groups, Sender},
     sysctl,
@@ -23,7 +24,7 @@ use crate::{
     config::{Config, file, settings},
     core::{
         Actions,
-        controller::{Command, Controller},
+        controller::{Command, Controller, Input},
         pins::Pins,
         rate::Rate,
     },
@@ -59,8 +60,13 @@ impl Daemon {
         let correspondent = config.correspondent_role();
         let routes = router.map(|router| {
             let response = settings::timers_of(router).query_response_interval;
-            Routes::new(settings::route_place(router), response + GRACE)
+            let settings = settings::routes(router);
+            let routes = Routes::new(settings, Requests::open()?, response + GRACE);
+            Ok((routes, Reachability::new(Requests::open()?)))
         });
+        let routes = routes
+            .transpose()
+            .map_err(ShellError::io("cannot open a netlink socket"))?;
         let random = settings::random()
             .map_err(io::Error::other)
             .map_err(ShellError::io("cannot get random numbers"))?;
@@ -91,6 +97,7 @@ impl Daemon {
             policy: router.map(settings::policy).unwrap_or_default(),
             complaints: Throttle::new(REMINDER),
         };
+        daemon.adopt_routes();
         daemon.links_changed(true)?;
         daemon.assign().await;
         for anycast in settings::joined_at_start(config) {
@@ -100,8 +107,23 @@ impl Daemon {
                 tracing::error!(%anycast, %error, "cannot join");
             }
         }
-        daemon.perform().await;
+        daemon.perform();
         Ok(daemon)
+    }
+}
+
+impl Daemon {
+    /// Reads what an earlier run has left, and tells the core.
+    fn adopt_routes(&mut self) {
+        let Some(routes) = &mut self.performer.routes else {
+            return;
+        };
+        routes.reconcile();
+        for (anycast, next_hop) in routes.adopted() {
+            let input = Input::Adopted { anycast, next_hop };
+            self.controller
+                .handle(clock::now(), input, &mut self.actions);
+        }
     }
 }
 

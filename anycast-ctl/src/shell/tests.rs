@@ -10,8 +10,13 @@ use anycast_common::wire::{checksum, ipv6};
 use nix::sched::{CloneFlags, unshare};
 
 use super::{
-    netlink::{KernelEvent, LinkInput, LinkTable, Netlink, RoutePlace},
-    routes::Routes,
+    netlink::{
+        KernelEvent, LinkInput, LinkTable, Netlink, RoutePlace, nexthop::Resilient,
+        requests::Requests,
+    },
+    reachability::Reachability,
+    reconcile::Style,
+    routes::{RouteSettings, Routes},
     sockets::{Groups, Sender},
 };
 use crate::core::NextHop;
@@ -20,6 +25,11 @@ const PLACE: RoutePlace = RoutePlace {
     table: 254,
     metric: 512,
     protocol: 172,
+};
+const PLAIN: RouteSettings = RouteSettings {
+    place: PLACE,
+    style: Style::Plain,
+    multipath: true,
 };
 const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
 
@@ -79,6 +89,10 @@ fn route() -> String {
     ip(&format!("-6 route show {B}"))
 }
 
+fn routes_of(settings: RouteSettings, grace: Duration) -> Routes {
+    Routes::new(settings, Requests::open().expect("a socket"), grace)
+}
+
 /// Reconciles whenever it is due, for a while.
 async fn settle(routes: &mut Routes, netlink: &mut Netlink) {
     let end = tokio::time::Instant::now() + Duration::from_millis(400);
@@ -86,10 +100,10 @@ async fn settle(routes: &mut Routes, netlink: &mut Netlink) {
         let due = routes.due().into();
         tokio::select! {
             () = tokio::time::sleep_until(end) => return,
-            () = tokio::time::sleep_until(due) => routes.reconcile(netlink).await,
+            () = tokio::time::sleep_until(due) => routes.reconcile(),
             event = netlink.next() => {
-                if let KernelEvent::Route(destination) = event {
-                    routes.notified(destination);
+                if let KernelEvent::Route(news) = event {
+                    routes.notified(&news);
                 }
             }
         }
@@ -101,17 +115,17 @@ fn routes_follow_the_core() {
     in_namespace(async || {
         let a0 = pair();
         let mut netlink = Netlink::open().expect("netlink");
-        let mut routes = Routes::new(PLACE, Duration::ZERO);
+        let mut routes = routes_of(PLAIN, Duration::ZERO);
 
-        routes.set(&netlink, B, vec![hop(0x11, a0)]).await;
+        routes.set(B, vec![hop(0x11, a0)]);
+        routes.flush();
         let one = route();
         assert!(
             one.contains("via fe80::11 dev a0 proto 172 metric 512"),
             "{one}"
         );
-        routes
-            .set(&netlink, B, vec![hop(0x11, a0), hop(0x12, a0)])
-            .await;
+        routes.set(B, vec![hop(0x11, a0), hop(0x12, a0)]);
+        routes.flush();
         let two = route();
         assert!(two.contains("nexthop via fe80::11 dev a0"), "{two}");
         assert!(two.contains("nexthop via fe80::12 dev a0"), "{two}");
@@ -119,10 +133,12 @@ fn routes_follow_the_core() {
             via: None,
             ifindex: a0,
         };
-        routes.set(&netlink, B, vec![on_link]).await;
+        routes.set(B, vec![on_link]);
+        routes.flush();
         assert!(route().contains("dev a0 proto 172"), "{}", route());
         assert!(!route().contains("via"), "{}", route());
-        routes.set(&netlink, B, vec![hop(0x12, a0)]).await;
+        routes.set(B, vec![hop(0x12, a0)]);
+        routes.flush();
         settle(&mut routes, &mut netlink).await;
 
         // Somebody deletes it, somebody changes it.
@@ -135,10 +151,12 @@ fn routes_follow_the_core() {
         settle(&mut routes, &mut netlink).await;
         assert!(route().contains("via fe80::12"), "{}", route());
 
-        routes.remove(&netlink, B).await;
+        routes.remove(B);
+        routes.flush();
         assert_eq!(route(), "");
         // Twice does no harm.
-        routes.remove(&netlink, B).await;
+        routes.remove(B);
+        routes.flush();
     });
 }
 
@@ -151,8 +169,9 @@ fn routes_of_others_are_left_alone() {
             "-6 route add {B}/128 via fe80::77 dev a0 proto bird metric 512"
         ));
         ip("-6 route add 2001:db8:b::/64 via fe80::77 dev a0 proto static");
-        let mut routes = Routes::new(PLACE, Duration::ZERO);
-        routes.set(&netlink, B, vec![hop(0x11, a0)]).await;
+        let mut routes = routes_of(PLAIN, Duration::ZERO);
+        routes.set(B, vec![hop(0x11, a0)]);
+        routes.flush();
         settle(&mut routes, &mut netlink).await;
         let theirs = route();
         assert!(
@@ -170,7 +189,7 @@ fn routes_of_others_are_left_alone() {
             route()
         );
 
-        routes.withdraw(&netlink).await;
+        routes.withdraw();
         assert_eq!(route(), "");
         assert!(ip("-6 route show proto static").contains("2001:db8:b::/64"));
     });
@@ -185,13 +204,14 @@ fn routes_of_a_crashed_run_are_adopted_or_removed() {
             "-6 route add {B}/128 via fe80::11 dev a0 proto 172 metric 512"
         ));
         ip("-6 route add 2001:db8:a::54/128 via fe80::11 dev a0 proto 172 metric 512");
-        let mut routes = Routes::new(PLACE, Duration::from_millis(300));
-        routes.reconcile(&netlink).await;
+        let mut routes = routes_of(PLAIN, Duration::from_millis(300));
+        routes.reconcile();
         assert!(
             ip("-6 route show proto 172").lines().count() == 2,
             "both stay at first"
         );
-        routes.set(&netlink, B, vec![hop(0x11, a0)]).await;
+        routes.set(B, vec![hop(0x11, a0)]);
+        routes.flush();
         settle(&mut routes, &mut netlink).await;
         let left = ip("-6 route show proto 172");
         assert_eq!(left.lines().count(), 1, "{left}");
@@ -200,21 +220,247 @@ fn routes_of_a_crashed_run_are_adopted_or_removed() {
 }
 
 #[test]
-fn a_table_of_its_own_works() {
+fn a_table_of_its_own_works_and_a_former_one_is_cleared() {
     in_namespace(async || {
         let a0 = pair();
-        let netlink = Netlink::open().expect("netlink");
-        let place = RoutePlace {
-            table: 10_000,
-            ..PLACE
+        let mut settings = PLAIN;
+        settings.place.table = 10_000;
+        let mut routes = routes_of(settings, Duration::ZERO);
+        routes.set(B, vec![hop(0x11, a0)]);
+        routes.flush();
+        let own = ip("-6 route show table 10000");
+        assert!(own.contains("via fe80::11 dev a0 proto 172"), "{own}");
+        assert_eq!(route(), "");
+        // A crash, and another table in the configuration.
+        drop(routes);
+        let mut routes = routes_of(PLAIN, Duration::ZERO);
+        routes.set(B, vec![hop(0x11, a0)]);
+        routes.flush();
+        assert!(route().contains("via fe80::11 dev a0 proto 172"));
+        assert_eq!(ip("-6 route show table all proto 172").lines().count(), 1);
+        routes.withdraw();
+        assert_eq!(ip("-6 route show table all proto 172"), "");
+    });
+}
+
+/// What is there of next-hop objects, by `ip`.
+fn objects(filter: &str) -> Vec<String> {
+    let all = ip("nexthop show");
+    let wanted = all.lines().filter(|line| line.contains(filter));
+    wanted.map(str::to_owned).collect()
+}
+
+const RESILIENT: RouteSettings = RouteSettings {
+    style: Style::Resilient(Resilient {
+        buckets: 64,
+        idle_timer: Duration::from_secs(120),
+        unbalanced_timer: Duration::ZERO,
+    }),
+    ..PLAIN
+};
+
+#[test]
+fn resilient_groups_follow_the_core() {
+    in_namespace(async || {
+        let a0 = pair();
+        let mut netlink = Netlink::open().expect("netlink");
+        // The numbers that would be ours, and others.
+        ip("nexthop add id 1633878016 via fe80::99 dev a0");
+        ip("nexthop add id 7 via fe80::11 dev a0 proto bird");
+        let mut routes = routes_of(RESILIENT, Duration::ZERO);
+        let other = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x54);
+        routes.set(B, vec![hop(0x11, a0)]);
+        routes.set(other, vec![hop(0x11, a0), hop(0x12, a0)]);
+        routes.flush();
+        assert_eq!(routes.style(), RESILIENT.style, "no fallback");
+        let one = route();
+        assert!(
+            one.contains("nhid ") && one.contains("via fe80::11"),
+            "{one}"
+        );
+        let groups = objects("group");
+        assert_eq!(groups.len(), 2, "{groups:?}");
+        assert!(
+            groups[0].contains("type resilient buckets 64 idle_timer 120 unbalanced_timer 0"),
+            "{groups:?}"
+        );
+
+        routes.set(B, vec![hop(0x11, a0), hop(0x13, a0)]);
+        routes.flush();
+        let two = route();
+        assert!(two.contains("nexthop via fe80::13"), "{two}");
+        assert_eq!(two.split_whitespace().nth(2), one.split_whitespace().nth(2));
+        settle(&mut routes, &mut netlink).await;
+
+        // Somebody deletes the group, and with it the route.
+        let id = two.split_whitespace().nth(2).expect("a number").to_owned();
+        ip(&format!("nexthop del id {id}"));
+        assert_eq!(route(), "");
+        settle(&mut routes, &mut netlink).await;
+        assert!(route().contains("nexthop via fe80::13"), "{}", route());
+
+        routes.remove(B);
+        routes.remove(other);
+        routes.flush();
+        assert_eq!(ip("-6 route show proto 172"), "");
+        assert_eq!(objects("proto 172"), [""; 0]);
+        assert_eq!(objects("").len(), 2, "those of others stay");
+    });
+}
+
+#[test]
+fn plain_multipath_where_the_kernel_refuses_resilience() {
+    in_namespace(async || {
+        let a0 = pair();
+        let mut settings = RESILIENT;
+        settings.style = Style::Resilient(Resilient {
+            buckets: 0, // No kernel takes that.
+            idle_timer: Duration::from_secs(120),
+            unbalanced_timer: Duration::ZERO,
+        });
+        let mut routes = routes_of(settings, Duration::ZERO);
+        routes.set(B, vec![hop(0x11, a0), hop(0x12, a0)]);
+        routes.flush();
+        assert_eq!(routes.style(), Style::Plain);
+        let both = route();
+        assert!(!both.contains("nhid"), "{both}");
+        assert!(both.contains("nexthop via fe80::12"), "{both}");
+        assert_eq!(objects(""), [""; 0], "nothing is left of the try");
+    });
+}
+
+#[test]
+fn a_crashed_run_leaves_its_groups_to_the_next() {
+    in_namespace(async || {
+        let a0 = pair();
+        let mut netlink = Netlink::open().expect("netlink");
+        let mut crashed = routes_of(RESILIENT, Duration::ZERO);
+        crashed.set(B, vec![hop(0x11, a0), hop(0x12, a0)]);
+        crashed.flush();
+        drop(crashed);
+        let before = (route(), objects(""));
+
+        let grace = Duration::from_millis(300);
+        let mut routes = routes_of(RESILIENT, grace);
+        routes.reconcile();
+        routes.set(B, vec![hop(0x12, a0)]);
+        routes.flush();
+        assert_eq!(
+            (route(), objects("")),
+            before,
+            "fe80::11 has time to report"
+        );
+        settle(&mut routes, &mut netlink).await;
+        let after = route();
+        assert!(
+            after.contains("fe80::12") && !after.contains("fe80::11"),
+            "{after}"
+        );
+        assert_eq!(objects("").len(), 2, "{:?}", objects(""));
+
+        // One that says so leaves at once, in that time too.
+        let mut routes = routes_of(RESILIENT, Duration::from_secs(60));
+        routes.reconcile();
+        routes.set(B, vec![hop(0x11, a0), hop(0x12, a0)]);
+        routes.flush();
+        routes.set(B, vec![hop(0x11, a0)]);
+        routes.flush();
+        assert!(!route().contains("fe80::12"), "{}", route());
+        routes.remove(B);
+        routes.flush();
+        assert_eq!((route(), objects("")), (String::new(), Vec::new()));
+    });
+}
+
+/// Changes go out together. The time is told; what is asserted is only that all of them arrived.
+#[test]
+fn ten_thousand_routes_in_one_step() {
+    in_namespace(async || {
+        let a0 = pair();
+        let b = |n: u32| Ipv6Addr::from_bits(B.to_bits() + (u128::from(n) << 16));
+        let all = 0..10_000;
+        for (name, settings) in [("plain", PLAIN), ("resilient", RESILIENT)] {
+            let mut routes = routes_of(settings, Duration::ZERO);
+            routes.reconcile();
+            let mut step = |what: &str, hosts: &[u16]| {
+                for n in all.clone() {
+                    routes.set(b(n), hosts.iter().map(|host| hop(*host, a0)).collect());
+                }
+                let start = std::time::Instant::now();
+                routes.flush();
+                println!("10000 {name} routes, {what}: {:.0?}", start.elapsed());
+            };
+            step("two members", &[0x11, 0x12]);
+            assert_eq!(
+                ip("-6 route show proto 172").matches("fe80::12").count(),
+                10_000
+            );
+            step("a third", &[0x11, 0x12, 0x13]);
+            assert_eq!(
+                ip("-6 route show proto 172").matches("fe80::13").count(),
+                10_000
+            );
+            let start = std::time::Instant::now();
+            routes.reconcile();
+            println!("10000 {name} routes, compared: {:.0?}", start.elapsed());
+            let start = std::time::Instant::now();
+            routes.withdraw();
+            println!("10000 {name} routes, withdrawn: {:.0?}", start.elapsed());
+            assert_eq!(ip("-6 route show proto 172"), "");
+        }
+    });
+}
+
+/// One request after another, each waiting for its answer: the contrast to the test above.
+#[test]
+fn a_thousand_routes_one_by_one() {
+    in_namespace(async || {
+        let a0 = pair();
+        let b = |n: u32| Ipv6Addr::from_bits(B.to_bits() + (u128::from(n) << 16));
+        let mut routes = routes_of(PLAIN, Duration::ZERO);
+        routes.reconcile();
+        let start = std::time::Instant::now();
+        for n in 0..1000 {
+            routes.set(b(n), vec![hop(0x11, a0), hop(0x12, a0)]);
+            routes.flush();
+        }
+        println!("1000 plain routes, one by one: {:.0?}", start.elapsed());
+        assert_eq!(
+            ip("-6 route show proto 172").matches("fe80::12").count(),
+            1000
+        );
+    });
+}
+
+#[test]
+fn neighbours_are_probed_and_those_of_administrators_left_alone() {
+    in_namespace(async || {
+        let a0 = pair();
+        let mut netlink = Netlink::open().expect("netlink");
+        let mut neighbours = Reachability::new(Requests::open().expect("a socket"));
+        let host = |last| Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last);
+        ip("-6 neigh add fe80::11 lladdr 02:00:00:00:00:11 dev a0 nud permanent");
+        neighbours.probe(a0, host(0x11));
+        assert!(ip("-6 neigh show fe80::11 dev a0").contains("PERMANENT"));
+
+        // Nobody is there: one that was known a moment ago, and one that never was.
+        ip("-6 neigh add fe80::12 lladdr 02:00:00:00:00:12 dev a0 nud stale");
+        neighbours.probe(a0, host(0x12));
+        assert!(ip("-6 neigh show fe80::12 dev a0").contains("PROBE"));
+        neighbours.probe(a0, host(0x13));
+        let mut failed = Vec::new();
+        let wait = async {
+            while failed.len() < 2 {
+                if let KernelEvent::NeighbourFailed { ifindex, address } = netlink.next().await {
+                    assert_eq!(ifindex, a0);
+                    failed.push(address);
+                }
+            }
         };
-        let mut routes = Routes::new(place, Duration::ZERO);
-        assert_eq!(netlink.routes(place).await.expect("no such table yet"), []);
-        routes.set(&netlink, B, vec![hop(0x11, a0)]).await;
-        assert_eq!(netlink.routes(place).await.expect("a table").len(), 1);
-        assert_eq!(netlink.routes(PLACE).await.expect("main").len(), 0);
-        routes.withdraw(&netlink).await;
-        assert_eq!(netlink.routes(place).await.expect("a table"), []);
+        let result = tokio::time::timeout(Duration::from_secs(10), wait).await;
+        assert!(result.is_ok(), "only {failed:?}");
+        failed.sort();
+        assert_eq!(failed, [host(0x12), host(0x13)]);
     });
 }
 

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::{
     namespace::Namespace,
-    packet::{Packet, Upper, tcp},
+    packet::{Packet, Upper, mld::V2_REPORT, tcp},
     pcap::Writer,
     ring::{Frame, Ring},
     wait::Watched,
@@ -127,8 +127,9 @@ impl Ledger {
                 self.neighbors.push(Message { time, packet });
                 return;
             }
-            // Echo and the rest of Neighbor Discovery are not told.
-            Upper::Icmp(128.., _) | Upper::Other(_) => return,
+            // Echo and the rest of Neighbor Discovery are not told; MLDv2 Reports are.
+            Upper::Icmp(kind @ 128.., _) if kind != V2_REPORT => return,
+            Upper::Other(_) => return,
             Upper::Icmp(..) | Upper::Mld(..) | Upper::Mobility(_) => {
                 let time = frame.time;
                 self.messages.push(Message { time, packet });

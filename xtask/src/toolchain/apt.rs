@@ -8,21 +8,24 @@ use crate::{
     process::{self, say},
 };
 
-/// Installs tshark, the second opinion on every packet, where apt is there to do it.
+/// Installs what tests use beside the daemon, where apt is there to do it: tshark, the second
+/// opinion on every packet, and BIRD, which passes routes on.
 ///
-/// The tests do without it, so a failure is only told.
-pub fn install_tshark() {
-    if process::find("tshark").is_some() {
-        return;
-    }
-    if !may_install() {
-        say("tshark is missing and ANYCAST_NO_INSTALL is set: tests that use it are skipped");
-        return;
-    }
-    if let Err(error) = install(&["tshark"]) {
-        say(format_args!(
-            "tshark is missing, tests that use it are skipped: {error:#}"
-        ));
+/// The tests do without them, so a failure is only told.
+pub fn install_helpers() {
+    for (program, package) in [("tshark", "tshark"), ("bird", "bird2")] {
+        if process::find(program).is_some() {
+            continue;
+        }
+        if !may_install() {
+            say(format_args!(
+                "{program} is missing and ANYCAST_NO_INSTALL is set: tests that use it are skipped"
+            ));
+        } else if let Err(error) = install(&[package]) {
+            say(format_args!(
+                "{program} is missing, tests that use it are skipped: {error:#}"
+            ));
+        }
     }
 }
 

@@ -26,6 +26,10 @@ pub(super) struct LinkState {
     pub(super) groups: BTreeSet<Ipv6Addr>,
     /// The last of them that was refreshed.
     pub(super) refreshed: Option<Ipv6Addr>,
+    /// Members of any group here.
+    pub(super) hosts: u32,
+    /// The last of them that was probed.
+    pub(super) probed: Option<Ipv6Addr>,
     /// Groups still to be refreshed in haste, because an election left nobody to ask.
     pub(super) overdue: usize,
     /// The Querier of the last notice.
@@ -45,6 +49,8 @@ impl LinkState {
             v2_querier: None,
             groups: BTreeSet::new(),
             refreshed: None,
+            hosts: 0,
+            probed: None,
             overdue: 0,
             announced: None,
             startup: 0,
@@ -124,6 +130,7 @@ impl Router {
             Timer::OtherQuerier(id),
             Timer::V2Querier(id),
             Timer::Refresh(id),
+            Timer::Probe(id),
         ] {
             self.schedule.cancel(timer);
         }

@@ -130,7 +130,7 @@ impl Router {
     }
 
     /// The Queries of a fast leave: what it cannot take back, they put right.
-    fn ask_the_others(&mut self, now: Time, key: GroupKey, actions: &mut Actions) {
+    pub(super) fn ask_the_others(&mut self, now: Time, key: GroupKey, actions: &mut Actions) {
         let count = self.links[key.1].settings.timers.last_listener_query_count;
         if self.groups.contains_key(&key) {
             self.ask_members(now, key, Purpose::Refresh, count, actions);

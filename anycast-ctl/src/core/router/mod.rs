@@ -23,6 +23,9 @@
 //!   must not set the pace.
 //! - **Fast leave** still sends Queries (draft section 4.3), after the fact: other routers learn
 //!   from them, and a victim of a forged Done comes back with its answer.
+//! - **A member that the kernel cannot reach** leaves, long before its timer says so. Its
+//!   groups are asked as after a fast leave, so that an entry which somebody deleted by hand costs a
+//!   living member a moment only.
 //! - **Caps apply to joins.** Who is a member stays one when a cap is lowered.
 
 mod explain;
@@ -32,6 +35,7 @@ mod member;
 mod membership;
 mod page;
 mod policy;
+mod probe;
 mod querier;
 mod queries;
 mod roster;
@@ -55,7 +59,7 @@ pub use timers::{Timers, TimersError};
 pub use view::{GroupState, GroupView, LinkRole, LinkView, MemberView, Queries, Reason};
 
 use super::{
-    Action, Actions, Link, Notice, Received, Time,
+    Action, Actions, Link, NextHop, Notice, Received, Time,
     counters::{Counter, Counters},
     notice::{LeaveCause, RefusedBy},
 };
@@ -80,6 +84,8 @@ enum Timer {
     V2Querier(LinkId),
     /// The next group is refreshed with Address-Specific Queries.
     Refresh(LinkId),
+    /// The next member is probed.
+    Probe(LinkId),
     /// "retransmit timer".
     Retransmit(GroupKey),
     /// The timer of an address, here of one member.
@@ -167,6 +173,21 @@ impl Router {
         self.routes.flush(&self.groups, &self.links, actions);
     }
 
+    /// The host at `address` does not answer on its link: its memberships end at once. One that
+    /// lives all the same is asked, and comes back with its answer.
+    pub fn neighbour_failed(
+        &mut self,
+        now: Time,
+        ifindex: u32,
+        address: Ipv6Addr,
+        actions: &mut Actions,
+    ) {
+        if let Some(id) = self.link_id(ifindex) {
+            self.unreachable(now, id, address, actions);
+        }
+        self.routes.flush(&self.groups, &self.links, actions);
+    }
+
     /// Does what is due. To be called when [`deadline`](Self::deadline) has come.
     pub fn poll(&mut self, now: Time, actions: &mut Actions) {
         while let Some(timer) = self.schedule.expired(now) {
@@ -179,6 +200,7 @@ impl Router {
                 }
                 Timer::V2Querier(id) => self.v2_querier_gone(now, id, actions),
                 Timer::Refresh(id) => self.refresh_next(now, id, actions),
+                Timer::Probe(id) => self.probe_next(now, id, actions),
                 Timer::Retransmit(key) => self.retransmit(now, key, actions),
                 Timer::Member(key, member) => {
                     self.member_event(now, key, member, member::Event::Timer, actions);
@@ -192,6 +214,12 @@ impl Router {
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         self.schedule.next()
+    }
+
+    /// The kernel still has the route of an earlier run to this member. Where one member is chosen,
+    /// it is this one as soon as it reports: a restart moves nothing.
+    pub fn adopt(&mut self, anycast: Ipv6Addr, next_hop: NextHop) {
+        self.routes.adopt(anycast, next_hop);
     }
 
     /// Withdraws every route and forgets every link and member. Nothing happens after that until

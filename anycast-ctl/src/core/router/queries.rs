@@ -17,6 +17,18 @@ use crate::core::{Action, Actions, Time, counters::Counter};
 /// Refreshes are no closer together than this; a timer of the shell would not keep up.
 const BEAT: Duration = Duration::from_millis(10);
 
+/// How often to do something, and to how many at a time, so that all of `count` have their turn in
+/// `window`; none when there are none.
+pub(super) fn pace(window: Duration, count: u32) -> Option<(Duration, u32)> {
+    let beat = window.checked_div(count)?;
+    if beat >= BEAT {
+        return Some((beat, 1));
+    }
+    let beats = window.as_nanos() / BEAT.as_nanos();
+    let beats = u32::try_from(beats).unwrap_or(u32::MAX).max(1);
+    Some((BEAT, count.div_ceil(beats)))
+}
+
 impl Router {
     /// The Querier asks, now and again: everybody, or the members it knows.
     pub(super) fn ask(&mut self, now: Time, id: LinkId, actions: &mut Actions) {
@@ -81,13 +93,7 @@ impl Router {
         } else {
             link.settings.timers.query_interval
         };
-        let beat = window.checked_div(groups)?;
-        if beat >= BEAT {
-            return Some((beat, 1));
-        }
-        let beats = window.as_nanos() / BEAT.as_nanos();
-        let beats = u32::try_from(beats).unwrap_or(u32::MAX).max(1);
-        Some((BEAT, groups.div_ceil(beats)))
+        pace(window, groups)
     }
 
     /// The groups after the last one that was refreshed get their turn.

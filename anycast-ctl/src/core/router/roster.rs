@@ -48,7 +48,12 @@ impl Router {
         };
         let group = self.groups.entry(key).or_default();
         group.members.insert(source, member);
-        *self.memberships.entry((id, source)).or_default() += 1;
+        let memberships = self.memberships.entry((id, source)).or_default();
+        *memberships += 1;
+        if *memberships == 1 {
+            self.links[id].hosts += 1;
+            self.host_added(now, id);
+        }
         if self.links[id].groups.insert(anycast) {
             self.group_added(now, id);
         }
@@ -77,6 +82,7 @@ impl Router {
             *count -= 1;
             if *count == 0 {
                 self.memberships.remove(&(id, source));
+                self.links[id].hosts -= 1;
             }
         }
         if self

@@ -13,6 +13,8 @@ use crate::core::{Action, Actions, NextHop, Notice};
 pub(super) struct Routes {
     choice: NextHopChoice,
     installed: BTreeMap<Ipv6Addr, Vec<NextHop>>,
+    /// Next hops that an earlier run has left in the kernel.
+    earlier: BTreeMap<Ipv6Addr, NextHop>,
     changed: BTreeSet<Ipv6Addr>,
 }
 
@@ -21,6 +23,7 @@ impl Routes {
         Self {
             choice,
             installed: BTreeMap::new(),
+            earlier: BTreeMap::new(),
             changed: BTreeSet::new(),
         }
     }
@@ -28,6 +31,13 @@ impl Routes {
     /// The members of an address changed.
     pub(super) fn changed(&mut self, anycast: Ipv6Addr) {
         self.changed.insert(anycast);
+    }
+
+    /// An earlier run had chosen this member.
+    pub(super) fn adopt(&mut self, anycast: Ipv6Addr, hop: NextHop) {
+        if self.choice == NextHopChoice::Best {
+            self.earlier.insert(anycast, hop);
+        }
     }
 
     /// The next hops of an address.
@@ -43,9 +53,14 @@ impl Routes {
         actions: &mut Actions,
     ) {
         while let Some(anycast) = self.changed.pop_first() {
-            let next_hops = choose(self.choice, anycast, groups, links);
+            let earlier = self.earlier.get(&anycast).copied();
+            let next_hops = choose(self.choice, anycast, earlier, groups, links);
             if self.next_hops(anycast) == next_hops {
                 continue;
+            }
+            // Once gone, it is a member like any other.
+            if earlier.is_some_and(|earlier| self.next_hops(anycast) == [earlier]) {
+                self.earlier.remove(&anycast);
             }
             // On an on-link route the next hop is whoever answers for the address itself.
             let notice = Notice::Route {
@@ -71,6 +86,7 @@ impl Routes {
 fn choose(
     choice: NextHopChoice,
     anycast: Ipv6Addr,
+    earlier: Option<NextHop>,
     groups: &BTreeMap<GroupKey, Group>,
     links: &[LinkState],
 ) -> Vec<NextHop> {
@@ -89,7 +105,14 @@ fn choose(
     };
     let mut next_hops: Vec<NextHop> = match choice {
         NextHopChoice::All => members().map(|(_, hop)| hop).collect(),
-        NextHopChoice::Best => members().min().map(|(_, hop)| hop).into_iter().collect(),
+        NextHopChoice::Best => {
+            let order = |(order, hop): &(u64, NextHop)| (earlier != Some(*hop), *order);
+            members()
+                .min_by_key(order)
+                .map(|(_, hop)| hop)
+                .into_iter()
+                .collect()
+        }
         NextHopChoice::OnLink => groups()
             .map(|(ifindex, _)| NextHop { via: None, ifindex })
             .collect(),

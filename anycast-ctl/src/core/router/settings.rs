@@ -1,5 +1,7 @@
 //! What an operator decides about the router role.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Policy, Timers};
@@ -27,6 +29,8 @@ pub struct LinkSettings {
     /// A Done of a member takes effect at once, without a check. A forged Done then cuts a member
     /// off until its next Report.
     pub fast_leave: bool,
+    /// How often the kernel is asked whether a member still answers on its link; none for never.
+    pub probe_interval: Option<Duration>,
 }
 
 impl LinkSettings {
@@ -38,6 +42,7 @@ impl LinkSettings {
             timers: Timers::default(),
             general_queries: GeneralQueries::default(),
             fast_leave: false,
+            probe_interval: None,
         }
     }
 }

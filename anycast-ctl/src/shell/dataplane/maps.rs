@@ -149,6 +149,7 @@ impl Maps {
             }
             Action::Send { .. }
             | Action::SetRoute { .. }
+            | Action::ProbeNeighbour { .. }
             | Action::RemoveRoute { .. }
             | Action::JoinGroup { .. }
             | Action::LeaveGroup { .. }

@@ -2,27 +2,36 @@
 
 mod addresses;
 mod links;
-mod routes;
+pub mod nexthop;
+pub mod requests;
+pub mod routes;
 
-use std::{io, net::IpAddr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, Ipv6Addr},
+    os::fd::AsFd as _,
+    time::Duration,
+};
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
-use ipnet::Ipv6Net;
 use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressMessage},
     link::{LinkAttribute, LinkFlags, LinkMessage},
+    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+    route::RouteMessage,
 };
+use nix::sys::socket::{setsockopt, sockopt};
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::task::JoinHandle;
 
-use super::reconcile::{Installed, RouteChange};
+use super::reconcile::Installed;
 pub use links::{KernelChange, LinkInput, LinkTable};
 pub use routes::RoutePlace;
 
 /// Room for notifications while the loop is busy; more are lost and the tables are read again.
-const RECEIVE_BUFFER: usize = 1 << 20;
+const RECEIVE_BUFFER: usize = 16 << 20;
 /// How long the kernel may take to answer. It answers at once; a lost answer must not stall us.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -38,6 +47,9 @@ pub enum NetlinkError {
     /// The socket is gone, or something else answered.
     #[error("netlink: {0}")]
     Broken(rtnetlink::Error),
+    /// The same, of a socket for requests.
+    #[error("netlink: {0}")]
+    Socket(io::Error),
 }
 
 impl NetlinkError {
@@ -46,7 +58,7 @@ impl NetlinkError {
     pub fn errno(&self) -> Option<i32> {
         match self {
             Self::Refused(error) => error.raw_os_error(),
-            Self::Timeout | Self::Broken(_) => None,
+            Self::Timeout | Self::Broken(_) | Self::Socket(_) => None,
         }
     }
 }
@@ -65,13 +77,32 @@ impl From<rtnetlink::Error> for NetlinkError {
 pub enum KernelEvent {
     /// Of an interface or an address.
     Change(KernelChange),
-    /// A route to this destination was added, changed or deleted.
-    Route(Ipv6Net),
+    /// A route was added, changed or deleted.
+    Route(RouteNews),
+    /// A host is not to be reached at an address of its link (NUD_FAILED).
+    NeighbourFailed {
+        /// Interface index.
+        ifindex: u32,
+        /// Its address.
+        address: Ipv6Addr,
+    },
     /// Notifications were lost: everything has to be read again.
     Lost,
 }
 
-/// A netlink socket that is subscribed to links, addresses and IPv6 routes.
+/// What the kernel says of a route.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RouteNews {
+    /// The route.
+    pub route: Installed,
+    /// Who made it.
+    pub protocol: u8,
+    /// It is gone.
+    pub deleted: bool,
+}
+
+/// A netlink socket that is subscribed to links, addresses, neighbours and IPv6
+/// routes.
 pub struct Netlink {
     handle: Handle,
     notifications: BoxStream<'static, KernelEvent>,
@@ -91,12 +122,14 @@ impl Netlink {
             MulticastGroup::Link,
             MulticastGroup::Ipv6Ifaddr,
             MulticastGroup::Ipv6Route,
+            MulticastGroup::Neigh,
         ])?;
         let socket = rtnetlink::sys::AsyncSocket::socket_mut(connection.socket_mut());
-        socket.set_rx_buf_sz(RECEIVE_BUFFER)?;
-        // The kernel then filters dumps of routes by table and protocol; the tables of a router
-        // can be long.
-        socket.set_netlink_get_strict_chk(true)?;
+        // Beyond what net.core.rmem_max allows: every route that we change comes back here.
+        let force = setsockopt(&socket.as_fd(), sockopt::RcvBufForce, &RECEIVE_BUFFER);
+        if force.is_err() {
+            socket.set_rx_buf_sz(RECEIVE_BUFFER)?;
+        }
         let notifications = messages
             .filter_map(|(message, _)| std::future::ready(event(message.payload)))
             .boxed();
@@ -141,49 +174,6 @@ impl Netlink {
         }
         Ok(changes)
     }
-
-    /// The routes of our protocol in our table.
-    pub async fn routes(&self, place: RoutePlace) -> Result<Vec<Installed>, NetlinkError> {
-        let request = self.handle.route().get(routes::query(place));
-        match collect(request.execute()).await {
-            Ok(messages) => Ok(messages
-                .iter()
-                .filter_map(|message| routes::ours(message, place))
-                .collect()),
-            // A table in which nothing ever was.
-            Err(error) if error.errno() == Some(nix::libc::ENOENT) => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Makes one change of a route.
-    pub async fn change(
-        &self,
-        place: RoutePlace,
-        change: &RouteChange,
-    ) -> Result<(), NetlinkError> {
-        let routes = self.handle.route();
-        match change {
-            RouteChange::Add { anycast, next_hops } => {
-                let message = routes::message(place, *anycast, next_hops);
-                within(routes.add(message).execute()).await
-            }
-            RouteChange::Replace { anycast, next_hops } => {
-                let message = routes::message(place, *anycast, next_hops);
-                within(routes.add(message).replace().execute()).await
-            }
-            RouteChange::Remove {
-                destination,
-                metric,
-            } => {
-                let message = routes::removal(place, *destination, *metric);
-                match within(routes.del(message).execute()).await {
-                    Err(error) if error.errno() == Some(nix::libc::ESRCH) => Ok(()),
-                    result => result,
-                }
-            }
-        }
-    }
 }
 
 async fn within<T>(
@@ -221,13 +211,42 @@ fn event(payload: NetlinkPayload<RouteNetlinkMessage>) -> Option<KernelEvent> {
                 _ => None,
             }
         }
-        NetlinkPayload::InnerMessage(
-            RouteNetlinkMessage::NewRoute(message) | RouteNetlinkMessage::DelRoute(message),
-        ) => return routes::destination(&message).map(KernelEvent::Route),
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(message)) => {
+            return news(&message, false);
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelRoute(message)) => {
+            return news(&message, true);
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(message)) => {
+            return failed(&message);
+        }
         NetlinkPayload::Overrun(_) => return Some(KernelEvent::Lost),
         _ => None,
     };
     change.map(KernelEvent::Change)
+}
+
+fn news(message: &RouteMessage, deleted: bool) -> Option<KernelEvent> {
+    Some(KernelEvent::Route(RouteNews {
+        route: routes::installed(message)?,
+        protocol: message.header.protocol.into(),
+        deleted,
+    }))
+}
+
+/// An entry that is deleted only, for want of use, says nothing about the neighbour.
+fn failed(message: &NeighbourMessage) -> Option<KernelEvent> {
+    let address = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some(*address),
+            _ => None,
+        })?;
+    (message.header.state == NeighbourState::Failed).then_some(KernelEvent::NeighbourFailed {
+        ifindex: message.header.ifindex,
+        address,
+    })
 }
 
 fn link(message: &LinkMessage) -> Option<KernelChange> {

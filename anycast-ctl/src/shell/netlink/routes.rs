@@ -3,12 +3,14 @@
 use std::net::Ipv6Addr;
 
 use ipnet::Ipv6Net;
+use netlink_packet_core::Parseable as _;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteNextHop, RouteProtocol, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop,
+    RouteProtocol, RouteType,
 };
 use rtnetlink::RouteMessageBuilder;
 
-use super::super::reconcile::Installed;
+use super::super::reconcile::{Installed, Key, Way};
 use crate::core::NextHop;
 
 /// What marks a route as ours, and where it stands.
@@ -22,20 +24,32 @@ pub struct RoutePlace {
     pub protocol: u8,
 }
 
-/// A /128 route of ours.
-pub(super) fn message(place: RoutePlace, anycast: Ipv6Addr, next_hops: &[NextHop]) -> RouteMessage {
-    let builder = builder(place, Ipv6Net::from(anycast)).priority(place.metric);
-    match next_hops {
-        [only] => {
-            let builder = builder.output_interface(only.ifindex);
-            match only.via {
-                Some(via) => builder.gateway(via),
-                None => builder,
-            }
+/// A /128 route of ours; none where its way is nothing that we make.
+pub fn message(place: RoutePlace, anycast: Ipv6Addr, way: &Way) -> Option<RouteMessage> {
+    let builder = builder(place.table, place.protocol, Ipv6Net::from(anycast));
+    let builder = builder.priority(place.metric);
+    Some(match way {
+        Way::Object(id) => {
+            let mut message = builder.build();
+            message.attributes.push(RouteAttribute::NhId(*id));
+            message
         }
-        several => builder.multipath(several.iter().map(next_hop).collect()),
-    }
-    .build()
+        Way::Hops(hops) => match &hops[..] {
+            [] => return None,
+            [only] => {
+                let builder = builder.output_interface(only.ifindex);
+                match only.via {
+                    Some(via) => builder.gateway(via),
+                    None => builder,
+                }
+                .build()
+            }
+            several => builder
+                .multipath(several.iter().map(next_hop).collect())
+                .build(),
+        },
+        Way::Strange => return None,
+    })
 }
 
 fn next_hop(hop: &NextHop) -> RouteNextHop {
@@ -50,33 +64,42 @@ fn next_hop(hop: &NextHop) -> RouteNextHop {
 }
 
 /// Names a route of ours, whatever its next hops: protocol and metric keep others out of it.
-pub(super) fn removal(place: RoutePlace, destination: Ipv6Net, metric: u32) -> RouteMessage {
-    builder(place, destination).priority(metric).build()
-}
-
-/// Asks for the routes of our protocol in our table.
-pub(super) fn query(place: RoutePlace) -> RouteMessage {
-    RouteMessageBuilder::<Ipv6Addr>::new()
-        .table_id(place.table)
-        .protocol(RouteProtocol::from(place.protocol))
+pub fn removal(protocol: u8, key: &Key) -> RouteMessage {
+    builder(key.table, protocol, key.destination)
+        .priority(key.metric)
         .build()
 }
 
-fn builder(place: RoutePlace, destination: Ipv6Net) -> RouteMessageBuilder<Ipv6Addr> {
+/// Asks for the routes of our protocol, in all tables.
+pub fn query(protocol: u8) -> RouteMessage {
     RouteMessageBuilder::<Ipv6Addr>::new()
-        .destination_prefix(destination.addr(), destination.prefix_len())
-        .table_id(place.table)
-        .protocol(RouteProtocol::from(place.protocol))
+        .table_id(u32::from(RouteHeader::RT_TABLE_UNSPEC))
+        .protocol(RouteProtocol::from(protocol))
+        .build()
 }
 
-/// Reads a route, where it is one of our protocol in our table.
-pub(super) fn ours(message: &RouteMessage, place: RoutePlace) -> Option<Installed> {
-    // The kernel filters a dump only when it is new enough; notifications are not filtered at all.
-    let ours = table(message) == place.table
-        && u8::from(message.header.protocol) == place.protocol
-        && message.header.kind == RouteType::Unicast
-        && !message.header.flags.contains(RouteFlags::Cloned);
-    if !ours {
+fn builder(table: u32, protocol: u8, destination: Ipv6Net) -> RouteMessageBuilder<Ipv6Addr> {
+    RouteMessageBuilder::<Ipv6Addr>::new()
+        .destination_prefix(destination.addr(), destination.prefix_len())
+        .table_id(table)
+        .protocol(RouteProtocol::from(protocol))
+}
+
+/// Reads a route of the kernel's answer to [`query`].
+pub fn ours(payload: &[u8], protocol: u8) -> Option<Installed> {
+    let message = RouteMessage::parse(payload).ok()?;
+    // The kernel filters a dump only when it is new enough.
+    if u8::from(message.header.protocol) != protocol {
+        return None;
+    }
+    installed(&message)
+}
+
+/// Reads a route, whoever has made it; none where it is none that packets are forwarded by.
+pub(super) fn installed(message: &RouteMessage) -> Option<Installed> {
+    if message.header.kind != RouteType::Unicast
+        || message.header.flags.contains(RouteFlags::Cloned)
+    {
         return None;
     }
     let metric = message
@@ -87,9 +110,12 @@ pub(super) fn ours(message: &RouteMessage, place: RoutePlace) -> Option<Installe
             _ => None,
         });
     Some(Installed {
-        destination: destination(message)?,
-        metric: metric.unwrap_or(0),
-        next_hops: next_hops(message),
+        key: Key {
+            table: table(message),
+            destination: destination(message)?,
+            metric: metric.unwrap_or(0),
+        },
+        way: way(message).unwrap_or(Way::Strange),
     })
 }
 
@@ -118,7 +144,7 @@ pub(super) fn destination(message: &RouteMessage) -> Option<Ipv6Net> {
     Ipv6Net::new(address.unwrap_or(Ipv6Addr::UNSPECIFIED), length).ok()
 }
 
-fn next_hops(message: &RouteMessage) -> Option<Vec<NextHop>> {
+fn way(message: &RouteMessage) -> Option<Way> {
     let mut hops = Vec::new();
     let mut single = NextHop {
         via: None,
@@ -126,6 +152,8 @@ fn next_hops(message: &RouteMessage) -> Option<Vec<NextHop>> {
     };
     for attribute in &message.attributes {
         match attribute {
+            // The next hops that stand beside it are those of the object.
+            RouteAttribute::NhId(id) => return Some(Way::Object(*id)),
             RouteAttribute::MultiPath(several) => {
                 for hop in several {
                     hops.push(NextHop {
@@ -135,10 +163,8 @@ fn next_hops(message: &RouteMessage) -> Option<Vec<NextHop>> {
                 }
             }
             RouteAttribute::Oif(ifindex) => single.ifindex = *ifindex,
-            // Next-hop objects and tunnels are not what we install.
-            RouteAttribute::NhId(_) | RouteAttribute::Encap(_) | RouteAttribute::Via(_) => {
-                return None;
-            }
+            // Tunnels are not what we install.
+            RouteAttribute::Encap(_) | RouteAttribute::Via(_) => return None,
             _ => {}
         }
     }
@@ -147,7 +173,7 @@ fn next_hops(message: &RouteMessage) -> Option<Vec<NextHop>> {
         hops.push(single);
     }
     hops.sort();
-    Some(hops)
+    Some(Way::Hops(hops))
 }
 
 /// The gateway, if there is one; none when it is not an IPv6 address.
@@ -168,6 +194,8 @@ fn gateway(attributes: &[RouteAttribute]) -> Option<Option<Ipv6Addr>> {
 
 #[cfg(test)]
 mod tests {
+    use netlink_packet_core::Emitable as _;
+
     use super::*;
 
     const PLACE: RoutePlace = RoutePlace {
@@ -183,34 +211,43 @@ mod tests {
         }
     }
 
+    fn octets(way: &Way) -> Vec<u8> {
+        let anycast = "2001:db8:a::53".parse().expect("an address");
+        let message = message(PLACE, anycast, way).expect("a route");
+        let mut octets = vec![0; message.buffer_len()];
+        message.emit(&mut octets);
+        octets
+    }
+
     #[test]
     fn what_we_install_is_what_we_read() {
-        let anycast = "2001:db8:a::53".parse().expect("an address");
         let on_link = NextHop {
             via: None,
             ifindex: 4,
         };
-        for hops in [vec![hop(1, 3)], vec![hop(1, 3), hop(2, 4)], vec![on_link]] {
-            let read = ours(&message(PLACE, anycast, &hops), PLACE).expect("ours");
-            assert_eq!(read.destination, Ipv6Net::from(anycast));
-            assert_eq!(read.metric, 512);
-            assert_eq!(read.next_hops, Some(hops));
+        for way in [
+            Way::Hops(vec![hop(1, 3)]),
+            Way::Hops(vec![hop(1, 3), hop(2, 4)]),
+            Way::Hops(vec![on_link]),
+            Way::Object(9),
+        ] {
+            let read = ours(&octets(&way), PLACE.protocol).expect("ours");
+            assert_eq!(read.key.destination.to_string(), "2001:db8:a::53/128");
+            assert_eq!((read.key.metric, read.key.table), (512, 1000));
+            assert_eq!(read.way, way);
         }
     }
 
     #[test]
     fn routes_of_others_are_not_ours() {
-        let anycast = "2001:db8:a::53".parse().expect("an address");
-        let message = message(PLACE, anycast, &[hop(1, 3)]);
-        let bird = RoutePlace {
-            protocol: 12,
-            ..PLACE
-        };
-        let main = RoutePlace {
-            table: 254,
-            ..PLACE
-        };
-        assert_eq!(ours(&message, bird), None);
-        assert_eq!(ours(&message, main), None);
+        let octets = octets(&Way::Hops(vec![hop(1, 3)]));
+        assert_eq!(ours(&octets, 12), None);
+    }
+
+    #[test]
+    fn nothing_is_made_of_nothing() {
+        for way in [Way::Strange, Way::Hops(Vec::new())] {
+            assert_eq!(message(PLACE, Ipv6Addr::LOCALHOST, &way), None);
+        }
     }
 }

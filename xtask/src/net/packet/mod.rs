@@ -11,6 +11,8 @@ pub mod mld {
     pub const REPORT: u8 = 131;
     /// Multicast Listener Done.
     pub const DONE: u8 = 132;
+    /// Version 2 Multicast Listener Report, of which the lab reads no more than its type.
+    pub const V2_REPORT: u8 = 143;
 }
 
 /// ICMPv6 types of Neighbor Discovery.

@@ -107,3 +107,23 @@ fn addresses_have_routes_of_their_own() {
     world.advance(LISTENER);
     assert_eq!(world.take_routes(), [(B1, vec![]), (B2, vec![])]);
 }
+
+#[test]
+fn the_choice_of_an_earlier_run_stands_until_its_member_goes() {
+    let mut world = choosing(NextHopChoice::Best);
+    world.router.adopt(B1, via(M2));
+    world.report(M1, B1);
+    assert_eq!(world.take_routes(), [(B1, vec![via(M1)])]);
+    world.report(M2, B1);
+    assert_eq!(world.take_routes(), [(B1, vec![via(M2)])]);
+    world.done(M2, B1);
+    world.advance(CHECK);
+    assert_eq!(world.take_routes(), [(B1, vec![via(M1)])]);
+    world.report(M2, B1);
+    assert_eq!(world.take_routes(), []);
+    // Where all are next hops there is nothing to choose.
+    let mut world = choosing(NextHopChoice::All);
+    world.router.adopt(B1, via(M2));
+    world.report(M1, B1);
+    assert_eq!(world.take_routes(), [(B1, vec![via(M1)])]);
+}

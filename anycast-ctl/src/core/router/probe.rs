@@ -1,0 +1,86 @@
+//! Members that die in silence: what the kernel's neighbour table knows long before a timer ends.
+//!
+//! The kernel verifies a neighbour only while packets go to it. So every member has its turn to be
+//! probed within [`probe_interval`](super::LinkSettings::probe_interval), evenly spread.
+
+use std::{
+    net::Ipv6Addr,
+    ops::Bound::{Excluded, Included, Unbounded},
+};
+
+use super::{GroupKey, LinkId, Router, Timer, querier::Role, queries::pace};
+use crate::core::{Action, Actions, Time, counters::Counter, notice::LeaveCause};
+
+const LAST: Ipv6Addr = Ipv6Addr::from_bits(u128::MAX);
+
+impl Router {
+    /// A member more on a link: the next probe may have to come sooner.
+    pub(super) fn host_added(&mut self, now: Time, id: LinkId) {
+        let link = &self.links[id];
+        let interval = link.settings.probe_interval;
+        if let Some((beat, _)) = interval.and_then(|interval| pace(interval, link.hosts)) {
+            self.schedule.lower(Timer::Probe(id), now, beat);
+        }
+    }
+
+    /// The members after the last one that was probed have their turn. Without members it ends.
+    pub(super) fn probe_next(&mut self, now: Time, id: LinkId, actions: &mut Actions) {
+        let link = &self.links[id];
+        let interval = link.settings.probe_interval;
+        let Some((beat, members)) = interval.and_then(|interval| pace(interval, link.hosts)) else {
+            return;
+        };
+        self.schedule.start(Timer::Probe(id), now, beat);
+        let Some(ifindex) = link.ifindex.filter(|_| link.up) else {
+            return;
+        };
+        for _ in 0..members {
+            let Some(address) = self.host_after(id, self.links[id].probed) else {
+                return;
+            };
+            self.links[id].probed = Some(address);
+            self.counters.count(Counter::MemberProbed);
+            actions.push(Action::ProbeNeighbour { ifindex, address });
+        }
+    }
+
+    /// The next member of a link, round and round.
+    fn host_after(&self, id: LinkId, last: Option<Ipv6Addr>) -> Option<Ipv6Addr> {
+        let first = (id, Ipv6Addr::UNSPECIFIED);
+        let after = last.map_or(Included(first), |last| Excluded((id, last)));
+        let mut rest = self.memberships.range((after, Included((id, LAST))));
+        let next = rest.next().or_else(|| {
+            let mut all = self.memberships.range((Included(first), Unbounded));
+            all.next().filter(|((link, _), _)| *link == id)
+        });
+        next.map(|((_, address), _)| *address)
+    }
+
+    /// A host of the link answers no Neighbor Solicitation.
+    pub(super) fn unreachable(
+        &mut self,
+        now: Time,
+        id: LinkId,
+        address: Ipv6Addr,
+        actions: &mut Actions,
+    ) {
+        if self.groups_of(id, address) == 0 {
+            return;
+        }
+        self.counters.count(Counter::MemberUnreachable);
+        let groups = self.links[id].groups.iter().map(|anycast| (*anycast, id));
+        let is_member = |key: &GroupKey| {
+            let group = self.groups.get(key);
+            group.is_some_and(|group| group.members.contains_key(&address))
+        };
+        let keys: Vec<GroupKey> = groups.filter(is_member).collect();
+        for key in keys {
+            self.leave(key, address, LeaveCause::Unreachable, actions);
+            match self.links[id].role {
+                Role::Querier => self.ask_the_others(now, key, actions),
+                // The Querier finds out by itself.
+                Role::NonQuerier { .. } | Role::Initial => {}
+            }
+        }
+    }
+}

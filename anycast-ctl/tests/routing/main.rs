@@ -1,0 +1,50 @@
+//! Routers among members, other routers and a routing daemon, on a kernel in namespaces.
+
+mod bed;
+mod bird;
+mod interfaces;
+mod members;
+mod queriers;
+mod restart;
+
+use std::process::ExitCode;
+
+use xtask::kernel_tests::Suite;
+
+fn main() -> ExitCode {
+    let suite = Suite::new()
+        .test(
+            "members of a resilient group keep their flows",
+            members::resilient,
+        )
+        .test("members of a plain route may lose flows", members::plain)
+        .test(
+            "a member that dies in silence loses its route",
+            members::silent_death,
+        )
+        .test(
+            "a deleted neighbour entry costs a member a moment",
+            members::flushed_neighbour,
+        )
+        .test(
+            "a crashed router forwards on, and so does its successor",
+            restart::no_gap,
+        )
+        .test(
+            "a crashed router's routes go when nobody claims them",
+            restart::unclaimed,
+        )
+        .test("a router follows its interface", interfaces::router)
+        .test("a member follows its interface", interfaces::member)
+        .test(
+            "the lowest address asks, the next takes over",
+            queriers::election,
+        )
+        .test("a forged Done is answered", queriers::forged_done)
+        .test(
+            "beside an MLDv2 querier hosts stay with MLDv2",
+            queriers::polite,
+        )
+        .test("General Queries turn hosts to MLDv1", queriers::always);
+    bird::add(suite).threads(2).run()
+}

@@ -11,7 +11,10 @@ use crate::{
     count::count,
     fragment, icmp_error, member,
     mld::{self, HOP_BY_HOP},
-    packet::{self, Chain, Ipv6, Layout, Piece, Upper, chain, is_link_local, is_multicast, octets},
+    packet::{
+        self, Chain, Ipv6, Layout, Piece, Upper, chain, is_link_local, is_local, is_multicast,
+        octets,
+    },
     transport::{ICMPV6, MOBILITY},
 };
 
@@ -24,9 +27,6 @@ pub(crate) struct Packet<'a> {
     pub source: [u8; 16],
     pub destination: [u8; 16],
 }
-
-/// In place of an identification: the packet is whole.
-pub(crate) const NO_PIECE: u64 = u64::MAX;
 
 /// What a role made of a packet.
 pub(crate) enum Verdict {
@@ -73,7 +73,9 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
         destination,
     };
 
+    // A tagged frame belongs to another link, which has an interface, and perhaps a role, of its own.
     if ROLES & (ROUTER | MEMBER) != 0
+        && !layout.tagged
         && (next_header == HOP_BY_HOP || next_header == ICMPV6)
         && let Verdict::Done(action) = mld::mld::<ROLES>(&packet, next_header)
     {
@@ -81,15 +83,21 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
     }
     if ROLES & (MEMBER | CORRESPONDENT) == 0
         || is_multicast(&destination)
+        || is_multicast(&source)
+        || is_local(&source)
         || is_link_local(&source)
         || is_link_local(&destination)
     {
         return XDP_PASS;
     }
     match chain(ctx, layout, next_header) {
-        Chain::Upper(upper) => unicast::<ROLES>(&packet, upper, NO_PIECE),
+        Chain::Upper(upper) => unicast::<ROLES>(&packet, upper),
         Chain::First(upper, piece) => {
-            unicast::<ROLES>(&packet, upper, u64::from(piece.identification))
+            let action = unicast::<ROLES>(&packet, upper);
+            if ROLES & CORRESPONDENT != 0 {
+                fragment::note_first(&packet, piece.identification, piece.protocol);
+            }
+            action
         }
         Chain::Later(piece) => later::<ROLES>(&packet, piece),
         Chain::Unknown => {
@@ -101,7 +109,7 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
 
 /// Gives the packet to the roles of the interface, in turn.
 #[inline(always)]
-fn unicast<const ROLES: u8>(packet: &Packet<'_>, upper: Upper, piece: u64) -> u32 {
+fn unicast<const ROLES: u8>(packet: &Packet<'_>, upper: Upper) -> u32 {
     let Upper { protocol, offset } = upper;
     let error = icmp_error::is_error(packet, upper);
     if ROLES & MEMBER != 0 {
@@ -122,7 +130,7 @@ fn unicast<const ROLES: u8>(packet: &Packet<'_>, upper: Upper, piece: u64) -> u3
         } else if protocol == MOBILITY {
             correspondent::mobility(packet, offset)
         } else {
-            correspondent::ingress(packet, protocol, offset, piece)
+            correspondent::ingress(packet, protocol, offset)
         };
         if let Verdict::Done(action) = Verdict::unpack(packed) {
             return action;

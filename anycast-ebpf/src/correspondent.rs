@@ -3,7 +3,7 @@
 use anycast_common::abi::{
     counters::Counter,
     event::kind,
-    maps::{BindingKey, CareOfKey, Flow, FlowKey, flow, place},
+    maps::{BindingKey, CareOfKey, Flow, FlowKey, place},
 };
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
@@ -12,12 +12,11 @@ use aya_ebpf::{
 };
 
 use crate::{
-    classify::{NO_PIECE, Packet, Verdict},
+    classify::{Packet, Verdict},
     count::count,
-    forward::{NextHop, next_hop, send},
-    fragment,
+    forward::{Way, next_hop, send},
     maps::{BINDINGS, CARE_OF, CLIENT_PREFIXES, FLOWS},
-    packet::{Bytes, Piece, Upper},
+    packet::{Bytes, Upper},
     punt::punt,
     rewrite,
     transport::{TCP_RST, Transport},
@@ -26,17 +25,16 @@ use crate::{
 /// A packet at an interface of a correspondent. A function of its own, because a BPF stack frame
 /// has 512 octets for all roles of an interface together.
 #[inline(never)]
-pub(crate) fn ingress(packet: &Packet<'_>, protocol: u8, offset: usize, piece: u64) -> u32 {
-    handle(packet, Upper { protocol, offset }, piece).pack()
+pub(crate) fn ingress(packet: &Packet<'_>, protocol: u8, offset: usize) -> u32 {
+    handle(packet, Upper { protocol, offset }).pack()
 }
 
 #[inline(always)]
-fn handle(packet: &Packet<'_>, upper: Upper, piece: u64) -> Verdict {
+fn handle(packet: &Packet<'_>, upper: Upper) -> Verdict {
     let Some(transport) = Transport::read(packet.ctx, upper) else {
         return Verdict::NotOurs;
     };
-    let Some(change) =
-        from_client(packet, &transport).or_else(|| to_client(packet, &transport, piece))
+    let Some(change) = from_client(packet, &transport).or_else(|| to_client(packet, &transport))
     else {
         return Verdict::NotOurs;
     };
@@ -47,10 +45,15 @@ fn handle(packet: &Packet<'_>, upper: Upper, piece: u64) -> Verdict {
         (&change.address, &packet.destination)
     };
     let next_hop = next_hop(packet, &transport, source, destination);
-    if let NextHop::Refused = next_hop {
-        return Verdict::Done(XDP_PASS);
+    match next_hop.way {
+        Way::Refused => return Verdict::Done(XDP_PASS),
+        // Better by B than not at all. The other way it may be for this host itself.
+        Way::None if outward => {
+            count(Counter::NoRouteToCareOf);
+            return Verdict::Done(XDP_PASS);
+        }
+        Way::None | Way::Kernel | Way::Xdp => {}
     }
-    note(packet, &transport, piece, change.place, &change.address);
     if outward {
         rewrite::destination(packet, &transport, &change.address, change.delta);
         count(Counter::ToCareOf);
@@ -106,12 +109,13 @@ fn from_client(packet: &Packet<'_>, transport: &Transport) -> Option<Change> {
     if let Some(pinned) = FLOWS.get_ptr_mut(&key) {
         // A SYN opens a new flow on the ports of an old one: the binding decides anew.
         if !transport.opens() {
-            // SAFETY: the entry outlives the program (RCU); its fields are plain integers, and
-            // racing writers store times of the same moment.
+            // SAFETY: the memory of an entry stays mapped; its fields are plain integers, and racing
+            // writers store times of the same moment. An entry that is evicted just now may hold
+            // another flow: its time is touched, or one packet goes astray, as it may in any network.
             return unsafe {
                 (*pinned).last_out = now;
                 if transport.closes() {
-                    (*pinned).flags |= flow::CLIENT_CLOSED;
+                    (*pinned).client_closed = 1;
                 }
                 Some(Change {
                     place,
@@ -149,8 +153,9 @@ fn pin(key: &FlowKey, care_of: &[u8; 16], delta: u16, now: u64) -> bool {
         last_out: now,
         last_in: 0,
         delta,
-        flags: 0,
-        reserved: [0; 13],
+        client_closed: 0,
+        member_closed: 0,
+        reserved: [0; 12],
     };
     if FLOWS.insert(key, &pinned, 0).is_err() {
         count(Counter::FlowPinFailed);
@@ -162,7 +167,7 @@ fn pin(key: &FlowKey, care_of: &[u8; 16], delta: u16, now: u64) -> bool {
 
 /// C -> A: from B, when the flow is pinned to C.
 #[inline(always)]
-fn to_client(packet: &Packet<'_>, transport: &Transport, piece: u64) -> Option<Change> {
+fn to_client(packet: &Packet<'_>, transport: &Transport) -> Option<Change> {
     let pair = CareOfKey {
         client: packet.destination,
         care_of: packet.source,
@@ -170,11 +175,7 @@ fn to_client(packet: &Packet<'_>, transport: &Transport, piece: u64) -> Option<C
     // SAFETY: the controller replaces entries whole, and the copy is made at once.
     let owner = unsafe { CARE_OF.get(&pair) }.copied()?;
     let key = transport.flow_to_client(&packet.destination, &owner.anycast);
-    let Some(pinned) = FLOWS.get_ptr_mut(&key) else {
-        // Its other fragments must not be taken for those of a pinned flow.
-        note(packet, transport, piece, place::NONE, &packet.source);
-        return None;
-    };
+    let pinned = FLOWS.get_ptr_mut(&key)?;
     // SAFETY: as in `from_client`.
     unsafe {
         if (*pinned).care_of != packet.source {
@@ -182,7 +183,7 @@ fn to_client(packet: &Packet<'_>, transport: &Transport, piece: u64) -> Option<C
         }
         (*pinned).last_in = bpf_ktime_get_coarse_ns();
         if transport.closes() {
-            (*pinned).flags |= flow::MEMBER_CLOSED;
+            (*pinned).member_closed = 1;
         }
     }
     Some(Change {
@@ -190,29 +191,4 @@ fn to_client(packet: &Packet<'_>, transport: &Transport, piece: u64) -> Option<C
         address: owner.anycast,
         delta: owner.delta,
     })
-}
-
-/// Tells the other fragments of the packet, if there are any, what became of the first.
-#[inline(always)]
-fn note(packet: &Packet<'_>, transport: &Transport, piece: u64, place: u8, address: &[u8; 16]) {
-    if piece != NO_PIECE {
-        note_piece(packet, piece as u32, transport.protocol, place, address);
-    }
-}
-
-/// Apart from its rare caller, whose stack frame has no room for it.
-#[inline(never)]
-fn note_piece(
-    packet: &Packet<'_>,
-    identification: u32,
-    protocol: u8,
-    place: u8,
-    address: &[u8; 16],
-) {
-    let piece = Piece {
-        identification,
-        protocol,
-    };
-    let key = fragment::key(&packet.source, &packet.destination, piece);
-    fragment::note(&key, place, address);
 }

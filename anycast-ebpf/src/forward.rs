@@ -4,7 +4,9 @@ use anycast_common::abi::counters::Counter;
 use aya_ebpf::{
     EbpfContext,
     bindings::{
-        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup,
+        BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NOT_FWDED,
+        BPF_FIB_LKUP_RET_PROHIBIT, BPF_FIB_LKUP_RET_SUCCESS, BPF_FIB_LKUP_RET_UNREACHABLE,
+        bpf_fib_lookup as FibLookup,
         xdp_action::{XDP_PASS, XDP_REDIRECT, XDP_TX},
     },
     helpers::{bpf_fib_lookup, bpf_redirect},
@@ -19,19 +21,40 @@ use crate::{
 
 const AF_INET6: u8 = 10;
 
-/// Where a packet will go once it is rewritten.
-pub(crate) enum NextHop {
+/// How a packet will go once it is rewritten.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
     /// XDP sends it.
-    Xdp {
-        ifindex: u32,
-        source: [u16; 3],
-        destination: [u16; 3],
-    },
-    /// The kernel forwards or receives it: no neighbour yet, a local address, a VLAN tag.
+    Xdp,
+    /// The kernel forwards or receives it: no neighbour yet, a local address, a VLAN tag, a device
+    /// that takes no frames of XDP.
     Kernel,
+    /// There is no way to the address.
+    None,
     /// It must not be rewritten: the kernel answers it with an ICMPv6 error (Packet Too Big, Time
     /// Exceeded), which has to quote what the sender sent.
     Refused,
+}
+
+/// Where a packet will go. A plain structure: what a variant leaves out would be registers that
+/// the verifier has never seen written.
+pub(crate) struct NextHop {
+    pub way: Way,
+    ifindex: u32,
+    source: [u16; 3],
+    destination: [u16; 3],
+}
+
+impl NextHop {
+    #[inline(always)]
+    fn by(way: Way) -> Self {
+        Self {
+            way,
+            ifindex: 0,
+            source: [0; 3],
+            destination: [0; 3],
+        }
+    }
 }
 
 /// Finds the next hop for the packet with the given addresses, before anything is changed.
@@ -45,7 +68,7 @@ pub(crate) fn next_hop(
     // SAFETY: `classify` checked that the IPv6 header lies within the packet.
     let header = unsafe { &*packet.ipv6 };
     if header.hop_limit <= 1 {
-        return NextHop::Refused;
+        return NextHop::by(Way::Refused);
     }
     // SAFETY: all-zero is a valid value of this C structure.
     let mut lookup: FibLookup = unsafe { core::mem::zeroed() };
@@ -69,13 +92,20 @@ pub(crate) fn next_hop(
         )
     };
     match u32::try_from(result) {
-        Ok(BPF_FIB_LKUP_RET_SUCCESS) if !packet.layout.tagged => NextHop::Xdp {
+        Ok(BPF_FIB_LKUP_RET_SUCCESS) if !packet.layout.tagged => NextHop {
+            way: Way::Xdp,
             ifindex: lookup.ifindex,
             source: mac(lookup.smac),
             destination: mac(lookup.dmac),
         },
-        Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => NextHop::Refused,
-        _ => NextHop::Kernel,
+        Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => NextHop::by(Way::Refused),
+        Ok(
+            BPF_FIB_LKUP_RET_BLACKHOLE
+            | BPF_FIB_LKUP_RET_UNREACHABLE
+            | BPF_FIB_LKUP_RET_PROHIBIT
+            | BPF_FIB_LKUP_RET_NOT_FWDED,
+        ) => NextHop::by(Way::None),
+        _ => NextHop::by(Way::Kernel),
     }
 }
 
@@ -85,7 +115,8 @@ const FLOW_INFO: u32 = 0x0fff_ffff_u32.to_be();
 /// Sends the rewritten packet.
 #[inline(always)]
 pub(crate) fn send(packet: &Packet<'_>, next_hop: &NextHop) -> u32 {
-    let NextHop::Xdp {
+    let NextHop {
+        way: Way::Xdp,
         ifindex,
         source,
         destination,

@@ -10,9 +10,9 @@ use aya_ebpf::{bindings::xdp_action::XDP_PASS, helpers::bpf_ktime_get_coarse_ns}
 use crate::{
     classify::{Packet, Verdict},
     count::count,
-    forward::{NextHop, next_hop, send},
+    forward::{Way, next_hop, send},
     maps::{BINDINGS, CARE_OF, FRAGMENTS, LOCAL_ANYCAST, LOCAL_CARE_OF},
-    packet::Piece,
+    packet::{Piece, octets},
     rewrite,
     transport::Transport,
 };
@@ -44,6 +44,42 @@ pub(crate) fn note(key: &FragmentKey, place: u8, address: &[u8; 16]) {
     };
     // A note that is lost costs the packet, as a lost fragment would.
     let _ = FRAGMENTS.insert(key, &note, 0);
+}
+
+/// Notes what a correspondent made of a first fragment: the header tells.
+#[inline(never)]
+pub(crate) fn note_first(packet: &Packet<'_>, identification: u32, protocol: u8) {
+    // SAFETY: `classify` checked that the IPv6 header lies within the packet.
+    let (source, destination) = unsafe {
+        (
+            octets((*packet.ipv6).source),
+            octets((*packet.ipv6).destination),
+        )
+    };
+    let (place, address) = if source != packet.source {
+        (place::SOURCE, source)
+    } else if destination != packet.destination {
+        (place::DESTINATION, destination)
+    } else {
+        // The others must not be taken for those of a pinned flow.
+        let pair = CareOfKey {
+            client: packet.destination,
+            care_of: packet.source,
+        };
+        if CARE_OF.get_ptr(&pair).is_none() {
+            return;
+        }
+        (place::NONE, source)
+    };
+    let piece = Piece {
+        identification,
+        protocol,
+    };
+    note(
+        &key(&packet.source, &packet.destination, piece),
+        place,
+        &address,
+    );
 }
 
 /// What the first fragment's note says.
@@ -108,7 +144,7 @@ fn correspondent(packet: &Packet<'_>, piece: Piece) -> Verdict {
     };
     let transport = Transport::of(piece.protocol);
     let next_hop = next_hop(packet, &transport, source, destination);
-    if let NextHop::Refused = next_hop {
+    if next_hop.way == Way::Refused {
         return Verdict::Done(XDP_PASS);
     }
     if note.place == place::SOURCE {

@@ -14,11 +14,11 @@ use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use crate::{
     classify::{Packet, Verdict},
     count::count,
-    forward::{NextHop, next_hop, send},
+    forward::{Way, next_hop, send},
     maps::{CARE_OF, FLOWS, LOCAL_ANYCAST, LOCAL_CARE_OF},
     packet::{Bytes, IPV6, Ipv6, Upper, octets, words},
     punt::punt,
-    transport::{ICMPV6, MOBILITY, Transport, UDP},
+    transport::{ICMPV6, MOBILITY, Transport, UDP, UDP_LITE},
 };
 
 /// Octets of an error message before the quote.
@@ -112,7 +112,7 @@ fn correspondent(packet: &Packet<'_>, upper: Upper) -> Verdict {
 fn to_member(packet: &Packet<'_>, upper: Upper, quote: &Quote, change: &Change<'_>) -> u32 {
     let transport = Transport::of(ICMPV6);
     let next_hop = next_hop(packet, &transport, &packet.source, change.address);
-    if let NextHop::Refused = next_hop {
+    if next_hop.way == Way::Refused {
         return XDP_PASS;
     }
     requote(packet, upper, quote, Place::Source, change);
@@ -132,7 +132,7 @@ fn to_client(packet: &Packet<'_>, upper: Upper, quote: &Quote, change: &Change<'
     };
     let transport = Transport::of(ICMPV6);
     let next_hop = next_hop(packet, &transport, source, &packet.destination);
-    if let NextHop::Refused = next_hop {
+    if next_hop.way == Way::Refused {
         return XDP_PASS;
     }
     requote(packet, upper, quote, Place::Destination, change);
@@ -236,7 +236,7 @@ fn requote(packet: &Packet<'_>, upper: Upper, quote: &Quote, place: Place, chang
     {
         // SAFETY: `at` checked the bounds.
         unsafe {
-            let udp = quote.transport.protocol == UDP;
+            let udp = matches!(quote.transport.protocol, UDP | UDP_LITE);
             if !(udp && *field == 0) {
                 let sum = checksum::apply(*field, change.delta);
                 *field = if udp { checksum::udp(sum) } else { sum };

@@ -54,7 +54,7 @@ pub(crate) fn mld<const ROLES: u8>(packet: &Packet<'_>, next_header: u8) -> Verd
         return Verdict::NotOurs;
     };
     match message_type {
-        QUERY => Verdict::Done(query(packet)),
+        QUERY => Verdict::Done(query(packet, offset)),
         REPORT | DONE if ROLES & ROUTER != 0 => {
             Verdict::Done(report(packet, offset, message_type, next_header))
         }
@@ -62,11 +62,21 @@ pub(crate) fn mld<const ROLES: u8>(packet: &Packet<'_>, next_header: u8) -> Verd
     }
 }
 
-/// The controller checks it; the kernel answers for its multicast groups.
+/// A Query for the controller, which checks the rest; the kernel answers it for its multicast
+/// groups. One that did not begin on this link is nobody's (RFC 2710 section 5): it must not reach
+/// the controller from afar.
 #[inline(never)]
-fn query(packet: &Packet<'_>) -> u32 {
-    count(Counter::MldQuery);
-    punt(packet, kind::MLD);
+fn query(packet: &Packet<'_>, offset: usize) -> u32 {
+    // SAFETY: `classify` checked that the IPv6 header lies within the packet.
+    let hop_limit = unsafe { (*packet.ipv6).hop_limit };
+    if hop_limit != 1 || !is_link_local(&packet.source) {
+        count(Counter::MldQueryNotOnLink);
+    } else if packet.ctx.read::<Message>(offset).is_none() {
+        count(Counter::MldTruncated);
+    } else {
+        count(Counter::MldQuery);
+        punt(packet, kind::MLD);
+    }
     XDP_PASS
 }
 

@@ -7,6 +7,8 @@ const ETHERTYPE_VLAN: u16 = 0x8100_u16.to_be();
 const ETHERTYPE_QINQ: u16 = 0x88a8_u16.to_be();
 /// No header of interest starts later than this; it also bounds offsets for the verifier.
 const MAX_OFFSET: usize = 511;
+/// Octets of the largest upper-layer header that is read, TCP's.
+const UPPER_HEADER: usize = 20;
 const OFFSET: u16 = 0xfff8_u16.to_be();
 const MORE: u16 = 1_u16.to_be();
 /// Extension headers that are walked before a packet is left to the kernel.
@@ -247,10 +249,11 @@ fn walk(packet: &impl Bytes, next_header: u8, offset: usize) -> Chain {
     Chain::Unknown
 }
 
-/// An upper-layer header whose offset is not a constant.
+/// An upper-layer header whose offset is not a constant. All of it lies within [`MAX_OFFSET`], so
+/// that a header which can be read can be written.
 #[inline(always)]
 fn upper(protocol: u8, offset: usize) -> Option<Upper> {
-    if offset > MAX_OFFSET {
+    if offset > MAX_OFFSET - UPPER_HEADER {
         return None;
     }
     // The verifier now knows no more of one offset than of another, and checks what follows once
@@ -277,6 +280,13 @@ pub(crate) fn words(octets: &[u8; 16]) -> [u32; 4] {
 #[inline(always)]
 pub(crate) fn is_link_local(address: &[u8; 16]) -> bool {
     address[0] == 0xfe && address[1] & 0xc0 == 0x80
+}
+
+/// Whether it is the unspecified or the loopback address.
+#[inline(always)]
+pub(crate) fn is_local(address: &[u8; 16]) -> bool {
+    let [first, second, third, fourth] = words(address);
+    first | second | third == 0 && u32::from_be(fourth) <= 1
 }
 
 /// Whether the address has the prefix FF00::/8.

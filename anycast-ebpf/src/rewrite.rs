@@ -5,7 +5,7 @@ use anycast_common::wire::checksum;
 use crate::{
     classify::Packet,
     packet::{Bytes, words},
-    transport::{Transport, UDP},
+    transport::{Transport, UDP, UDP_LITE},
 };
 
 /// Puts `address` in place of the source.
@@ -30,7 +30,7 @@ pub(crate) fn destination(
 }
 
 /// Incremental update (RFC 1624). A UDP checksum of zero is illegal in IPv6 (RFC 8200 section
-/// 8.1): it is left as it is for the receiver to refuse.
+/// 8.1; RFC 3828 for UDP-Lite): it is left as it is for the receiver to refuse.
 #[inline(always)]
 fn fix_checksum(packet: &Packet<'_>, transport: &Transport, delta: u16) {
     if transport.checksum == 0 {
@@ -41,11 +41,12 @@ fn fix_checksum(packet: &Packet<'_>, transport: &Transport, delta: u16) {
     };
     // SAFETY: `at` checked the bounds.
     let old = unsafe { *field };
-    if transport.protocol == UDP && old == 0 {
+    let udp = matches!(transport.protocol, UDP | UDP_LITE);
+    if udp && old == 0 {
         return;
     }
     let mut new = checksum::apply(old, delta);
-    if transport.protocol == UDP {
+    if udp {
         new = checksum::udp(new);
     }
     // SAFETY: as above.

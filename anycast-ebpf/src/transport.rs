@@ -10,7 +10,7 @@ const DCCP: u8 = 33;
 pub(crate) const ICMPV6: u8 = 58;
 const SCTP: u8 = 132;
 pub(crate) const MOBILITY: u8 = 135;
-const UDP_LITE: u8 = 136;
+pub(crate) const UDP_LITE: u8 = 136;
 
 const ECHO_REQUEST: u8 = 128;
 const ECHO_REPLY: u8 = 129;

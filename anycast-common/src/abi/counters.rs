@@ -59,13 +59,15 @@ counters! {
     MldDoneDenied = "mld_done_denied",
     /// MLD Queries given to the controller.
     MldQuery = "mld_query",
+    /// MLD Queries with a hop limit other than 1 or a source that is not link-local, left to the kernel.
+    MldQueryNotOnLink = "mld_query_not_on_link",
     /// MLD Reports and Dones for a multicast address, passed to the kernel untouched.
     MldMulticast = "mld_multicast",
     /// Anycast Reports or Dones from a source that is not link-local, dropped (draft host-anycast 4.2).
     MldBadSource = "mld_bad_source",
     /// Anycast Reports or Dones with a bad ICMPv6 checksum, dropped (draft host-anycast 4.2).
     MldBadChecksum = "mld_bad_checksum",
-    /// MLD messages shorter than 24 octets, dropped.
+    /// MLD messages shorter than 24 octets: Reports and Dones dropped, Queries left to the kernel.
     MldTruncated = "mld_truncated",
     /// Anycast Reports or Dones whose hop limit is not 1, dropped.
     MldBadHopLimit = "mld_bad_hop_limit",
@@ -93,6 +95,8 @@ counters! {
     FlowPinFailed = "flow_pin_failed",
     /// Pins dropped because a TCP SYN reused the flow's ports.
     FlowRestarted = "flow_restarted",
+    /// Packets of bound flows left to plain anycast, because there is no route to the care-of address.
+    NoRouteToCareOf = "no_route_to_care_of",
     /// Rewritten packets sent by XDP to their next hop.
     Forwarded = "forwarded",
     /// Rewritten packets left to the kernel to forward.

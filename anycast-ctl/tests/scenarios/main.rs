@@ -3,6 +3,7 @@
 mod captures;
 mod course;
 mod membership;
+mod paths;
 mod sessions;
 
 use std::{path::Path, process::ExitCode};
@@ -45,6 +46,12 @@ fn main() -> ExitCode {
             "a drain waits for the session that is pinned here",
             sessions::drain,
         )
+        .test(
+            "a session survives a gateway that dies in full flow",
+            paths::killed_in_full_flow,
+        )
+        .test("path MTU discovery works for bound flows", paths::small_mtu)
+        .test("fragments of bound flows arrive", paths::fragments)
         .threads(2)
         .run()
 }

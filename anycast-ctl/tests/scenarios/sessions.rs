@@ -22,7 +22,7 @@ const LEAVE: Duration = Duration::from_secs(10);
 const LIFETIME: Duration = Duration::from_secs(16);
 
 /// Both members in, and a session of the client that is bound to one of them.
-fn bound(lab: &mut Lab, report: &mut Report) -> Result<Session> {
+pub(super) fn bound(lab: &mut Lab, report: &mut Report) -> Result<Session> {
     report.step("join", "", |evidence| scenario::join(lab, evidence))?;
     report.step("bind", "", |evidence| {
         scenario::open(lab, "client", evidence)

@@ -12,6 +12,9 @@ mod packets;
 mod router;
 
 fn main() -> std::process::ExitCode {
+    // Routes and forwarding of this machine must not decide verdicts. Without the right to do so,
+    // the suite ignores its tests anyway.
+    let _ = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
     let suite = xtask::kernel_tests::Suite::new();
     let suite = load::tests(suite);
     let suite = router::tests(suite);

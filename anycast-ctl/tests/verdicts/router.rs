@@ -104,11 +104,6 @@ fn checks() -> Result<()> {
             report().with(|p| p.extensions[0].1 = vec![0, 0, 1, 0, 5, 2, 0, 0]),
             &[("mld_report_allowed", 1)],
         ),
-        allowed(
-            "a Report in a VLAN",
-            report().with(|p| p.vlans = vec![7]),
-            &[("mld_report_allowed", 1)],
-        ),
         refused(
             "a source outside the policy",
             Packet::report("fe80::66", GROUP),
@@ -221,6 +216,32 @@ fn others() -> Result<()> {
             "a Query",
             Packet::mld("fe80::2", "ff02::1", 130, "::"),
             &[("mld_query", 1)],
+        ),
+        passed(
+            "a Query from afar",
+            Packet::mld("2001:db8::2", "ff02::1", 130, "::").frame(),
+            &[("mld_query_not_on_link", 1)],
+        ),
+        passed(
+            "a Query with hop limit 64",
+            Packet::mld("fe80::2", "ff02::1", 130, "::")
+                .with(|p| p.hop_limit = 64)
+                .frame(),
+            &[("mld_query_not_on_link", 1)],
+        ),
+        passed(
+            "a Query of 20 octets",
+            Packet::mld("fe80::2", "ff02::1", 130, "::")
+                .with(|p| p.payload.truncate(20))
+                .frame(),
+            &[("mld_truncated", 1)],
+        ),
+        passed(
+            "a Report in a VLAN, which is another link",
+            Packet::report(MEMBER, GROUP)
+                .with(|p| p.vlans = vec![7])
+                .frame(),
+            &[],
         ),
         passed(
             "a Neighbor Solicitation",

@@ -74,6 +74,16 @@ pub fn up(namespace: &Namespace, interface: &str) -> Result<()> {
     .with_context(|| format!("cannot bring {interface} up"))
 }
 
+/// Sets the largest packet that an interface sends.
+pub fn mtu(namespace: &Namespace, interface: &str, mtu: u32) -> Result<()> {
+    let index = index(namespace, interface)?;
+    request(namespace, async |handle| {
+        let message = LinkUnspec::new_with_index(index).mtu(mtu).build();
+        handle.link().set(message).execute().await
+    })
+    .with_context(|| format!("cannot set the MTU of {interface} to {mtu}"))
+}
+
 /// Gives an interface an address, usable at once (no duplicate address detection).
 pub fn address(
     namespace: &Namespace,

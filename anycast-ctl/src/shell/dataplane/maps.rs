@@ -152,8 +152,9 @@ impl Maps {
 
     /// Replaces the router's policy.
     ///
-    /// The list is cut at its head first, so that no packet ever meets a mix of two policies:
-    /// while the rules change, the default is to deny.
+    /// The list is cut at its head first, so that a Report that comes while the rules change is
+    /// refused rather than judged by a mix of two policies; hosts repeat their Reports, and the
+    /// controller decides again in any case.
     ///
     /// # Errors
     ///

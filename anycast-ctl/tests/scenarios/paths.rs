@@ -1,0 +1,158 @@
+//! Bound flows on paths that are not ideal: small MTUs, fragments, a gateway that dies in full flow.
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Result, ensure};
+use xtask::{
+    lab::{
+        scenario::{MIB, SOON, transfer},
+        stage::Lab,
+        topology::{B, S1, S2, Server},
+    },
+    net::netlink,
+};
+
+use super::{in_lab, sessions::bound};
+
+/// A stalled connection would need far longer to give up.
+const LONG: Duration = Duration::from_secs(60);
+const SMALL_MTU: u32 = 1400;
+
+fn count(lab: &Lab, node: &str, name: &str) -> Result<u64> {
+    lab.daemon(node)?.counter("data_plane", name)
+}
+
+/// TCP with full-sized segments, on links that became smaller than the far end believes. Nothing
+/// but ICMPv6 Packet Too Big tells it, and that quotes addresses which it did not use.
+pub(super) fn small_mtu() -> Result<()> {
+    in_lab(None, |lab, report| {
+        let mut session = bound(lab, report)?;
+        let member = session.server.name;
+
+        // The LAN of the servers: the router answers the client, quoting A -> C.
+        let before = count(lab, "gateway", "correspondent_icmp_error")?;
+        let server = lab.network.server(session.server);
+        netlink::mtu(server, "eth0", SMALL_MTU)?;
+        netlink::mtu(&lab.network.lan, member, SMALL_MTU)?;
+        netlink::mtu(&lab.network.lan, "router", SMALL_MTU)?;
+        netlink::mtu(&lab.network.router, "lan0", SMALL_MTU)?;
+        let (_, [core]) = transfer(lab, &mut session, 8 * MIB, LONG, ["gateway-router"])?;
+        core.must_be_by_care_of("gateway-router")?;
+        let errors = count(lab, "gateway", "correspondent_icmp_error")?;
+        ensure!(errors > before, "the gateway has translated no error");
+
+        // The link of the client: the gateway answers the member, quoting C -> A.
+        let before = count(lab, member, "member_icmp_error")?;
+        netlink::mtu(&lab.network.client, "eth0", SMALL_MTU - 20)?;
+        netlink::mtu(&lab.network.gateway, "clients0", SMALL_MTU - 20)?;
+        let (_, [core]) = transfer(lab, &mut session, 8 * MIB, LONG, ["gateway-router"])?;
+        core.must_be_by_care_of("gateway-router")?;
+        let errors = count(lab, member, "member_icmp_error")?;
+        ensure!(errors > before, "the member has translated no error");
+        ensure!(core.resets() == 0, "resets: {core:?}");
+        session.visitor.tell("finish")?;
+        session.visitor.event("finished", SOON)?;
+        Ok(())
+    })
+}
+
+/// Answers every datagram with itself, until told to stop.
+fn echo(lab: &Lab, server: Server, ready: &Barrier, stop: &AtomicBool) -> Result<()> {
+    lab.network.server(server).run(|| {
+        let socket = UdpSocket::bind(SocketAddr::from((B, 5353)));
+        ready.wait();
+        let socket = socket?;
+        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+        let mut datagram = vec![0; 65536];
+        while !stop.load(Ordering::Relaxed) {
+            if let Ok((length, from)) = socket.recv_from(&mut datagram) {
+                socket.send_to(&datagram[..length], from)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Datagrams of several fragments, there and back, by C.
+pub(super) fn fragments() -> Result<()> {
+    in_lab(None, |lab, report| {
+        let session = bound(lab, report)?;
+        let followed = count(lab, "gateway", "fragment_followed")?;
+        let lab = &*lab;
+        let stop = &AtomicBool::new(false);
+        let ready = &Barrier::new(3);
+        thread::scope(|scope| {
+            let servers =
+                [S1, S2].map(|server| scope.spawn(move || echo(lab, server, ready, stop)));
+            ready.wait();
+            let outcome = lab.network.client.run(|| {
+                let socket = UdpSocket::bind("[2001:db8:1::100]:5000")?;
+                socket.connect(SocketAddr::from((B, 5353)))?;
+                socket.set_read_timeout(Some(SOON))?;
+                for size in [100, 1452, 1453, 4000, 20_000, 60_000] {
+                    let sent: Vec<u8> = (0..size).map(|octet| (octet % 251) as u8).collect();
+                    socket.send(&sent)?;
+                    let mut back = vec![0; 65536];
+                    let length = socket.recv(&mut back)?;
+                    ensure!(
+                        back[..length] == sent,
+                        "{size} octets came back as {length} others"
+                    );
+                }
+                Ok(())
+            });
+            stop.store(true, Ordering::Relaxed);
+            for server in servers {
+                server.join().expect("a server panicked")?;
+            }
+            outcome
+        })?;
+        ensure!(count(lab, "gateway", "fragment_guessed")? == 0);
+        // 60,000 octets alone are more than 40 later fragments in each direction.
+        ensure!(count(lab, "gateway", "fragment_followed")? > followed + 80);
+        ensure!(count(lab, session.server.name, "fragment_followed")? > 80);
+        Ok(())
+    })
+}
+
+/// Megabytes are on their way in both directions when the gateway's programs vanish: the client
+/// gets segments from C, which it has never heard of, and resets them.
+pub(super) fn killed_in_full_flow() -> Result<()> {
+    const AMOUNT: u64 = 64 * MIB;
+    in_lab(None, |lab, report| {
+        let mut session = bound(lab, report)?;
+        let member = session.server.name;
+        session
+            .visitor
+            .tell(&format!("transfer {AMOUNT} {AMOUNT}"))?;
+        let care_of = session.care_of;
+        lab.capture("gateway-router")?
+            .ledger()
+            .wait(SOON, "megabytes by C", |ledger| {
+                let octets = ledger.sum(|flow| flow.source.0 == care_of).octets;
+                (octets > 4 * MIB).then_some(())
+            })?;
+        for daemon in lab.daemons_mut() {
+            if daemon.node() == "gateway" {
+                daemon.kill()?;
+            }
+        }
+        session.visitor.event("transferred", LONG)?;
+        session.visitor.tell("finish")?;
+        session.visitor.event("finished", SOON)?;
+        let held = count(lab, member, "member_reset_held")?;
+        ensure!(
+            count(lab, member, "member_flow_returned")? > 0,
+            "the flow did not return to B; {held} resets held"
+        );
+        Ok(())
+    })
+}

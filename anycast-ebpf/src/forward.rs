@@ -15,6 +15,7 @@ use aya_ebpf::{
 use crate::{
     classify::Packet,
     count::count,
+    maps::REDIRECT_TARGETS,
     packet::{IPV6, ethernet, words},
     transport::Transport,
 };
@@ -92,12 +93,16 @@ pub(crate) fn next_hop(
         )
     };
     match u32::try_from(result) {
-        Ok(BPF_FIB_LKUP_RET_SUCCESS) if !packet.layout.tagged => NextHop {
-            way: Way::Xdp,
-            ifindex: lookup.ifindex,
-            source: mac(lookup.smac),
-            destination: mac(lookup.dmac),
-        },
+        Ok(BPF_FIB_LKUP_RET_SUCCESS)
+            if !packet.layout.tagged && REDIRECT_TARGETS.get_ptr(lookup.ifindex).is_some() =>
+        {
+            NextHop {
+                way: Way::Xdp,
+                ifindex: lookup.ifindex,
+                source: mac(lookup.smac),
+                destination: mac(lookup.dmac),
+            }
+        }
         Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => NextHop::by(Way::Refused),
         Ok(
             BPF_FIB_LKUP_RET_BLACKHOLE

@@ -47,6 +47,10 @@ pub(crate) static CARE_OF: HashMap<CareOfKey, CareOf, 131_072> = HashMap::new();
 #[btf_map]
 pub(crate) static FLOWS: LruHashMap<FlowKey, Flow, 262_144> = LruHashMap::new();
 
+/// Devices that take frames which XDP redirects to them, by index.
+#[btf_map]
+pub(crate) static REDIRECT_TARGETS: HashMap<u32, u32, 4096> = HashMap::new();
+
 /// What became of the first fragments of packets.
 #[btf_map]
 pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, Fragment, 16_384> = LruHashMap::new();

@@ -1,6 +1,7 @@
 //! The one loop.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::Path,
     time::{Duration, Instant},
@@ -23,6 +24,7 @@ use super::{
     dataplane::Dataplane,
     interfaces::Interfaces,
     neighbors::{Neighbors, Solicited, hardware_address},
+    netdev,
     netlink::{KernelEvent, LinkInput, LinkTable, Netlink},
     perform::Performer,
     policy,
@@ -251,6 +253,7 @@ impl Daemon {
             }
         }
         self.interfaces.warn_of_missing(&self.links);
+        self.program_redirects();
         Ok(())
     }
 
@@ -273,6 +276,21 @@ impl Daemon {
         let text = error.to_string();
         if let Some(held) = self.complaints.admit(text.clone(), Instant::now()) {
             tracing::error!(held, "{text}: trying again");
+        }
+    }
+
+    /// A device takes redirected frames or not as its driver and its other end please, which may
+    /// change with any link; without word from the kernel it forwards them itself.
+    fn program_redirects(&mut self) {
+        if self.roles & roles::CORRESPONDENT == 0 {
+            return;
+        }
+        let targets = netdev::redirect_targets().unwrap_or_else(|error| {
+            tracing::debug!(%error, "the kernel does not say which devices take redirected frames");
+            BTreeSet::new()
+        });
+        if let Err(error) = self.dataplane.maps().set_redirect_targets(&targets) {
+            tracing::warn!(%error, "the kernel forwards what is rewritten");
         }
     }
 

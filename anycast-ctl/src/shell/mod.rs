@@ -12,6 +12,7 @@ pub mod dataplane;
 pub mod health;
 pub mod interfaces;
 pub mod neighbors;
+mod netdev;
 pub mod netlink;
 mod notices;
 mod perform;

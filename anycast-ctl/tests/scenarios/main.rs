@@ -43,15 +43,15 @@ fn main() -> ExitCode {
             sessions::gateway_killed,
         )
         .test(
-            "a drain waits for the session that is pinned here",
-            sessions::drain,
-        )
-        .test(
             "a session survives a gateway that dies in full flow",
             paths::killed_in_full_flow,
         )
         .test("path MTU discovery works for bound flows", paths::small_mtu)
         .test("fragments of bound flows arrive", paths::fragments)
+        .test(
+            "a drain waits for the session that is pinned here",
+            sessions::drain,
+        )
         .threads(2)
         .run()
 }

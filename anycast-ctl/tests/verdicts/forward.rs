@@ -1,5 +1,7 @@
 //! Where a rewritten packet goes: a gateway with a link to its clients and one to the servers.
 
+use std::collections::BTreeSet;
+
 use anycast_common::abi::roles::CORRESPONDENT;
 use anycast_ctl::core::{Action, Time};
 use anyhow::Result;
@@ -22,6 +24,7 @@ const A: &str = "2001:db8:1::100";
 const NEAR: &str = "2001:db8:1::200";
 const B: &str = "2001:db8:a::53";
 const C: &str = "2001:db8:20::c1";
+const NOWHERE: &str = "2001:db8:dead::c1";
 const PORTS: (u16, u16) = (40000, 80);
 const BACK: (u16, u16) = (80, 40000);
 const CLIENTS: [u8; 6] = [2, 0, 0, 0, 1, 1];
@@ -136,6 +139,9 @@ fn forwarding() -> Result<()> {
         let mut bench = Bench::new(CORRESPONDENT, true)?;
         bench.ingress = netlink::index(&gateway.namespace, "clients0")?;
         set(&mut bench, C)?;
+        let targets = ["clients0", "up0"].map(|name| netlink::index(&gateway.namespace, name));
+        let targets = targets.into_iter().collect::<Result<BTreeSet<u32>>>()?;
+        bench.dataplane.maps().set_redirect_targets(&targets)?;
         let out = Packet::tcp(A, B, PORTS, ACK);
         let to_c = out.clone().with(|p| p.destination = address(C));
         let back = Packet::tcp(C, A, BACK, ACK);
@@ -180,6 +186,24 @@ fn forwarding() -> Result<()> {
                 Verdict::Pass,
             ),
         ])?;
+        // A bridge, a tunnel, a veth whose far end takes no frames: a redirect would lose it.
+        let only_clients = BTreeSet::from([bench.ingress]);
+        bench.dataplane.maps().set_redirect_targets(&only_clients)?;
+        bench.table(&[Row {
+            becomes: Some(to_c.frame()),
+            counts: &[("correspondent_to_care_of", 1), ("forwarded_by_kernel", 1)],
+            ..row(
+                "to a device that takes no redirected frames",
+                &out,
+                Verdict::Pass,
+            )
+        }])?;
+        set(&mut bench, NOWHERE)?;
+        let new = Packet::udp(A, B, (40001, 80), b"query");
+        bench.table(&[Row {
+            counts: &[("flow_pinned", 1), ("no_route_to_care_of", 1)],
+            ..row("no way to C: better by B", &new, Verdict::Pass)
+        }])?;
         set(&mut bench, NEAR)?;
         let new = Packet::udp(A, B, PORTS, b"query");
         bench.table(&[Row {

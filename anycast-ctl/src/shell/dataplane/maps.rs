@@ -1,6 +1,6 @@
 //! The maps, typed.
 
-use std::{borrow::Borrow, net::Ipv6Addr};
+use std::{borrow::Borrow, collections::BTreeSet, net::Ipv6Addr};
 
 use anycast_common::{
     abi::{
@@ -44,6 +44,7 @@ pub struct Maps {
     local_care_of: Hash<Address, LocalCareOf>,
     local_anycast: Hash<Address, LocalAnycast>,
     member_flows: Hash<FlowKey, MemberFlow>,
+    redirect_targets: Hash<u32, u32>,
     clients: Hash<BindingKey, Client>,
 }
 
@@ -59,6 +60,7 @@ impl Maps {
             local_care_of: take(ebpf, "LOCAL_CARE_OF")?,
             local_anycast: take(ebpf, "LOCAL_ANYCAST")?,
             member_flows: take(ebpf, "MEMBER_FLOWS")?,
+            redirect_targets: take(ebpf, "REDIRECT_TARGETS")?,
             clients: take(ebpf, "CLIENTS")?,
         })
     }
@@ -209,6 +211,28 @@ impl Maps {
             .filter(|old| !wanted.iter().any(|new| same(old, new)))
         {
             self.client_prefixes.remove(key).map_err(failed(MAP))?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the devices to which rewritten packets may be redirected; to others the kernel
+    /// forwards them.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn set_redirect_targets(&mut self, targets: &BTreeSet<u32>) -> Result<(), DataplaneError> {
+        const MAP: &str = "REDIRECT_TARGETS";
+        let old: Vec<u32> = self
+            .redirect_targets
+            .keys()
+            .collect::<Result<_, _>>()
+            .map_err(failed(MAP))?;
+        for gone in old.iter().filter(|old| !targets.contains(old)) {
+            remove(MAP, &mut self.redirect_targets, gone)?;
+        }
+        for target in targets.iter().filter(|target| !old.contains(target)) {
+            set(MAP, &mut self.redirect_targets, target, 1)?;
         }
         Ok(())
     }

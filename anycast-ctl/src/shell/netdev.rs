@@ -1,0 +1,195 @@
+//! Which devices take frames that XDP redirects to them.
+//!
+//! A redirect to any other device loses the frame without a word. The kernel tells by the generic
+//! netlink family `netdev` (Linux 6.3); what it does not tell of is left to its own forwarding.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Read as _, Write as _},
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+const AF_NETLINK: i32 = 16;
+const NETLINK_GENERIC: i32 = 16;
+const GENL_ID_CTRL: u16 = 16;
+const CTRL_CMD_GETFAMILY: u8 = 3;
+const CTRL_ATTR_FAMILY_ID: u16 = 1;
+const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+const NETDEV_CMD_DEV_GET: u8 = 1;
+const NETDEV_A_DEV_IFINDEX: u16 = 1;
+const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
+const NETDEV_XDP_ACT_NDO_XMIT: u64 = 4;
+
+const NLM_F_REQUEST: u16 = 1;
+const NLM_F_DUMP: u16 = 0x300;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+/// Length, type, flags, sequence number and port of a netlink message.
+const HEADER: usize = 16;
+/// Command, version and two reserved octets of a generic one.
+const GENERIC: usize = 4;
+/// The kernel answers within the system call; this is for a kernel that does not.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Indices of the devices that take redirected frames, in this network namespace.
+///
+/// # Errors
+///
+/// When the kernel does not know the family, or its answer cannot be read.
+pub(super) fn redirect_targets() -> io::Result<BTreeSet<u32>> {
+    let mut socket = Socket::new(
+        Domain::from(AF_NETLINK),
+        Type::RAW,
+        Some(Protocol::from(NETLINK_GENERIC)),
+    )?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+
+    let name = attribute(CTRL_ATTR_FAMILY_NAME, b"netdev\0");
+    socket.write_all(&message(GENL_ID_CTRL, 0, CTRL_CMD_GETFAMILY, &name))?;
+    let mut family = None;
+    answers(&mut socket, false, |attributes| {
+        for (kind, value) in attributes {
+            if kind == CTRL_ATTR_FAMILY_ID {
+                family = number(value).and_then(|id| u16::try_from(id).ok());
+            }
+        }
+    })?;
+    let family = family.ok_or(io::ErrorKind::InvalidData)?;
+
+    socket.write_all(&message(family, NLM_F_DUMP, NETDEV_CMD_DEV_GET, &[]))?;
+    let mut targets = BTreeSet::new();
+    answers(&mut socket, true, |attributes| {
+        let (mut index, mut features) = (None, 0);
+        for (kind, value) in attributes {
+            match kind {
+                NETDEV_A_DEV_IFINDEX => index = number(value),
+                NETDEV_A_DEV_XDP_FEATURES => features = number(value).unwrap_or(0),
+                _ => {}
+            }
+        }
+        if let Some(index) = index.and_then(|index| u32::try_from(index).ok())
+            && features & NETDEV_XDP_ACT_NDO_XMIT != 0
+        {
+            targets.insert(index);
+        }
+    })?;
+    Ok(targets)
+}
+
+fn message(kind: u16, flags: u16, command: u8, attributes: &[u8]) -> Vec<u8> {
+    let length = HEADER + GENERIC + attributes.len();
+    let mut message = Vec::with_capacity(length);
+    message.extend(u32::try_from(length).unwrap_or(u32::MAX).to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend((NLM_F_REQUEST | flags).to_ne_bytes());
+    message.extend([0; 8]);
+    message.extend([command, 1, 0, 0]);
+    message.extend(attributes);
+    message
+}
+
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
+    let mut attribute = Vec::from(length.to_ne_bytes());
+    attribute.extend(kind.to_ne_bytes());
+    attribute.extend(value);
+    attribute.resize(attribute.len().next_multiple_of(4), 0);
+    attribute
+}
+
+/// Gives the attributes of each answer to `sink`, to the end of the dump, or of the one answer.
+fn answers(
+    socket: &mut Socket,
+    dump: bool,
+    mut sink: impl FnMut(Vec<(u16, &[u8])>),
+) -> io::Result<()> {
+    let mut buffer = vec![0; 65536];
+    loop {
+        let length = socket.read(&mut buffer)?;
+        let mut rest = &buffer[..length];
+        while let Some((kind, body, next)) = next_message(rest) {
+            rest = next;
+            match kind {
+                NLMSG_DONE => return Ok(()),
+                NLMSG_ERROR => {
+                    let code = body
+                        .first_chunk()
+                        .map_or(0, |code| i32::from_ne_bytes(*code));
+                    if code == 0 {
+                        return Ok(());
+                    }
+                    return Err(io::Error::from_raw_os_error(-code));
+                }
+                _ => sink(attributes(body.get(GENERIC..).unwrap_or_default())),
+            }
+        }
+        if !dump {
+            return Ok(());
+        }
+    }
+}
+
+/// Type, body and what follows.
+fn next_message(octets: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let length = u32::from_ne_bytes(*octets.first_chunk()?) as usize;
+    let kind = u16::from_ne_bytes(*octets.get(4..)?.first_chunk()?);
+    let body = octets.get(HEADER..length)?;
+    let next = octets.get(length.next_multiple_of(4)..).unwrap_or_default();
+    Some((kind, body, next))
+}
+
+fn attributes(mut octets: &[u8]) -> Vec<(u16, &[u8])> {
+    let mut attributes = Vec::new();
+    while let Some(length) = octets.first_chunk() {
+        let length = usize::from(u16::from_ne_bytes(*length));
+        let (Some(kind), Some(value)) = (
+            octets.get(2..).and_then(<[u8]>::first_chunk),
+            octets.get(4..length),
+        ) else {
+            break;
+        };
+        // The two upper bits are flags.
+        attributes.push((u16::from_ne_bytes(*kind) & 0x3fff, value));
+        octets = octets.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    attributes
+}
+
+fn number(value: &[u8]) -> Option<u64> {
+    match value.len() {
+        2 => Some(u16::from_ne_bytes(value.try_into().ok()?).into()),
+        4 => Some(u32::from_ne_bytes(value.try_into().ok()?).into()),
+        8 => Some(u64::from_ne_bytes(value.try_into().ok()?)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_end_where_the_octets_do() {
+        let mut octets = attribute(3, &[1, 2, 3, 4, 5]);
+        octets.extend(attribute(7, &9_u32.to_ne_bytes()));
+        let found = attributes(&octets);
+        assert_eq!(
+            found,
+            [(3, &[1, 2, 3, 4, 5][..]), (7, &9_u32.to_ne_bytes()[..])]
+        );
+        for cut in 0..octets.len() {
+            assert!(attributes(&octets[..cut]).len() < 2);
+        }
+        assert_eq!(attributes(&[0; 8]), []);
+    }
+
+    #[test]
+    fn the_kernel_tells_or_says_that_it_cannot() {
+        // The loopback interface takes no redirected frames, and every namespace has it.
+        if let Ok(targets) = redirect_targets() {
+            assert!(!targets.contains(&1), "{targets:?}");
+        }
+    }
+}

@@ -178,17 +178,17 @@ fn member_joins() -> Result<()> {
     let router = site.router()?;
     let member = site.member()?;
     wait("the route is there", || site.routed())?;
-    let members: Vec<view::Member> = client::ask(&router.socket, &Request::Members)?;
+    let members = client::members(&router.socket, None, None)?;
     let [known] = &members[..] else {
         bail!("one member, not {members:?}");
     };
     ensure!(known.member == S1 && known.mac == "02:00:00:00:20:11" && known.rule == Some(0));
-    let groups: view::Groups = client::ask(&router.socket, &Request::Groups)?;
+    let groups = client::groups(&router.socket)?;
     ensure!(
         groups.router[0].next_hops == ["fe80::11%lan0"],
         "{groups:?}"
     );
-    let groups: view::Groups = client::ask(&member.socket, &Request::Groups)?;
+    let groups = client::groups(&member.socket)?;
     ensure!(
         groups.member[0].joined && groups.member[0].care_of == Some(C1),
         "{groups:?}"

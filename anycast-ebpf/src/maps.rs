@@ -7,7 +7,7 @@ use anycast_common::abi::{
     event,
     maps::{
         Address, Binding, BindingKey, CareOf, CareOfKey, Client, Flow, FlowKey, Fragment,
-        FragmentKey, LocalAnycast, LocalCareOf, MemberFlow, POLICY_RULES, PolicyRule,
+        FragmentKey, LocalAnycast, LocalCareOf, MemberFlow, POLICY_RULES, PolicyRule, Sender,
     },
 };
 use aya_ebpf::{
@@ -20,6 +20,12 @@ use aya_ebpf::{
 #[unsafe(no_mangle)]
 pub(crate) static REQUIRE_ROUTER_ALERT: Global<u8> = Global::new(1);
 
+/// The rate of Reports and Dones of one sender, see `anycast_common::abi::globals`.
+#[unsafe(no_mangle)]
+pub(crate) static MLD_TOKEN_EVERY: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+pub(crate) static MLD_TOKEN_DEPTH: Global<u64> = Global::new(0);
+
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<u64, { Counter::ALL.len() }> = PerCpuArray::new();
 
@@ -30,6 +36,18 @@ pub(crate) static EVENTS: RingBuf<(), { event::RING }> = RingBuf::new();
 /// Router: ordered rules, first match wins.
 #[btf_map]
 pub(crate) static POLICY: Array<PolicyRule, { POLICY_RULES as usize }> = Array::new();
+
+/// Router: what each rule decided, by its number.
+#[btf_map]
+pub(crate) static POLICY_HITS: PerCpuArray<u64, { POLICY_RULES as usize }> = PerCpuArray::new();
+
+/// Router: when the token bucket of a sender that the policy allows is full again.
+#[btf_map]
+pub(crate) static SENDERS: LruHashMap<Sender, u64, 65_536> = LruHashMap::new();
+
+/// Router: when the token bucket of each reason for examples of refusals is full again.
+#[btf_map]
+pub(crate) static EXAMPLES: PerCpuArray<u64, { Counter::ALL.len() }> = PerCpuArray::new();
 
 /// Correspondent: prefixes of the clients that it answers for.
 #[btf_map]

@@ -6,10 +6,11 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use crate::{
     classify::{Packet, Verdict},
     count::count,
+    limit,
     maps::REQUIRE_ROUTER_ALERT,
-    packet::{Bytes, IPV6, is_link_local, is_multicast, octets},
+    packet::{Bytes, IPV6, ethernet, is_link_local, is_multicast, octets},
     policy,
-    punt::punt,
+    punt::{punt, punt_refused},
     transport::ICMPV6,
 };
 
@@ -80,10 +81,40 @@ fn query(packet: &Packet<'_>, offset: usize) -> u32 {
     XDP_PASS
 }
 
-/// The checks of draft host-anycast 4.2 and 4.3, the cheap ones first, then the policy, then the
-/// checksum, so that what the policy refuses costs least.
+/// Counts a Report or Done, and gives it to the controller or drops it.
 #[inline(never)]
 fn report(packet: &Packet<'_>, offset: usize, message_type: u8, next_header: u8) -> u32 {
+    match check(packet, offset, message_type, next_header) {
+        Ok(allowed) => {
+            count(allowed);
+            if !matches!(allowed, Counter::MldMulticast) {
+                punt(packet, kind::MLD);
+            }
+            // The kernel has no use for it, but whoever captures on this router wants to see it.
+            XDP_PASS
+        }
+        Err(reason) => {
+            count(reason);
+            if limit::shows_example(reason) {
+                punt_refused(packet, reason);
+            }
+            XDP_DROP
+        }
+    }
+}
+
+/// The checks of draft host-anycast 4.2 and 4.3, the cheap ones first, then the policy, then the
+/// sender's rate, then the checksum.
+///
+/// What the policy refuses costs least and leaves no trace in `SENDERS`: forged senders cannot
+/// push others out, unless the policy lets them in. What is beyond the rate costs no checksum.
+#[inline(always)]
+fn check(
+    packet: &Packet<'_>,
+    offset: usize,
+    message_type: u8,
+    next_header: u8,
+) -> Result<Counter, Counter> {
     // SAFETY: `classify` checked that the IPv6 header lies within the packet.
     let (payload_length, hop_limit) = unsafe {
         (
@@ -93,53 +124,51 @@ fn report(packet: &Packet<'_>, offset: usize, message_type: u8, next_header: u8)
     };
     let before = offset - packet.layout.ipv6 - IPV6;
     let Some(message) = packet.ctx.read::<Message>(offset) else {
-        return refuse(Counter::MldTruncated);
+        return Err(Counter::MldTruncated);
     };
     if payload_length < before + LENGTH {
-        return refuse(Counter::MldTruncated);
+        return Err(Counter::MldTruncated);
     }
     let address = octets(message.address);
     if is_multicast(&address) {
-        count(Counter::MldMulticast);
-        return XDP_PASS;
+        return Ok(Counter::MldMulticast);
     }
     if !is_link_local(&packet.source) {
-        return refuse(Counter::MldBadSource);
+        return Err(Counter::MldBadSource);
     }
     if hop_limit != 1 {
-        return refuse(Counter::MldBadHopLimit);
+        return Err(Counter::MldBadHopLimit);
     }
     if packet.destination != ALL_ROUTERS {
-        return refuse(Counter::MldBadDestination);
+        return Err(Counter::MldBadDestination);
     }
     if REQUIRE_ROUTER_ALERT.load() != 0 && !(next_header == HOP_BY_HOP && has_router_alert(packet))
     {
-        return refuse(Counter::MldNoRouterAlert);
+        return Err(Counter::MldNoRouterAlert);
     }
     if !can_be_anycast(&address) {
-        return refuse(Counter::MldBadAddress);
+        return Err(Counter::MldBadAddress);
     }
     let (allowed, denied) = if message_type == REPORT {
         (Counter::MldReportAllowed, Counter::MldReportDenied)
     } else {
         (Counter::MldDoneAllowed, Counter::MldDoneDenied)
     };
-    if !policy::allows(packet, &address) {
-        return refuse(denied);
+    let Some(frame) = ethernet(packet.ctx) else {
+        return Err(Counter::MldTruncated);
+    };
+    // SAFETY: `ethernet` checked the bounds.
+    let mac = unsafe { (*frame).source };
+    if !policy::allows(packet, mac, &address) {
+        return Err(denied);
+    }
+    if !limit::admits(packet, mac) {
+        return Err(Counter::MldRateLimited);
     }
     if !checksum_holds(packet, offset, payload_length - before) {
-        return refuse(Counter::MldBadChecksum);
+        return Err(Counter::MldBadChecksum);
     }
-    count(allowed);
-    punt(packet, kind::MLD);
-    // The kernel has no use for it, but whoever captures on this router wants to see it.
-    XDP_PASS
-}
-
-#[inline(always)]
-fn refuse(reason: Counter) -> u32 {
-    count(reason);
-    XDP_DROP
+    Ok(allowed)
 }
 
 /// Not unspecified, loopback, link-local or v4-mapped; multicast was seen before.

@@ -1,31 +1,37 @@
 //! The router's policy: ordered rules, first match wins, default deny (draft host-anycast
 //! section 5). The controller decides again; this keeps what is refused from costing it anything.
 
-use anycast_common::abi::maps::{Address, POLICY_RULES, PolicyRule, policy};
+use anycast_common::abi::maps::{Address, DEFAULT_DENY, POLICY_RULES, PolicyRule, policy};
 
-use crate::{classify::Packet, maps::POLICY, packet::ethernet};
+use crate::{
+    classify::Packet,
+    maps::{POLICY, POLICY_HITS},
+};
 
-/// Whether the first rule that matches allows the sender to speak for `anycast`.
+/// Whether the first rule that matches allows the sender to speak for `anycast`; counts what it
+/// decides.
 #[inline(always)]
-pub(crate) fn allows(packet: &Packet<'_>, anycast: &Address) -> bool {
-    let Some(frame) = ethernet(packet.ctx) else {
-        return false;
-    };
-    // SAFETY: `ethernet` checked the bounds.
-    let mac = unsafe { (*frame).source };
+pub(crate) fn allows(packet: &Packet<'_>, mac: [u16; 3], anycast: &Address) -> bool {
     let ifindex = packet.ctx.ingress_ifindex() as u32;
+    let mut decision = (DEFAULT_DENY, false);
     for index in 0..POLICY_RULES {
         let Some(rule) = POLICY.get(index) else {
-            return false;
+            break;
         };
         if rule.action == policy::END {
-            return false;
+            break;
         }
         if matches(rule, ifindex, mac, &packet.source, anycast) {
-            return rule.action == policy::ALLOW;
+            decision = (rule.id, rule.action == policy::ALLOW);
+            break;
         }
     }
-    false
+    let (id, allow) = decision;
+    if let Some(hits) = POLICY_HITS.get_ptr_mut(id) {
+        // SAFETY: the slot belongs to this CPU, see `count`.
+        unsafe { *hits += 1 };
+    }
+    allow
 }
 
 /// No short cuts: a single branch per rule keeps the verifier's paths few.

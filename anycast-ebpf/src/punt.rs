@@ -4,7 +4,7 @@ use core::mem::offset_of;
 
 use anycast_common::abi::{
     counters::Counter,
-    event::{HEADER, Header, LONG, SHORT},
+    event::{HEADER, Header, LONG, SHORT, kind},
 };
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_xdp_load_bytes};
 use aya_log_ebpf_macros::warn;
@@ -27,9 +27,9 @@ struct Long([u8; LONG]);
 pub(crate) fn punt(packet: &Packet<'_>, kind: u8) -> bool {
     let length = packet.ctx.end() - packet.ctx.start() - packet.layout.ipv6;
     if length <= SHORT - HEADER {
-        record::<Short>(packet, kind, length)
+        record::<Short>(packet, kind, 0, length)
     } else if length <= LONG - HEADER {
-        record::<Long>(packet, kind, length)
+        record::<Long>(packet, kind, 0, length)
     } else {
         count(Counter::PuntTooLong);
         false
@@ -40,11 +40,19 @@ pub(crate) fn punt(packet: &Packet<'_>, kind: u8) -> bool {
 #[inline(always)]
 pub(crate) fn punt_headers(packet: &Packet<'_>, kind: u8) -> bool {
     let length = packet.ctx.end() - packet.ctx.start() - packet.layout.ipv6;
-    record::<Short>(packet, kind, length.min(SHORT - HEADER))
+    record::<Short>(packet, kind, 0, length.min(SHORT - HEADER))
+}
+
+/// Gives the first bytes of a packet that is refused to the controller, with the reason.
+#[inline(always)]
+pub(crate) fn punt_refused(packet: &Packet<'_>, reason: Counter) -> bool {
+    let length = packet.ctx.end() - packet.ctx.start() - packet.layout.ipv6;
+    let length = length.min(SHORT - HEADER);
+    record::<Short>(packet, kind::REFUSED, reason as u8, length)
 }
 
 #[inline(always)]
-fn record<T: 'static>(packet: &Packet<'_>, kind: u8, length: usize) -> bool {
+fn record<T: 'static>(packet: &Packet<'_>, kind: u8, reason: u8, length: usize) -> bool {
     let Some(mut entry) = EVENTS.reserve_untyped::<T>(0) else {
         return full(packet);
     };
@@ -62,7 +70,7 @@ fn record<T: 'static>(packet: &Packet<'_>, kind: u8, length: usize) -> bool {
             ifindex: packet.ctx.ingress_ifindex() as u32,
             length: length as u16,
             kind,
-            reserved: 0,
+            reason,
             mac: [0; 6],
             reserved2: [0; 2],
         });

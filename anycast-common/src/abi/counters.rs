@@ -77,6 +77,8 @@ counters! {
     MldNoRouterAlert = "mld_no_router_alert",
     /// Reports or Dones for an address that cannot be anycast, dropped.
     MldBadAddress = "mld_bad_address",
+    /// Reports or Dones beyond the rate of one source, dropped.
+    MldRateLimited = "mld_rate_limited",
 
     /// Mobility messages given to the controller.
     MobilityPunted = "mobility_punted",

@@ -14,8 +14,8 @@ pub struct Header {
     pub length: u16,
     /// [`kind`] of event.
     pub kind: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// Of [`kind::REFUSED`]: the [`Counter`](super::counters::Counter) that says why. Else zero.
+    pub reason: u8,
     /// Ethernet source address of the packet.
     pub mac: [u8; 6],
     /// Zero.
@@ -33,6 +33,12 @@ pub const RING: usize = 4 << 20;
 
 const _: () = assert!(HEADER == 24 && SHORT.is_multiple_of(8) && LONG.is_multiple_of(8));
 
+/// Examples of refusals that each CPU gives to the controller: one in so many nanoseconds for each
+/// reason, so that a flood has no way to it.
+pub const REFUSAL_EVERY: u64 = 1_000_000_000;
+/// And as many at once, after a quiet time.
+pub const REFUSAL_BURST: u64 = 4;
+
 /// Values of [`Header::kind`].
 pub mod kind {
     /// An MLD message that passed XDP's checks: Report or Done at a router, Query at either.
@@ -43,4 +49,6 @@ pub mod kind {
     pub const NEW_CLIENT: u8 = 3;
     /// An ICMPv6 error that says a client does not know the Mobility Header.
     pub const ICMP_ERROR: u8 = 4;
+    /// The start of a Report or Done that was dropped: an example, see [`REFUSAL_EVERY`](super::REFUSAL_EVERY).
+    pub const REFUSED: u8 = 5;
 }

@@ -18,7 +18,7 @@ macro_rules! layout {
     };
 }
 layout!(
-    PolicyRule: 80, FlowKey: 40, Flow: 56, BindingKey: 32, Binding: 32, CareOfKey: 32, CareOf: 24,
+    PolicyRule: 80, Sender: 32, FlowKey: 40, Flow: 56, BindingKey: 32, Binding: 32, CareOfKey: 32, CareOf: 24,
     LocalCareOf: 24, LocalAnycast: 8, MemberFlow: 40, Client: 8, FragmentKey: 40, Fragment: 32,
 );
 
@@ -45,12 +45,31 @@ pub struct PolicyRule {
     pub match_mac: u8,
     /// Ethernet source address.
     pub mac: [u8; 6],
-    /// Position of the rule in the configuration, from 0.
+    /// Number of the rule, below [`DEFAULT_DENY`]: its place in the map `POLICY_HITS`.
     pub id: u32,
 }
 
-/// Capacity of the map `POLICY`, the terminator included.
+/// Capacity of the maps `POLICY`, the terminator included, and `POLICY_HITS`, [`DEFAULT_DENY`]
+/// included.
 pub const POLICY_RULES: u32 = 256;
+/// Place in the map `POLICY_HITS` of what no rule matched. A per-CPU `u64` for each rule counts
+/// what it decided.
+pub const DEFAULT_DENY: u32 = POLICY_RULES - 1;
+
+/// Who sent a Report or Done. Map `SENDERS` (LRU); the value is the time, in nanoseconds of
+/// `CLOCK_MONOTONIC_COARSE`, at which the sender's token bucket is full again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Sender {
+    /// Link-local source.
+    pub source: Address,
+    /// Interface index.
+    pub ifindex: u32,
+    /// Ethernet source.
+    pub mac: [u8; 6],
+    /// Zero.
+    pub reserved: [u8; 6],
+}
 
 /// Values of [`PolicyRule::action`].
 pub mod policy {

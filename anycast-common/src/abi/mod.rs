@@ -41,4 +41,9 @@ pub mod roles {
 pub mod globals {
     /// `u8`: 1 refuses MLD messages without a Router Alert option (RFC 2711), 0 accepts them.
     pub const REQUIRE_ROUTER_ALERT: &str = "REQUIRE_ROUTER_ALERT";
+    /// `u64`: nanoseconds in which the token of one Report or Done grows, for each sender; 0 sets no
+    /// limit.
+    pub const MLD_TOKEN_EVERY: &str = "MLD_TOKEN_EVERY";
+    /// `u64`: nanoseconds in which all tokens of a bucket but one grow.
+    pub const MLD_TOKEN_DEPTH: &str = "MLD_TOKEN_DEPTH";
 }

@@ -77,7 +77,7 @@ fn groups(path: &Path, which: &Which) -> Result<Vec<Ipv6Addr>> {
     if let Some(anycast) = which.anycast {
         return Ok(vec![anycast]);
     }
-    let groups: view::Groups = client::ask(path, &Request::Groups)?;
+    let groups: view::Groups = client::ask(path, &Request::Groups { after: None })?;
     if groups.member.is_empty() {
         bail!("this machine serves no groups");
     }
@@ -111,7 +111,7 @@ fn until_none_is_left(
 }
 
 fn left(path: &Path, groups: &[Ipv6Addr]) -> Result<Vec<view::MemberGroup>> {
-    let mut all: view::Groups = client::ask(path, &Request::Groups)?;
+    let mut all: view::Groups = client::ask(path, &Request::Groups { after: None })?;
     all.member.retain(|group| groups.contains(&group.anycast));
     Ok(all.member)
 }

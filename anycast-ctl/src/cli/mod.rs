@@ -1,20 +1,23 @@
 //! The command line.
 
 mod drain;
+mod monitor;
+mod policy;
 mod run;
 mod show;
+mod show_policy;
 mod table;
 
 use std::{io::Write, net::Ipv6Addr, path::PathBuf};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
     config,
-    shell::api::{Request, client, view},
+    shell::api::{Request, client, monitor::ROLES, view},
 };
 pub use run::LogFormat;
 
@@ -24,6 +27,9 @@ Examples:
   anycast-ctl run --config /etc/anycast/anycast.toml
   anycast-ctl status
   anycast-ctl members --json
+  anycast-ctl refusals                      why a host cannot join
+  anycast-ctl policy explain fe80::11 2001:db8:a::53
+  anycast-ctl monitor router
   anycast-ctl drain 2001:db8:a::53 --wait   new clients go elsewhere, sessions go on to their end
   anycast-ctl undrain --all";
 
@@ -60,7 +66,31 @@ enum Command {
     /// Show anycast groups: behind this router, and those that this machine serves
     Groups(Query),
     /// Show who serves what behind this router
-    Members(Query),
+    Members {
+        /// Only members of this anycast address
+        #[arg(long, value_name = "ANYCAST")]
+        group: Option<Ipv6Addr>,
+        /// Only this link-local address
+        #[arg(long, value_name = "ADDRESS")]
+        member: Option<Ipv6Addr>,
+        #[command(flatten)]
+        query: Query,
+    },
+    /// Show, explain or change who may join what
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Read the policy of the configuration file again, as SIGHUP does
+    Reload,
+    /// Show the last Reports that were refused, and why
+    Refusals(Query),
+    /// Show what happens, as it happens
+    Monitor {
+        /// Only events of these roles
+        #[arg(value_parser = clap::builder::PossibleValuesParser::new(ROLES))]
+        roles: Vec<String>,
+        #[command(flatten)]
+        query: Query,
+    },
     /// Show the bindings of clients to members
     Bindings(Query),
     /// Show the flows that travel by a care-of address
@@ -121,10 +151,18 @@ pub fn run(cli: Cli) -> Result<()> {
             print(&format!("{}: OK\n", file.display()))
         }
         Command::Status(query) => ask(path, &Request::Status, query, show::status),
-        Command::Groups(query) => ask(path, &Request::Groups, query, show::groups),
-        Command::Members(query) => ask(path, &Request::Members, query, |members: &Vec<_>| {
+        Command::Groups(query) => answer(&client::groups(path)?, query, show::groups),
+        Command::Members {
+            group,
+            member,
+            query,
+        } => answer(&client::members(path, group, member)?, query, |members| {
             show::members(members)
         }),
+        Command::Policy(command) => policy::run(path, command),
+        Command::Reload => policy::reload(path),
+        Command::Refusals(query) => ask(path, &Request::Refusals, query, show_policy::refusals),
+        Command::Monitor { roles, query } => monitor::run(path, roles, query.json),
         Command::Bindings(query) => ask(path, &Request::Bindings, query, |bindings: &Vec<_>| {
             show::bindings(bindings)
         }),
@@ -165,6 +203,14 @@ fn ask<T: DeserializeOwned>(
         print(&format!("{answer:#}\n"))
     } else {
         print(&show(&client::ask(path, request)?))
+    }
+}
+
+fn answer<T: Serialize>(answer: &T, query: Query, show: impl FnOnce(&T) -> String) -> Result<()> {
+    if query.json {
+        print(&format!("{:#}\n", serde_json::to_value(answer)?))
+    } else {
+        print(&show(answer))
     }
 }
 

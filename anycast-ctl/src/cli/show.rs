@@ -104,13 +104,23 @@ fn links(links: &[Value]) -> String {
 }
 
 pub(super) fn groups(groups: &view::Groups) -> String {
-    let mut router = Table::new(&["ANYCAST", "INTERFACE", "STATE", "MEMBERS", "NEXT HOPS"]);
+    let mut router = Table::new(&[
+        "ANYCAST",
+        "INTERFACE",
+        "STATE",
+        "MEMBERS",
+        "SINCE",
+        "EXPIRES",
+        "NEXT HOPS",
+    ]);
     for group in &groups.router {
         router.row([
             group.anycast.to_string(),
             group.interface.clone(),
             group.state.replace('_', "-"),
             group.members.to_string(),
+            seconds(group.since_seconds),
+            seconds(group.expires_seconds),
             group.next_hops.join(" "),
         ]);
     }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::{
@@ -93,6 +93,9 @@ pub struct Router {
     /// A Done ends a membership at once; an interface can differ.
     #[serde(default)]
     pub fast_leave: bool,
+    /// How much one sender of Reports may ask of us.
+    #[serde(default)]
+    pub limits: Option<Spanned<ReportLimits>>,
     /// Timers of RFC 2710 section 7.
     #[serde(default)]
     pub timers: Option<Spanned<Timers>>,
@@ -102,6 +105,16 @@ pub struct Router {
     /// Ordered rules; the first match wins and nothing matching is refused.
     #[serde(default)]
     pub policy: Vec<Spanned<Rule>>,
+}
+
+/// `[router.limits]`: a token bucket in XDP for each sender, by interface, MAC and source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReportLimits {
+    /// Reports and Dones per second; 0 is no limit.
+    pub reports_per_second: Option<u32>,
+    /// As many at once, after a quiet time.
+    pub burst: Option<NonZeroU32>,
 }
 
 /// `[router.interface.NAME]`
@@ -172,7 +185,7 @@ pub struct Rule {
 }
 
 /// What a rule decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Decision {
     /// The member may join.

@@ -12,6 +12,10 @@ pub mod value;
 
 use std::path::Path;
 
+use toml::Spanned;
+
+use crate::{core::router, shell::api::view};
+
 pub use file::Config;
 pub use report::{Problem, Problems};
 
@@ -45,6 +49,40 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
     } else {
         Err(problems(found))
     }
+}
+
+/// A rule that comes from elsewhere than a file, checked as if it stood in one: of a router of these
+/// interfaces.
+///
+/// # Errors
+///
+/// What is wrong with it, in a line.
+pub fn rule<'a>(
+    rule: &view::Rule,
+    interfaces: impl IntoIterator<Item = &'a str>,
+) -> Result<router::Rule, String> {
+    fn nowhere<T>(value: T) -> Spanned<T> {
+        Spanned::new(0..0, value)
+    }
+    let rule = file::Rule {
+        source: nowhere(value::Prefix(rule.source)),
+        mac: rule.mac,
+        interface: rule.interface.clone().map(nowhere),
+        anycast: nowhere(value::Prefix(rule.anycast)),
+        action: rule.action,
+        max_members_per_group: rule.max_members_per_group,
+        max_groups_per_member: rule.max_groups_per_member,
+    };
+    let interfaces: Vec<_> = interfaces
+        .into_iter()
+        .map(|name| nowhere(name.to_owned()))
+        .collect();
+    let problems = validate::rule(&rule, &interfaces);
+    if problems.is_empty() {
+        return Ok(settings::rule(&rule));
+    }
+    let reasons: Vec<_> = problems.into_iter().map(|problem| problem.reason).collect();
+    Err(reasons.join("; "))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use rand::{SeedableRng, rngs::SysRng};
 use toml::Spanned;
 
 use super::file::{
-    Config, Correspondent, Decision, Group, Handshake, Join, Member, NextHops, Pins, Router,
+    Config, Correspondent, Decision, Group, Handshake, Join, Member, NextHops, Pins, Router, Rule,
     Sessions, Timers,
 };
 use crate::{
@@ -205,19 +205,42 @@ pub fn random() -> Result<Generator, rand::rngs::SysError> {
 /// The policy of the router.
 #[must_use]
 pub fn policy(router: &Router) -> router::Policy {
-    let rule = |rule: &Spanned<super::file::Rule>| {
-        let rule = rule.get_ref();
-        router::Rule {
-            interface: rule.interface.as_ref().map(|name| name.get_ref().clone()),
-            source: rule.source.get_ref().0,
-            mac: rule.mac.map(|mac| mac.0),
-            anycast: rule.anycast.get_ref().0,
-            allow: rule.action == Decision::Allow,
-            max_members_per_group: rule.max_members_per_group.map(Into::into),
-            max_groups_per_member: rule.max_groups_per_member.map(Into::into),
-        }
-    };
-    router.policy.iter().map(rule).collect()
+    let rules = router.policy.iter();
+    rules.map(|given| rule(given.get_ref())).collect()
+}
+
+/// A rule of the policy.
+#[must_use]
+pub fn rule(rule: &Rule) -> router::Rule {
+    router::Rule {
+        interface: rule.interface.as_ref().map(|name| name.get_ref().clone()),
+        source: rule.source.get_ref().0,
+        mac: rule.mac.map(|mac| mac.0),
+        anycast: rule.anycast.get_ref().0,
+        allow: rule.action == Decision::Allow,
+        max_members_per_group: rule.max_members_per_group.map(Into::into),
+        max_groups_per_member: rule.max_groups_per_member.map(Into::into),
+    }
+}
+
+/// Reports and Dones that one sender may send.
+///
+/// Unless it is given: a host spreads its answer to a General Query over the Query Response Interval,
+/// 10 s, so 500 a second are 5000 groups; and a host that starts, drains or is asked group by group
+/// sends one for each group at once, so the burst is 2000. A router takes in hundreds of times that.
+#[must_use]
+pub fn report_rate(router: &Router) -> Rate {
+    let given = router.limits.as_ref().map(|limits| *limits.get_ref());
+    let given = given.unwrap_or_default();
+    let count = given.reports_per_second.unwrap_or(500);
+    let burst = given.burst.map_or(2000, NonZeroU32::get);
+    if count == 0 {
+        return Rate {
+            every: Duration::ZERO,
+            burst,
+        };
+    }
+    Rate::per_second(count, burst)
 }
 
 /// Where the routes of the router stand.

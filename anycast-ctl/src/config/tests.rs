@@ -104,10 +104,11 @@ fn a_router_gets_what_its_file_says() {
     assert_eq!((lan0.fast_leave, lan1.fast_leave), (false, true));
     assert_eq!(lan0.timers.query_interval, Duration::from_secs(20));
     assert_eq!(lan0.timers.startup_query_interval, Duration::from_secs(5));
-    assert_eq!(router.policy.rules.len(), 2);
-    assert_eq!(router.policy.rules[0].mac, Some([2, 0, 0, 0, 0x20, 0x11]));
-    assert_eq!(router.policy.rules[0].max_members_per_group, Some(16));
-    assert_eq!(router.policy.rules[0].source.prefix_len(), 128);
+    assert_eq!(router.policy.rules().len(), 2);
+    let rule = &router.policy.rules()[0].rule;
+    assert_eq!(rule.mac, Some([2, 0, 0, 0, 0x20, 0x11]));
+    assert_eq!(rule.max_members_per_group, Some(16));
+    assert_eq!(rule.source.prefix_len(), 128);
     let place = settings::route_place(config.router.as_ref().expect("a router").get_ref());
     assert_eq!((place.table, place.metric, place.protocol), (254, 512, 172));
 }

@@ -39,6 +39,16 @@ pub(super) fn validate(config: &Config, text: &str) -> Vec<Problem> {
     check.problems
 }
 
+/// Everything that is wrong with one rule, for a router of these interfaces.
+pub(super) fn rule(rule: &Rule, interfaces: &[Spanned<String>]) -> Vec<Problem> {
+    let mut check = Check {
+        text: "",
+        problems: Vec::new(),
+    };
+    check.rule(rule, interfaces);
+    check.problems
+}
+
 struct Check<'a> {
     text: &'a str,
     problems: Vec<Problem>,

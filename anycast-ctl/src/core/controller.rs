@@ -26,6 +26,7 @@ use super::{
     correspondent::{self, Correspondent},
     counters::{Counter, Counters},
     member::{self, Member},
+    notice::RefusedBy,
     router::{self, Policy, Router},
     rr::Generator,
     time::earliest,
@@ -59,6 +60,13 @@ pub enum Input<'a> {
         /// What it took it for: one of [`kind`].
         kind: u8,
         /// The packet.
+        received: Received<'a>,
+    },
+    /// The data plane refused a Report or Done; this is an example.
+    Refused {
+        /// Why, in the words of a counter.
+        reason: &'static str,
+        /// The start of the packet.
         received: Received<'a>,
     },
     /// The data plane saw a client that it does not know.
@@ -202,6 +210,7 @@ impl Controller {
                 Ok(packet) => self.packet(now, kind, &received, &packet, actions),
                 Err(error) => self.unparsable(kind, &received, error, actions),
             },
+            Input::Refused { reason, received } => refused(reason, &received, actions),
             Input::NewClient { client, anycast } => {
                 if let Some(member) = &mut self.member {
                     member.new_client(now, client, anycast, actions);
@@ -468,6 +477,23 @@ impl Controller {
             })
             .collect()
     }
+}
+
+/// What can be read of a packet that may be anything and may be cut short.
+fn refused(reason: &'static str, received: &Received<'_>, actions: &mut Actions) {
+    let packet = Packet::parse_quoted(received.packet).ok();
+    let address = packet.and_then(|packet| packet.payload.get(8..24)?.try_into().ok());
+    let Some((source, _)) = ends(received.packet) else {
+        return;
+    };
+    actions.push(Action::Notice(Notice::MldRefused {
+        ifindex: received.ifindex,
+        source,
+        mac: received.mac,
+        by: RefusedBy::DataPlane,
+        anycast: address.map(|octets: [u8; 16]| octets.into()),
+        reason,
+    }));
 }
 
 /// Another generator, seeded by this one.

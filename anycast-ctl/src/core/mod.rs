@@ -13,6 +13,7 @@ pub mod member;
 pub mod notice;
 pub mod pins;
 pub mod rate;
+pub mod refusals;
 pub mod router;
 pub mod rr;
 pub mod time;

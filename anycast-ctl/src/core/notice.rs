@@ -40,12 +40,17 @@ pub enum Notice {
         /// Why.
         cause: LeaveCause,
     },
-    /// Router: a Report or Done was refused by the controller.
+    /// Router: a Report or Done was refused.
     MldRefused {
         /// Interface index.
         ifindex: u32,
         /// Its source.
         source: Ipv6Addr,
+        /// Its Ethernet source.
+        #[serde(serialize_with = "colons")]
+        mac: [u8; 6],
+        /// By whom.
+        by: RefusedBy,
         /// Its address, where it could be read.
         anycast: Option<Ipv6Addr>,
         /// Why, in the words of a counter.
@@ -113,6 +118,53 @@ pub enum Notice {
     },
 }
 
+/// Who refused a Report or Done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusedBy {
+    /// XDP, which shows examples of what it drops.
+    DataPlane,
+    /// The controller, which shows each.
+    Controller,
+}
+
+impl Notice {
+    /// The role that it is about; none where that cannot be said.
+    #[must_use]
+    pub fn role(&self) -> Option<&'static str> {
+        match self {
+            Self::Querier { .. }
+            | Self::MemberJoined { .. }
+            | Self::MemberLeft { .. }
+            | Self::MldRefused { .. }
+            | Self::Route { .. } => Some("router"),
+            Self::Membership { .. } | Self::Health { .. } | Self::Handshake { .. } => {
+                Some("member")
+            }
+            Self::Binding { .. } | Self::MobilityRefused { .. } => Some("correspondent"),
+            Self::Unparsable { .. } => None,
+        }
+    }
+
+    /// Index of the interface that it is about.
+    #[must_use]
+    pub fn ifindex(&self) -> Option<u32> {
+        match self {
+            Self::Querier { ifindex, .. }
+            | Self::MemberJoined { ifindex, .. }
+            | Self::MemberLeft { ifindex, .. }
+            | Self::MldRefused { ifindex, .. }
+            | Self::Unparsable { ifindex, .. } => Some(*ifindex),
+            Self::Route { .. }
+            | Self::Membership { .. }
+            | Self::Health { .. }
+            | Self::Handshake { .. }
+            | Self::Binding { .. }
+            | Self::MobilityRefused { .. } => None,
+        }
+    }
+}
+
 /// Why a member left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -159,4 +211,11 @@ pub enum BindingChange {
 
 fn display<S: serde::Serializer>(error: &wire::Error, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(error)
+}
+
+fn colons<S: serde::Serializer>(mac: &[u8; 6], serializer: S) -> Result<S::Ok, S::Error> {
+    let [a, b, c, d, e, f] = mac;
+    serializer.collect_str(&format_args!(
+        "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"
+    ))
 }

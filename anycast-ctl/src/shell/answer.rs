@@ -20,19 +20,42 @@ use crate::{
         correspondent::BindingView,
         member::{GroupView, HandshakeState, HealthView, InterfaceView},
         pins,
+        router::{Cursor, Filter, MemberRow, Router},
         rr::BINDING_LIFETIME,
     },
 };
 
-type Answered = Result<Answer, Refusal>;
+/// Groups or members in one answer: building it takes about a millisecond, in which nothing else runs.
+const PAGE: usize = 1000;
+
+pub(super) type Answered = Result<Answer, Refusal>;
 
 impl Daemon {
     /// Answers a request. The actions of a command are performed at the end of the step.
     pub(super) fn answer(&mut self, request: Request) -> Reply<Answer> {
         let answer = match request {
             Request::Status => self.status(),
-            Request::Groups => Ok(Answer::Groups(self.groups())),
-            Request::Members => self.members(),
+            Request::Groups { after } => Ok(Answer::Groups(self.groups(after))),
+            Request::Members {
+                group,
+                member,
+                after,
+            } => self.members(Filter { group, member }, after),
+            Request::Policy => self.show_policy(),
+            Request::PolicyAdd { rule, place } => self.add_rule(&rule, place),
+            Request::PolicyRemove { id } => self.remove_rule(id),
+            Request::PolicyExplain {
+                source,
+                anycast,
+                interface,
+                mac,
+            } => self.explain(source, anycast, interface.as_deref(), mac),
+            Request::Reload => self.reload(),
+            Request::Refusals => self.refusals(),
+            Request::Monitor { .. } => Err(Refusal {
+                code: RefusalCode::Failed,
+                message: "the server answers it itself".to_owned(),
+            }),
             Request::Bindings => self.bindings(),
             Request::Flows => Ok(Answer::Flows(self.flows())),
             Request::Counters => self.counters(),
@@ -66,9 +89,10 @@ impl Daemon {
     fn status(&mut self) -> Answered {
         let now = clock::now();
         let flows = self.flows().len();
-        let groups = self.groups();
+        let served = self.served();
         let router = self.controller.router();
         let member = self.controller.member();
+        let (router_groups, members) = router.map(Router::totals).unwrap_or_default();
         let links = router.map(|router| router.links(now)).unwrap_or_default();
         let links = links
             .iter()
@@ -82,8 +106,8 @@ impl Daemon {
         });
         let correspondent = self.controller.correspondent();
         let summary = view::Summary {
-            groups: groups.router.len() + groups.member.len(),
-            members: groups.router.iter().map(|group| group.members).sum(),
+            groups: router_groups + served.len(),
+            members,
             routes: self.performer.routes.as_ref().map_or(0, Routes::count),
             bindings: correspondent.map_or(0, |role| role.bindings(now).len()),
             flows,
@@ -96,38 +120,46 @@ impl Daemon {
             roles: role_names(self.roles),
             interfaces: self.interfaces.view(&self.links),
             links: links.map_err(|error: serde_json::Error| failed(&error))?,
-            groups: groups.member,
+            groups: served,
             summary,
         })))
     }
 
-    fn groups(&mut self) -> view::Groups {
+    fn groups(&mut self, after: Option<view::Cursor>) -> view::Groups {
         let now = clock::now();
-        let sessions = self.sessions(now);
-        let router = self.controller.router().map(|router| router.groups(now));
-        let router = router
-            .unwrap_or_default()
-            .into_iter()
-            .map(|group| view::RouterGroup {
-                anycast: group.group,
-                state: name_of(&group.state),
-                next_hops: group
-                    .next_hops
-                    .iter()
-                    .map(|hop| next_hop(hop, &group.interface))
-                    .collect(),
-                members: group.members.len(),
-                interface: group.interface,
-            });
-        let member = self.controller.member().map(|member| member.groups(now));
-        let member = member
-            .unwrap_or_default()
-            .into_iter()
-            .map(|group| member_group(group, &sessions));
+        let first = after.is_none();
+        let member = if first { self.served() } else { Vec::new() };
+        let after = after.map(cursor);
+        let router = self.controller.router();
+        let page = router.map(|router| router.groups_page(now, after.as_ref(), PAGE));
+        let (router, next) = page.unwrap_or_default();
+        let router = router.into_iter().map(|group| view::RouterGroup {
+            anycast: group.group,
+            state: name_of(&group.state),
+            next_hops: group
+                .next_hops
+                .iter()
+                .map(|hop| next_hop(hop, &group.interface))
+                .collect(),
+            members: group.members,
+            since_seconds: group.since.as_secs_f64(),
+            expires_seconds: group.expires_in.as_secs_f64(),
+            interface: group.interface,
+        });
         view::Groups {
             router: router.collect(),
-            member: member.collect(),
+            member,
+            next: next.map(cursor_view),
         }
+    }
+
+    /// The groups that this machine serves.
+    fn served(&mut self) -> Vec<view::MemberGroup> {
+        let now = clock::now();
+        let sessions = self.sessions(now);
+        let member = self.controller.member().map(|member| member.groups(now));
+        let groups = member.unwrap_or_default().into_iter();
+        groups.map(|group| member_group(group, &sessions)).collect()
     }
 
     /// How many sessions are pinned to this member, by anycast address.
@@ -143,24 +175,26 @@ impl Daemon {
         sessions
     }
 
-    fn members(&self) -> Answered {
+    fn members(&self, filter: Filter, after: Option<view::Cursor>) -> Answered {
         let Some(router) = self.controller.router() else {
             return Err(no_role("router"));
         };
-        let mut members = Vec::new();
-        for group in router.groups(clock::now()) {
-            members.extend(group.members.iter().map(|member| view::Member {
-                anycast: group.group,
-                interface: group.interface.clone(),
-                member: member.address,
-                mac: Mac(member.mac).to_string(),
-                since_seconds: member.since.as_secs_f64(),
-                expires_seconds: member.expires_in.as_secs_f64(),
-                rule: Some(member.rule),
-                checking: member.checking,
-            }));
-        }
-        Ok(Answer::Members(members))
+        let after = after.map(cursor);
+        let (page, next) = router.members_page(clock::now(), filter, after.as_ref(), PAGE);
+        let view = |row: MemberRow| view::Member {
+            anycast: row.group,
+            interface: row.interface,
+            member: row.member.address,
+            mac: Mac(row.member.mac).to_string(),
+            since_seconds: row.member.since.as_secs_f64(),
+            expires_seconds: row.member.expires_in.as_secs_f64(),
+            rule: Some(row.member.rule),
+            checking: row.member.checking,
+        };
+        Ok(Answer::Members(view::Members {
+            members: page.into_iter().map(view).collect(),
+            next: next.map(cursor_view),
+        }))
     }
 
     fn bindings(&mut self) -> Answered {
@@ -306,21 +340,37 @@ fn next_hop(hop: &NextHop, interface: &str) -> String {
 }
 
 /// The name that a state has in JSON.
-fn name_of(state: &impl serde::Serialize) -> String {
+pub(super) fn name_of(state: &impl serde::Serialize) -> String {
     match serde_json::to_value(state) {
         Ok(serde_json::Value::String(name)) => name,
         _ => String::new(),
     }
 }
 
-fn no_role(role: &str) -> Refusal {
+fn cursor(view: view::Cursor) -> Cursor {
+    Cursor {
+        group: view.group,
+        interface: view.interface,
+        member: view.member,
+    }
+}
+
+fn cursor_view(cursor: Cursor) -> view::Cursor {
+    view::Cursor {
+        group: cursor.group,
+        interface: cursor.interface,
+        member: cursor.member,
+    }
+}
+
+pub(super) fn no_role(role: &str) -> Refusal {
     Refusal {
         code: RefusalCode::NoSuchRole,
         message: format!("this machine is not a {role}: ask a machine that is"),
     }
 }
 
-fn map(error: &DataplaneError) -> Refusal {
+pub(super) fn map(error: &DataplaneError) -> Refusal {
     Refusal {
         code: RefusalCode::Failed,
         message: format!("cannot read the maps of the data plane: {error}"),

@@ -3,12 +3,12 @@
 use std::{
     collections::BTreeSet,
     io,
-    path::Path,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use anycast_common::{
-    abi::{event, roles},
+    abi::{counters::Counter, event, roles},
     wire::ipv6,
 };
 use tokio::{
@@ -32,14 +32,11 @@ use super::{
     systemd,
     throttle::Throttle,
 };
-use crate::{
-    config::{self, settings},
-    core::{
-        Actions, Received, Time,
-        controller::{Controller, Input},
-        pins::{Limits, Pins},
-        router::Policy,
-    },
+use crate::core::{
+    Actions, Received, Time,
+    controller::{Controller, Input},
+    pins::{Limits, Pins},
+    router::Policy,
 };
 
 /// How often the pins are looked at.
@@ -64,12 +61,14 @@ pub(super) struct Daemon {
     pub(super) addresses: Addresses,
     pub(super) neighbors: Option<Neighbors>,
     pub(super) policy: Policy,
+    /// The configuration file.
+    pub(super) config: PathBuf,
     pub(super) complaints: Throttle<String>,
 }
 
 impl Daemon {
     /// Runs until a signal ends it.
-    pub(super) async fn run(&mut self, config: &Path) -> Result<(), ShellError> {
+    pub(super) async fn run(&mut self) -> Result<(), ShellError> {
         let catch = |kind: SignalKind| signal(kind).map_err(ShellError::io("cannot catch signals"));
         let mut interrupt: Signal = catch(SignalKind::interrupt())?;
         let mut terminate: Signal = catch(SignalKind::terminate())?;
@@ -98,6 +97,8 @@ impl Daemon {
                 solicited = solicitation(self.neighbors.as_ref()) => self.solicited(solicited),
                 Some(call) = self.server.next() => {
                     let answer = self.answer(call.request);
+                    // Who is told that it is done finds it done.
+                    self.perform().await;
                     // The client may have gone; that is its affair.
                     let _ = call.reply.send(answer);
                 }
@@ -108,7 +109,10 @@ impl Daemon {
                 }
                 _ = sweep.tick() => self.sweep(),
                 _ = resync.tick() => self.resync().await,
-                _ = hangup.recv() => self.reload(config),
+                _ = hangup.recv() => {
+                    // What is wrong is in the log.
+                    let _ = self.reload();
+                }
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
             }
@@ -272,7 +276,7 @@ impl Daemon {
         Ok(())
     }
 
-    fn complain(&mut self, error: ShellError) {
+    pub(super) fn complain(&mut self, error: ShellError) {
         let text = error.to_string();
         if let Some(held) = self.complaints.admit(text.clone(), Instant::now()) {
             tracing::error!(held, "{text}: trying again");
@@ -295,7 +299,7 @@ impl Daemon {
     }
 
     /// Rules name interfaces, the data plane wants their numbers.
-    fn program_policy(&mut self) -> Result<(), ShellError> {
+    pub(super) fn program_policy(&mut self) -> Result<(), ShellError> {
         if self.roles & roles::ROUTER == 0 {
             return Ok(());
         }
@@ -323,43 +327,22 @@ impl Daemon {
         self.controller
             .handle(now, Input::Pinned(sweep.pinned), &mut self.actions);
     }
-
-    /// The policy is read again; the rest needs a restart.
-    fn reload(&mut self, path: &Path) {
-        let config = match config::load(path) {
-            Ok(config) => config,
-            Err(problems) => {
-                for line in problems.to_string().lines() {
-                    tracing::error!("not reloaded: {line}");
-                }
-                return;
-            }
-        };
-        let Some(router) = config
-            .router_role()
-            .filter(|_| self.roles & roles::ROUTER != 0)
-        else {
-            tracing::warn!("nothing reloaded: only the policy of a router can be");
-            return;
-        };
-        self.policy = settings::policy(router);
-        let (now, policy) = (clock::now(), self.policy.clone());
-        self.controller.set_policy(now, policy, &mut self.actions);
-        match self.program_policy() {
-            Ok(()) => tracing::info!("policy reloaded; other changes need a restart"),
-            Err(error) => self.complain(error),
-        }
-    }
 }
 
 fn input<'a>(header: &event::Header, packet: &'a [u8]) -> Input<'a> {
-    Input::Packet {
-        kind: header.kind,
-        received: Received {
-            ifindex: header.ifindex,
-            mac: header.mac,
-            packet,
+    let received = Received {
+        ifindex: header.ifindex,
+        mac: header.mac,
+        packet,
+    };
+    match header.kind {
+        event::kind::REFUSED => Input::Refused {
+            reason: Counter::ALL
+                .get(usize::from(header.reason))
+                .map_or("unknown", |counter| counter.name()),
+            received,
         },
+        kind => Input::Packet { kind, received },
     }
 }
 

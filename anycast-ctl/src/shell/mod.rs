@@ -5,6 +5,7 @@
 
 pub mod addresses;
 mod answer;
+mod answer_policy;
 pub mod api;
 pub mod clock;
 mod daemon;
@@ -105,8 +106,8 @@ pub async fn run(config: Config, paths: &Paths, object: &[u8]) -> Result<(), She
         .unwrap_or_else(|| file::DEFAULT_SOCKET.into());
     // Before anything is attached: a second daemon must leave the first one alone.
     let server = api::server::Server::bind(&socket)?;
-    let mut daemon = daemon::Daemon::start(&config, server, object).await?;
-    let result = daemon.run(&paths.config).await;
+    let mut daemon = daemon::Daemon::start(&config, paths, server, object).await?;
+    let result = daemon.run().await;
     daemon.stop().await;
     result
 }

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::{netlink::LinkTable, throttle::Throttle};
-use crate::core::{Notice, notice::HandshakeOutcome};
+use crate::{
+    config::value::Mac,
+    core::{Notice, notice::HandshakeOutcome},
+};
 
 /// How often the same refusal on the same interface is logged: whoever can send packets must not
 /// be able to fill a disk.
@@ -57,13 +60,15 @@ impl Notices {
             Notice::MldRefused {
                 ifindex,
                 source,
+                mac,
+                by,
                 anycast,
                 reason,
             } => {
                 if let Some(held) = self.refusals.admit((reason, *ifindex), Instant::now()) {
                     let interface = name(*ifindex);
                     let anycast = anycast.map(tracing::field::display);
-                    tracing::warn!(target: "anycast::router", interface, %source, anycast, reason, held, "refused");
+                    tracing::warn!(target: "anycast::router", interface, %source, mac = %Mac(*mac), anycast, reason, ?by, held, "refused");
                 }
             }
             Notice::Route { anycast, next_hops } => {

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
+    api::monitor::{Event, Monitor},
+    clock,
     dataplane::Dataplane,
     health::Checks,
     netlink::{LinkTable, Netlink},
@@ -11,10 +13,16 @@ use super::{
     sockets::{Groups, Sender},
     throttle::Throttle,
 };
-use crate::core::{Action, Actions};
+use crate::core::{
+    Action, Actions, Notice,
+    refusals::{Refusals, What},
+};
 
 /// How often the same failure is logged.
 const PERIOD: Duration = Duration::from_secs(10);
+
+/// Different refusals that are remembered.
+const REFUSALS: usize = 128;
 
 /// What actions have their effect on, the data plane and netlink apart.
 #[derive(Debug)]
@@ -27,6 +35,9 @@ pub(super) struct Performer {
     pub(super) groups: Groups,
     sender: Sender,
     notices: Notices,
+    monitor: Monitor,
+    /// Reports and Dones that were refused.
+    pub(super) refusals: Refusals,
     failures: Throttle<(&'static str, Option<i32>)>,
     /// Packets that could not be sent.
     pub(super) send_failed: u64,
@@ -39,6 +50,7 @@ impl Performer {
         routes: Option<Routes>,
         sender: Sender,
         groups: Groups,
+        monitor: Monitor,
         checks: Checks,
     ) -> Self {
         Self {
@@ -47,6 +59,8 @@ impl Performer {
             groups,
             sender,
             notices: Notices::new(),
+            monitor,
+            refusals: Refusals::new(REFUSALS),
             failures: Throttle::new(PERIOD),
             send_failed: 0,
             map_failed: 0,
@@ -94,8 +108,36 @@ impl Performer {
                 | Action::RemoveBinding { .. }
                 | Action::SetCareOf { .. }
                 | Action::RemoveCareOf { .. } => self.map(&action, dataplane),
-                Action::Notice(notice) => self.notices.log(&notice, links),
+                Action::Notice(notice) => self.notice(notice, links),
             }
+        }
+    }
+
+    fn notice(&mut self, notice: Notice, links: &LinkTable) {
+        self.notices.log(&notice, links);
+        if let Notice::MldRefused {
+            ifindex,
+            source,
+            mac,
+            by,
+            anycast,
+            reason,
+        } = notice
+        {
+            let what = What {
+                ifindex,
+                source,
+                mac,
+                anycast,
+                reason,
+                by,
+            };
+            self.refusals.note(clock::now(), what);
+        }
+        if self.monitor.is_watched() {
+            let interface = notice.ifindex().and_then(|ifindex| links.name(ifindex));
+            let interface = interface.map(str::to_owned);
+            self.monitor.show(Event::new(notice, interface));
         }
     }
 

@@ -8,7 +8,8 @@ use crate::core::router::Policy;
 /// out; the others keep their numbers.
 pub(super) fn compile(policy: &Policy, ifindex: impl Fn(&str) -> Option<u32>) -> Vec<PolicyRule> {
     let mut rules = Vec::new();
-    for (id, rule) in policy.rules.iter().enumerate() {
+    for numbered in policy.rules() {
+        let rule = &numbered.rule;
         let interface = match &rule.interface {
             None => 0,
             Some(name) => match ifindex(name) {
@@ -29,7 +30,7 @@ pub(super) fn compile(policy: &Policy, ifindex: impl Fn(&str) -> Option<u32>) ->
             },
             match_mac: rule.mac.is_some().into(),
             mac: rule.mac.unwrap_or_default(),
-            id: u32::try_from(id).unwrap_or(u32::MAX),
+            id: u32::try_from(numbered.id).unwrap_or(u32::MAX),
         });
     }
     rules

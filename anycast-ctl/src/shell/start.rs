@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use super::{
-    ShellError,
+    Paths, ShellError,
     addresses::Addresses,
     api::server::Server,
     clock,
@@ -25,9 +25,15 @@ use crate::{
         Actions,
         controller::{Command, Controller},
         pins::Pins,
+        rate::Rate,
     },
 };
 
+/// Without a router nobody's Reports are looked at.
+const NO_LIMIT: Rate = Rate {
+    every: Duration::ZERO,
+    burst: 1,
+};
 /// What a router waits beyond the Query Response Interval before it removes routes of an earlier
 /// run that no member claims.
 const GRACE: Duration = Duration::from_secs(5);
@@ -36,6 +42,7 @@ impl Daemon {
     /// Loads, attaches to the interfaces that are there, and does what the core wants at first.
     pub(super) async fn start(
         config: &Config,
+        paths: &Paths,
         server: Server,
         object: &[u8],
     ) -> Result<Self, ShellError> {
@@ -66,7 +73,7 @@ impl Daemon {
         let mut daemon = Self {
             controller: Controller::new(settings::controller(config), now, random),
             dataplane,
-            performer: Performer::new(routes, sender, groups, checks),
+            performer: Performer::new(routes, sender, groups, server.monitor(), checks),
             addresses: Addresses::new(settings::assigned(config)),
             neighbors,
             sessions: config
@@ -80,6 +87,7 @@ impl Daemon {
             netlink,
             server,
             pins: correspondent.map(|settings| Pins::new(settings::pins(&settings.pins))),
+            config: paths.config.clone(),
             policy: router.map(settings::policy).unwrap_or_default(),
             complaints: Throttle::new(REMINDER),
         };
@@ -103,6 +111,7 @@ fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
     let wanted = dataplane::Settings {
         roles: settings::roles(config),
         require_router_alert: alert,
+        report_rate: router.map_or(NO_LIMIT, settings::report_rate),
     };
     let mut dataplane = Dataplane::load(object, wanted)
         .map_err(ShellError::dataplane("cannot load the eBPF programs"))?;

@@ -1,11 +1,20 @@
 //! Runs a packet through a real program, loaded through the real verifier.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anycast_common::abi::event::Header;
-use anycast_ctl::shell::dataplane::{Dataplane, OBJECT, Settings};
+use anycast_ctl::{
+    core::rate::Rate,
+    shell::dataplane::{Dataplane, OBJECT, Settings},
+};
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::{TestRun as _, TestRunOptions};
+
+/// As many Reports as anybody likes.
+pub const NO_LIMIT: Rate = Rate {
+    every: Duration::ZERO,
+    burst: 1,
+};
 
 /// XDP actions and TC verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +52,11 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(roles: u8, require_router_alert: bool) -> Result<Self> {
+        Self::with_rate(roles, require_router_alert, NO_LIMIT)
+    }
+
+    /// With a limit for each sender of Reports and Dones.
+    pub fn with_rate(roles: u8, require_router_alert: bool, report_rate: Rate) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -52,6 +66,7 @@ impl Bench {
             Settings {
                 roles,
                 require_router_alert,
+                report_rate,
             },
         )?;
         drop(guard);

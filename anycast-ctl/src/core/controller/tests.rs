@@ -339,3 +339,42 @@ fn the_earliest_deadline_of_all_roles_counts() {
         .shutdown(machine.now, &mut machine.actions);
     assert_eq!(machine.controller.member().and_then(Member::deadline), None);
 }
+
+#[test]
+fn what_the_data_plane_refuses_is_shown_as_far_as_it_can_be_read() {
+    let mut packet = [0; mld::PACKET_LEN];
+    let report = mld::Message::Report { address: B };
+    report
+        .emit(S1, ipv6::ALL_ROUTERS, &mut packet)
+        .expect("room for it");
+    let rows: [(&[u8], Option<Option<Ipv6Addr>>); 4] = [
+        (&packet, Some(Some(B))),
+        (&packet[..60], Some(None)),
+        (&packet[..40], Some(None)),
+        (&packet[..39], None),
+    ];
+    for (packet, expected) in rows {
+        let mut controller = Controller::new(settings(), Time::ZERO, Generator::seed_from_u64(1));
+        let mut actions = Actions::new();
+        let input = Input::Refused {
+            reason: "mld_report_denied",
+            received: Received {
+                ifindex: LAN0,
+                mac: [2; 6],
+                packet,
+            },
+        };
+        controller.handle(Time::ZERO, input, &mut actions);
+        let notice = expected.map(|anycast| {
+            Action::Notice(Notice::MldRefused {
+                ifindex: LAN0,
+                source: S1,
+                mac: [2; 6],
+                by: RefusedBy::DataPlane,
+                anycast,
+                reason: "mld_report_denied",
+            })
+        });
+        assert_eq!(actions, notice.into_iter().collect::<Vec<_>>());
+    }
+}

@@ -25,10 +25,12 @@
 //!   from them, and a victim of a forged Done comes back with its answer.
 //! - **Caps apply to joins.** Who is a member stays one when a cap is lowered.
 
+mod explain;
 mod group;
 mod links;
 mod member;
 mod membership;
+mod page;
 mod policy;
 mod querier;
 mod queries;
@@ -45,7 +47,9 @@ use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use anycast_common::wire::{ipv6, mld};
 
-pub use policy::{Decision, Policy, Rule};
+pub use explain::{Cap, Explanation, Mismatch, Step, Verdict};
+pub use page::{Cursor, Filter, GroupSummary, MemberRow};
+pub use policy::{Decision, MAX_RULES, Numbered, Place, Policy, PolicyError, Rule};
 pub use settings::{GeneralQueries, LinkSettings, NextHopChoice, Settings};
 pub use timers::{Timers, TimersError};
 pub use view::{GroupState, GroupView, LinkRole, LinkView, MemberView, Queries, Reason};
@@ -53,7 +57,7 @@ pub use view::{GroupState, GroupView, LinkRole, LinkView, MemberView, Queries, R
 use super::{
     Action, Actions, Link, Notice, Received, Time,
     counters::{Counter, Counters},
-    notice::LeaveCause,
+    notice::{LeaveCause, RefusedBy},
 };
 use group::Group;
 use links::LinkState;
@@ -231,6 +235,8 @@ impl Router {
         actions.push(Action::Notice(Notice::MldRefused {
             ifindex: received.ifindex,
             source,
+            mac: received.mac,
+            by: RefusedBy::Controller,
             anycast: Some(anycast).filter(|address| !address.is_unspecified()),
             reason: reason.name(),
         }));

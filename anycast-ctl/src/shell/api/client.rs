@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, Write},
+    net::Ipv6Addr,
     os::unix::net::UnixStream,
     path::Path,
     time::Duration,
@@ -9,7 +10,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::{Refusal, Reply, Request};
+use super::{Refusal, Reply, Request, view};
 
 /// How long the daemon may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -61,31 +62,92 @@ pub enum ClientError {
 
 /// Asks the daemon on `path`.
 pub fn ask<T: DeserializeOwned>(path: &Path, request: &Request) -> Result<T, ClientError> {
-    let name = || path.display().to_string();
-    let line = exchange(path, request).map_err(|error| match error.kind() {
+    let (line, _) = exchange(path, request).map_err(|error| failed(path, error))?;
+    read(path, &line)
+}
+
+/// Gives `line` each line of a [`Request::Monitor`] until it says false, or the daemon stops.
+pub fn watch(
+    path: &Path,
+    request: &Request,
+    mut line: impl FnMut(&str) -> io::Result<bool>,
+) -> Result<(), ClientError> {
+    let failed = |error| failed(path, error);
+    let (first, mut stream) = exchange(path, request).map_err(failed)?;
+    let _: view::Monitoring = read(path, &first)?;
+    // Nothing may happen for days.
+    stream.get_mut().set_read_timeout(None).map_err(failed)?;
+    let mut text = String::new();
+    while stream.read_line(&mut text).map_err(failed)? > 0
+        && line(text.trim_end()).map_err(failed)?
+    {
+        text.clear();
+    }
+    Ok(())
+}
+
+/// Every group, page by page.
+pub fn groups(path: &Path) -> Result<view::Groups, ClientError> {
+    let mut whole = view::Groups::default();
+    loop {
+        let after = whole.next.take();
+        let page: view::Groups = ask(path, &Request::Groups { after })?;
+        whole.router.extend(page.router);
+        whole.member.extend(page.member);
+        whole.next = page.next;
+        if whole.next.is_none() {
+            return Ok(whole);
+        }
+    }
+}
+
+/// Every member that the filters let through, page by page.
+pub fn members(
+    path: &Path,
+    group: Option<Ipv6Addr>,
+    member: Option<Ipv6Addr>,
+) -> Result<Vec<view::Member>, ClientError> {
+    let mut whole = Vec::new();
+    let mut after = None;
+    loop {
+        let request = Request::Members {
+            group,
+            member,
+            after,
+        };
+        let page: view::Members = ask(path, &request)?;
+        whole.extend(page.members);
+        after = page.next;
+        if after.is_none() {
+            return Ok(whole);
+        }
+    }
+}
+
+fn failed(path: &Path, error: io::Error) -> ClientError {
+    let path = path.display().to_string();
+    match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            ClientError::NotRunning { path: name() }
+            ClientError::NotRunning { path }
         }
-        io::ErrorKind::PermissionDenied => ClientError::Permission { path: name() },
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            ClientError::NoAnswer { path: name() }
-        }
-        _ => ClientError::Io {
-            path: name(),
-            error,
-        },
-    })?;
-    match serde_json::from_str(&line) {
+        io::ErrorKind::PermissionDenied => ClientError::Permission { path },
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ClientError::NoAnswer { path },
+        _ => ClientError::Io { path, error },
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path, line: &str) -> Result<T, ClientError> {
+    match serde_json::from_str(line) {
         Ok(Reply::Ok(answer)) => Ok(answer),
         Ok(Reply::Error(refusal)) => Err(refusal.into()),
         Err(error) => Err(ClientError::Version {
-            path: name(),
+            path: path.display().to_string(),
             error,
         }),
     }
 }
 
-fn exchange(path: &Path, request: &Request) -> io::Result<String> {
+fn exchange(path: &Path, request: &Request) -> io::Result<(String, BufReader<UnixStream>)> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -93,8 +155,9 @@ fn exchange(path: &Path, request: &Request) -> io::Result<String> {
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut answer = String::new();
-    if BufReader::new(stream).read_line(&mut answer)? == 0 {
+    let mut reader = BufReader::new(stream);
+    if reader.read_line(&mut answer)? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(answer)
+    Ok((answer, reader))
 }

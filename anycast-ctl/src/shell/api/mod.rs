@@ -3,6 +3,7 @@
 //! Server and client share these types, so they cannot drift.
 
 pub mod client;
+pub mod monitor;
 pub mod server;
 pub mod view;
 
@@ -10,19 +11,73 @@ use std::net::Ipv6Addr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{config::value::Mac, core::router::Place};
+
 /// Longest request line, in octets.
 pub const REQUEST_LIMIT: usize = 4096;
 
 /// What a client asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// The daemon, its interfaces and links.
     Status,
-    /// Anycast groups.
-    Groups,
-    /// Members of the groups of a router.
-    Members,
+    /// A page of anycast groups.
+    Groups {
+        /// Where the page before ended.
+        #[serde(default)]
+        after: Option<view::Cursor>,
+    },
+    /// A page of the members of a router's groups.
+    Members {
+        /// Of this anycast address only.
+        #[serde(default)]
+        group: Option<Ipv6Addr>,
+        /// This link-local address only.
+        #[serde(default)]
+        member: Option<Ipv6Addr>,
+        /// Where the page before ended.
+        #[serde(default)]
+        after: Option<view::Cursor>,
+    },
+    /// The policy of a router, with what each rule decided.
+    Policy,
+    /// Adds a rule until the next reload or restart.
+    PolicyAdd {
+        /// The rule.
+        rule: view::Rule,
+        /// Where.
+        #[serde(default)]
+        place: Place,
+    },
+    /// Takes a rule out until the next reload or restart.
+    PolicyRemove {
+        /// Its number.
+        id: usize,
+    },
+    /// What becomes of a Report, and why.
+    PolicyExplain {
+        /// Its source.
+        source: Ipv6Addr,
+        /// The address that it names.
+        anycast: Ipv6Addr,
+        /// The link on which it comes; each of the router unless given.
+        #[serde(default)]
+        interface: Option<String>,
+        /// Its Ethernet source; that of the member unless given.
+        #[serde(default)]
+        mac: Option<Mac>,
+    },
+    /// The policy of the configuration file applies from now on.
+    Reload,
+    /// The last Reports and Dones that were refused.
+    Refusals,
+    /// What happens from now on, a line each, until the client has enough.
+    Monitor {
+        /// Of these roles only; of all when there is none.
+        #[serde(default)]
+        roles: Vec<String>,
+    },
     /// Bindings of a correspondent.
     Bindings,
     /// Flows that travel by a care-of address.
@@ -79,6 +134,8 @@ pub enum RefusalCode {
     BadRequest,
     /// The machine does not have the role that the request is for.
     NoSuchRole,
+    /// There is no such rule, or the rule cannot be.
+    BadRule,
     /// The address is not one of the configured groups.
     UnknownGroup,
     /// The daemon could not do it.
@@ -94,7 +151,17 @@ pub enum Answer {
     /// To [`Request::Groups`].
     Groups(view::Groups),
     /// To [`Request::Members`].
-    Members(Vec<view::Member>),
+    Members(view::Members),
+    /// To [`Request::Policy`].
+    Policy(view::Policy),
+    /// To [`Request::PolicyAdd`], [`Request::PolicyRemove`] and [`Request::Reload`].
+    PolicyChanged(view::PolicyChanged),
+    /// To [`Request::PolicyExplain`]: one for each link.
+    Explained(Vec<view::Explanation>),
+    /// To [`Request::Refusals`].
+    Refusals(view::Refusals),
+    /// To [`Request::Monitor`], before the events.
+    Monitoring(view::Monitoring),
     /// To [`Request::Bindings`].
     Bindings(Vec<view::Binding>),
     /// To [`Request::Flows`].

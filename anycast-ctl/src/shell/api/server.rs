@@ -19,10 +19,16 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Answer, REQUEST_LIMIT, Refusal, RefusalCode, Reply, Request};
+use super::{
+    Answer, REQUEST_LIMIT, Refusal, RefusalCode, Reply, Request,
+    monitor::{Monitor, ROLES, Watcher},
+    view,
+};
 
 /// Clients at the same time; others wait.
 const CLIENTS: usize = 16;
+/// Of these, clients that watch.
+const WATCHERS: usize = 8;
 /// A client that says nothing is gone after this time.
 const IDLE: Duration = Duration::from_secs(60);
 /// A client that does not read its answer is gone after this time.
@@ -70,6 +76,7 @@ pub struct Server {
     identity: (u64, u64),
     calls: mpsc::Receiver<Call>,
     accepting: JoinHandle<()>,
+    monitor: Monitor,
 }
 
 impl Server {
@@ -102,12 +109,20 @@ impl Server {
         let listener = bind_private(path).map_err(failed)?;
         let metadata = std::fs::symlink_metadata(path).map_err(failed)?;
         let (sender, calls) = mpsc::channel(CLIENTS);
+        let monitor = Monitor::default();
         Ok(Self {
             path: path.to_owned(),
             identity: (metadata.dev(), metadata.ino()),
             calls,
-            accepting: tokio::spawn(accept(listener, sender)),
+            accepting: tokio::spawn(accept(listener, sender, monitor.clone())),
+            monitor,
         })
+    }
+
+    /// Where events are left for clients that watch.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
     }
 
     /// The next request. Loses nothing when it is dropped.
@@ -138,7 +153,9 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>) {
+async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>, monitor: Monitor) {
+    // Watchers stay long; places must be left for questions.
+    let watchers = Arc::new(Semaphore::new(WATCHERS));
     let places = Arc::new(Semaphore::new(CLIENTS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
@@ -147,9 +164,10 @@ async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let calls = calls.clone();
+                let (monitor, watchers) = (monitor.clone(), Arc::clone(&watchers));
                 tokio::spawn(async move {
                     // A client that breaks off ends its own task and nothing else.
-                    if let Err(error) = serve(stream, calls).await {
+                    if let Err(error) = serve(stream, calls, monitor, watchers).await {
                         tracing::debug!(%error, "a client of the control socket broke off");
                     }
                     drop(place);
@@ -164,7 +182,12 @@ async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>) {
     }
 }
 
-async fn serve(mut stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<()> {
+async fn serve(
+    mut stream: UnixStream,
+    calls: mpsc::Sender<Call>,
+    monitor: Monitor,
+    watchers: Arc<Semaphore>,
+) -> io::Result<()> {
     let (read, mut write) = stream.split();
     let mut reader = BufReader::new(read);
     let mut line = Vec::new();
@@ -181,10 +204,58 @@ async fn serve(mut stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<
             return answer(&mut write, &refuse(RefusalCode::BadRequest, reason)).await;
         }
         let reply = match serde_json::from_slice(&line) {
+            Ok(Request::Monitor { roles }) => match unknown(&roles) {
+                Some(reason) => refuse(RefusalCode::BadRequest, reason),
+                None => match watchers.try_acquire() {
+                    Ok(_place) => {
+                        return watch(&mut reader, &mut write, monitor.watch(roles)).await;
+                    }
+                    Err(_) => refuse(
+                        RefusalCode::Failed,
+                        format!("{WATCHERS} watch already, which is as many as can"),
+                    ),
+                },
+            },
             Ok(request) => ask(&calls, request).await,
             Err(error) => refuse(RefusalCode::BadRequest, format!("not a request: {error}")),
         };
         answer(&mut write, &reply).await?;
+    }
+}
+
+fn unknown(roles: &[String]) -> Option<String> {
+    let unknown = roles.iter().find(|role| !ROLES.contains(&role.as_str()))?;
+    Some(format!(
+        "{unknown:?} is not a role: router, member or correspondent"
+    ))
+}
+
+/// Tells what happens until the client has enough. A client that does not read keeps nobody else
+/// waiting, so there is no limit to its patience.
+async fn watch(
+    read: &mut (impl AsyncBufReadExt + Unpin),
+    write: &mut (impl AsyncWriteExt + Unpin),
+    mut watcher: Watcher,
+) -> io::Result<()> {
+    let monitoring = watcher.roles().to_vec();
+    let begun = Answer::Monitoring(view::Monitoring { monitoring });
+    answer(write, &Reply::Ok(begun)).await?;
+    let tell = async {
+        while let Some(told) = watcher.next().await {
+            let mut line = serde_json::to_vec(&told)?;
+            line.push(b'\n');
+            write.write_all(&line).await?;
+        }
+        Ok(())
+    };
+    let left = async {
+        let mut rest = [0; 64];
+        while read.read(&mut rest).await? > 0 {}
+        Ok(())
+    };
+    tokio::select! {
+        result = tell => result,
+        result = left => result,
     }
 }
 

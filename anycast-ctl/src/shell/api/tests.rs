@@ -11,6 +11,7 @@ use super::{
     server::{Server, ServerError},
     *,
 };
+use crate::core::Notice;
 
 /// A directory of its own that goes away with the test.
 struct Scratch(PathBuf);
@@ -93,7 +94,8 @@ async fn an_answer_and_a_refusal_come_back() {
                 joined: true
             }
         );
-        let error = client::ask::<view::Groups>(&at, &Request::Groups).expect_err("refused");
+        let error = client::ask::<view::Groups>(&at, &Request::Groups { after: None })
+            .expect_err("refused");
         assert!(matches!(
             error,
             ClientError::Refused(Refusal {
@@ -110,7 +112,8 @@ async fn an_answer_and_a_refusal_come_back() {
     let _ = task.await;
     assert!(!path.exists(), "the socket goes with the server");
     blocking(move || {
-        let error = client::ask::<view::Groups>(&path, &Request::Groups).expect_err("nobody");
+        let error = client::ask::<view::Groups>(&path, &Request::Groups { after: None })
+            .expect_err("nobody");
         assert!(matches!(error, ClientError::NotRunning { .. }));
     })
     .await;
@@ -173,4 +176,112 @@ async fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
     let error = Server::bind(&path).expect_err("no socket");
     assert!(matches!(error, ServerError::NotSocket { .. }), "{error}");
     assert_eq!(std::fs::read_to_string(&path).expect("there"), "precious");
+}
+
+fn joined(number: u16) -> monitor::Event {
+    let notice = Notice::Membership {
+        anycast: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number),
+        joined: true,
+    };
+    monitor::Event::new(notice, None)
+}
+
+#[tokio::test]
+async fn a_watcher_sees_its_roles_and_others_go_on_asking() {
+    let scratch = Scratch::new("watch");
+    let path = scratch.socket();
+    let server = Server::bind(&path).expect("bound");
+    let monitor = server.monitor();
+    let task = tokio::spawn(answer(server));
+    let (lines, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let at = path.clone();
+    let watching = tokio::task::spawn_blocking(move || {
+        let roles = vec!["member".to_owned()];
+        let mut left = 2;
+        client::watch(&at, &Request::Monitor { roles }, |line| {
+            left -= 1;
+            let _ = lines.send(line.to_owned());
+            Ok(left > 0)
+        })
+    });
+    while !monitor.is_watched() {
+        tokio::task::yield_now().await;
+    }
+    monitor.show(joined(1));
+    monitor.show(monitor::Event::new(
+        Notice::Route {
+            anycast: Ipv6Addr::LOCALHOST,
+            next_hops: Vec::new(),
+        },
+        None,
+    ));
+    monitor.show(joined(2));
+    for number in 1..=2 {
+        let line = seen.recv().await.expect("an event");
+        let event: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(event["event"], "membership");
+        assert_eq!(event["role"], "member");
+        assert_eq!(event["anycast"], format!("2001:db8::{number}"));
+    }
+    watching.await.expect("it ran").expect("it watched");
+    let at = path.clone();
+    let counters = blocking(move || client::ask::<view::Counters>(&at, &Request::Counters)).await;
+    assert!(counters.is_ok());
+    let refused = blocking(move || {
+        let roles = vec!["king".to_owned()];
+        client::watch(&path, &Request::Monitor { roles }, |_| Ok(true))
+    });
+    assert!(matches!(
+        refused.await,
+        Err(ClientError::Refused(Refusal {
+            code: RefusalCode::BadRequest,
+            ..
+        }))
+    ));
+    task.abort();
+}
+
+#[tokio::test]
+async fn a_watcher_that_does_not_read_loses_events_and_is_told_how_many() {
+    const EVENTS: u64 = 100_000;
+    let scratch = Scratch::new("lost");
+    let path = scratch.socket();
+    let server = Server::bind(&path).expect("bound");
+    let monitor = server.monitor();
+    let task = tokio::spawn(answer(server));
+    let mut stream = UnixStream::connect(&path).expect("a daemon");
+    stream
+        .write_all(b"{\"command\":\"monitor\"}\n")
+        .expect("written");
+    while !monitor.is_watched() {
+        tokio::task::yield_now().await;
+    }
+    // The buffers of the socket take some; the rest goes round in the ring, and nothing waits.
+    for number in 0..EVENTS {
+        monitor.show(joined(u16::try_from(number % 100).expect("small")));
+        if number.is_multiple_of(100) {
+            tokio::task::yield_now().await;
+        }
+    }
+    let at = path.clone();
+    let counters = blocking(move || client::ask::<view::Counters>(&at, &Request::Counters)).await;
+    assert!(counters.is_ok(), "somebody else is answered meanwhile");
+    let (events, lost) = blocking(move || {
+        let (mut events, mut lost) = (0, 0);
+        for line in BufReader::new(stream).lines().skip(1) {
+            let line: serde_json::Value =
+                serde_json::from_str(&line.expect("a line")).expect("JSON");
+            match line["lost"].as_u64() {
+                Some(more) => lost += more,
+                None => events += 1,
+            }
+            if events + lost == EVENTS {
+                break;
+            }
+        }
+        (events, lost)
+    })
+    .await;
+    assert!(lost > 0 && events > 0, "{events} events, {lost} lost");
+    task.abort();
 }

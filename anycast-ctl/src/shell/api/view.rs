@@ -1,8 +1,11 @@
 //! What the control socket shows. Times are in seconds.
 
-use std::{collections::BTreeMap, net::Ipv6Addr};
+use std::{collections::BTreeMap, net::Ipv6Addr, num::NonZeroU32};
 
+use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
+
+use crate::config::{file::Decision, value::Mac};
 
 /// The daemon.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,8 +69,156 @@ pub struct Summary {
 pub struct Groups {
     /// Those with members behind this router.
     pub router: Vec<RouterGroup>,
-    /// Those that this machine serves.
+    /// Those that this machine serves; on the first page.
     pub member: Vec<MemberGroup>,
+    /// Where the next page begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Cursor>,
+}
+
+/// Where a page ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The anycast address, B.
+    pub group: Ipv6Addr,
+    /// Name of the interface.
+    pub interface: String,
+    /// Its member; none is the whole group.
+    pub member: Option<Ipv6Addr>,
+}
+
+/// A page of members.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Members {
+    /// In the order of groups, links of the configuration, and members.
+    pub members: Vec<Member>,
+    /// Where the next page begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Cursor>,
+}
+
+/// A rule, as `[[router.policy]]` has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Link-local sources.
+    pub source: Ipv6Net,
+    /// Ethernet source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+    /// Name of the interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// Anycast addresses.
+    pub anycast: Ipv6Net,
+    /// Lets in, or keeps out.
+    pub action: Decision,
+    /// Cap of an allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_members_per_group: Option<NonZeroU32>,
+    /// Cap of an allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_groups_per_member: Option<NonZeroU32>,
+}
+
+/// The policy of a router.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// In their order.
+    pub rules: Vec<PolicyRule>,
+    /// Reports and Dones that no rule matched, in the data plane.
+    pub default_deny_hits: u64,
+}
+
+/// A rule of a policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRule {
+    /// Its number.
+    pub id: usize,
+    /// The rule.
+    pub rule: Rule,
+    /// Added at run time.
+    pub added: bool,
+    /// Reports and Dones that it decided about, in the data plane.
+    pub hits: u64,
+}
+
+/// What became of the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyChanged {
+    /// The rule that came or went; none when the file was read.
+    pub id: Option<usize>,
+    /// How many rules there are.
+    pub rules: usize,
+}
+
+/// What becomes of a Report on a link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Name of the link.
+    pub interface: String,
+    /// The Ethernet source that was compared.
+    pub mac: Option<Mac>,
+    /// Whether it is accepted now.
+    pub allow: bool,
+    /// Why, in a sentence.
+    pub verdict: String,
+    /// The rules that were looked at; the last decides, when it has no reason not to.
+    pub steps: Vec<Step>,
+    /// The source is a member already; caps do not concern it.
+    pub member: bool,
+    /// Members of the group, and the cap.
+    pub members_per_group: (usize, Option<u32>),
+    /// Groups of the member on the link, and the cap.
+    pub groups_per_member: (usize, Option<u32>),
+}
+
+/// A rule that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its number.
+    pub rule: usize,
+    /// Why it does not decide.
+    pub because: Vec<String>,
+}
+
+/// The last refusals.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Refusals {
+    /// The latest first. Of what the data plane drops there are examples only.
+    pub refusals: Vec<Refusal>,
+    /// How many there were in all, by reason.
+    pub totals: BTreeMap<String, u64>,
+}
+
+/// A Report or Done that was refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Since the first.
+    pub first_seconds: f64,
+    /// Since the last.
+    pub last_seconds: f64,
+    /// Name of the interface.
+    pub interface: String,
+    /// Its source.
+    pub source: Ipv6Addr,
+    /// Its Ethernet source.
+    pub mac: Mac,
+    /// The address that it names, where it could be read.
+    pub anycast: Option<Ipv6Addr>,
+    /// In the words of a counter.
+    pub reason: String,
+    /// `data_plane` or `controller`.
+    pub by: String,
+    /// How often it was seen.
+    pub seen: u64,
+}
+
+/// A monitor has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Monitoring {
+    /// The roles whose events follow; all when there is none.
+    pub monitoring: Vec<String>,
 }
 
 /// A group at a router.
@@ -83,6 +234,12 @@ pub struct RouterGroup {
     pub next_hops: Vec<String>,
     /// How many members.
     pub members: usize,
+    /// Since the first of them joined.
+    #[serde(default)]
+    pub since_seconds: f64,
+    /// Until the last of them is forgotten, unless it reports.
+    #[serde(default)]
+    pub expires_seconds: f64,
 }
 
 /// A group at a member.
@@ -145,7 +302,7 @@ pub struct Member {
     pub since_seconds: f64,
     /// Until it is forgotten, unless it reports.
     pub expires_seconds: f64,
-    /// Policy rule that let it in, counted from 0.
+    /// Number of the policy rule that let it in.
     pub rule: Option<usize>,
     /// Whether Address-Specific Queries ask if it is still there.
     pub checking: bool,

@@ -7,15 +7,16 @@ use anycast_common::{
         counters::Counter,
         maps::{
             Address, Binding, BindingKey, CareOf, CareOfKey, Client, Flow, FlowKey, LocalAnycast,
-            LocalCareOf, MemberFlow, POLICY_RULES, PolicyRule, policy,
+            LocalCareOf, MemberFlow, POLICY_RULES, PolicyRule, Sender, policy,
         },
     },
     wire::checksum,
 };
+use aya::util::nr_cpus;
 use aya::{
     Ebpf, Pod,
     maps::{
-        Array, HashMap, Map, MapData, MapError, PerCpuArray,
+        Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues,
         lpm_trie::{Key, LpmTrie},
     },
 };
@@ -25,6 +26,8 @@ use zerocopy::FromZeros as _;
 use super::{DataplaneError, octets};
 use crate::core::Action;
 
+/// Maps that only a router needs, as large as they are.
+pub(super) const OF_ROUTER: &[&str] = &["SENDERS"];
 /// Maps that only a correspondent needs.
 pub(super) const OF_CORRESPONDENT: &[&str] = &["BINDINGS", "CARE_OF", "FLOWS"];
 /// Maps that only a member needs.
@@ -37,6 +40,8 @@ type Hash<K, V> = HashMap<MapData, K, V>;
 pub struct Maps {
     counters: PerCpuArray<MapData, u64>,
     policy: Array<MapData, PolicyRule>,
+    policy_hits: PerCpuArray<MapData, u64>,
+    senders: Hash<Sender, u64>,
     client_prefixes: LpmTrie<MapData, Address, u32>,
     bindings: Hash<BindingKey, Binding>,
     care_of: Hash<CareOfKey, CareOf>,
@@ -53,6 +58,8 @@ impl Maps {
         Ok(Self {
             counters: take(ebpf, "COUNTERS")?,
             policy: take(ebpf, "POLICY")?,
+            policy_hits: take(ebpf, "POLICY_HITS")?,
+            senders: take(ebpf, "SENDERS")?,
             client_prefixes: take(ebpf, "CLIENT_PREFIXES")?,
             bindings: take(ebpf, "BINDINGS")?,
             care_of: take(ebpf, "CARE_OF")?,
@@ -178,6 +185,47 @@ impl Maps {
         write(rules.len(), end)?;
         for (index, rule) in rules.iter().enumerate().rev() {
             write(index, *rule)?;
+        }
+        Ok(())
+    }
+
+    /// What each rule of the router's policy decided, by its number; what no rule matched is last.
+    ///
+    /// # Errors
+    ///
+    /// When the map cannot be read.
+    pub fn policy_hits(&self) -> Result<Vec<u64>, DataplaneError> {
+        (0..POLICY_RULES)
+            .map(|id| {
+                let hits = self
+                    .policy_hits
+                    .get(&id, 0)
+                    .map_err(failed("POLICY_HITS"))?;
+                Ok(hits.iter().sum())
+            })
+            .collect()
+    }
+
+    /// Senders of Reports whose rate is known.
+    #[must_use]
+    pub fn senders(&self) -> usize {
+        self.senders.keys().count()
+    }
+
+    /// Begins to count from 0 for the rules of these numbers.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn reset_policy_hits(
+        &mut self,
+        ids: impl IntoIterator<Item = u32>,
+    ) -> Result<(), DataplaneError> {
+        const MAP: &str = "POLICY_HITS";
+        let cpus = nr_cpus().map_err(|(_, error)| DataplaneError::Events(error))?;
+        for id in ids {
+            let zero = PerCpuValues::try_from(vec![0; cpus])?;
+            self.policy_hits.set(id, zero, 0).map_err(failed(MAP))?;
         }
         Ok(())
     }

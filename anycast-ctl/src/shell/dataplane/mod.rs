@@ -17,6 +17,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 pub use attach::{Attached, Mode};
 
 use self::{attach::Links, events::Events, maps::Maps};
+use crate::core::rate::Rate;
 
 /// The BPF object that this library was built with; empty when the tools to build it were missing.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/anycast.bpf.o"));
@@ -98,6 +99,8 @@ pub struct Settings {
     pub roles: u8,
     /// Refuse MLD messages without Router Alert.
     pub require_router_alert: bool,
+    /// Reports and Dones that one sender may send; `every` of zero sets no limit.
+    pub report_rate: Rate,
 }
 
 /// The loaded programs and their maps.
@@ -120,11 +123,17 @@ impl Dataplane {
             return Err(DataplaneError::NoObject);
         }
         let strict = u8::from(settings.require_router_alert);
+        let Rate { every, burst } = settings.report_rate;
+        let every = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX);
+        let depth = every.saturating_mul(u64::from(burst.saturating_sub(1)));
         let mut loader = EbpfLoader::new();
         loader
             .verifier_log_level(VerifierLogLevel::STATS)
-            .override_global(globals::REQUIRE_ROUTER_ALERT, &strict, true);
+            .override_global(globals::REQUIRE_ROUTER_ALERT, &strict, true)
+            .override_global(globals::MLD_TOKEN_EVERY, &every, true)
+            .override_global(globals::MLD_TOKEN_DEPTH, &depth, true);
         for (role, maps) in [
+            (roles::ROUTER, maps::OF_ROUTER),
             (roles::CORRESPONDENT, maps::OF_CORRESPONDENT),
             (roles::MEMBER, maps::OF_MEMBER),
         ] {

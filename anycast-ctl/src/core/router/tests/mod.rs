@@ -5,6 +5,7 @@
 mod election;
 mod links;
 mod membership;
+mod page;
 mod policy;
 mod polite;
 mod random;

@@ -1,7 +1,10 @@
 //! Who is let in (draft host-anycast section 5).
 
 use super::*;
-use crate::core::router::Decision;
+use crate::core::{
+    notice::RefusedBy,
+    router::{Decision, MAX_RULES, Mismatch, Place, PolicyError, Step, Verdict},
+};
 
 #[test]
 fn the_first_match_decides_and_none_is_no() {
@@ -49,6 +52,8 @@ fn a_refused_report_leaves_a_trace_and_nothing_else() {
     let refused = Action::Notice(Notice::MldRefused {
         ifindex: LAN,
         source: M1,
+        mac: mac(M1),
+        by: RefusedBy::Controller,
         anycast: Some(B1),
         reason: "report_denied",
     });
@@ -180,4 +185,142 @@ fn lower_caps_keep_those_who_are_in() {
     }]);
     world.report(M2, B1);
     assert_eq!(world.members(B1), [M1, M2]);
+}
+
+fn ids(policy: &Policy) -> Vec<usize> {
+    policy.rules().iter().map(|known| known.id).collect()
+}
+
+#[test]
+fn a_rule_keeps_its_number_wherever_others_come_and_go() {
+    let mut policy = Policy::new(vec![everybody(), everybody()]);
+    assert_eq!(policy.add(everybody(), Place::End), Ok(2));
+    assert_eq!(policy.add(everybody(), Place::Before(0)), Ok(3));
+    assert_eq!(policy.add(everybody(), Place::After(0)), Ok(4));
+    assert_eq!(ids(&policy), [3, 0, 4, 1, 2]);
+    assert_eq!(policy.remove(4), Ok(everybody()));
+    assert_eq!(policy.remove(4), Err(PolicyError::NoRule(4)));
+    assert_eq!(
+        policy.add(everybody(), Place::After(4)),
+        Err(PolicyError::NoRule(4))
+    );
+    // The number is not another rule's at once.
+    assert_eq!(policy.add(everybody(), Place::End), Ok(5));
+    assert_eq!(ids(&policy), [3, 0, 1, 2, 5]);
+    let added: Vec<_> = policy.rules().iter().map(|known| known.added).collect();
+    assert_eq!(added, [true, false, false, true, true]);
+    while policy.rules().len() < MAX_RULES {
+        let id = policy.add(everybody(), Place::End).unwrap();
+        assert!(id < MAX_RULES);
+    }
+    assert!(
+        ids(&policy).contains(&4),
+        "when all were used, the free ones are again"
+    );
+    assert_eq!(policy.add(everybody(), Place::End), Err(PolicyError::Full));
+    let mut sorted = ids(&policy);
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(sorted.len(), MAX_RULES);
+}
+
+#[test]
+fn a_decision_names_the_number_of_its_rule() {
+    let mut world = World::running(settings());
+    let mut policy = Policy::new(vec![everybody()]);
+    policy.add(everybody(), Place::Before(0)).unwrap();
+    let mut actions = Vec::new();
+    world.router.set_policy(world.now, policy, &mut actions);
+    world.report(M1, B1);
+    assert_eq!(world.group(B1).unwrap().members[0].rule, 1);
+}
+
+#[test]
+fn an_explanation_says_why_each_rule_does_not_decide() {
+    let mut settings = settings();
+    let narrow = Rule {
+        interface: Some("dmz".to_owned()),
+        source: "fe80::a2/128".parse().unwrap(),
+        mac: Some([9; 6]),
+        anycast: "2001:db8::b2/128".parse().unwrap(),
+        ..everybody()
+    };
+    let capped = Rule {
+        max_members_per_group: Some(1),
+        max_groups_per_member: Some(5),
+        ..everybody()
+    };
+    settings.policy = Policy::new(vec![narrow.clone(), capped, everybody()]);
+    let mut world = World::running(settings);
+    world.report(M1, B1);
+
+    let both = world.router.explain(None, M3, None, B1);
+    assert_eq!(both.len(), 2, "one for each link");
+    let lan = &world.router.explain(Some("lan"), M3, None, B1)[0];
+    assert_eq!(lan.verdict, Verdict::GroupFull);
+    assert_eq!(
+        lan.steps,
+        [
+            Step {
+                rule: 0,
+                mismatches: vec![
+                    Mismatch::Interface("dmz".to_owned()),
+                    Mismatch::Source(narrow.source),
+                    Mismatch::NoMac([9; 6]),
+                    Mismatch::Anycast(narrow.anycast),
+                ]
+            },
+            Step {
+                rule: 1,
+                mismatches: vec![]
+            }
+        ]
+    );
+    assert_eq!(
+        (lan.members_per_group.now, lan.members_per_group.most),
+        (1, Some(1))
+    );
+    assert_eq!(
+        (lan.groups_per_member.now, lan.groups_per_member.most),
+        (0, Some(5))
+    );
+    let text: Vec<_> = lan.steps[0]
+        .mismatches
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        text[2],
+        "it is for MAC 09:09:09:09:09:09, and none is given"
+    );
+
+    // Who is in stays in, and its MAC is known.
+    let member = &world.router.explain(Some("lan"), M1, None, B1)[0];
+    assert_eq!(
+        (member.verdict, member.mac),
+        (Verdict::Allow, Some(mac(M1)))
+    );
+    assert!(member.member);
+
+    let verdict =
+        |source, anycast| world.router.explain(Some("lan"), source, None, anycast)[0].verdict;
+    assert_eq!(
+        verdict("2001:db8::1".parse().unwrap(), B1),
+        Verdict::BadSource
+    );
+    assert_eq!(verdict(M1, "ff02::1".parse().unwrap()), Verdict::BadAddress);
+    assert_eq!(
+        verdict(M1, "2001:db9::1".parse().unwrap()),
+        Verdict::DefaultDeny
+    );
+    assert_eq!(verdict(M3, B2), Verdict::Allow);
+    world.policy(vec![Rule {
+        allow: false,
+        ..everybody()
+    }]);
+    assert_eq!(
+        world.router.explain(Some("lan"), M1, None, B1)[0].verdict,
+        Verdict::Deny
+    );
+    assert!(world.router.explain(Some("other"), M1, None, B1).is_empty());
 }

@@ -1,0 +1,149 @@
+//! `policy` and `reload`.
+
+use std::{net::Ipv6Addr, num::NonZeroU32, path::Path};
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use super::{Query, ask, print, show_policy};
+use crate::{
+    config::{
+        file::Decision,
+        value::{Mac, Prefix},
+    },
+    core::router::Place,
+    shell::api::{Request, client, view},
+};
+
+const LOST: &str = "\
+Changes of the policy at run time last until the next reload or restart; they are not written to the
+configuration file. `policy list --toml` prints the rules as the file wants them.";
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = LOST)]
+pub(super) enum Command {
+    /// Show the rules in their order, with what each decided about
+    List {
+        /// Print the rules as a configuration file has them
+        #[arg(long, conflicts_with = "json")]
+        toml: bool,
+        #[command(flatten)]
+        query: Query,
+    },
+    /// Add a rule, after all others unless told where, until the next reload or restart
+    #[command(after_help = LOST)]
+    Add(Add),
+    /// Take a rule out until the next reload or restart; whom it let in goes at once
+    #[command(after_help = LOST)]
+    Remove {
+        /// Its number in `policy list`
+        id: usize,
+    },
+    /// Show which rule decides about a Report, and why those before it do not
+    Explain {
+        /// Link-local source of the Report
+        source: Ipv6Addr,
+        /// Anycast address that it names
+        anycast: Ipv6Addr,
+        /// Interface on which it comes [default: each of the router]
+        #[arg(long, value_name = "NAME")]
+        interface: Option<String>,
+        /// Its Ethernet source [default: as the member is known]
+        #[arg(long)]
+        mac: Option<Mac>,
+        #[command(flatten)]
+        query: Query,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// What becomes of a Report
+    #[arg(value_enum)]
+    action: Decision,
+    /// Prefix of its link-local source
+    source: Prefix,
+    /// Prefix of the anycast address that it names
+    anycast: Prefix,
+    /// Interface on which it comes
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+    /// Its Ethernet source
+    #[arg(long)]
+    mac: Option<Mac>,
+    /// Cap of an allow
+    #[arg(long, value_name = "COUNT")]
+    max_members_per_group: Option<NonZeroU32>,
+    /// Cap of an allow
+    #[arg(long, value_name = "COUNT")]
+    max_groups_per_member: Option<NonZeroU32>,
+    /// Put it before this rule
+    #[arg(long, value_name = "ID", conflicts_with = "after")]
+    before: Option<usize>,
+    /// Put it after this rule
+    #[arg(long, value_name = "ID")]
+    after: Option<usize>,
+}
+
+pub(super) fn run(path: &Path, command: Command) -> Result<()> {
+    match command {
+        Command::List { toml: true, .. } => print(&show_policy::policy_toml(&client::ask(
+            path,
+            &Request::Policy,
+        )?)),
+        Command::List { query, .. } => ask(path, &Request::Policy, query, show_policy::policy),
+        Command::Add(add) => {
+            let place = match (add.before, add.after) {
+                (Some(id), _) => Place::Before(id),
+                (None, Some(id)) => Place::After(id),
+                (None, None) => Place::End,
+            };
+            let rule = view::Rule {
+                source: add.source.0,
+                mac: add.mac,
+                interface: add.interface,
+                anycast: add.anycast.0,
+                action: add.action,
+                max_members_per_group: add.max_members_per_group,
+                max_groups_per_member: add.max_groups_per_member,
+            };
+            let request = Request::PolicyAdd { rule, place };
+            let changed: view::PolicyChanged = client::ask(path, &request)?;
+            let id = changed.id.unwrap_or_default();
+            print(&format!(
+                "added rule {id}, until the next reload or restart\n"
+            ))
+        }
+        Command::Remove { id } => {
+            let _: view::PolicyChanged = client::ask(path, &Request::PolicyRemove { id })?;
+            print(&format!(
+                "removed rule {id}, until the next reload or restart\n"
+            ))
+        }
+        Command::Explain {
+            source,
+            anycast,
+            interface,
+            mac,
+            query,
+        } => {
+            let request = Request::PolicyExplain {
+                source,
+                anycast,
+                interface,
+                mac,
+            };
+            ask(path, &request, query, |found: &Vec<_>| {
+                show_policy::explained(found)
+            })
+        }
+    }
+}
+
+pub(super) fn reload(path: &Path) -> Result<()> {
+    let changed: view::PolicyChanged = client::ask(path, &Request::Reload)?;
+    print(&format!(
+        "reloaded the policy: {} rules; other changes need a restart\n",
+        changed.rules
+    ))
+}

@@ -1,0 +1,203 @@
+//! Why the policy says what it says about a sender and an address.
+
+use std::net::Ipv6Addr;
+
+use anycast_common::wire::ipv6;
+use ipnet::Ipv6Net;
+
+use super::{Router, policy::Rule};
+
+/// What keeps a rule from deciding.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// It is for another interface.
+    #[error("it is for interface {0}")]
+    Interface(String),
+    /// It is for other sources.
+    #[error("it is for sources in {0}")]
+    Source(Ipv6Net),
+    /// It is for another MAC.
+    #[error("it is for MAC {}", text(*.0))]
+    Mac([u8; 6]),
+    /// It is for a MAC, and that of the sender was not given and is not known.
+    #[error("it is for MAC {}, and none is given", text(*.0))]
+    NoMac([u8; 6]),
+    /// It is for other addresses.
+    #[error("it is for addresses in {0}")]
+    Anycast(Ipv6Net),
+}
+
+/// A rule that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Number of the rule.
+    pub rule: usize,
+    /// Why it does not decide; empty when it does.
+    pub mismatches: Vec<Mismatch>,
+}
+
+/// A cap and what counts towards it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cap {
+    /// As many there are.
+    pub now: usize,
+    /// As many there may be; none is no cap.
+    pub most: Option<u32>,
+}
+
+impl Cap {
+    /// Whether one more is too many.
+    #[must_use]
+    pub fn is_full(self) -> bool {
+        let most = self.most.and_then(|most| usize::try_from(most).ok());
+        most.is_some_and(|most| self.now >= most)
+    }
+}
+
+/// What becomes of a Report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The source is not link-local (draft host-anycast 4.2).
+    BadSource,
+    /// The address cannot be anycast.
+    BadAddress,
+    /// No rule matches.
+    DefaultDeny,
+    /// The last rule that was looked at denies.
+    Deny,
+    /// It allows, but the group is full.
+    GroupFull,
+    /// It allows, but the member is in as many groups as it may be.
+    MemberFull,
+    /// It is accepted.
+    Allow,
+}
+
+/// The answer for one link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// Name of the link.
+    pub interface: String,
+    /// MAC that was compared: the one given, or the one by which the member is known.
+    pub mac: Option<[u8; 6]>,
+    /// What becomes of a Report now.
+    pub verdict: Verdict,
+    /// The rules that were looked at, in their order; the last decides unless none does.
+    pub steps: Vec<Step>,
+    /// It is a member of the group already: caps do not concern it.
+    pub member: bool,
+    /// Members of the group, on all links, and the cap of the rule.
+    pub members_per_group: Cap,
+    /// Groups of the member, on this link, and the cap of the rule.
+    pub groups_per_member: Cap,
+}
+
+impl Router {
+    /// Explains what becomes of a Report of `source` for `anycast`, on one link or on each.
+    #[must_use]
+    pub fn explain(
+        &self,
+        interface: Option<&str>,
+        source: Ipv6Addr,
+        mac: Option<[u8; 6]>,
+        anycast: Ipv6Addr,
+    ) -> Vec<Explanation> {
+        (0..self.links.len())
+            .filter(|id| {
+                let name = &self.links[*id].settings.interface;
+                interface.is_none_or(|wanted| wanted == name)
+            })
+            .map(|id| {
+                let known = self.groups.get(&(anycast, id));
+                let known = known.and_then(|group| group.members.get(&source));
+                let mac = mac.or(known.map(|member| member.admission.mac));
+                self.explain_link(id, source, mac, anycast, known.is_some())
+            })
+            .collect()
+    }
+
+    fn explain_link(
+        &self,
+        id: super::LinkId,
+        source: Ipv6Addr,
+        mac: Option<[u8; 6]>,
+        anycast: Ipv6Addr,
+        member: bool,
+    ) -> Explanation {
+        let interface = &self.links[id].settings.interface;
+        let mut steps = Vec::new();
+        let mut decided: Option<&Rule> = None;
+        for known in self.policy.rules() {
+            let mismatches = mismatches(&known.rule, interface, source, mac, anycast);
+            let matches = mismatches.is_empty();
+            steps.push(Step {
+                rule: known.id,
+                mismatches,
+            });
+            if matches {
+                decided = Some(&known.rule);
+                break;
+            }
+        }
+        let cap = |now, most: fn(&Rule) -> Option<u32>| Cap {
+            now,
+            most: decided.and_then(most),
+        };
+        let members_per_group = cap(self.members_of(anycast), |rule| rule.max_members_per_group);
+        let groups_per_member = cap(self.groups_of(id, source), |rule| {
+            rule.max_groups_per_member
+        });
+        let verdict = if !ipv6::is_link_local(source) {
+            Verdict::BadSource
+        } else if ipv6::anycastable(anycast).is_err() {
+            Verdict::BadAddress
+        } else {
+            match decided {
+                None => Verdict::DefaultDeny,
+                Some(rule) if !rule.allow => Verdict::Deny,
+                Some(_) if member => Verdict::Allow,
+                Some(_) if members_per_group.is_full() => Verdict::GroupFull,
+                Some(_) if groups_per_member.is_full() => Verdict::MemberFull,
+                Some(_) => Verdict::Allow,
+            }
+        };
+        Explanation {
+            interface: interface.clone(),
+            mac,
+            verdict,
+            steps,
+            member,
+            members_per_group,
+            groups_per_member,
+        }
+    }
+}
+
+fn mismatches(
+    rule: &Rule,
+    interface: &str,
+    source: Ipv6Addr,
+    mac: Option<[u8; 6]>,
+    anycast: Ipv6Addr,
+) -> Vec<Mismatch> {
+    let mut found = Vec::new();
+    if let Some(name) = rule.interface.as_ref().filter(|name| *name != interface) {
+        found.push(Mismatch::Interface(name.clone()));
+    }
+    if !rule.source.contains(&source) {
+        found.push(Mismatch::Source(rule.source));
+    }
+    match (rule.mac, mac) {
+        (Some(wanted), Some(mac)) if wanted != mac => found.push(Mismatch::Mac(wanted)),
+        (Some(wanted), None) => found.push(Mismatch::NoMac(wanted)),
+        (Some(_), Some(_)) | (None, _) => {}
+    }
+    if !rule.anycast.contains(&anycast) {
+        found.push(Mismatch::Anycast(rule.anycast));
+    }
+    found
+}
+
+fn text([a, b, c, d, e, f]: [u8; 6]) -> String {
+    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+}

@@ -1,0 +1,242 @@
+//! Policy and floods on a link with several hosts: a router's daemon, and hosts that send frames.
+
+mod site;
+
+use std::{
+    net::Ipv6Addr,
+    process::ExitCode,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anycast_ctl::shell::api::{Request, client, view};
+use anyhow::{Context as _, Result, ensure};
+use xtask::kernel_tests::Suite;
+
+use site::{B, Frames, HONEST, Site, wait};
+
+/// A source that the policy lets in, and that sends far too much.
+const FLOODER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x21);
+/// One that it does not let in.
+const DENIED: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x66);
+const MAC: [u8; 6] = [2, 0, 0, 0, 0x20, 0x21];
+
+fn main() -> ExitCode {
+    Suite::new()
+        .test(
+            "a withdrawn permission is a withdrawn route when the command returns",
+            withdrawn,
+        )
+        .test("a host joins within a second beside a flood", flood)
+        .test(
+            "refusals say who and why, with forged ones among them",
+            refusals,
+        )
+        .run()
+}
+
+fn withdrawn() -> Result<()> {
+    let site = Site::new("withdrawn")?;
+    let frames = Frames::open(&site.honest)?;
+    join(&site, &frames, B)?;
+    let policy: view::Policy = site.ask(&Request::Policy)?;
+    ensure!(policy.rules[0].hits >= 1, "{policy:?}");
+    ensure!(policy.rules[1].hits == 0, "{policy:?}");
+    let explain = || -> Result<view::Explanation> {
+        let request = Request::PolicyExplain {
+            source: HONEST,
+            anycast: B,
+            interface: None,
+            mac: None,
+        };
+        let mut found: Vec<view::Explanation> = site.ask(&request)?;
+        found.pop().context("an explanation")
+    };
+    ensure!(explain()?.allow, "{:?}", explain()?);
+
+    let _: view::PolicyChanged = site.ask(&Request::PolicyRemove { id: 0 })?;
+    ensure!(!site.routed(B)?, "the route is there after the command");
+    let explained = explain()?;
+    ensure!(
+        !explained.allow && explained.steps[0].rule == 1,
+        "{explained:?}"
+    );
+    frames.report(HONEST, site::HONEST_MAC, B)?;
+    wait("the next Report is refused", || {
+        let policy: view::Policy = site.ask(&Request::Policy)?;
+        Ok(policy.default_deny_hits >= 1)
+    })?;
+
+    let rule = policy.rules[0].rule.clone();
+    let request = Request::PolicyAdd {
+        rule: view::Rule {
+            interface: Some("nowhere0".to_owned()),
+            ..rule.clone()
+        },
+        place: Default::default(),
+    };
+    ensure!(site.ask::<view::PolicyChanged>(&request).is_err());
+    let request = Request::PolicyAdd {
+        rule,
+        place: Default::default(),
+    };
+    let added: view::PolicyChanged = site.ask(&request)?;
+    ensure!(added.id == Some(2) && added.rules == 2, "{added:?}");
+    join(&site, &frames, B)?;
+    let members = client::members(&site.socket, Some(B), None)?;
+    ensure!(
+        members.len() == 1 && members[0].rule == Some(2),
+        "{members:?}"
+    );
+
+    // The file has rule 0 and not rule 2; the member stays, by the other rule.
+    let reloaded: view::PolicyChanged = site.ask(&Request::Reload)?;
+    ensure!(reloaded.rules == 2 && site.routed(B)?);
+    let members = client::members(&site.socket, None, Some(HONEST))?;
+    ensure!(
+        members.len() == 1 && members[0].rule == Some(0),
+        "{members:?}"
+    );
+    let policy: view::Policy = site.ask(&Request::Policy)?;
+    ensure!(
+        policy
+            .rules
+            .iter()
+            .all(|rule| rule.hits == 0 && !rule.added)
+    );
+    // A file with a mistake changes nothing.
+    site.spoil()?;
+    ensure!(site.ask::<view::PolicyChanged>(&Request::Reload).is_err());
+    ensure!(site.routed(B)?);
+    Ok(())
+}
+
+/// Three floods, one after another: of a source that may join, of one that may not, and of sources
+/// and MACs that are different each time.
+fn flood() -> Result<()> {
+    let site = Site::new("flood")?;
+    let honest = Frames::open(&site.honest)?;
+    let anycast = |low: u16| Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, low);
+    let forged = |number: u64| {
+        let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let [_, _, a, b, c, d, e, f] = mixed.to_be_bytes();
+        let word = |high, low| u16::from_be_bytes([high, low]);
+        let source = Ipv6Addr::new(0xfe80, 0, 0, 0, word(a, b), word(c, d), word(e, f), 1);
+        (source, [2, b, c, d, e, f])
+    };
+    let low = |number: u64| u16::try_from(number % 5000 + 1).unwrap_or(1);
+    type Kind<'a> = (&'a str, &'a (dyn Fn(&Frames, u64) -> Result<()> + Sync));
+    let kinds: [Kind<'_>; 3] = [
+        ("mld_rate_limited", &|frames, n| {
+            frames.report(FLOODER, MAC, anycast(low(n)))
+        }),
+        ("mld_report_denied", &|frames, n| {
+            frames.report(DENIED, MAC, anycast(low(n)))
+        }),
+        ("mld_report_denied", &|frames, n| {
+            let (source, mac) = forged(n);
+            frames.report(source, mac, anycast(low(n)))
+        }),
+    ];
+    for (round, (counter, send)) in kinds.into_iter().enumerate() {
+        let before = site.counter(counter)?;
+        let (over, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+        let target = Ipv6Addr::new(
+            0x2001,
+            0xdb8,
+            0xa,
+            0,
+            0,
+            0,
+            0,
+            0x100 + u16::try_from(round)?,
+        );
+        let took = thread::scope(|scope| {
+            let flooding = scope.spawn(|| -> Result<()> {
+                let frames = Frames::open(&site.flooder)?;
+                while !over.load(Ordering::Relaxed) {
+                    let number = sent.fetch_add(1, Ordering::Relaxed);
+                    send(&frames, number)?;
+                }
+                Ok(())
+            });
+            let joined = (|| {
+                wait("the flood is counted", || {
+                    Ok(site.counter(counter)? > before + 5000)
+                })?;
+                join(&site, &honest, target)
+            })();
+            over.store(true, Ordering::Relaxed);
+            let flooded = flooding
+                .join()
+                .map_err(|_| anyhow::anyhow!("the flood panicked"))?;
+            flooded.and(joined)
+        })?;
+        let counted = site.counter(counter)? - before;
+        println!(
+            "flood {round}: {} Reports sent, {counted} counted as {counter}, routed after {took:?}",
+            sent.load(Ordering::Relaxed)
+        );
+        ensure!(took < Duration::from_secs(1), "joined after {took:?}");
+    }
+    // The caps hold what the rate let through.
+    let status: view::Status = site.ask(&Request::Status)?;
+    ensure!(status.summary.members == 64 + 3, "{status:?}");
+    Ok(())
+}
+
+/// A Report, and its repetition as a robust host sends it, until there is a route.
+fn join(site: &Site, frames: &Frames, anycast: Ipv6Addr) -> Result<Duration> {
+    let start = Instant::now();
+    let mut next = start;
+    loop {
+        if Instant::now() >= next {
+            frames.report(HONEST, site::HONEST_MAC, anycast)?;
+            next += Duration::from_millis(400);
+        }
+        if site.routed(anycast)? {
+            return Ok(start.elapsed());
+        }
+        ensure!(
+            start.elapsed() < Duration::from_secs(10),
+            "no route to {anycast}"
+        );
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn refusals() -> Result<()> {
+    let site = Site::new("refusals")?;
+    let frames = Frames::open(&site.flooder)?;
+    for _ in 0..3 {
+        frames.report(DENIED, MAC, B)?;
+    }
+    frames.report("2001:db8::1".parse()?, MAC, B)?;
+    for low in 1..=65 {
+        let anycast = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, low);
+        frames.report(FLOODER, MAC, anycast)?;
+    }
+    let find = |reason: &str| -> Result<Option<view::Refusal>> {
+        let refusals: view::Refusals = site.ask(&Request::Refusals)?;
+        let mut refusals = refusals.refusals.into_iter();
+        Ok(refusals.find(|refusal| refusal.reason == reason))
+    };
+    for (reason, source, by) in [
+        ("mld_report_denied", DENIED, "data_plane"),
+        ("mld_bad_source", "2001:db8::1".parse()?, "data_plane"),
+        ("member_full", FLOODER, "controller"),
+    ] {
+        wait(reason, || Ok(find(reason)?.is_some()))?;
+        let found = find(reason)?.context("it was there")?;
+        ensure!(found.source == source && found.by == by, "{found:?}");
+        ensure!(found.mac.0 == MAC && found.interface == "lan0", "{found:?}");
+        ensure!(found.anycast.is_some(), "{found:?}");
+    }
+    let denied = find("mld_report_denied")?.context("it was there")?;
+    ensure!(denied.seen == 3 && denied.anycast == Some(B), "{denied:?}");
+    let refusals: view::Refusals = site.ask(&Request::Refusals)?;
+    ensure!(refusals.totals["mld_report_denied"] == 3, "{refusals:?}");
+    ensure!(refusals.totals["member_full"] == 1, "{refusals:?}");
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! A router and two hosts on a bridge.
+
+use std::{
+    net::Ipv6Addr,
+    os::fd::{AsRawFd as _, OwnedFd},
+    path::PathBuf,
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use anycast_common::wire::{ipv6, mld};
+use anycast_ctl::shell::api::{Request, client, view};
+use anyhow::{Result, bail, ensure};
+use nix::{
+    errno::Errno,
+    libc,
+    sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socket},
+};
+use serde::de::DeserializeOwned;
+use xtask::net::{Namespace, netlink};
+
+pub const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
+pub const HONEST: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x11);
+pub const HONEST_MAC: [u8; 6] = [2, 0, 0, 0, 0x20, 0x11];
+const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const CONFIG: &str = r#"
+[router]
+interfaces = ["lan0"]
+next_hops = "best"
+
+[router.limits]
+reports_per_second = 100
+burst = 200
+
+[[router.policy]]
+source = "fe80::11/128"
+anycast = "2001:db8:a::/48"
+action = "allow"
+
+[[router.policy]]
+source = "fe80::21/128"
+anycast = "2001:db8:f::/48"
+action = "allow"
+max_groups_per_member = 64
+"#;
+
+pub struct Site {
+    router: Namespace,
+    pub honest: Namespace,
+    pub flooder: Namespace,
+    _switch: Namespace,
+    directory: PathBuf,
+    pub socket: PathBuf,
+    daemon: Option<Child>,
+}
+
+impl Site {
+    pub fn new(name: &str) -> Result<Self> {
+        let unique = format!("{name}-{}", std::process::id());
+        let namespace = |role: &str| Namespace::create(&format!("{unique}-{role}"));
+        let switch = namespace("sw")?;
+        let hosts = [namespace("r")?, namespace("h")?, namespace("f")?];
+        let ends = [
+            ("lan0", "p0", [2, 0, 0, 0, 0x20, 1]),
+            ("eth0", "p1", HONEST_MAC),
+            ("eth0", "p2", [2, 0, 0, 0, 0x20, 0x21]),
+        ];
+        for (namespace, (name, port, mac)) in hosts.iter().zip(ends) {
+            let far = netlink::End {
+                namespace: &switch,
+                name: port,
+                mac: None,
+            };
+            let mac = Some(mac);
+            let near = netlink::End {
+                namespace,
+                name,
+                mac,
+            };
+            netlink::veth(near, far)?;
+            netlink::up(namespace, name)?;
+        }
+        netlink::bridge(&switch, "br0", &["p0", "p1", "p2"])?;
+        let [router, honest, flooder] = hosts;
+        netlink::address(&router, "lan0", ROUTER, 64)?;
+        let directory = std::env::temp_dir().join(format!("anycast-{unique}"));
+        std::fs::create_dir_all(&directory)?;
+        let mut site = Self {
+            router,
+            honest,
+            flooder,
+            _switch: switch,
+            socket: directory.join("r.sock"),
+            directory,
+            daemon: None,
+        };
+        site.start()?;
+        Ok(site)
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let config = self.directory.join("router.toml");
+        std::fs::write(&config, CONFIG)?;
+        let mut command = self.router.command(env!("CARGO_BIN_EXE_anycast-ctl"));
+        command.arg("--socket").arg(&self.socket);
+        command.arg("run").arg("--config").arg(&config);
+        command.env("ANYCAST_LOG", "off").stdout(Stdio::null());
+        let child = self.daemon.insert(command.spawn()?);
+        wait("the router is ready on its link", || {
+            if let Some(status) = child.try_wait()? {
+                bail!("the daemon ended: {status}");
+            }
+            let status = client::ask::<view::Status>(&self.socket, &Request::Status);
+            Ok(status.is_ok_and(|status| {
+                status
+                    .interfaces
+                    .iter()
+                    .all(|on| on.up && on.link_local.is_some() && on.program.is_some())
+            }))
+        })
+    }
+
+    /// A mistake in the configuration.
+    pub fn spoil(&self) -> Result<()> {
+        Ok(std::fs::write(
+            self.directory.join("router.toml"),
+            "[router]\ninterfaces = []\n",
+        )?)
+    }
+
+    pub fn ask<T: DeserializeOwned>(&self, request: &Request) -> Result<T> {
+        Ok(client::ask(&self.socket, request)?)
+    }
+
+    pub fn counter(&self, name: &str) -> Result<u64> {
+        let counters: view::Counters = self.ask(&Request::Counters)?;
+        Ok(counters.data_plane[name])
+    }
+
+    /// Whether the router's kernel has a /128 route to the address.
+    pub fn routed(&self, anycast: Ipv6Addr) -> Result<bool> {
+        self.router.run(|| {
+            let routes = std::fs::read_to_string("/proc/thread-self/net/ipv6_route")?;
+            let prefix = format!("{:032x} 80", u128::from(anycast));
+            Ok(routes.lines().any(|line| line.starts_with(&prefix)))
+        })
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(daemon) = &mut self.daemon {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Sends frames on eth0, whatever their source.
+pub struct Frames(OwnedFd);
+
+impl Frames {
+    pub fn open(namespace: &Namespace) -> Result<Self> {
+        let index = netlink::index(namespace, "eth0")?;
+        namespace.run(|| {
+            let socket = socket(
+                AddressFamily::Packet,
+                SockType::Raw,
+                SockFlag::SOCK_CLOEXEC,
+                None,
+            )?;
+            // SAFETY: a plain structure of integers.
+            let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+            address.sll_family = libc::AF_PACKET.try_into()?;
+            address.sll_ifindex = index.try_into()?;
+            // SAFETY: the length is that of the address.
+            let result = unsafe {
+                libc::bind(
+                    socket.as_raw_fd(),
+                    (&raw const address).cast(),
+                    size_of::<libc::sockaddr_ll>().try_into()?,
+                )
+            };
+            Errno::result(result)?;
+            Ok(Self(socket))
+        })
+    }
+
+    pub fn report(&self, source: Ipv6Addr, mac: [u8; 6], address: Ipv6Addr) -> Result<()> {
+        let mut frame = [0; 14 + mld::PACKET_LEN];
+        frame[..6].copy_from_slice(&[0x33, 0x33, 0, 0, 0, 2]);
+        frame[6..12].copy_from_slice(&mac);
+        frame[12..14].copy_from_slice(&[0x86, 0xdd]);
+        let report = mld::Message::Report { address };
+        report.emit(source, ipv6::ALL_ROUTERS, &mut frame[14..])?;
+        match send(self.0.as_raw_fd(), &frame, MsgFlags::empty()) {
+            // The queue of the link is full: a flood goes on.
+            Err(Errno::ENOBUFS) => Ok(()),
+            result => Ok(result.map(drop)?),
+        }
+    }
+}
+
+pub fn wait(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    while !done()? {
+        ensure!(Instant::now() < end, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}

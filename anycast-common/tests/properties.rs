@@ -7,7 +7,7 @@ use std::net::Ipv6Addr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use anycast_common::wire::{checksum, icmpv6, ipv6, mld, mobility};
+use anycast_common::wire::{checksum, icmpv6, ipv6, mld, mobility, neighbor};
 use common::{FIXTURES, packets, parse};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -154,6 +154,7 @@ fn exercise(octets: &[u8]) {
             let _ = mld::Message::parse(&packet, mld::RouterAlert::Optional);
             let _ = mobility::Message::parse(&packet);
             let _ = mobility::authenticated(&packet);
+            let _ = neighbor::Solicitation::parse(&packet);
             let _ = icmpv6::Message::parse(&packet).map(|message| {
                 let _ = ipv6::Packet::parse_quoted(message.quoted);
             });

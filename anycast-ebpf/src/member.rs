@@ -3,7 +3,7 @@
 use anycast_common::abi::{
     counters::Counter,
     event::kind,
-    maps::{BindingKey, Client, LocalCareOf, MemberFlow, flow as flags},
+    maps::{BindingKey, Client, LocalCareOf, MemberFlow},
 };
 use anycast_common::wire::checksum;
 use aya_ebpf::{
@@ -93,9 +93,15 @@ fn by_care_of(packet: &Packet<'_>, transport: &Transport, owner: &LocalCareOf) -
             (*flow).last_in = now;
             if transport.opens() {
                 // A new connection on the ports of an old one.
-                (*flow).flags = 0;
+                (*flow).client_closed = 0;
+                (*flow).member_closed = 0;
             }
-            (*flow).flags |= closed(transport, flags::CLIENT_CLOSED);
+            if transport.closes() {
+                (*flow).client_closed = 1;
+                if resets(transport) != 0 {
+                    (*flow).member_closed = 1;
+                }
+            }
             if now >= (*flow).settles_at {
                 (*flow).by_anycast = 0;
             }
@@ -112,8 +118,9 @@ fn by_care_of(packet: &Packet<'_>, transport: &Transport, owner: &LocalCareOf) -
             settles_at: 0,
             delta: checksum::delta(&owner.anycast, &packet.destination),
             by_anycast: 0,
-            flags: closed(transport, flags::CLIENT_CLOSED),
-            reserved: [0; 4],
+            client_closed: u8::from(transport.closes()),
+            member_closed: resets(transport),
+            reserved: [0; 3],
         };
         // Without the entry the answers leave from B, and the correspondent takes both.
         let _ = MEMBER_FLOWS.insert(&key, &flow, 0);
@@ -123,16 +130,10 @@ fn by_care_of(packet: &Packet<'_>, transport: &Transport, owner: &LocalCareOf) -
     XDP_PASS
 }
 
-/// What a segment that one side sent says about the end of its flow: a reset ends both directions.
+/// 1 for a reset: it ends both directions.
 #[inline(always)]
-pub(crate) fn closed(transport: &Transport, side: u8) -> u8 {
-    if !transport.closes() {
-        0
-    } else if transport.flags & TCP_RST != 0 {
-        flags::CLIENT_CLOSED | flags::MEMBER_CLOSED
-    } else {
-        side
-    }
+pub(crate) fn resets(transport: &Transport) -> u8 {
+    u8::from(transport.protocol == TCP && transport.flags & TCP_RST != 0)
 }
 
 /// A reset without ACK answers a segment that no socket wanted (RFC 9293 3.10.7.1).

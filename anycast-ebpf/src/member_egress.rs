@@ -1,9 +1,6 @@
 //! The member's answers: B -> A becomes C -> A when the flow last came by C.
 
-use anycast_common::abi::{
-    counters::Counter,
-    maps::{flow as flags, place},
-};
+use anycast_common::abi::{counters::Counter, maps::place};
 use aya_ebpf::{
     bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_UNSPEC},
     helpers::{bpf_csum_diff, bpf_l4_csum_replace, bpf_skb_store_bytes},
@@ -14,7 +11,7 @@ use crate::{
     count::count,
     fragment,
     maps::{LOCAL_ANYCAST, MEMBER_FLOWS},
-    member::closed,
+    member::resets,
     packet::{self, Chain, Layout, chain, is_link_local, is_multicast, octets},
     transport::{Transport, UDP},
 };
@@ -60,7 +57,12 @@ fn answer(ctx: &TcContext) -> Option<()> {
         if (*flow).by_anycast != 0 {
             return None;
         }
-        (*flow).flags |= closed(&transport, flags::MEMBER_CLOSED);
+        if transport.closes() {
+            (*flow).member_closed = 1;
+            if resets(&transport) != 0 {
+                (*flow).client_closed = 1;
+            }
+        }
         (*flow).care_of
     };
     if let Some(piece) = piece {

@@ -206,18 +206,13 @@ pub struct MemberFlow {
     pub delta: u16,
     /// 1: answers leave from B; 0: from C.
     pub by_anycast: u8,
-    /// [`flow`] flags.
-    pub flags: u8,
+    /// 1: the client sent FIN, or one of both RST. Octets of their own, which two CPUs can write at
+    /// once.
+    pub client_closed: u8,
+    /// 1: the member sent FIN, or one of both RST.
+    pub member_closed: u8,
     /// Zero.
-    pub reserved: [u8; 4],
-}
-
-/// Flags of [`MemberFlow::flags`].
-pub mod flow {
-    /// The client sent FIN or RST.
-    pub const CLIENT_CLOSED: u8 = 1;
-    /// The member sent FIN or RST.
-    pub const MEMBER_CLOSED: u8 = 2;
+    pub reserved: [u8; 3],
 }
 
 /// What the member knows of a client of one of its anycast addresses. Map `CLIENTS` (LRU).

@@ -11,13 +11,11 @@ use std::{
 };
 
 use anycast_common::{
-    abi::maps::{Flow, FlowKey, MemberFlow, flow},
+    abi::maps::{Flow, FlowKey, MemberFlow},
     wire::ipv6,
 };
 
 use super::Time;
-
-const BOTH_CLOSED: u8 = flow::CLIENT_CLOSED | flow::MEMBER_CLOSED;
 
 /// How long a pin stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +63,7 @@ impl Limits {
 /// waits for.
 #[must_use]
 pub fn goes_on(limits: &Limits, now: Time, key: &FlowKey, flow: &MemberFlow) -> bool {
-    let closed = flow.flags & BOTH_CLOSED == BOTH_CLOSED;
+    let closed = flow.client_closed != 0 && flow.member_closed != 0;
     // The correspondent has lost its pin, and has not steered the flow here again.
     let returned = flow.by_anycast != 0 && now >= Time::from_nanos(flow.settles_at);
     let idle = now.since(Time::from_nanos(flow.last_in));
@@ -281,36 +279,53 @@ mod tests {
         let limits = Limits::default();
         let now = Time::from_nanos(1_000_000_000_000_000);
         let ago = |seconds: u64| now.as_nanos() - seconds * 1_000_000_000;
-        let (client, member) = (flow::CLIENT_CLOSED, flow::MEMBER_CLOSED);
         let tcp = ipv6::NEXT_HEADER_TCP;
         let rows = [
-            ("fresh", tcp, ago(0), 0, 0, 0, true),
-            ("TCP idle for two hours", tcp, ago(7200), 0, 0, 0, true),
-            ("TCP idle for longer", tcp, ago(7440), 0, 0, 0, false),
-            ("UDP", ipv6::NEXT_HEADER_UDP, ago(299), 0, 0, 0, true),
-            ("UDP idle", ipv6::NEXT_HEADER_UDP, ago(300), 0, 0, 0, false),
-            ("half closed", tcp, ago(1), client, 0, 0, true),
-            ("half closed by us", tcp, ago(1), member, 0, 0, true),
-            ("closed", tcp, ago(0), client | member, 0, 0, false),
+            ("fresh", tcp, ago(0), (0, 0), 0, 0, true),
+            ("TCP idle for two hours", tcp, ago(7200), (0, 0), 0, 0, true),
+            ("TCP idle for longer", tcp, ago(7440), (0, 0), 0, 0, false),
+            ("UDP", ipv6::NEXT_HEADER_UDP, ago(299), (0, 0), 0, 0, true),
+            (
+                "UDP idle",
+                ipv6::NEXT_HEADER_UDP,
+                ago(300),
+                (0, 0),
+                0,
+                0,
+                false,
+            ),
+            ("half closed", tcp, ago(1), (1, 0), 0, 0, true),
+            ("half closed by us", tcp, ago(1), (0, 1), 0, 0, true),
+            ("closed", tcp, ago(0), (1, 1), 0, 0, false),
             (
                 "gone back, a moment ago",
                 tcp,
                 ago(1),
-                0,
+                (0, 0),
                 1,
                 now.as_nanos() + 1,
                 true,
             ),
-            ("gone back", tcp, ago(1), 0, 1, now.as_nanos(), false),
+            ("gone back", tcp, ago(1), (0, 0), 1, now.as_nanos(), false),
         ];
-        for (name, protocol, last_in, flags, by_anycast, settles_at, expected) in rows {
+        for (
+            name,
+            protocol,
+            last_in,
+            (client_closed, member_closed),
+            by_anycast,
+            settles_at,
+            expected,
+        ) in rows
+        {
             let key = FlowKey {
                 protocol,
                 ..FlowKey::new_zeroed()
             };
             let flow = MemberFlow {
                 last_in,
-                flags,
+                client_closed,
+                member_closed,
                 by_anycast,
                 settles_at,
                 ..MemberFlow::new_zeroed()

@@ -125,3 +125,20 @@ fn run_without_privileges_is_one_clear_sentence() {
     assert!(clear, "{stderr}");
     assert!(!socket.0.exists());
 }
+
+#[test]
+fn check_tells_programs_as_well() {
+    let good = example("router.toml");
+    let (status, out, _) = run(anycast(&["check", "--json", &good]));
+    let answer: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((status, answer["ok"].as_bool()), (Some(0), Some(true)));
+
+    let bad = File::new(
+        "json.toml",
+        "[router]\ninterfaces = [\"lan0\"]\nmetrik = 1\n",
+    );
+    let (status, out, _) = run(anycast(&["check", "--json", bad.path()]));
+    let answer: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((status, answer["ok"].as_bool()), (Some(1), Some(false)));
+    assert_eq!(answer["problems"][0]["line"], 3);
+}

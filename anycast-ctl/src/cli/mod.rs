@@ -60,6 +60,8 @@ enum Command {
     Check {
         /// Configuration file
         file: PathBuf,
+        #[command(flatten)]
+        query: Query,
     },
     /// Show the daemon, its interfaces and its links
     Status(Query),
@@ -107,11 +109,15 @@ enum Command {
     Join {
         /// Anycast address of the group
         anycast: Ipv6Addr,
+        #[command(flatten)]
+        query: Query,
     },
     /// Stop being a member: new clients go elsewhere, pinned sessions go on
     Leave {
         /// Anycast address of the group
         anycast: Ipv6Addr,
+        #[command(flatten)]
+        query: Query,
     },
     /// Leave before maintenance: new clients go elsewhere, pinned sessions go on, health checks
     /// change nothing. Holds until undrain, join or a restart of the daemon
@@ -146,10 +152,7 @@ pub fn run(cli: Cli) -> Result<()> {
     let path = socket.unwrap_or(config::file::DEFAULT_SOCKET.as_ref());
     match cli.command {
         Command::Run { config, log_format } => run::run(&config, socket, log_format),
-        Command::Check { file } => {
-            config::load(&file)?;
-            print(&format!("{}: OK\n", file.display()))
-        }
+        Command::Check { file, query } => check(&file, query),
         Command::Status(query) => ask(path, &Request::Status, query, show::status),
         Command::Groups(query) => answer(&client::groups(path)?, query, show::groups),
         Command::Members {
@@ -172,16 +175,20 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Counters { query, all } => ask(path, &Request::Counters, query, |counters| {
             show::counters(counters, all)
         }),
-        Command::Join { anycast } => {
-            let done: view::Done = client::ask(path, &Request::Join { anycast })?;
-            print(&match done.joined {
-                true => format!("joined {anycast}\n"),
-                false => format!("{anycast} will be joined when its service is healthy\n"),
+        Command::Join { anycast, query } => {
+            let request = Request::Join { anycast };
+            ask(path, &request, query, |done: &view::Done| {
+                match done.joined {
+                    true => format!("joined {anycast}\n"),
+                    false => format!("{anycast} will be joined when its service is healthy\n"),
+                }
             })
         }
-        Command::Leave { anycast } => {
-            let _: view::Done = client::ask(path, &Request::Leave { anycast })?;
-            print(&format!("left {anycast}\n"))
+        Command::Leave { anycast, query } => {
+            let request = Request::Leave { anycast };
+            ask(path, &request, query, |_: &view::Done| {
+                format!("left {anycast}\n")
+            })
         }
         Command::Drain {
             groups,
@@ -190,6 +197,24 @@ pub fn run(cli: Cli) -> Result<()> {
         } => drain::drain(path, &groups, wait.then_some(timeout)),
         Command::Undrain { groups } => drain::undrain(path, &groups),
     }
+}
+
+/// Every problem of a file; with JSON on standard output as well, whatever is wrong.
+fn check(file: &std::path::Path, query: Query) -> Result<()> {
+    let checked = config::load(file);
+    if query.json {
+        let problems = match &checked {
+            Ok(_) => &[][..],
+            Err(problems) => &problems.problems,
+        };
+        let ok = checked.is_ok();
+        let answer = serde_json::json!({"file": file, "ok": ok, "problems": problems});
+        print(&format!("{answer:#}\n"))?;
+    } else if checked.is_ok() {
+        print(&format!("{}: OK\n", file.display()))?;
+    }
+    checked?;
+    Ok(())
 }
 
 fn ask<T: DeserializeOwned>(

@@ -8,9 +8,6 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::{config, shell};
 
-/// The eBPF programs, which the build script compiles. The file is empty where it could not.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/anycast.bpf.o"));
-
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -31,7 +28,7 @@ pub(super) fn run(file: &Path, socket: Option<&Path>, format: LogFormat) -> Resu
         .enable_all()
         .build()
         .context("cannot start the event loop")?
-        .block_on(shell::run(config, &paths, OBJECT))?;
+        .block_on(shell::run(config, &paths, shell::dataplane::OBJECT))?;
     Ok(())
 }
 

@@ -46,5 +46,5 @@ fn main() -> ExitCode {
             queriers::polite,
         )
         .test("General Queries turn hosts to MLDv1", queriers::always);
-    bird::add(suite).threads(2).run()
+    bird::add(suite).run()
 }

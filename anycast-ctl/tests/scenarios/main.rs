@@ -52,7 +52,6 @@ fn main() -> ExitCode {
             "a drain waits for the session that is pinned here",
             sessions::drain,
         )
-        .threads(2)
         .run()
 }
 

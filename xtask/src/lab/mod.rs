@@ -46,10 +46,14 @@ pub fn run(options: Options, daemon: &Path) -> Result<ExitCode> {
     wait::interruptible()?;
     let mut report = Report::begin(false);
     report.tell(topology::PICTURE);
-    let course = play(&options, daemon, &mut report);
+    let mut lab = None;
+    let course = play(&options, daemon, &mut report, &mut lab);
     report.tell(format_args!("\n{}", summary(&report)));
     if let Some(path) = &options.json {
         report.write(path)?;
+    }
+    if let Some(lab) = lab.filter(|_| options.keep) {
+        linger(&lab, &report);
     }
     match course {
         Ok(()) => Ok(ExitCode::SUCCESS),
@@ -59,8 +63,13 @@ pub fn run(options: Options, daemon: &Path) -> Result<ExitCode> {
     }
 }
 
-fn play(options: &Options, daemon: &Path, report: &mut Report) -> Result<()> {
-    let mut lab = report.step("network", "the network", |evidence| {
+fn play(
+    options: &Options,
+    daemon: &Path,
+    report: &mut Report,
+    stands: &mut Option<Lab>,
+) -> Result<()> {
+    let lab = report.step("network", "the network", |evidence| {
         let lab = Lab::up(daemon, options.pcap.as_deref())?;
         evidence.fact(format_args!(
             "{} namespaces {}-*, a capture on every link",
@@ -73,14 +82,12 @@ fn play(options: &Options, daemon: &Path, report: &mut Report) -> Result<()> {
         keep: options.keep,
         ..Plan::default()
     };
-    let course = scenario::play(&mut lab, report, plan);
+    let lab = stands.insert(lab);
+    let course = scenario::play(lab, report, plan);
     if course.is_err() && !wait::interrupted() {
         let failure = report.steps().last().and_then(|step| step.failure.as_ref());
         let node = failure.and_then(|failure| failure.node);
         report.tell(lab.logs(node));
-    }
-    if options.keep {
-        linger(&lab, report);
     }
     course
 }

@@ -4,7 +4,7 @@ use std::{
     net::Ipv6Addr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anycast_ctl::shell::api::{Request, client, view};
@@ -15,7 +15,7 @@ use nix::{
 };
 use xtask::{
     kernel_tests::Suite,
-    net::{Namespace, netlink},
+    net::{Namespace, netlink, wait},
 };
 
 const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
@@ -23,6 +23,8 @@ const C1: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x20, 0, 0, 0, 0, 0xc1);
 const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 const S1: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x11);
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Neither daemon nor kernel announces what is asked for here.
+const AGAIN: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
     Suite::new()
@@ -127,7 +129,7 @@ impl Daemon {
             child,
             socket: socket.to_owned(),
         };
-        wait("the daemon answers", || {
+        wait_for("the daemon answers", || {
             if let Some(status) = daemon.child.try_wait()? {
                 bail!("the daemon ended: {status}");
             }
@@ -163,13 +165,8 @@ fn run(namespace: &Namespace, socket: &Path, config: &str) -> Command {
     command
 }
 
-fn wait(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + PATIENCE;
-    while !done()? {
-        ensure!(Instant::now() < end, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Ok(())
+fn wait_for(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    wait::poll(PATIENCE, AGAIN, what, || Ok(done()?.then_some(())))
 }
 
 fn member_joins() -> Result<()> {
@@ -177,7 +174,7 @@ fn member_joins() -> Result<()> {
     site.connect()?;
     let router = site.router()?;
     let member = site.member()?;
-    wait("the route is there", || site.routed())?;
+    wait_for("the route is there", || site.routed())?;
     let members = client::members(&router.socket, None, None)?;
     let [known] = &members[..] else {
         bail!("one member, not {members:?}");
@@ -195,13 +192,13 @@ fn member_joins() -> Result<()> {
     );
 
     let _: view::Done = client::ask(&member.socket, &Request::Leave { anycast: B })?;
-    wait("the route goes", || Ok(!site.routed()?))?;
+    wait_for("the route goes", || Ok(!site.routed()?))?;
     let _: view::Done = client::ask(&member.socket, &Request::Join { anycast: B })?;
-    wait("the route comes back", || site.routed())?;
+    wait_for("the route comes back", || site.routed())?;
 
     // A member that ends in order is gone at once.
     ensure!(member.end(Signal::SIGTERM)? == Some(0));
-    wait("the route goes with the member", || Ok(!site.routed()?))?;
+    wait_for("the route goes with the member", || Ok(!site.routed()?))?;
     let status = router.status()?;
     ensure!(
         status.interfaces[0].program.as_deref() == Some("anycast_r"),
@@ -216,7 +213,7 @@ fn crash() -> Result<()> {
     site.connect()?;
     let router = site.router()?;
     let _member = site.member()?;
-    wait("the route is there", || site.routed())?;
+    wait_for("the route is there", || site.routed())?;
     let socket = router.socket.clone();
     ensure!(router.end(Signal::SIGKILL)?.is_none());
     ensure!(
@@ -226,7 +223,7 @@ fn crash() -> Result<()> {
 
     let router = site.router().context("after the crash")?;
     ensure!(site.routed()?, "the route is adopted");
-    wait("the member is known again", || {
+    wait_for("the member is known again", || {
         Ok(router.status()?.summary.members == 1)
     })?;
     ensure!(router.end(Signal::SIGINT)? == Some(0));
@@ -252,20 +249,20 @@ fn late_interface() -> Result<()> {
     let router = site.router()?;
     ensure!(router.status()?.interfaces[0].ifindex.is_none());
     site.connect()?;
-    wait("the program is attached", || {
+    wait_for("the program is attached", || {
         let status = router.status()?;
         let interface = &status.interfaces[0];
         Ok(interface.program.is_some() && interface.link_local == Some(ROUTER))
     })?;
     let _member = site.member()?;
-    wait("the route is there", || site.routed())?;
+    wait_for("the route is there", || site.routed())?;
     netlink::delete(&site.router, "lan0")?;
-    wait("the interface is missed", || {
+    wait_for("the interface is missed", || {
         let status = router.status()?;
         Ok(status.interfaces[0].ifindex.is_none() && status.summary.members == 0)
     })?;
     site.connect()?;
-    wait("it is attached again", || {
+    wait_for("it is attached again", || {
         Ok(router.status()?.interfaces[0].program.is_some())
     })
 }

@@ -6,7 +6,7 @@ use anycast_common::abi::{
     counters::Counter,
     event,
     maps::{
-        Address, Binding, BindingKey, CareOf, CareOfKey, Client, Flow, FlowKey, Fragment,
+        self, Address, Binding, BindingKey, CareOf, CareOfKey, Client, Flow, FlowKey, Fragment,
         FragmentKey, LocalAnycast, LocalCareOf, MemberFlow, POLICY_RULES, PolicyRule, Sender,
     },
 };
@@ -51,15 +51,17 @@ pub(crate) static EXAMPLES: PerCpuArray<u64, { Counter::ALL.len() }> = PerCpuArr
 
 /// Correspondent: prefixes of the clients that it answers for.
 #[btf_map]
-pub(crate) static CLIENT_PREFIXES: LpmTrie<Address, u32, 1024> = LpmTrie::new();
+pub(crate) static CLIENT_PREFIXES: LpmTrie<Address, u32, { maps::CLIENT_PREFIXES as usize }> =
+    LpmTrie::new();
 
 /// Correspondent: (A, B) -> C, while the binding lives.
 #[btf_map]
-pub(crate) static BINDINGS: HashMap<BindingKey, Binding, 131_072> = HashMap::new();
+pub(crate) static BINDINGS: HashMap<BindingKey, Binding, { maps::BINDINGS as usize }> =
+    HashMap::new();
 
 /// Correspondent: (A, C) -> B, while a binding or a pinned flow uses it.
 #[btf_map]
-pub(crate) static CARE_OF: HashMap<CareOfKey, CareOf, 131_072> = HashMap::new();
+pub(crate) static CARE_OF: HashMap<CareOfKey, CareOf, { maps::BINDINGS as usize }> = HashMap::new();
 
 /// Correspondent: flows pinned to a care-of address.
 #[btf_map]
@@ -75,11 +77,13 @@ pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, Fragment, 16_384> = LruHash
 
 /// Member: C -> B.
 #[btf_map]
-pub(crate) static LOCAL_CARE_OF: HashMap<Address, LocalCareOf, 4096> = HashMap::new();
+pub(crate) static LOCAL_CARE_OF: HashMap<Address, LocalCareOf, { maps::LOCAL_GROUPS as usize }> =
+    HashMap::new();
 
 /// Member: the anycast addresses that it serves.
 #[btf_map]
-pub(crate) static LOCAL_ANYCAST: HashMap<Address, LocalAnycast, 4096> = HashMap::new();
+pub(crate) static LOCAL_ANYCAST: HashMap<Address, LocalAnycast, { maps::LOCAL_GROUPS as usize }> =
+    HashMap::new();
 
 /// Member: flows that last came by a care-of address.
 #[btf_map]

@@ -49,6 +49,13 @@ pub struct PolicyRule {
     pub id: u32,
 }
 
+/// Capacity of the maps `BINDINGS` and `CARE_OF`.
+pub const BINDINGS: u32 = 131_072;
+/// Capacity of the map `CLIENT_PREFIXES`.
+pub const CLIENT_PREFIXES: u32 = 1024;
+/// Capacity of the maps `LOCAL_ANYCAST` and `LOCAL_CARE_OF`.
+pub const LOCAL_GROUPS: u32 = 4096;
+
 /// Capacity of the maps `POLICY`, the terminator included, and `POLICY_HITS`, [`DEFAULT_DENY`]
 /// included.
 pub const POLICY_RULES: u32 = 256;

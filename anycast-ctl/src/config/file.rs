@@ -352,7 +352,8 @@ pub struct Correspondent {
     pub mode: Mode,
     /// The clients that this machine answers for.
     pub client_prefixes: Vec<Spanned<Prefix>>,
-    /// Bindings that are kept at the same time.
+    /// Bindings that are kept at the same time, those included whose sequence number is remembered
+    /// after their end; at most 131072.
     pub max_bindings: Option<NonZeroUsize>,
     /// Anycast prefixes that may be bound; any when there is none.
     #[serde(default)]

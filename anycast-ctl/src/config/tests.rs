@@ -668,3 +668,25 @@ fn health_checks_and_addresses_that_cannot_be() {
         assert_eq!(problems.lines().count(), 1, "{line}: {problems}");
     }
 }
+
+#[test]
+fn nothing_is_more_than_the_data_plane_holds() {
+    let correspondent = |prefixes: usize, bindings: usize| {
+        let prefixes: Vec<String> = (0..prefixes)
+            .map(|number| format!("\"2001:db8:{number:x}::/48\""))
+            .collect();
+        format!(
+            "[correspondent]\ninterfaces = [\"up0\"]\nmax_bindings = {bindings}\n\
+             client_prefixes = [{}]\n",
+            prefixes.join(", ")
+        )
+    };
+    let problems = |text: &str| {
+        parse(text, "f")
+            .err()
+            .map_or(0, |found| found.problems.len())
+    };
+    assert_eq!(problems(&correspondent(1024, 131_072)), 0);
+    assert_eq!(problems(&correspondent(1025, 131_072)), 1);
+    assert_eq!(problems(&correspondent(1, 131_073)), 1);
+}

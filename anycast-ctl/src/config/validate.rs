@@ -257,7 +257,14 @@ impl Check<'_> {
     fn member(&mut self, span: Range<usize>, member: &Member) {
         self.interfaces(span.clone(), "[member]", &member.interfaces);
         if member.group.is_empty() {
-            self.problem(span, "[member] has no [[member.group]]");
+            self.problem(span.clone(), "[member] has no [[member.group]]");
+        }
+        let most = maps::LOCAL_GROUPS as usize;
+        if member.group.len() > most {
+            self.problem(
+                span.clone(),
+                format!("more groups than the {most} that the data plane holds"),
+            );
         }
         if let Err((span, reason)) = settings::handshakes(member.handshake.as_ref()) {
             self.problem(span, reason);
@@ -368,6 +375,23 @@ impl Check<'_> {
             self.problem(
                 span.clone(),
                 "[correspondent] has no client_prefixes: it would answer for nobody",
+            );
+        }
+        let most = maps::CLIENT_PREFIXES as usize;
+        if correspondent.client_prefixes.len() > most {
+            self.problem(
+                span.clone(),
+                format!("more client_prefixes than the {most} that the data plane holds"),
+            );
+        }
+        let most = maps::BINDINGS as usize;
+        if correspondent
+            .max_bindings
+            .is_some_and(|max| max.get() > most)
+        {
+            self.problem(
+                span.clone(),
+                format!("max_bindings is more than the {most} that the data plane holds"),
             );
         }
         let mut seen: Vec<Ipv6Net> = Vec::new();

@@ -5,25 +5,27 @@ use std::{
     os::fd::{AsRawFd as _, OwnedFd},
     path::PathBuf,
     process::{Child, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anycast_common::wire::{ipv6, mld};
 use anycast_ctl::shell::api::{Request, client, view};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use nix::{
     errno::Errno,
     libc,
     sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socket},
 };
 use serde::de::DeserializeOwned;
-use xtask::net::{Namespace, netlink};
+use xtask::net::{self, Namespace, netlink};
 
 pub const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
 pub const HONEST: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x11);
 pub const HONEST_MAC: [u8; 6] = [2, 0, 0, 0, 0x20, 0x11];
 const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Neither daemon nor kernel announces what is asked for here.
+const AGAIN: Duration = Duration::from_millis(10);
 
 const CONFIG: &str = r#"
 [router]
@@ -205,10 +207,5 @@ impl Frames {
 }
 
 pub fn wait(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + PATIENCE;
-    while !done()? {
-        ensure!(Instant::now() < end, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Ok(())
+    net::wait::poll(PATIENCE, AGAIN, what, || Ok(done()?.then_some(())))
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use xtask::kernel_tests::Suite;
 
 use crate::{
-    harness::{Bench, Row, Verdict},
+    harness::{self, Bench, Row, Verdict},
     packets::{ACK, FIN, Packet, RST, SCTP, SYN, TCP, address},
 };
 
@@ -49,23 +49,7 @@ fn bench() -> Result<Bench> {
 }
 
 fn bind(bench: &mut Bench, care_of: &str, expires: Time) -> Result<()> {
-    let actions = [
-        Action::SetCareOf {
-            client: address(A),
-            care_of: address(care_of),
-            anycast: address(B),
-        },
-        Action::SetBinding {
-            client: address(A),
-            anycast: address(B),
-            care_of: address(care_of),
-            expires,
-        },
-    ];
-    for action in actions {
-        ensure!(bench.dataplane.maps().apply(&action)?);
-    }
-    Ok(())
+    harness::bind(bench, (A, B), care_of, expires)
 }
 
 fn row(name: &'static str, packet: &Packet, counts: &'static [(&'static str, u64)]) -> Row {

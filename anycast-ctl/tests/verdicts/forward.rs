@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anycast_common::abi::roles::CORRESPONDENT;
-use anycast_ctl::core::{Action, Time};
+use anycast_ctl::core::Time;
 use anyhow::Result;
 use xtask::{
     kernel_tests::Suite,
@@ -16,7 +16,7 @@ use xtask::{
 };
 
 use crate::{
-    harness::{Bench, Row, Verdict},
+    harness::{Bench, Row, Verdict, bind},
     packets::{ACK, Packet, address},
 };
 
@@ -96,22 +96,7 @@ fn gateway() -> Result<Gateway> {
 }
 
 fn set(bench: &mut Bench, care_of: &str) -> Result<()> {
-    for action in [
-        Action::SetCareOf {
-            client: address(A),
-            care_of: address(care_of),
-            anycast: address(B),
-        },
-        Action::SetBinding {
-            client: address(A),
-            anycast: address(B),
-            care_of: address(care_of),
-            expires: Time::from_nanos(u64::MAX / 2),
-        },
-    ] {
-        bench.dataplane.maps().apply(&action)?;
-    }
-    Ok(())
+    bind(bench, (A, B), care_of, Time::from_nanos(u64::MAX / 2))
 }
 
 /// The frame as it leaves: other addresses, a hop less, the next hop's Ethernet addresses.

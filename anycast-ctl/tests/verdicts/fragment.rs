@@ -6,7 +6,7 @@ use anyhow::Result;
 use xtask::kernel_tests::Suite;
 
 use crate::{
-    harness::{Bench, Row, Verdict},
+    harness::{self, Bench, Row, Verdict},
     packets::{Packet, UDP, address},
 };
 
@@ -55,22 +55,7 @@ fn row(
 }
 
 fn bind(bench: &mut Bench, care_of: &str, expires: Time) -> Result<()> {
-    for action in [
-        Action::SetCareOf {
-            client: address(A),
-            care_of: address(care_of),
-            anycast: address(B),
-        },
-        Action::SetBinding {
-            client: address(A),
-            anycast: address(B),
-            care_of: address(care_of),
-            expires,
-        },
-    ] {
-        bench.dataplane.maps().apply(&action)?;
-    }
-    Ok(())
+    harness::bind(bench, (A, B), care_of, expires)
 }
 
 fn from_client() -> Result<()> {

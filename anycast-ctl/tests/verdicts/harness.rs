@@ -4,11 +4,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anycast_common::abi::event::Header;
 use anycast_ctl::{
-    core::rate::Rate,
+    core::{Action, Time, rate::Rate},
     shell::dataplane::{Dataplane, OBJECT, Settings},
 };
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::{TestRun as _, TestRunOptions};
+
+use crate::packets::address;
 
 /// As many Reports as anybody likes.
 pub const NO_LIMIT: Rate = Rate {
@@ -200,6 +202,28 @@ impl Bench {
             .take_events(|header, packet| events.push((*header, packet.to_vec())));
         Ok(events)
     }
+}
+
+/// Binds the client to a care-of address of the anycast address, as the controller does.
+pub fn bind(bench: &mut Bench, pair: (&str, &str), care_of: &str, expires: Time) -> Result<()> {
+    let (client, anycast, care_of) = (address(pair.0), address(pair.1), address(care_of));
+    let actions = [
+        Action::SetCareOf {
+            client,
+            care_of,
+            anycast,
+        },
+        Action::SetBinding {
+            client,
+            anycast,
+            care_of,
+            expires,
+        },
+    ];
+    for action in actions {
+        ensure!(bench.dataplane.maps().apply(&action)?);
+    }
+    Ok(())
 }
 
 fn hex(bytes: &[u8]) -> String {

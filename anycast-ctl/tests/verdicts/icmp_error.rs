@@ -1,12 +1,12 @@
 //! ICMPv6 errors that quote rewritten packets (RFC 4443): put back to what their sender sent.
 
 use anycast_common::abi::roles::{CORRESPONDENT, MEMBER};
-use anycast_ctl::core::{Action, Time};
+use anycast_ctl::core::Time;
 use anyhow::Result;
 use xtask::kernel_tests::Suite;
 
 use crate::{
-    harness::{Bench, Row, Verdict},
+    harness::{Bench, Row, Verdict, bind},
     packets::{ACK, Packet, SCTP, address},
 };
 
@@ -36,21 +36,7 @@ pub fn tests(suite: Suite) -> Suite {
 
 fn correspondent() -> Result<Bench> {
     let mut bench = Bench::new(CORRESPONDENT, true)?;
-    for action in [
-        Action::SetCareOf {
-            client: address(A),
-            care_of: address(C),
-            anycast: address(B),
-        },
-        Action::SetBinding {
-            client: address(A),
-            anycast: address(B),
-            care_of: address(C),
-            expires: Time::from_nanos(u64::MAX / 2),
-        },
-    ] {
-        bench.dataplane.maps().apply(&action)?;
-    }
+    bind(&mut bench, (A, B), C, Time::from_nanos(u64::MAX / 2))?;
     for packet in flows(A, B) {
         bench.xdp(&packet.frame())?;
     }

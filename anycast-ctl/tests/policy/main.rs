@@ -12,9 +12,9 @@ use std::{
 
 use anycast_ctl::shell::api::{Request, client, view};
 use anyhow::{Context as _, Result, ensure};
-use xtask::kernel_tests::Suite;
+use xtask::{kernel_tests::Suite, net};
 
-use site::{B, Frames, HONEST, Site, wait};
+use site::{AGAIN, B, Frames, HONEST, Site, wait};
 
 /// A source that the policy lets in, and that sends far too much.
 const FLOODER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x21);
@@ -190,20 +190,15 @@ fn flood() -> Result<()> {
 fn join(site: &Site, frames: &Frames, anycast: Ipv6Addr) -> Result<Duration> {
     let start = Instant::now();
     let mut next = start;
-    loop {
+    let what = format!("a route to {anycast}");
+    let elapsed = net::wait::poll(Duration::from_secs(10), AGAIN, &what, || {
         if Instant::now() >= next {
             frames.report(HONEST, site::HONEST_MAC, anycast)?;
             next += Duration::from_millis(400);
         }
-        if site.routed(anycast)? {
-            return Ok(start.elapsed());
-        }
-        ensure!(
-            start.elapsed() < Duration::from_secs(10),
-            "no route to {anycast}"
-        );
-        thread::sleep(Duration::from_millis(5));
-    }
+        Ok(site.routed(anycast)?.then(|| start.elapsed()))
+    })?;
+    Ok(elapsed)
 }
 
 fn refusals() -> Result<()> {

@@ -25,7 +25,7 @@ pub const HONEST_MAC: [u8; 6] = [2, 0, 0, 0, 0x20, 0x11];
 const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Neither daemon nor kernel announces what is asked for here.
-const AGAIN: Duration = Duration::from_millis(10);
+pub const AGAIN: Duration = Duration::from_millis(10);
 
 const CONFIG: &str = r#"
 [router]

@@ -42,7 +42,8 @@ pub fn anycastable(address: Ipv6Addr) -> Result<(), Error> {
     Err(Error::NotAnycast(kind))
 }
 
-/// The solicited-node multicast address FF02::1:FFXX:XXXX of `address` (RFC 4291 section 2.7.1).
+/// The solicited-node multicast address of `address`: FF02::1:FF00:0/104 and its low 24 bits
+/// (RFC 4291 section 2.7.1).
 #[must_use]
 pub const fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     let [.., a, b, c] = address.octets();

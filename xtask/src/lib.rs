@@ -2,6 +2,7 @@
 //!
 //! The tests of `anycast-ctl` use it too, for their network namespaces and for [`kernel_tests`].
 
+pub mod bench;
 pub mod build;
 pub mod doctor;
 pub mod kernel_tests;

@@ -4,7 +4,10 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{build, doctor, lab, lint, run, test, toolchain};
+use xtask::{
+    bench::{self, Benchmark},
+    build, doctor, lab, lint, run, test, toolchain,
+};
 
 /// Builds, tests and runs anycast, installing what this machine lacks
 #[derive(Parser)]
@@ -33,6 +36,14 @@ enum Command {
     /// Run all tests, those that need root and a kernel included
     Test {
         /// Arguments of `cargo test`
+        #[arg(last = true, value_name = "ARGS")]
+        arguments: Vec<OsString>,
+    },
+    /// Measure
+    Bench {
+        /// What
+        benchmark: Benchmark,
+        /// Arguments of the benchmark
         #[arg(last = true, value_name = "ARGS")]
         arguments: Vec<OsString>,
     },
@@ -88,6 +99,10 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Build { release } => println!("{}", build::build(release)?),
         Command::Doctor { json } => return doctor::doctor(json),
         Command::Test { arguments } => return test::test(&arguments),
+        Command::Bench {
+            benchmark,
+            arguments,
+        } => bench::bench(benchmark, &arguments)?,
         Command::ClippyBpf { arguments } => lint::clippy_bpf(&arguments)?,
         Command::Run { options, arguments } if arguments.is_empty() => return run::lab(options),
         Command::Run { options, arguments } => return run::daemon(arguments, options.release),

@@ -1,6 +1,9 @@
 //! `cargo xtask test`: every test, those that need a kernel included.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{
+    ffi::OsString,
+    process::{Command, ExitCode},
+};
 
 use anyhow::Result;
 
@@ -20,12 +23,7 @@ pub fn test(arguments: &[OsString]) -> Result<ExitCode> {
     cargo.args(["test", "--workspace"]).args(arguments);
     let root = Root::find();
     let obstacle = probe::kernel_by(root).err();
-    if root == Root::Sudo {
-        // Cargo builds as the user, only the test binaries run as root.
-        let runner = runner_variable(&toolchain::host()?);
-        say("the tests run as root, by sudo");
-        cargo.env(runner, "sudo --preserve-env");
-    }
+    run_as(root, &mut cargo)?;
     if let Some(reason) = &obstacle {
         say(format_args!("kernel tests will be ignored: {reason}"));
     }
@@ -46,7 +44,16 @@ pub fn test(arguments: &[OsString]) -> Result<ExitCode> {
     })
 }
 
-/// The variable by which cargo learns what to run test binaries with.
+/// Cargo builds as the user; only what it runs is root.
+pub(crate) fn run_as(root: Root, cargo: &mut Command) -> Result<()> {
+    if root == Root::Sudo {
+        say("what cargo builds runs as root, by sudo");
+        cargo.env(runner_variable(&toolchain::host()?), "sudo --preserve-env");
+    }
+    Ok(())
+}
+
+/// The variable by which cargo learns what to run what it built with.
 fn runner_variable(host: &str) -> String {
     let triple = host.to_uppercase().replace(['-', '.'], "_");
     format!("CARGO_TARGET_{triple}_RUNNER")

@@ -1,0 +1,45 @@
+//! `cargo xtask bench`: measurements, of which no test depends.
+
+use std::ffi::OsString;
+
+use anyhow::{Result, ensure};
+use clap::ValueEnum;
+
+use crate::{
+    privilege::Root,
+    process::{self, describe, say},
+    test, toolchain,
+};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Benchmark {
+    /// A router with 100,000 members: its core (`core`), and the way from the wire to its routes
+    /// (`path`)
+    Scale,
+    /// What XDP takes to refuse a Report
+    Refused,
+}
+
+impl Benchmark {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Scale => "scale",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Builds one with optimisation and runs it, as root.
+pub fn bench(benchmark: Benchmark, arguments: &[OsString]) -> Result<()> {
+    toolchain::setup()?;
+    let name = benchmark.name();
+    let mut cargo = toolchain::cargo();
+    cargo.args(["bench", "--package", "anycast-ctl", "--bench", name, "--"]);
+    cargo.args(arguments);
+    test::run_as(Root::find(), &mut cargo)?;
+    say(format_args!("building and running the benchmark {name}"));
+    let status = process::show_status(&mut cargo, name)?;
+    ensure!(status.success(), "{name}: {}", describe(status));
+    Ok(())
+}

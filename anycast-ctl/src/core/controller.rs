@@ -438,7 +438,7 @@ impl Controller {
         }
     }
 
-    /// When [`Controller::poll`] has something to do.
+    /// When to [`poll`](Self::poll): no later than there is something to do, and at times earlier.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         let router = self.router.as_ref().and_then(Router::deadline);

@@ -28,7 +28,8 @@ impl Router {
         let Some((rule, caps)) = self.policy.admits(interface, source, mac, anycast) else {
             return self.refuse(Counter::ReportDenied, received, source, anycast, actions);
         };
-        if self.state(key, source) == State::Absent {
+        let state = self.state(key, source);
+        if state == State::Absent {
             let full = |count: usize, cap: Option<u32>| {
                 cap.and_then(|cap| usize::try_from(cap).ok())
                     .is_some_and(|cap| count >= cap)
@@ -42,7 +43,7 @@ impl Router {
         }
         self.counters.count(Counter::ReportAccepted);
         let event = Event::Report(Admission { mac, rule });
-        self.member_event(now, key, source, event, actions);
+        self.step(now, key, source, state, event, actions);
     }
 
     /// A Done of `source` for `anycast` (draft host-anycast section 4.3).
@@ -87,12 +88,26 @@ impl Router {
         event: Event,
         actions: &mut Actions,
     ) -> Effect {
+        let state = self.state(key, source);
+        self.step(now, key, source, state, event, actions)
+    }
+
+    /// The same for a member whose state has been looked up.
+    fn step(
+        &mut self,
+        now: Time,
+        key: GroupKey,
+        source: Ipv6Addr,
+        state: State,
+        event: Event,
+        actions: &mut Actions,
+    ) -> Effect {
         // Without an address to ask from, a router is driven by reception only.
         let diagram = match self.links[key.1].role {
             Role::Querier => Diagram::Querier,
             Role::NonQuerier { .. } | Role::Initial => Diagram::NonQuerier,
         };
-        let (next, effect) = self.state(key, source).step(event, diagram);
+        let (next, effect) = state.step(event, diagram);
         let timer = Timer::Member(key, source);
         let timers = self.links[key.1].settings.timers;
         match effect {
@@ -103,7 +118,9 @@ impl Router {
                     .start(timer, now, timers.multicast_listener_interval());
             }
             Effect::Refresh(admission) | Effect::EndCheck(admission) => {
-                self.set_state(key, source, next);
+                if next != state {
+                    self.set_state(key, source, next);
+                }
                 self.renew(key, source, admission);
                 self.schedule
                     .start(timer, now, timers.multicast_listener_interval());

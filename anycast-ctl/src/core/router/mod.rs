@@ -74,7 +74,7 @@ type LinkId = usize;
 type GroupKey = (Ipv6Addr, LinkId);
 
 /// What a timer is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Timer {
     /// "general query timer".
     GeneralQuery(LinkId),
@@ -210,7 +210,7 @@ impl Router {
         self.routes.flush(&self.groups, &self.links, actions);
     }
 
-    /// When [`poll`](Self::poll) has something to do.
+    /// When to [`poll`](Self::poll): no later than there is something to do, and at times earlier.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         self.schedule.next()

@@ -7,7 +7,7 @@ use super::{
     group::Member,
     member::{Admission, State},
 };
-use crate::core::{Action, Actions, Notice, Time, notice::LeaveCause};
+use crate::core::{Action, Actions, NextHop, Notice, Time, notice::LeaveCause};
 
 impl Router {
     pub(super) fn state(&self, key: GroupKey, source: Ipv6Addr) -> State {
@@ -57,8 +57,9 @@ impl Router {
         if self.links[id].groups.insert(anycast) {
             self.group_added(now, id);
         }
-        self.routes.changed(anycast);
         if let Some(ifindex) = self.links[id].ifindex {
+            let via = Some(source);
+            self.routes.joined(anycast, NextHop { via, ifindex });
             actions.push(Action::Notice(Notice::MemberJoined {
                 ifindex,
                 anycast,

@@ -8,6 +8,10 @@ use std::{
 use super::{GroupKey, LinkId, NextHopChoice, group::Group, links::LinkState};
 use crate::core::{Action, Actions, NextHop, Notice};
 
+/// Next hops of a route, at most: those who have been members longest. The kernel hashes over a
+/// few hundred at best, and a message to it has room for some thousand.
+pub(super) const MOST: usize = 256;
+
 /// The routes as they were last asked for, and the addresses whose members changed since.
 #[derive(Debug)]
 pub(super) struct Routes {
@@ -31,6 +35,19 @@ impl Routes {
     /// The members of an address changed.
     pub(super) fn changed(&mut self, anycast: Ipv6Addr) {
         self.changed.insert(anycast);
+    }
+
+    /// A member more. Where no more are chosen, the last to come changes nothing.
+    pub(super) fn joined(&mut self, anycast: Ipv6Addr, hop: NextHop) {
+        let most = match self.choice {
+            NextHopChoice::All => MOST,
+            NextHopChoice::Best => 1,
+            NextHopChoice::OnLink => usize::MAX,
+        };
+        let awaited = self.earlier.get(&anycast) == Some(&hop);
+        if awaited || self.next_hops(anycast).len() < most {
+            self.changed(anycast);
+        }
     }
 
     /// An earlier run had chosen this member.
@@ -104,7 +121,14 @@ fn choose(
         })
     };
     let mut next_hops: Vec<NextHop> = match choice {
-        NextHopChoice::All => members().map(|(_, hop)| hop).collect(),
+        NextHopChoice::All => {
+            let mut all: Vec<_> = members().collect();
+            if all.len() > MOST {
+                all.select_nth_unstable(MOST);
+                all.truncate(MOST);
+            }
+            all.into_iter().map(|(_, hop)| hop).collect()
+        }
         NextHopChoice::Best => {
             let order = |(order, hop): &(u64, NextHop)| (earlier != Some(*hop), *order);
             members()

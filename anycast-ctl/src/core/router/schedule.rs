@@ -1,37 +1,53 @@
 //! Timers by key, in the order in which they expire.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeSet, HashMap},
+    hash::Hash,
     time::Duration,
 };
 
 use crate::core::Time;
 
-/// At most one timer per key. Every operation takes logarithmic time, the next deadline too.
+/// At most one timer per key.
+///
+/// Most timers are put off again and again and never expire: each Report of a member does so. That
+/// only notes the new time; the timer moves to its place when the old one has come.
 #[derive(Debug)]
 pub(super) struct Schedule<K> {
     order: BTreeSet<(Time, K)>,
-    at: BTreeMap<K, Time>,
+    timers: HashMap<K, Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    expires: Time,
+    /// Its place in the order: the same time, or an earlier one.
+    place: Time,
 }
 
 /// A timer never expires in the step that sets it, so that `poll` comes to an end whatever the
 /// settings are.
 const TICK: Duration = Duration::from_millis(1);
 
-impl<K: Copy + Ord> Schedule<K> {
+impl<K: Copy + Ord + Hash> Schedule<K> {
     pub(super) fn new() -> Self {
         Self {
             order: BTreeSet::new(),
-            at: BTreeMap::new(),
+            timers: HashMap::new(),
         }
     }
 
     /// Starts the timer, or starts it anew.
     pub(super) fn start(&mut self, key: K, now: Time, delay: Duration) {
-        let time = now + delay.max(TICK);
+        let expires = now + delay.max(TICK);
+        if let Some(entry) = self.timers.get_mut(&key)
+            && entry.place <= expires
+        {
+            entry.expires = expires;
+            return;
+        }
         self.cancel(key);
-        self.at.insert(key, time);
-        self.order.insert((time, key));
+        self.place(key, expires);
     }
 
     /// The same, but a timer that expires earlier stays as it is ("start timer*").
@@ -50,28 +66,43 @@ impl<K: Copy + Ord> Schedule<K> {
     }
 
     pub(super) fn cancel(&mut self, key: K) {
-        if let Some(time) = self.at.remove(&key) {
-            self.order.remove(&(time, key));
+        if let Some(entry) = self.timers.remove(&key) {
+            self.order.remove(&(entry.place, key));
         }
     }
 
     pub(super) fn get(&self, key: K) -> Option<Time> {
-        self.at.get(&key).copied()
+        self.timers.get(&key).map(|entry| entry.expires)
     }
 
+    /// When to look for timers that have expired: no later than the first of them does.
     pub(super) fn next(&self) -> Option<Time> {
         self.order.first().map(|(time, _)| *time)
     }
 
     /// Takes the first timer that has expired.
     pub(super) fn expired(&mut self, now: Time) -> Option<K> {
-        let (_, key) = *self.order.first().filter(|(time, _)| *time <= now)?;
-        self.cancel(key);
-        Some(key)
+        while let Some((place, key)) = self.order.first().copied()
+            && place <= now
+        {
+            let expires = self.get(key);
+            self.cancel(key);
+            match expires {
+                Some(expires) if expires > place => self.place(key, expires),
+                _ => return Some(key),
+            }
+        }
+        None
     }
 
     pub(super) fn clear(&mut self) {
         self.order.clear();
-        self.at.clear();
+        self.timers.clear();
+    }
+
+    fn place(&mut self, key: K, expires: Time) {
+        let place = expires;
+        self.timers.insert(key, Entry { expires, place });
+        self.order.insert((place, key));
     }
 }

@@ -1,6 +1,6 @@
 //! Many members.
 
-use super::*;
+use super::{super::routes::MOST, *};
 
 fn member(n: u16) -> Ipv6Addr {
     Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 1, n)
@@ -58,4 +58,34 @@ fn many_groups_in_haste() {
     assert_eq!(asked(&sent), 1500);
     let most = sent.chunk_by(|a, b| a.0 == b.0).map(<[_]>::len).max();
     assert!(most <= Some(6), "spread: {most:?}");
+}
+
+/// A route has so many next hops and no more; who waits has its turn when one of them leaves.
+#[test]
+fn more_members_than_next_hops() {
+    let most = u16::try_from(MOST).unwrap();
+    let hops = |range: std::ops::Range<u16>| -> Vec<Ipv6Addr> { range.map(member).collect() };
+    let mut world = World::running(settings());
+    for m in 0..most {
+        world.report(member(m), B1);
+    }
+    assert_eq!(world.take_routes().len(), MOST);
+    for m in most..most + 5 {
+        world.report(member(m), B1);
+    }
+    assert_eq!(world.take_routes(), [], "the last to come wait");
+    let first = || -> Vec<Ipv6Addr> {
+        let group = world.group(B1).unwrap();
+        group.next_hops.iter().filter_map(|hop| hop.via).collect()
+    };
+    assert_eq!(first(), hops(0..most));
+    world.done(member(7), B1);
+    world.advance(CHECK);
+    let (_, now) = world.take_routes().pop().unwrap();
+    let expected: Vec<_> = hops(0..most + 1)
+        .into_iter()
+        .filter(|hop| *hop != member(7))
+        .collect();
+    let now: Vec<_> = now.iter().filter_map(|hop| hop.via).collect();
+    assert_eq!(now, expected);
 }

@@ -1,7 +1,6 @@
 //! What a refused Report costs in XDP, as a ratio to a program that passes everything.
 //!
-//! `cargo bench --profile dev -p anycast-ctl --bench refused`: the kernel measures its own part, so
-//! the profile of this program does not matter. Needs root.
+//! `cargo xtask bench refused`. Needs root.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

@@ -16,13 +16,14 @@ pub(super) fn course() -> Result<()> {
         ensure!(
             steps
                 == [
-                    "join", "bind", "plain", "drain", "outlive", "rebind", "close"
+                    "join", "bind", "plain", "drain", "outlive", "rebind", "attack", "routers",
+                    "silence", "close"
                 ],
             "{steps:?}"
         );
         let report = report.to_json();
         ensure!(report["ok"] == true, "{report}");
-        for node in ["router", "gateway", "s1", "s2", "rogue"] {
+        for node in ["router", "router2", "gateway", "s1", "s2", "rogue"] {
             let counters = &report["counters"][node];
             ensure!(
                 counters["data_plane"].is_object(),

@@ -88,6 +88,18 @@ impl Lab {
         self.network.show_wire_packets()
     }
 
+    /// A daemon is killed, and another one started in its place.
+    pub fn restart(&mut self, node: &'static str) -> Result<()> {
+        let mut daemons = self.daemons.iter();
+        let place = daemons.position(|daemon| daemon.node() == node);
+        let place = place.with_context(|| format!("no daemon runs on {node}"))?;
+        self.daemons[place].kill()?;
+        self.daemons.remove(place);
+        self.start(&[node])?;
+        self.daemons[place..].rotate_right(1);
+        Ok(())
+    }
+
     /// A daemon that was started.
     pub fn daemon(&self, node: &str) -> Result<&Daemon> {
         let found = self.daemons.iter().find(|daemon| daemon.node() == node);
@@ -148,6 +160,7 @@ impl Lab {
         let examples = crate::workspace().join("examples");
         Ok(match node {
             "router" => (&self.network.router, examples.join("router.toml")),
+            "router2" => (&self.network.router2, examples.join("router.toml")),
             "gateway" => (&self.network.gateway, examples.join("gateway.toml")),
             "s1" => (self.network.server(S1), examples.join("member-s1.toml")),
             "s2" => (self.network.server(S2), examples.join("member-s2.toml")),

@@ -14,8 +14,8 @@ use crate::net::{
 
 /// What it looks like.
 pub const PICTURE: &str = "
-  client --- gateway --.
-  A ::100              |-- router --- lan --.-- s1     care-of C ::c1
+  client --- gateway --.                    .-- router2
+  A ::100              |-- router --- lan --|-- s1     care-of C ::c1
   plain ---------------'                    |-- s2     care-of C ::c2
                                             '-- rogue  not in the policy
   B = 2001:db8:a::53 on s1, s2 and rogue";
@@ -29,6 +29,12 @@ pub const CLIENT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x100);
 /// The client without a gateway.
 pub const PLAIN: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x100);
 
+/// Link-local address of the first router on the LAN, the lowest, so that it is the Querier there.
+pub const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+/// That of the second.
+pub const ROUTER2: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
+
+const BRIDGE: &str = "br0";
 const LAN: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x20, 0, 0, 0, 0, 0);
 const ANY: Ipv6Addr = Ipv6Addr::UNSPECIFIED;
 
@@ -49,7 +55,8 @@ impl Server {
         Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, self.host)
     }
 
-    fn mac(self) -> [u8; 6] {
+    /// Its Ethernet address.
+    pub const fn mac(&self) -> [u8; 6] {
         mac(self.host)
     }
 }
@@ -93,6 +100,8 @@ pub struct Network {
     pub plain: Namespace,
     /// First hop of the servers.
     pub router: Namespace,
+    /// Another router on the LAN, which nobody sends to.
+    pub router2: Namespace,
     /// The bridge between router and servers. Its ports have the names of what is behind them.
     pub lan: Namespace,
     servers: [(Server, Namespace); 3],
@@ -111,6 +120,7 @@ impl Network {
             gateway: site.namespace("gateway")?,
             plain: site.namespace("plain")?,
             router: site.namespace("router")?,
+            router2: site.namespace("router2")?,
             lan: site.namespace("lan")?,
             servers: [server(S1)?, server(S2)?, server(ROGUE)?],
             passes: Vec::new(),
@@ -149,6 +159,7 @@ impl Network {
             &self.gateway,
             &self.plain,
             &self.router,
+            &self.router2,
             &self.lan,
         ];
         let servers = self.servers.iter().map(|(_, namespace)| namespace);
@@ -178,6 +189,11 @@ impl Network {
         Ok(())
     }
 
+    /// Pulls a server's cable out of the switch. Neither end is told.
+    pub fn pull(&self, server: Server) -> Result<()> {
+        netlink::detach(&self.lan, server.name)
+    }
+
     fn settings(&self) -> Result<()> {
         for namespace in self.namespaces() {
             sysctl::set(
@@ -193,7 +209,7 @@ impl Network {
             )?;
             netlink::up(namespace, "lo")?;
         }
-        for namespace in [&self.gateway, &self.router] {
+        for namespace in [&self.gateway, &self.router, &self.router2] {
             sysctl::set(namespace, &[("ipv6/conf/all/forwarding", "1")])?;
         }
         // A switch has no address of its own.
@@ -223,6 +239,10 @@ impl Network {
                 end(&self.router, "lan0", Some(mac(1))),
                 end(&self.lan, "router", None),
             ),
+            (
+                end(&self.router2, "lan0", Some(mac(2))),
+                end(&self.lan, "router2", None),
+            ),
         ];
         for (server, namespace) in &self.servers {
             let port = end(&self.lan, server.name, None);
@@ -236,7 +256,11 @@ impl Network {
                 netlink::up(end.namespace, end.name)?;
             }
         }
-        netlink::bridge(&self.lan, "br0", &["router", "s1", "s2", "rogue"])
+        netlink::bridge(
+            &self.lan,
+            BRIDGE,
+            &["router", "router2", "s1", "s2", "rogue"],
+        )
     }
 
     fn addresses(&self) -> Result<()> {
@@ -252,16 +276,15 @@ impl Network {
             (&self.plain, "eth0", PLAIN),
             (&self.router, "plain0", router_plain),
             (&self.router, "lan0", lan(1)),
+            (&self.router2, "lan0", lan(2)),
         ];
         for (index, (namespace, interface, address)) in (1..).zip(addresses) {
             netlink::address(namespace, interface, address, 64)?;
-            // The router's on the LAN is fe80::1, the lowest, so that it is the querier there.
-            let host = if interface == "lan0" {
-                1
-            } else {
-                0x100 + index
+            let link_local = match address {
+                _ if address == lan(1) => ROUTER,
+                _ if address == lan(2) => ROUTER2,
+                _ => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x100 + index),
             };
-            let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, host);
             netlink::address(namespace, interface, link_local, 64)?;
         }
         for (server, namespace) in &self.servers {

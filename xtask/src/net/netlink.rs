@@ -64,6 +64,16 @@ pub fn bridge(namespace: &Namespace, name: &str, ports: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Takes a port out of its bridge. Its carrier stays.
+pub fn detach(namespace: &Namespace, port: &str) -> Result<()> {
+    let index = index(namespace, port)?;
+    request(namespace, async |handle| {
+        let message = LinkUnspec::new_with_index(index).nocontroller();
+        handle.link().set(message.build()).execute().await
+    })
+    .with_context(|| format!("cannot take {port} out of its bridge"))
+}
+
 /// Brings an interface up.
 pub fn up(namespace: &Namespace, interface: &str) -> Result<()> {
     let index = index(namespace, interface)?;

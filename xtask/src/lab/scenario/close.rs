@@ -1,4 +1,4 @@
-//! Step 7: what it came to.
+//! The last step: what it came to.
 
 use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
@@ -112,7 +112,7 @@ fn intact(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
 
 /// Ends the daemons in order: their routes go, and they say that all went well.
 pub(super) fn shut_down(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
-    for node in ["rogue", "s2", "s1", "gateway"] {
+    for node in ["rogue", "s2", "s1", "gateway", "router2"] {
         end(lab, node)?;
     }
     end(lab, "router")?;

@@ -166,11 +166,11 @@ pub fn is_via(route: &Route, server: Server) -> bool {
             .all(|(via, _)| *via == Some(server.link_local()))
 }
 
-fn members(lab: &Lab) -> Result<Vec<Value>> {
+pub(super) fn members(lab: &Lab) -> Result<Vec<Value>> {
     lab.daemon("router")?.list("members")
 }
 
-fn has(members: &[Value], server: Server) -> bool {
+pub(super) fn has(members: &[Value], server: Server) -> bool {
     let address = server.link_local().to_string();
     members
         .iter()

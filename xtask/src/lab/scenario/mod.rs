@@ -6,6 +6,7 @@ mod close;
 mod drain;
 mod handshake;
 mod join;
+mod members;
 mod proof;
 
 use std::time::Duration;
@@ -79,6 +80,21 @@ pub fn play(lab: &mut Lab, report: &mut Report, plan: Plan) -> Result<()> {
         "rebind",
         "the binding expires; a new connection goes to the other member",
         |evidence| bind::rebind(lab, session, other, evidence),
+    )?;
+    report.step(
+        "attack",
+        "the rogue lies and floods; who is a member stays one",
+        |evidence| members::attack(lab, other, evidence),
+    )?;
+    report.step(
+        "routers",
+        "a second router comes; the daemon of the first dies and comes back",
+        |evidence| members::routers(lab, other, evidence),
+    )?;
+    report.step(
+        "silence",
+        &format!("{} is cut off, and nobody says Done", other.name),
+        |evidence| members::silence(lab, other, evidence),
     )?;
     report.step("close", "what it came to", |evidence| {
         close::table(lab, &[first, lost, second], evidence)?;

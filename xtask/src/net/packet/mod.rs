@@ -1,6 +1,8 @@
 //! What a captured frame is. Read by the lab's own hands, not by the product's parser: what proves
 //! something about the product must not lean on it.
 
+pub mod forge;
+
 use std::{fmt, net::Ipv6Addr};
 
 /// ICMPv6 types of MLDv1.
@@ -268,19 +270,20 @@ impl fmt::Display for Mobility {
 /// RFC 8200 section 8.1: with its checksum in place, the message and its pseudo-header add up to
 /// all ones.
 fn checksum_holds(addresses: Option<&[u8]>, message: &[u8], protocol: u8) -> bool {
+    ones_complement_sum(addresses.unwrap_or_default(), message, protocol) == 0xffff
+}
+
+fn ones_complement_sum(addresses: &[u8], message: &[u8], protocol: u8) -> u16 {
     let words = |bytes: &[u8]| -> u64 {
         let word =
             |pair: &[u8]| u64::from(pair[0]) << 8 | pair.get(1).copied().map_or(0, u64::from);
         bytes.chunks(2).map(word).sum()
     };
-    let mut sum = words(addresses.unwrap_or_default())
-        + words(message)
-        + message.len() as u64
-        + u64::from(protocol);
+    let mut sum = words(addresses) + words(message) + message.len() as u64 + u64::from(protocol);
     while sum > 0xffff {
         sum = (sum >> 16) + (sum & 0xffff);
     }
-    sum == 0xffff
+    u16::try_from(sum).unwrap_or(u16::MAX)
 }
 
 /// The data of the first mobility option of this type.

@@ -66,3 +66,16 @@ fn no_cut_of_a_packet_is_read_as_another() {
         assert_eq!(read(&[&whole[..cut & !1]]), None, "cut to {cut}");
     }
 }
+
+#[test]
+fn what_is_forged_reads_as_it_was_meant() {
+    let (source, group) = (
+        "fe80::12".parse().expect("an address"),
+        "2001:db8:a::53".parse().expect("an address"),
+    );
+    let frame = forge::mld(mld::DONE, source, [2, 0, 0, 0, 0, 1], group);
+    let packet = Packet::read(&frame).expect("an IPv6 packet");
+    assert_eq!(packet.upper, Upper::Mld(mld::DONE, group));
+    assert_eq!((packet.source, packet.hop_limit), (source, 1));
+    assert_eq!(packet.intact, Some(true));
+}

@@ -1,0 +1,29 @@
+//! Frames of whoever says what is not so. Made by the lab's own hands, too.
+
+use std::net::Ipv6Addr;
+
+use super::ones_complement_sum;
+
+/// `ff02::2`, to which Reports and Dones of anycast addresses go (draft host-anycast).
+const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+const ALL_ROUTERS_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 2];
+/// Hop-by-Hop Options with Router Alert and PadN (RFC 2711), before ICMPv6.
+const ROUTER_ALERT: [u8; 8] = [58, 0, 5, 2, 0, 0, 1, 0];
+
+/// An MLDv1 message of this type about `group`, as `source` would send it.
+pub fn mld(kind: u8, source: Ipv6Addr, mac: [u8; 6], group: Ipv6Addr) -> Vec<u8> {
+    let mut message = vec![kind, 0, 0, 0, 0, 0, 0, 0];
+    message.extend(group.octets());
+    let addresses = [source.octets(), ALL_ROUTERS.octets()].concat();
+    let checksum = !ones_complement_sum(&addresses, &message, 58);
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+
+    let length = u16::try_from(ROUTER_ALERT.len() + message.len()).unwrap_or(u16::MAX);
+    let mut frame = [&ALL_ROUTERS_MAC[..], &mac, &[0x86, 0xdd, 0x60, 0, 0, 0]].concat();
+    frame.extend(length.to_be_bytes());
+    frame.extend([0, 1]); // Hop-by-Hop Options; hop limit 1.
+    frame.extend(addresses);
+    frame.extend(ROUTER_ALERT);
+    frame.extend(message);
+    frame
+}

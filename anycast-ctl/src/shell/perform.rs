@@ -11,7 +11,7 @@ use super::{
     notices::Notices,
     reachability::Reachability,
     routes::Routes,
-    sockets::{Groups, Sender},
+    sockets::{Groups, Outgoing, Sender},
     throttle::Throttle,
 };
 use crate::core::{
@@ -71,17 +71,19 @@ impl Performer {
         }
     }
 
-    /// Performs `actions` in their order and leaves none. What fails is logged and counted; it
-    /// does not hold up the others.
+    /// Performs `actions` and leaves none: the maps and groups first, in their order, so that
+    /// who gets a packet finds things as it says; then the packets in theirs; then the routes.
+    /// What fails is logged and counted; it does not hold up the others.
     pub(super) fn perform(
         &mut self,
         actions: &mut Actions,
         dataplane: &mut Dataplane,
         links: &LinkTable,
     ) {
+        let mut outgoing = Vec::new();
         for action in actions.drain(..) {
             match action {
-                Action::Send { ifindex, packet } => self.send(ifindex, &packet, links),
+                Action::Send { ifindex, packet } => outgoing.push((ifindex, packet)),
                 Action::SetRoute { anycast, next_hops } => {
                     if let Some(routes) = &mut self.routes {
                         routes.set(anycast, next_hops);
@@ -119,6 +121,7 @@ impl Performer {
                 Action::Notice(notice) => self.notice(notice, links),
             }
         }
+        self.send(&outgoing, links);
         if let Some(routes) = &mut self.routes {
             routes.flush();
         }
@@ -152,17 +155,22 @@ impl Performer {
         }
     }
 
-    fn send(&mut self, ifindex: Option<u32>, packet: &[u8], links: &LinkTable) {
-        let Err(error) = self.sender.send(ifindex, packet) else {
-            return;
-        };
-        self.send_failed += 1;
-        let kind = ("send", error.raw_os_error());
-        if let Some(held) = self.failures.admit(kind, Instant::now()) {
-            let interface = ifindex.and_then(|ifindex| links.name(ifindex));
-            let length = packet.len();
-            tracing::warn!(interface, length, %error, held, "cannot send a packet");
-        }
+    fn send(&mut self, outgoing: &[Outgoing], links: &LinkTable) {
+        let Self {
+            sender,
+            failures,
+            send_failed,
+            ..
+        } = self;
+        sender.send_all(outgoing, |(ifindex, packet), error| {
+            *send_failed += 1;
+            let kind = ("send", error.raw_os_error());
+            if let Some(held) = failures.admit(kind, Instant::now()) {
+                let interface = ifindex.and_then(|ifindex| links.name(ifindex));
+                let length = packet.len();
+                tracing::warn!(interface, length, %error, held, "cannot send a packet");
+            }
+        });
     }
 
     fn map(&mut self, action: &Action, dataplane: &mut Dataplane) {

@@ -2,10 +2,16 @@
 
 use std::{
     collections::BTreeSet,
-    io,
-    net::{Ipv6Addr, SocketAddr, SocketAddrV6},
+    fmt,
+    io::{self, IoSlice},
+    net::{Ipv6Addr, SocketAddrV6},
+    os::fd::AsRawFd as _,
 };
 
+use nix::{
+    errno::Errno,
+    sys::socket::{MsgFlags, MultiHeaders, SockaddrIn6, sendmmsg},
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Octets before the Destination Address of an IPv6 header, and after it.
@@ -13,10 +19,16 @@ const DESTINATION: std::ops::Range<usize> = 24..40;
 /// `IPPROTO_RAW`: the packets are complete, their IPv6 header included.
 const RAW: i32 = 255;
 
+/// Packets that go to the kernel in one system call.
+const BATCH: usize = 128;
+
+/// A complete IPv6 packet and the scope of its destination.
+pub type Outgoing = (Option<u32>, Vec<u8>);
+
 /// Sends packets that the core made.
-#[derive(Debug)]
 pub struct Sender {
     socket: Socket,
+    headers: MultiHeaders<SockaddrIn6>,
 }
 
 impl Sender {
@@ -27,25 +39,64 @@ impl Sender {
         // Our own Queries are not for this host's listeners.
         socket.set_multicast_loop_v6(false)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket })
+        let headers = MultiHeaders::preallocate(BATCH, None);
+        Ok(Self { socket, headers })
     }
 
-    /// Sends a complete IPv6 packet; `ifindex` is the scope of its destination.
-    pub fn send(&self, ifindex: Option<u32>, packet: &[u8]) -> io::Result<()> {
-        let destination: [u8; 16] = packet
-            .get(DESTINATION)
-            .and_then(|octets| octets.try_into().ok())
-            .ok_or(io::ErrorKind::InvalidInput)?;
-        // The kernel wants port 0 here; the scope chooses the interface of link-local and
-        // multicast destinations, and the routing table that of others.
-        let to = SocketAddrV6::new(destination.into(), 0, 0, ifindex.unwrap_or(0));
-        let sent = self.socket.send_to(packet, &SocketAddr::V6(to).into())?;
-        if sent == packet.len() {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::WriteZero.into())
+    /// Sends a packet; `ifindex` is the scope of its destination.
+    pub fn send(&mut self, ifindex: Option<u32>, packet: &[u8]) -> io::Result<()> {
+        let mut outcome = Ok(());
+        let one = [(ifindex, packet.to_vec())];
+        self.send_all(&one, |_, error| outcome = Err(error));
+        outcome
+    }
+
+    /// Sends them in order, many at a time. One that fails is given to `failed` and does not hold
+    /// up the others.
+    pub fn send_all(&mut self, packets: &[Outgoing], mut failed: impl FnMut(&Outgoing, io::Error)) {
+        let mut rest = packets;
+        while let Some(first) = rest.first() {
+            let batch = &rest[..rest.len().min(BATCH)];
+            let addresses: Vec<_> = batch.iter().map(destination).collect();
+            let octets: Vec<_> = batch
+                .iter()
+                .map(|(_, packet)| [IoSlice::new(packet)])
+                .collect();
+            // The kernel stops at one that fails, and says why when it is the first.
+            let sent = sendmmsg(
+                self.socket.as_raw_fd(),
+                &mut self.headers,
+                &octets,
+                addresses,
+                [],
+                MsgFlags::empty(),
+            );
+            match sent.map(Iterator::count) {
+                Ok(sent @ 1..) => rest = &rest[sent..],
+                outcome => {
+                    let error = outcome.err().unwrap_or(Errno::EIO);
+                    failed(first, error.into());
+                    rest = &rest[1..];
+                }
+            }
         }
     }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("socket", &self.socket)
+            .finish_non_exhaustive()
+    }
+}
+
+/// None where the packet has no room for one; the kernel then says what it thinks of it.
+fn destination((ifindex, packet): &Outgoing) -> Option<SockaddrIn6> {
+    let octets: [u8; 16] = packet.get(DESTINATION)?.try_into().ok()?;
+    // The kernel wants port 0 here; the scope chooses the interface of link-local and multicast
+    // destinations, and the routing table that of others.
+    Some(SocketAddrV6::new(octets.into(), 0, 0, ifindex.unwrap_or(0)).into())
 }
 
 /// Multicast groups that this host listens to because a role wants it.

@@ -524,17 +524,30 @@ fn packets_leave_as_the_core_made_them() {
         let sum = checksum::transport(&source.octets(), &group.octets(), 17, &packet[40..]);
         packet[46..48].copy_from_slice(&sum.to_ne_bytes());
 
-        let sender = Sender::new().expect("a sender");
-        sender.send(Some(a0), &packet).expect("sent");
-        let mut octets = [0; 16];
-        let (length, from) = receiver.recv_from(&mut octets).expect("received");
-        assert_eq!(&octets[..length], b"core");
-        assert_eq!(from.ip(), SocketAddr::from((source, 0)).ip());
-
-        assert!(
-            sender.send(Some(a0), &packet[..30]).is_err(),
-            "no destination"
+        let mut second = packet.clone();
+        second[48..].copy_from_slice(b"reco"); // The same sum.
+        let outgoing = [
+            (Some(a0), packet.clone()),
+            (Some(a0), packet[..30].to_vec()),
+            (Some(9999), packet),
+            (Some(a0), second),
+        ];
+        let mut failed = Vec::new();
+        let mut sender = Sender::new().expect("a sender");
+        sender.send_all(&outgoing, |(ifindex, packet), error| {
+            failed.push((*ifindex, packet.len(), error.raw_os_error().is_some()));
+        });
+        assert_eq!(
+            failed,
+            [(Some(a0), 30, true), (Some(9999), 52, true)],
+            "those without a destination and without an interface"
         );
+        for expected in [b"core", b"reco"] {
+            let mut octets = [0; 16];
+            let (length, from) = receiver.recv_from(&mut octets).expect("received");
+            assert_eq!(&octets[..length], expected);
+            assert_eq!(from.ip(), SocketAddr::from((source, 0)).ip());
+        }
     });
 }
 

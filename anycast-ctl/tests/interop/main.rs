@@ -15,7 +15,7 @@ use xtask::{kernel_tests::Suite, process::find};
 
 type Test = (&'static str, fn() -> anyhow::Result<()>);
 
-const TESTS: [Test; 6] = [
+const TESTS: [Test; 7] = [
     (
         "a binding of another make carries flows, until it is deleted",
         flows::carried,
@@ -36,6 +36,7 @@ const TESTS: [Test; 6] = [
         "a member takes every answer of a correspondent as it must",
         member::answers,
     ),
+    ("a host without mobility is left alone", member::plain),
     ("a member takes its bindings back at its end", member::end),
 ];
 

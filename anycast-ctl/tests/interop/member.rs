@@ -1,21 +1,21 @@
 //! The peer is the correspondent, our daemon the member.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, UdpSocket};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use xtask::{
     lab::{
         node::Daemon,
-        topology::{B, Network, PLAIN, S1},
+        topology::{B, CLIENT, Network, PLAIN, S1, SERVICE},
     },
-    net::netlink,
+    net::{netlink, wait},
 };
 
 use super::{
     answers,
     correspondent::Gains,
-    site::{C, Counts, Peer, SOON, daemon, network, with},
+    site::{ASK_AGAIN, C, Counts, Peer, SOON, daemon, network, with},
 };
 
 /// Counted for every handshake, or for other things that a member does.
@@ -113,7 +113,7 @@ impl Heard {
 struct Bench {
     member: Daemon,
     peer: Peer,
-    _network: Network,
+    network: Network,
     clients: u16,
 }
 
@@ -129,7 +129,7 @@ impl Bench {
         Ok(Self {
             member: daemon(&network, "s1", network.server(S1), &config)?,
             peer: Peer::start(&network, &network.plain, "correspondent")?,
-            _network: network,
+            network,
             clients: 0,
         })
     }
@@ -166,7 +166,7 @@ impl Bench {
         let from = self.peer.mark();
         self.peer.tell(&json!({"do": "plan", "client": client}))?;
         self.step(from, client, &json!({"do": "knock"}), "HoTI CoTI BU+0")?;
-        xtask::net::wait::poll(SOON, super::site::ASK_AGAIN, "the other is bound", || {
+        poll("the other is bound", || {
             let now = Counts::of(&self.member)?;
             Ok((now.gained(before, BOUND) > bound).then_some(now))
         })
@@ -199,6 +199,10 @@ impl Bench {
     }
 }
 
+fn poll<R>(what: &str, ask: impl FnMut() -> Result<Option<R>>) -> Result<R> {
+    wait::poll(SOON, ASK_AGAIN, what, ask)
+}
+
 const fn clients(host: u16) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, 3, 0, 0, 0, 0, host)
 }
@@ -212,6 +216,22 @@ pub fn answers() -> Result<()> {
         bench.peer.explain(from, row.what, row.clause, result)?;
     }
     Ok(())
+}
+
+/// A host as it is, whose kernel refuses what it does not know.
+pub fn plain() -> Result<()> {
+    let mut bench = Bench::up()?;
+    let before = Counts::of(&bench.member)?;
+    let knock = || Ok(UdpSocket::bind((CLIENT, 0))?.send_to(b"knock", (B, SERVICE))?);
+    bench.network.client.run(knock)?;
+    poll("both Test Inits are refused", || {
+        let refused = bench
+            .member
+            .counter("data_plane", "member_mobility_refused")?;
+        Ok((refused == 2).then_some(()))
+    })?;
+    let now = bench.fence(&before, 0)?;
+    now.must_be(&before, &[("client_not_capable", 1), (BOUND, 1)], ROUTINE)
 }
 
 pub fn end() -> Result<()> {

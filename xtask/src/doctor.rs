@@ -118,6 +118,10 @@ fn checks() -> Vec<Check> {
             "it passes routes on in a test: `cargo xtask test` installs bird2 on Debian",
         ),
         tool(
+            "python3",
+            "another implementation of the binding talks to ours in a test: `cargo xtask test` installs it on Debian",
+        ),
+        tool(
             "bpftool",
             "it shows loaded programs and maps: install bpftool",
         ),

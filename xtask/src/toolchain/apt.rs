@@ -9,11 +9,15 @@ use crate::{
 };
 
 /// Installs what tests use beside the daemon, where apt is there to do it: tshark, the second
-/// opinion on every packet, and BIRD, which passes routes on.
+/// opinion on every packet, BIRD, which passes routes on, and Python for the peer of `interop`.
 ///
 /// The tests do without them, so a failure is only told.
 pub fn install_helpers() {
-    for (program, package) in [("tshark", "tshark"), ("bird", "bird2")] {
+    for (program, package) in [
+        ("tshark", "tshark"),
+        ("bird", "bird2"),
+        ("python3", "python3"),
+    ] {
         if process::find(program).is_some() {
             continue;
         }

@@ -9,7 +9,6 @@ use crate::core::{
     Time,
     counters::Counter,
     member::{HandshakeSettings, HandshakeState, context::Context},
-    notice::HandshakeOutcome,
     rr::{Cookie, Kbm, KeygenToken},
 };
 /// What a Home or Care-of Test brings.
@@ -71,7 +70,12 @@ pub(super) enum State {
     /// The correspondent has bound (A, B) to C; the home token can delete that.
     Bound { until: Time, home: Test },
     /// The client is left alone. The failures are remembered as long again.
-    BackOff { until: Time, wait: Duration },
+    BackOff {
+        until: Time,
+        wait: Duration,
+        /// Test Inits that the client does not know either, and will say so.
+        unanswered: Unanswered,
+    },
 }
 
 /// Test Inits are out (RFC 6275 section 11.6).
@@ -92,6 +96,13 @@ pub(super) enum Half {
     /// The answer must bring this cookie.
     Waiting(Cookie),
     Received(Test),
+}
+
+/// The cookies of Test Inits that nothing has answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unanswered {
+    home: Option<Cookie>,
+    care_of: Option<Cookie>,
 }
 
 /// A Binding Update is out (RFC 6275 section 11.7.2).
@@ -166,10 +177,9 @@ impl Handshake {
                 Some(step.care_of_test(testing, cookie, test))
             }
             (Testing(testing), Event::NotUnderstood(evidence)) => {
-                Some(if testing.sent_it(evidence) {
-                    step.back_off(HandshakeOutcome::NotCapable)
-                } else {
-                    step.unexpected(Counter::MobilityUnexpected, Testing(testing))
+                Some(match testing.unanswered().without(evidence) {
+                    Some(rest) => step.not_capable(rest),
+                    None => step.unexpected(Counter::MobilityUnexpected, Testing(testing)),
                 })
             }
             (Testing(testing), Event::TimerExpired) => Some(step.test_again(testing)),
@@ -180,7 +190,7 @@ impl Handshake {
             }
             (Updating(updating), Event::NotUnderstood(evidence)) => {
                 Some(if updating.sent_it(evidence) {
-                    step.back_off(HandshakeOutcome::NotCapable)
+                    step.not_capable(Unanswered::default())
                 } else {
                     step.unexpected(Counter::MobilityUnexpected, Updating(updating))
                 })
@@ -222,8 +232,28 @@ impl Handshake {
                 state @ (Resting { .. } | Testing(_) | Bound { .. } | BackOff { .. }),
                 Event::Ack { .. },
             ) => Some(step.unexpected(Counter::AckUnexpected, state)),
+            // Both Test Inits are refused, one after the other.
+            (
+                BackOff {
+                    until,
+                    wait,
+                    unanswered,
+                },
+                Event::NotUnderstood(evidence),
+            ) => {
+                let rest = unanswered.without(evidence);
+                let state = BackOff {
+                    until,
+                    wait,
+                    unanswered: rest.unwrap_or(unanswered),
+                };
+                Some(match rest {
+                    Some(_) => state,
+                    None => step.unexpected(Counter::MobilityUnexpected, state),
+                })
+            }
             // RFC 6275 section 11.3.6: ignored when no answer is expected.
-            (state @ (Resting { .. } | Bound { .. } | BackOff { .. }), Event::NotUnderstood(_)) => {
+            (state @ (Resting { .. } | Bound { .. }), Event::NotUnderstood(_)) => {
                 Some(step.unexpected(Counter::MobilityUnexpected, state))
             }
         };
@@ -276,20 +306,44 @@ impl State {
 impl Half {
     /// Whether an answer with this cookie is waited for.
     pub(super) fn waits_for(&self, cookie: Cookie) -> bool {
+        self.cookie() == Some(cookie)
+    }
+
+    const fn cookie(&self) -> Option<Cookie> {
         match self {
-            Self::Waiting(ours) => *ours == cookie,
-            Self::Received(_) => false,
+            Self::Waiting(ours) => Some(*ours),
+            Self::Received(_) => None,
         }
     }
 }
 
 impl Testing {
-    fn sent_it(&self, evidence: Evidence) -> bool {
+    const fn unanswered(&self) -> Unanswered {
+        Unanswered {
+            home: self.home.cookie(),
+            care_of: self.care_of.cookie(),
+        }
+    }
+}
+
+impl Unanswered {
+    /// What is left after a refusal; none when it is about something else.
+    fn without(self, evidence: Evidence) -> Option<Self> {
+        let Self { home, care_of } = self;
+        let without_home = Self { home: None, ..self };
+        let without_care_of = Self {
+            care_of: None,
+            ..self
+        };
         match evidence {
-            Evidence::HomeTestInit(cookie) => self.home.waits_for(cookie),
-            Evidence::CareOfTestInit(cookie) => self.care_of.waits_for(cookie),
-            Evidence::BindingError => true,
-            Evidence::BindingUpdate(_) => false,
+            Evidence::HomeTestInit(cookie) => (home == Some(cookie)).then_some(without_home),
+            Evidence::CareOfTestInit(cookie) => {
+                (care_of == Some(cookie)).then_some(without_care_of)
+            }
+            // It does not say which of the two.
+            Evidence::BindingError if home.is_some() => Some(without_home),
+            Evidence::BindingError => care_of.map(|_| without_care_of),
+            Evidence::BindingUpdate(_) => None,
         }
     }
 }

@@ -10,7 +10,7 @@ use rand::Rng;
 
 use super::{
     exchange::Peer,
-    machine::{Half, State, Test, Testing, Updating},
+    machine::{Half, State, Test, Testing, Unanswered, Updating},
     quiet,
 };
 use crate::core::{
@@ -206,8 +206,17 @@ impl Step<'_, '_> {
         }
     }
 
+    /// The client does not know what was sent. It says so once for every message.
+    pub(super) fn not_capable(&mut self, unanswered: Unanswered) -> State {
+        self.leave_alone(HandshakeOutcome::NotCapable, unanswered)
+    }
+
     /// Leaves the client alone for a while, longer each time.
     pub(super) fn back_off(&mut self, outcome: HandshakeOutcome) -> State {
+        self.leave_alone(outcome, Unanswered::default())
+    }
+
+    fn leave_alone(&mut self, outcome: HandshakeOutcome, unanswered: Unanswered) -> State {
         let doubled = 2u32.saturating_pow(self.failures);
         let settings = self.settings;
         let growing = settings.first_back_off.saturating_mul(doubled);
@@ -223,7 +232,11 @@ impl Step<'_, '_> {
         let until = self.cx.now + wait;
         self.quiet(until);
         self.ended(outcome, counter);
-        State::BackOff { until, wait }
+        State::BackOff {
+            until,
+            wait,
+            unanswered,
+        }
     }
 
     /// The correspondent remembers our sequence number for as long.

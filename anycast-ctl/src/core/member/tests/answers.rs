@@ -161,6 +161,38 @@ fn a_parameter_problem_that_quotes_our_message_says_that_the_client_cannot() {
 }
 
 #[test]
+fn a_client_that_cannot_says_so_about_each_message_once() {
+    let mut bench = Bench::joined();
+    let sent = bench.packet_of(at(0), CLIENT).mobility();
+    for Sent { source, octets, .. } in &sent {
+        bench.icmp(at(100), UNRECOGNIZED, *source, octets);
+    }
+    assert_eq!(bench.count(Counter::ClientNotCapable), 1);
+    assert_eq!(bench.count(Counter::MobilityUnexpected), 0);
+    for Sent { source, octets, .. } in &sent {
+        bench.icmp(at(101), UNRECOGNIZED, *source, octets);
+    }
+    assert_eq!(bench.count(Counter::MobilityUnexpected), 2);
+
+    let mut bench = Bench::joined();
+    bench.packet_of(at(0), CLIENT);
+    for expected in [0, 0, 1] {
+        bench.message(at(100), CLIENT, ANYCAST, binding_error(2));
+        assert_eq!(bench.count(Counter::MobilityUnexpected), expected);
+    }
+    assert_eq!(bench.count(Counter::ClientNotCapable), 1);
+
+    // One was answered, so only the other can be refused.
+    let mut bench = Bench::joined();
+    let (home, _) = bench.packet_of(at(0), CLIENT).cookies();
+    bench.home_test(at(1), home);
+    for expected in [0, 1] {
+        bench.message(at(100), CLIENT, ANYCAST, binding_error(2));
+        assert_eq!(bench.count(Counter::MobilityUnexpected), expected);
+    }
+}
+
+#[test]
 fn other_icmp_errors_say_nothing() {
     let mut bench = Bench::joined();
     let sent = bench.packet_of(at(0), CLIENT).mobility()[0].clone();

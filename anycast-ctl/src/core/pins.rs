@@ -201,7 +201,8 @@ mod tests {
             delta: 0,
             client_closed: 0,
             member_closed: 0,
-            reserved: [0; 12],
+            reserved: [0; 4],
+            unreachable_at: 0,
         }
     }
 

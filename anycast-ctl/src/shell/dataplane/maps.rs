@@ -29,7 +29,7 @@ use crate::core::Action;
 /// Maps that only a router needs, as large as they are.
 pub(super) const OF_ROUTER: &[&str] = &["SENDERS"];
 /// Maps that only a correspondent needs.
-pub(super) const OF_CORRESPONDENT: &[&str] = &["BINDINGS", "CARE_OF", "FLOWS"];
+pub(super) const OF_CORRESPONDENT: &[&str] = &["BINDINGS", "CARE_OF", "FLOWS", "UNREACHABLE"];
 /// Maps that only a member needs.
 pub(super) const OF_MEMBER: &[&str] =
     &["LOCAL_CARE_OF", "LOCAL_ANYCAST", "MEMBER_FLOWS", "CLIENTS"];

@@ -17,7 +17,7 @@ use crate::{
     core::{
         NextHop, Time,
         controller::{Command, CommandError},
-        correspondent::BindingView,
+        correspondent::{BindingView, Selection},
         member::{GroupView, HandshakeState, HealthView, InterfaceView},
         pins,
         router::{Cursor, Filter, MemberRow, Router},
@@ -58,6 +58,15 @@ impl Daemon {
             }),
             Request::Bindings => self.bindings(),
             Request::Flows => Ok(Answer::Flows(self.flows())),
+            Request::Flush {
+                client,
+                anycast,
+                care_of,
+            } => self.flush(&Selection {
+                client,
+                anycast,
+                care_of,
+            }),
             Request::Counters => self.counters(),
             Request::Join { anycast } => self.command(Command::Join { anycast }, anycast),
             Request::Leave { anycast } => self.command(Command::Leave { anycast }, anycast),
@@ -258,6 +267,29 @@ impl Daemon {
             }
         }
         flows
+    }
+
+    fn flush(&mut self, which: &Selection) -> Answered {
+        let ended = self
+            .controller
+            .flush(clock::now(), which, &mut self.actions);
+        let Some(bindings) = ended else {
+            return Err(no_role("correspondent"));
+        };
+        // First, so that nothing is pinned to them any more.
+        self.perform();
+        let maps = self.dataplane.maps();
+        let flows: Vec<_> = maps
+            .flows()
+            .filter(|(key, flow)| {
+                which.holds(key.client.into(), key.anycast.into(), flow.care_of.into())
+            })
+            .collect();
+        for (key, _) in &flows {
+            maps.remove_flow(key).map_err(|error| map(&error))?;
+        }
+        let flows = flows.len();
+        Ok(Answer::Flushed(view::Flushed { bindings, flows }))
     }
 
     fn counters(&mut self) -> Answered {

@@ -21,6 +21,9 @@ use super::{Time, notice::FailureCause, time::earliest};
 /// An error that says of a care-of address that it cannot be reached is believed when nothing is
 /// heard from there for so long. Who forges one while sessions are in use achieves nothing.
 const CONFIRM: Duration = Duration::from_millis(100);
+/// What a client sends so soon after an answer may be its mere acknowledgement (RFC 9293 section
+/// 3.8.6.3), which waits for nothing.
+const ACK_DELAY: Duration = Duration::from_millis(500);
 /// Sweeps are at most so far apart.
 const REGULAR: Duration = Duration::from_secs(10);
 
@@ -111,12 +114,10 @@ pub struct Sweep {
 /// A flow whose client was heard after its member.
 #[derive(Clone, Copy, Debug)]
 struct Silence {
-    /// The sweep that saw it first.
+    /// The client's last packet when a sweep saw it first.
     since: Time,
-    /// What the member had sent by then.
+    /// The member's.
     last_in: u64,
-    /// What the client had sent by then.
-    last_out: u64,
 }
 
 /// Judges pins, sweep after sweep.
@@ -183,7 +184,7 @@ impl Pins {
         let mut stay = Vec::new();
         let mut due = None;
         for (key, flow) in flows {
-            let silence = self.silence(now, key, flow);
+            let silence = self.silence(key, flow);
             if let Some(end) = self.end(now, key, flow, silence) {
                 self.blame(now, flow, end, &heard, &mut sweep);
                 sweep.ended.push((*key, *flow, end));
@@ -244,18 +245,19 @@ impl Pins {
 
     /// How long the member has been silent. The two times of the flow alone do not tell: a
     /// connection that was idle for an hour has just sent, and its answer is under way.
-    fn silence(&self, now: Time, key: &FlowKey, flow: &Flow) -> Option<Silence> {
+    fn silence(&self, key: &FlowKey, flow: &Flow) -> Option<Silence> {
         // Where no answer was ever seen, none may be due; but TCP always answers.
         let answers = flow.last_in != 0 || key.protocol == ipv6::NEXT_HEADER_TCP;
-        if !answers || flow.last_out <= flow.last_in {
+        let heard = Time::from_nanos(flow.last_in.max(flow.pinned_at));
+        let last_out = Time::from_nanos(flow.last_out);
+        if !answers || last_out.since(heard) <= ACK_DELAY {
             return None;
         }
         let known = self.silent.get(key);
         let same = known.filter(|silence| silence.last_in == flow.last_in);
         Some(same.copied().unwrap_or(Silence {
-            since: now,
+            since: last_out,
             last_in: flow.last_in,
-            last_out: flow.last_out,
         }))
     }
 
@@ -273,7 +275,7 @@ impl Pins {
         }
         // The client tried again and waited again: one packet without an answer proves nothing.
         let silence = silence?;
-        let tried_again = flow.last_out > silence.last_out;
+        let tried_again = flow.last_out > silence.since.as_nanos();
         (tried_again && now.since(silence.since) >= self.limits.failure).then_some(End::Failed)
     }
 }

@@ -49,7 +49,8 @@ impl Server {
         Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, self.host)
     }
 
-    fn mac(self) -> [u8; 6] {
+    /// Its Ethernet address.
+    pub fn mac(self) -> [u8; 6] {
         mac(self.host)
     }
 }

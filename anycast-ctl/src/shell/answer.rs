@@ -269,29 +269,6 @@ impl Daemon {
         flows
     }
 
-    fn flush(&mut self, which: &Selection) -> Answered {
-        let ended = self
-            .controller
-            .flush(clock::now(), which, &mut self.actions);
-        let Some(bindings) = ended else {
-            return Err(no_role("correspondent"));
-        };
-        // First, so that nothing is pinned to them any more.
-        self.perform();
-        let maps = self.dataplane.maps();
-        let flows: Vec<_> = maps
-            .flows()
-            .filter(|(key, flow)| {
-                which.holds(key.client.into(), key.anycast.into(), flow.care_of.into())
-            })
-            .collect();
-        for (key, _) in &flows {
-            maps.remove_flow(key).map_err(|error| map(&error))?;
-        }
-        let flows = flows.len();
-        Ok(Answer::Flushed(view::Flushed { bindings, flows }))
-    }
-
     fn counters(&mut self) -> Answered {
         let own = [
             ("packet_send_failed", self.performer.send_failed),

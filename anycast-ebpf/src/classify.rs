@@ -125,6 +125,12 @@ fn unicast<const ROLES: u8>(packet: &Packet<'_>, upper: Upper) -> u32 {
         }
     }
     if ROLES & CORRESPONDENT != 0 {
+        if error
+            && let Verdict::Done(action) =
+                Verdict::unpack(icmp_error::care_of_unreachable(packet, offset))
+        {
+            return action;
+        }
         let packed = if error {
             icmp_error::at_correspondent(packet, offset)
         } else if protocol == MOBILITY {

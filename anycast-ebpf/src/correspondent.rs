@@ -155,7 +155,8 @@ fn pin(key: &FlowKey, care_of: &[u8; 16], delta: u16, now: u64) -> bool {
         delta,
         client_closed: 0,
         member_closed: 0,
-        reserved: [0; 12],
+        reserved: [0; 4],
+        unreachable_at: 0,
     };
     if FLOWS.insert(key, &pinned, 0).is_err() {
         count(Counter::FlowPinFailed);

@@ -6,16 +6,23 @@
 //! them; the two changes cancel in the ICMPv6 checksum, which then sees the outer addresses alone.
 
 use anycast_common::{
-    abi::{counters::Counter, event::kind, maps::CareOfKey},
+    abi::{
+        counters::Counter,
+        event::{UNREACHABLE_EVERY, kind},
+        maps::{CareOf, CareOfKey, Flow},
+    },
     wire::checksum,
 };
-use aya_ebpf::bindings::xdp_action::XDP_PASS;
+use aya_ebpf::{
+    bindings::xdp_action::{XDP_DROP, XDP_PASS},
+    helpers::bpf_ktime_get_coarse_ns,
+};
 
 use crate::{
     classify::{Packet, Verdict},
     count::count,
     forward::{Way, next_hop, send},
-    maps::{CARE_OF, FLOWS, LOCAL_ANYCAST, LOCAL_CARE_OF},
+    maps::{CARE_OF, FLOWS, LOCAL_ANYCAST, LOCAL_CARE_OF, UNREACHABLE},
     packet::{Bytes, IPV6, Ipv6, Upper, octets, words},
     punt::punt,
     transport::{ICMPV6, MOBILITY, Transport, UDP, UDP_LITE},
@@ -23,7 +30,13 @@ use crate::{
 
 /// Octets of an error message before the quote.
 const HEADER: usize = 8;
+const DESTINATION_UNREACHABLE: u8 = 1;
 const PARAMETER_PROBLEM: u8 = 4;
+/// Codes of Destination Unreachable that tell of the address, whoever sends to it (RFC 4443 section
+/// 3.1). The others tell of one flow or one sender: 1 prohibited, 2 scope, 4 port, 5 source policy.
+const NO_ROUTE: u8 = 0;
+const ADDRESS_UNREACHABLE: u8 = 3;
+const REJECT_ROUTE: u8 = 6;
 /// Messages from this type on are not errors (RFC 4443 section 2.1).
 const FIRST_INFORMATIONAL: u8 = 128;
 
@@ -59,6 +72,68 @@ enum Place {
     Destination,
 }
 
+/// An error at a correspondent which says that C cannot be reached: for the controller. The client
+/// is not told, for it would give up a connection that is just beginning, whose next packet finds
+/// another member. A function of its own for the sake of the stack.
+#[inline(never)]
+pub(crate) fn care_of_unreachable(packet: &Packet<'_>, offset: usize) -> u32 {
+    let protocol = ICMPV6;
+    unreachable(packet, Upper { protocol, offset }).pack()
+}
+
+#[inline(always)]
+fn unreachable(packet: &Packet<'_>, upper: Upper) -> Verdict {
+    let Some(
+        [
+            DESTINATION_UNREACHABLE,
+            NO_ROUTE | ADDRESS_UNREACHABLE | REJECT_ROUTE,
+        ],
+    ) = packet.ctx.read::<[u8; 2]>(upper.offset)
+    else {
+        return Verdict::NotOurs;
+    };
+    let Some(quote) = quote(packet, upper) else {
+        return Verdict::Done(XDP_PASS);
+    };
+    let Some(flow) = owner(&quote).and_then(|owner| pinned(&quote, &owner)) else {
+        return Verdict::NotOurs;
+    };
+    count(Counter::CareOfUnreachable);
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    // SAFETY: the memory of an entry stays mapped; racing writers store times of the same moment.
+    unsafe { (*flow).unreachable_at = now };
+    // SAFETY: one integer.
+    let told = unsafe { UNREACHABLE.get(&quote.destination) }.copied();
+    if told.is_none_or(|told| now - told >= UNREACHABLE_EVERY) {
+        let _ = UNREACHABLE.insert(&quote.destination, &now, 0);
+        punt(packet, kind::CARE_OF_UNREACHABLE);
+    }
+    Verdict::Done(XDP_DROP)
+}
+
+/// Which B a quoted packet belongs to that a client sent to C.
+#[inline(always)]
+fn owner(quote: &Quote) -> Option<CareOf> {
+    let pair = CareOfKey {
+        client: quote.source,
+        care_of: quote.destination,
+    };
+    // SAFETY: the controller replaces entries whole, and the copy is made at once.
+    unsafe { CARE_OF.get(&pair) }.copied()
+}
+
+/// The flow of that packet, which must be pinned to this C.
+#[inline(always)]
+fn pinned(quote: &Quote, owner: &CareOf) -> Option<*mut Flow> {
+    let transport = &quote.transport;
+    let key = transport.flow_from_client(&quote.source, &owner.anycast);
+    // SAFETY: the address of an entry never changes while it lives.
+    FLOWS
+        .get_ptr_mut(&key)
+        .filter(|flow| unsafe { (**flow).care_of } == quote.destination)
+}
+
 /// An error at a correspondent: about a packet of its client to C, or about one that its client
 /// got from B.
 #[inline(never)]
@@ -72,25 +147,19 @@ fn correspondent(packet: &Packet<'_>, upper: Upper) -> Verdict {
     let Some(quote) = quote(packet, upper) else {
         return Verdict::NotOurs;
     };
-    let pair = CareOfKey {
-        client: quote.source,
-        care_of: quote.destination,
-    };
-    // SAFETY: the controller replaces entries whole, and the copy is made at once.
-    if let Some(owner) = unsafe { CARE_OF.get(&pair) }.copied() {
-        let key = quote
-            .transport
-            .flow_from_client(&quote.source, &owner.anycast);
-        // SAFETY: the address of an entry never changes while it lives.
-        return match unsafe { FLOWS.get(&key) } {
-            Some(flow) if flow.care_of == quote.destination => {
+    if let Some(owner) = owner(&quote) {
+        return match pinned(&quote, &owner) {
+            Some(_) => {
                 let change = Change {
                     address: &owner.anycast,
                     delta: owner.delta,
                 };
                 Verdict::Done(to_client(packet, upper, &quote, &change))
             }
-            _ => Verdict::NotOurs,
+            None => {
+                count(Counter::IcmpErrorNoFlow);
+                Verdict::NotOurs
+            }
         };
     }
     let key = quote

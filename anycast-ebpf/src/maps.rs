@@ -67,6 +67,11 @@ pub(crate) static CARE_OF: HashMap<CareOfKey, CareOf, { maps::BINDINGS as usize 
 #[btf_map]
 pub(crate) static FLOWS: LruHashMap<FlowKey, Flow, 262_144> = LruHashMap::new();
 
+/// Correspondent: when the controller was last told that a care-of address cannot be reached.
+#[btf_map]
+pub(crate) static UNREACHABLE: LruHashMap<Address, u64, { maps::UNREACHABLE as usize }> =
+    LruHashMap::new();
+
 /// Devices that take frames which XDP redirects to them, by index.
 #[btf_map]
 pub(crate) static REDIRECT_TARGETS: HashMap<u32, u32, 4096> = HashMap::new();

@@ -106,6 +106,12 @@ counters! {
 
     /// ICMPv6 errors about rewritten packets, translated for the client or the member.
     CorrespondentIcmpError = "correspondent_icmp_error",
+    /// ICMPv6 errors which say of a pinned flow that its care-of address cannot be reached, dropped:
+    /// the client tries again, by plain anycast.
+    CareOfUnreachable = "care_of_unreachable",
+    /// ICMPv6 errors that quote a packet to a care-of address and match no pinned flow: late or
+    /// forged, and left to the client's kernel.
+    IcmpErrorNoFlow = "icmp_error_no_flow",
 
     /// Packets to a care-of address of this member, rewritten to the anycast address.
     MemberIn = "member_from_care_of",

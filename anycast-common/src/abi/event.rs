@@ -39,6 +39,10 @@ pub const REFUSAL_EVERY: u64 = 1_000_000_000;
 /// And as many at once, after a quiet time.
 pub const REFUSAL_BURST: u64 = 4;
 
+/// The controller is told at once that a care-of address cannot be reached, and about the same one
+/// not again for so many nanoseconds: a dead member with many sessions causes an error for each.
+pub const UNREACHABLE_EVERY: u64 = 100_000_000;
+
 /// Values of [`Header::kind`].
 pub mod kind {
     /// An MLD message that passed XDP's checks: Report or Done at a router, Query at either.
@@ -51,4 +55,7 @@ pub mod kind {
     pub const ICMP_ERROR: u8 = 4;
     /// The start of a Report or Done that was dropped: an example, see [`REFUSAL_EVERY`](super::REFUSAL_EVERY).
     pub const REFUSED: u8 = 5;
+    /// An ICMPv6 Destination Unreachable that quotes a pinned flow and tells of its care-of address,
+    /// not of the flow alone: one in [`UNREACHABLE_EVERY`](super::UNREACHABLE_EVERY) for each.
+    pub const CARE_OF_UNREACHABLE: u8 = 6;
 }

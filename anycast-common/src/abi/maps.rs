@@ -51,6 +51,9 @@ pub struct PolicyRule {
 
 /// Capacity of the maps `BINDINGS` and `CARE_OF`.
 pub const BINDINGS: u32 = 131_072;
+/// Capacity of the map `UNREACHABLE` (LRU): by C, when the controller was last told that it cannot be
+/// reached.
+pub const UNREACHABLE: u32 = 4096;
 /// Capacity of the map `CLIENT_PREFIXES`.
 pub const CLIENT_PREFIXES: u32 = 1024;
 /// Capacity of the maps `LOCAL_ANYCAST` and `LOCAL_CARE_OF`.
@@ -127,7 +130,9 @@ pub struct Flow {
     /// 1: the member sent FIN or RST.
     pub member_closed: u8,
     /// Zero.
-    pub reserved: [u8; 12],
+    pub reserved: [u8; 4],
+    /// When an ICMPv6 error about a packet of the flow said that C cannot be reached; 0 when none did.
+    pub unreachable_at: u64,
 }
 
 /// (A, B). Maps `BINDINGS` and `CLIENTS`.

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod drain;
+mod flush;
 mod monitor;
 mod policy;
 mod run;
@@ -97,6 +98,13 @@ enum Command {
     Bindings(Query),
     /// Show the flows that travel by a care-of address
     Flows(Query),
+    /// End bindings and flows: packets take the anycast route, members bind again
+    Flush {
+        #[command(flatten)]
+        which: flush::Which,
+        #[command(flatten)]
+        query: Query,
+    },
     /// Show every counter
     Counters {
         #[command(flatten)]
@@ -172,6 +180,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Flows(query) => ask(path, &Request::Flows, query, |flows: &Vec<_>| {
             show::flows(flows)
         }),
+        Command::Flush { which, query } => flush::run(path, &which, query),
         Command::Counters { query, all } => ask(path, &Request::Counters, query, |counters| {
             show::counters(counters, all)
         }),

@@ -177,6 +177,7 @@ fn correspondent_settings(correspondent: &Correspondent) -> correspondent::Setti
             .map(|prefix| prefix.get_ref().0)
             .collect(),
         limits: correspondent::Limits::default(),
+        pins: pins(&correspondent.pins),
     }
 }
 

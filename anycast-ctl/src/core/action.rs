@@ -2,6 +2,7 @@
 
 use std::net::Ipv6Addr;
 
+use anycast_common::abi::maps::{Flow, FlowKey};
 use serde::Serialize;
 
 use super::{Notice, Time};
@@ -131,6 +132,17 @@ pub enum Action {
         client: Ipv6Addr,
         /// The member's unicast address, C.
         care_of: Ipv6Addr,
+    },
+
+    /// Correspondent: the pinned flows are read and given to the core.
+    ReadFlows,
+    /// Correspondent: the flow is not pinned any more, unless it began anew or the member was heard
+    /// since it was read.
+    RemoveFlow {
+        /// The flow.
+        key: FlowKey,
+        /// Its pin, as it was read.
+        flow: Flow,
     },
 
     /// Something that an operator may want to see in a log or a monitor.

@@ -10,7 +10,10 @@ use std::{
 };
 
 use anycast_common::{
-    abi::event::kind,
+    abi::{
+        event::kind,
+        maps::{Flow, FlowKey},
+    },
     wire::{
         self,
         ipv6::{self, Packet},
@@ -23,7 +26,7 @@ use rand::SeedableRng as _;
 
 use super::{
     Action, Actions, Link, NextHop, Notice, Received, Time,
-    correspondent::{self, Correspondent},
+    correspondent::{self, Correspondent, Selection},
     counters::{Counter, Counters},
     member::{self, Member},
     notice::RefusedBy,
@@ -106,8 +109,8 @@ pub enum Input<'a> {
         /// What it found.
         finding: member::Finding,
     },
-    /// These pairs (A, C) are used by pinned flows, and no others.
-    Pinned(HashSet<(Ipv6Addr, Ipv6Addr)>),
+    /// The pinned flows, as [`Action::ReadFlows`] wanted; `now` is when their reading began.
+    Flows(&'a [(FlowKey, Flow)]),
 }
 
 /// What an operator can ask for.
@@ -254,9 +257,9 @@ impl Controller {
                     member.checked(now, anycast, finding, actions);
                 }
             }
-            Input::Pinned(pinned) => {
+            Input::Flows(flows) => {
                 if let Some(correspondent) = &mut self.correspondent {
-                    correspondent.pinned(now, &pinned, actions);
+                    correspondent.flows(now, flows, actions);
                 }
             }
         }
@@ -300,6 +303,11 @@ impl Controller {
             kind::ICMP_ERROR => {
                 if let Some(member) = &mut self.member {
                     member.icmp_error(now, packet, actions);
+                }
+            }
+            kind::CARE_OF_UNREACHABLE => {
+                if let Some(correspondent) = &mut self.correspondent {
+                    correspondent.unreachable(now, packet, actions);
                 }
             }
             // A data plane of another version; the shell checks that it is of ours.
@@ -393,6 +401,7 @@ impl Controller {
     ) {
         self.counters.count(match kind {
             kind::MLD => Counter::MldInvalid,
+            kind::CARE_OF_UNREACHABLE => Counter::IcmpErrorInvalid,
             _ => Counter::MobilityInvalid,
         });
         actions.push(Action::Notice(Notice::Unparsable {
@@ -416,6 +425,13 @@ impl Controller {
             Command::Undrain { anycast } => member.undrain(now, anycast, actions),
         }
         .map_err(|member::CommandError::UnknownGroup(anycast)| CommandError::UnknownGroup(anycast))
+    }
+
+    /// An operator ends these bindings of a correspondent. Gives how many there were; none where the
+    /// machine does not have the role.
+    pub fn flush(&mut self, now: Time, which: &Selection, actions: &mut Actions) -> Option<usize> {
+        let correspondent = self.correspondent.as_mut()?;
+        Some(correspondent.flush(now, which, actions))
     }
 
     /// Another policy applies from now on.

@@ -125,6 +125,24 @@ counters! {
     BindingDeleted = "binding_deleted",
     /// Bindings whose 16 seconds ran out.
     BindingExpired = "binding_expired",
+    /// Bindings that ended because their care-of address failed or was said to be unreachable.
+    BindingFailed = "binding_failed",
+    /// Bindings that an operator ended.
+    BindingFlushed = "binding_flushed",
+    /// Care-of addresses that failed as a whole.
+    CareOfFailed = "care_of_failed",
+    /// Care-of addresses that an ICMPv6 error called unreachable, and that were heard since.
+    CareOfContradicted = "care_of_unreachable_contradicted",
+    /// ICMPv6 errors about care-of addresses that do not parse or say something else.
+    IcmpErrorInvalid = "icmp_error_invalid",
+    /// Pins that ended idle.
+    FlowIdle = "flow_idle",
+    /// Pins of TCP connections that both ends closed.
+    FlowClosed = "flow_closed",
+    /// Pins that ended because the member did not answer.
+    FlowUnanswered = "flow_unanswered",
+    /// Pins that ended because the member could not be reached.
+    FlowUnreachable = "flow_unreachable",
     /// Parameter Problems sent about mobility messages (RFC 6275 section 9.2).
     ParameterProblemSent = "parameter_problem_sent",
     /// Packets that could not be written: a bug worth a report.

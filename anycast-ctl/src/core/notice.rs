@@ -99,6 +99,15 @@ pub enum Notice {
         /// What became of it.
         change: BindingChange,
     },
+    /// Correspondent: a care-of address failed. Its bindings and flows are over.
+    CareOfFailed {
+        /// The member's unicast address, C.
+        care_of: Ipv6Addr,
+        /// How it is known.
+        cause: FailureCause,
+        /// Flows that were pinned to it.
+        flows: usize,
+    },
     /// Correspondent: a mobility message was refused.
     MobilityRefused {
         /// Its source.
@@ -141,7 +150,9 @@ impl Notice {
             Self::Membership { .. } | Self::Health { .. } | Self::Handshake { .. } => {
                 Some("member")
             }
-            Self::Binding { .. } | Self::MobilityRefused { .. } => Some("correspondent"),
+            Self::Binding { .. } | Self::CareOfFailed { .. } | Self::MobilityRefused { .. } => {
+                Some("correspondent")
+            }
             Self::Unparsable { .. } => None,
         }
     }
@@ -160,6 +171,7 @@ impl Notice {
             | Self::Health { .. }
             | Self::Handshake { .. }
             | Self::Binding { .. }
+            | Self::CareOfFailed { .. }
             | Self::MobilityRefused { .. } => None,
         }
     }
@@ -209,6 +221,20 @@ pub enum BindingChange {
     Deleted,
     /// Its 16 seconds are over.
     Expired,
+    /// Its care-of address does not answer, or an ICMPv6 error says that it cannot be reached.
+    Failed,
+    /// An operator wanted it.
+    Flushed,
+}
+
+/// How the failure of a care-of address is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureCause {
+    /// An ICMPv6 Destination Unreachable, and nothing was heard since.
+    Unreachable,
+    /// No flow was answered for the time of a failure, and one that had been was not.
+    Silence,
 }
 
 fn display<S: serde::Serializer>(error: &wire::Error, serializer: S) -> Result<S::Ok, S::Error> {

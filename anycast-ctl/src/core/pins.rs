@@ -2,10 +2,11 @@
 //!
 //! The data plane pins flows and notes when each side was last heard; it does not end them. A sweep
 //! looks at all of them from time to time and says which are over: idle, closed, or answered no
-//! more, in which case the packets take the anycast route again.
+//! more, in which case the packets take the anycast route again. It says too which care-of addresses
+//! have failed, with all that is pinned to them.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     net::Ipv6Addr,
     time::Duration,
 };
@@ -15,7 +16,16 @@ use anycast_common::{
     wire::ipv6,
 };
 
-use super::Time;
+use super::{Time, notice::FailureCause, time::earliest};
+
+/// An error that says of a care-of address that it cannot be reached is believed when nothing is
+/// heard from there for so long. Who forges one while sessions are in use achieves nothing.
+const CONFIRM: Duration = Duration::from_millis(100);
+/// What a client sends so soon after an answer may be its mere acknowledgement (RFC 9293 section
+/// 3.8.6.3), which waits for nothing.
+const ACK_DELAY: Duration = Duration::from_millis(500);
+/// Sweeps are at most so far apart.
+const REGULAR: Duration = Duration::from_secs(10);
 
 /// How long a pin stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +59,11 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Time from sweep to sweep: a failure is seen within its time and not much later.
+    fn interval(&self) -> Duration {
+        REGULAR.min(self.failure / 4).max(CONFIRM)
+    }
+
     fn idle(&self, protocol: u8) -> Duration {
         match protocol {
             ipv6::NEXT_HEADER_TCP => self.tcp,
@@ -79,26 +94,30 @@ pub enum End {
     Closed,
     /// The member does not answer any more.
     Failed,
+    /// An ICMPv6 error says that the member cannot be reached, and nothing came from it since.
+    Unreachable,
 }
 
 /// What a sweep found.
 #[derive(Debug, Default)]
 pub struct Sweep {
     /// Pins to remove.
-    pub ended: Vec<(FlowKey, End)>,
+    pub ended: Vec<(FlowKey, Flow, End)>,
     /// (A, C) of those that stay.
     pub pinned: HashSet<(Ipv6Addr, Ipv6Addr)>,
+    /// Care-of addresses that failed as a whole, in order.
+    pub failed: BTreeMap<Ipv6Addr, FailureCause>,
+    /// How many were said to be unreachable, and have been heard since.
+    pub contradicted: usize,
 }
 
 /// A flow whose client was heard after its member.
 #[derive(Clone, Copy, Debug)]
 struct Silence {
-    /// The sweep that saw it first.
+    /// The client's last packet when a sweep saw it first.
     since: Time,
-    /// What the member had sent by then.
+    /// The member's.
     last_in: u64,
-    /// What the client had sent by then.
-    last_out: u64,
 }
 
 /// Judges pins, sweep after sweep.
@@ -106,54 +125,139 @@ struct Silence {
 pub struct Pins {
     limits: Limits,
     silent: HashMap<FlowKey, Silence>,
+    /// Care-of addresses that an error called unreachable, and when.
+    suspects: BTreeMap<Ipv6Addr, Time>,
+    /// When the next sweep is due; none while one is awaited.
+    next: Option<Time>,
+    /// When the last was.
+    last: Time,
 }
 
 impl Pins {
-    /// Nothing was seen yet.
+    /// Nothing was seen yet; what an earlier run left is looked at first of all.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, now: Time) -> Self {
         Self {
             limits,
             silent: HashMap::new(),
+            suspects: BTreeMap::new(),
+            next: Some(now),
+            last: Time::ZERO,
+        }
+    }
+
+    /// When [`Pins::due`] has something to say.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.next
+    }
+
+    /// Whether a sweep is due: once, for it is then awaited.
+    pub fn due(&mut self, now: Time) -> bool {
+        self.next.take_if(|next| *next <= now).is_some()
+    }
+
+    /// An ICMPv6 error says that this care-of address cannot be reached.
+    pub fn suspect(&mut self, now: Time, care_of: Ipv6Addr) {
+        let since = *self.suspects.entry(care_of).or_insert(now);
+        self.no_later_than(since + CONFIRM);
+    }
+
+    /// The member at this care-of address has proved that it is there.
+    pub fn acquit(&mut self, care_of: Ipv6Addr) {
+        self.suspects.remove(&care_of);
+    }
+
+    /// A sweep is wanted at this time, though sweeps keep a distance: each goes through a whole map.
+    pub fn no_later_than(&mut self, time: Time) {
+        if let Some(next) = &mut self.next {
+            *next = (*next).min(time.max(self.last + CONFIRM));
         }
     }
 
     /// Judges all pins that stand now.
     pub fn sweep(&mut self, now: Time, flows: &[(FlowKey, Flow)]) -> Sweep {
         let mut sweep = Sweep::default();
+        let heard = heard(flows);
         // Built anew each time, so that it never remembers a flow that is gone.
         let mut silent = HashMap::new();
+        let mut stay = Vec::new();
+        let mut due = None;
         for (key, flow) in flows {
-            let silence = self.silence(now, key, flow);
+            let silence = self.silence(key, flow);
             if let Some(end) = self.end(now, key, flow, silence) {
-                sweep.ended.push((*key, end));
+                self.blame(now, flow, end, &heard, &mut sweep);
+                sweep.ended.push((*key, *flow, end));
                 continue;
             }
+            due = earliest(due, doubted(flow).map(|since| since + CONFIRM));
             if let Some(silence) = silence {
                 silent.insert(*key, silence);
+                let over = silence.since + self.limits.failure;
+                due = earliest(due, Some(over).filter(|over| *over > now));
             }
-            sweep
-                .pinned
-                .insert((key.client.into(), flow.care_of.into()));
+            stay.push((key, flow));
         }
         self.silent = silent;
+        self.confirm(now, &heard, &mut sweep);
+        for (key, flow) in stay {
+            let care_of = flow.care_of.into();
+            match sweep.failed.get(&care_of) {
+                Some(cause) => sweep.ended.push((*key, *flow, (*cause).into())),
+                None => _ = sweep.pinned.insert((key.client.into(), care_of)),
+            }
+        }
+        self.last = now;
+        self.next = Some(now + self.limits.interval());
+        let suspects = self.suspects.values();
+        let confirmed = suspects.map(|since| *since + CONFIRM).min();
+        if let Some(due) = earliest(due, confirmed) {
+            self.no_later_than(due);
+        }
         sweep
+    }
+
+    /// A flow that was answered is not answered any more: its care-of address has failed if nobody
+    /// else had an answer from there within the same time. Otherwise it is one service that is stuck.
+    fn blame(&self, now: Time, flow: &Flow, end: End, heard: &Heard, sweep: &mut Sweep) {
+        let care_of = Ipv6Addr::from(flow.care_of);
+        let last = heard.get(&care_of).copied().unwrap_or_default();
+        let silent = now.since(last) >= self.limits.failure;
+        if end == End::Failed && flow.last_in != 0 && silent {
+            sweep.failed.insert(care_of, FailureCause::Silence);
+        }
+    }
+
+    /// Suspects that nobody has heard since have failed.
+    fn confirm(&mut self, now: Time, heard: &Heard, sweep: &mut Sweep) {
+        self.suspects.retain(|care_of, since| {
+            if heard.get(care_of).is_some_and(|last| *last > *since) {
+                sweep.contradicted += 1;
+                return false;
+            }
+            let confirmed = now.since(*since) >= CONFIRM;
+            if confirmed {
+                sweep.failed.insert(*care_of, FailureCause::Unreachable);
+            }
+            !confirmed
+        });
     }
 
     /// How long the member has been silent. The two times of the flow alone do not tell: a
     /// connection that was idle for an hour has just sent, and its answer is under way.
-    fn silence(&self, now: Time, key: &FlowKey, flow: &Flow) -> Option<Silence> {
+    fn silence(&self, key: &FlowKey, flow: &Flow) -> Option<Silence> {
         // Where no answer was ever seen, none may be due; but TCP always answers.
         let answers = flow.last_in != 0 || key.protocol == ipv6::NEXT_HEADER_TCP;
-        if !answers || flow.last_out <= flow.last_in {
+        let heard = Time::from_nanos(flow.last_in.max(flow.pinned_at));
+        let last_out = Time::from_nanos(flow.last_out);
+        if !answers || last_out.since(heard) <= ACK_DELAY {
             return None;
         }
         let known = self.silent.get(key);
         let same = known.filter(|silence| silence.last_in == flow.last_in);
         Some(same.copied().unwrap_or(Silence {
-            since: now,
+            since: last_out,
             last_in: flow.last_in,
-            last_out: flow.last_out,
         }))
     }
 
@@ -166,171 +270,42 @@ impl Pins {
         if idle >= self.limits.idle(key.protocol) {
             return Some(End::Idle);
         }
+        if doubted(flow).is_some_and(|since| now.since(since) >= CONFIRM) {
+            return Some(End::Unreachable);
+        }
         // The client tried again and waited again: one packet without an answer proves nothing.
         let silence = silence?;
-        let tried_again = flow.last_out > silence.last_out;
+        let tried_again = flow.last_out > silence.since.as_nanos();
         (tried_again && now.since(silence.since) >= self.limits.failure).then_some(End::Failed)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use zerocopy::FromZeros as _;
-
-    use super::*;
-
-    const SECOND: u64 = 1_000_000_000;
-
-    fn key(protocol: u8) -> FlowKey {
-        FlowKey {
-            client: [1; 16],
-            anycast: [2; 16],
-            client_port: [0, 1],
-            service_port: [0, 2],
-            protocol,
-            reserved: [0; 3],
-        }
-    }
-
-    fn flow(last_out: u64, last_in: u64) -> Flow {
-        Flow {
-            care_of: [3; 16],
-            pinned_at: SECOND,
-            last_out: last_out * SECOND,
-            last_in: last_in * SECOND,
-            delta: 0,
-            client_closed: 0,
-            member_closed: 0,
-            reserved: [0; 12],
-        }
-    }
-
-    fn at(second: u64) -> Time {
-        Time::from_nanos(second * SECOND)
-    }
-
-    fn ends(pins: &mut Pins, now: u64, protocol: u8, flow: Flow) -> Option<End> {
-        let sweep = pins.sweep(at(now), &[(key(protocol), flow)]);
-        assert_eq!(sweep.pinned.len(), usize::from(sweep.ended.is_empty()));
-        sweep.ended.first().map(|(_, end)| *end)
-    }
-
-    #[test]
-    fn idle_times_differ_by_protocol() {
-        let mut pins = Pins::new(Limits::default());
-        for (protocol, limit) in [(6, 7440), (17, 300), (58, 60), (132, 600)] {
-            assert_eq!(ends(&mut pins, 99 + limit, protocol, flow(100, 100)), None);
-            assert_eq!(
-                ends(&mut pins, 100 + limit, protocol, flow(100, 100)),
-                Some(End::Idle)
-            );
-        }
-    }
-
-    #[test]
-    fn a_connection_that_both_ends_closed_goes_early() {
-        let mut pins = Pins::new(Limits::default());
-        let mut closed = flow(100, 100);
-        closed.client_closed = 1;
-        assert_eq!(ends(&mut pins, 161, 6, closed), None);
-        closed.member_closed = 1;
-        assert_eq!(ends(&mut pins, 159, 6, closed), None);
-        assert_eq!(ends(&mut pins, 160, 6, closed), Some(End::Closed));
-    }
-
-    #[test]
-    fn one_packet_after_a_long_silence_is_not_a_failure() {
-        let mut pins = Pins::new(Limits::default());
-        assert_eq!(ends(&mut pins, 4000, 6, flow(4000, 100)), None);
-        assert_eq!(ends(&mut pins, 4100, 6, flow(4000, 100)), None);
-        assert_eq!(ends(&mut pins, 4110, 6, flow(4000, 4101)), None);
-    }
-
-    #[test]
-    fn retries_without_an_answer_are_a_failure() {
-        let mut pins = Pins::new(Limits::default());
-        assert_eq!(ends(&mut pins, 200, 6, flow(199, 190)), None);
-        assert_eq!(ends(&mut pins, 210, 6, flow(205, 190)), None);
-        assert_eq!(ends(&mut pins, 229, 6, flow(220, 190)), None);
-        assert_eq!(ends(&mut pins, 230, 6, flow(220, 190)), Some(End::Failed));
-    }
-
-    #[test]
-    fn an_answer_begins_the_count_anew() {
-        let mut pins = Pins::new(Limits::default());
-        assert_eq!(ends(&mut pins, 200, 17, flow(199, 190)), None);
-        assert_eq!(ends(&mut pins, 225, 17, flow(224, 220)), None);
-        assert_eq!(ends(&mut pins, 240, 17, flow(239, 220)), None);
-        assert_eq!(ends(&mut pins, 255, 17, flow(254, 220)), Some(End::Failed));
-    }
-
-    #[test]
-    fn udp_that_was_never_answered_is_left_alone() {
-        let mut pins = Pins::new(Limits::default());
-        for second in (100..400).step_by(10) {
-            assert_eq!(ends(&mut pins, second, 17, flow(second, 0)), None);
-        }
-        assert_eq!(ends(&mut pins, 100, 6, flow(99, 0)), None);
-        assert_eq!(ends(&mut pins, 130, 6, flow(129, 0)), Some(End::Failed));
-    }
-
-    #[test]
-    fn a_session_goes_on_until_it_is_closed_idle_or_gone_back() {
-        let limits = Limits::default();
-        let now = Time::from_nanos(1_000_000_000_000_000);
-        let ago = |seconds: u64| now.as_nanos() - seconds * 1_000_000_000;
-        let tcp = ipv6::NEXT_HEADER_TCP;
-        let rows = [
-            ("fresh", tcp, ago(0), (0, 0), 0, 0, true),
-            ("TCP idle for two hours", tcp, ago(7200), (0, 0), 0, 0, true),
-            ("TCP idle for longer", tcp, ago(7440), (0, 0), 0, 0, false),
-            ("UDP", ipv6::NEXT_HEADER_UDP, ago(299), (0, 0), 0, 0, true),
-            (
-                "UDP idle",
-                ipv6::NEXT_HEADER_UDP,
-                ago(300),
-                (0, 0),
-                0,
-                0,
-                false,
-            ),
-            ("half closed", tcp, ago(1), (1, 0), 0, 0, true),
-            ("half closed by us", tcp, ago(1), (0, 1), 0, 0, true),
-            ("closed", tcp, ago(0), (1, 1), 0, 0, false),
-            (
-                "gone back, a moment ago",
-                tcp,
-                ago(1),
-                (0, 0),
-                1,
-                now.as_nanos() + 1,
-                true,
-            ),
-            ("gone back", tcp, ago(1), (0, 0), 1, now.as_nanos(), false),
-        ];
-        for (
-            name,
-            protocol,
-            last_in,
-            (client_closed, member_closed),
-            by_anycast,
-            settles_at,
-            expected,
-        ) in rows
-        {
-            let key = FlowKey {
-                protocol,
-                ..FlowKey::new_zeroed()
-            };
-            let flow = MemberFlow {
-                last_in,
-                client_closed,
-                member_closed,
-                by_anycast,
-                settles_at,
-                ..MemberFlow::new_zeroed()
-            };
-            assert_eq!(goes_on(&limits, now, &key, &flow), expected, "{name}");
+impl From<FailureCause> for End {
+    fn from(cause: FailureCause) -> Self {
+        match cause {
+            FailureCause::Unreachable => Self::Unreachable,
+            FailureCause::Silence => Self::Failed,
         }
     }
 }
+
+/// When each care-of address was last heard, by any flow.
+type Heard = HashMap<Ipv6Addr, Time>;
+
+fn heard(flows: &[(FlowKey, Flow)]) -> Heard {
+    let mut heard = Heard::new();
+    for (_, flow) in flows {
+        let last = heard.entry(flow.care_of.into()).or_default();
+        *last = (*last).max(Time::from_nanos(flow.last_in));
+    }
+    heard
+}
+
+/// Since when an error stands that nothing from the member has contradicted.
+fn doubted(flow: &Flow) -> Option<Time> {
+    let doubted = flow.unreachable_at != 0 && flow.last_in <= flow.unreachable_at;
+    doubted.then(|| Time::from_nanos(flow.unreachable_at))
+}
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use crate::{
     core::{
         NextHop, Time,
         controller::{Command, CommandError},
-        correspondent::BindingView,
+        correspondent::{BindingView, Selection},
         member::{GroupView, HandshakeState, HealthView, InterfaceView},
         pins,
         router::{Cursor, Filter, MemberRow, Router},
@@ -58,6 +58,15 @@ impl Daemon {
             }),
             Request::Bindings => self.bindings(),
             Request::Flows => Ok(Answer::Flows(self.flows())),
+            Request::Flush {
+                client,
+                anycast,
+                care_of,
+            } => self.flush(&Selection {
+                client,
+                anycast,
+                care_of,
+            }),
             Request::Counters => self.counters(),
             Request::Join { anycast } => self.command(Command::Join { anycast }, anycast),
             Request::Leave { anycast } => self.command(Command::Leave { anycast }, anycast),

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    io,
+    io, mem,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -35,12 +35,10 @@ use super::{
 use crate::core::{
     Actions, Received, Time,
     controller::{Controller, Input},
-    pins::{Limits, Pins},
+    pins::Limits,
     router::Policy,
 };
 
-/// How often the pins are looked at.
-const SWEEP: Duration = Duration::from_secs(10);
 /// How often everything that notifications should have told is read again.
 const RESYNC: Duration = Duration::from_secs(30);
 /// The core, and everything that it acts on.
@@ -55,7 +53,6 @@ pub(super) struct Daemon {
     pub(super) actions: Actions,
     pub(super) netlink: Netlink,
     pub(super) server: Server,
-    pub(super) pins: Option<Pins>,
     /// When a session that is pinned to this member counts as over.
     pub(super) sessions: Option<Limits>,
     pub(super) addresses: Addresses,
@@ -73,8 +70,6 @@ impl Daemon {
         let mut interrupt: Signal = catch(SignalKind::interrupt())?;
         let mut terminate: Signal = catch(SignalKind::terminate())?;
         let mut hangup: Signal = catch(SignalKind::hangup())?;
-        let mut sweep = interval(SWEEP);
-        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut resync = interval(RESYNC);
         resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
         resync.reset();
@@ -107,7 +102,6 @@ impl Daemon {
                         routes.reconcile();
                     }
                 }
-                _ = sweep.tick() => self.sweep(),
                 _ = resync.tick() => self.resync().await,
                 _ = hangup.recv() => {
                     // What is wrong is in the log.
@@ -137,6 +131,7 @@ impl Daemon {
 
     pub(super) fn perform(&mut self) {
         let Self {
+            controller,
             performer,
             actions,
             dataplane,
@@ -144,6 +139,12 @@ impl Daemon {
             ..
         } = self;
         performer.perform(actions, dataplane, links);
+        if mem::take(&mut performer.flows_wanted) {
+            let now = clock::now();
+            let flows: Vec<_> = dataplane.maps().flows().collect();
+            controller.handle(now, Input::Flows(&flows), actions);
+            performer.perform(actions, dataplane, links);
+        }
     }
 
     /// Brings our addresses in line with the interfaces.
@@ -312,24 +313,6 @@ impl Daemon {
             .maps()
             .set_policy(&rules)
             .map_err(ShellError::dataplane("cannot load the policy"))
-    }
-
-    fn sweep(&mut self) {
-        let Some(pins) = &mut self.pins else {
-            return;
-        };
-        let now = clock::now();
-        let flows: Vec<_> = self.dataplane.maps().flows().collect();
-        let sweep = pins.sweep(now, &flows);
-        for (key, end) in &sweep.ended {
-            tracing::debug!(target: "anycast::correspondent", ?key, ?end, "a flow is over");
-            if let Err(error) = self.dataplane.maps().remove_flow(key) {
-                // The map may have let go of it by itself.
-                tracing::debug!(target: "anycast::correspondent", ?key, %error, "not removed");
-            }
-        }
-        self.controller
-            .handle(now, Input::Pinned(sweep.pinned), &mut self.actions);
     }
 }
 

@@ -10,6 +10,7 @@ pub mod api;
 pub mod clock;
 mod daemon;
 pub mod dataplane;
+mod flush;
 pub mod health;
 pub mod interfaces;
 pub mod neighbors;

@@ -114,6 +114,13 @@ impl Notices {
             } => {
                 tracing::debug!(target: "anycast::correspondent", %client, %anycast, %care_of, ?change, "binding");
             }
+            Notice::CareOfFailed {
+                care_of,
+                cause,
+                flows,
+            } => {
+                tracing::warn!(target: "anycast::correspondent", %care_of, ?cause, flows, "care-of address failed");
+            }
             Notice::MobilityRefused {
                 source,
                 destination,

@@ -45,6 +45,8 @@ pub(super) struct Performer {
     pub(super) send_failed: u64,
     /// Map updates that the kernel refused.
     pub(super) map_failed: u64,
+    /// The core wants to see the pinned flows.
+    pub(super) flows_wanted: bool,
 }
 
 impl Performer {
@@ -68,6 +70,7 @@ impl Performer {
             failures: Throttle::new(PERIOD),
             send_failed: 0,
             map_failed: 0,
+            flows_wanted: false,
         }
     }
 
@@ -117,7 +120,9 @@ impl Performer {
                 | Action::SetBinding { .. }
                 | Action::RemoveBinding { .. }
                 | Action::SetCareOf { .. }
-                | Action::RemoveCareOf { .. } => self.map(&action, dataplane),
+                | Action::RemoveCareOf { .. }
+                | Action::RemoveFlow { .. } => self.map(&action, dataplane),
+                Action::ReadFlows => self.flows_wanted = true,
                 Action::Notice(notice) => self.notice(notice, links),
             }
         }

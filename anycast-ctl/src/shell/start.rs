@@ -25,7 +25,6 @@ use crate::{
     core::{
         Actions,
         controller::{Command, Controller, Input},
-        pins::Pins,
         rate::Rate,
     },
 };
@@ -57,7 +56,6 @@ impl Daemon {
         warn_of_surroundings(config, &links);
 
         let router = config.router_role();
-        let correspondent = config.correspondent_role();
         let routes = router.map(|router| {
             let response = settings::timers_of(router).query_response_interval;
             let settings = settings::routes(router);
@@ -92,7 +90,6 @@ impl Daemon {
             actions: Actions::new(),
             netlink,
             server,
-            pins: correspondent.map(|settings| Pins::new(settings::pins(&settings.pins))),
             config: paths.config.clone(),
             policy: router.map(settings::policy).unwrap_or_default(),
             complaints: Throttle::new(REMINDER),

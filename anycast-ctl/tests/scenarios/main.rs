@@ -2,6 +2,7 @@
 
 mod captures;
 mod course;
+mod failure;
 mod membership;
 mod paths;
 mod sessions;
@@ -48,6 +49,18 @@ fn main() -> ExitCode {
         )
         .test("path MTU discovery works for bound flows", paths::small_mtu)
         .test("fragments of bound flows arrive", paths::fragments)
+        .test(
+            "clients of a member that cannot be reached are with another in a second",
+            failure::unreachable,
+        )
+        .test(
+            "clients of a member that falls silent are with another in the configured time",
+            failure::silent,
+        )
+        .test(
+            "a flush sends a session back to plain anycast",
+            failure::flush,
+        )
         .test(
             "a drain waits for the session that is pinned here",
             sessions::drain,

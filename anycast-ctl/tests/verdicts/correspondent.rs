@@ -5,7 +5,7 @@ use std::time::Duration;
 use anycast_common::abi::{event::kind, maps::FlowKey, roles::CORRESPONDENT};
 use anycast_ctl::core::{Action, Time};
 use anyhow::{Context as _, Result, ensure};
-use xtask::kernel_tests::Suite;
+use xtask::{kernel_tests::Suite, net::wait};
 
 use crate::{
     harness::{self, Bench, Row, Verdict},
@@ -39,6 +39,10 @@ pub fn tests(suite: Suite) -> Suite {
         .test("correspondent: what is never rewritten", untouched)
         .test("correspondent: mobility messages for its clients", mobility)
         .test("correspondent: a SYN on old ports is a new flow", restart)
+        .test(
+            "correspondent: a pin that began anew or was answered is not removed",
+            removal,
+        )
 }
 
 fn bench() -> Result<Bench> {
@@ -341,4 +345,41 @@ fn restart() -> Result<()> {
     ])?;
     bind(&mut bench, C2, EARLIER)?;
     bench.table(&[row("and after the binding", &syn, &[("flow_restarted", 1)])])
+}
+
+/// The controller judges what it has read a moment ago.
+fn removal() -> Result<()> {
+    let mut bench = bench()?;
+    bind(&mut bench, C, LATER)?;
+    let remove = |bench: &mut Bench, (key, flow)| {
+        let action = Action::RemoveFlow { key, flow };
+        bench.dataplane.maps().apply(&action)?;
+        anyhow::Ok(bench.dataplane.maps().flows().count())
+    };
+    bench.xdp(&Packet::tcp(A, B, PORTS, ACK).frame())?;
+    let pins = |bench: &mut Bench| bench.dataplane.maps().flows().next();
+    let read = pins(&mut bench).context("no pin")?;
+    bench.xdp(&Packet::tcp(C, A, BACK, ACK).frame())?;
+    ensure!(remove(&mut bench, read)? == 1, "it was answered");
+
+    let read = pins(&mut bench).context("no pin")?;
+    // The clock of pins has ticks of some milliseconds.
+    wait::poll(
+        Duration::from_secs(1),
+        Duration::from_millis(5),
+        "a new pin",
+        || {
+            bench.xdp(&Packet::tcp(A, B, PORTS, SYN).frame())?;
+            let renewed = pins(&mut bench).context("no pin")?;
+            Ok((renewed.1.pinned_at != read.1.pinned_at).then_some(()))
+        },
+    )?;
+    let (key, mut stale) = read;
+    stale.last_in = 0;
+    ensure!(remove(&mut bench, (key, stale))? == 1, "it began anew");
+    let read = pins(&mut bench).context("no pin")?;
+    bench.xdp(&Packet::tcp(A, B, PORTS, ACK).frame())?;
+    ensure!(remove(&mut bench, read)? == 0, "the client alone goes on");
+    ensure!(remove(&mut bench, read)? == 0, "once more is no error");
+    Ok(())
 }

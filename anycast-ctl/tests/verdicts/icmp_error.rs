@@ -1,9 +1,15 @@
 //! ICMPv6 errors that quote rewritten packets (RFC 4443): put back to what their sender sent.
 
-use anycast_common::abi::roles::{CORRESPONDENT, MEMBER};
+use std::time::{Duration, Instant};
+
+use anycast_common::abi::{
+    event::{UNREACHABLE_EVERY, kind},
+    roles::{CORRESPONDENT, MEMBER},
+};
 use anycast_ctl::core::Time;
-use anyhow::Result;
-use xtask::kernel_tests::Suite;
+use anyhow::{Result, ensure};
+
+use xtask::{kernel_tests::Suite, net::wait};
 
 use crate::{
     harness::{Bench, Row, Verdict, bind},
@@ -17,6 +23,10 @@ const HOP: &str = "2001:db8:99::1";
 const PORTS: (u16, u16) = (40000, 80);
 const BACK: (u16, u16) = (80, 40000);
 const UNREACHABLE: u8 = 1;
+/// Codes of it.
+const PROHIBITED: u8 = 1;
+const ADDRESS: u8 = 3;
+const PORT: u8 = 4;
 const TOO_BIG: u8 = 2;
 const TIME_EXCEEDED: u8 = 3;
 
@@ -29,6 +39,14 @@ pub fn tests(suite: Suite) -> Suite {
         .test(
             "errors: about the member's packets, at the correspondent",
             for_member,
+        )
+        .test(
+            "errors: a care-of address that cannot be reached is told once for all its flows",
+            unreachable,
+        )
+        .test(
+            "errors: forged ones about a care-of address do nothing",
+            forged,
         )
         .test("errors: at the member", at_member)
         .test("errors: what is not translated", untouched)
@@ -54,6 +72,12 @@ fn flows(source: &str, destination: &str) -> Vec<Packet> {
         Packet::echo(source, destination, source != A, 7),
         Packet::new(source, destination, SCTP, sctp),
     ]
+}
+
+/// The same with this code.
+fn coded(code: u8, mut error: Packet) -> Packet {
+    error.payload[1] = code;
+    error
 }
 
 /// An error that quotes `packet`, cut as the minimum MTU wants it.
@@ -101,8 +125,8 @@ fn for_client() -> Result<()> {
             ),
             row(
                 "the member says that the port is unreachable",
-                &error(C, A, UNREACHABLE, seen),
-                &error(B, A, UNREACHABLE, sent),
+                &coded(PORT, error(C, A, UNREACHABLE, seen)),
+                &coded(PORT, error(B, A, UNREACHABLE, sent)),
                 TRANSLATED,
             ),
         ])?;
@@ -123,12 +147,142 @@ fn for_member() -> Result<()> {
             ),
             row(
                 "the client says that the port is unreachable",
-                &error(A, B, UNREACHABLE, seen),
-                &error(A, C, UNREACHABLE, sent),
+                &coded(PORT, error(A, B, UNREACHABLE, seen)),
+                &coded(PORT, error(A, C, UNREACHABLE, sent)),
+                TRANSLATED,
+            ),
+            row(
+                "a hop says that the client is unreachable",
+                &coded(ADDRESS, error(HOP, B, UNREACHABLE, seen)),
+                &coded(ADDRESS, error(HOP, C, UNREACHABLE, sent)),
                 TRANSLATED,
             ),
         ])?;
     }
+    Ok(())
+}
+
+fn dropped(name: &'static str, packet: &Packet, events: &'static [u8]) -> Row {
+    Row {
+        name,
+        frame: packet.frame(),
+        verdict: Verdict::Drop,
+        becomes: None,
+        counts: &[("care_of_unreachable", 1)],
+        events,
+    }
+}
+
+/// Codes 0, 3 and 6 tell of C, the others of one flow or one sender.
+fn unreachable() -> Result<()> {
+    const TOLD: &[u8] = &[kind::CARE_OF_UNREACHABLE];
+    let mut bench = correspondent()?;
+    let seen = flows(A, C);
+    let marked = |bench: &mut Bench| {
+        let flows = bench.dataplane.maps().flows();
+        flows.filter(|(_, flow)| flow.unreachable_at != 0).count()
+    };
+    for code in [PROHIBITED, 2, PORT, 5, 7] {
+        let says = |packet, from: &Packet| coded(code, error(HOP, packet, UNREACHABLE, from));
+        let (before, after) = (says(A, &seen[0]), says(A, &flows(A, B)[0]));
+        bench.table(&[row("of the flow", &before, &after, TRANSLATED)])?;
+    }
+    ensure!(marked(&mut bench) == 0);
+    let says = |code, packet| coded(code, error(HOP, A, UNREACHABLE, packet));
+    bench.table(&[dropped("the first", &says(ADDRESS, &seen[0]), TOLD)])?;
+    ensure!(marked(&mut bench) == 1);
+    // No event of its own for each flow; how long the hold lasts is measured, not assumed.
+    let started = Instant::now();
+    for (packet, code) in seen.iter().zip([0, 6, ADDRESS, 0]) {
+        bench.xdp(&says(code, packet).frame())?;
+    }
+    let told = bench.events()?.len();
+    let every = Duration::from_nanos(UNREACHABLE_EVERY);
+    ensure!(
+        told == 0 || started.elapsed() > every / 2,
+        "{told} events in {:?}",
+        started.elapsed()
+    );
+    ensure!(marked(&mut bench) == seen.len());
+    wait::poll(every * 10, every / 10, "it is told again", || {
+        bench.xdp(&says(ADDRESS, &seen[0]).frame())?;
+        let events = bench.events()?;
+        Ok(events
+            .iter()
+            .any(|(header, _)| header.kind == TOLD[0])
+            .then_some(()))
+    })?;
+    // Another C is told at once, and the record holds the whole error.
+    bind(
+        &mut bench,
+        (A, "2001:db8:a::54"),
+        "2001:db8:20::c2",
+        Time::from_nanos(u64::MAX / 2),
+    )?;
+    bench.xdp(&Packet::tcp(A, "2001:db8:a::54", PORTS, ACK).frame())?;
+    let other = says(0, &Packet::tcp(A, "2001:db8:20::c2", PORTS, ACK));
+    bench.xdp(&other.frame())?;
+    let events = bench.events()?;
+    ensure!(
+        matches!(&events[..], [(header, packet)] if header.kind == TOLD[0] && *packet == other.bytes()),
+        "{events:?}"
+    );
+    Ok(())
+}
+
+/// Each differs from a true one in one thing that an attacker off the path has to guess.
+fn forged() -> Result<()> {
+    let mut bench = correspondent()?;
+    let says = |to, quoted: &Packet| coded(ADDRESS, error(HOP, to, UNREACHABLE, quoted));
+    let ignored = |name, packet: &Packet, counts| row(name, packet, packet, counts);
+    let no_flow: &[(&str, u64)] = &[("icmp_error_no_flow", 1)];
+    let other_client = "2001:db8:1::101";
+    bench.table(&[
+        ignored(
+            "another port of the client",
+            &says(A, &Packet::tcp(A, C, (40001, 80), ACK)),
+            no_flow,
+        ),
+        ignored(
+            "another port of the service",
+            &says(A, &Packet::tcp(A, C, (40000, 81), ACK)),
+            no_flow,
+        ),
+        ignored(
+            "another protocol",
+            &says(A, &Packet::udp(A, C, (40001, 80), b"")),
+            no_flow,
+        ),
+        ignored(
+            "a client that has no binding",
+            &says(other_client, &Packet::tcp(other_client, C, PORTS, ACK)),
+            &[],
+        ),
+        ignored(
+            "not to the client that it quotes",
+            &says(other_client, &Packet::tcp(A, C, PORTS, ACK)),
+            &[],
+        ),
+        ignored(
+            "another care-of address",
+            &says(A, &Packet::tcp(A, "2001:db8:20::c2", PORTS, ACK)),
+            &[],
+        ),
+    ])?;
+    // A pair that stands, and a flow that has been pinned to another address meanwhile.
+    bind(
+        &mut bench,
+        (A, B),
+        "2001:db8:20::c2",
+        Time::from_nanos(u64::MAX / 2),
+    )?;
+    bench.table(&[ignored(
+        "the address that the flow is not pinned to",
+        &says(A, &Packet::tcp(A, "2001:db8:20::c2", PORTS, ACK)),
+        no_flow,
+    )])?;
+    let mut flows = bench.dataplane.maps().flows();
+    ensure!(flows.all(|(_, flow)| flow.unreachable_at == 0));
     Ok(())
 }
 
@@ -160,7 +314,7 @@ fn untouched() -> Result<()> {
         same(
             "about a flow that is not pinned",
             &error(HOP, A, TOO_BIG, &other),
-            &[],
+            &[("icmp_error_no_flow", 1)],
         ),
         same(
             "forged: about a packet that its receiver did not send",

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::net::{Capture, Namespace, Process, routes::Monitor};
 
@@ -70,6 +70,21 @@ impl Lab {
             network,
             program: program.to_owned(),
         })
+    }
+
+    /// Changes a word of a node's configuration, before its daemon starts.
+    pub fn configure(&self, node: &str, word: &str, instead: &str) -> Result<()> {
+        let (_, config) = self.place(node)?;
+        let text = fs::read_to_string(config)?;
+        ensure!(text.contains(word), "{node} has no {word:?} configured");
+        fs::write(self.own_config(node), text.replace(word, instead))?;
+        Ok(())
+    }
+
+    /// Where the configuration of a node is that differs from its example.
+    fn own_config(&self, node: &str) -> PathBuf {
+        let directory = self.network.site().directory();
+        directory.join(format!("{node}.toml"))
     }
 
     /// Starts daemons, side by side, and waits until all are ready.
@@ -157,18 +172,23 @@ impl Lab {
     }
 
     fn place(&self, node: &str) -> Result<(&Namespace, PathBuf)> {
-        let examples = crate::workspace().join("examples");
-        Ok(match node {
-            "router" => (&self.network.router, examples.join("router.toml")),
-            "router2" => (&self.network.router2, examples.join("router.toml")),
-            "gateway" => (&self.network.gateway, examples.join("gateway.toml")),
-            "s1" => (self.network.server(S1), examples.join("member-s1.toml")),
-            "s2" => (self.network.server(S2), examples.join("member-s2.toml")),
+        let (namespace, example) = match node {
+            "router" => (&self.network.router, "router.toml"),
+            "router2" => (&self.network.router2, "router.toml"),
+            "gateway" => (&self.network.gateway, "gateway.toml"),
+            "s1" => (self.network.server(S1), "member-s1.toml"),
+            "s2" => (self.network.server(S2), "member-s2.toml"),
             _ => {
-                let config = self.network.site().directory().join("rogue.toml");
+                let config = self.own_config("rogue");
                 fs::write(&config, ROGUE_CONFIG)?;
-                (self.network.server(ROGUE), config)
+                return Ok((self.network.server(ROGUE), config));
             }
-        })
+        };
+        let own = self.own_config(node);
+        let config = match own.exists() {
+            true => own,
+            false => crate::workspace().join("examples").join(example),
+        };
+        Ok((namespace, config))
     }
 }

@@ -84,6 +84,16 @@ pub fn up(namespace: &Namespace, interface: &str) -> Result<()> {
     .with_context(|| format!("cannot bring {interface} up"))
 }
 
+/// Takes an interface down, as a machine does that loses its power; the other end loses its carrier.
+pub fn down(namespace: &Namespace, interface: &str) -> Result<()> {
+    let index = index(namespace, interface)?;
+    request(namespace, async |handle| {
+        let message = LinkUnspec::new_with_index(index);
+        handle.link().set(message.down().build()).execute().await
+    })
+    .with_context(|| format!("cannot take {interface} down"))
+}
+
 /// Sets the largest packet that an interface sends.
 pub fn mtu(namespace: &Namespace, interface: &str, mtu: u32) -> Result<()> {
     let index = index(namespace, interface)?;

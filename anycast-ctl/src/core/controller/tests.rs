@@ -12,6 +12,7 @@ use super::*;
 use crate::core::{
     correspondent::Limits,
     member::{GroupSettings, HandshakeSettings, ListenerTimers},
+    pins,
     router::{LinkSettings, NextHopChoice, Rule},
 };
 
@@ -54,6 +55,7 @@ fn settings() -> Settings {
             max_bindings: 10,
             allow: Vec::new(),
             limits: Limits::default(),
+            pins: pins::Limits::default(),
         }),
         router_alert: RouterAlert::Required,
     }
@@ -81,6 +83,8 @@ impl Machine {
                 link_local: Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)),
             }));
         }
+        // The correspondent waits for the flows of an earlier run.
+        machine.controller.poll(machine.now, &mut machine.actions);
         machine.actions.clear();
         machine
     }
@@ -294,7 +298,7 @@ fn a_machine_without_roles_does_nothing() {
         client: A,
         anycast: B,
     });
-    machine.handle(Input::Pinned(HashSet::new()));
+    machine.handle(Input::Flows(&[]));
     machine.handle(Input::LinkGone { ifindex: LAN0 });
     machine.controller.poll(machine.now, &mut machine.actions);
     machine

@@ -13,7 +13,7 @@ use crate::core::{
 };
 
 /// A flow that was pinned in the last moment of a binding is in the map for sure this much later.
-const SWEEP_MARGIN: Duration = Duration::from_secs(1);
+pub(super) const SWEEP_MARGIN: Duration = Duration::from_secs(1);
 
 /// What a binding is for: (A, B).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,6 +3,7 @@
 
 mod answer;
 mod cache;
+mod failure;
 mod limiter;
 mod nonces;
 mod settings;
@@ -16,6 +17,7 @@ use std::{collections::HashSet, net::Ipv6Addr};
 
 use anycast_common::wire::{self, ipv6, mobility::Message};
 
+pub use failure::Selection;
 pub use settings::{Limits, Settings};
 pub use view::BindingView;
 
@@ -23,7 +25,9 @@ use super::{
     Action, Actions, Notice, Received, Time,
     counters::{Counter, Counters},
     notice::BindingChange,
+    pins::Pins,
     rr::Generator,
+    time::earliest,
 };
 use cache::{Cache, Live, Pair};
 use limiter::Limiter;
@@ -37,18 +41,20 @@ pub struct Correspondent {
     nonces: Nonces,
     cache: Cache,
     limiter: Limiter,
+    pins: Pins,
     counters: Counters,
 }
 
 impl Correspondent {
     /// A correspondent without bindings.
     #[must_use]
-    pub fn new(settings: Settings, _now: Time, mut rng: Generator) -> Self {
+    pub fn new(settings: Settings, now: Time, mut rng: Generator) -> Self {
         Self {
             nonces: Nonces::new(&mut rng),
             rng,
             cache: Cache::new(settings.max_bindings),
             limiter: Limiter::new(&settings.limits),
+            pins: Pins::new(settings.pins, now),
             settings,
             counters: Counters::default(),
         }
@@ -94,14 +100,9 @@ impl Correspondent {
         }
     }
 
-    /// The periodic sweep of the flow map: a pair (A, C) that no binding uses and that is not in
-    /// `pairs` leaves the data plane. `now` is when the sweep began.
-    pub fn pinned(
-        &mut self,
-        now: Time,
-        pairs: &HashSet<(Ipv6Addr, Ipv6Addr)>,
-        actions: &mut Actions,
-    ) {
+    /// A pair (A, C) that no binding uses and that is not in `pairs` leaves the data plane. `now` is
+    /// when the sweep began.
+    fn pinned(&mut self, now: Time, pairs: &HashSet<(Ipv6Addr, Ipv6Addr)>, actions: &mut Actions) {
         for (client, care_of) in self.cache.sweep(now, pairs) {
             actions.push(Action::RemoveCareOf { client, care_of });
         }
@@ -119,12 +120,15 @@ impl Correspondent {
             self.counters.count(Counter::BindingExpired);
             ended(pair, live, BindingChange::Expired, actions);
         }
+        if self.pins.due(now) {
+            actions.push(Action::ReadFlows);
+        }
     }
 
     /// When [`Correspondent::poll`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.cache.deadline()
+        earliest(self.cache.deadline(), self.pins.deadline())
     }
 
     /// Takes every binding out of the data plane. New flows go by plain anycast; pinned ones go on.

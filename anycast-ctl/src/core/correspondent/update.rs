@@ -196,6 +196,7 @@ impl Correspondent {
         match self.cache.bind(now, pair, seal.care_of, update.sequence) {
             Ok((live, before)) => {
                 self.counters.count(Counter::BindingUpdateAccepted);
+                self.pins.acquit(live.care_of);
                 let Pair { client, anycast } = pair;
                 let care_of = live.care_of;
                 // The way back first: the answer to a flow that goes to C must find it.

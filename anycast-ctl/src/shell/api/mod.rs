@@ -82,6 +82,18 @@ pub enum Request {
     Bindings,
     /// Flows that travel by a care-of address.
     Flows,
+    /// Ends bindings and flows of a correspondent; all of them where no address is given.
+    Flush {
+        /// Of this client only, A.
+        #[serde(default)]
+        client: Option<Ipv6Addr>,
+        /// Of this anycast address only, B.
+        #[serde(default)]
+        anycast: Option<Ipv6Addr>,
+        /// To this unicast address only, C.
+        #[serde(default)]
+        care_of: Option<Ipv6Addr>,
+    },
     /// Every counter.
     Counters,
     /// Become a member of a group.
@@ -166,6 +178,8 @@ pub enum Answer {
     Bindings(Vec<view::Binding>),
     /// To [`Request::Flows`].
     Flows(Vec<view::Flow>),
+    /// To [`Request::Flush`].
+    Flushed(view::Flushed),
     /// To [`Request::Counters`].
     Counters(view::Counters),
     /// To [`Request::Join`], [`Request::Leave`], [`Request::Drain`] and [`Request::Undrain`].

@@ -350,6 +350,15 @@ pub struct Flow {
     pub role: String,
 }
 
+/// What a flush has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flushed {
+    /// Bindings.
+    pub bindings: usize,
+    /// Pinned flows.
+    pub flows: usize,
+}
+
 /// Every counter, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {

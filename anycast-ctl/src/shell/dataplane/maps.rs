@@ -29,7 +29,7 @@ use crate::core::Action;
 /// Maps that only a router needs, as large as they are.
 pub(super) const OF_ROUTER: &[&str] = &["SENDERS"];
 /// Maps that only a correspondent needs.
-pub(super) const OF_CORRESPONDENT: &[&str] = &["BINDINGS", "CARE_OF", "FLOWS"];
+pub(super) const OF_CORRESPONDENT: &[&str] = &["BINDINGS", "CARE_OF", "FLOWS", "UNREACHABLE"];
 /// Maps that only a member needs.
 pub(super) const OF_MEMBER: &[&str] =
     &["LOCAL_CARE_OF", "LOCAL_ANYCAST", "MEMBER_FLOWS", "CLIENTS"];
@@ -147,8 +147,17 @@ impl Maps {
                 };
                 remove("CARE_OF", &mut self.care_of, &key)?;
             }
+            Action::RemoveFlow { key, flow } => {
+                // The sweep's answer is late: the flow may have begun anew, or be answered again.
+                let same =
+                    |now: &Flow| (now.pinned_at, now.last_in) == (flow.pinned_at, flow.last_in);
+                if self.flows.get(&key, 0).is_ok_and(|now| same(&now)) {
+                    self.remove_flow(&key)?;
+                }
+            }
             Action::Send { .. }
             | Action::SetRoute { .. }
+            | Action::ReadFlows
             | Action::ProbeNeighbour { .. }
             | Action::RemoveRoute { .. }
             | Action::JoinGroup { .. }

@@ -164,6 +164,7 @@ fn new_correspondent(now: Time, seed: u64) -> Correspondent {
         max_bindings: 100,
         allow: Vec::new(),
         limits: correspondent::Limits::default(),
+        pins: crate::core::pins::Limits::default(),
     };
     Correspondent::new(settings, now, rr::Generator::seed_from_u64(seed + 1000))
 }

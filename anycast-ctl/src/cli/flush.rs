@@ -1,0 +1,39 @@
+//! `flush`.
+
+use std::{net::Ipv6Addr, path::Path};
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{Query, ask};
+use crate::shell::api::{Request, view};
+
+/// Which bindings and flows; each address that is given must be theirs.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(super) struct Which {
+    /// Of this client
+    #[arg(long, value_name = "ADDRESS")]
+    client: Option<Ipv6Addr>,
+    /// Of this anycast address
+    #[arg(long, value_name = "ADDRESS")]
+    anycast: Option<Ipv6Addr>,
+    /// To this address of a member
+    #[arg(long, value_name = "ADDRESS")]
+    care_of: Option<Ipv6Addr>,
+    /// All of them
+    #[arg(long, conflicts_with_all = ["client", "anycast", "care_of"])]
+    all: bool,
+}
+
+pub(super) fn run(path: &Path, which: &Which, query: Query) -> Result<()> {
+    let request = Request::Flush {
+        client: which.client,
+        anycast: which.anycast,
+        care_of: which.care_of,
+    };
+    ask(path, &request, query, |flushed: &view::Flushed| {
+        let view::Flushed { bindings, flows } = flushed;
+        format!("ended: {bindings} bindings, {flows} flows\n")
+    })
+}

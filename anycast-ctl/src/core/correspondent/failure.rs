@@ -1,0 +1,144 @@
+//! Bindings and pins that end before their time: a care-of address failed, or an operator says so.
+//!
+//! An ICMPv6 error ends bindings at once, which costs nothing if it is forged: new flows take the
+//! anycast route, and the member binds again. Pins wait until nothing contradicts it.
+
+use std::net::Ipv6Addr;
+
+use anycast_common::{
+    abi::maps::{Flow, FlowKey},
+    wire::{
+        Error,
+        icmpv6::{self, DESTINATION_UNREACHABLE},
+        ipv6,
+    },
+};
+
+use super::{
+    Correspondent,
+    cache::{Pair, SWEEP_MARGIN},
+    ended,
+};
+use crate::core::{
+    Action, Actions, Notice, Time, counters::Counter, notice::BindingChange, pins::End,
+};
+
+/// Which bindings and flows; each address that is given must be theirs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// The client, A.
+    pub client: Option<Ipv6Addr>,
+    /// The anycast address, B.
+    pub anycast: Option<Ipv6Addr>,
+    /// The member's unicast address, C.
+    pub care_of: Option<Ipv6Addr>,
+}
+
+impl Selection {
+    /// All of a care-of address.
+    fn of(care_of: Ipv6Addr) -> Self {
+        Self {
+            care_of: Some(care_of),
+            ..Self::default()
+        }
+    }
+
+    /// Whether it is one of them.
+    #[must_use]
+    pub fn holds(&self, client: Ipv6Addr, anycast: Ipv6Addr, care_of: Ipv6Addr) -> bool {
+        let is = |wanted: Option<Ipv6Addr>, address| wanted.is_none_or(|wanted| wanted == address);
+        is(self.client, client) && is(self.anycast, anycast) && is(self.care_of, care_of)
+    }
+}
+
+impl Correspondent {
+    /// The data plane found an ICMPv6 error that quotes a pinned flow and tells of its care-of address.
+    pub fn unreachable(&mut self, now: Time, packet: &ipv6::Packet<'_>, actions: &mut Actions) {
+        match care_of(packet) {
+            Ok(care_of) => {
+                self.unbind(now, &Selection::of(care_of), BindingChange::Failed, actions);
+                self.pins.suspect(now, care_of);
+            }
+            Err(_) => self.counters.count(Counter::IcmpErrorInvalid),
+        }
+    }
+
+    /// All pinned flows, read since `now`, as [`Action::ReadFlows`] wanted.
+    pub fn flows(&mut self, now: Time, flows: &[(FlowKey, Flow)], actions: &mut Actions) {
+        let sweep = self.pins.sweep(now, flows);
+        for _ in 0..sweep.contradicted {
+            self.counters.count(Counter::CareOfContradicted);
+        }
+        // First, so that nothing is pinned to them any more.
+        for care_of in sweep.failed.keys() {
+            self.unbind(
+                now,
+                &Selection::of(*care_of),
+                BindingChange::Failed,
+                actions,
+            );
+        }
+        for (key, flow, end) in &sweep.ended {
+            self.counters.count(match end {
+                End::Idle => Counter::FlowIdle,
+                End::Closed => Counter::FlowClosed,
+                End::Failed => Counter::FlowUnanswered,
+                End::Unreachable => Counter::FlowUnreachable,
+            });
+            let (key, flow) = (*key, *flow);
+            actions.push(Action::RemoveFlow { key, flow });
+        }
+        for (care_of, cause) in &sweep.failed {
+            self.counters.count(Counter::CareOfFailed);
+            let ended = sweep.ended.iter();
+            let flows = ended.filter(|(_, flow, _)| flow.care_of == care_of.octets());
+            actions.push(Action::Notice(Notice::CareOfFailed {
+                care_of: *care_of,
+                cause: *cause,
+                flows: flows.count(),
+            }));
+            // The pairs (A, C) go when it is sure that no flow uses them.
+            self.pins.no_later_than(now + SWEEP_MARGIN);
+        }
+        self.pinned(now, &sweep.pinned, actions);
+    }
+
+    /// An operator ends these bindings. Gives how many there were.
+    pub fn flush(&mut self, now: Time, which: &Selection, actions: &mut Actions) -> usize {
+        self.pins.no_later_than(now + SWEEP_MARGIN);
+        self.unbind(now, which, BindingChange::Flushed, actions)
+    }
+
+    fn unbind(
+        &mut self,
+        now: Time,
+        which: &Selection,
+        change: BindingChange,
+        actions: &mut Actions,
+    ) -> usize {
+        let live = self.cache.live();
+        let pairs: Vec<Pair> = live
+            .filter(|(pair, live, _)| which.holds(pair.client, pair.anycast, live.care_of))
+            .map(|(pair, ..)| pair)
+            .collect();
+        for pair in &pairs {
+            if let Some(live) = self.cache.unbind(now, *pair) {
+                self.counters.count(match change {
+                    BindingChange::Flushed => Counter::BindingFlushed,
+                    _ => Counter::BindingFailed,
+                });
+                ended(*pair, live, change, actions);
+            }
+        }
+        pairs.len()
+    }
+}
+
+/// The address that the quoted packet went to.
+fn care_of(packet: &ipv6::Packet<'_>) -> Result<Ipv6Addr, Error> {
+    let message = icmpv6::Message::parse(packet)?;
+    if message.message_type != DESTINATION_UNREACHABLE {
+        return Err(Error::UnexpectedType(message.message_type));
+    }
+    Ok(ipv6::Packet::parse_quoted(message.quoted)?.destination)
+}

@@ -1,0 +1,361 @@
+//! A care-of address fails, an operator flushes, a member deletes.
+
+use anycast_common::{
+    abi::maps::{Flow, FlowKey},
+    wire::icmpv6::{DESTINATION_UNREACHABLE, PACKET_TOO_BIG},
+};
+use zerocopy::FromZeros as _;
+
+use super::*;
+use crate::core::{controller, notice::FailureCause};
+
+const OTHER_CLIENT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 2);
+const HOP: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, 1);
+const ADDRESS_UNREACHABLE: u8 = 3;
+
+fn millis(milliseconds: u64) -> Time {
+    Time::ZERO + Duration::from_millis(milliseconds)
+}
+
+/// A TCP connection of the client to a care-of address, last heard at these times.
+fn pinned(client: Ipv6Addr, care_of: Ipv6Addr, last_out: Time, last_in: Time) -> (FlowKey, Flow) {
+    let key = FlowKey {
+        client: client.octets(),
+        anycast: ANYCAST.octets(),
+        protocol: ipv6::NEXT_HEADER_TCP,
+        ..FlowKey::new_zeroed()
+    };
+    let flow = Flow {
+        care_of: care_of.octets(),
+        pinned_at: 1,
+        last_out: last_out.as_nanos(),
+        last_in: last_in.as_nanos(),
+        ..Flow::new_zeroed()
+    };
+    (key, flow)
+}
+
+/// The error that a hop sends to the client when its packet to the care-of address fails.
+fn error(client: Ipv6Addr, care_of: Ipv6Addr, message_type: u8) -> Vec<u8> {
+    let mut quoted = [0; 60];
+    ipv6::header(&mut quoted, client, care_of, 6, 64, 20).unwrap();
+    let mut octets = [0; 128];
+    let code = ADDRESS_UNREACHABLE;
+    let length = icmpv6::error(&mut octets, HOP, client, message_type, code, 0, &quoted).unwrap();
+    octets[..length].to_vec()
+}
+
+impl Bench {
+    fn bind(&mut self, now: Time, client: Ipv6Addr, care_of: Ipv6Addr, sequence: u16) -> Output {
+        let init = Message::HomeTestInit { cookie: COOKIE };
+        let home = self.message(now, ANYCAST, client, &init).messages();
+        let init = Message::CareOfTestInit { cookie: COOKIE };
+        let away = self.message(now, care_of, client, &init).messages();
+        let [
+            (
+                ..,
+                Message::HomeTest {
+                    nonce_index: home,
+                    token: home_token,
+                    ..
+                },
+            ),
+        ] = home[..]
+        else {
+            panic!("{home:?}");
+        };
+        let [
+            (
+                ..,
+                Message::CareOfTest {
+                    nonce_index: away,
+                    token: away_token,
+                    ..
+                },
+            ),
+        ] = away[..]
+        else {
+            panic!("{away:?}");
+        };
+        let update = Message::BindingUpdate(BindingUpdate {
+            sequence,
+            flags: Flags::ACKNOWLEDGE | Flags::EQUIVALENT,
+            lifetime: 1,
+            alternate_care_of: Some(care_of),
+            nonce_indices: Some((home, away)),
+            authenticator: Some([0; 12]),
+        });
+        let key = Kbm::binding(&home_token.into(), &away_token.into());
+        let mut octets = rr::build(&update, ANYCAST, client).unwrap();
+        rr::seal(&key, care_of, client, &mut octets).unwrap();
+        self.octets(now, &octets)
+    }
+
+    fn unreachable(&mut self, now: Time, octets: &[u8]) -> Output {
+        let mut actions = Vec::new();
+        let packet = ipv6::Packet::parse(octets).unwrap();
+        self.correspondent.unreachable(now, &packet, &mut actions);
+        Output { actions }
+    }
+
+    fn flows(&mut self, now: Time, flows: &[(FlowKey, Flow)]) -> Output {
+        let mut actions = Vec::new();
+        self.correspondent.flows(now, flows, &mut actions);
+        Output { actions }
+    }
+
+    /// Polls at `now`, and gives the flows if they are wanted.
+    fn sweep_if_due(&mut self, now: Time, flows: &[(FlowKey, Flow)]) -> Option<Output> {
+        let wanted = self.poll(now).actions.contains(&Action::ReadFlows);
+        wanted.then(|| self.flows(now, flows))
+    }
+}
+
+impl Output {
+    fn removed_flows(&self) -> Vec<FlowKey> {
+        let key = |action: &Action| match action {
+            Action::RemoveFlow { key, .. } => Some(*key),
+            _ => None,
+        };
+        self.actions.iter().filter_map(key).collect()
+    }
+
+    fn failed(&self) -> Vec<(Ipv6Addr, FailureCause, usize)> {
+        let failed = |action: &Action| match action {
+            Action::Notice(Notice::CareOfFailed {
+                care_of,
+                cause,
+                flows,
+            }) => Some((*care_of, *cause, *flows)),
+            _ => None,
+        };
+        self.actions.iter().filter_map(failed).collect()
+    }
+
+    fn unbound(&self) -> Vec<Ipv6Addr> {
+        let client = |action: &Action| match action {
+            Action::RemoveBinding { client, .. } => Some(*client),
+            _ => None,
+        };
+        self.actions.iter().filter_map(client).collect()
+    }
+}
+
+/// A bench whose first sweep is over, at ten seconds.
+fn begun() -> Bench {
+    let mut bench = Bench::new(settings());
+    assert_eq!(bench.flows(at(10), &[]).actions, []);
+    bench
+}
+
+#[test]
+fn an_unreachable_address_loses_its_bindings_at_once_and_its_flows_in_a_moment() {
+    let mut bench = begun();
+    bench.bind(at(10), CLIENT, CARE_OF, 1);
+    bench.bind(at(10), OTHER_CLIENT, CARE_OF, 1);
+    let flows = [
+        pinned(CLIENT, CARE_OF, at(11), millis(10_900)),
+        pinned(OTHER_CLIENT, CARE_OF, at(10), at(10)),
+    ];
+    let told = bench.unreachable(at(11), &error(CLIENT, CARE_OF, DESTINATION_UNREACHABLE));
+    assert_eq!(told.unbound(), [CLIENT, OTHER_CLIENT]);
+    assert_eq!(told.changes(), [BindingChange::Failed; 2]);
+    assert_eq!(told.removed_flows(), []);
+    assert_eq!(bench.count(Counter::BindingFailed), 2);
+
+    // Nobody is heard from there for a tenth of a second.
+    assert_eq!(bench.correspondent.deadline(), Some(millis(11_100)));
+    assert!(bench.sweep_if_due(millis(11_099), &flows).is_none());
+    let swept = bench.sweep_if_due(millis(11_100), &flows).unwrap();
+    assert_eq!(swept.removed_flows(), flows.map(|(key, _)| key));
+    assert_eq!(swept.failed(), [(CARE_OF, FailureCause::Unreachable, 2)]);
+    assert_eq!(bench.count(Counter::CareOfFailed), 1);
+    assert_eq!(bench.count(Counter::FlowUnreachable), 2);
+
+    // The pairs (A, C) follow when no flow can have been pinned in the last moment.
+    let swept = bench.sweep_if_due(millis(12_100), &[]).unwrap();
+    let pairs = [CLIENT, OTHER_CLIENT].map(|client| Action::RemoveCareOf {
+        client,
+        care_of: CARE_OF,
+    });
+    assert_eq!(swept.data_plane(), pairs);
+    let again = bench.bind(at(13), CLIENT, CARE_OF, 2);
+    assert_eq!(again.changes(), [BindingChange::Created]);
+}
+
+#[test]
+fn other_members_keep_what_they_have() {
+    let mut bench = begun();
+    bench.bind(at(10), CLIENT, CARE_OF, 1);
+    bench.bind(at(10), OTHER_CLIENT, OTHER_CARE_OF, 1);
+    let flows = [
+        pinned(CLIENT, CARE_OF, at(11), at(10)),
+        pinned(OTHER_CLIENT, OTHER_CARE_OF, at(11), at(10)),
+    ];
+    let told = bench.unreachable(at(11), &error(CLIENT, CARE_OF, DESTINATION_UNREACHABLE));
+    assert_eq!(told.unbound(), [CLIENT]);
+    let swept = bench.sweep_if_due(millis(11_100), &flows).unwrap();
+    assert_eq!(swept.removed_flows(), [flows[0].0]);
+    assert_eq!(bench.correspondent.bindings(at(12)).len(), 1);
+}
+
+#[test]
+fn an_address_that_is_heard_after_the_error_keeps_its_flows() {
+    let mut bench = begun();
+    bench.bind(at(10), CLIENT, CARE_OF, 1);
+    bench.unreachable(at(11), &error(CLIENT, CARE_OF, DESTINATION_UNREACHABLE));
+    // The other client is answered; the flow that the error quotes is not.
+    let mut quoted = pinned(CLIENT, CARE_OF, at(11), at(10));
+    quoted.1.unreachable_at = at(11).as_nanos();
+    let answered = pinned(OTHER_CLIENT, CARE_OF, at(11), millis(11_050));
+    let swept = bench
+        .sweep_if_due(millis(11_100), &[quoted, answered])
+        .unwrap();
+    assert_eq!(swept.removed_flows(), [quoted.0]);
+    assert_eq!(swept.failed(), []);
+    assert_eq!(bench.count(Counter::CareOfContradicted), 1);
+    assert_eq!(bench.count(Counter::CareOfFailed), 0);
+}
+
+#[test]
+fn a_member_that_binds_after_the_error_is_there() {
+    let mut bench = begun();
+    bench.unreachable(at(11), &error(CLIENT, CARE_OF, DESTINATION_UNREACHABLE));
+    bench.bind(millis(11_050), CLIENT, CARE_OF, 1);
+    let flow = pinned(OTHER_CLIENT, CARE_OF, at(11), at(10));
+    let swept = bench.sweep_if_due(millis(11_100), &[flow]).unwrap();
+    assert_eq!((swept.removed_flows(), swept.failed()), (vec![], vec![]));
+    assert_eq!(bench.correspondent.bindings(at(12)).len(), 1);
+}
+
+#[test]
+fn silence_of_all_flows_ends_the_binding_too() {
+    let mut bench = begun();
+    let failure = pins::Limits::default().failure;
+    let mut now = at(10);
+    let mut over = None;
+    // The client tries on and on; the member binds and never answers.
+    while now < at(10) + failure * 2 && over.is_none() {
+        let sequence = u16::try_from(now.as_nanos() / 1_000_000_000).unwrap();
+        bench.bind(now, CLIENT, CARE_OF, sequence);
+        now += Duration::from_secs(1);
+        let flow = pinned(CLIENT, CARE_OF, now, at(9));
+        over = bench
+            .sweep_if_due(now, &[flow])
+            .filter(|output| !output.failed().is_empty());
+    }
+    let over = over.expect("it has failed");
+    assert_eq!(over.failed(), [(CARE_OF, FailureCause::Silence, 1)]);
+    assert_eq!(over.unbound(), [CLIENT]);
+    // Its time, a sweep's delay before the silence was seen, and the second of this loop.
+    let took = now - at(10);
+    assert!(took >= failure && took <= failure + failure / 4 + Duration::from_secs(1));
+    assert_eq!(bench.count(Counter::FlowUnanswered), 1);
+}
+
+#[test]
+fn a_deletion_ends_the_binding_and_leaves_the_session() {
+    let mut bench = begun();
+    let peer = bench.peer(at(10));
+    bench.update(at(10), &peer, peer.good(1));
+    let deleted = bench.update(at(12), &peer, peer.deletion(2));
+    assert_eq!(deleted.changes(), [BindingChange::Deleted]);
+    let flow = pinned(CLIENT, CARE_OF, at(19), at(19));
+    let swept = bench.sweep_if_due(at(20), &[flow]).unwrap();
+    assert_eq!(swept.data_plane(), [], "the pair stays for the flow");
+}
+
+#[test]
+fn errors_that_say_something_else_are_counted() {
+    let mut bench = begun();
+    bench.bind(at(10), CLIENT, CARE_OF, 1);
+    let told = bench.unreachable(at(11), &error(CLIENT, CARE_OF, PACKET_TOO_BIG));
+    assert_eq!(told.actions, []);
+    let mut damaged = error(CLIENT, CARE_OF, DESTINATION_UNREACHABLE);
+    damaged[90] ^= 1;
+    assert_eq!(bench.unreachable(at(11), &damaged).actions, []);
+    assert_eq!(bench.count(Counter::IcmpErrorInvalid), 2);
+    assert_eq!(bench.correspondent.bindings(at(11)).len(), 1);
+}
+
+#[test]
+fn a_flush_ends_the_bindings_that_it_names() {
+    let rows = [
+        (Selection::default(), 2),
+        (
+            Selection {
+                client: Some(CLIENT),
+                ..Selection::default()
+            },
+            1,
+        ),
+        (
+            Selection {
+                anycast: Some(ANYCAST),
+                care_of: Some(OTHER_CARE_OF),
+                ..Selection::default()
+            },
+            1,
+        ),
+        (
+            Selection {
+                client: Some(CLIENT),
+                care_of: Some(OTHER_CARE_OF),
+                ..Selection::default()
+            },
+            0,
+        ),
+        (
+            Selection {
+                anycast: Some(CARE_OF),
+                ..Selection::default()
+            },
+            0,
+        ),
+    ];
+    for (which, expected) in rows {
+        let mut bench = begun();
+        bench.bind(at(10), CLIENT, CARE_OF, 1);
+        bench.bind(at(10), OTHER_CLIENT, OTHER_CARE_OF, 1);
+        let mut actions = Vec::new();
+        let ended = bench.correspondent.flush(at(11), &which, &mut actions);
+        let output = Output { actions };
+        assert_eq!((ended, output.unbound().len()), (expected, expected));
+        assert_eq!(output.changes(), vec![BindingChange::Flushed; expected]);
+        assert_eq!(
+            bench.correspondent.bindings(at(11)).len(),
+            2 - expected,
+            "{which:?}"
+        );
+    }
+}
+
+#[test]
+fn the_controller_hands_errors_to_the_correspondent() {
+    let mut controller = controller::Controller::new(
+        controller::Settings {
+            correspondent: Some(settings()),
+            ..controller::Settings::default()
+        },
+        at(10),
+        Generator::seed_from_u64(1),
+    );
+    let mut actions = Vec::new();
+    let octets = error(CLIENT, CARE_OF, DESTINATION_UNREACHABLE);
+    let packet = |packet| controller::Input::Packet {
+        kind: anycast_common::abi::event::kind::CARE_OF_UNREACHABLE,
+        received: Received {
+            ifindex: 1,
+            mac: [0; 6],
+            packet,
+        },
+    };
+    controller.poll(at(10), &mut actions);
+    controller.handle(at(10), controller::Input::Flows(&[]), &mut actions);
+    assert_eq!(actions, [Action::ReadFlows]);
+    controller.handle(at(11), packet(&octets), &mut actions);
+    assert_eq!(controller.deadline(), Some(millis(11_100)));
+    controller.handle(at(11), packet(&octets[..30]), &mut actions);
+    let invalid = (Counter::IcmpErrorInvalid.name(), 1);
+    assert!(controller.counters().contains(&invalid));
+}

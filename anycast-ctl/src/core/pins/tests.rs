@@ -1,0 +1,250 @@
+//! Pins, sweep after sweep.
+
+use zerocopy::FromZeros as _;
+
+use super::*;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn key(protocol: u8) -> FlowKey {
+    FlowKey {
+        client: [1; 16],
+        anycast: [2; 16],
+        client_port: [0, 1],
+        service_port: [0, 2],
+        protocol,
+        reserved: [0; 3],
+    }
+}
+
+fn flow(last_out: u64, last_in: u64) -> Flow {
+    Flow {
+        care_of: [3; 16],
+        pinned_at: SECOND,
+        last_out: last_out * SECOND,
+        last_in: last_in * SECOND,
+        delta: 0,
+        client_closed: 0,
+        member_closed: 0,
+        reserved: [0; 4],
+        unreachable_at: 0,
+    }
+}
+
+fn at(second: u64) -> Time {
+    Time::from_nanos(second * SECOND)
+}
+
+fn ends(pins: &mut Pins, now: u64, protocol: u8, flow: Flow) -> Option<End> {
+    let sweep = pins.sweep(at(now), &[(key(protocol), flow)]);
+    assert_eq!(sweep.pinned.len(), usize::from(sweep.ended.is_empty()));
+    sweep.ended.first().map(|(.., end)| *end)
+}
+
+#[test]
+fn idle_times_differ_by_protocol() {
+    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    for (protocol, limit) in [(6, 7440), (17, 300), (58, 60), (132, 600)] {
+        assert_eq!(ends(&mut pins, 99 + limit, protocol, flow(100, 100)), None);
+        assert_eq!(
+            ends(&mut pins, 100 + limit, protocol, flow(100, 100)),
+            Some(End::Idle)
+        );
+    }
+}
+
+#[test]
+fn a_connection_that_both_ends_closed_goes_early() {
+    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    let mut closed = flow(100, 100);
+    closed.client_closed = 1;
+    assert_eq!(ends(&mut pins, 161, 6, closed), None);
+    closed.member_closed = 1;
+    assert_eq!(ends(&mut pins, 159, 6, closed), None);
+    assert_eq!(ends(&mut pins, 160, 6, closed), Some(End::Closed));
+}
+
+#[test]
+fn one_packet_after_a_long_silence_is_not_a_failure() {
+    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    assert_eq!(ends(&mut pins, 4000, 6, flow(4000, 100)), None);
+    assert_eq!(ends(&mut pins, 4100, 6, flow(4000, 100)), None);
+    assert_eq!(ends(&mut pins, 4110, 6, flow(4000, 4101)), None);
+}
+
+#[test]
+fn the_acknowledgement_that_ends_an_exchange_waits_for_no_answer() {
+    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    let mut acknowledged = flow(100, 100);
+    acknowledged.last_out += SECOND / 25;
+    assert_eq!(ends(&mut pins, 110, 6, acknowledged), None);
+    // An hour later a sweep comes between a packet and its answer.
+    assert_eq!(ends(&mut pins, 4000, 6, flow(4000, 100)), None);
+    assert_eq!(ends(&mut pins, 4010, 6, flow(4001, 4001)), None);
+}
+
+#[test]
+fn retries_without_an_answer_are_a_failure() {
+    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    assert_eq!(ends(&mut pins, 200, 6, flow(199, 190)), None);
+    assert_eq!(ends(&mut pins, 210, 6, flow(205, 190)), None);
+    assert_eq!(ends(&mut pins, 228, 6, flow(220, 190)), None);
+    assert_eq!(ends(&mut pins, 229, 6, flow(220, 190)), Some(End::Failed));
+}
+
+#[test]
+fn an_answer_begins_the_count_anew() {
+    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    assert_eq!(ends(&mut pins, 200, 17, flow(199, 190)), None);
+    assert_eq!(ends(&mut pins, 225, 17, flow(224, 220)), None);
+    assert_eq!(ends(&mut pins, 240, 17, flow(239, 220)), None);
+    assert_eq!(ends(&mut pins, 255, 17, flow(254, 220)), Some(End::Failed));
+}
+
+#[test]
+fn udp_that_was_never_answered_is_left_alone() {
+    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    for second in (100..400).step_by(10) {
+        assert_eq!(ends(&mut pins, second, 17, flow(second, 0)), None);
+    }
+    assert_eq!(ends(&mut pins, 100, 6, flow(99, 0)), None);
+    assert_eq!(ends(&mut pins, 130, 6, flow(129, 0)), Some(End::Failed));
+}
+
+#[test]
+fn a_session_goes_on_until_it_is_closed_idle_or_gone_back() {
+    let limits = Limits::default();
+    let now = Time::from_nanos(1_000_000_000_000_000);
+    let ago = |seconds: u64| now.as_nanos() - seconds * 1_000_000_000;
+    let tcp = ipv6::NEXT_HEADER_TCP;
+    let rows = [
+        ("fresh", tcp, ago(0), (0, 0), 0, 0, true),
+        ("TCP idle for two hours", tcp, ago(7200), (0, 0), 0, 0, true),
+        ("TCP idle for longer", tcp, ago(7440), (0, 0), 0, 0, false),
+        ("UDP", ipv6::NEXT_HEADER_UDP, ago(299), (0, 0), 0, 0, true),
+        (
+            "UDP idle",
+            ipv6::NEXT_HEADER_UDP,
+            ago(300),
+            (0, 0),
+            0,
+            0,
+            false,
+        ),
+        ("half closed", tcp, ago(1), (1, 0), 0, 0, true),
+        ("half closed by us", tcp, ago(1), (0, 1), 0, 0, true),
+        ("closed", tcp, ago(0), (1, 1), 0, 0, false),
+        (
+            "gone back, a moment ago",
+            tcp,
+            ago(1),
+            (0, 0),
+            1,
+            now.as_nanos() + 1,
+            true,
+        ),
+        ("gone back", tcp, ago(1), (0, 0), 1, now.as_nanos(), false),
+    ];
+    for (
+        name,
+        protocol,
+        last_in,
+        (client_closed, member_closed),
+        by_anycast,
+        settles_at,
+        expected,
+    ) in rows
+    {
+        let key = FlowKey {
+            protocol,
+            ..FlowKey::new_zeroed()
+        };
+        let flow = MemberFlow {
+            last_in,
+            client_closed,
+            member_closed,
+            by_anycast,
+            settles_at,
+            ..MemberFlow::new_zeroed()
+        };
+        assert_eq!(goes_on(&limits, now, &key, &flow), expected, "{name}");
+    }
+}
+
+/// A flow of its own to the care-of address that ends with this octet.
+fn numbered(port: u8, care_of: u8, mut flow: Flow) -> (FlowKey, Flow) {
+    flow.care_of = [care_of; 16];
+    let key = FlowKey {
+        client_port: [0, port],
+        ..key(ipv6::NEXT_HEADER_TCP)
+    };
+    (key, flow)
+}
+
+#[test]
+fn one_stuck_service_is_not_the_failure_of_its_host() {
+    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    let flows = |now| {
+        [
+            numbered(1, 3, flow(now, 190)),
+            numbered(2, 3, flow(now, now)),
+        ]
+    };
+    pins.sweep(at(200), &flows(200));
+    let sweep = pins.sweep(at(230), &flows(229));
+    let ended: Vec<_> = sweep
+        .ended
+        .iter()
+        .map(|(key, _, end)| (*key, *end))
+        .collect();
+    assert_eq!(ended, [(flows(0)[0].0, End::Failed)]);
+    assert!(sweep.failed.is_empty(), "{:?}", sweep.failed);
+    assert_eq!(sweep.pinned.len(), 1);
+}
+
+#[test]
+fn a_host_that_answers_nobody_has_failed_for_idle_sessions_too() {
+    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    let idle = numbered(2, 3, flow(100, 100));
+    let elsewhere = numbered(3, 4, flow(100, 100));
+    let flows = |now| [numbered(1, 3, flow(now, 190)), idle, elsewhere];
+    assert!(pins.sweep(at(200), &flows(200)).failed.is_empty());
+    let sweep = pins.sweep(at(230), &flows(229));
+    let care_of = Ipv6Addr::from([3; 16]);
+    assert_eq!(
+        sweep.failed,
+        BTreeMap::from([(care_of, FailureCause::Silence)])
+    );
+    assert_eq!(sweep.ended.len(), 2);
+    assert_eq!(sweep.pinned.len(), 1, "what goes elsewhere stays");
+}
+
+#[test]
+fn a_connection_that_never_came_about_says_nothing_of_the_host() {
+    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    let idle = numbered(2, 3, flow(100, 100));
+    let flows = |now| [numbered(1, 3, flow(now, 0)), idle];
+    pins.sweep(at(200), &flows(200));
+    let sweep = pins.sweep(at(230), &flows(229));
+    assert_eq!((sweep.ended.len(), sweep.failed.len()), (1, 0));
+}
+
+#[test]
+fn sweeps_come_when_they_are_needed_and_keep_a_distance() {
+    let mut pins = Pins::new(Limits::default(), at(5));
+    assert_eq!(pins.deadline(), Some(at(5)));
+    assert!(pins.due(at(5)));
+    assert!(!pins.due(at(5)), "one is awaited");
+    pins.sweep(at(5), &[]);
+    let regular = Duration::from_millis(7500);
+    assert_eq!(pins.deadline(), Some(at(5) + regular));
+    // A silence ends between two regular sweeps.
+    pins.sweep(at(6), &[numbered(1, 3, flow(6, 1))]);
+    pins.sweep(at(30), &[numbered(1, 3, flow(29, 1))]);
+    assert_eq!(pins.deadline(), Some(at(36)));
+    for port in 0..100 {
+        pins.suspect(at(30), [port; 16].into());
+        pins.no_later_than(at(30));
+    }
+    assert_eq!(pins.deadline(), Some(at(30) + CONFIRM));
+}

@@ -21,20 +21,14 @@ use super::{
     throttle::Throttle,
 };
 use crate::{
-    config::{Config, file, settings},
+    config::{Config, file, limits, settings},
     core::{
         Actions,
         controller::{Command, Controller, Input},
         pins::Pins,
-        rate::Rate,
     },
 };
 
-/// Without a router nobody's Reports are looked at.
-const NO_LIMIT: Rate = Rate {
-    every: Duration::ZERO,
-    burst: 1,
-};
 /// What a router waits beyond the Query Response Interval before it removes routes of an earlier
 /// run that no member claims.
 const GRACE: Duration = Duration::from_secs(5);
@@ -133,7 +127,7 @@ fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
     let wanted = dataplane::Settings {
         roles: settings::roles(config),
         require_router_alert: alert,
-        report_rate: router.map_or(NO_LIMIT, settings::report_rate),
+        limits: limits::data_plane(config),
     };
     let mut dataplane = Dataplane::load(object, wanted)
         .map_err(ShellError::dataplane("cannot load the eBPF programs"))?;
@@ -142,6 +136,10 @@ fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
             .maps()
             .set_client_prefixes(&settings::client_prefixes(correspondent))
             .map_err(ShellError::dataplane("cannot load the client prefixes"))?;
+        dataplane
+            .maps()
+            .set_anycast_prefixes(&settings::allowed(correspondent))
+            .map_err(ShellError::dataplane("cannot load the anycast prefixes"))?;
     }
     for group in settings::groups(config) {
         if let Some(care_of) = &group.care_of {

@@ -2,7 +2,6 @@
 
 use std::{
     net::Ipv6Addr,
-    os::fd::{AsRawFd as _, OwnedFd},
     path::PathBuf,
     process::{Child, Stdio},
     time::Duration,
@@ -11,13 +10,8 @@ use std::{
 use anycast_common::wire::{ipv6, mld};
 use anycast_ctl::shell::api::{Request, client, view};
 use anyhow::{Result, bail};
-use nix::{
-    errno::Errno,
-    libc,
-    sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socket},
-};
 use serde::de::DeserializeOwned;
-use xtask::net::{self, Namespace, netlink};
+use xtask::net::{self, Frames, Namespace, netlink};
 
 pub const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
 pub const HONEST: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x11);
@@ -161,34 +155,12 @@ impl Drop for Site {
     }
 }
 
-/// Sends frames on eth0, whatever their source.
-pub struct Frames(OwnedFd);
+/// Sends Reports on eth0, whatever their source.
+pub struct Reports(Frames);
 
-impl Frames {
+impl Reports {
     pub fn open(namespace: &Namespace) -> Result<Self> {
-        let index = netlink::index(namespace, "eth0")?;
-        namespace.run(|| {
-            let socket = socket(
-                AddressFamily::Packet,
-                SockType::Raw,
-                SockFlag::SOCK_CLOEXEC,
-                None,
-            )?;
-            // SAFETY: a plain structure of integers.
-            let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-            address.sll_family = libc::AF_PACKET.try_into()?;
-            address.sll_ifindex = index.try_into()?;
-            // SAFETY: the length is that of the address.
-            let result = unsafe {
-                libc::bind(
-                    socket.as_raw_fd(),
-                    (&raw const address).cast(),
-                    size_of::<libc::sockaddr_ll>().try_into()?,
-                )
-            };
-            Errno::result(result)?;
-            Ok(Self(socket))
-        })
+        Ok(Self(Frames::open(namespace, "eth0")?))
     }
 
     pub fn report(&self, source: Ipv6Addr, mac: [u8; 6], address: Ipv6Addr) -> Result<()> {
@@ -198,11 +170,7 @@ impl Frames {
         frame[12..14].copy_from_slice(&[0x86, 0xdd]);
         let report = mld::Message::Report { address };
         report.emit(source, ipv6::ALL_ROUTERS, &mut frame[14..])?;
-        match send(self.0.as_raw_fd(), &frame, MsgFlags::empty()) {
-            // The queue of the link is full: a flood goes on.
-            Err(Errno::ENOBUFS) => Ok(()),
-            result => Ok(result.map(drop)?),
-        }
+        self.0.send(&frame)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod captures;
 mod course;
+mod flood;
 mod membership;
 mod paths;
 mod sessions;
@@ -51,6 +52,10 @@ fn main() -> ExitCode {
         .test(
             "a drain waits for the session that is pinned here",
             sessions::drain,
+        )
+        .test(
+            "clients are bound while forged messages flood their gateway",
+            flood::handshakes,
         )
         .run()
 }

@@ -4,6 +4,7 @@
 pub mod bpf;
 pub mod capture;
 pub mod ethtool;
+mod frames;
 pub mod namespace;
 pub mod netlink;
 pub mod packet;
@@ -17,6 +18,7 @@ pub mod sysctl;
 pub mod wait;
 
 pub use capture::Capture;
+pub use frames::Frames;
 pub use namespace::Namespace;
 pub use pass::Pass;
 pub use process::Process;

@@ -90,7 +90,7 @@ impl Ring {
             blocks: megabytes,
             next: 0,
         };
-        bind(&ring.socket, index)?;
+        bind(&ring.socket, index, u16::try_from(libc::ETH_P_ALL)?)?;
         Ok(ring)
     }
 
@@ -241,11 +241,12 @@ fn map(socket: &OwnedFd, length: usize) -> Result<NonNull<u8>> {
     NonNull::new(memory.cast()).context("a ring at address 0")
 }
 
-fn bind(socket: &OwnedFd, index: u32) -> Result<()> {
+/// Binds a packet socket to an interface; protocol 0 hears nothing.
+pub(super) fn bind(socket: &OwnedFd, index: u32, protocol: u16) -> Result<()> {
     // SAFETY: a plain structure of integers.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = libc::AF_PACKET.try_into()?;
-    address.sll_protocol = u16::try_from(libc::ETH_P_ALL)?.to_be();
+    address.sll_protocol = protocol.to_be();
     address.sll_ifindex = index.try_into()?;
     // SAFETY: the length is that of the address.
     let result = unsafe {

@@ -358,6 +358,8 @@ pub struct Correspondent {
     /// Anycast prefixes that may be bound; any when there is none.
     #[serde(default)]
     pub allow: Vec<Spanned<Prefix>>,
+    /// File that keeps nonces from an orderly end of the daemon to its next start.
+    pub state: Option<Spanned<PathBuf>>,
     /// When a pinned flow has ended.
     #[serde(default)]
     pub pins: Pins,

@@ -1,6 +1,6 @@
 //! What the core and the shell take, out of a configuration that was checked.
 
-use std::{collections::BTreeMap, net::Ipv6Addr, ops::Range, time::Duration};
+use std::{collections::BTreeMap, net::Ipv6Addr, ops::Range, path::PathBuf, time::Duration};
 
 use anycast_common::{abi::roles, wire::mld::RouterAlert};
 use ipnet::Ipv6Net;
@@ -394,6 +394,13 @@ pub fn groups(config: &Config) -> impl Iterator<Item = &Group> {
 pub fn allowed(correspondent: &Correspondent) -> Vec<Ipv6Net> {
     let prefixes = correspondent.allow.iter();
     prefixes.map(|prefix| prefix.get_ref().0).collect()
+}
+
+/// Where nonces are kept over a restart.
+#[must_use]
+pub fn state(correspondent: &Correspondent) -> Option<PathBuf> {
+    let state = correspondent.state.as_ref();
+    state.map(|path| path.get_ref().clone())
 }
 
 /// The clients that this machine answers for.

@@ -413,6 +413,11 @@ impl Check<'_> {
             }
             seen.push(net);
         }
+        if let Some(state) = &correspondent.state
+            && !state.get_ref().is_absolute()
+        {
+            self.problem(state.span(), "state needs an absolute path");
+        }
         let most = maps::ANYCAST_PREFIXES as usize;
         if correspondent.allow.len() > most {
             self.problem(

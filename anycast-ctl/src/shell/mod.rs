@@ -12,6 +12,7 @@ mod daemon;
 pub mod dataplane;
 pub mod health;
 pub mod interfaces;
+mod memory;
 pub mod neighbors;
 mod netdev;
 pub mod netlink;

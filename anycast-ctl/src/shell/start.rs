@@ -11,6 +11,7 @@ use super::{
     dataplane::{self, Dataplane},
     health::Checks,
     interfaces::{Interfaces, REMINDER},
+    memory,
     neighbors::Neighbors,
     netlink::{LinkTable, Netlink, requests::Requests},
     perform::Performer,
@@ -87,10 +88,12 @@ impl Daemon {
             netlink,
             server,
             pins: correspondent.map(|settings| Pins::new(settings::pins(&settings.pins))),
+            state: correspondent.and_then(settings::state),
             config: paths.config.clone(),
             policy: router.map(settings::policy).unwrap_or_default(),
             complaints: Throttle::new(REMINDER),
         };
+        daemon.recall();
         daemon.adopt_routes();
         daemon.links_changed(true)?;
         daemon.assign().await;
@@ -107,6 +110,26 @@ impl Daemon {
 }
 
 impl Daemon {
+    /// Gives the correspondent what it knew before a restart. Without it, handshakes under way begin
+    /// anew.
+    fn recall(&mut self) {
+        let (Some(path), Some(role)) = (&self.state, self.controller.correspondent_mut()) else {
+            return;
+        };
+        let restored = match memory::recall(path) {
+            Ok(None) => return,
+            Ok(Some((saved, elapsed))) => role
+                .restore(clock::now(), &saved, elapsed)
+                .map_err(memory::Error::from),
+            Err(error) => Err(error),
+        };
+        let file = path.display();
+        match restored {
+            Ok(nonces) => tracing::info!(%file, nonces, "nonces of the last run go on"),
+            Err(error) => tracing::warn!(%file, %error, "nonces are made anew"),
+        }
+    }
+
     /// Reads what an earlier run has left, and tells the core.
     fn adopt_routes(&mut self) {
         let Some(routes) = &mut self.performer.routes else {

@@ -113,7 +113,7 @@ fn connect(lab: &Lab) -> Result<usize> {
             let client = binding["client"]
                 .as_str()
                 .and_then(|text| text.parse().ok());
-            bound.extend(client.filter(|client| *client != CLIENT));
+            bound.extend(client.filter(|client: &Ipv6Addr| *client != CLIENT));
         }
         Ok(bound.len())
     };

@@ -5,6 +5,7 @@ mod course;
 mod flood;
 mod membership;
 mod paths;
+mod restart;
 mod sessions;
 
 use std::{path::Path, process::ExitCode};
@@ -56,6 +57,10 @@ fn main() -> ExitCode {
         .test(
             "clients are bound while forged messages flood their gateway",
             flood::handshakes,
+        )
+        .test(
+            "a handshake under way survives a restart of the gateway",
+            restart::nonces,
         )
         .run()
 }

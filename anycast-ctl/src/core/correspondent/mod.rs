@@ -4,6 +4,7 @@
 mod answer;
 mod cache;
 mod limiter;
+mod memory;
 mod nonces;
 mod settings;
 mod update;
@@ -16,6 +17,7 @@ use std::{collections::HashSet, net::Ipv6Addr};
 
 use anycast_common::wire::{self, ipv6, mobility::Message};
 
+pub use memory::MemoryError;
 pub use settings::{Limits, Settings};
 pub use view::BindingView;
 

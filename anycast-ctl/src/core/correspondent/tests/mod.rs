@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may abort")]
 
 mod answers;
+mod memory;
 mod nonces;
 mod replay;
 mod sweep;

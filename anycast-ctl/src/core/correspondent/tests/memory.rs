@@ -101,3 +101,18 @@ fn what_is_older_than_the_clock_is_not_kept() {
     assert_eq!(fresh.restore(at(5), &saved, seconds(100)), Ok(0));
     assert_eq!(fresh.restore(at(5), &saved, seconds(1)), Ok(1));
 }
+
+#[test]
+fn a_correspondent_shows_no_secrets() {
+    let mut bench = Bench::new(settings());
+    bench.home_test(at(1000));
+    let shown = format!("{:?}", bench.correspondent);
+    let saved = bench.correspondent.save(at(1000));
+    // Past index, count, index and age.
+    let (key, nonce) = (&saved[14..34], &saved[34..42]);
+    assert!(shown.contains("Kcn(..)") && shown.contains("Nonce(..)"));
+    for secret in [key, nonce] {
+        let shows = format!("{secret:?}");
+        assert!(!shown.contains(shows.trim_matches(['[', ']'])));
+    }
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anycast_common::wire::{ipv6, mobility::BindingAck};
+use subtle::ConstantTimeEq as _;
 
 use super::{exchange::Peer, step::Step};
 use crate::core::{
@@ -277,7 +278,7 @@ impl Half {
     /// Whether an answer with this cookie is waited for.
     pub(super) fn waits_for(&self, cookie: Cookie) -> bool {
         match self {
-            Self::Waiting(ours) => *ours == cookie,
+            Self::Waiting(ours) => ours.ct_eq(&cookie).into(),
             Self::Received(_) => false,
         }
     }

@@ -53,8 +53,11 @@ pub(super) enum Error {
     Memory(#[from] MemoryError),
 }
 
-/// Removes the file and gives what it says, and how long ago that was written. None without a file.
-pub(super) fn recall(path: &Path) -> Result<Option<(Zeroizing<Vec<u8>>, Duration)>, Error> {
+/// What the core said, and how long ago that was.
+type Recalled = (Zeroizing<Vec<u8>>, Duration);
+
+/// Removes the file and gives what it says. None without a file.
+pub(super) fn recall(path: &Path) -> Result<Option<Recalled>, Error> {
     let mut options = OpenOptions::new();
     options
         .read(true)

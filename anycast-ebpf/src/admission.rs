@@ -141,11 +141,10 @@ pub(crate) fn expect_messages(packet: &Packet<'_>) {
     if ANYCAST_PREFIXES.get(&anycast).is_none() {
         return;
     }
-    let client = Key::new(128, packet.source);
-    if CLIENT_PREFIXES.get(&client).is_some() {
-        let [high, low] = words(&packet.source);
-        note_sent(high, low);
-    }
+    note_sent(words(&packet.source), || {
+        let client = Key::new(128, packet.source);
+        CLIENT_PREFIXES.get(&client).is_some()
+    });
 }
 
 #[inline(always)]

@@ -67,18 +67,19 @@ const TICK: u32 = 30;
 const LATELY: u32 = 15;
 const SENT_TAG: u64 = 0;
 
-/// Notes that a client sent a packet.
+/// Notes that a client sent a packet, if it is one: that is asked once in a tick.
 #[inline(always)]
-pub(crate) fn note_sent(high: u64, low: u64) {
+pub(crate) fn note_sent(key: [u64; 2], is_client: impl FnOnce() -> bool) {
     let tick = tick();
-    for place in places(hash(SENT_TAG, high, low), SENT_ROW) {
-        if let Some(sent) = SENT.get_ptr_mut(place) {
-            // SAFETY: as above. A line that all CPUs read is written once in a tick.
-            unsafe {
-                if *sent != tick {
-                    *sent = tick;
-                }
-            }
+    let [left, right] = places(hash(SENT_TAG, key[0], key[1]), SENT_ROW);
+    let (Some(left), Some(right)) = (SENT.get_ptr_mut(left), SENT.get_ptr_mut(right)) else {
+        return;
+    };
+    // SAFETY: as above.
+    unsafe {
+        if (*left != tick || *right != tick) && is_client() {
+            *left = tick;
+            *right = tick;
         }
     }
 }

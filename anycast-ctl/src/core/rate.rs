@@ -14,6 +14,12 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// No limit.
+    pub const UNLIMITED: Self = Self {
+        every: Duration::ZERO,
+        burst: 1,
+    };
+
     /// `count` each second, and as many as `burst` at once. A count of 0 is once in a year.
     #[must_use]
     pub const fn per_second(count: u32, burst: u32) -> Self {

@@ -23,6 +23,7 @@ use super::{
     clock,
     dataplane::Dataplane,
     interfaces::Interfaces,
+    memory,
     neighbors::{Neighbors, Solicited, hardware_address},
     netdev,
     netlink::{KernelEvent, LinkInput, LinkTable, Netlink},
@@ -58,6 +59,8 @@ pub(super) struct Daemon {
     pub(super) addresses: Addresses,
     pub(super) neighbors: Option<Neighbors>,
     pub(super) policy: Policy,
+    /// Where nonces are kept over a restart.
+    pub(super) state: Option<PathBuf>,
     /// The configuration file.
     pub(super) config: PathBuf,
     pub(super) complaints: Throttle<String>,
@@ -122,6 +125,11 @@ impl Daemon {
     pub(super) async fn stop(mut self) {
         self.controller.shutdown(clock::now(), &mut self.actions);
         self.perform();
+        if let (Some(path), Some(role)) = (&self.state, self.controller.correspondent())
+            && let Err(error) = memory::keep(path, &role.save(clock::now()))
+        {
+            tracing::warn!(file = %path.display(), %error, "nonces are not kept");
+        }
         if let Some(routes) = &mut self.performer.routes {
             routes.withdraw();
         }

@@ -13,6 +13,7 @@ pub mod dataplane;
 mod flush;
 pub mod health;
 pub mod interfaces;
+mod memory;
 pub mod neighbors;
 mod netdev;
 pub mod netlink;

@@ -155,10 +155,10 @@ impl Drop for Site {
     }
 }
 
-/// Sends frames on eth0, whatever their source.
-pub struct Frames(Sender);
+/// Sends Reports on eth0, whatever their source.
+pub struct Reports(Sender);
 
-impl Frames {
+impl Reports {
     pub fn open(namespace: &Namespace) -> Result<Self> {
         Ok(Self(Sender::open(namespace, "eth0")?))
     }

@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use xtask::kernel_tests::Suite;
 
 use crate::{
-    harness::{Bench, Row, Verdict},
+    harness::{Bench, Row, TWO, Verdict},
     packets::{CLIENT_MAC, Packet, address},
 };
 
@@ -420,12 +420,6 @@ fn hits() -> Result<()> {
     ensure!(found == [(3, 1), (DEFAULT_DENY as usize, 1)], "{found:?}");
     Ok(())
 }
-
-/// Two at once, and one more in an hour.
-const TWO: Rate = Rate {
-    every: std::time::Duration::from_hours(1),
-    burst: 2,
-};
 
 fn limited() -> Result<Bench> {
     let mut bench = Bench::with_rate(ROUTER, true, TWO)?;

@@ -42,7 +42,7 @@ pub(super) struct Entry {
     pub(super) live: Option<Live>,
     /// When every nonce of a Binding Update seen so far has expired, so that none can be replayed
     /// (RFC 6275 section 5.2.8).
-    replay_ends: Time,
+    pub(super) replay_ends: Time,
 }
 
 /// Why a binding was not made.
@@ -190,6 +190,18 @@ impl Cache {
         self.care_of.entry((client, care_of)).or_insert(adopted);
     }
 
+    /// The pairs of whose Binding Updates one might be replayed.
+    pub(super) fn replayable(&self, now: Time) -> impl Iterator<Item = (Pair, Entry)> + '_ {
+        let entries = self.entries.iter().map(|(pair, entry)| (*pair, *entry));
+        entries.filter(move |(_, entry)| now < entry.replay_ends)
+    }
+
+    /// Takes over what an earlier run knew of a pair.
+    pub(super) fn restore(&mut self, pair: Pair, entry: Entry) {
+        self.timers.set(pair, Some(entry.deadline()));
+        self.entries.insert(pair, entry);
+    }
+
     /// The bindings that stand, in order.
     pub(super) fn live(&self) -> impl Iterator<Item = (Pair, Live, u16)> + '_ {
         self.entries
@@ -206,6 +218,15 @@ impl Cache {
 }
 
 impl Entry {
+    /// Of a pair without a binding.
+    pub(super) const fn ended(sequence: u16, replay_ends: Time) -> Self {
+        Self {
+            sequence,
+            live: None,
+            replay_ends,
+        }
+    }
+
     /// When something has to be done about it.
     fn deadline(&self) -> Time {
         self.live.map_or(self.replay_ends, |live| live.expires)

@@ -51,7 +51,7 @@ impl Correspondent {
         if !ipv6::is_routable_unicast(packet.source) || packet.home_address.is_some() {
             return self.refuse(now, packet, Counter::MobilityInvalid, actions);
         }
-        if !self.limiter.answer(now, packet.source) {
+        if !self.limiter.update(now, packet.source) {
             return self.counters.count(Counter::AnswerLimited);
         }
         let outcome = self

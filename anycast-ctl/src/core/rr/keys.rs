@@ -62,6 +62,12 @@ secret!(
 );
 
 impl Kcn {
+    /// The octets, to be kept where root alone reads them.
+    #[must_use]
+    pub const fn expose(&self) -> &[u8; 20] {
+        &self.0
+    }
+
     /// Draws a key.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         let mut key = Self([0; 20]);
@@ -78,6 +84,12 @@ impl Kcn {
 }
 
 impl Nonce {
+    /// The octets, to be kept where root alone reads them.
+    #[must_use]
+    pub const fn expose(&self) -> &[u8; 8] {
+        &self.0
+    }
+
     /// Draws a nonce.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         let mut nonce = Self([0; 8]);

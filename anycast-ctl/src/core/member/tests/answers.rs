@@ -135,7 +135,13 @@ fn a_binding_error_is_ignored_where_nothing_is_expected() {
 }
 
 impl Bench {
-    fn icmp(&mut self, now: Time, kind: (u8, u8), to: Ipv6Addr, quoted: &[u8]) -> Output {
+    pub(super) fn icmp(
+        &mut self,
+        now: Time,
+        kind: (u8, u8),
+        to: Ipv6Addr,
+        quoted: &[u8],
+    ) -> Output {
         let mut buffer = [0; icmpv6::MAX_ERROR_LEN];
         let (kind, code) = kind;
         let length = icmpv6::error(&mut buffer, CLIENT, to, kind, code, 6, quoted).unwrap();
@@ -144,7 +150,8 @@ impl Bench {
     }
 }
 
-const UNRECOGNIZED: (u8, u8) = (icmpv6::PARAMETER_PROBLEM, icmpv6::UNRECOGNIZED_NEXT_HEADER);
+pub(super) const UNRECOGNIZED: (u8, u8) =
+    (icmpv6::PARAMETER_PROBLEM, icmpv6::UNRECOGNIZED_NEXT_HEADER);
 
 #[test]
 fn a_parameter_problem_that_quotes_our_message_says_that_the_client_cannot() {

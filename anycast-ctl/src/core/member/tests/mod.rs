@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may abort")]
 
 mod acks;
+mod amplification;
 mod answers;
 mod face_to_face;
 mod handshake;

@@ -1,7 +1,7 @@
 //! The Binding Cache (RFC 6275 section 9.1).
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashSet, btree_map},
     net::Ipv6Addr,
     time::Duration,
 };
@@ -16,7 +16,7 @@ use crate::core::{
 pub(super) const SWEEP_MARGIN: Duration = Duration::from_secs(1);
 
 /// What a binding is for: (A, B).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Pair {
     /// The client, A.
     pub(super) client: Ipv6Addr,
@@ -106,34 +106,44 @@ impl Cache {
         care_of: Ipv6Addr,
         sequence: u16,
     ) -> Result<(Live, Option<Live>), Refusal> {
-        let place = (pair.client, care_of);
-        match self.care_of.get(&place) {
-            Some(taken) if taken.anycast != pair.anycast => return Err(Refusal::CareOfTaken),
-            None if self.care_of.len() >= self.capacity => return Err(Refusal::Full),
-            Some(_) | None => {}
+        let full = self.care_of.len() >= self.capacity;
+        let way_back = self.care_of.entry((pair.client, care_of));
+        match &way_back {
+            btree_map::Entry::Occupied(taken) if taken.get().anycast != pair.anycast => {
+                return Err(Refusal::CareOfTaken);
+            }
+            btree_map::Entry::Vacant(_) if full => return Err(Refusal::Full),
+            btree_map::Entry::Occupied(_) | btree_map::Entry::Vacant(_) => {}
         }
-        if !self.entries.contains_key(&pair) && self.entries.len() >= self.capacity {
+        let full = self.entries.len() >= self.capacity;
+        let known = self.entries.entry(pair);
+        if full && matches!(known, btree_map::Entry::Vacant(_)) {
             return Err(Refusal::Full);
         }
         let live = Live {
             care_of,
             expires: now + BINDING_LIFETIME,
         };
+        way_back.insert_entry(CareOf {
+            anycast: pair.anycast,
+            used_until: live.expires,
+        });
         let entry = Entry {
             sequence,
             live: Some(live),
             replay_ends: now + MAX_NONCE_LIFETIME,
         };
-        let before = self.entries.insert(pair, entry).and_then(|old| old.live);
-        if let Some(before) = before {
+        let before = match known {
+            btree_map::Entry::Occupied(mut known) => known.insert(entry).live,
+            btree_map::Entry::Vacant(new) => {
+                new.insert(entry);
+                None
+            }
+        };
+        self.timers.set(pair, Some(entry.deadline()));
+        if let Some(before) = before.filter(|before| before.care_of != care_of) {
             self.release(now, pair, before);
         }
-        self.timers.set(pair, Some(entry.deadline()));
-        let used = CareOf {
-            anycast: pair.anycast,
-            used_until: live.expires,
-        };
-        self.care_of.insert(place, used);
         Ok((live, before))
     }
 

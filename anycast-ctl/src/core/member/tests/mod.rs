@@ -216,6 +216,12 @@ impl Bench {
         self.run(|member, actions| member.poll(now, actions))
     }
 
+    /// Nothing happens before this time, and then a timer is due.
+    fn due(&mut self, milliseconds: u64) {
+        assert_eq!(self.poll(at(milliseconds - 1)), Output(vec![]));
+        assert_eq!(self.0.deadline(), Some(at(milliseconds)));
+    }
+
     fn packet_of(&mut self, now: Time, client: Ipv6Addr) -> Output {
         self.run(|member, actions| member.new_client(now, client, ANYCAST, actions))
     }

@@ -35,7 +35,7 @@ const NO_LIMIT: Rate = Rate {
     every: Duration::ZERO,
     burst: 1,
 };
-/// What a router waits beyond the Query Response Interval before it removes routes of an earlier
+/// What a router waits beyond the answers to its first Queries before it removes routes of an earlier
 /// run that no member claims.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -59,9 +59,9 @@ impl Daemon {
         let router = config.router_role();
         let correspondent = config.correspondent_role();
         let routes = router.map(|router| {
-            let response = settings::timers_of(router).query_response_interval;
+            let grace = settings::timers_of(router).first_answers() + GRACE;
             let settings = settings::routes(router);
-            let routes = Routes::new(settings, Requests::open()?, response + GRACE);
+            let routes = Routes::new(settings, Requests::open()?, grace);
             Ok((routes, Reachability::new(Requests::open()?)))
         });
         let routes = routes

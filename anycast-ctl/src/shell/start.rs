@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// What a router waits beyond the Query Response Interval before it removes routes of an earlier
+/// What a router waits beyond the answers to its first Queries before it removes routes of an earlier
 /// run that no member claims.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -52,9 +52,9 @@ impl Daemon {
 
         let router = config.router_role();
         let routes = router.map(|router| {
-            let response = settings::timers_of(router).query_response_interval;
+            let grace = settings::timers_of(router).first_answers() + GRACE;
             let settings = settings::routes(router);
-            let routes = Routes::new(settings, Requests::open()?, response + GRACE);
+            let routes = Routes::new(settings, Requests::open()?, grace);
             Ok((routes, Reachability::new(Requests::open()?)))
         });
         let routes = routes

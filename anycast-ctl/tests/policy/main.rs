@@ -1,5 +1,6 @@
 //! Policy and floods on a link with several hosts: a router's daemon, and hosts that send frames.
 
+mod monitor;
 mod site;
 
 use std::{
@@ -32,6 +33,14 @@ fn main() -> ExitCode {
         .test(
             "refusals say who and why, with forged ones among them",
             refusals,
+        )
+        .test(
+            "who watches sees joins, leaves, refusals, elections and routes as they happen",
+            monitor::events,
+        )
+        .test(
+            "a watcher that does not read holds up nobody, and is told what it lost",
+            monitor::slow_reader,
         )
         .run()
 }

@@ -58,11 +58,36 @@ pub(super) fn regressions(target: Target) -> PathBuf {
         .join(name)
 }
 
+/// The corpus becomes what is in `merged`, apart from inputs that are there by another name: seeds,
+/// and what somebody wrote by hand, which stays.
+pub(super) fn replace(target: Target, merged: &Path) -> Result<()> {
+    let corpus = corpus(target);
+    for path in files(&corpus)? {
+        if is_digest(&path) {
+            fs::remove_file(path)?;
+        }
+    }
+    let known: Vec<Vec<u8>> = inputs(target)?.into_iter().map(|input| input.1).collect();
+    for path in files(merged)? {
+        let octets = fs::read(&path)?;
+        if !known.contains(&octets) {
+            fs::write(corpus.join(path.file_name().unwrap_or_default()), octets)?;
+        }
+    }
+    Ok(())
+}
+
+/// libFuzzer calls an input by its SHA-1.
+fn is_digest(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.len() == 40 && name.bytes().all(|octet| octet.is_ascii_hexdigit())
+}
+
 /// A packet, as the target reads it.
 fn input(target: Target, packet: Vec<u8>) -> Vec<u8> {
     match target {
         Target::Ipv6 | Target::Icmpv6 | Target::Mld | Target::Mobility | Target::Neighbor => packet,
-        // A script of one step: the packet comes as everything that it can be taken for.
+        // The packet comes as everything that it can be taken for, one after the other.
         Target::Controller => {
             let [high, low] = u16::try_from(packet.len())
                 .unwrap_or(u16::MAX)
@@ -90,4 +115,16 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
         .with_context(what)?;
     paths.sort();
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_of_libfuzzer_are_told_from_those_of_people() {
+        let digest = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
+        assert!(is_digest(&Path::new("corpus").join(digest)));
+        assert!(!is_digest(Path::new("corpus/handshakes")));
+    }
 }

@@ -34,6 +34,8 @@ const INSTRUMENTATION: [&str; 5] = [
 const HANG: Duration = Duration::from_secs(10);
 /// How long the corpus may take to be read, beside the time to fuzz.
 const MARGIN: Duration = Duration::from_secs(120);
+/// Octets of an input in the corpus at most.
+const KEPT: usize = 512;
 /// libFuzzer ends with one of these when the target is at fault: a crash, memory, a hang.
 const FOUND: [i32; 3] = [77, 71, 70];
 
@@ -199,21 +201,11 @@ impl Run {
         command
             // Coverage alone: how often a place is reached would make it several times as large.
             .args(["-set_cover_merge=1", "-use_counters=0"])
+            .arg(format!("-max_len={KEPT}"))
             .arg(&merged)
             .args([&self.seeds, &corpus, &self.found]);
         process::capture_ok(&mut command, name, MARGIN)?;
-        // A seed is in the corpus already, by another name.
-        let seeds: Vec<Vec<u8>> = seeds(self.target)?.into_iter().map(|seed| seed.1).collect();
-        fs::remove_dir_all(&corpus)?;
-        fs::create_dir_all(&corpus)?;
-        for entry in fs::read_dir(&merged)? {
-            let path = entry?.path();
-            let octets = fs::read(&path)?;
-            if !seeds.contains(&octets) {
-                fs::write(corpus.join(path.file_name().unwrap_or_default()), octets)?;
-            }
-        }
-        Ok(())
+        corpus::replace(self.target, &merged)
     }
 }
 

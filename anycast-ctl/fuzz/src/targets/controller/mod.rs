@@ -36,20 +36,16 @@ fn run(octets: &[u8]) -> Vec<Action> {
 mod tests {
     use super::*;
 
-    /// Group 0 is joined, a client of the correspondent comes, and what is sent comes back: both
-    /// Test Inits, both Tests, the Binding Update and its acknowledgement.
-    const HANDSHAKE: &[u8] = &[
-        0, 5, 0, 0, 4, 0, 0, // joined, new client
-        2, 1, 0, 0, 0, 2, 1, 0, 0, 0, // Home and Care-of Test Init
-        2, 1, 0, 0, 0, 2, 0, 0, 0, 0, // Home and Care-of Test
-        2, 0, 0, 0, 0, 2, 0, 0, 0, 0, // Binding Update and Acknowledgement
-    ];
+    /// Group 0 is joined and three clients come, one after the other. Each time what is sent comes
+    /// back: both Test Inits, both Tests, the Binding Update and its acknowledgement.
+    const HANDSHAKES: &[u8] = include_bytes!("../../../corpus/controller/handshakes");
 
     #[test]
-    fn a_script_reaches_a_binding() {
-        let actions = run(HANDSHAKE);
-        let bound = |action: &Action| matches!(action, Action::SetBinding { .. });
-        assert!(actions.iter().any(bound), "{actions:#?}");
+    fn a_script_reaches_bindings_and_their_cap() {
+        let actions = run(HANDSHAKES);
+        let count = |wanted: fn(&Action) -> bool| actions.iter().filter(|it| wanted(it)).count();
+        let bound = count(|action| matches!(action, Action::SetBinding { .. }));
+        assert_eq!(bound, settings::MAX_BINDINGS, "{actions:#?}");
     }
 
     #[test]

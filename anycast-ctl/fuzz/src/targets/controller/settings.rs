@@ -12,7 +12,8 @@ use anycast_ctl::core::{
     router::{self, GeneralQueries, LinkSettings, NextHopChoice, Policy, Rule},
 };
 
-pub(super) const MAX_BINDINGS: usize = 4;
+/// Fewer than clients that the member shakes hands with, which alone makes valid Binding Updates.
+pub(super) const MAX_BINDINGS: usize = 2;
 pub(super) const MAX_CLIENTS: usize = 4;
 pub(super) const MAX_MEMBERS: u32 = 2;
 pub(super) const MAX_GROUPS: u32 = 2;

@@ -122,6 +122,10 @@ fn checks() -> Vec<Check> {
             "another implementation of the binding talks to ours in a test: `cargo xtask test` installs it on Debian",
         ),
         tool(
+            "c++",
+            "libFuzzer is built with it: `cargo xtask fuzz` installs g++ on Debian",
+        ),
+        tool(
             "bpftool",
             "it shows loaded programs and maps: install bpftool",
         ),

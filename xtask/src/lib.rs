@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod build;
 pub mod doctor;
+pub mod fuzz;
 pub mod kernel_tests;
 pub mod lab;
 pub mod lint;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::{
     bench::{self, Benchmark},
-    build, doctor, lab, lint, run, test, toolchain,
+    build, doctor, fuzz, lab, lint, run, test, toolchain,
 };
 
 /// Builds, tests and runs anycast, installing what this machine lacks
@@ -46,6 +46,13 @@ enum Command {
         /// Arguments of the benchmark
         #[arg(last = true, value_name = "ARGS")]
         arguments: Vec<OsString>,
+    },
+    /// Look for octets that a decoder or the controller cannot bear
+    Fuzz {
+        /// Which; all of them, when none is named
+        target: Option<fuzz::Target>,
+        #[command(flatten)]
+        options: fuzz::Options,
     },
     /// Run clippy on the kernel side, which `cargo clippy` does not see
     ClippyBpf {
@@ -103,6 +110,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             benchmark,
             arguments,
         } => bench::bench(benchmark, &arguments)?,
+        Command::Fuzz { target, options } => fuzz::fuzz(target, &options)?,
         Command::ClippyBpf { arguments } => lint::clippy_bpf(&arguments)?,
         Command::Run { options, arguments } if arguments.is_empty() => return run::lab(options),
         Command::Run { options, arguments } => return run::daemon(arguments, options.release),

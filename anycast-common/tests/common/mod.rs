@@ -7,9 +7,12 @@
     reason = "helpers of tests"
 )]
 
+mod fixture;
+
 use std::net::Ipv6Addr;
 
 use anycast_common::wire::ipv6::Packet;
+pub use fixture::packets;
 
 pub const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 pub const MEMBER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x5054, 0xff, 0xfe12, 0x3456);
@@ -30,20 +33,6 @@ pub const FIXTURES: [&str; 5] = [
     include_str!("../fixtures/ipv6.hex"),
     include_str!("../fixtures/neighbor.hex"),
 ];
-
-/// Every recorded packet of a file, with its name.
-pub fn packets(file: &str) -> impl Iterator<Item = (&str, Vec<u8>)> {
-    file.lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| {
-            let (name, hex) = line.split_once(": ").unwrap();
-            let octets = (0..hex.len())
-                .step_by(2)
-                .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-                .collect();
-            (name, octets)
-        })
-}
 
 /// The recorded packet of that name.
 pub fn packet(name: &str) -> Vec<u8> {

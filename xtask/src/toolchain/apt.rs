@@ -1,6 +1,6 @@
-//! Packages of the distribution that the tests use.
+//! Packages of the distribution that tests and fuzzing use.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::may_install;
 use crate::{
@@ -31,6 +31,20 @@ pub fn install_helpers() {
             ));
         }
     }
+}
+
+/// Finds the C++ compiler that libFuzzer is built with, or installs it.
+pub fn cxx_compiler() -> Result<()> {
+    let named = std::env::var_os("CXX").is_some_and(|name| !name.is_empty());
+    if named || process::find("c++").is_some() {
+        return Ok(());
+    }
+    let missing = "libFuzzer needs a C++ compiler, and there is no `c++` on PATH";
+    if !may_install() {
+        bail!("{missing}; ANYCAST_NO_INSTALL forbids to install one");
+    }
+    say(missing);
+    install(&["g++"]).context(missing)
 }
 
 fn install(packages: &[&str]) -> Result<()> {

@@ -4,6 +4,7 @@ mod captures;
 mod course;
 mod failure;
 mod membership;
+mod monitor;
 mod paths;
 mod sessions;
 
@@ -60,6 +61,10 @@ fn main() -> ExitCode {
         .test(
             "a flush sends a session back to plain anycast",
             failure::flush,
+        )
+        .test(
+            "the monitor tells a client's course from its first packet to a flush",
+            monitor::course,
         )
         .test(
             "a drain waits for the session that is pinned here",

@@ -5,6 +5,7 @@
 
 mod attach;
 mod events;
+mod flows;
 mod maps;
 
 use std::{io, net::Ipv6Addr};
@@ -15,6 +16,7 @@ use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
 
 pub use attach::{Attached, Mode};
+pub use flows::{FlowReader, order as flow_order};
 
 use self::{attach::Links, events::Events, maps::Maps};
 use crate::core::rate::Rate;

@@ -279,3 +279,45 @@ fn optional(address: Option<Ipv6Addr>) -> String {
         .map(|address| address.to_string())
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_counts_in_good_english() {
+        let summary = view::Summary {
+            groups: 1,
+            members: 2,
+            ..view::Summary::default()
+        };
+        let text = status(&view::Status {
+            summary,
+            ..view::Status::default()
+        });
+        let counts =
+            "\n1 group, 2 members, 0 routes, 0 bindings, 0 flows, 0 handshakes under way\n";
+        assert!(text.ends_with(counts), "{text}");
+    }
+
+    #[test]
+    fn a_link_says_what_is_sent_there_and_why_not_more() {
+        let link = |queries: &str, reason: &str| {
+            let link =
+                serde_json::json!({"interface": "lan0", "queries": queries, "reason": reason});
+            links(&[link]).lines().nth(1).map(str::to_owned)
+        };
+        for (queries, reason, said) in [
+            ("general", "querier", "General Queries"),
+            (
+                "address_specific",
+                "v2_querier",
+                "Address-Specific Queries: an MLDv2 querier is heard",
+            ),
+            ("none", "down", "nothing: the link is down"),
+        ] {
+            let line = link(queries, reason).unwrap_or_default();
+            assert!(line.contains(&format!("  {said}  ")), "{line}");
+        }
+    }
+}

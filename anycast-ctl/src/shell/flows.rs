@@ -4,7 +4,7 @@
 //! wants to know how things are now waits for a read that begins after he asked; others may wait for
 //! the same.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use anycast_common::abi::maps::{Flow, FlowKey, MemberFlow};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -24,9 +24,8 @@ pub(super) struct Snapshot {
 }
 
 /// Reads the flows, for those of type `W` that wait for it.
-#[derive(Debug)]
 pub(super) struct Flows<W> {
-    reader: FlowReader,
+    read: Arc<dyn Fn() -> Snapshot + Send + Sync>,
     /// Reads that have begun.
     begun: u64,
     reading: Option<JoinHandle<Snapshot>>,
@@ -37,8 +36,16 @@ pub(super) struct Flows<W> {
 
 impl<W> Flows<W> {
     pub(super) fn new(reader: FlowReader) -> Self {
+        Self::by(move || Snapshot {
+            began: clock::now(),
+            flows: reader.flows(),
+            member_flows: reader.member_flows(),
+        })
+    }
+
+    fn by(read: impl Fn() -> Snapshot + Send + Sync + 'static) -> Self {
         Self {
-            reader,
+            read: Arc::new(read),
             begun: 0,
             reading: None,
             waiting: VecDeque::new(),
@@ -57,12 +64,8 @@ impl<W> Flows<W> {
             return;
         }
         self.begun += 1;
-        let reader = self.reader.clone();
-        self.reading = Some(spawn_blocking(move || Snapshot {
-            began: clock::now(),
-            flows: reader.flows(),
-            member_flows: reader.member_flows(),
-        }));
+        let read = Arc::clone(&self.read);
+        self.reading = Some(spawn_blocking(move || read()));
     }
 
     /// Waits until a read is done; for ever when none is under way. Loses nothing when it is dropped.
@@ -94,5 +97,63 @@ impl<W> Flows<W> {
     /// Frees the memory of what is older than this.
     pub(super) fn forget(&mut self, age: Duration) {
         self.last.take_if(|read| clock::now() - read.began > age);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_asks_during_a_read_waits_for_the_next_and_shares_it() {
+        let (go, gate) = mpsc::channel();
+        let gate = Mutex::new(gate);
+        let mut flows = Flows::by(move || {
+            let began = gate.lock().expect("sound").recv().expect("a time");
+            let (flows, member_flows) = (Vec::new(), Vec::new());
+            Snapshot {
+                began,
+                flows,
+                member_flows,
+            }
+        });
+        flows.wait('a');
+        flows.wait('b');
+        flows.wait('c');
+        let first = Time::from_nanos(1);
+        go.send(first).expect("somebody reads");
+        assert_eq!(flows.next().await, ['a']);
+        assert_eq!(flows.last().map(|read| read.began), Some(first));
+        flows.wait('d');
+        let second = Time::from_nanos(2);
+        go.send(second).expect("somebody reads");
+        assert_eq!(flows.next().await, ['b', 'c']);
+        go.send(second).expect("somebody reads");
+        assert_eq!(flows.next().await, ['d']);
+        assert_eq!(flows.last().map(|read| read.began), Some(second));
+        // None is under way, and what was read is forgotten when it is old.
+        assert!(flows.reading.is_none());
+        flows.forget(Duration::ZERO);
+        assert!(flows.last().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_broken_off_loses_nothing() {
+        let (go, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let mut flows = Flows::by(move || {
+            gate.lock().expect("sound").recv().expect("open");
+            Snapshot::default()
+        });
+        flows.wait('a');
+        tokio::select! {
+            biased;
+            _ = flows.next() => panic!("the gate is closed"),
+            () = tokio::task::yield_now() => {}
+        }
+        go.send(()).expect("somebody reads");
+        assert_eq!(flows.next().await, ['a']);
     }
 }

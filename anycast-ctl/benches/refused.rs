@@ -20,7 +20,7 @@ use anycast_common::abi::{
 };
 use anycast_ctl::{
     core::rate::Rate,
-    shell::dataplane::{Dataplane, OBJECT, Settings},
+    shell::dataplane::{Dataplane, Limits, OBJECT, Settings},
 };
 use aya::programs::{TestRun as _, TestRunOptions};
 use packets::{Packet, address};
@@ -71,7 +71,10 @@ fn load() -> Dataplane {
     let settings = Settings {
         roles: ROUTER,
         require_router_alert: true,
-        report_rate: Rate::per_second(1, 1),
+        limits: Limits {
+            reports: Rate::per_second(1, 1),
+            ..Limits::NONE
+        },
     };
     Dataplane::load(OBJECT, settings).unwrap()
 }

@@ -12,6 +12,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    admission,
     classify::{Packet, Verdict},
     count::count,
     forward::{Way, next_hop, send},
@@ -88,11 +89,15 @@ fn for_client(packet: &Packet<'_>, offset: usize) -> Verdict {
         count(Counter::MobilityNotOurs);
         return Verdict::NotOurs;
     }
-    if let Some([0 | 3 | 4 | 6 | 7, _]) = packet.ctx.read::<[u8; 2]>(offset + 2) {
-        count(Counter::MobilityOtherRole);
-        return Verdict::NotOurs;
-    }
-    if punt(packet, kind::MOBILITY) {
+    let mh_type = match packet.ctx.read::<[u8; 2]>(offset + 2) {
+        Some([0 | 3 | 4 | 6 | 7, _]) => {
+            count(Counter::MobilityOtherRole);
+            return Verdict::NotOurs;
+        }
+        Some([mh_type, _]) => mh_type,
+        None => 0,
+    };
+    if admission::message(packet, mh_type) && punt(packet, kind::MOBILITY) {
         count(Counter::MobilityPunted);
     }
     // The client does not know the protocol; its kernel would refuse the message.
@@ -132,9 +137,15 @@ fn from_client(packet: &Packet<'_>, transport: &Transport) -> Option<Change> {
         anycast: packet.destination,
     };
     // SAFETY: the controller replaces bindings whole, and the copy is made at once.
-    let binding = unsafe { BINDINGS.get(&binding) }.copied()?;
+    let live = unsafe { BINDINGS.get(&binding) }
+        .copied()
+        .filter(|binding| now < binding.expires);
+    let Some(binding) = live else {
+        admission::expect_messages(packet);
+        return None;
+    };
     // Nothing follows a reset, so it is not worth a pin; it must not go elsewhere than the flow.
-    if now >= binding.expires || transport.flags & TCP_RST != 0 {
+    if transport.flags & TCP_RST != 0 {
         return None;
     }
     pin(&key, &binding.care_of, binding.delta, now).then_some(Change {

@@ -6,20 +6,20 @@
 use anycast_common::abi::{
     counters::Counter,
     event::{REFUSAL_BURST, REFUSAL_EVERY},
-    maps::Sender,
+    maps::{Rate, Sender},
 };
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 
 use crate::{
     classify::Packet,
-    maps::{EXAMPLES, MLD_TOKEN_DEPTH, MLD_TOKEN_EVERY, SENDERS},
+    maps::{EXAMPLES, REPORTS, SENDERS},
 };
 
 /// Whether the sender of a Report or Done is within its rate.
 #[inline(always)]
 pub(crate) fn admits(packet: &Packet<'_>, mac: [u16; 3]) -> bool {
-    let every = MLD_TOKEN_EVERY.load();
-    if every == 0 {
+    let rate = REPORTS.load();
+    if rate.every == 0 {
         return true;
     }
     let sender = Sender {
@@ -33,10 +33,10 @@ pub(crate) fn admits(packet: &Packet<'_>, mac: [u16; 3]) -> bool {
     if let Some(full) = SENDERS.get_ptr_mut(&sender) {
         // SAFETY: entries of a map are aligned and live until the program ends.
         let full = unsafe { &mut *full };
-        return take(full, now, every, MLD_TOKEN_DEPTH.load());
+        return take(full, now, rate);
     }
     // A map that takes no entry limits nobody: the controller has its caps.
-    let _ = SENDERS.insert(&sender, &(now + every), 0);
+    let _ = SENDERS.insert(&sender, &(now + rate.every), 0);
     true
 }
 
@@ -48,27 +48,37 @@ pub(crate) fn shows_example(reason: Counter) -> bool {
     };
     // SAFETY: the slot belongs to this CPU, see `count`.
     let full = unsafe { &mut *full };
-    take(
-        full,
-        now(),
-        REFUSAL_EVERY,
-        REFUSAL_EVERY * (REFUSAL_BURST - 1),
-    )
+    let rate = Rate {
+        every: REFUSAL_EVERY,
+        depth: REFUSAL_EVERY * (REFUSAL_BURST - 1),
+    };
+    take(full, now(), rate)
 }
 
 #[inline(always)]
-fn take(full: &mut u64, now: u64, every: u64, depth: u64) -> bool {
-    let from = (*full).max(now);
-    let holds = from - now <= depth;
+fn take(full: &mut u64, now: u64, rate: Rate) -> bool {
+    let holds = holds(*full, now, rate);
     if holds {
-        *full = from + every;
+        spend(full, now, rate);
     }
     holds
 }
 
+/// Whether a bucket that is full at this time holds a token.
+#[inline(always)]
+pub(crate) fn holds(full: u64, now: u64, rate: Rate) -> bool {
+    full.max(now) - now <= rate.depth
+}
+
+/// Takes a token.
+#[inline(always)]
+pub(crate) fn spend(full: &mut u64, now: u64, rate: Rate) {
+    *full = (*full).max(now) + rate.every;
+}
+
 /// As of the last timer tick, which is exact enough and costs a fifth of the exact time.
 #[inline(always)]
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     // SAFETY: the helper takes nothing.
     unsafe { bpf_ktime_get_coarse_ns() }
 }

@@ -15,6 +15,8 @@
 )]
 
 #[cfg(target_arch = "bpf")]
+mod admission;
+#[cfg(target_arch = "bpf")]
 mod classify;
 #[cfg(target_arch = "bpf")]
 mod correspondent;
@@ -48,6 +50,8 @@ mod programs;
 mod punt;
 #[cfg(target_arch = "bpf")]
 mod rewrite;
+#[cfg(target_arch = "bpf")]
+mod sketch;
 #[cfg(target_arch = "bpf")]
 mod transport;
 

@@ -7,7 +7,7 @@ use anycast_common::abi::{
     event,
     maps::{
         self, Address, Binding, BindingKey, CareOf, CareOfKey, Client, Flow, FlowKey, Fragment,
-        FragmentKey, LocalAnycast, LocalCareOf, MemberFlow, POLICY_RULES, PolicyRule, Sender,
+        FragmentKey, LocalAnycast, LocalCareOf, MemberFlow, POLICY_RULES, PolicyRule, Rate, Sender,
     },
 };
 use aya_ebpf::{
@@ -20,11 +20,31 @@ use aya_ebpf::{
 #[unsafe(no_mangle)]
 pub(crate) static REQUIRE_ROUTER_ALERT: Global<u8> = Global::new(1);
 
-/// The rate of Reports and Dones of one sender, see `anycast_common::abi::globals`.
+/// Unlimited, for who loads the object without saying anything.
+const FREE: Rate = Rate {
+    every: 0,
+    depth: u64::MAX,
+};
+
+// Rates and their buckets, see `anycast_common::abi::globals`.
 #[unsafe(no_mangle)]
-pub(crate) static MLD_TOKEN_EVERY: Global<u64> = Global::new(0);
+pub(crate) static REPORTS: Global<Rate> = Global::new(FREE);
 #[unsafe(no_mangle)]
-pub(crate) static MLD_TOKEN_DEPTH: Global<u64> = Global::new(0);
+pub(crate) static MESSAGES_TO_CLIENT: Global<Rate> = Global::new(FREE);
+#[unsafe(no_mangle)]
+pub(crate) static MESSAGES_FROM_PREFIX: Global<Rate> = Global::new(FREE);
+#[unsafe(no_mangle)]
+pub(crate) static MESSAGES_SOLICITED: Global<Rate> = Global::new(FREE);
+#[unsafe(no_mangle)]
+pub(crate) static MESSAGES_UNSOLICITED: Global<Rate> = Global::new(FREE);
+#[unsafe(no_mangle)]
+pub(crate) static NEW_CLIENTS: Global<Rate> = Global::new(FREE);
+#[unsafe(no_mangle)]
+pub(crate) static NEW_CLIENTS_OF_PREFIX: Global<Rate> = Global::new(FREE);
+
+/// Key of the hash by which buckets are found.
+#[unsafe(no_mangle)]
+pub(crate) static HASH_KEY: Global<[u64; 2]> = Global::new([0; 2]);
 
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<u64, { Counter::ALL.len() }> = PerCpuArray::new();
@@ -53,6 +73,23 @@ pub(crate) static EXAMPLES: PerCpuArray<u64, { Counter::ALL.len() }> = PerCpuArr
 #[btf_map]
 pub(crate) static CLIENT_PREFIXES: LpmTrie<Address, u32, { maps::CLIENT_PREFIXES as usize }> =
     LpmTrie::new();
+
+/// Correspondent: prefixes of what its clients may be bound for.
+#[btf_map]
+pub(crate) static ANYCAST_PREFIXES: LpmTrie<Address, u32, { maps::ANYCAST_PREFIXES as usize }> =
+    LpmTrie::new();
+
+/// Correspondent: in which tick clients last sent a packet to an anycast address, by hash.
+#[btf_map]
+pub(crate) static SENT: Array<u32, { 2 * maps::SENT_ROW as usize }> = Array::new();
+
+/// Correspondent and member: when token buckets are full again, by hash.
+#[btf_map]
+pub(crate) static BUCKETS: Array<u64, { 2 * maps::BUCKETS_ROW as usize }> = Array::new();
+
+/// Correspondent and member: when the buckets for all of a kind are full again.
+#[btf_map]
+pub(crate) static WHOLE: PerCpuArray<u64, { maps::whole::ALL as usize }> = PerCpuArray::new();
 
 /// Correspondent: (A, B) -> C, while the binding lives.
 #[btf_map]

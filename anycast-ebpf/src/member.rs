@@ -12,6 +12,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    admission,
     classify::{Packet, Verdict},
     count::count,
     maps::{CLIENTS, LOCAL_ANYCAST, LOCAL_CARE_OF, MEMBER_FLOWS},
@@ -194,7 +195,8 @@ fn by_anycast(packet: &Packet<'_>, transport: &Transport, report: bool) {
     {
         return;
     }
-    if punt_headers(packet, kind::NEW_CLIENT) {
+    // A client that is refused is tried again with its next packet.
+    if admission::new_client(packet) && punt_headers(packet, kind::NEW_CLIENT) {
         count(Counter::MemberNewClient);
         let held = Client {
             quiet_until: now + REPORT_HOLD,

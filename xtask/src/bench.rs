@@ -17,15 +17,21 @@ pub enum Benchmark {
     /// A router with 100,000 members: its core (`core`), and the way from the wire to its routes
     /// (`path`)
     Scale,
+    /// Binding handshakes: the machines of both ends (`core`), and between two daemons (`path`)
+    Handshakes,
     /// What XDP takes to refuse a Report
     Refused,
+    /// What XDP takes for packets that meet the limits on floods
+    Floods,
 }
 
 impl Benchmark {
     fn name(self) -> &'static str {
         match self {
             Self::Scale => "scale",
+            Self::Handshakes => "handshakes",
             Self::Refused => "refused",
+            Self::Floods => "floods",
         }
     }
 }

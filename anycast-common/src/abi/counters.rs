@@ -87,6 +87,25 @@ counters! {
     /// Mobility messages of a type this role never receives, left to the kernel.
     MobilityOtherRole = "mobility_other_role",
 
+    /// Test Inits beyond the rate to one client, dropped.
+    TestInitClientLimited = "test_init_client_limited",
+    /// Test Inits beyond the rate from one /64, dropped.
+    TestInitPrefixLimited = "test_init_prefix_limited",
+    /// Test Inits beyond the rate to clients that sent a packet of late, dropped.
+    TestInitLimited = "test_init_rate_limited",
+    /// Test Inits beyond the rate to clients that sent nothing of late, dropped.
+    TestInitUnsolicited = "test_init_unsolicited_limited",
+    /// Test Inits dropped because half of the ring buffer was taken; the rest is for Binding Updates.
+    TestInitRingBusy = "test_init_ring_busy",
+    /// Binding Updates beyond the rate to one client, dropped.
+    UpdateClientLimited = "binding_update_client_limited",
+    /// Binding Updates beyond the rate from one /64, dropped.
+    UpdatePrefixLimited = "binding_update_prefix_limited",
+    /// Binding Updates beyond the rate to clients that sent a packet of late, dropped.
+    UpdateLimited = "binding_update_rate_limited",
+    /// Binding Updates beyond the rate to clients that sent nothing of late, dropped.
+    UpdateUnsolicited = "binding_update_unsolicited_limited",
+
     /// Client packets rewritten from the anycast to the care-of address.
     ToCareOf = "correspondent_to_care_of",
     /// Member packets rewritten from the care-of to the anycast address.
@@ -119,6 +138,12 @@ counters! {
     MemberOut = "member_to_care_of",
     /// First packets of clients reported to the controller.
     MemberNewClient = "member_new_client",
+    /// New clients not reported because of the rate of their /64.
+    MemberNewClientPrefixLimited = "member_new_client_prefix_limited",
+    /// New clients not reported because of the rate of all.
+    MemberNewClientLimited = "member_new_client_rate_limited",
+    /// New clients not reported because half of the ring buffer was taken.
+    MemberRingBusy = "member_new_client_ring_busy",
     /// TCP resets by the care-of address held back, because the correspondent may have lost the pin.
     MemberResetHeld = "member_reset_held",
     /// Flows that went back from the care-of to the anycast address.

@@ -20,7 +20,19 @@ macro_rules! layout {
 layout!(
     PolicyRule: 80, Sender: 32, FlowKey: 40, Flow: 56, BindingKey: 32, Binding: 32, CareOfKey: 32, CareOf: 24,
     LocalCareOf: 24, LocalAnycast: 8, MemberFlow: 40, Client: 8, FragmentKey: 40, Fragment: 32,
+    Rate: 16,
 );
+
+/// A token bucket, which a map keeps as the time, in nanoseconds of `CLOCK_MONOTONIC_COARSE`, at
+/// which it is full again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Rate {
+    /// Nanoseconds in which a token grows.
+    pub every: u64,
+    /// Nanoseconds in which all tokens but one grow.
+    pub depth: u64,
+}
 
 /// One ordered rule of the router's policy (draft host-anycast section 5), as XDP applies it.
 ///
@@ -56,6 +68,12 @@ pub const BINDINGS: u32 = 131_072;
 pub const UNREACHABLE: u32 = 4096;
 /// Capacity of the map `CLIENT_PREFIXES`.
 pub const CLIENT_PREFIXES: u32 = 1024;
+/// Capacity of the map `ANYCAST_PREFIXES`.
+pub const ANYCAST_PREFIXES: u32 = 1024;
+/// Places in each of the two rows of the map `SENT`.
+pub const SENT_ROW: u32 = 1 << 18;
+/// Places in each of the two rows of the map `BUCKETS`.
+pub const BUCKETS_ROW: u32 = 1 << 16;
 /// Capacity of the maps `LOCAL_ANYCAST` and `LOCAL_CARE_OF`.
 pub const LOCAL_GROUPS: u32 = 4096;
 
@@ -79,6 +97,20 @@ pub struct Sender {
     pub mac: [u8; 6],
     /// Zero.
     pub reserved: [u8; 6],
+}
+
+/// Indices of the map `WHOLE`: a token bucket of each CPU for all events of a kind.
+pub mod whole {
+    /// Test Inits.
+    pub const TEST_INITS: u32 = 0;
+    /// Binding Updates.
+    pub const UPDATES: u32 = 1;
+    /// Added to these when the client sent a packet of late.
+    pub const SOLICITED: u32 = 2;
+    /// New clients of a member.
+    pub const NEW_CLIENTS: u32 = 4;
+    /// How many there are.
+    pub const ALL: u32 = 5;
 }
 
 /// Values of [`PolicyRule::action`].

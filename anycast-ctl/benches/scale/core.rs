@@ -18,12 +18,14 @@ use anycast_ctl::core::{
     router::{self, Filter, GeneralQueries, LinkSettings, NextHopChoice, Policy, Rule},
     rr::Generator,
 };
+use anyhow::Result;
 use rand::SeedableRng as _;
 
 use super::{
     PAIRS, SHAPES,
+    common::{median, rate, timed},
     hosts::{Pair, pairs},
-    median, memory, rate,
+    memory,
 };
 
 const LAN: u32 = 2;
@@ -35,7 +37,7 @@ const PROBE: Duration = Duration::from_secs(10);
 const INTERVALS: u32 = 4;
 const PAGE: usize = 1000;
 
-pub fn run() {
+pub fn run() -> Result<()> {
     println!("core: {PAIRS} pairs of a group and a member, raw packets in, actions out");
     for (groups, members) in SHAPES {
         println!("  {groups} groups of {members}");
@@ -47,6 +49,7 @@ pub fn run() {
             timers(groups, members, queries);
         }
     }
+    Ok(())
 }
 
 /// Joins, refreshes, memory and views.
@@ -144,12 +147,6 @@ fn timers(groups: usize, members: usize, queries: GeneralQueries) {
         share(polling),
         share(reporting),
     );
-}
-
-fn timed(body: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    body();
-    start.elapsed()
 }
 
 /// A router with one link, and its clock.

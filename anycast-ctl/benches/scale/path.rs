@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anycast_ctl::shell::api::{Request, client, view};
+use anycast_ctl::shell::api::client;
 use anyhow::{Context as _, Result};
 use xtask::{
     lab::node::Daemon,
@@ -17,8 +17,8 @@ use xtask::{
 
 use super::{
     PAIRS,
+    common::{self, rate},
     hosts::{Pair, pairs},
-    rate,
 };
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
@@ -30,8 +30,6 @@ const CHUNK: usize = 16_384;
 const WANTED: usize = 200_000;
 const STEP: Duration = Duration::from_millis(1);
 const SPAN: Duration = Duration::from_secs(5);
-/// Kernel ticks of `/proc/PID/stat` in a second.
-const TICKS: f64 = 100.0;
 
 /// The hosts do not exist, so nobody probes them; and no host's rate is in the way.
 const CONFIG: &str = r#"
@@ -223,16 +221,11 @@ impl Link {
     }
 
     fn sample(&self) -> Result<Sample> {
-        let counters: view::Counters = client::ask(&self.socket, &Request::Counters)?;
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process))?;
-        // User and system time; the name before them may hold anything.
-        let (_, fields) = stat.rsplit_once(") ").context("stat")?;
-        let times = fields.split(' ').skip(11).take(2).map(str::parse::<f64>);
-        let busy: f64 = times.sum::<Result<_, _>>()?;
+        let (counters, busy) = common::sample(&self.socket, self.process)?;
         Ok(Sample {
             accepted: counters.controller["report_accepted"],
             lost: counters.data_plane["punt_ring_full"],
-            busy: busy / TICKS,
+            busy,
         })
     }
 

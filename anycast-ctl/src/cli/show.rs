@@ -91,6 +91,7 @@ fn sends(queries: &str, reason: &str) -> String {
         "querier" => return queries.to_owned(),
         "configured" => "as configured",
         "v2-querier" => "an MLDv2 querier is heard",
+        "listening" => "it listens for other queriers first",
         "other-querier" => "another router is the Querier",
         "no-link-local" => "no link-local address yet",
         "down" => "the link is down",

@@ -358,9 +358,29 @@ pub struct Correspondent {
     /// Anycast prefixes that may be bound; any when there is none.
     #[serde(default)]
     pub allow: Vec<Spanned<Prefix>>,
+    /// File that keeps nonces from an orderly end of the daemon to its next start.
+    pub state: Option<Spanned<PathBuf>>,
     /// When a pinned flow has ended.
     #[serde(default)]
     pub pins: Pins,
+    /// How much is answered.
+    #[serde(default)]
+    pub limits: Option<Spanned<MessageLimits>>,
+}
+
+/// `[correspondent.limits]`: Test Inits per second, and as many Binding Updates beside them; twice as
+/// many at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MessageLimits {
+    /// To one client.
+    pub client_rate: Option<NonZeroU32>,
+    /// From one /64.
+    pub prefix_rate: Option<NonZeroU32>,
+    /// To all clients that sent a packet of late.
+    pub rate: Option<NonZeroU32>,
+    /// To all others.
+    pub unsolicited_rate: Option<NonZeroU32>,
 }
 
 /// `[correspondent.pins]`

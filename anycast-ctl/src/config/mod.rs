@@ -5,6 +5,7 @@
 
 pub mod file;
 pub mod health;
+pub mod limits;
 mod report;
 pub mod settings;
 mod validate;

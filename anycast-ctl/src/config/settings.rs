@@ -1,18 +1,21 @@
 //! What the core and the shell take, out of a configuration that was checked.
 
-use std::{collections::BTreeMap, net::Ipv6Addr, num::NonZeroU32, ops::Range, time::Duration};
+use std::{collections::BTreeMap, net::Ipv6Addr, ops::Range, path::PathBuf, time::Duration};
 
 use anycast_common::{abi::roles, wire::mld::RouterAlert};
 use ipnet::Ipv6Net;
 use rand::{SeedableRng, rngs::SysRng};
 use toml::Spanned;
 
-use super::file::{
-    self, Config, Correspondent, Decision, Group, Handshake, Join, Member, NextHops, Pins, Router,
-    Rule, Sessions, Timers,
+use super::{
+    file::{
+        self, Config, Correspondent, Decision, Group, Handshake, Join, Member, NextHops, Pins,
+        Router, Rule, Sessions, Timers,
+    },
+    limits::{self, rate},
 };
 use crate::{
-    core::{controller, correspondent, member, pins, rate::Rate, router, rr::Generator},
+    core::{controller, correspondent, member, pins, router, rr::Generator},
     shell::{
         addresses::Assigned,
         dataplane::Mode,
@@ -151,9 +154,7 @@ fn member_settings(member: &Member) -> member::Settings {
     }
 }
 
-fn handshake(given: &Handshake) -> member::HandshakeSettings {
-    // The burst of a rate is what a crowd that arrives at once may use up.
-    let rate = |rate: NonZeroU32| Rate::per_second(rate.get(), rate.get().saturating_mul(2));
+pub(super) fn handshake(given: &Handshake) -> member::HandshakeSettings {
     let mut settings = member::HandshakeSettings::default();
     take(&mut settings.per_client.every, given.client_interval);
     take(&mut settings.per_prefix, given.prefix_rate.map(rate));
@@ -171,12 +172,8 @@ fn correspondent_settings(correspondent: &Correspondent) -> correspondent::Setti
         max_bindings: correspondent
             .max_bindings
             .map_or(DEFAULT_BINDINGS, Into::into),
-        allow: correspondent
-            .allow
-            .iter()
-            .map(|prefix| prefix.get_ref().0)
-            .collect(),
-        limits: correspondent::Limits::default(),
+        allow: allowed(correspondent),
+        limits: limits::messages(correspondent),
         pins: pins(&correspondent.pins),
     }
 }
@@ -228,26 +225,6 @@ pub fn rule(rule: &Rule) -> router::Rule {
         max_members_per_group: rule.max_members_per_group.map(Into::into),
         max_groups_per_member: rule.max_groups_per_member.map(Into::into),
     }
-}
-
-/// Reports and Dones that one sender may send.
-///
-/// Unless it is given: a host spreads its answer to a General Query over the Query Response Interval,
-/// 10 s, so 500 a second are 5000 groups; and a host that starts, drains or is asked group by group
-/// sends one for each group at once, so the burst is 2000. A router takes in hundreds of times that.
-#[must_use]
-pub fn report_rate(router: &Router) -> Rate {
-    let given = router.limits.as_ref().map(|limits| *limits.get_ref());
-    let given = given.unwrap_or_default();
-    let count = given.reports_per_second.unwrap_or(500);
-    let burst = given.burst.map_or(2000, NonZeroU32::get);
-    if count == 0 {
-        return Rate {
-            every: Duration::ZERO,
-            burst,
-        };
-    }
-    Rate::per_second(count, burst)
 }
 
 /// How the routes of the router are kept.
@@ -323,7 +300,7 @@ fn derive(given: &Timers) -> router::Timers {
     timers
 }
 
-fn take<T>(target: &mut T, given: Option<T>) {
+pub(super) fn take<T>(target: &mut T, given: Option<T>) {
     if let Some(given) = given {
         *target = given;
     }
@@ -411,6 +388,20 @@ pub fn groups(config: &Config) -> impl Iterator<Item = &Group> {
     member
         .into_iter()
         .flat_map(|member| member.group.iter().map(Spanned::get_ref))
+}
+
+/// The anycast prefixes that may be bound; empty allows any.
+#[must_use]
+pub fn allowed(correspondent: &Correspondent) -> Vec<Ipv6Net> {
+    let prefixes = correspondent.allow.iter();
+    prefixes.map(|prefix| prefix.get_ref().0).collect()
+}
+
+/// Where nonces are kept over a restart.
+#[must_use]
+pub fn state(correspondent: &Correspondent) -> Option<PathBuf> {
+    let state = correspondent.state.as_ref();
+    state.map(|path| path.get_ref().clone())
 }
 
 /// The clients that this machine answers for.

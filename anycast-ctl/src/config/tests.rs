@@ -421,6 +421,14 @@ fn what_makes_no_sense_is_named_with_its_line() {
             "less than first_back_off",
         ),
         (
+            "[correspondent]\ninterfaces = [\"up0\"]\nclient_prefixes = [\"2001:db8::/64\"]\n\
+             [correspondent.limits]\nprefix_rate = 70\nrate = 500\n",
+            "rate = 500",
+            "rate = 50",
+            4,
+            "prefix_rate 70 is above rate 50",
+        ),
+        (
             CORRESPONDENT,
             "[\"clients0\", \"up0\"]",
             "[]",

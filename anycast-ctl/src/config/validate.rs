@@ -14,6 +14,7 @@ use toml::Spanned;
 
 use super::{
     file::{Config, Correspondent, Decision, Group, Join, Member, Router, Rule},
+    limits,
     report::{self, Problem},
     settings,
     value::Prefix,
@@ -412,8 +413,23 @@ impl Check<'_> {
             }
             seen.push(net);
         }
+        if let Some(state) = &correspondent.state
+            && !state.get_ref().is_absolute()
+        {
+            self.problem(state.span(), "state needs an absolute path");
+        }
+        let most = maps::ANYCAST_PREFIXES as usize;
+        if correspondent.allow.len() > most {
+            self.problem(
+                span.clone(),
+                format!("more prefixes in allow than the {most} that the data plane holds"),
+            );
+        }
         for prefix in &correspondent.allow {
             self.host_bits(prefix);
+        }
+        if let Err((span, reason)) = limits::nested(correspondent.limits.as_ref()) {
+            self.problem(span, reason);
         }
         for (name, duration) in settings::pin_times(&correspondent.pins) {
             if duration.is_zero() {

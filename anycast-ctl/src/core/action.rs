@@ -51,18 +51,19 @@ pub enum Action {
         address: Ipv6Addr,
     },
 
-    /// Member: the host listens to the multicast group `group` on the interface.
+    /// Member, router: the host listens to the multicast group `group` on the interface. No two roles
+    /// want the same group.
     JoinGroup {
         /// Interface index.
         ifindex: u32,
-        /// A solicited-node address.
+        /// Member: a solicited-node address; router: the transient group by which it listens.
         group: Ipv6Addr,
     },
-    /// Member: it no longer does.
+    /// Member, router: it no longer does.
     LeaveGroup {
         /// Interface index.
         ifindex: u32,
-        /// A solicited-node address.
+        /// As above.
         group: Ipv6Addr,
     },
     /// Member: the data plane knows `anycast` as served here.

@@ -491,6 +491,11 @@ impl Controller {
         self.member.as_ref()
     }
 
+    /// The correspondent takes up what an earlier run saved, see [`Correspondent::restore`].
+    pub fn correspondent_mut(&mut self) -> Option<&mut Correspondent> {
+        self.correspondent.as_mut()
+    }
+
     /// The correspondent role, to look at.
     #[must_use]
     pub fn correspondent(&self) -> Option<&Correspondent> {

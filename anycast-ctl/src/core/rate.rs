@@ -1,6 +1,6 @@
 //! Rate limits: token buckets in bounded memory.
 
-use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
+use std::{collections::HashMap, hash::Hash, net::Ipv6Addr, time::Duration};
 
 use super::{Time, timers::Timers};
 
@@ -14,6 +14,12 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// No limit.
+    pub const UNLIMITED: Self = Self {
+        every: Duration::ZERO,
+        burst: 1,
+    };
+
     /// `count` each second, and as many as `burst` at once. A count of 0 is once in a year.
     #[must_use]
     pub const fn per_second(count: u32, burst: u32) -> Self {
@@ -67,17 +73,17 @@ impl Bucket {
 pub(crate) struct Buckets<K> {
     rate: Rate,
     capacity: usize,
-    full: BTreeMap<K, Time>,
+    full: HashMap<K, Time>,
     order: Timers<K>,
 }
 
-impl<K: Copy + Ord> Buckets<K> {
+impl<K: Copy + Ord + Hash> Buckets<K> {
     /// Full buckets for every key.
     pub(crate) fn new(rate: Rate, capacity: usize) -> Self {
         Self {
             rate,
             capacity: capacity.max(1),
-            full: BTreeMap::new(),
+            full: HashMap::new(),
             order: Timers::default(),
         }
     }

@@ -1,65 +1,114 @@
 //! At most one timer per key, in the order in which they run out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::Hash,
+};
 
 use super::Time;
 
 /// Timers of the keys `K`. Equal times run out in the order of the keys, so that the same inputs
 /// always give the same actions.
+///
+/// Most timers are put off again and again and never run out: each Report of a member does so, and
+/// each Binding Update. That only notes the new time; the timer moves to its place when the old one
+/// has come.
 #[derive(Debug)]
 pub(crate) struct Timers<K> {
-    times: BTreeMap<K, Time>,
-    queue: BTreeSet<(Time, K)>,
+    order: BTreeSet<(Time, K)>,
+    timers: HashMap<K, Timer>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Timer {
+    time: Time,
+    /// Its place in the order: the same time, or an earlier one.
+    place: Time,
 }
 
 impl<K> Default for Timers<K> {
     fn default() -> Self {
         Self {
-            times: BTreeMap::new(),
-            queue: BTreeSet::new(),
+            order: BTreeSet::new(),
+            timers: HashMap::new(),
         }
     }
 }
 
-impl<K: Copy + Ord> Timers<K> {
+impl<K: Copy + Ord + Hash> Timers<K> {
     /// Starts or restarts the timer of `key`; none stops it.
     pub(crate) fn set(&mut self, key: K, time: Option<Time>) {
-        let before = match time {
-            Some(time) => self.times.insert(key, time),
-            None => self.times.remove(&key),
-        };
-        if let Some(before) = before {
-            self.queue.remove(&(before, key));
+        if let Some(time) = time
+            && let Some(timer) = self.timers.get_mut(&key)
+            && timer.place <= time
+        {
+            timer.time = time;
+            return;
+        }
+        if let Some(timer) = self.timers.remove(&key) {
+            self.order.remove(&(timer.place, key));
         }
         if let Some(time) = time {
-            self.queue.insert((time, key));
+            self.order.insert((time, key));
+            self.timers.insert(key, Timer { time, place: time });
         }
     }
 
-    /// The time of the next timer.
+    /// When the timer of `key` runs out.
+    pub(crate) fn get(&self, key: K) -> Option<Time> {
+        self.timers.get(&key).map(|timer| timer.time)
+    }
+
+    /// When to look for timers that have run out: no later than the first of them does.
     pub(crate) fn next(&self) -> Option<Time> {
-        self.queue.first().map(|(time, _)| *time)
+        self.order.first().map(|(time, _)| *time)
     }
 
     /// The key of the next timer.
-    pub(crate) fn first(&self) -> Option<K> {
-        self.queue.first().map(|(_, key)| *key)
+    pub(crate) fn first(&mut self) -> Option<K> {
+        loop {
+            let (place, key) = *self.order.first()?;
+            if !self.put_off(place, key) {
+                return Some(key);
+            }
+        }
     }
 
     /// Takes out a timer that has run out at `now`.
     pub(crate) fn pop(&mut self, now: Time) -> Option<K> {
-        let (time, key) = *self.queue.first()?;
-        if now < time {
-            return None;
+        loop {
+            let (place, key) = *self.order.first()?;
+            if now < place {
+                return None;
+            }
+            if !self.put_off(place, key) {
+                self.set(key, None);
+                return Some(key);
+            }
         }
-        self.set(key, None);
-        Some(key)
+    }
+
+    /// Stops them all.
+    pub(crate) fn clear(&mut self) {
+        self.order.clear();
+        self.timers.clear();
+    }
+
+    /// Moves a timer to its place, if it was put off.
+    fn put_off(&mut self, place: Time, key: K) -> bool {
+        let time = self.get(key).filter(|time| *time > place);
+        if time.is_some() {
+            self.set(key, None);
+            self.set(key, time);
+        }
+        time.is_some()
     }
 
     /// How many timers run.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.queue.len()
+        assert_eq!(self.order.len(), self.timers.len());
+        self.timers.len()
     }
 }
 
@@ -94,9 +143,15 @@ mod tests {
         timers.set('a', Some(at(1)));
         timers.set('a', Some(at(5)));
         timers.set('a', Some(at(5)));
-        assert_eq!(timers.len(), 1);
+        timers.set('b', Some(at(3)));
+        assert_eq!((timers.len(), timers.get('a')), (2, Some(at(5))));
+        assert_eq!(timers.first(), Some('b'), "the other was put off");
+        assert_eq!(timers.pop(at(4)), Some('b'));
         assert_eq!(timers.pop(at(4)), None);
         assert_eq!(timers.pop(at(5)), Some('a'));
+        timers.set('a', Some(at(6)));
+        timers.set('a', Some(at(2)));
+        assert_eq!(timers.pop(at(3)), Some('a'), "it was put forward");
         timers.set('a', Some(at(6)));
         timers.set('a', None);
         assert_eq!(timers.next(), None);

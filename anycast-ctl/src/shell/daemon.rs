@@ -25,6 +25,7 @@ use super::{
     dataplane::Dataplane,
     flows::Flows,
     interfaces::Interfaces,
+    memory,
     neighbors::{Neighbors, Solicited, hardware_address},
     netdev,
     netlink::{KernelEvent, LinkInput, LinkTable, Netlink},
@@ -61,6 +62,8 @@ pub(super) struct Daemon {
     pub(super) addresses: Addresses,
     pub(super) neighbors: Option<Neighbors>,
     pub(super) policy: Policy,
+    /// Where nonces are kept over a restart.
+    pub(super) state: Option<PathBuf>,
     /// The configuration file.
     pub(super) config: PathBuf,
     pub(super) complaints: Throttle<String>,
@@ -120,6 +123,11 @@ impl Daemon {
     pub(super) async fn stop(mut self) {
         self.controller.shutdown(clock::now(), &mut self.actions);
         self.perform();
+        if let (Some(path), Some(role)) = (&self.state, self.controller.correspondent())
+            && let Err(error) = memory::keep(path, &role.save(clock::now()))
+        {
+            tracing::warn!(file = %path.display(), %error, "nonces are not kept");
+        }
         if let Some(routes) = &mut self.performer.routes {
             routes.withdraw();
         }

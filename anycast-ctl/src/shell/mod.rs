@@ -14,6 +14,7 @@ pub mod dataplane;
 mod flows;
 pub mod health;
 pub mod interfaces;
+mod memory;
 pub mod neighbors;
 mod netdev;
 pub mod netlink;

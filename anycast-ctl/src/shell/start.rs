@@ -12,6 +12,7 @@ use super::{
     flows::Flows,
     health::Checks,
     interfaces::{Interfaces, REMINDER},
+    memory,
     neighbors::Neighbors,
     netlink::{LinkTable, Netlink, requests::Requests},
     perform::Performer,
@@ -22,20 +23,14 @@ use super::{
     throttle::Throttle,
 };
 use crate::{
-    config::{Config, file, settings},
+    config::{Config, file, limits, settings},
     core::{
         Actions,
         controller::{Command, Controller, Input},
-        rate::Rate,
     },
 };
 
-/// Without a router nobody's Reports are looked at.
-const NO_LIMIT: Rate = Rate {
-    every: Duration::ZERO,
-    burst: 1,
-};
-/// What a router waits beyond the Query Response Interval before it removes routes of an earlier
+/// What a router waits beyond the answers to its first Queries before it removes routes of an earlier
 /// run that no member claims.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -58,9 +53,9 @@ impl Daemon {
 
         let router = config.router_role();
         let routes = router.map(|router| {
-            let response = settings::timers_of(router).query_response_interval;
+            let grace = settings::timers_of(router).first_answers() + GRACE;
             let settings = settings::routes(router);
-            let routes = Routes::new(settings, Requests::open()?, response + GRACE);
+            let routes = Routes::new(settings, Requests::open()?, grace);
             Ok((routes, Reachability::new(Requests::open()?)))
         });
         let routes = routes
@@ -93,10 +88,12 @@ impl Daemon {
             flows,
             netlink,
             server,
+            state: config.correspondent_role().and_then(settings::state),
             config: paths.config.clone(),
             policy: router.map(settings::policy).unwrap_or_default(),
             complaints: Throttle::new(REMINDER),
         };
+        daemon.recall();
         daemon.adopt_routes();
         daemon.links_changed(true)?;
         daemon.assign().await;
@@ -113,6 +110,26 @@ impl Daemon {
 }
 
 impl Daemon {
+    /// Gives the correspondent what it knew before a restart. Without it, handshakes under way begin
+    /// anew.
+    fn recall(&mut self) {
+        let (Some(path), Some(role)) = (&self.state, self.controller.correspondent_mut()) else {
+            return;
+        };
+        let restored = match memory::recall(path) {
+            Ok(None) => return,
+            Ok(Some((saved, elapsed))) => role
+                .restore(clock::now(), &saved, elapsed)
+                .map_err(memory::Error::from),
+            Err(error) => Err(error),
+        };
+        let file = path.display();
+        match restored {
+            Ok(nonces) => tracing::info!(%file, nonces, "nonces of the last run go on"),
+            Err(error) => tracing::warn!(%file, %error, "nonces are made anew"),
+        }
+    }
+
     /// Reads what an earlier run has left, and tells the core.
     fn adopt_routes(&mut self) {
         let Some(routes) = &mut self.performer.routes else {
@@ -133,7 +150,7 @@ fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
     let wanted = dataplane::Settings {
         roles: settings::roles(config),
         require_router_alert: alert,
-        report_rate: router.map_or(NO_LIMIT, settings::report_rate),
+        limits: limits::data_plane(config),
     };
     let mut dataplane = Dataplane::load(object, wanted)
         .map_err(ShellError::dataplane("cannot load the eBPF programs"))?;
@@ -142,6 +159,10 @@ fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
             .maps()
             .set_client_prefixes(&settings::client_prefixes(correspondent))
             .map_err(ShellError::dataplane("cannot load the client prefixes"))?;
+        dataplane
+            .maps()
+            .set_anycast_prefixes(&settings::allowed(correspondent))
+            .map_err(ShellError::dataplane("cannot load the anycast prefixes"))?;
     }
     for group in settings::groups(config) {
         if let Some(care_of) = &group.care_of {

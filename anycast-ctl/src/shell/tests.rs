@@ -75,6 +75,13 @@ fn pair() -> u32 {
         ip(&format!("link set {name} up"));
         ip(&format!("address add {address} dev {name} nodad"));
     }
+    // Until the kernel has noticed that both ends are up, what is sent is lost.
+    let up = || ip("-o link show type veth").matches(" state UP ").count();
+    let (limit, again) = (Duration::from_secs(10), Duration::from_millis(5));
+    xtask::net::wait::poll(limit, again, "both ends up", || {
+        Ok((up() == 2).then_some(()))
+    })
+    .expect("both ends up");
     nix::net::if_::if_nametoindex("a0").expect("a0")
 }
 

@@ -1,5 +1,6 @@
 //! Policy and floods on a link with several hosts: a router's daemon, and hosts that send frames.
 
+mod monitor;
 mod site;
 
 use std::{
@@ -14,7 +15,7 @@ use anycast_ctl::shell::api::{Request, client, view};
 use anyhow::{Context as _, Result, ensure};
 use xtask::{kernel_tests::Suite, net};
 
-use site::{AGAIN, B, Frames, HONEST, Site, wait};
+use site::{AGAIN, B, HONEST, Reports, Site, wait};
 
 /// A source that the policy lets in, and that sends far too much.
 const FLOODER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x21);
@@ -33,12 +34,20 @@ fn main() -> ExitCode {
             "refusals say who and why, with forged ones among them",
             refusals,
         )
+        .test(
+            "who watches sees joins, leaves, refusals, elections and routes as they happen",
+            monitor::events,
+        )
+        .test(
+            "a watcher that does not read holds up nobody, and is told what it lost",
+            monitor::slow_reader,
+        )
         .run()
 }
 
 fn withdrawn() -> Result<()> {
     let site = Site::new("withdrawn")?;
-    let frames = Frames::open(&site.honest)?;
+    let frames = Reports::open(&site.honest)?;
     join(&site, &frames, B)?;
     let policy: view::Policy = site.ask(&Request::Policy)?;
     ensure!(policy.rules[0].hits >= 1, "{policy:?}");
@@ -116,7 +125,7 @@ fn withdrawn() -> Result<()> {
 /// and MACs that are different each time.
 fn flood() -> Result<()> {
     let site = Site::new("flood")?;
-    let honest = Frames::open(&site.honest)?;
+    let honest = Reports::open(&site.honest)?;
     let anycast = |low: u16| Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, low);
     let forged = |number: u64| {
         let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -126,7 +135,7 @@ fn flood() -> Result<()> {
         (source, [2, b, c, d, e, f])
     };
     let low = |number: u64| u16::try_from(number % 5000 + 1).unwrap_or(1);
-    type Kind<'a> = (&'a str, &'a (dyn Fn(&Frames, u64) -> Result<()> + Sync));
+    type Kind<'a> = (&'a str, &'a (dyn Fn(&Reports, u64) -> Result<()> + Sync));
     let kinds: [Kind<'_>; 3] = [
         ("mld_rate_limited", &|frames, n| {
             frames.report(FLOODER, MAC, anycast(low(n)))
@@ -154,7 +163,7 @@ fn flood() -> Result<()> {
         );
         let took = thread::scope(|scope| {
             let flooding = scope.spawn(|| -> Result<()> {
-                let frames = Frames::open(&site.flooder)?;
+                let frames = Reports::open(&site.flooder)?;
                 while !over.load(Ordering::Relaxed) {
                     let number = sent.fetch_add(1, Ordering::Relaxed);
                     send(&frames, number)?;
@@ -187,7 +196,7 @@ fn flood() -> Result<()> {
 }
 
 /// A Report, and its repetition as a robust host sends it, until there is a route.
-fn join(site: &Site, frames: &Frames, anycast: Ipv6Addr) -> Result<Duration> {
+fn join(site: &Site, frames: &Reports, anycast: Ipv6Addr) -> Result<Duration> {
     let start = Instant::now();
     let mut next = start;
     let what = format!("a route to {anycast}");
@@ -203,7 +212,7 @@ fn join(site: &Site, frames: &Frames, anycast: Ipv6Addr) -> Result<Duration> {
 
 fn refusals() -> Result<()> {
     let site = Site::new("refusals")?;
-    let frames = Frames::open(&site.flooder)?;
+    let frames = Reports::open(&site.flooder)?;
     for _ in 0..3 {
         frames.report(DENIED, MAC, B)?;
     }

@@ -16,8 +16,9 @@ use xtask::net::{self, Namespace, Sender, netlink};
 pub const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
 pub const HONEST: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x11);
 pub const HONEST_MAC: [u8; 6] = [2, 0, 0, 0, 0x20, 0x11];
-const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Not the lowest that there can be.
+pub const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Neither daemon nor kernel announces what is asked for here.
 pub const AGAIN: Duration = Duration::from_millis(10);
 
@@ -79,6 +80,11 @@ impl Site {
             netlink::up(namespace, name)?;
         }
         netlink::bridge(&switch, "br0", &["p0", "p1", "p2"])?;
+        for namespace in hosts.iter().chain([&switch]) {
+            wait("the kernel has seen that the links are up", || {
+                carries(namespace)
+            })?;
+        }
         let [router, honest, flooder] = hosts;
         netlink::address(&router, "lan0", ROUTER, 64)?;
         let directory = std::env::temp_dir().join(format!("anycast-{unique}"));
@@ -155,25 +161,52 @@ impl Drop for Site {
     }
 }
 
-/// Sends frames on eth0, whatever their source.
-pub struct Frames(Sender);
+/// Sends Reports on eth0, whatever their source.
+pub struct Reports(Sender);
 
-impl Frames {
+impl Reports {
     pub fn open(namespace: &Namespace) -> Result<Self> {
         Ok(Self(Sender::open(namespace, "eth0")?))
     }
 
     pub fn report(&self, source: Ipv6Addr, mac: [u8; 6], address: Ipv6Addr) -> Result<()> {
+        let report = mld::Message::Report { address };
+        self.mld(source, mac, ipv6::ALL_ROUTERS, report)
+    }
+
+    pub fn done(&self, source: Ipv6Addr, mac: [u8; 6], address: Ipv6Addr) -> Result<()> {
+        let done = mld::Message::Done { address };
+        self.mld(source, mac, ipv6::ALL_ROUTERS, done)
+    }
+
+    /// Any MLDv1 message.
+    pub fn mld(
+        &self,
+        source: Ipv6Addr,
+        mac: [u8; 6],
+        destination: Ipv6Addr,
+        message: mld::Message,
+    ) -> Result<()> {
         let mut frame = [0; 14 + mld::PACKET_LEN];
-        frame[..6].copy_from_slice(&[0x33, 0x33, 0, 0, 0, 2]);
+        frame[..2].copy_from_slice(&[0x33, 0x33]);
+        frame[2..6].copy_from_slice(&destination.octets()[12..]);
         frame[6..12].copy_from_slice(&mac);
         frame[12..14].copy_from_slice(&[0x86, 0xdd]);
-        let report = mld::Message::Report { address };
-        report.emit(source, ipv6::ALL_ROUTERS, &mut frame[14..])?;
+        message.emit(source, destination, &mut frame[14..])?;
         // Where the queue of the link is full, a flood goes on.
         self.0.send(&frame)?;
         Ok(())
     }
+}
+
+/// Whether every link sends: the kernel sets them going some time after both ends are up, and drops
+/// frames until then.
+fn carries(namespace: &Namespace) -> Result<bool> {
+    let mut command = namespace.command("ip");
+    command.args(["-o", "link", "show", "type", "veth"]);
+    let output = command.stdin(Stdio::null()).output()?;
+    let links = String::from_utf8(output.stdout)?;
+    Ok(!links.is_empty() && links.lines().all(|line| line.contains(" state UP ")))
 }
 
 pub fn wait(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {

@@ -260,14 +260,19 @@ pub fn prepare(namespace: &Namespace) -> Result<()> {
 
 /// `ip`, in a namespace.
 pub fn ip(namespace: &Namespace, line: &str) -> Result<String> {
+    tool(namespace, "ip", line)
+}
+
+/// A tool of iproute2, in a namespace.
+pub fn tool(namespace: &Namespace, program: &str, line: &str) -> Result<String> {
     let output = namespace
-        .command("ip")
+        .command(program)
         .args(line.split_whitespace())
         .stdin(Stdio::null())
         .output()
         .context("these tests need iproute2")?;
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "ip {line}: {error}");
+    ensure!(output.status.success(), "{program} {line}: {error}");
     Ok(String::from_utf8(output.stdout)?)
 }
 

@@ -4,6 +4,7 @@ mod bed;
 mod bird;
 mod interfaces;
 mod members;
+mod polite;
 mod queriers;
 mod restart;
 
@@ -45,6 +46,14 @@ fn main() -> ExitCode {
             "beside an MLDv2 querier hosts stay with MLDv2",
             queriers::polite,
         )
-        .test("General Queries turn hosts to MLDv1", queriers::always);
+        .test("General Queries turn hosts to MLDv1", queriers::always)
+        .test(
+            "a polite router starts and restarts unheard beside an MLDv2 querier",
+            polite::beside,
+        )
+        .test(
+            "a polite router that is alone asks everybody",
+            polite::alone,
+        );
     bird::add(suite).run()
 }

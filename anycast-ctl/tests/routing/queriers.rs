@@ -43,7 +43,7 @@ fn is(packet: &Packet, kind: u8, address: Ipv6Addr) -> bool {
 }
 
 /// Waits until this address has asked about that one.
-fn asks(capture: &Capture, since: u64, source: Ipv6Addr, about: Ipv6Addr) -> Result<()> {
+pub fn asks(capture: &Capture, since: u64, source: Ipv6Addr, about: Ipv6Addr) -> Result<()> {
     let what = format!("{source} asks about {about}");
     capture.ledger().wait(SOON, &what, |ledger| {
         let mut queries = ledger.messages(since, |packet| {

@@ -7,8 +7,8 @@ use xtask::net::Process;
 
 use super::bed::{B, Bed, MEMBER, SOON, in_bed, routed, router};
 
-/// Query Response Interval and the five seconds that the daemon adds.
-const GRACE: Duration = Duration::from_secs(6);
+/// Three intervals of listening, Query Response Interval, and five seconds: what the daemon waits.
+const GRACE: Duration = Duration::from_secs(7);
 const MARK: &str = "2001:db8:ffff::/64";
 
 /// Everything that happens to the routes of a node, told by another program.

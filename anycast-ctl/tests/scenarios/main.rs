@@ -3,9 +3,11 @@
 mod captures;
 mod course;
 mod failure;
+mod flood;
 mod membership;
 mod monitor;
 mod paths;
+mod restart;
 mod sessions;
 
 use std::{path::Path, process::ExitCode};
@@ -69,6 +71,14 @@ fn main() -> ExitCode {
         .test(
             "a drain waits for the session that is pinned here",
             sessions::drain,
+        )
+        .test(
+            "clients are bound while forged messages flood their gateway",
+            flood::handshakes,
+        )
+        .test(
+            "a handshake under way survives a restart of the gateway",
+            restart::nonces,
         )
         .run()
 }

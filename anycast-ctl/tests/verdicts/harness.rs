@@ -1,21 +1,21 @@
 //! Runs a packet through a real program, loaded through the real verifier.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use anycast_common::abi::event::Header;
 use anycast_ctl::{
     core::{Action, Time, rate::Rate},
-    shell::dataplane::{Dataplane, OBJECT, Settings},
+    shell::dataplane::{Dataplane, Limits, OBJECT, Settings},
 };
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::{TestRun as _, TestRunOptions};
 
 use crate::packets::address;
 
-/// As many Reports as anybody likes.
-pub const NO_LIMIT: Rate = Rate {
-    every: Duration::ZERO,
-    burst: 1,
+/// Two at once, and one more in an hour.
+pub const TWO: Rate = Rate {
+    every: std::time::Duration::from_hours(1),
+    burst: 2,
 };
 
 /// XDP actions and TC verdicts.
@@ -54,11 +54,20 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(roles: u8, require_router_alert: bool) -> Result<Self> {
-        Self::with_rate(roles, require_router_alert, NO_LIMIT)
+        Self::with_limits(roles, require_router_alert, Limits::NONE)
     }
 
     /// With a limit for each sender of Reports and Dones.
-    pub fn with_rate(roles: u8, require_router_alert: bool, report_rate: Rate) -> Result<Self> {
+    pub fn with_rate(roles: u8, require_router_alert: bool, reports: Rate) -> Result<Self> {
+        let limits = Limits {
+            reports,
+            ..Limits::NONE
+        };
+        Self::with_limits(roles, require_router_alert, limits)
+    }
+
+    /// With limits of any kind.
+    pub fn with_limits(roles: u8, require_router_alert: bool, limits: Limits) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -68,7 +77,7 @@ impl Bench {
             Settings {
                 roles,
                 require_router_alert,
-                report_rate,
+                limits,
             },
         )?;
         drop(guard);

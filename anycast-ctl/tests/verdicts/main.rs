@@ -6,6 +6,7 @@ mod forward;
 mod fragment;
 mod harness;
 mod icmp_error;
+mod limits;
 mod load;
 mod member;
 mod packets;
@@ -20,6 +21,7 @@ fn main() -> std::process::ExitCode {
     let suite = router::tests(suite);
     let suite = member::tests(suite);
     let suite = correspondent::tests(suite);
+    let suite = limits::tests(suite);
     let suite = forward::tests(suite);
     let suite = icmp_error::tests(suite);
     fragment::tests(suite).run()

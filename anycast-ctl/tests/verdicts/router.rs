@@ -8,10 +8,16 @@ use anycast_common::abi::{
 };
 use anycast_ctl::core::rate::Rate;
 use anyhow::{Result, ensure};
-use xtask::kernel_tests::Suite;
+use xtask::{
+    kernel_tests::Suite,
+    net::{
+        Namespace, Pass,
+        netlink::{self, End},
+    },
+};
 
 use crate::{
-    harness::{Bench, Row, Verdict},
+    harness::{Bench, Row, TWO, Verdict},
     packets::{CLIENT_MAC, Packet, address},
 };
 
@@ -33,6 +39,10 @@ pub fn tests(suite: Suite) -> Suite {
         .test(
             "router: what the policy refuses needs no token",
             denied_rate,
+        )
+        .test(
+            "router: a rate is for one interface, one MAC and one source",
+            separate,
         )
         .test("router: forged senders forget nobody's rate", forged)
         .test(
@@ -421,12 +431,6 @@ fn hits() -> Result<()> {
     Ok(())
 }
 
-/// Two at once, and one more in an hour.
-const TWO: Rate = Rate {
-    every: std::time::Duration::from_hours(1),
-    burst: 2,
-};
-
 fn limited() -> Result<Bench> {
     let mut bench = Bench::with_rate(ROUTER, true, TWO)?;
     let rules = [rule(("fe80::", 64), ("2001:db8:a::", 48), policy::ALLOW)];
@@ -484,6 +488,55 @@ fn rate() -> Result<()> {
     }
     ensure!(quick.counters()?["mld_rate_limited"] > 0);
     Ok(())
+}
+
+/// What a sender has used up in one place counts nowhere else.
+fn separate() -> Result<()> {
+    let namespace = Namespace::create(&format!("rates-{}", std::process::id()))?;
+    let end = |name| End {
+        namespace: &namespace,
+        name,
+        mac: None,
+    };
+    netlink::veth(end("lan0"), end("lan1"))?;
+    // Frames for a test come only by an interface with a receive queue of XDP.
+    let mut places = Vec::new();
+    for name in ["lan0", "lan1"] {
+        netlink::up(&namespace, name)?;
+        places.push((
+            netlink::index(&namespace, name)?,
+            Pass::attach(&namespace, name)?,
+        ));
+    }
+    namespace.run(|| {
+        let mut bench = limited()?;
+        let mut senders = Vec::new();
+        for source in [MEMBER, "fe80::12"] {
+            let mut frame = Packet::report(source, GROUP).frame();
+            for mac in [1, 2] {
+                frame[11] = mac;
+                senders.push(frame.clone());
+            }
+        }
+        for (ifindex, _) in &places {
+            bench.ingress = *ifindex;
+            for (number, frame) in senders.iter().enumerate() {
+                let mut verdicts = Vec::new();
+                for _ in 0..3 {
+                    verdicts.push(bench.xdp(frame)?.0);
+                }
+                ensure!(
+                    verdicts == [Verdict::Pass, Verdict::Pass, Verdict::Drop],
+                    "sender {number} on interface {ifindex}: {verdicts:?}"
+                );
+            }
+        }
+        let counters = bench.counters()?;
+        ensure!(counters["mld_report_allowed"] == 16 && counters["mld_rate_limited"] == 8);
+        let kept = bench.dataplane.maps().senders();
+        ensure!(kept == 8, "{kept} senders");
+        Ok(())
+    })
 }
 
 fn denied_rate() -> Result<()> {

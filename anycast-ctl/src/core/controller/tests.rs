@@ -207,6 +207,41 @@ fn queries_reach_the_roles_of_their_interface() {
 }
 
 #[test]
+fn roles_that_share_an_interface_share_no_group() {
+    let mut settings = settings();
+    for group in settings
+        .member
+        .iter_mut()
+        .flat_map(|member| &mut member.groups)
+    {
+        group.interfaces = vec!["lan0".into()];
+    }
+    let mut machine = Machine::new(settings);
+    let (now, controller) = (machine.now, &mut machine.controller);
+    for command in [Command::Join { anycast: B }, Command::Leave { anycast: B }] {
+        controller
+            .command(now, command, &mut machine.actions)
+            .expect("a group of ours");
+    }
+    // The router is still in its group, and leaves it now.
+    let solicited = ipv6::solicited_node(B);
+    let left = |actions: &Actions| -> Vec<Ipv6Addr> {
+        let group = |action: &Action| match action {
+            Action::LeaveGroup { group, .. } => Some(*group),
+            _ => None,
+        };
+        actions.iter().filter_map(group).collect()
+    };
+    assert_eq!(left(&machine.actions), [solicited]);
+    machine.actions.clear();
+    machine.now += Duration::from_secs(1);
+    machine.controller.poll(machine.now, &mut machine.actions);
+    let groups = left(&machine.actions);
+    assert_eq!(groups.len(), 1);
+    assert!(groups[0].is_multicast() && groups[0] != solicited);
+}
+
+#[test]
 fn tests_inits_reach_the_correspondent_and_tests_the_member() {
     let mut machine = Machine::new(settings());
     let init = Message::HomeTestInit { cookie: [7; 8] };

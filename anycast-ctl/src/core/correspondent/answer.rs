@@ -130,7 +130,7 @@ impl Correspondent {
             self.refuse(now, packet, Counter::MobilityBadSource, actions);
             return false;
         }
-        let may = self.limiter.answer(now, packet.source);
+        let may = self.limiter.init(now, packet.source);
         if !may {
             self.counters.count(Counter::AnswerLimited);
         }

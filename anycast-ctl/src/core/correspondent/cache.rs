@@ -1,7 +1,7 @@
 //! The Binding Cache (RFC 6275 section 9.1).
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map},
     net::Ipv6Addr,
     ops::RangeBounds,
     time::Duration,
@@ -17,7 +17,7 @@ use crate::core::{
 pub(super) const SWEEP_MARGIN: Duration = Duration::from_secs(1);
 
 /// What a binding is for: (A, B).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Pair {
     /// The client, A.
     pub(super) client: Ipv6Addr,
@@ -45,7 +45,7 @@ pub(super) struct Entry {
     pub(super) live: Option<Live>,
     /// When every nonce of a Binding Update seen so far has expired, so that none can be replayed
     /// (RFC 6275 section 5.2.8).
-    replay_ends: Time,
+    pub(super) replay_ends: Time,
 }
 
 /// Why a binding was not made.
@@ -112,38 +112,46 @@ impl Cache {
         care_of: Ipv6Addr,
         sequence: u16,
     ) -> Result<(Live, Option<Live>), Refusal> {
-        let place = (pair.client, care_of);
-        match self.care_of.get(&place) {
-            Some(taken) if taken.anycast != pair.anycast => return Err(Refusal::CareOfTaken),
-            None if self.care_of.len() >= self.capacity => return Err(Refusal::Full),
-            Some(_) | None => {}
+        let full = self.care_of.len() >= self.capacity;
+        let way_back = self.care_of.entry((pair.client, care_of));
+        match &way_back {
+            btree_map::Entry::Occupied(taken) if taken.get().anycast != pair.anycast => {
+                return Err(Refusal::CareOfTaken);
+            }
+            btree_map::Entry::Vacant(_) if full => return Err(Refusal::Full),
+            btree_map::Entry::Occupied(_) | btree_map::Entry::Vacant(_) => {}
         }
-        if !self.entries.contains_key(&pair) && self.entries.len() >= self.capacity {
+        let full = self.entries.len() >= self.capacity;
+        let known = self.entries.entry(pair);
+        if full && matches!(known, btree_map::Entry::Vacant(_)) {
             return Err(Refusal::Full);
         }
-        let before = self.entries.get(&pair).and_then(|entry| entry.live);
+        let before = match &known {
+            btree_map::Entry::Occupied(known) => known.get().live,
+            btree_map::Entry::Vacant(_) => None,
+        };
         let same = before.filter(|before| before.care_of == care_of);
         let live = Live {
             care_of,
             since: same.map_or(now, |before| before.since),
             expires: now + BINDING_LIFETIME,
         };
+        way_back.insert_entry(CareOf {
+            anycast: pair.anycast,
+            used_until: live.expires,
+        });
         let entry = Entry {
             sequence,
             live: Some(live),
             replay_ends: now + MAX_NONCE_LIFETIME,
         };
-        self.entries.insert(pair, entry);
-        match before {
-            Some(before) => self.release(now, pair, before),
-            None => self.bound += 1,
-        }
+        known.insert_entry(entry);
         self.timers.set(pair, Some(entry.deadline()));
-        let used = CareOf {
-            anycast: pair.anycast,
-            used_until: live.expires,
-        };
-        self.care_of.insert(place, used);
+        match before {
+            None => self.bound += 1,
+            Some(before) if before.care_of != care_of => self.release(now, pair, before),
+            Some(_) => {}
+        }
         Ok((live, before))
     }
 
@@ -192,6 +200,18 @@ impl Cache {
             .collect()
     }
 
+    /// The pairs of whose Binding Updates one might be replayed.
+    pub(super) fn replayable(&self, now: Time) -> impl Iterator<Item = (Pair, Entry)> + '_ {
+        let entries = self.entries.iter().map(|(pair, entry)| (*pair, *entry));
+        entries.filter(move |(_, entry)| now < entry.replay_ends)
+    }
+
+    /// Takes over what an earlier run knew of a pair.
+    pub(super) fn restore(&mut self, pair: Pair, entry: Entry) {
+        self.timers.set(pair, Some(entry.deadline()));
+        self.entries.insert(pair, entry);
+    }
+
     /// The bindings that stand, in order.
     pub(super) fn live(&self) -> impl Iterator<Item = (Pair, Live, u16)> + '_ {
         self.entries
@@ -222,6 +242,15 @@ impl Cache {
 }
 
 impl Entry {
+    /// Of a pair without a binding.
+    pub(super) const fn ended(sequence: u16, replay_ends: Time) -> Self {
+        Self {
+            sequence,
+            live: None,
+            replay_ends,
+        }
+    }
+
     /// When something has to be done about it.
     fn deadline(&self) -> Time {
         self.live.map_or(self.replay_ends, |live| live.expires)

@@ -14,8 +14,10 @@ const NOTICES: Rate = Rate::per_second(10, 20);
 /// The rate limits of a correspondent.
 #[derive(Debug)]
 pub(super) struct Limiter {
-    whole: Bucket,
-    prefixes: Buckets<u64>,
+    /// Test Inits.
+    inits: Answers,
+    /// Apart from those, which would keep handshakes from their end.
+    updates: Answers,
     errors: Bucket,
     notices: Bucket,
 }
@@ -23,17 +25,21 @@ pub(super) struct Limiter {
 impl Limiter {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
-            whole: Bucket::new(limits.whole),
-            prefixes: Buckets::new(limits.per_prefix, limits.max_prefixes),
+            inits: Answers::new(limits),
+            updates: Answers::new(limits),
             errors: Bucket::new(limits.errors),
             notices: Bucket::new(NOTICES),
         }
     }
 
-    /// Whether a Test Init or Binding Update from `source` may be answered.
-    pub(super) fn answer(&mut self, now: Time, source: Ipv6Addr) -> bool {
-        // One prefix that asks too often takes nothing from the others.
-        self.whole.holds(now) && self.prefixes.take(now, prefix64(source)) && self.whole.take(now)
+    /// Whether a Test Init from `source` may be answered.
+    pub(super) fn init(&mut self, now: Time, source: Ipv6Addr) -> bool {
+        self.inits.take(now, source)
+    }
+
+    /// Whether a Binding Update from `source` may be looked at.
+    pub(super) fn update(&mut self, now: Time, source: Ipv6Addr) -> bool {
+        self.updates.take(now, source)
     }
 
     /// Whether an error may be sent.
@@ -44,5 +50,26 @@ impl Limiter {
     /// Whether a refusal may be told.
     pub(super) fn notice(&mut self, now: Time) -> bool {
         self.notices.take(now)
+    }
+}
+
+/// How much of one kind is answered.
+#[derive(Debug)]
+struct Answers {
+    whole: Bucket,
+    prefixes: Buckets<u64>,
+}
+
+impl Answers {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            whole: Bucket::new(limits.whole),
+            prefixes: Buckets::new(limits.per_prefix, limits.max_prefixes),
+        }
+    }
+
+    /// One prefix that asks too often takes nothing from the others.
+    fn take(&mut self, now: Time, source: Ipv6Addr) -> bool {
+        self.whole.holds(now) && self.prefixes.take(now, prefix64(source)) && self.whole.take(now)
     }
 }

@@ -5,6 +5,7 @@ mod answer;
 mod cache;
 mod failure;
 mod limiter;
+mod memory;
 mod nonces;
 mod settings;
 mod update;
@@ -18,6 +19,7 @@ use std::{collections::HashMap, net::Ipv6Addr};
 use anycast_common::wire::{self, ipv6, mobility::Message};
 
 pub use failure::Selection;
+pub use memory::MemoryError;
 pub use settings::{Limits, Settings};
 use view::Pinned;
 pub use view::{BindingPlace, BindingView};

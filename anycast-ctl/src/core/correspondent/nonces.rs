@@ -14,7 +14,7 @@ use crate::core::{
 const FRESH: Duration = MAX_NONCE_LIFETIME.saturating_sub(rr::MAX_TOKEN_LIFETIME);
 
 /// As many nonces as can be acceptable at once.
-const REMEMBERED: usize = 8;
+pub(super) const REMEMBERED: usize = 8;
 
 /// A nonce and the node key that is used with it.
 #[derive(Debug)]
@@ -26,6 +26,32 @@ pub(super) struct Generation {
 }
 
 impl Generation {
+    /// One that an earlier run made.
+    pub(super) const fn restored(index: u16, key: Kcn, nonce: Nonce, first_used: Time) -> Self {
+        Self {
+            index,
+            key,
+            nonce,
+            first_used,
+        }
+    }
+
+    pub(super) const fn key(&self) -> &Kcn {
+        &self.key
+    }
+
+    pub(super) const fn nonce(&self) -> &Nonce {
+        &self.nonce
+    }
+
+    pub(super) const fn first_used(&self) -> Time {
+        self.first_used
+    }
+
+    fn is_acceptable(&self, now: Time) -> bool {
+        now < self.first_used + MAX_NONCE_LIFETIME
+    }
+
     /// The index that names it on the wire.
     pub(super) const fn index(&self) -> u16 {
         self.index
@@ -74,15 +100,33 @@ impl Nonces {
 
     /// The nonce of an index that a Binding Update names, while it is acceptable.
     pub(super) fn find(&self, now: Time, index: u16) -> Option<&Generation> {
-        self.generations.iter().find(|generation| {
-            generation.index == index && now < generation.first_used + MAX_NONCE_LIFETIME
-        })
+        self.generations
+            .iter()
+            .find(|generation| generation.index == index && generation.is_acceptable(now))
+    }
+
+    /// Those that are acceptable, oldest first.
+    pub(super) fn acceptable(&self, now: Time) -> impl Iterator<Item = &Generation> {
+        self.generations
+            .iter()
+            .filter(move |generation| generation.is_acceptable(now))
+    }
+
+    pub(super) const fn next_index(&self) -> u16 {
+        self.next_index
+    }
+
+    /// Those of an earlier run, oldest first.
+    pub(super) fn restored(generations: Vec<Generation>, next_index: u16) -> Self {
+        Self {
+            generations: generations.into(),
+            next_index,
+        }
     }
 
     /// Makes a nonce, and gives its place.
     fn renew(&mut self, now: Time, rng: &mut Generator) -> usize {
-        self.generations
-            .retain(|old| now < old.first_used + MAX_NONCE_LIFETIME);
+        self.generations.retain(|old| old.is_acceptable(now));
         self.generations.push_back(Generation {
             index: self.next_index,
             key: Kcn::generate(rng),

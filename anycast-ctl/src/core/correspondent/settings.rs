@@ -26,10 +26,14 @@ pub struct Settings {
 /// packet for one packet, and is hardly larger; the limits bound the work and the reflection.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Test Inits and Binding Updates from all sources.
+    /// Test Inits from all sources, and as many Binding Updates.
     pub whole: Rate,
-    /// Test Inits and Binding Updates from one /64.
+    /// Those from one /64.
     pub per_prefix: Rate,
+    /// Those to one client, kept by the data plane.
+    pub per_client: Rate,
+    /// Those to all clients that sent no packet of late, kept by the data plane.
+    pub unsolicited: Rate,
     /// Binding Errors and Parameter Problems (RFC 6275 section 9.3.3, RFC 4443 section 2.4 (f)).
     pub errors: Rate,
     /// /64s that are remembered at most.
@@ -39,9 +43,15 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            whole: Rate::per_second(10_000, 10_000),
-            // All members of a group ask from one address, on behalf of all clients behind us.
-            per_prefix: Rate::per_second(2000, 4000),
+            // 100000 clients that are bound anew as soon as they can, each 16 s, are 6250
+            // handshakes a second, of two Test Inits and one Binding Update.
+            whole: Rate::per_second(20_000, 40_000),
+            // All members of a group ask from one address, on behalf of all clients behind us; care-of
+            // addresses may be in the same /64.
+            per_prefix: Rate::per_second(15_000, 30_000),
+            // A host that asks for two dozen anycast addresses in a second.
+            per_client: Rate::per_second(50, 100),
+            unsolicited: Rate::per_second(1000, 2000),
             errors: Rate::per_second(10, 10),
             max_prefixes: 4096,
         }

@@ -35,7 +35,7 @@ enum Refused {
         counter: Counter,
         status: u8,
         sequence: u16,
-        seal: Option<Seal>,
+        seal: Option<Box<Seal>>,
     },
 }
 
@@ -54,7 +54,7 @@ impl Correspondent {
         if packet.home_address.is_some() {
             return self.refuse(now, packet, Counter::BindingUpdateHomeAddress, actions);
         }
-        if !self.limiter.answer(now, packet.source) {
+        if !self.limiter.update(now, packet.source) {
             return self.counters.count(Counter::AnswerLimited);
         }
         let outcome = self
@@ -76,7 +76,7 @@ impl Correspondent {
             }) => {
                 self.refuse(now, packet, counter, actions);
                 if update.flags.contains(Flags::ACKNOWLEDGE) || always_told(status) {
-                    self.acknowledge(packet, update, status, sequence, seal.as_ref(), actions);
+                    self.acknowledge(packet, update, status, sequence, seal.as_deref(), actions);
                 }
             }
         }
@@ -111,7 +111,7 @@ impl Correspondent {
                 counter: Counter::BindingUpdateBadSequence,
                 status: status::SEQUENCE_OUT_OF_WINDOW,
                 sequence: last,
-                seal: Some(seal),
+                seal: Some(Box::new(seal)),
             }),
             Some(_) | None => Ok(seal),
         }
@@ -176,7 +176,7 @@ impl Correspondent {
             counter,
             status,
             sequence: update.sequence,
-            seal: Some(seal),
+            seal: Some(Box::new(seal)),
         };
         if !update.flags.contains(Flags::EQUIVALENT) {
             let counter = Counter::BindingUpdateNotEquivalent;

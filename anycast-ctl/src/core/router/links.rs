@@ -6,6 +6,7 @@ use anycast_common::wire::mld::{self, Version};
 
 use super::{
     GeneralQueries, LinkId, LinkSettings, Router, Timer,
+    adopted::Adopted,
     querier::{Effect, Event, Role},
     timers,
 };
@@ -20,8 +21,10 @@ pub(super) struct LinkState {
     pub(super) up: bool,
     pub(super) link_local: Option<Ipv6Addr>,
     pub(super) role: Role,
-    /// The MLDv2 querier, as long as its last General Query is good for.
+    /// The MLDv2 querier, as long as its last Query is good for.
     pub(super) v2_querier: Option<Ipv6Addr>,
+    /// Whether it is still to be found out if there is one.
+    pub(super) listening: bool,
     /// Addresses that have members here.
     pub(super) groups: BTreeSet<Ipv6Addr>,
     /// The last of them that was refreshed.
@@ -32,6 +35,8 @@ pub(super) struct LinkState {
     pub(super) probed: Option<Ipv6Addr>,
     /// Groups still to be refreshed in haste, because an election left nobody to ask.
     pub(super) overdue: usize,
+    /// Addresses that an earlier run had members for, and that are to be asked about.
+    pub(super) adopted: Adopted,
     /// The Querier of the last notice.
     announced: Option<(Ipv6Addr, bool)>,
     /// General Queries still to be sent [Startup Query Interval] apart.
@@ -47,11 +52,13 @@ impl LinkState {
             link_local: None,
             role: Role::Initial,
             v2_querier: None,
+            listening: false,
             groups: BTreeSet::new(),
             refreshed: None,
             hosts: 0,
             probed: None,
             overdue: 0,
+            adopted: Adopted::default(),
             announced: None,
             startup: 0,
         }
@@ -66,7 +73,7 @@ impl LinkState {
     pub(super) fn asks_everybody(&self) -> bool {
         match self.settings.general_queries {
             GeneralQueries::Always => true,
-            GeneralQueries::Polite => self.v2_querier.is_none(),
+            GeneralQueries::Polite => !self.listening && self.v2_querier.is_none(),
             GeneralQueries::Never => false,
         }
     }
@@ -125,6 +132,7 @@ impl Router {
         for anycast in self.links[id].groups.clone() {
             self.disband((anycast, id), cause, actions);
         }
+        self.end_listening(id, actions);
         for timer in [
             Timer::GeneralQuery(id),
             Timer::OtherQuerier(id),
@@ -164,7 +172,13 @@ impl Router {
             Effect::Nothing => {}
             Effect::StartUp => {
                 link.startup = link.settings.timers.startup_query_count;
-                self.ask(now, id, actions);
+                if link.settings.general_queries == GeneralQueries::Polite
+                    && link.v2_querier.is_none()
+                {
+                    self.listen(now, id, actions);
+                } else {
+                    self.ask(now, id, actions);
+                }
             }
             Effect::Ask => {
                 self.schedule.cancel(Timer::OtherQuerier(id));
@@ -172,11 +186,14 @@ impl Router {
             }
             Effect::Listen => {
                 let interval = link.settings.timers.other_querier_present_interval();
+                self.end_listening(id, actions);
+                self.drop_adopted(id);
                 self.schedule.cancel(Timer::GeneralQuery(id));
                 self.schedule.cancel(Timer::Refresh(id));
                 self.schedule.start(Timer::OtherQuerier(id), now, interval);
             }
             Effect::Stop => {
+                self.end_listening(id, actions);
                 self.schedule.cancel(Timer::GeneralQuery(id));
                 self.schedule.cancel(Timer::Refresh(id));
                 self.schedule.cancel(Timer::OtherQuerier(id));
@@ -206,7 +223,9 @@ impl Router {
                 robustness,
                 interval,
             } => {
-                if query.address.is_unspecified() {
+                // One about a multicast address comes from the same querier as its General Queries;
+                // RFC 3810 section 5.1.10 knows no other address.
+                if query.address.is_unspecified() || query.address.is_multicast() {
                     let own = &self.links[id].settings.timers;
                     // RFC 3810 section 9.5 with the values of the querier; zero is "see yours".
                     let robustness = if robustness == 0 {
@@ -219,10 +238,15 @@ impl Router {
                     } else {
                         interval
                     };
-                    let present = timers::present(robustness, interval, query.max_response_delay);
-                    self.v2_querier_heard(now, id, source, present);
+                    // A specific one says how soon its own group is to answer.
+                    let response = if query.address.is_multicast() {
+                        own.query_response_interval
+                    } else {
+                        query.max_response_delay
+                    };
+                    let present = timers::present(robustness, interval, response);
+                    self.v2_querier_heard(now, id, source, present, actions);
                 }
-                // Specific ones are about multicast groups (RFC 3810 section 5.1.5).
             }
         }
     }
@@ -242,7 +266,14 @@ impl Router {
         self.role_event(now, id, event, actions);
     }
 
-    fn v2_querier_heard(&mut self, now: Time, id: LinkId, source: Ipv6Addr, present: Duration) {
+    fn v2_querier_heard(
+        &mut self,
+        now: Time,
+        id: LinkId,
+        source: Ipv6Addr,
+        present: Duration,
+        actions: &mut Actions,
+    ) {
         let link = &mut self.links[id];
         let before = link.asks_everybody();
         let known = link.v2_querier.replace(source);
@@ -252,6 +283,9 @@ impl Router {
             self.schedule.raise(Timer::V2Querier(id), now, present);
         } else {
             self.schedule.start(Timer::V2Querier(id), now, present);
+        }
+        if self.links[id].listening {
+            return self.ask(now, id, actions);
         }
         if changed && self.links[id].role == Role::Querier {
             self.ask_known(now, id);

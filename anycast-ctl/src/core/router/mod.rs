@@ -14,8 +14,8 @@
 //!   sender alone.
 //! - **The election is among MLDv1 Queries**, General and Specific. RFC 2710 would count an MLDv2
 //!   Query too (it is at least 24 octets long), but its winner has to answer for anycast Dones and
-//!   keep anycast groups alive, and RFC 3810 has no Query for a unicast address. An MLDv2 General
-//!   Query therefore says that somebody else asks *everybody*, and decides only whether we do.
+//!   keep anycast groups alive, and RFC 3810 has no Query for a unicast address. An MLDv2 Query
+//!   therefore says that somebody else asks *everybody*, and decides only whether we do.
 //! - **A refresh by Address-Specific Queries** repeats each [Last Listener Query Count] times:
 //!   a Non-Querier that hears the first leaves members the time of that many.
 //! - **Address-Specific Queries for one address keep [Last Listener Query Interval] apart**, also
@@ -28,9 +28,11 @@
 //!   living member a moment only.
 //! - **Caps apply to joins.** Who is a member stays one when a cap is lowered.
 
+mod adopted;
 mod explain;
 mod group;
 mod links;
+mod listening;
 mod member;
 mod membership;
 mod page;
@@ -47,7 +49,10 @@ mod tests;
 mod timers;
 mod view;
 
-use std::{collections::BTreeMap, net::Ipv6Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
+};
 
 use anycast_common::wire::{ipv6, mld};
 
@@ -80,8 +85,10 @@ enum Timer {
     GeneralQuery(LinkId),
     /// "other querier present timer".
     OtherQuerier(LinkId),
-    /// How long the last MLDv2 General Query is good for.
+    /// How long the last Query of the MLDv2 querier is good for.
     V2Querier(LinkId),
+    /// The group that makes an MLDv2 querier speak is left.
+    LeaveGroup(LinkId),
     /// The next group is refreshed with Address-Specific Queries.
     Refresh(LinkId),
     /// The next member is probed.
@@ -104,6 +111,8 @@ pub struct Router {
     joins: u64,
     schedule: Schedule<Timer>,
     routes: Routes,
+    /// Addresses whose routes an earlier run has left, by interface, until somebody was asked.
+    adopted: BTreeSet<(u32, Ipv6Addr)>,
     counters: Counters,
 }
 
@@ -121,6 +130,7 @@ impl Router {
             joins: 0,
             schedule: Schedule::new(),
             routes: Routes::new(settings.next_hops),
+            adopted: BTreeSet::new(),
             counters: Counters::default(),
         }
     }
@@ -199,6 +209,7 @@ impl Router {
                     self.role_event(now, id, querier::Event::OtherQuerierTimer, actions);
                 }
                 Timer::V2Querier(id) => self.v2_querier_gone(now, id, actions),
+                Timer::LeaveGroup(id) => self.leave_to_hear(now, id, actions),
                 Timer::Refresh(id) => self.refresh_next(now, id, actions),
                 Timer::Probe(id) => self.probe_next(now, id, actions),
                 Timer::Retransmit(key) => self.retransmit(now, key, actions),
@@ -217,8 +228,10 @@ impl Router {
     }
 
     /// The kernel still has the route of an earlier run to this member. Where one member is chosen,
-    /// it is this one as soon as it reports: a restart moves nothing.
+    /// it is this one as soon as it reports: a restart moves nothing. Where no General Query goes out,
+    /// the members of `anycast` are asked by name.
     pub fn adopt(&mut self, anycast: Ipv6Addr, next_hop: NextHop) {
+        self.adopted.insert((next_hop.ifindex, anycast));
         self.routes.adopt(anycast, next_hop);
     }
 

@@ -32,10 +32,12 @@ pub(super) fn pace(window: Duration, count: u32) -> Option<(Duration, u32)> {
 impl Router {
     /// The Querier asks, now and again: everybody, or the members it knows.
     pub(super) fn ask(&mut self, now: Time, id: LinkId, actions: &mut Actions) {
+        self.end_listening(id, actions);
         let link = &mut self.links[id];
         if !link.asks_everybody() {
             // A General Query would be answered by all of them now.
             link.overdue = link.groups.len();
+            self.plan_adopted(id);
             return self.ask_known(now, id);
         }
         let timers = link.settings.timers;
@@ -45,6 +47,7 @@ impl Router {
         } else {
             timers.query_interval
         };
+        self.drop_adopted(id);
         self.schedule.cancel(Timer::Refresh(id));
         self.schedule.start(Timer::GeneralQuery(id), now, interval);
         let query = mld::Query {
@@ -74,7 +77,7 @@ impl Router {
     /// A group more on a link: the next refresh may have to come sooner.
     pub(super) fn group_added(&mut self, now: Time, id: LinkId) {
         let link = &self.links[id];
-        if link.role != Role::Querier || link.asks_everybody() {
+        if link.role != Role::Querier || link.listening || link.asks_everybody() {
             return;
         }
         if let Some((beat, _)) = self.pace(id) {
@@ -84,25 +87,30 @@ impl Router {
 
     /// How often groups are refreshed, and how many at a time, so that all of them have their turn
     /// in a [Query Interval]. After an election there is only the time by which
-    /// [Multicast Listener Interval] is longer than [Other Querier Present Interval].
+    /// [Multicast Listener Interval] is longer than [Other Querier Present Interval], and adopted routes
+    /// do not stay for long.
     fn pace(&self, id: LinkId) -> Option<(Duration, u32)> {
         let link = &self.links[id];
-        let groups = u32::try_from(link.groups.len()).unwrap_or(u32::MAX);
-        let window = if link.overdue > 0 {
+        let adopted = link.adopted.turns();
+        let turns = u32::try_from(link.groups.len() + adopted).unwrap_or(u32::MAX);
+        let window = if link.overdue > 0 || adopted > 0 {
             link.settings.timers.query_response_interval / 2
         } else {
             link.settings.timers.query_interval
         };
-        pace(window, groups)
+        pace(window, turns)
     }
 
     /// The groups after the last one that was refreshed get their turn.
     pub(super) fn refresh_next(&mut self, now: Time, id: LinkId, actions: &mut Actions) {
-        let Some((_, groups)) = self.pace(id) else {
+        let Some((_, turns)) = self.pace(id) else {
             return;
         };
         let count = self.links[id].settings.timers.last_listener_query_count;
-        for _ in 0..groups {
+        for _ in 0..turns {
+            if self.ask_adopted(id, actions) {
+                continue;
+            }
             let link = &mut self.links[id];
             link.overdue = link.overdue.saturating_sub(1);
             let after = link.refreshed.map_or(Unbounded, Excluded);

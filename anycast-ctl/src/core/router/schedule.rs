@@ -1,29 +1,12 @@
-//! Timers by key, in the order in which they expire.
+//! The words of RFC 2710 section 6 for timers.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    hash::Hash,
-    time::Duration,
-};
+use std::{hash::Hash, time::Duration};
 
-use crate::core::Time;
+use crate::core::{Time, timers::Timers};
 
 /// At most one timer per key.
-///
-/// Most timers are put off again and again and never expire: each Report of a member does so. That
-/// only notes the new time; the timer moves to its place when the old one has come.
 #[derive(Debug)]
-pub(super) struct Schedule<K> {
-    order: BTreeSet<(Time, K)>,
-    timers: HashMap<K, Entry>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    expires: Time,
-    /// Its place in the order: the same time, or an earlier one.
-    place: Time,
-}
+pub(super) struct Schedule<K>(Timers<K>);
 
 /// A timer never expires in the step that sets it, so that `poll` comes to an end whatever the
 /// settings are.
@@ -31,23 +14,12 @@ const TICK: Duration = Duration::from_millis(1);
 
 impl<K: Copy + Ord + Hash> Schedule<K> {
     pub(super) fn new() -> Self {
-        Self {
-            order: BTreeSet::new(),
-            timers: HashMap::new(),
-        }
+        Self(Timers::default())
     }
 
     /// Starts the timer, or starts it anew.
     pub(super) fn start(&mut self, key: K, now: Time, delay: Duration) {
-        let expires = now + delay.max(TICK);
-        if let Some(entry) = self.timers.get_mut(&key)
-            && entry.place <= expires
-        {
-            entry.expires = expires;
-            return;
-        }
-        self.cancel(key);
-        self.place(key, expires);
+        self.0.set(key, Some(now + delay.max(TICK)));
     }
 
     /// The same, but a timer that expires earlier stays as it is ("start timer*").
@@ -66,43 +38,24 @@ impl<K: Copy + Ord + Hash> Schedule<K> {
     }
 
     pub(super) fn cancel(&mut self, key: K) {
-        if let Some(entry) = self.timers.remove(&key) {
-            self.order.remove(&(entry.place, key));
-        }
+        self.0.set(key, None);
     }
 
     pub(super) fn get(&self, key: K) -> Option<Time> {
-        self.timers.get(&key).map(|entry| entry.expires)
+        self.0.get(key)
     }
 
     /// When to look for timers that have expired: no later than the first of them does.
     pub(super) fn next(&self) -> Option<Time> {
-        self.order.first().map(|(time, _)| *time)
+        self.0.next()
     }
 
     /// Takes the first timer that has expired.
     pub(super) fn expired(&mut self, now: Time) -> Option<K> {
-        while let Some((place, key)) = self.order.first().copied()
-            && place <= now
-        {
-            let expires = self.get(key);
-            self.cancel(key);
-            match expires {
-                Some(expires) if expires > place => self.place(key, expires),
-                _ => return Some(key),
-            }
-        }
-        None
+        self.0.pop(now)
     }
 
     pub(super) fn clear(&mut self) {
-        self.order.clear();
-        self.timers.clear();
-    }
-
-    fn place(&mut self, key: K, expires: Time) {
-        let place = expires;
-        self.timers.insert(key, Entry { expires, place });
-        self.order.insert((place, key));
+        self.0.clear();
     }
 }

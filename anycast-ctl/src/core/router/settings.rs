@@ -59,9 +59,9 @@ pub enum GeneralQueries {
     Always,
     /// As RFC 2710 has it, but none while an MLDv2 querier is heard: members answer that one's.
     ///
-    /// Nothing has been heard when a link comes up, so the first Queries go out; they make an MLDv2
-    /// querier of a higher address stand back for good. For a link with such a querier there is
-    /// [`Never`](Self::Never).
+    /// When a link comes up, the first Query waits for [`Timers::listening_time`]. In that time the
+    /// router leaves a multicast group of its own, about which an MLDv2 querier has to ask (RFC 3810
+    /// section 7.4.2).
     #[default]
     Polite,
     /// None. Members that were there before the router become known with their next Report.

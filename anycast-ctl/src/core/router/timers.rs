@@ -88,6 +88,22 @@ impl Timers {
         delay.saturating_mul(self.last_listener_query_count as u32)
     }
 
+    /// How long a polite Querier listens before its first General Query: one [Last Listener Query
+    /// Interval] for its join to be heard, and the time in which an MLDv2 querier asks after its
+    /// leave (RFC 3810 section 9.10).
+    #[must_use]
+    pub const fn listening_time(&self) -> Duration {
+        self.last_listener_query_interval
+            .saturating_add(self.last_listener_time(Duration::ZERO))
+    }
+
+    /// How long after its start a router has the answers to its first Queries, polite or not.
+    #[must_use]
+    pub const fn first_answers(&self) -> Duration {
+        self.listening_time()
+            .saturating_add(self.query_response_interval)
+    }
+
     /// Whether the values can work together.
     pub fn validate(&self) -> Result<(), TimersError> {
         let longest = Duration::from_millis(u64::from(u16::MAX));

@@ -129,6 +129,8 @@ pub enum Reason {
     Querier,
     /// The settings want no General Queries.
     Configured,
+    /// Whether there is an MLDv2 querier is not known yet.
+    Listening,
     /// An MLDv2 querier asks everybody already.
     V2Querier,
     /// Another router is the Querier.
@@ -190,6 +192,9 @@ impl Router {
                         (LinkRole::Initial, Queries::None, Reason::NoLinkLocal)
                     }
                     Role::Initial => (LinkRole::Initial, Queries::None, Reason::Down),
+                    Role::Querier if link.listening => {
+                        (LinkRole::Querier, Queries::None, Reason::Listening)
+                    }
                     Role::Querier if link.asks_everybody() => {
                         (LinkRole::Querier, Queries::General, Reason::Querier)
                     }

@@ -4,7 +4,7 @@ use std::{fmt, net::Ipv6Addr};
 
 use hmac::{Hmac, KeyInit, Mac};
 use rand::CryptoRng;
-use sha1::{Digest, Sha1};
+use sha1::{Digest, Sha1, block_api::Sha1Core};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -41,11 +41,6 @@ macro_rules! secret {
 }
 
 secret!(
-    /// Node key of a correspondent: 20 random octets (RFC 6275 section 5.2.1).
-    Kcn,
-    20
-);
-secret!(
     /// Nonce of a correspondent, of the recommended 64 bits (RFC 6275 section 5.2.2).
     Nonce,
     8
@@ -56,28 +51,112 @@ secret!(
     8
 );
 secret!(
-    /// Binding management key (RFC 6275 section 5.2.5).
-    Kbm,
+    /// A key of HMAC-SHA1.
+    Key,
     20
 );
 
+/// Node key of a correspondent: 20 random octets (RFC 6275 section 5.2.1).
+#[derive(Clone)]
+pub struct Kcn {
+    key: Key,
+    keyed: Keyed,
+}
+
+/// Binding management key (RFC 6275 section 5.2.5).
+#[derive(Clone)]
+pub struct Kbm(Keyed);
+
+/// HMAC-SHA1 that has taken in its key, which is half of the work. Wiped when it is dropped.
+#[derive(Clone)]
+struct Keyed(Hmac<Sha1>);
+
 impl Kcn {
+    /// The octets, to be kept where root alone reads them.
+    #[must_use]
+    pub const fn expose(&self) -> &[u8; 20] {
+        &self.key.0
+    }
+
     /// Draws a key.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        let mut key = Self([0; 20]);
+        let mut key = Key([0; 20]);
         rng.fill_bytes(&mut key.0);
-        key
+        key.into()
     }
 
     fn token(&self, address: Ipv6Addr, nonce: &Nonce, kind: u8) -> KeygenToken {
-        let mut mac = hmac(&self.0, &[&address.octets(), &nonce.0, &[kind]]);
+        let parts: [&[u8]; 3] = [&address.octets(), &nonce.0, &[kind]];
+        let mut mac = self.keyed.mac(&parts);
         let token = KeygenToken(first(&mac));
         mac.zeroize();
         token
     }
 }
 
+impl From<[u8; 20]> for Kcn {
+    fn from(octets: [u8; 20]) -> Self {
+        Key(octets).into()
+    }
+}
+
+impl From<Key> for Kcn {
+    fn from(key: Key) -> Self {
+        let keyed = Keyed::new(&key);
+        Self { key, keyed }
+    }
+}
+
+impl From<[u8; 20]> for Kbm {
+    fn from(octets: [u8; 20]) -> Self {
+        Self(Keyed::new(&Key(octets)))
+    }
+}
+
+impl Keyed {
+    fn new(key: &Key) -> Self {
+        let mut block = [0; BLOCK];
+        for (octet, key) in block.iter_mut().zip(&key.0) {
+            *octet = *key;
+        }
+        let keyed = Self(Hmac::new((&block).into()));
+        block.zeroize();
+        keyed
+    }
+
+    fn mac(&self, parts: &[&[u8]]) -> [u8; 20] {
+        let mut mac = self.0.clone();
+        for part in parts {
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+/// The two hash states in it wipe themselves, though `Hmac` does not say so.
+impl ZeroizeOnDrop for Keyed where Sha1Core: ZeroizeOnDrop {}
+impl ZeroizeOnDrop for Kcn where Keyed: ZeroizeOnDrop {}
+impl ZeroizeOnDrop for Kbm where Keyed: ZeroizeOnDrop {}
+
+impl fmt::Debug for Kcn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kcn(..)")
+    }
+}
+
+impl fmt::Debug for Kbm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kbm(..)")
+    }
+}
+
 impl Nonce {
+    /// The octets, to be kept where root alone reads them.
+    #[must_use]
+    pub const fn expose(&self) -> &[u8; 8] {
+        &self.0
+    }
+
     /// Draws a nonce.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         let mut nonce = Self([0; 8]);
@@ -110,13 +189,13 @@ impl Kbm {
     /// The key that makes a binding: SHA1 (home keygen token | care-of keygen token).
     #[must_use]
     pub fn binding(home: &KeygenToken, care_of: &KeygenToken) -> Self {
-        Self(sha1(&[&home.0, &care_of.0]))
+        sha1(&[&home.0, &care_of.0]).into()
     }
 
     /// The key that deletes one: SHA1 (home keygen token).
     #[must_use]
     pub fn deletion(home: &KeygenToken) -> Self {
-        Self(sha1(&[&home.0]))
+        sha1(&[&home.0]).into()
     }
 
     /// First (96, HMAC_SHA1 (Kbm, (care-of address | correspondent | MH Data))), RFC 6275 section
@@ -129,16 +208,13 @@ impl Kbm {
         data: &[&[u8]; 3],
     ) -> Authenticator {
         let [before, checksum, after] = data;
-        first(&hmac(
-            &self.0,
-            &[
-                &care_of.octets(),
-                &correspondent.octets(),
-                before,
-                checksum,
-                after,
-            ],
-        ))
+        first(&self.0.mac(&[
+            &care_of.octets(),
+            &correspondent.octets(),
+            before,
+            checksum,
+            after,
+        ]))
     }
 
     /// Whether `received` is the authenticator of that message, in constant time.
@@ -153,19 +229,6 @@ impl Kbm {
         let expected = self.authenticator(care_of, correspondent, data);
         expected.ct_eq(received).into()
     }
-}
-
-fn hmac(key: &[u8; 20], parts: &[&[u8]]) -> [u8; 20] {
-    let mut block = [0; BLOCK];
-    for (octet, key) in block.iter_mut().zip(key) {
-        *octet = *key;
-    }
-    let mut mac = Hmac::<Sha1>::new((&block).into());
-    block.zeroize();
-    for part in parts {
-        mac.update(part);
-    }
-    mac.finalize().into_bytes().into()
 }
 
 fn sha1(parts: &[&[u8]]) -> [u8; 20] {

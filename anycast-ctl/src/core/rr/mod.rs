@@ -18,8 +18,8 @@ pub use keys::{
 pub use seal::{build, seal, verify};
 
 /// The generator that cookies, nonces, keys and delays are drawn from. Seeded by the operating
-/// system in production and by a number in tests.
-pub type Generator = rand_chacha::ChaCha20Rng;
+/// system in production and by a number in tests; wiped when it is dropped.
+pub type Generator = chacha20::ChaCha20Rng;
 
 /// How long a binding lives: a Lifetime of 1 with E set (draft anycast-rr).
 pub const BINDING_LIFETIME: Duration = Duration::from_secs(16);

@@ -260,6 +260,17 @@ fn secrets_are_not_shown() {
         "KeygenToken(..)"
     );
     assert_eq!(format!("{:?}", Kbm::from([1; 20])), "Kbm(..)");
+    assert_eq!(format!("{rng:?}"), "ChaCha20Rng { ... }");
+}
+
+#[test]
+fn secrets_are_wiped() {
+    fn when_dropped<T: zeroize::ZeroizeOnDrop>() {}
+    when_dropped::<Kcn>();
+    when_dropped::<Nonce>();
+    when_dropped::<KeygenToken>();
+    when_dropped::<Kbm>();
+    when_dropped::<Generator>();
 }
 
 #[test]

@@ -29,7 +29,8 @@ use crate::core::Action;
 /// Maps that only a router needs, as large as they are.
 pub(super) const OF_ROUTER: &[&str] = &["SENDERS"];
 /// Maps that only a correspondent needs.
-pub(super) const OF_CORRESPONDENT: &[&str] = &["BINDINGS", "CARE_OF", "FLOWS", "UNREACHABLE"];
+pub(super) const OF_CORRESPONDENT: &[&str] =
+    &["BINDINGS", "CARE_OF", "FLOWS", "UNREACHABLE", "SENT"];
 /// Maps that only a member needs.
 pub(super) const OF_MEMBER: &[&str] =
     &["LOCAL_CARE_OF", "LOCAL_ANYCAST", "MEMBER_FLOWS", "CLIENTS"];
@@ -43,6 +44,7 @@ pub struct Maps {
     policy_hits: PerCpuArray<MapData, u64>,
     senders: Hash<Sender, u64>,
     client_prefixes: LpmTrie<MapData, Address, u32>,
+    anycast_prefixes: LpmTrie<MapData, Address, u32>,
     bindings: Hash<BindingKey, Binding>,
     care_of: Hash<CareOfKey, CareOf>,
     flows: Hash<FlowKey, Flow>,
@@ -61,6 +63,7 @@ impl Maps {
             policy_hits: take(ebpf, "POLICY_HITS")?,
             senders: take(ebpf, "SENDERS")?,
             client_prefixes: take(ebpf, "CLIENT_PREFIXES")?,
+            anycast_prefixes: take(ebpf, "ANYCAST_PREFIXES")?,
             bindings: take(ebpf, "BINDINGS")?,
             care_of: take(ebpf, "CARE_OF")?,
             flow_reader: flow_reader(ebpf)?,
@@ -243,31 +246,19 @@ impl Maps {
     ///
     /// What the kernel refuses.
     pub fn set_client_prefixes(&mut self, prefixes: &[Ipv6Net]) -> Result<(), DataplaneError> {
-        const MAP: &str = "CLIENT_PREFIXES";
-        let wanted: Vec<_> = prefixes
-            .iter()
-            .map(|prefix| Key::new(u32::from(prefix.prefix_len()), octets(prefix.network())))
-            .collect();
-        let old: Vec<_> = self
-            .client_prefixes
-            .keys()
-            .collect::<Result<_, _>>()
-            .map_err(failed(MAP))?;
-        for key in &wanted {
-            self.client_prefixes
-                .insert(key, 1, 0)
-                .map_err(failed(MAP))?;
-        }
-        let same = |a: &Key<Address>, b: &Key<Address>| {
-            a.prefix_len() == b.prefix_len() && a.data() == b.data()
-        };
-        for key in old
-            .iter()
-            .filter(|old| !wanted.iter().any(|new| same(old, new)))
-        {
-            self.client_prefixes.remove(key).map_err(failed(MAP))?;
-        }
-        Ok(())
+        set_prefixes("CLIENT_PREFIXES", &mut self.client_prefixes, prefixes)
+    }
+
+    /// Replaces the prefixes of the anycast addresses whose members may send messages to clients
+    /// that sent them a packet; none stands for all.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn set_anycast_prefixes(&mut self, prefixes: &[Ipv6Net]) -> Result<(), DataplaneError> {
+        let all = [Ipv6Net::default()];
+        let prefixes = if prefixes.is_empty() { &all } else { prefixes };
+        set_prefixes("ANYCAST_PREFIXES", &mut self.anycast_prefixes, prefixes)
     }
 
     /// Replaces the devices to which rewritten packets may be redirected; to others the kernel
@@ -367,6 +358,31 @@ fn flow_reader(ebpf: &Ebpf) -> Result<FlowReader, DataplaneError> {
 
 fn failed(map: &'static str) -> impl Fn(MapError) -> DataplaneError {
     move |error| DataplaneError::Map { map, error }
+}
+
+fn set_prefixes(
+    name: &'static str,
+    map: &mut LpmTrie<MapData, Address, u32>,
+    prefixes: &[Ipv6Net],
+) -> Result<(), DataplaneError> {
+    let wanted: Vec<_> = prefixes
+        .iter()
+        .map(|prefix| Key::new(u32::from(prefix.prefix_len()), octets(prefix.network())))
+        .collect();
+    let old: Vec<_> = map.keys().collect::<Result<_, _>>().map_err(failed(name))?;
+    for key in &wanted {
+        map.insert(key, 1, 0).map_err(failed(name))?;
+    }
+    let same = |a: &Key<Address>, b: &Key<Address>| {
+        a.prefix_len() == b.prefix_len() && a.data() == b.data()
+    };
+    for key in old
+        .iter()
+        .filter(|old| !wanted.iter().any(|new| same(old, new)))
+    {
+        map.remove(key).map_err(failed(name))?;
+    }
+    Ok(())
 }
 
 fn set<K: Pod, V: Pod>(

@@ -6,6 +6,7 @@
 mod attach;
 mod events;
 mod flows;
+mod limits;
 mod maps;
 
 use std::{io, net::Ipv6Addr};
@@ -17,9 +18,9 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 pub use attach::{Attached, Mode};
 pub use flows::{FlowReader, order as flow_order};
+pub use limits::Limits;
 
-use self::{attach::Links, events::Events, maps::Maps};
-use crate::core::rate::Rate;
+use self::{attach::Links, events::Events, limits::Globals, maps::Maps};
 
 /// The BPF object that this library was built with; empty when the tools to build it were missing.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/anycast.bpf.o"));
@@ -101,8 +102,8 @@ pub struct Settings {
     pub roles: u8,
     /// Refuse MLD messages without Router Alert.
     pub require_router_alert: bool,
-    /// Reports and Dones that one sender may send; `every` of zero sets no limit.
-    pub report_rate: Rate,
+    /// Who may ask for the controller, and how often.
+    pub limits: Limits,
 }
 
 /// The loaded programs and their maps.
@@ -125,15 +126,12 @@ impl Dataplane {
             return Err(DataplaneError::NoObject);
         }
         let strict = u8::from(settings.require_router_alert);
-        let Rate { every, burst } = settings.report_rate;
-        let every = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX);
-        let depth = every.saturating_mul(u64::from(burst.saturating_sub(1)));
+        let limits = Globals::new(&settings.limits)?;
         let mut loader = EbpfLoader::new();
         loader
             .verifier_log_level(VerifierLogLevel::STATS)
-            .override_global(globals::REQUIRE_ROUTER_ALERT, &strict, true)
-            .override_global(globals::MLD_TOKEN_EVERY, &every, true)
-            .override_global(globals::MLD_TOKEN_DEPTH, &depth, true);
+            .override_global(globals::REQUIRE_ROUTER_ALERT, &strict, true);
+        limits.set(&mut loader);
         for (role, maps) in [
             (roles::ROUTER, maps::OF_ROUTER),
             (roles::CORRESPONDENT, maps::OF_CORRESPONDENT),

@@ -250,3 +250,61 @@ fn a_flood_of_refusals_is_not_a_flood_of_notices() {
     assert_eq!(told, 20);
     assert_eq!(bench.count(Counter::MobilityUnexpected), 1000);
 }
+
+#[test]
+fn test_inits_leave_the_share_of_binding_updates() {
+    let mut settings = settings();
+    settings.limits.per_prefix = Rate::per_second(1, 2);
+    settings.limits.whole = Rate::per_second(1, 3);
+    let mut bench = Bench::new(settings);
+    let peer = bench.peer(at(1));
+    let init = Message::HomeTestInit { cookie: COOKIE };
+    for source in 0..100 {
+        let source = Ipv6Addr::new(0x2001, 0xdb8, 1, source, 0, 0, 0, 1);
+        bench.message(at(1), source, CLIENT, &init);
+        bench.message(at(1), ANYCAST, CLIENT, &init);
+    }
+    assert!(bench.count(Counter::AnswerLimited) > 190);
+    assert_eq!(bench.update(at(1), &peer, peer.good(1)).ack().status, 0);
+}
+
+/// One packet for one packet, and these octets for those: the numbers of docs/protocol.md.
+#[test]
+fn an_answer_is_hardly_larger_than_its_question() {
+    let lengths = |bench: &mut Bench, octets: &[u8]| {
+        let output = bench.octets(at(1), octets);
+        let answers: Vec<usize> = output.packets().map(<[u8]>::len).collect();
+        let [answer] = answers[..] else {
+            panic!("{answers:?}")
+        };
+        (octets.len(), answer)
+    };
+    let mut bench = Bench::new(settings());
+    for init in [
+        Message::HomeTestInit { cookie: COOKIE },
+        Message::CareOfTestInit { cookie: COOKIE },
+    ] {
+        let octets = rr::build(&init, ANYCAST, CLIENT).unwrap();
+        assert_eq!(lengths(&mut bench, &octets), (56, 64));
+    }
+    let peer = bench.peer(at(1));
+    let update = peer.sealed(peer.good(1));
+    let (length, ack) = lengths(&mut bench, &update);
+    assert!(ack < length, "{ack} for {length}");
+    let expired = BindingUpdate {
+        nonce_indices: Some((1, 2)),
+        ..peer.good(2)
+    };
+    let (length, ack) = lengths(&mut bench, &peer.sealed(expired));
+    assert!(ack < length, "{ack} for {length}");
+
+    // The least Mobility Header, of a type that nobody knows, and of one that needs more.
+    let mut unknown = unknown_type(ANYCAST, CLIENT);
+    unknown.truncate(48);
+    unknown[5] = 8;
+    unknown[41] = 0;
+    let mut short = unknown.clone();
+    short[42] = 1;
+    assert_eq!(lengths(&mut bench, &checksummed(unknown)), (48, 64));
+    assert_eq!(lengths(&mut bench, &checksummed(short)), (48, 96));
+}

@@ -5,6 +5,7 @@
 
 mod answers;
 mod failure;
+mod memory;
 mod nonces;
 mod replay;
 mod sweep;

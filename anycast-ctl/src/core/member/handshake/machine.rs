@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anycast_common::wire::{ipv6, mobility::BindingAck};
+use subtle::ConstantTimeEq as _;
 
 use super::{exchange::Peer, step::Step};
 use crate::core::{
@@ -341,7 +342,7 @@ impl State {
 impl Half {
     /// Whether an answer with this cookie is waited for.
     pub(super) fn waits_for(&self, cookie: Cookie) -> bool {
-        self.cookie() == Some(cookie)
+        self.cookie().is_some_and(|ours| ours.ct_eq(&cookie).into())
     }
 
     const fn cookie(&self) -> Option<Cookie> {

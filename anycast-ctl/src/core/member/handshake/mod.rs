@@ -20,7 +20,7 @@ use crate::core::{Action, Time, counters::Counter, timers::Timers};
 const LIMITED: Duration = Duration::from_secs(1);
 
 /// A client of an anycast address, in the order in which they are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Key {
     anycast: Ipv6Addr,
     client: Ipv6Addr,

@@ -86,7 +86,7 @@ fn what_a_correspondent_receives_is_counted() {
     bench.run(|member, actions| {
         member.mobility(at(0), &packet, Err(wire::Error::BadChecksum), actions);
     });
-    assert_eq!(bench.count(Counter::IcmpErrorInvalid), 1);
+    assert_eq!(bench.count(Counter::MobilityInvalid), 1);
 }
 
 fn binding_error(status: u8) -> Message {
@@ -135,7 +135,13 @@ fn a_binding_error_is_ignored_where_nothing_is_expected() {
 }
 
 impl Bench {
-    fn icmp(&mut self, now: Time, kind: (u8, u8), to: Ipv6Addr, quoted: &[u8]) -> Output {
+    pub(super) fn icmp(
+        &mut self,
+        now: Time,
+        kind: (u8, u8),
+        to: Ipv6Addr,
+        quoted: &[u8],
+    ) -> Output {
         let mut buffer = [0; icmpv6::MAX_ERROR_LEN];
         let (kind, code) = kind;
         let length = icmpv6::error(&mut buffer, CLIENT, to, kind, code, 6, quoted).unwrap();
@@ -144,7 +150,8 @@ impl Bench {
     }
 }
 
-const UNRECOGNIZED: (u8, u8) = (icmpv6::PARAMETER_PROBLEM, icmpv6::UNRECOGNIZED_NEXT_HEADER);
+pub(super) const UNRECOGNIZED: (u8, u8) =
+    (icmpv6::PARAMETER_PROBLEM, icmpv6::UNRECOGNIZED_NEXT_HEADER);
 
 #[test]
 fn a_parameter_problem_that_quotes_our_message_says_that_the_client_cannot() {
@@ -223,7 +230,7 @@ fn an_error_that_quotes_what_we_did_not_send_is_ignored() {
     // Too little of it to tell.
     let quoted = rr::build(&Message::HomeTestInit { cookie: [1; 8] }, ANYCAST, CLIENT).unwrap();
     bench.icmp(at(1), UNRECOGNIZED, ANYCAST, &quoted[..44]);
-    assert_eq!(bench.count(Counter::MobilityInvalid), 1);
+    assert_eq!(bench.count(Counter::IcmpErrorInvalid), 1);
     // Another protocol.
     let mut other = quoted;
     other[6] = ipv6::NEXT_HEADER_SCTP;

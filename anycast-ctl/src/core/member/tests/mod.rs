@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may abort")]
 
 mod acks;
+mod amplification;
 mod answers;
 mod face_to_face;
 mod handshake;
@@ -214,6 +215,12 @@ impl Bench {
 
     fn poll(&mut self, now: Time) -> Output {
         self.run(|member, actions| member.poll(now, actions))
+    }
+
+    /// Nothing happens before this time, and then a timer is due.
+    fn due(&mut self, milliseconds: u64) {
+        assert_eq!(self.poll(at(milliseconds - 1)), Output(vec![]));
+        assert_eq!(self.0.deadline(), Some(at(milliseconds)));
     }
 
     fn packet_of(&mut self, now: Time, client: Ipv6Addr) -> Output {

@@ -4,6 +4,7 @@
 
 mod election;
 mod links;
+mod listening;
 mod membership;
 mod neighbours;
 mod page;
@@ -59,6 +60,13 @@ const QUERY: Duration = Duration::from_secs(125);
 const TICK: Duration = Duration::from_millis(1);
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// How long a polite Querier listens at first, and its startup Queries after that.
+const LISTENING: Duration = Duration::from_secs(3);
+const STARTUP: [(Duration, Sent); 2] = [
+    (LISTENING, Sent::General(LAN)),
+    (Duration::from_millis(34_250), Sent::General(LAN)),
+];
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -219,9 +227,18 @@ impl World {
 
     /// A General Query of an MLDv2 querier with the defaults of RFC 3810.
     fn query_v2(&mut self, source: Ipv6Addr) {
+        self.query_v2_about(source, Ipv6Addr::UNSPECIFIED);
+    }
+
+    /// The same about a group, which is to answer within a second, or about everything.
+    fn query_v2_about(&mut self, source: Ipv6Addr, address: Ipv6Addr) {
         let query = mld::Query {
-            max_response_delay: seconds(10),
-            address: Ipv6Addr::UNSPECIFIED,
+            max_response_delay: if address.is_unspecified() {
+                seconds(10)
+            } else {
+                SECOND
+            },
+            address,
             version: Version::V2 {
                 suppress: false,
                 robustness: 2,

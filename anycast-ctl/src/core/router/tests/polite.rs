@@ -246,20 +246,25 @@ fn of_two_polite_routers_the_higher_one_is_quiet() {
 }
 
 #[test]
-fn a_specific_mldv2_query_says_nothing() {
+fn an_mldv2_query_about_a_group_counts_like_a_general_one() {
     let mut world = World::running(settings());
-    let query = mld::Query {
-        max_response_delay: SECOND,
-        address: "ff05::1".parse().unwrap(),
-        version: Version::V2 {
-            suppress: false,
-            robustness: 2,
-            interval: QUERY,
-        },
-    };
-    world.message(LAN, LOWER, mld::Message::Query(query));
-    assert_eq!(world.lan().v2_querier, None);
+    world.query_v2_about(HIGHER, B1);
+    assert_eq!(
+        world.lan().v2_querier,
+        None,
+        "RFC 3810 has none about unicast"
+    );
     assert_eq!(world.lan().queries, Queries::General);
+    let start = world.now;
+    world.query_v2_about(HIGHER, "ff05::1".parse().unwrap());
+    assert_eq!(world.lan().reason, Reason::V2Querier);
+    // Its own Query Interval, but not the second in which the listeners of the group answer.
+    world.advance(OTHER_QUERIER);
+    assert_eq!(world.lan().v2_querier, None);
+    assert_eq!(
+        world.take_sent(start),
+        [(OTHER_QUERIER, Sent::General(LAN))]
+    );
 }
 
 #[test]

@@ -179,8 +179,17 @@ fn apply(world: &mut World, event: Event) {
 
 type Routes = BTreeMap<Ipv6Addr, Vec<NextHop>>;
 
+/// What the actions so far have led to outside of the router.
+#[derive(Default)]
+struct Outside {
+    routes: Routes,
+    /// Where it is in its multicast group.
+    joined: BTreeSet<u32>,
+}
+
 /// Carries out the actions of one event and checks each.
-fn carry_out(actions: Vec<Action>, model: &Model, routes: &mut Routes) {
+fn carry_out(actions: Vec<Action>, model: &Model, outside: &mut Outside) {
+    let Outside { routes, joined } = outside;
     for action in actions {
         match action {
             Action::Send { ifindex, packet } => {
@@ -200,6 +209,13 @@ fn carry_out(actions: Vec<Action>, model: &Model, routes: &mut Routes) {
             }
             Action::RemoveRoute { anycast } => {
                 assert!(routes.remove(&anycast).is_some(), "there was no route");
+            }
+            Action::JoinGroup { ifindex, group } => {
+                assert!(group.is_multicast() && model.up.get(&ifindex) == Some(&true));
+                assert!(joined.insert(ifindex), "joined twice on {ifindex}");
+            }
+            Action::LeaveGroup { ifindex, .. } => {
+                assert!(joined.remove(&ifindex), "left twice on {ifindex}");
             }
             Action::Notice(_) => {}
             other => panic!("not a router's: {other:?}"),
@@ -271,7 +287,7 @@ fn run(settings: Settings, events: &[Event]) -> Vec<(Time, Action)> {
     let choice = settings.next_hops;
     let mut world = World::new(settings);
     let mut model = Model::default();
-    let mut routes = Routes::new();
+    let mut outside = Outside::default();
     let mut log = Vec::new();
     world.now = Time::ZERO + SECOND;
     let start = [LAN, DMZ].map(|ifindex| Event::Up {
@@ -282,12 +298,13 @@ fn run(settings: Settings, events: &[Event]) -> Vec<(Time, Action)> {
         model.apply(*event, world.now);
         apply(&mut world, *event);
         log.extend(world.actions.iter().cloned());
-        carry_out(world.take(), &model, &mut routes);
-        check(&world, &model, choice, &routes);
+        carry_out(world.take(), &model, &mut outside);
+        check(&world, &model, choice, &outside.routes);
     }
     world.step(Router::shutdown);
-    carry_out(world.take(), &model, &mut routes);
-    assert_eq!(routes, Routes::new());
+    carry_out(world.take(), &model, &mut outside);
+    assert_eq!(outside.routes, Routes::new());
+    assert_eq!(outside.joined, BTreeSet::new());
     log
 }
 

@@ -1,0 +1,155 @@
+//! The machines alone, in virtual time: raw packets in, actions out.
+
+use std::{net::Ipv6Addr, time::Duration};
+
+use anycast_common::{abi::event::kind, wire::ipv6::Packet};
+use anycast_ctl::core::{
+    Action, Actions, Received, Time,
+    controller::{Command, Controller, Input, Settings},
+    correspondent, member, pins,
+    rate::Rate,
+    rr::Generator,
+};
+use anyhow::Result;
+use rand::SeedableRng as _;
+
+use super::{
+    B, C, CLIENTS, client,
+    common::{median, rate, timed},
+};
+
+const COUNT: usize = 50_000;
+const ROUNDS: u32 = 7;
+/// A binding of the round before has run out.
+const APART: Duration = Duration::from_secs(20);
+
+pub fn run() -> Result<()> {
+    println!("core: {COUNT} clients, each bound {ROUNDS} times; medians, on one core");
+    let mut member = member();
+    let mut correspondent = correspondent();
+    let mut times: [Vec<Duration>; 5] = Default::default();
+    for round in 1..=ROUNDS {
+        let now = Time::ZERO + APART * round;
+        for end in [&mut member, &mut correspondent] {
+            end.poll(now, &mut Vec::new());
+        }
+        let mut inits = Vec::new();
+        times[0].push(timed(|| {
+            for number in 0..COUNT {
+                let (client, anycast) = (client(number), B);
+                let input = Input::NewClient { client, anycast };
+                member.handle(now, input, &mut inits);
+            }
+        }));
+        let (tests, took) = step(&mut correspondent, now, &packets(inits));
+        times[1].push(took);
+        let (updates, took) = step(&mut member, now, &packets(tests));
+        times[2].push(took);
+        let (acks, took) = step(&mut correspondent, now, &packets(updates));
+        times[3].push(took);
+        let is_binding = |action: &&Action| matches!(action, Action::SetBinding { .. });
+        let bound = acks.iter().filter(is_binding).count();
+        let (rest, took) = step(&mut member, now, &packets(acks));
+        times[4].push(took);
+        assert_eq!((bound, packets(rest).len()), (COUNT, 0), "all are bound");
+    }
+    let [start, inits, tests, updates, acks] = times.map(median);
+    println!(
+        "  correspondent: {:.0}k Binding Updates/s verified and acknowledged, {:.0}k pairs of \
+         Test Inits/s answered, {:.0}k whole handshakes/s",
+        rate(COUNT, updates),
+        rate(COUNT, inits),
+        rate(COUNT, inits + updates)
+    );
+    println!(
+        "  member: {:.0}k whole handshakes/s ({:.0}k begun, {:.0}k pairs of tests, {:.0}k \
+         acknowledgements)",
+        rate(COUNT, start + tests + acks),
+        rate(COUNT, start),
+        rate(COUNT, tests),
+        rate(COUNT, acks)
+    );
+    Ok(())
+}
+
+fn member() -> Controller {
+    let unlimited = Rate::UNLIMITED;
+    let group = member::GroupSettings {
+        anycast: B,
+        care_of: Some(C),
+        interfaces: Vec::new(),
+        health: None,
+    };
+    let settings = Settings {
+        member: Some(member::Settings {
+            groups: vec![group],
+            listener: member::ListenerTimers::default(),
+            handshake: member::HandshakeSettings {
+                per_client: unlimited,
+                per_prefix: unlimited,
+                whole: unlimited,
+                max_clients: COUNT,
+                ..member::HandshakeSettings::default()
+            },
+        }),
+        ..Settings::default()
+    };
+    let mut member = Controller::new(settings, Time::ZERO, Generator::seed_from_u64(1));
+    let join = Command::Join { anycast: B };
+    member.command(Time::ZERO, join, &mut Vec::new()).unwrap();
+    member
+}
+
+fn correspondent() -> Controller {
+    let unlimited = Rate::UNLIMITED;
+    let settings = Settings {
+        correspondent: Some(correspondent::Settings {
+            client_prefixes: vec![CLIENTS.parse().unwrap()],
+            max_bindings: COUNT,
+            allow: Vec::new(),
+            limits: correspondent::Limits {
+                whole: unlimited,
+                per_prefix: unlimited,
+                ..correspondent::Limits::default()
+            },
+            pins: pins::Limits::default(),
+        }),
+        ..Settings::default()
+    };
+    Controller::new(settings, Time::ZERO, Generator::seed_from_u64(2))
+}
+
+/// Gives an end the packets of the other.
+fn step(end: &mut Controller, now: Time, packets: &[Vec<u8>]) -> (Actions, Duration) {
+    let mut actions = Actions::new();
+    let took = timed(|| {
+        for packet in packets {
+            let received = Received {
+                ifindex: 2,
+                mac: [2, 0, 0, 0, 0, 1],
+                packet,
+            };
+            let kind = kind::MOBILITY;
+            end.handle(now, Input::Packet { kind, received }, &mut actions);
+        }
+    });
+    (actions, took)
+}
+
+/// The packets among the actions.
+fn packets(actions: Actions) -> Vec<Vec<u8>> {
+    let packet = |action| match action {
+        Action::Send { packet, .. } => Some(packet),
+        _ => None,
+    };
+    let of_us = |packet: &Vec<u8>| {
+        let packet = Packet::parse(packet).unwrap();
+        let ends: [Ipv6Addr; 2] = [packet.source, packet.destination];
+        ends.iter().any(|end| [B, C].contains(end))
+    };
+    actions
+        .into_iter()
+        .filter_map(packet)
+        .filter(of_us)
+        .collect()
+}

@@ -1,0 +1,196 @@
+//! Between two daemons: a client's first packet, the member's programs and daemon, the gateway's
+//! programs and daemon, and back.
+
+use std::{
+    fs,
+    net::{Ipv6Addr, UdpSocket},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anycast_common::wire::{checksum, ipv6};
+use anyhow::Result;
+use xtask::{
+    lab::node::Daemon,
+    net::{
+        Namespace, Pass, Sender, Site,
+        ethtool::{self, Offload},
+        netlink::{self, End},
+        sysctl, wait,
+    },
+};
+
+use super::{
+    B, C, CLIENTS, client,
+    common::{self, rate},
+};
+
+const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
+const COUNT: usize = 20_000;
+/// Handshakes that are under way at the same time.
+const WINDOW: usize = 1000;
+const LONG: Duration = Duration::from_secs(120);
+const AGAIN: Duration = Duration::from_millis(1);
+const PORT: u16 = 9;
+
+const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 1, 1];
+const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 1, 2];
+const GATEWAY: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
+const GATEWAY_UP: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x20, 0, 0, 0, 0, 1);
+
+/// All handshakes are of one member and of clients of one /64.
+fn gateway() -> String {
+    format!(
+        r#"
+[correspondent]
+interfaces = ["clients0", "up0"]
+client_prefixes = ["{CLIENTS}"]
+allow = ["{B}/128"]
+
+[correspondent.limits]
+prefix_rate = 4000000
+rate = 4000000
+"#
+    )
+}
+
+fn member() -> String {
+    format!(
+        r#"
+[member]
+interfaces = ["eth0"]
+
+[[member.group]]
+anycast = "{B}"
+care_of = "{C}"
+
+[member.handshake]
+prefix_rate = 1000000
+rate = 1000000
+"#
+    )
+}
+
+pub fn run() -> Result<()> {
+    println!(
+        "path: a packet of each of {COUNT} clients, two daemons, XDP native on veth; at most \
+         {WINDOW} handshakes under way"
+    );
+    let site = Site::claim("ach")?;
+    let clients = site.namespace("c")?;
+    let (gateway_side, member_side) = (site.namespace("g")?, site.namespace("m")?);
+    cables(&clients, &gateway_side, &member_side)?;
+    // The gateway redirects to the clients' end.
+    let _pass = Pass::attach(&clients, "eth0")?;
+    let service = member_side.run(|| Ok(UdpSocket::bind((B, PORT))?))?;
+    let gateway = Node::start("g", &gateway_side, &gateway(), site.directory())?;
+    let member = Node::start("m", &member_side, &member(), site.directory())?;
+    let sender = Sender::open(&clients, "eth0")?;
+
+    let frames: Vec<_> = (0..COUNT).map(|number| frame(client(number))).collect();
+    let (before, start) = ([gateway.busy()?, member.busy()?], Instant::now());
+    let mut sent = 0;
+    for chunk in frames.chunks(WINDOW) {
+        sent += sender.send_all(chunk)?;
+        wait::poll(LONG, AGAIN, "most of them are bound", || {
+            Ok((member.bound()? + WINDOW / 2 >= sent).then_some(()))
+        })?;
+    }
+    wait::poll(LONG, AGAIN, "all of them are bound", || {
+        Ok((member.bound()? >= COUNT).then_some(()))
+    })?;
+    let took = start.elapsed();
+    let [at_gateway, at_member] = [gateway.busy()? - before[0], member.busy()? - before[1]];
+    println!(
+        "  {sent} handshakes in {took:.2?}: {:.1}k/s; a core of the gateway's daemon does \
+         {:.1}k/s, one of the member's {:.1}k/s",
+        rate(COUNT, took),
+        rate(COUNT, Duration::from_secs_f64(at_gateway)),
+        rate(COUNT, Duration::from_secs_f64(at_member)),
+    );
+    drop(service);
+    Ok(())
+}
+
+fn cables(clients: &Namespace, gateway: &Namespace, member: &Namespace) -> Result<()> {
+    let end = |namespace, name, mac| End {
+        namespace,
+        name,
+        mac,
+    };
+    let links = [
+        (
+            end(clients, "eth0", Some(CLIENT_MAC)),
+            end(gateway, "clients0", Some(GATEWAY_MAC)),
+        ),
+        (end(gateway, "up0", None), end(member, "eth0", None)),
+    ];
+    for namespace in [clients, gateway, member] {
+        sysctl::set(namespace, &[("ipv6/conf/default/accept_dad", "0")])?;
+        netlink::up(namespace, "lo")?;
+    }
+    for (left, right) in links {
+        netlink::veth(left, right)?;
+        for end in [left, right] {
+            ethtool::set(end.namespace, end.name, Offload::TransmitChecksum, false)?;
+            netlink::up(end.namespace, end.name)?;
+        }
+    }
+    sysctl::set(gateway, &[("ipv6/conf/all/forwarding", "1")])?;
+    netlink::address(gateway, "clients0", GATEWAY, 64)?;
+    netlink::address(gateway, "up0", GATEWAY_UP, 64)?;
+    netlink::address(member, "eth0", C, 64)?;
+    netlink::address(member, "lo", B, 128)?;
+    netlink::route(member, Ipv6Addr::UNSPECIFIED, 0, GATEWAY_UP, "eth0")?;
+    netlink::route(gateway, B, 128, C, "up0")?;
+    // What goes to the clients goes nowhere: they have one MAC address, by one neighbour.
+    netlink::route(gateway, client(0), 96, client(COUNT), "clients0")?;
+    netlink::neighbour(gateway, "clients0", client(COUNT), CLIENT_MAC)
+}
+
+/// A client's packet to the service.
+fn frame(client: Ipv6Addr) -> Vec<u8> {
+    let mut packet = vec![0; 40 + 8 + 4];
+    ipv6::header(&mut packet, client, B, 17, 64, 12).unwrap();
+    packet[40..42].copy_from_slice(&PORT.to_be_bytes());
+    packet[42..44].copy_from_slice(&PORT.to_be_bytes());
+    packet[44..46].copy_from_slice(&12_u16.to_be_bytes());
+    let sum = checksum::transport(&client.octets(), &B.octets(), 17, &packet[40..]);
+    packet[46..48].copy_from_slice(&sum.to_ne_bytes());
+    [&GATEWAY_MAC[..], &CLIENT_MAC, &[0x86, 0xdd], &packet].concat()
+}
+
+/// A daemon, and where it is asked.
+struct Node {
+    process: u32,
+    socket: PathBuf,
+    _daemon: Daemon,
+}
+
+impl Node {
+    fn start(
+        name: &'static str,
+        namespace: &Namespace,
+        config: &str,
+        directory: &Path,
+    ) -> Result<Self> {
+        let file = directory.join(format!("{name}.toml"));
+        fs::write(&file, config)?;
+        let mut daemon = Daemon::start(Path::new(DAEMON), name, namespace, &file, directory)?;
+        daemon.wait_ready()?;
+        Ok(Self {
+            process: daemon.process().id(),
+            socket: directory.join(format!("{name}.sock")),
+            _daemon: daemon,
+        })
+    }
+
+    fn bound(&self) -> Result<usize> {
+        let (counters, _) = common::sample(&self.socket, self.process)?;
+        Ok(counters.controller["handshake_bound"].try_into()?)
+    }
+
+    fn busy(&self) -> Result<f64> {
+        Ok(common::sample(&self.socket, self.process)?.1)
+    }
+}

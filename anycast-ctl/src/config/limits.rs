@@ -1,0 +1,99 @@
+//! Rates, out of a configuration that was checked.
+
+use std::num::NonZeroU32;
+
+use toml::Spanned;
+
+use super::{
+    file::{Config, Correspondent, MessageLimits, Router},
+    settings::{Fault, handshake, take},
+};
+use crate::{
+    core::{correspondent, rate::Rate},
+    shell::dataplane,
+};
+
+/// Reports and Dones that one sender may send.
+///
+/// Unless it is given: a host spreads its answer to a General Query over the Query Response Interval,
+/// 10 s, so 500 a second are 5000 groups; and a host that starts, drains or is asked group by group
+/// sends one for each group at once, so the burst is 2000. A router takes in hundreds of times that.
+pub(super) fn reports(router: &Router) -> Rate {
+    let given = router.limits.as_ref().map(|limits| *limits.get_ref());
+    let given = given.unwrap_or_default();
+    let count = given.reports_per_second.unwrap_or(500);
+    let burst = given.burst.map_or(2000, NonZeroU32::get);
+    if count == 0 {
+        return Rate::UNLIMITED;
+    }
+    Rate::per_second(count, burst)
+}
+
+/// The burst of a rate is what a crowd that arrives at once may use up.
+pub(super) fn rate(rate: NonZeroU32) -> Rate {
+    Rate::per_second(rate.get(), rate.get().saturating_mul(2))
+}
+
+pub(super) fn messages(correspondent: &Correspondent) -> correspondent::Limits {
+    let given = correspondent.limits.as_ref().map(|given| *given.get_ref());
+    let given = given.unwrap_or_default();
+    let mut limits = correspondent::Limits::default();
+    take(&mut limits.per_client, given.client_rate.map(rate));
+    take(&mut limits.per_prefix, given.prefix_rate.map(rate));
+    take(&mut limits.whole, given.rate.map(rate));
+    take(&mut limits.unsolicited, given.unsolicited_rate.map(rate));
+    limits
+}
+
+/// Whether each of the given limits can be reached before the wider ones are.
+pub(super) fn nested(given: Option<&Spanned<MessageLimits>>) -> Result<(), Fault> {
+    let Some(given) = given else {
+        return Ok(());
+    };
+    let limits = given.get_ref();
+    let [client, prefix, whole] = [
+        ("client_rate", limits.client_rate),
+        ("prefix_rate", limits.prefix_rate),
+        ("rate", limits.rate),
+    ];
+    for (narrow, wide) in [(client, prefix), (client, whole), (prefix, whole)] {
+        if let (Some(less), Some(more)) = (narrow.1, wide.1)
+            && less > more
+        {
+            let reason = format!("{} {less} is above {} {more}", narrow.0, wide.0);
+            return Err((given.span(), reason));
+        }
+    }
+    Ok(())
+}
+
+/// What the data plane lets through to the controller.
+#[must_use]
+pub fn data_plane(config: &Config) -> dataplane::Limits {
+    let mut limits = dataplane::Limits::NONE;
+    if let Some(router) = config.router_role() {
+        limits.reports = reports(router);
+    }
+    if let Some(correspondent) = config.correspondent_role() {
+        let given = messages(correspondent);
+        limits.to_client = given.per_client;
+        limits.from_prefix = given.per_prefix;
+        limits.solicited = given.whole;
+        limits.unsolicited = given.unsolicited;
+    }
+    if let Some(member) = config.member_role() {
+        let given = member.handshake.as_ref().map(|given| *given.get_ref());
+        let given = handshake(&given.unwrap_or_default());
+        limits.clients_of_prefix = twice(given.per_prefix);
+        limits.clients = twice(given.whole);
+    }
+    limits
+}
+
+/// Not all who are reported begin a handshake: the controller has its own, narrower limits.
+fn twice(rate: Rate) -> Rate {
+    Rate {
+        every: rate.every / 2,
+        burst: rate.burst.saturating_mul(2),
+    }
+}

@@ -1,0 +1,92 @@
+//! Rates at which the programs let others ask for the controller.
+
+use std::io;
+
+use anycast_common::abi::{globals, maps};
+use aya::{EbpfLoader, util::nr_cpus};
+use rand::{TryRng as _, rngs::SysRng};
+
+use super::DataplaneError;
+use crate::core::rate::Rate;
+
+/// The rates; `every` of zero sets no limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Router: Reports and Dones of one sender.
+    pub reports: Rate,
+    /// Correspondent: Test Inits to one client, and as many Binding Updates.
+    pub to_client: Rate,
+    /// From one /64.
+    pub from_prefix: Rate,
+    /// On each CPU, to clients that sent a packet of late.
+    pub solicited: Rate,
+    /// On all CPUs together, to other clients.
+    pub unsolicited: Rate,
+    /// Member: clients of one /64 that are reported.
+    pub clients_of_prefix: Rate,
+    /// Clients that are reported on each CPU.
+    pub clients: Rate,
+}
+
+impl Limits {
+    /// No limits at all.
+    pub const NONE: Self = Self {
+        reports: Rate::UNLIMITED,
+        to_client: Rate::UNLIMITED,
+        from_prefix: Rate::UNLIMITED,
+        solicited: Rate::UNLIMITED,
+        unsolicited: Rate::UNLIMITED,
+        clients_of_prefix: Rate::UNLIMITED,
+        clients: Rate::UNLIMITED,
+    };
+}
+
+/// The same as the programs read them.
+pub(super) struct Globals {
+    rates: [(&'static str, maps::Rate); 7],
+    /// Nobody can choose whose token bucket to share who does not know it.
+    key: [u64; 2],
+}
+
+impl Globals {
+    pub(super) fn new(limits: &Limits) -> Result<Self, DataplaneError> {
+        let random = || SysRng.try_next_u64().map_err(io::Error::other);
+        let unsolicited = shared(limits.unsolicited)?;
+        Ok(Self {
+            rates: [
+                (globals::REPORTS, limits.reports),
+                (globals::MESSAGES_TO_CLIENT, limits.to_client),
+                (globals::MESSAGES_FROM_PREFIX, limits.from_prefix),
+                (globals::MESSAGES_SOLICITED, limits.solicited),
+                (globals::MESSAGES_UNSOLICITED, unsolicited),
+                (globals::NEW_CLIENTS_OF_PREFIX, limits.clients_of_prefix),
+                (globals::NEW_CLIENTS, limits.clients),
+            ]
+            .map(|(name, rate)| (name, nanoseconds(rate))),
+            key: [random()?, random()?],
+        })
+    }
+
+    pub(super) fn set<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
+        for (name, rate) in &self.rates {
+            loader.override_global(name, rate, true);
+        }
+        loader.override_global(globals::HASH_KEY, &self.key, true);
+    }
+}
+
+/// The part of one CPU.
+fn shared(rate: Rate) -> Result<Rate, DataplaneError> {
+    let cpus = nr_cpus().map_err(|(_, error)| error)?;
+    let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
+    Ok(Rate {
+        every: rate.every.saturating_mul(cpus),
+        burst: rate.burst.div_ceil(cpus),
+    })
+}
+
+fn nanoseconds(rate: Rate) -> maps::Rate {
+    let every = u64::try_from(rate.every.as_nanos()).unwrap_or(u64::MAX);
+    let depth = every.saturating_mul(u64::from(rate.burst.saturating_sub(1)));
+    maps::Rate { every, depth }
+}

@@ -1,0 +1,232 @@
+//! The file that keeps a correspondent's nonces from an orderly end to the next start.
+//!
+//! It is removed before it is used: nonces come back with the sequence numbers of that moment or not
+//! at all, and a crash later leaves nothing that would let Binding Updates be replayed. Time is
+//! `CLOCK_BOOTTIME`, which nobody sets and which goes on while nothing runs; after a reboot the file
+//! is void.
+//!
+//! `anycast nonces 1\n`, the boot id with a newline, nanoseconds of the clock (64 bits, network
+//! order), and what the core says.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use nix::{
+    libc,
+    time::{ClockId, clock_gettime},
+};
+use zeroize::Zeroizing;
+
+use crate::core::correspondent::MemoryError;
+
+const MAGIC: &[u8] = b"anycast nonces 1\n";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// More than the largest table of bindings makes.
+const LONGEST: u64 = 16 << 20;
+
+/// Why nonces are not kept.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// A file could not be read or written.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Somebody else may have written or read it.
+    #[error("it must be a file of root that nobody else can read or write")]
+    NotRootAlone,
+    /// It is no such file.
+    #[error("it is damaged or of another version")]
+    NotOurs,
+    /// It says when it was written.
+    #[error("it is from before the last boot")]
+    OtherBoot,
+    /// It says when it was written.
+    #[error("it is from the future")]
+    Future,
+    /// The core does not take it.
+    #[error("{0}")]
+    Memory(#[from] MemoryError),
+}
+
+/// What the core said, and how long ago that was.
+type Recalled = (Zeroizing<Vec<u8>>, Duration);
+
+/// Removes the file and gives what it says. None without a file.
+pub(super) fn recall(path: &Path) -> Result<Option<Recalled>, Error> {
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = match options.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let about = file.metadata()?;
+    if !about.is_file() || about.uid() != 0 || about.mode() & 0o077 != 0 {
+        return Err(Error::NotRootAlone);
+    }
+    let mut text = Zeroizing::new(Vec::new());
+    // One octet more, so that it never grows, which would leave secrets behind.
+    text.reserve_exact(usize::try_from(about.len().min(LONGEST)).unwrap_or(0) + 1);
+    file.take(about.len().min(LONGEST)).read_to_end(&mut text)?;
+    fs::remove_file(path)?;
+    sync_directory(path)?;
+
+    let rest = text.strip_prefix(MAGIC).ok_or(Error::NotOurs)?;
+    let boot = boot_id()?;
+    let (was, rest) = rest.split_at_checked(boot.len()).ok_or(Error::NotOurs)?;
+    if was != boot {
+        return Err(Error::OtherBoot);
+    }
+    let (time, rest) = rest.split_first_chunk().ok_or(Error::NotOurs)?;
+    let written = Duration::from_nanos(u64::from_be_bytes(*time));
+    let elapsed = uptime()?.checked_sub(written).ok_or(Error::Future)?;
+    Ok(Some((Zeroizing::new(rest.to_vec()), elapsed)))
+}
+
+/// Writes the file, whole or not at all.
+pub(super) fn keep(path: &Path, saved: &[u8]) -> Result<(), Error> {
+    let mut beside = OsString::from(path);
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)?;
+    let time = u64::try_from(uptime()?.as_nanos()).unwrap_or(u64::MAX);
+    for part in [MAGIC, &boot_id()?, &time.to_be_bytes(), saved] {
+        file.write_all(part)?;
+    }
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    Ok(sync_directory(path)?)
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+fn boot_id() -> io::Result<Vec<u8>> {
+    fs::read(BOOT_ID)
+}
+
+fn uptime() -> io::Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_BOOTTIME)?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may abort")]
+
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// A file of this test, and its directory, until it is dropped.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let directory =
+                std::env::temp_dir().join(format!("anycast-{name}-{}", std::process::id()));
+            fs::create_dir_all(&directory).unwrap();
+            Self(directory)
+        }
+
+        fn file(&self) -> PathBuf {
+            self.0.join("nonces")
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Root is needed: files of others are refused.
+    fn is_root() -> bool {
+        nix::unistd::geteuid().is_root()
+    }
+
+    #[test]
+    fn what_is_kept_is_recalled_once() {
+        let place = Place::new("kept");
+        let file = place.file();
+        keep(&file, b"first").unwrap();
+        keep(&file, b"secrets").unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(&place.0).unwrap().count(), 1);
+        if !is_root() {
+            assert!(matches!(recall(&file), Err(Error::NotRootAlone)));
+            return;
+        }
+        let (saved, elapsed) = recall(&file).unwrap().unwrap();
+        assert_eq!(*saved, b"secrets");
+        assert!(elapsed < Duration::from_secs(60), "{elapsed:?}");
+        assert!(!file.exists() && recall(&file).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused() {
+        let place = Place::new("open");
+        let file = place.file();
+        for mode in [0o640, 0o604, 0o620] {
+            keep(&file, b"secrets").unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(
+                matches!(recall(&file), Err(Error::NotRootAlone)),
+                "{mode:o}"
+            );
+        }
+        keep(&place.0.join("other"), b"secrets").unwrap();
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink(place.0.join("other"), &file).unwrap();
+        assert!(matches!(recall(&file), Err(Error::Io(_))));
+        if is_root() {
+            fs::remove_file(&file).unwrap();
+            keep(&file, b"secrets").unwrap();
+            std::os::unix::fs::chown(&file, Some(65_534), None).unwrap();
+            assert!(matches!(recall(&file), Err(Error::NotRootAlone)));
+        }
+    }
+
+    #[test]
+    fn times_and_boots_that_are_not_now_are_refused() {
+        if !is_root() {
+            return;
+        }
+        let place = Place::new("times");
+        let file = place.file();
+        let change = |at: usize, octet: u8| {
+            keep(&file, b"secrets").unwrap();
+            let mut text = fs::read(&file).unwrap();
+            text[at] = octet;
+            fs::write(&file, text).unwrap();
+            recall(&file)
+        };
+        let time = MAGIC.len() + boot_id().unwrap().len();
+        assert!(matches!(change(time, 1), Err(Error::Future)));
+        assert!(matches!(change(MAGIC.len(), b'x'), Err(Error::OtherBoot)));
+        assert!(matches!(change(0, b'x'), Err(Error::NotOurs)));
+        for length in 0..time + 8 {
+            keep(&file, b"").unwrap();
+            let text = fs::read(&file).unwrap();
+            fs::write(&file, &text[..length]).unwrap();
+            assert!(recall(&file).is_err(), "{length} octets");
+            assert!(!file.exists(), "it is tried once");
+        }
+    }
+}

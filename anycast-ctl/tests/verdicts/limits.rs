@@ -1,0 +1,328 @@
+//! Who may ask for the controller: floods of messages to clients, and of new clients.
+
+use std::net::Ipv6Addr;
+
+use anycast_common::abi::{
+    event::kind,
+    roles::{CORRESPONDENT, MEMBER},
+};
+use anycast_ctl::{
+    core::{Action, rate::Rate},
+    shell::dataplane::Limits,
+};
+use anyhow::{Result, ensure};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
+use xtask::kernel_tests::Suite;
+
+use crate::{
+    harness::{Bench, Row, TWO, Verdict},
+    packets::{ACK, Packet, SYN, address},
+};
+
+const A: &str = "2001:db8:1::100";
+const B: &str = "2001:db8:a::53";
+const C: &str = "2001:db8:20::c1";
+const PORTS: (u16, u16) = (40000, 80);
+const HOME_TEST_INIT: u8 = 1;
+const CARE_OF_TEST_INIT: u8 = 2;
+const BINDING_UPDATE: u8 = 5;
+
+pub fn tests(suite: Suite) -> Suite {
+    suite
+        .test("limits: messages to one client", to_client)
+        .test("limits: messages from one /64", from_prefix)
+        .test(
+            "limits: who sent a packet is not held up by messages to others",
+            unsolicited,
+        )
+        .test("limits: no other client pays for a flooded one", others)
+        .test(
+            "limits: a flood of Test Inits leaves half of the ring",
+            ring,
+        )
+        .test("limits: new clients of one /64, and of all", new_clients)
+        .test("limits: tokens grow again", growth)
+}
+
+fn bench(limits: Limits) -> Result<Bench> {
+    let mut bench = Bench::with_limits(CORRESPONDENT, true, limits)?;
+    let maps = bench.dataplane.maps();
+    maps.set_client_prefixes(&["2001:db8:1::/48".parse()?])?;
+    maps.set_anycast_prefixes(&["2001:db8:a::/48".parse()?])?;
+    Ok(bench)
+}
+
+fn message(source: &str, client: &str, mh_type: u8) -> Packet {
+    Packet::mobility(source, client, mh_type)
+}
+
+fn punted(name: &'static str, packet: &Packet) -> Row {
+    Row {
+        name,
+        frame: packet.frame(),
+        verdict: Verdict::Drop,
+        becomes: None,
+        counts: &[("mobility_punted", 1)],
+        events: &[kind::MOBILITY],
+    }
+}
+
+fn refused(name: &'static str, packet: &Packet, counts: &'static [(&'static str, u64)]) -> Row {
+    Row {
+        counts,
+        events: &[],
+        ..punted(name, packet)
+    }
+}
+
+/// The buckets for all are those of one CPU.
+fn stay() -> Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(nix::sched::sched_getcpu()?)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &cpus)?)
+}
+
+/// A packet of the client to the anycast address, which no binding steers.
+fn sends(bench: &mut Bench, client: &str) -> Result<()> {
+    bench.xdp(&Packet::tcp(client, B, PORTS, SYN).frame())?;
+    Ok(())
+}
+
+/// The client with this number, and a /64 of its own.
+fn client(number: u32) -> String {
+    let [high, low] = [number >> 16, number & 0xffff].map(|half| u16::try_from(half).unwrap_or(0));
+    Ipv6Addr::new(0x2001, 0xdb8, 1, low, 0, 0, high, 7).to_string()
+}
+
+fn to_client() -> Result<()> {
+    let mut bench = bench(Limits {
+        to_client: TWO,
+        ..Limits::NONE
+    })?;
+    let beyond = &[("test_init_client_limited", 1)];
+    let update = message(B, A, BINDING_UPDATE);
+    sends(&mut bench, A)?;
+    bench.table(&[
+        punted("a Home Test Init", &message(B, A, HOME_TEST_INIT)),
+        punted("a Care-of Test Init", &message(C, A, CARE_OF_TEST_INIT)),
+        refused("a third one", &message(B, A, HOME_TEST_INIT), beyond),
+        refused(
+            "from wherever it comes",
+            &message("2001:db8:f00::1", A, CARE_OF_TEST_INIT),
+            beyond,
+        ),
+        refused("a type that nobody knows", &message(B, A, 99), beyond),
+        punted("another client", &message(B, &client(1), HOME_TEST_INIT)),
+        punted("the Binding Update", &update),
+        punted("its repetition", &update),
+        refused(
+            "Binding Updates have their end too",
+            &update,
+            &[("binding_update_client_limited", 1)],
+        ),
+    ])
+}
+
+fn from_prefix() -> Result<()> {
+    let mut bench = bench(Limits {
+        from_prefix: TWO,
+        ..Limits::NONE
+    })?;
+    let init = |source: &str, number| message(source, &client(number), CARE_OF_TEST_INIT);
+    let update = |source: &str, number| message(source, &client(number), BINDING_UPDATE);
+    for number in 1..=4 {
+        sends(&mut bench, &client(number))?;
+    }
+    bench.table(&[
+        punted("the first", &init(C, 1)),
+        punted("the second", &init("2001:db8:20::c2", 2)),
+        refused(
+            "the third of a /64, to another client",
+            &init("2001:db8:20::c3", 3),
+            &[("test_init_prefix_limited", 1)],
+        ),
+        punted("another /64", &init("2001:db8:21::c1", 3)),
+        punted("the first Binding Update", &update(C, 1)),
+        punted("the second", &update(C, 2)),
+        refused(
+            "the third",
+            &update(C, 3),
+            &[("binding_update_prefix_limited", 1)],
+        ),
+        punted("to one that sent nothing", &init(C, 9)),
+    ])
+}
+
+/// The whole buckets: forged messages to anybody share one, and only that.
+fn unsolicited() -> Result<()> {
+    stay()?;
+    let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+    let cpus = u32::try_from(cpus)?;
+    let mut bench = bench(Limits {
+        unsolicited: Rate {
+            burst: 2 * cpus,
+            ..TWO
+        },
+        solicited: TWO,
+        ..Limits::NONE
+    })?;
+    let init = |number| message(B, &client(number), HOME_TEST_INIT);
+    let update = |number| message(B, &client(number), BINDING_UPDATE);
+    sends(&mut bench, &client(1))?;
+    bench.table(&[
+        punted("nobody asked for it", &init(2)),
+        punted("nor for this", &init(3)),
+        refused(
+            "too many of them",
+            &init(4),
+            &[("test_init_unsolicited_limited", 1)],
+        ),
+        punted("a client that sent a packet", &init(1)),
+        punted("Binding Updates apart", &update(2)),
+        punted("one more", &update(3)),
+        refused(
+            "too many of them, too",
+            &update(4),
+            &[("binding_update_unsolicited_limited", 1)],
+        ),
+    ])?;
+    // What does not go to an anycast address, or does not come from a client, is no reason.
+    let elsewhere = Packet::tcp(&client(5), "2001:db8:b::1", PORTS, ACK);
+    let stranger = Packet::tcp("2001:db8:9::1", B, PORTS, ACK);
+    bench.xdp(&elsewhere.frame())?;
+    bench.xdp(&stranger.frame())?;
+    bench.table(&[refused(
+        "it sent a packet to somebody else",
+        &init(5),
+        &[("test_init_unsolicited_limited", 1)],
+    )])?;
+    // A flood of what nobody asked for: any source, any client.
+    for number in 1000..6000 {
+        let source = Ipv6Addr::from_bits(u128::from(number) << 64 | 0x2001 << 112).to_string();
+        bench.xdp(&message(&source, &client(number), 1 + (number % 2) as u8).frame())?;
+    }
+    bench.table(&[
+        punted("its other test", &message(C, &client(1), CARE_OF_TEST_INIT)),
+        refused(
+            "more than the controller can bear",
+            &init(1),
+            &[("test_init_rate_limited", 1)],
+        ),
+        punted("its Binding Update", &update(1)),
+        punted("and again", &update(1)),
+        refused(
+            "more of them, too",
+            &update(1),
+            &[("binding_update_rate_limited", 1)],
+        ),
+    ])
+}
+
+/// A hundred clients are flooded until nothing comes through to them. Five thousand others get what
+/// they should: a place in one row may be shared, hardly ever that in both.
+fn others() -> Result<()> {
+    let mut bench = bench(Limits {
+        to_client: TWO,
+        ..Limits::NONE
+    })?;
+    for number in 0..100 {
+        let frame = message(B, &client(number), HOME_TEST_INIT).frame();
+        for _ in 0..5 {
+            bench.xdp(&frame)?;
+        }
+    }
+    bench.events()?;
+    ensure!(bench.counters()?["test_init_client_limited"] == 300);
+    for number in 1000..6000 {
+        bench.xdp(&message(B, &client(number), HOME_TEST_INIT).frame())?;
+    }
+    let punted = bench.events()?.len();
+    ensure!(punted >= 4999, "{punted} of 5000");
+    Ok(())
+}
+
+fn ring() -> Result<()> {
+    let mut bench = bench(Limits::NONE)?;
+    let init = message(B, A, HOME_TEST_INIT).frame();
+    while bench.counters()?["test_init_ring_busy"] == 0 {
+        ensure!(bench.counters()?["punt_ring_full"] == 0, "the ring is full");
+        bench.xdp(&init)?;
+    }
+    let before = bench.counters()?["mobility_punted"];
+    let update = message(B, A, BINDING_UPDATE).frame();
+    for _ in 0..1000 {
+        bench.xdp(&update)?;
+        bench.xdp(&init)?;
+    }
+    let counters = bench.counters()?;
+    let updates = counters["mobility_punted"] - before;
+    ensure!(updates == 1000, "{updates} Binding Updates");
+    ensure!(counters["test_init_ring_busy"] == 1001, "{counters:?}");
+    bench.events()?;
+    bench.table(&[punted(
+        "when the controller has read on",
+        &message(B, A, HOME_TEST_INIT),
+    )])
+}
+
+fn new_clients() -> Result<()> {
+    stay()?;
+    let mut bench = Bench::with_limits(
+        MEMBER,
+        true,
+        Limits {
+            clients_of_prefix: TWO,
+            clients: Rate { burst: 3, ..TWO },
+            ..Limits::NONE
+        },
+    )?;
+    bench.dataplane.maps().apply(&Action::SetLocalAnycast {
+        anycast: address(B),
+        report_clients: true,
+    })?;
+    let row = |name, source: &str, counts, events| Row {
+        name,
+        frame: Packet::tcp(source, B, PORTS, SYN).frame(),
+        verdict: Verdict::Pass,
+        becomes: None,
+        counts,
+        events,
+    };
+    let reported: &[(&str, u64)] = &[("member_new_client", 1)];
+    let new: &[u8] = &[kind::NEW_CLIENT];
+    let of_prefix = &[("member_new_client_prefix_limited", 1)];
+    let of_all = &[("member_new_client_rate_limited", 1)];
+    bench.table(&[
+        row("a client", "2001:db8:1::1", reported, new),
+        row("another", "2001:db8:1::2", reported, new),
+        row("a third of its /64", "2001:db8:1::3", of_prefix, &[]),
+        row("which is tried again", "2001:db8:1::3", of_prefix, &[]),
+        row("one that is known", "2001:db8:1::1", &[], &[]),
+        row("another /64", "2001:db8:2::1", reported, new),
+        row(
+            "more than the controller bears",
+            "2001:db8:3::1",
+            of_all,
+            &[],
+        ),
+        row("which is tried again", "2001:db8:3::1", of_all, &[]),
+    ])
+}
+
+fn growth() -> Result<()> {
+    let mut bench = bench(Limits {
+        to_client: Rate::per_second(20, 1),
+        ..Limits::NONE
+    })?;
+    let init = message(B, A, HOME_TEST_INIT).frame();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while bench.counters()?["mobility_punted"] < 3 {
+        ensure!(std::time::Instant::now() < end, "no token grew");
+        bench.xdp(&init)?;
+    }
+    ensure!(bench.counters()?["test_init_client_limited"] > 0);
+    Ok(())
+}

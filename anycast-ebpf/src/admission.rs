@@ -1,0 +1,193 @@
+//! What may ask for the controller's time: messages to clients, and the first packets of clients.
+//!
+//! What the controller could not bear is refused here, by the narrowest limit that it exceeds, and
+//! that takes nothing from the wider ones: a flood hurts those whom it names, and no others.
+
+use anycast_common::abi::{
+    counters::Counter,
+    event::RING,
+    maps::{Rate, whole},
+};
+use aya_ebpf::{
+    bindings::BPF_RB_AVAIL_DATA, btf_maps::lpm_trie::Key, helpers::generated::bpf_ringbuf_query,
+};
+
+use crate::{
+    classify::Packet,
+    count::count_index,
+    limit::{holds, now, spend},
+    maps::{
+        ANYCAST_PREFIXES, CLIENT_PREFIXES, EVENTS, MESSAGES_FROM_PREFIX, MESSAGES_SOLICITED,
+        MESSAGES_TO_CLIENT, MESSAGES_UNSOLICITED, NEW_CLIENTS, NEW_CLIENTS_OF_PREFIX, WHOLE,
+    },
+    sketch::{Bucket, note_sent, sent_lately, words},
+};
+
+const BINDING_UPDATE: u8 = 5;
+/// Kinds of keys in the sketch, beside the number of a whole bucket.
+const CLIENT: u64 = 1 << 8;
+const PREFIX: u64 = 2 << 8;
+/// Not the number of a counter.
+const ADMITTED: u32 = u32::MAX;
+
+/// Why messages of one kind are refused.
+struct Reasons {
+    client: Counter,
+    prefix: Counter,
+    solicited: Counter,
+    unsolicited: Counter,
+}
+
+const TEST_INITS: Reasons = Reasons {
+    client: Counter::TestInitClientLimited,
+    prefix: Counter::TestInitPrefixLimited,
+    solicited: Counter::TestInitLimited,
+    unsolicited: Counter::TestInitUnsolicited,
+};
+const UPDATES: Reasons = Reasons {
+    client: Counter::UpdateClientLimited,
+    prefix: Counter::UpdatePrefixLimited,
+    solicited: Counter::UpdateLimited,
+    unsolicited: Counter::UpdateUnsolicited,
+};
+
+/// Whether a mobility message for a client may go to the controller; if not, that is counted.
+///
+/// Members send to clients that have just sent to them, by us. Messages to others are solicited by
+/// nobody we know of, and share a bucket of their own, so that forged ones, whose sender does not know
+/// who is about, have no part in what the others live on. Binding Updates are the last of a
+/// handshake's messages, and the ring keeps half of its room for them.
+#[inline(always)]
+pub(crate) fn message(packet: &Packet<'_>, mh_type: u8) -> bool {
+    let update = u64::from(mh_type == BINDING_UPDATE);
+    admitted(message_refused(&packet.source, &packet.destination, update))
+}
+
+#[inline(never)]
+fn message_refused(source: &[u8; 16], client: &[u8; 16], update: u64) -> u32 {
+    let reasons = if update == 0 { TEST_INITS } else { UPDATES };
+    if update == 0 && ring_is_busy() {
+        return Counter::TestInitRingBusy as u32;
+    }
+    let client = words(client);
+    let (kind, rate, beyond) = if sent_lately(client) {
+        let kind = update | u64::from(whole::SOLICITED);
+        (kind, MESSAGES_SOLICITED.load(), reasons.solicited)
+    } else {
+        (update, MESSAGES_UNSOLICITED.load(), reasons.unsolicited)
+    };
+    let Some(whole) = Whole::of(kind as u32, rate) else {
+        return ADMITTED;
+    };
+    let now = now();
+    if !whole.holds(now) {
+        return beyond as u32;
+    }
+    let to_client = MESSAGES_TO_CLIENT.load();
+    let Some(client) = Bucket::of(CLIENT | kind, client) else {
+        return ADMITTED;
+    };
+    if !client.holds(now, to_client) {
+        return reasons.client as u32;
+    }
+    let from_prefix = MESSAGES_FROM_PREFIX.load();
+    let Some(prefix) = Bucket::of(PREFIX | kind, [words(source)[0], 0]) else {
+        return ADMITTED;
+    };
+    if !prefix.holds(now, from_prefix) {
+        return reasons.prefix as u32;
+    }
+    whole.spend(now);
+    client.spend(now, to_client);
+    prefix.spend(now, from_prefix);
+    ADMITTED
+}
+
+/// Whether a new client of this member may be reported; if not, that is counted.
+#[inline(always)]
+pub(crate) fn new_client(packet: &Packet<'_>) -> bool {
+    admitted(new_client_refused(&packet.source))
+}
+
+#[inline(never)]
+fn new_client_refused(client: &[u8; 16]) -> u32 {
+    if ring_is_busy() {
+        return Counter::MemberRingBusy as u32;
+    }
+    let Some(whole) = Whole::of(whole::NEW_CLIENTS, NEW_CLIENTS.load()) else {
+        return ADMITTED;
+    };
+    let now = now();
+    if !whole.holds(now) {
+        return Counter::MemberNewClientLimited as u32;
+    }
+    let of_prefix = NEW_CLIENTS_OF_PREFIX.load();
+    let tag = PREFIX | u64::from(whole::NEW_CLIENTS);
+    let Some(prefix) = Bucket::of(tag, [words(client)[0], 0]) else {
+        return ADMITTED;
+    };
+    if !prefix.holds(now, of_prefix) {
+        return Counter::MemberNewClientPrefixLimited as u32;
+    }
+    whole.spend(now);
+    prefix.spend(now, of_prefix);
+    ADMITTED
+}
+
+/// A client's packet goes to B itself: a member may answer it with a handshake.
+#[inline(always)]
+pub(crate) fn expect_messages(packet: &Packet<'_>) {
+    let anycast = Key::new(128, packet.destination);
+    if ANYCAST_PREFIXES.get(&anycast).is_none() {
+        return;
+    }
+    note_sent(words(&packet.source), || {
+        let client = Key::new(128, packet.source);
+        CLIENT_PREFIXES.get(&client).is_some()
+    });
+}
+
+#[inline(always)]
+fn admitted(refused: u32) -> bool {
+    if refused == ADMITTED {
+        return true;
+    }
+    count_index(refused);
+    false
+}
+
+/// Whether more than half of the ring is taken.
+#[inline(always)]
+fn ring_is_busy() -> bool {
+    let ring = (&raw const EVENTS).cast_mut().cast();
+    // SAFETY: the helper reads the state of the map, which lives as long as the program.
+    let waiting = unsafe { bpf_ringbuf_query(ring, u64::from(BPF_RB_AVAIL_DATA)) };
+    waiting > RING as u64 / 2
+}
+
+/// A bucket of this CPU for all messages of a kind.
+#[derive(Clone, Copy)]
+struct Whole {
+    full: *mut u64,
+    rate: Rate,
+}
+
+impl Whole {
+    #[inline(always)]
+    fn of(kind: u32, rate: Rate) -> Option<Self> {
+        let full = WHOLE.get_ptr_mut(kind)?;
+        Some(Self { full, rate })
+    }
+
+    #[inline(always)]
+    fn holds(self, now: u64) -> bool {
+        // SAFETY: the slot belongs to this CPU, see `count`.
+        holds(unsafe { *self.full }, now, self.rate)
+    }
+
+    #[inline(always)]
+    fn spend(self, now: u64) {
+        // SAFETY: as above.
+        spend(unsafe { &mut *self.full }, now, self.rate);
+    }
+}

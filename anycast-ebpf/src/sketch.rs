@@ -1,0 +1,148 @@
+//! Token buckets of many keys in a fixed array, and the clients that sent a packet of late: count-min
+//! sketches of two rows.
+//!
+//! A key has a place in each row, and the better of both counts. An LRU map would forget a bucket as
+//! soon as enough others are asked for, and it is the attacker who asks for them; here nothing
+//! is forgotten and nothing grows. Who shares a place with a flooded key in one row has another in
+//! the other, and the hash is keyed, so that nobody can choose whose places to share.
+
+use anycast_common::abi::maps::{BUCKETS_ROW, Rate, SENT_ROW};
+
+use crate::{
+    limit::{holds, now, spend},
+    maps::{BUCKETS, HASH_KEY, SENT},
+};
+
+/// The bucket of a key, in both rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Bucket {
+    rows: [*mut u64; 2],
+}
+
+impl Bucket {
+    /// That of these 128 bits; `tag` tells keys of different kinds apart.
+    #[inline(always)]
+    pub(crate) fn of(tag: u64, key: [u64; 2]) -> Option<Self> {
+        let [left, right] = places(hash(tag, key[0], key[1]), BUCKETS_ROW);
+        Some(Self {
+            rows: [BUCKETS.get_ptr_mut(left)?, BUCKETS.get_ptr_mut(right)?],
+        })
+    }
+
+    #[inline(always)]
+    pub(crate) fn holds(self, now: u64, rate: Rate) -> bool {
+        holds(self.full(), now, rate)
+    }
+
+    /// Takes a token. A row that others have emptied further stays as it is.
+    #[inline(always)]
+    pub(crate) fn spend(self, now: u64, rate: Rate) {
+        let mut full = self.full();
+        spend(&mut full, now, rate);
+        for row in self.rows {
+            // SAFETY: entries of an array are aligned and live as long as the map.
+            unsafe { *row = (*row).max(full) };
+        }
+    }
+
+    #[inline(always)]
+    fn full(self) -> u64 {
+        let [left, right] = self.rows;
+        // SAFETY: as above.
+        unsafe { (*left).min(*right) }
+    }
+}
+
+/// The two words of an address.
+#[inline(always)]
+pub(crate) fn words(address: &[u8; 16]) -> [u64; 2] {
+    // SAFETY: 16 plain octets either way.
+    unsafe { core::mem::transmute::<[u8; 16], [u64; 2]>(*address) }
+}
+
+/// What [`SENT`] counts in: a little more than a second.
+const TICK: u32 = 30;
+/// For so many of them a client counts as one that sent of late: the last retransmission of a Test
+/// Init or Binding Update comes 7 seconds after the first.
+const LATELY: u32 = 15;
+const SENT_TAG: u64 = 0;
+
+/// Notes that a client sent a packet, if it is one: that is asked once in a tick.
+#[inline(always)]
+pub(crate) fn note_sent(key: [u64; 2], is_client: impl FnOnce() -> bool) {
+    let tick = tick();
+    let [left, right] = places(hash(SENT_TAG, key[0], key[1]), SENT_ROW);
+    let (Some(left), Some(right)) = (SENT.get_ptr_mut(left), SENT.get_ptr_mut(right)) else {
+        return;
+    };
+    // SAFETY: as above.
+    unsafe {
+        if (*left != tick || *right != tick) && is_client() {
+            *left = tick;
+            *right = tick;
+        }
+    }
+}
+
+/// Whether it did of late. Rarely true of one that did not, and never false of one that did.
+#[inline(always)]
+pub(crate) fn sent_lately(key: [u64; 2]) -> bool {
+    let tick = tick();
+    let [left, right] = places(hash(SENT_TAG, key[0], key[1]), SENT_ROW);
+    let lately = |place| {
+        let sent = SENT.get(place).copied().unwrap_or(0);
+        sent != 0 && tick.wrapping_sub(sent) <= LATELY
+    };
+    lately(left) && lately(right)
+}
+
+/// Never 0, which stands for never.
+#[inline(always)]
+fn tick() -> u32 {
+    (now() >> TICK) as u32 + 1
+}
+
+/// A place in each row.
+#[inline(always)]
+fn places(hash: u64, row: u32) -> [u32; 2] {
+    [
+        hash as u32 & (row - 1),
+        row + ((hash >> 32) as u32 & (row - 1)),
+    ]
+}
+
+/// SipHash-1-3 of three words.
+#[inline(never)]
+fn hash(tag: u64, high: u64, low: u64) -> u64 {
+    let [left, right] = HASH_KEY.load();
+    let mut state = [
+        left ^ 0x736f_6d65_7073_6575,
+        right ^ 0x646f_7261_6e64_6f6d,
+        left ^ 0x6c79_6765_6e65_7261,
+        right ^ 0x7465_6462_7974_6573,
+    ];
+    for word in [high, low, tag] {
+        state[3] ^= word;
+        round(&mut state);
+        state[0] ^= word;
+    }
+    state[2] ^= 0xff;
+    for _ in 0..3 {
+        round(&mut state);
+    }
+    state[0] ^ state[1] ^ state[2] ^ state[3]
+}
+
+#[inline(always)]
+fn round([a, b, c, d]: &mut [u64; 4]) {
+    *a = a.wrapping_add(*b);
+    *b = b.rotate_left(13) ^ *a;
+    *a = a.rotate_left(32);
+    *c = c.wrapping_add(*d);
+    *d = d.rotate_left(16) ^ *c;
+    *a = a.wrapping_add(*d);
+    *d = d.rotate_left(21) ^ *a;
+    *c = c.wrapping_add(*b);
+    *b = b.rotate_left(17) ^ *c;
+    *c = c.rotate_left(32);
+}

@@ -235,7 +235,7 @@ fn an_error_that_quotes_what_we_did_not_send_is_ignored() {
     let mut other = quoted;
     other[6] = ipv6::NEXT_HEADER_SCTP;
     bench.icmp(at(1), UNRECOGNIZED, ANYCAST, &other);
-    assert_eq!(bench.count(Counter::MobilityUnexpected), 5);
+    assert_eq!(bench.count(Counter::IcmpErrorIgnored), 2);
     assert_eq!(bench.state(), Some(HandshakeState::Testing));
 }
 

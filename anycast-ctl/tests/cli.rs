@@ -67,7 +67,15 @@ fn check_says_ok_or_every_problem_with_its_line() {
 #[test]
 fn questions_without_a_daemon_say_what_to_do() {
     for command in [
-        "status", "groups", "members", "bindings", "flows", "counters", "refusals", "monitor",
+        "status",
+        "groups",
+        "members",
+        "bindings",
+        "handshakes",
+        "flows",
+        "counters",
+        "refusals",
+        "monitor",
     ] {
         let socket = "/nonexistent/control.sock";
         let (code, stdout, stderr) = run(anycast(&["--socket", socket, command, "--json"]));

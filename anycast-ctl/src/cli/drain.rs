@@ -18,7 +18,7 @@ use crate::shell::api::{Request, client, view};
 
 /// How often the daemon is asked what is left.
 const ASK: Duration = Duration::from_millis(500);
-/// It goes through a whole map to answer: it is left alone for so many times as long as it took.
+/// Its thread goes through a whole map to answer: it is left alone for so many times as long as it took.
 const SPARE: u32 = 10;
 
 /// Which groups a command is for.

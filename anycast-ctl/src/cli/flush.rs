@@ -5,7 +5,7 @@ use std::{net::Ipv6Addr, path::Path};
 use anyhow::Result;
 use clap::Args;
 
-use super::{Query, ask};
+use super::{Query, ask, show};
 use crate::shell::api::{Request, view};
 
 /// Which bindings and flows; each address that is given must be theirs.
@@ -34,6 +34,7 @@ pub(super) fn run(path: &Path, which: &Which, query: Query) -> Result<()> {
     };
     ask(path, &request, query, |flushed: &view::Flushed| {
         let view::Flushed { bindings, flows } = flushed;
-        format!("ended: {bindings} bindings, {flows} flows\n")
+        let bindings = show::counted(*bindings, "binding");
+        format!("ended: {bindings}, {}\n", show::counted(*flows, "flow"))
     })
 }

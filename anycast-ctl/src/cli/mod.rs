@@ -6,6 +6,7 @@ mod monitor;
 mod policy;
 mod run;
 mod show;
+mod show_flows;
 mod show_policy;
 mod table;
 
@@ -31,6 +32,7 @@ Examples:
   anycast-ctl refusals                      why a host cannot join
   anycast-ctl policy explain fe80::11 2001:db8:a::53
   anycast-ctl monitor router
+  anycast-ctl handshakes --client 2001:db8:1::100   why a client is not bound
   anycast-ctl drain 2001:db8:a::53 --wait   new clients go elsewhere, sessions go on to their end
   anycast-ctl undrain --all";
 
@@ -95,9 +97,31 @@ enum Command {
         query: Query,
     },
     /// Show the bindings of clients to members
-    Bindings(Query),
+    Bindings {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        query: Query,
+    },
+    /// Show the clients that this member knows, what their handshakes wait for, and why a client is
+    /// left alone
+    Handshakes {
+        /// Only this client
+        #[arg(long, value_name = "ADDRESS")]
+        client: Option<Ipv6Addr>,
+        /// Only clients of this anycast address
+        #[arg(long, value_name = "ADDRESS")]
+        anycast: Option<Ipv6Addr>,
+        #[command(flatten)]
+        query: Query,
+    },
     /// Show the flows that travel by a care-of address
-    Flows(Query),
+    Flows {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        query: Query,
+    },
     /// End bindings and flows: packets take the anycast route, members bind again
     Flush {
         #[command(flatten)]
@@ -154,6 +178,35 @@ struct Query {
     json: bool,
 }
 
+/// Which bindings or flows.
+#[derive(Clone, Copy, Debug, Args)]
+struct Which {
+    /// Only of this client
+    #[arg(long, value_name = "ADDRESS")]
+    client: Option<Ipv6Addr>,
+    /// Only of this anycast address
+    #[arg(long, value_name = "ADDRESS")]
+    anycast: Option<Ipv6Addr>,
+    /// Only to this address of a member
+    #[arg(long, value_name = "ADDRESS")]
+    care_of: Option<Ipv6Addr>,
+}
+
+impl From<Which> for view::Which {
+    fn from(which: Which) -> Self {
+        let Which {
+            client,
+            anycast,
+            care_of,
+        } = which;
+        Self {
+            client,
+            anycast,
+            care_of,
+        }
+    }
+}
+
 /// Does what the command line says.
 pub fn run(cli: Cli) -> Result<()> {
     let socket = cli.socket.as_deref();
@@ -174,12 +227,22 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Reload => policy::reload(path),
         Command::Refusals(query) => ask(path, &Request::Refusals, query, show_policy::refusals),
         Command::Monitor { roles, query } => monitor::run(path, roles, query.json),
-        Command::Bindings(query) => ask(path, &Request::Bindings, query, |bindings: &Vec<_>| {
-            show::bindings(bindings)
-        }),
-        Command::Flows(query) => ask(path, &Request::Flows, query, |flows: &Vec<_>| {
-            show::flows(flows)
-        }),
+        Command::Bindings { which, query } => {
+            let bindings = client::bindings(path, which.into())?;
+            answer(&bindings, query, |bindings| show_flows::bindings(bindings))
+        }
+        Command::Handshakes {
+            client,
+            anycast,
+            query,
+        } => {
+            let known = client::handshakes(path, client, anycast)?;
+            answer(&known, query, |known| show_flows::handshakes(known))
+        }
+        Command::Flows { which, query } => {
+            let flows = client::flows(path, which.into())?;
+            answer(&flows, query, |flows| show_flows::flows(flows))
+        }
         Command::Flush { which, query } => flush::run(path, &which, query),
         Command::Counters { query, all } => ask(path, &Request::Counters, query, |counters| {
             show::counters(counters, all)

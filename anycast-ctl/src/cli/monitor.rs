@@ -10,16 +10,19 @@ use anyhow::Result;
 use humantime_serde::re::humantime::format_rfc3339_millis;
 use serde_json::{Map, Value};
 
-use crate::shell::api::{Request, client};
+use crate::shell::api::{Request, client, view};
 
 /// Fields that people look for first.
-const FIRST: [&str; 8] = [
+const FIRST: [&str; 11] = [
     "anycast",
     "interface",
     "member",
     "source",
     "mac",
     "client",
+    "care_of",
+    "change",
+    "outcome",
     "reason",
     "querier",
 ];
@@ -28,7 +31,12 @@ const LEFT_OUT: [&str; 4] = ["time", "role", "event", "ifindex"];
 
 pub(super) fn run(path: &Path, roles: Vec<String>, json: bool) -> Result<()> {
     let mut stdout = io::stdout();
-    let result = client::watch(path, &Request::Monitor { roles }, |line| {
+    // Beside the events, so that nobody takes it for one.
+    let begun = |begun: &view::Monitoring| match begun.monitoring.as_slice() {
+        [] => eprintln!("watching all roles"),
+        roles => eprintln!("watching {}", roles.join(", ")),
+    };
+    let result = client::watch(path, &Request::Monitor { roles }, begun, |line| {
         let line = if json { line.to_owned() } else { text(line) };
         match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
@@ -49,7 +57,7 @@ fn text(line: &str) -> String {
     let time = event.get("time").and_then(Value::as_f64).unwrap_or(0.0);
     let time = Duration::try_from_secs_f64(time).unwrap_or_default();
     let mut text = format!(
-        "{}  {:13}  {:13} ",
+        "{}  {:13}  {:17} ",
         format_rfc3339_millis(UNIX_EPOCH + time),
         word(&event, "role"),
         word(&event, "event").replace('_', "-"),
@@ -85,11 +93,11 @@ mod tests {
         let line = r#"{"time":1.5,"role":"router","interface":"lan0","event":"member_joined","ifindex":3,"anycast":"2001:db8::1","member":"fe80::1","rule":4}"#;
         assert_eq!(
             text(line),
-            "1970-01-01T00:00:01.500Z  router         member-joined  anycast=2001:db8::1 \
+            "1970-01-01T00:00:01.500Z  router         member-joined      anycast=2001:db8::1 \
              interface=lan0 member=fe80::1 rule=4"
         );
         let line = r#"{"time":0,"role":"router","event":"route","anycast":"::1","next_hops":["fe80::1","fe80::2"]}"#;
-        assert!(text(line).ends_with("route          anycast=::1 next_hops=fe80::1,fe80::2"));
+        assert!(text(line).ends_with("route              anycast=::1 next_hops=fe80::1,fe80::2"));
         assert_eq!(
             text(r#"{"lost":7}"#),
             "-- 7 events lost: this reader is too slow --"

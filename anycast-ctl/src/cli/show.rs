@@ -58,23 +58,50 @@ pub(super) fn status(status: &view::Status) -> String {
         flows,
         handshakes,
     } = status.summary;
-    text += &format!(
-        "\n{groups} groups, {members} members, {routes} routes, {bindings} bindings, {flows} flows, \
-         {handshakes} handshakes under way\n"
-    );
+    let counts = [
+        (groups, "group"),
+        (members, "member"),
+        (routes, "route"),
+        (bindings, "binding"),
+        (flows, "flow"),
+        (handshakes, "handshake"),
+    ];
+    let counts = counts.map(|(count, what)| counted(count, what));
+    text += &format!("\n{} under way\n", counts.join(", "));
     text
 }
 
+/// `1 flow`, `2 flows`.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
+/// What a router asks on a link, and why not more.
+fn sends(queries: &str, reason: &str) -> String {
+    let queries = match queries {
+        "general" => "General Queries",
+        "address-specific" => "Address-Specific Queries",
+        "none" => "nothing",
+        other => other,
+    };
+    let reason = match reason {
+        "querier" => return queries.to_owned(),
+        "configured" => "as configured",
+        "v2-querier" => "an MLDv2 querier is heard",
+        "listening" => "it listens for other queriers first",
+        "other-querier" => "another router is the Querier",
+        "no-link-local" => "no link-local address yet",
+        "down" => "the link is down",
+        other => other,
+    };
+    format!("{queries}: {reason}")
+}
+
 fn links(links: &[Value]) -> String {
-    let mut table = Table::new(&[
-        "LINK",
-        "ROLE",
-        "QUERIER",
-        "ASKS",
-        "BECAUSE",
-        "NEXT QUERY",
-        "GROUPS",
-    ]);
+    let mut table = Table::new(&["LINK", "ROLE", "QUERIER", "SENDS", "NEXT QUERY", "GROUPS"]);
     for link in links {
         let field = |name: &str| match link.get(name) {
             Some(Value::String(text)) => text.replace('_', "-"),
@@ -94,8 +121,7 @@ fn links(links: &[Value]) -> String {
                 .into(),
             field("role"),
             querier,
-            field("queries"),
-            field("reason"),
+            sends(&field("queries"), &field("reason")),
             next.map(seconds).unwrap_or_default(),
             field("groups"),
         ]);
@@ -235,48 +261,6 @@ pub(super) fn members(members: &[view::Member]) -> String {
     table.render("no members")
 }
 
-pub(super) fn bindings(bindings: &[view::Binding]) -> String {
-    let mut table = Table::new(&[
-        "CLIENT",
-        "ANYCAST",
-        "CARE-OF",
-        "SEQUENCE",
-        "AGE",
-        "REMAINING",
-        "FLOWS",
-    ]);
-    for binding in bindings {
-        table.row([
-            binding.client.to_string(),
-            binding.anycast.to_string(),
-            binding.care_of.to_string(),
-            binding.sequence.to_string(),
-            seconds(binding.age_seconds),
-            seconds(binding.remaining_seconds),
-            binding.flows.to_string(),
-        ]);
-    }
-    table.render("no bindings")
-}
-
-pub(super) fn flows(flows: &[view::Flow]) -> String {
-    let mut table = Table::new(&[
-        "CLIENT", "ANYCAST", "PROTOCOL", "CARE-OF", "AGE", "IDLE", "ROLE",
-    ]);
-    for flow in flows {
-        table.row([
-            end(flow.client, flow.client_port),
-            end(flow.anycast, flow.service_port),
-            protocol(flow.protocol),
-            flow.care_of.to_string(),
-            flow.age_seconds.map(seconds).unwrap_or_default(),
-            seconds(flow.idle_seconds),
-            flow.role.clone(),
-        ]);
-    }
-    table.render("no flows")
-}
-
 pub(super) fn counters(counters: &view::Counters, all: bool) -> String {
     let mut table = Table::new(&["COUNTER", "VALUE", "WHERE"]);
     let mut rows = |counters: &BTreeMap<String, u64>, place: &str| {
@@ -297,19 +281,44 @@ fn optional(address: Option<Ipv6Addr>) -> String {
         .unwrap_or_default()
 }
 
-fn end(address: Ipv6Addr, port: u16) -> String {
-    match port {
-        0 => address.to_string(),
-        port => format!("[{address}]:{port}"),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn protocol(number: u8) -> String {
-    match number {
-        6 => "tcp".into(),
-        17 => "udp".into(),
-        58 => "icmpv6".into(),
-        132 => "sctp".into(),
-        other => other.to_string(),
+    #[test]
+    fn status_counts_in_good_english() {
+        let summary = view::Summary {
+            groups: 1,
+            members: 2,
+            ..view::Summary::default()
+        };
+        let text = status(&view::Status {
+            summary,
+            ..view::Status::default()
+        });
+        let counts =
+            "\n1 group, 2 members, 0 routes, 0 bindings, 0 flows, 0 handshakes under way\n";
+        assert!(text.ends_with(counts), "{text}");
+    }
+
+    #[test]
+    fn a_link_says_what_is_sent_there_and_why_not_more() {
+        let link = |queries: &str, reason: &str| {
+            let link =
+                serde_json::json!({"interface": "lan0", "queries": queries, "reason": reason});
+            links(&[link]).lines().nth(1).map(str::to_owned)
+        };
+        for (queries, reason, said) in [
+            ("general", "querier", "General Queries"),
+            (
+                "address_specific",
+                "v2_querier",
+                "Address-Specific Queries: an MLDv2 querier is heard",
+            ),
+            ("none", "down", "nothing: the link is down"),
+        ] {
+            let line = link(queries, reason).unwrap_or_default();
+            assert!(line.contains(&format!("  {said}  ")), "{line}");
+        }
     }
 }

@@ -73,11 +73,6 @@ pub enum Action {
         /// Whether new clients are reported, so that a handshake starts.
         report_clients: bool,
     },
-    /// Member: it no longer does.
-    RemoveLocalAnycast {
-        /// The anycast address, B.
-        anycast: Ipv6Addr,
-    },
     /// Member: packets of `client` to `anycast` are not reported before `until`.
     QuietClient {
         /// The client, A.

@@ -401,7 +401,7 @@ impl Controller {
     ) {
         self.counters.count(match kind {
             kind::MLD => Counter::MldInvalid,
-            kind::CARE_OF_UNREACHABLE => Counter::IcmpErrorInvalid,
+            kind::ICMP_ERROR | kind::CARE_OF_UNREACHABLE => Counter::IcmpErrorInvalid,
             _ => Counter::MobilityInvalid,
         });
         actions.push(Action::Notice(Notice::Unparsable {

@@ -56,6 +56,8 @@ counters! {
     HandshakeStarted = "handshake_started",
     /// Handshakes not started because a rate limit held them.
     HandshakeLimited = "handshake_rate_limited",
+    /// Handshakes not started because as many clients are known as can be, and none can be forgotten.
+    HandshakeTableFull = "handshake_table_full",
     /// Home Test Inits sent.
     HomeTestInitSent = "home_test_init_sent",
     /// Care-of Test Inits sent.
@@ -72,6 +74,8 @@ counters! {
     HandshakeBound = "handshake_bound",
     /// Handshakes that nothing answered.
     HandshakeNoAnswer = "handshake_no_answer",
+    /// Handshakes given up because this host left the group.
+    HandshakeLeft = "handshake_left",
     /// Clients found unable to bind.
     ClientNotCapable = "client_not_capable",
     /// Handshakes that the client's correspondent refused.
@@ -91,8 +95,12 @@ counters! {
     BindingUpdateNotOurs = "binding_update_not_ours",
     /// Binding Updates that lack an option they need, dropped.
     BindingUpdateIncomplete = "binding_update_incomplete",
-    /// Binding Updates with the H bit set or the E bit clear.
-    BindingUpdateBadFlags = "binding_update_bad_flags",
+    /// Binding Updates with a Home Address option, dropped.
+    BindingUpdateHomeAddress = "binding_update_home_address_option",
+    /// Binding Updates with the H bit set, dropped.
+    BindingUpdateHome = "binding_update_home_registration",
+    /// Binding Updates with the E bit clear (status 129).
+    BindingUpdateNotEquivalent = "binding_update_not_equivalent",
     /// Binding Updates whose care-of address cannot be one.
     BindingUpdateBadCareOf = "binding_update_bad_care_of",
     /// Binding Updates whose sequence number is not after the last (status 135).
@@ -113,8 +121,12 @@ counters! {
     BindingErrorSent = "binding_error_sent",
     /// Answers held back by a rate limit.
     AnswerLimited = "answer_rate_limited",
+    /// Binding Errors and Parameter Problems held back by a rate limit.
+    ErrorLimited = "error_rate_limited",
     /// Mobility messages that do not parse.
     MobilityInvalid = "mobility_invalid",
+    /// Mobility messages from an address that cannot be answered, dropped.
+    MobilityBadSource = "mobility_bad_source",
     /// Mobility messages of a kind that this role does not receive, or for nobody of ours.
     MobilityUnexpected = "mobility_unexpected",
     /// Binding Updates that the policy of the correspondent refuses (status 129).
@@ -133,7 +145,9 @@ counters! {
     CareOfFailed = "care_of_failed",
     /// Care-of addresses that an ICMPv6 error called unreachable, and that were heard since.
     CareOfContradicted = "care_of_unreachable_contradicted",
-    /// ICMPv6 errors about care-of addresses that do not parse or say something else.
+    /// ICMPv6 errors to a member that do not say that a message of a handshake was not understood.
+    IcmpErrorIgnored = "icmp_error_ignored",
+    /// ICMPv6 errors that do not parse, or to a correspondent that tell nothing of a care-of address.
     IcmpErrorInvalid = "icmp_error_invalid",
     /// Pins that ended idle.
     FlowIdle = "flow_idle",

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use anycast_common::wire;
+use anycast_common::wire::{self, mobility::status};
 use serde::Serialize;
 
 /// One thing that happened. Each has the fields by which an operator finds it again.
@@ -79,6 +79,13 @@ pub enum Notice {
         /// What the last check said.
         said: String,
     },
+    /// Member: a handshake with a client begins.
+    HandshakeStarted {
+        /// The client, A.
+        client: Ipv6Addr,
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+    },
     /// Member: a handshake with a client came to an end.
     Handshake {
         /// The client, A.
@@ -86,9 +93,10 @@ pub enum Notice {
         /// The anycast address, B.
         anycast: Ipv6Addr,
         /// How.
+        #[serde(flatten)]
         outcome: HandshakeOutcome,
     },
-    /// Correspondent: a binding was made, renewed or deleted.
+    /// Correspondent: a binding was made, or changed, or came to its end.
     Binding {
         /// The client, A.
         client: Ipv6Addr,
@@ -98,6 +106,9 @@ pub enum Notice {
         care_of: Ipv6Addr,
         /// What became of it.
         change: BindingChange,
+        /// Where it led before, when it moved.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        moved_from: Option<Ipv6Addr>,
     },
     /// Correspondent: a care-of address failed. Its bindings and flows are over.
     CareOfFailed {
@@ -106,6 +117,19 @@ pub enum Notice {
         /// How it is known.
         cause: FailureCause,
         /// Flows that were pinned to it.
+        flows: usize,
+    },
+    /// Correspondent: an operator ended bindings and flows; an address that is given was theirs.
+    Flushed {
+        /// The client, A.
+        client: Option<Ipv6Addr>,
+        /// The anycast address, B.
+        anycast: Option<Ipv6Addr>,
+        /// The member's unicast address, C.
+        care_of: Option<Ipv6Addr>,
+        /// How many bindings.
+        bindings: usize,
+        /// How many flows.
         flows: usize,
     },
     /// Correspondent: a mobility message was refused.
@@ -147,12 +171,14 @@ impl Notice {
             | Self::MemberLeft { .. }
             | Self::MldRefused { .. }
             | Self::Route { .. } => Some("router"),
-            Self::Membership { .. } | Self::Health { .. } | Self::Handshake { .. } => {
-                Some("member")
-            }
-            Self::Binding { .. } | Self::CareOfFailed { .. } | Self::MobilityRefused { .. } => {
-                Some("correspondent")
-            }
+            Self::Membership { .. }
+            | Self::Health { .. }
+            | Self::HandshakeStarted { .. }
+            | Self::Handshake { .. } => Some("member"),
+            Self::Binding { .. }
+            | Self::CareOfFailed { .. }
+            | Self::Flushed { .. }
+            | Self::MobilityRefused { .. } => Some("correspondent"),
             Self::Unparsable { .. } => None,
         }
     }
@@ -169,9 +195,11 @@ impl Notice {
             Self::Route { .. }
             | Self::Membership { .. }
             | Self::Health { .. }
+            | Self::HandshakeStarted { .. }
             | Self::Handshake { .. }
             | Self::Binding { .. }
             | Self::CareOfFailed { .. }
+            | Self::Flushed { .. }
             | Self::MobilityRefused { .. } => None,
         }
     }
@@ -197,7 +225,7 @@ pub enum LeaveCause {
 
 /// How a handshake ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(into = "Outcome")]
 pub enum HandshakeOutcome {
     /// The client's correspondent acknowledged the Binding Update.
     Bound,
@@ -207,6 +235,46 @@ pub enum HandshakeOutcome {
     NotCapable,
     /// The Binding Update was refused with this status (RFC 6275 6.1.8).
     Refused(u8),
+    /// This host left the group.
+    Left,
+}
+
+impl HandshakeOutcome {
+    /// The name that the monitor and `handshakes` show.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bound => "bound",
+            Self::NoAnswer => "no_answer",
+            Self::NotCapable => "not_capable",
+            Self::Refused(_) => "refused",
+            Self::Left => "left",
+        }
+    }
+}
+
+/// A [`HandshakeOutcome`] as the fields of an event.
+#[derive(Serialize)]
+struct Outcome {
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_name: Option<&'static str>,
+}
+
+impl From<HandshakeOutcome> for Outcome {
+    fn from(outcome: HandshakeOutcome) -> Self {
+        let refused = match outcome {
+            HandshakeOutcome::Refused(status) => Some(status),
+            _ => None,
+        };
+        Self {
+            outcome: outcome.name(),
+            status: refused,
+            status_name: refused.map(status::name),
+        }
+    }
 }
 
 /// What became of a binding.
@@ -217,6 +285,8 @@ pub enum BindingChange {
     Created,
     /// There was one; it lives on.
     Renewed,
+    /// There was one to another member.
+    Moved,
     /// A Binding Update of lifetime 0.
     Deleted,
     /// Its 16 seconds are over.

@@ -6,7 +6,7 @@
 //! have failed, with all that is pinned to them.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     net::Ipv6Addr,
     time::Duration,
 };
@@ -103,8 +103,8 @@ pub enum End {
 pub struct Sweep {
     /// Pins to remove.
     pub ended: Vec<(FlowKey, Flow, End)>,
-    /// (A, C) of those that stay.
-    pub pinned: HashSet<(Ipv6Addr, Ipv6Addr)>,
+    /// (A, C) of those that stay, and how many have it.
+    pub pinned: HashMap<(Ipv6Addr, Ipv6Addr), usize>,
     /// Care-of addresses that failed as a whole, in order.
     pub failed: BTreeMap<Ipv6Addr, FailureCause>,
     /// How many were said to be unreachable, and have been heard since.
@@ -204,7 +204,12 @@ impl Pins {
             let care_of = flow.care_of.into();
             match sweep.failed.get(&care_of) {
                 Some(cause) => sweep.ended.push((*key, *flow, (*cause).into())),
-                None => _ = sweep.pinned.insert((key.client.into(), care_of)),
+                None => {
+                    *sweep
+                        .pinned
+                        .entry((key.client.into(), care_of))
+                        .or_default() += 1
+                }
             }
         }
         self.last = now;

@@ -2,10 +2,8 @@
 
 use std::{collections::HashMap, net::Ipv6Addr};
 
-use anycast_common::abi::{maps::FlowKey, roles};
-
 use super::{
-    api::{Answer, Refusal, RefusalCode, Reply, Request, view},
+    api::{Answer, Refusal, RefusalCode, Request, view},
     clock,
     daemon::Daemon,
     dataplane::DataplaneError,
@@ -15,25 +13,23 @@ use super::{
 use crate::{
     config::value::Mac,
     core::{
-        NextHop, Time,
+        NextHop,
         controller::{Command, CommandError},
-        correspondent::{BindingView, Selection},
-        member::{GroupView, HandshakeState, HealthView, InterfaceView},
-        pins,
+        correspondent::Correspondent,
+        member::{GroupView, HandshakeFilter, HealthView, InterfaceView, Member},
         router::{Cursor, Filter, MemberRow, Router},
-        rr::BINDING_LIFETIME,
     },
 };
 
 /// Groups or members in one answer: building it takes about a millisecond, in which nothing else runs.
-const PAGE: usize = 1000;
+pub(super) const PAGE: usize = 1000;
 
 pub(super) type Answered = Result<Answer, Refusal>;
 
 impl Daemon {
     /// Answers a request. The actions of a command are performed at the end of the step.
-    pub(super) fn answer(&mut self, request: Request) -> Reply<Answer> {
-        let answer = match request {
+    pub(super) fn answer(&mut self, request: &Request) -> Answered {
+        match request.clone() {
             Request::Status => self.status(),
             Request::Groups { after } => Ok(Answer::Groups(self.groups(after))),
             Request::Members {
@@ -52,30 +48,22 @@ impl Daemon {
             } => self.explain(source, anycast, interface.as_deref(), mac),
             Request::Reload => self.reload(),
             Request::Refusals => self.refusals(),
-            Request::Monitor { .. } => Err(Refusal {
+            Request::Monitor { .. } | Request::Flush { .. } => Err(Refusal {
                 code: RefusalCode::Failed,
-                message: "the server answers it itself".to_owned(),
+                message: "it is answered elsewhere".to_owned(),
             }),
-            Request::Bindings => self.bindings(),
-            Request::Flows => Ok(Answer::Flows(self.flows())),
-            Request::Flush {
+            Request::Bindings { which, after } => self.bindings(&which.into(), after),
+            Request::Handshakes {
                 client,
                 anycast,
-                care_of,
-            } => self.flush(&Selection {
-                client,
-                anycast,
-                care_of,
-            }),
+                after,
+            } => self.handshakes(HandshakeFilter { client, anycast }, after),
+            Request::Flows { which, after } => self.flows_page(&which.into(), after.as_ref()),
             Request::Counters => self.counters(),
             Request::Join { anycast } => self.command(Command::Join { anycast }, anycast),
             Request::Leave { anycast } => self.command(Command::Leave { anycast }, anycast),
             Request::Drain { anycast } => self.command(Command::Drain { anycast }, anycast),
             Request::Undrain { anycast } => self.command(Command::Undrain { anycast }, anycast),
-        };
-        match answer {
-            Ok(answer) => Reply::Ok(answer),
-            Err(refusal) => Reply::Error(refusal),
         }
     }
 
@@ -97,7 +85,6 @@ impl Daemon {
 
     fn status(&mut self) -> Answered {
         let now = clock::now();
-        let flows = self.flows().len();
         let served = self.served();
         let router = self.controller.router();
         let member = self.controller.member();
@@ -107,20 +94,14 @@ impl Daemon {
             .iter()
             .map(serde_json::to_value)
             .collect::<Result<_, _>>();
-        let handshakes = member.map(|member| {
-            let known = member.handshakes(now).into_iter();
-            let under_way =
-                |state| matches!(state, HandshakeState::Testing | HandshakeState::Updating);
-            known.filter(|handshake| under_way(handshake.state)).count()
-        });
         let correspondent = self.controller.correspondent();
         let summary = view::Summary {
             groups: router_groups + served.len(),
             members,
             routes: self.performer.routes.as_ref().map_or(0, Routes::count),
-            bindings: correspondent.map_or(0, |role| role.bindings(now).len()),
-            flows,
-            handshakes: handshakes.unwrap_or(0),
+            bindings: correspondent.map_or(0, Correspondent::bound),
+            flows: self.flow_count(),
+            handshakes: member.map_or(0, Member::under_way),
         };
         Ok(Answer::Status(Box::new(view::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -171,19 +152,6 @@ impl Daemon {
         groups.map(|group| member_group(group, &sessions)).collect()
     }
 
-    /// How many sessions are pinned to this member, by anycast address.
-    fn sessions(&mut self, now: Time) -> HashMap<Ipv6Addr, usize> {
-        let mut sessions = HashMap::new();
-        if let Some(limits) = self.sessions {
-            for (key, flow) in self.dataplane.maps().member_flows() {
-                if pins::goes_on(&limits, now, &key, &flow) {
-                    *sessions.entry(key.anycast.into()).or_default() += 1;
-                }
-            }
-        }
-        sessions
-    }
-
     fn members(&self, filter: Filter, after: Option<view::Cursor>) -> Answered {
         let Some(router) = self.controller.router() else {
             return Err(no_role("router"));
@@ -200,73 +168,10 @@ impl Daemon {
             rule: Some(row.member.rule),
             checking: row.member.checking,
         };
-        Ok(Answer::Members(view::Members {
-            members: page.into_iter().map(view).collect(),
+        Ok(Answer::Members(view::Page {
+            rows: page.into_iter().map(view).collect(),
             next: next.map(cursor_view),
         }))
-    }
-
-    fn bindings(&mut self) -> Answered {
-        let mut pinned: HashMap<_, usize> = HashMap::new();
-        for (key, flow) in self.dataplane.maps().flows() {
-            *pinned
-                .entry((key.client, key.anycast, flow.care_of))
-                .or_default() += 1;
-        }
-        let Some(correspondent) = self.controller.correspondent() else {
-            return Err(no_role("correspondent"));
-        };
-        let bindings = correspondent.bindings(clock::now());
-        let view = |binding: BindingView| {
-            // Every Binding Update gives the whole lifetime.
-            let age = BINDING_LIFETIME.saturating_sub(binding.remaining);
-            let key = (
-                binding.client.octets(),
-                binding.anycast.octets(),
-                binding.care_of.octets(),
-            );
-            view::Binding {
-                client: binding.client,
-                anycast: binding.anycast,
-                care_of: binding.care_of,
-                sequence: binding.sequence,
-                age_seconds: age.as_secs_f64(),
-                remaining_seconds: binding.remaining.as_secs_f64(),
-                flows: pinned.get(&key).copied().unwrap_or(0),
-            }
-        };
-        Ok(Answer::Bindings(bindings.into_iter().map(view).collect()))
-    }
-
-    fn flows(&mut self) -> Vec<view::Flow> {
-        let now = clock::now();
-        let since = |time: u64| now.since(Time::from_nanos(time)).as_secs_f64();
-        let mut flows = Vec::new();
-        if self.roles & roles::CORRESPONDENT != 0 {
-            for (key, flow) in self.dataplane.maps().flows() {
-                let last = flow.last_out.max(flow.last_in).max(flow.pinned_at);
-                let age = Some(since(flow.pinned_at));
-                flows.push(flow_view(
-                    &key,
-                    flow.care_of,
-                    age,
-                    since(last),
-                    "correspondent",
-                ));
-            }
-        }
-        if self.roles & roles::MEMBER != 0 {
-            for (key, flow) in self.dataplane.maps().member_flows() {
-                flows.push(flow_view(
-                    &key,
-                    flow.care_of,
-                    None,
-                    since(flow.last_in),
-                    "member",
-                ));
-            }
-        }
-        flows
     }
 
     fn counters(&mut self) -> Answered {
@@ -318,26 +223,6 @@ fn member_group(group: GroupView, sessions: &HashMap<Ipv6Addr, usize>) -> view::
         draining_seconds: group.draining.map(|since| since.as_secs_f64()),
         sessions: sessions.get(&group.anycast).copied().unwrap_or(0),
         health: group.health.map(health),
-    }
-}
-
-fn flow_view(
-    key: &FlowKey,
-    care_of: [u8; 16],
-    age_seconds: Option<f64>,
-    idle_seconds: f64,
-    role: &str,
-) -> view::Flow {
-    view::Flow {
-        client: key.client.into(),
-        client_port: u16::from_be_bytes(key.client_port),
-        anycast: key.anycast.into(),
-        service_port: u16::from_be_bytes(key.service_port),
-        protocol: key.protocol,
-        care_of: care_of.into(),
-        age_seconds,
-        idle_seconds,
-        role: role.to_owned(),
     }
 }
 

@@ -19,9 +19,11 @@ use tokio::{
 use super::{
     ShellError,
     addresses::Addresses,
+    answer_flows::Waiter,
     api::server::Server,
     clock,
     dataplane::Dataplane,
+    flows::Flows,
     interfaces::Interfaces,
     memory,
     neighbors::{Neighbors, Solicited, hardware_address},
@@ -54,6 +56,7 @@ pub(super) struct Daemon {
     pub(super) actions: Actions,
     pub(super) netlink: Netlink,
     pub(super) server: Server,
+    pub(super) flows: Flows<Waiter>,
     /// When a session that is pinned to this member counts as over.
     pub(super) sessions: Option<Limits>,
     pub(super) addresses: Addresses,
@@ -93,13 +96,8 @@ impl Daemon {
                     self.controller.handle(clock::now(), input, &mut self.actions);
                 }
                 solicited = solicitation(self.neighbors.as_ref()) => self.solicited(solicited),
-                Some(call) = self.server.next() => {
-                    let answer = self.answer(call.request);
-                    // Who is told that it is done finds it done.
-                    self.perform();
-                    // The client may have gone; that is its affair.
-                    let _ = call.reply.send(answer);
-                }
+                Some(call) = self.server.next() => self.call(call),
+                waiters = self.flows.next() => self.flows_read(waiters),
                 () = due(routes_due) => {
                     if let Some(routes) = &mut self.performer.routes {
                         routes.reconcile();
@@ -139,7 +137,6 @@ impl Daemon {
 
     pub(super) fn perform(&mut self) {
         let Self {
-            controller,
             performer,
             actions,
             dataplane,
@@ -148,10 +145,7 @@ impl Daemon {
         } = self;
         performer.perform(actions, dataplane, links);
         if mem::take(&mut performer.flows_wanted) {
-            let now = clock::now();
-            let flows: Vec<_> = dataplane.maps().flows().collect();
-            controller.handle(now, Input::Flows(&flows), actions);
-            performer.perform(actions, dataplane, links);
+            self.flows.wait(Waiter::Core);
         }
     }
 
@@ -224,6 +218,7 @@ impl Daemon {
             Err(error) => tracing::warn!(%error, "cannot read the interfaces"),
         }
         self.performer.groups.retry();
+        self.flows.forget(RESYNC);
         self.addresses.notified();
         self.tell_links();
         let known: Vec<_> = self.links.known().cloned().collect();

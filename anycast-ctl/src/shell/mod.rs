@@ -5,12 +5,13 @@
 
 pub mod addresses;
 mod answer;
+mod answer_flows;
 mod answer_policy;
 pub mod api;
 pub mod clock;
 mod daemon;
 pub mod dataplane;
-mod flush;
+mod flows;
 pub mod health;
 pub mod interfaces;
 mod memory;

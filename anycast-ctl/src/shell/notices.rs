@@ -87,6 +87,9 @@ impl Notices {
                 healthy: false,
                 said,
             } => tracing::warn!(target: "anycast::member", %anycast, said, "unhealthy"),
+            Notice::HandshakeStarted { client, anycast } => {
+                tracing::debug!(target: "anycast::member", %client, %anycast, "handshake started");
+            }
             Notice::Handshake {
                 client,
                 anycast,
@@ -102,7 +105,8 @@ impl Notices {
                 }
                 HandshakeOutcome::Bound
                 | HandshakeOutcome::NoAnswer
-                | HandshakeOutcome::NotCapable => {
+                | HandshakeOutcome::NotCapable
+                | HandshakeOutcome::Left => {
                     tracing::debug!(target: "anycast::member", %client, %anycast, ?outcome, "handshake");
                 }
             },
@@ -111,8 +115,10 @@ impl Notices {
                 anycast,
                 care_of,
                 change,
+                moved_from,
             } => {
-                tracing::debug!(target: "anycast::correspondent", %client, %anycast, %care_of, ?change, "binding");
+                let moved_from = moved_from.map(tracing::field::display);
+                tracing::debug!(target: "anycast::correspondent", %client, %anycast, %care_of, ?change, moved_from, "binding");
             }
             Notice::CareOfFailed {
                 care_of,
@@ -120,6 +126,17 @@ impl Notices {
                 flows,
             } => {
                 tracing::warn!(target: "anycast::correspondent", %care_of, ?cause, flows, "care-of address failed");
+            }
+            Notice::Flushed {
+                client,
+                anycast,
+                care_of,
+                bindings,
+                flows,
+            } => {
+                let [client, anycast, care_of] =
+                    [client, anycast, care_of].map(|address| address.map(tracing::field::display));
+                tracing::info!(target: "anycast::correspondent", client, anycast, care_of, bindings, flows, "flushed");
             }
             Notice::MobilityRefused {
                 source,

@@ -115,7 +115,6 @@ impl Performer {
                 Action::StartCheck { anycast, run } => self.checks.start(anycast, run),
                 Action::AbortCheck { anycast } => self.checks.abort(anycast),
                 Action::SetLocalAnycast { .. }
-                | Action::RemoveLocalAnycast { .. }
                 | Action::QuietClient { .. }
                 | Action::SetBinding { .. }
                 | Action::RemoveBinding { .. }

@@ -9,6 +9,7 @@ use super::{
     clock,
     daemon::Daemon,
     dataplane::{self, Dataplane},
+    flows::Flows,
     health::Checks,
     interfaces::{Interfaces, REMINDER},
     memory,
@@ -44,7 +45,7 @@ impl Daemon {
         let netlink = Netlink::open().map_err(ShellError::io("cannot open a netlink socket"))?;
         let sender = Sender::new().map_err(ShellError::io("cannot open a raw socket"))?;
         let groups = Groups::new().map_err(ShellError::io("cannot open a socket for groups"))?;
-        let dataplane = load(config, object)?;
+        let mut dataplane = load(config, object)?;
         let interfaces = Interfaces::new(settings::interfaces(config));
         let mut links = LinkTable::new(interfaces.names());
         links.replace(netlink.links().await.map_err(ShellError::Links)?);
@@ -69,6 +70,7 @@ impl Daemon {
             None => None,
         };
         let now = clock::now();
+        let flows = Flows::new(dataplane.maps().flow_reader());
         let mut daemon = Self {
             controller: Controller::new(settings::controller(config), now, random),
             dataplane,
@@ -83,6 +85,7 @@ impl Daemon {
             roles: settings::roles(config),
             started: now,
             actions: Actions::new(),
+            flows,
             netlink,
             server,
             state: config.correspondent_role().and_then(settings::state),

@@ -9,6 +9,7 @@ const REFUSED: Gains = &[("handshake_refused", 1)];
 const NOT_CAPABLE: Gains = &[("client_not_capable", 1)];
 const STRAY_TEST: Gains = &[("handshake_bound", 1), ("test_unexpected", 1)];
 const STRAY_ACK: Gains = &[("handshake_bound", 1), ("binding_ack_unexpected", 1)];
+const IGNORED: Gains = &[("handshake_bound", 1), ("icmp_error_ignored", 1)];
 const STRAY: Gains = &[("handshake_bound", 1), ("mobility_unexpected", 1)];
 const FORGED: Gains = &[("handshake_bound", 1), ("binding_ack_bad_authenticator", 1)];
 
@@ -133,9 +134,9 @@ fn errors() -> Vec<Line> {
         ("Parameter Problem 1 about the update", "RFC 6275 11.3.5",
             json!({"BU": [["PP1"]]}), PLAIN, NOT_CAPABLE),
         ("Parameter Problem 0, which says nothing of the kind", "RFC 6275 11.3.5",
-            json!({"HoTI": [["PP0", "answer"]]}), PLAIN, STRAY),
+            json!({"HoTI": [["PP0", "answer"]]}), PLAIN, IGNORED),
         ("Parameter Problem 2, which is about options that were not sent", "RFC 6275 11.3.5",
-            json!({"HoTI": [["PP2", "answer"]]}), PLAIN, STRAY),
+            json!({"HoTI": [["PP2", "answer"]]}), PLAIN, IGNORED),
         ("Binding Error 2 about both Inits", "RFC 6275 11.3.6", both("BE2"), "HoTI CoTI", NOT_CAPABLE),
         ("Binding Error 2 about the update", "RFC 6275 11.3.6",
             json!({"BU": [["BE2"]]}), PLAIN, NOT_CAPABLE),

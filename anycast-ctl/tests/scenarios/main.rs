@@ -5,6 +5,7 @@ mod course;
 mod failure;
 mod flood;
 mod membership;
+mod monitor;
 mod paths;
 mod restart;
 mod sessions;
@@ -62,6 +63,10 @@ fn main() -> ExitCode {
         .test(
             "a flush sends a session back to plain anycast",
             failure::flush,
+        )
+        .test(
+            "the monitor tells a client's course from its first packet to a flush",
+            monitor::course,
         )
         .test(
             "a drain waits for the session that is pinned here",

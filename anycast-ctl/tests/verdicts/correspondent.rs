@@ -145,7 +145,7 @@ fn binding() -> Result<()> {
             &[],
         ),
     ])?;
-    let flows: Vec<(FlowKey, _)> = bench.dataplane.maps().flows().collect();
+    let flows: Vec<(FlowKey, _)> = bench.dataplane.maps().flow_reader().flows();
     ensure!(flows.len() == 5, "{} flows", flows.len());
     let (_, pinned) = flows
         .iter()
@@ -354,10 +354,18 @@ fn removal() -> Result<()> {
     let remove = |bench: &mut Bench, (key, flow)| {
         let action = Action::RemoveFlow { key, flow };
         bench.dataplane.maps().apply(&action)?;
-        anyhow::Ok(bench.dataplane.maps().flows().count())
+        anyhow::Ok(bench.dataplane.maps().flow_reader().flows().len())
     };
     bench.xdp(&Packet::tcp(A, B, PORTS, ACK).frame())?;
-    let pins = |bench: &mut Bench| bench.dataplane.maps().flows().next();
+    let pins = |bench: &mut Bench| {
+        bench
+            .dataplane
+            .maps()
+            .flow_reader()
+            .flows()
+            .into_iter()
+            .next()
+    };
     let read = pins(&mut bench).context("no pin")?;
     bench.xdp(&Packet::tcp(C, A, BACK, ACK).frame())?;
     ensure!(remove(&mut bench, read)? == 1, "it was answered");

@@ -179,7 +179,7 @@ fn unreachable() -> Result<()> {
     let mut bench = correspondent()?;
     let seen = flows(A, C);
     let marked = |bench: &mut Bench| {
-        let flows = bench.dataplane.maps().flows();
+        let flows = bench.dataplane.maps().flow_reader().flows().into_iter();
         flows.filter(|(_, flow)| flow.unreachable_at != 0).count()
     };
     for code in [PROHIBITED, 2, PORT, 5, 7] {
@@ -281,7 +281,7 @@ fn forged() -> Result<()> {
         &says(A, &Packet::tcp(A, "2001:db8:20::c2", PORTS, ACK)),
         no_flow,
     )])?;
-    let mut flows = bench.dataplane.maps().flows();
+    let mut flows = bench.dataplane.maps().flow_reader().flows().into_iter();
     ensure!(flows.all(|(_, flow)| flow.unreachable_at == 0));
     Ok(())
 }

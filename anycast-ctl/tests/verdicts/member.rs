@@ -288,7 +288,9 @@ fn closed() -> Result<()> {
             let flows: Vec<u8> = bench
                 .dataplane
                 .maps()
+                .flow_reader()
                 .member_flows()
+                .into_iter()
                 .map(|(_, flow)| flow.client_closed + 2 * flow.member_closed)
                 .collect();
             ensure!(flows == [*expected], "{name}, step {step}: {flows:?}");

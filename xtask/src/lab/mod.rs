@@ -121,8 +121,8 @@ fn summary(report: &Report) -> String {
     let seconds = report.elapsed().as_secs_f64();
     match steps.iter().find(|step| !step.ok) {
         None => format!(
-            "all {} steps showed what they must, in {seconds:.1} s",
-            steps.len()
+            "steps 0 to {} showed what they must, in {seconds:.1} s",
+            steps.len().saturating_sub(1)
         ),
         Some(_) if wait::interrupted() => format!("interrupted after {seconds:.1} s"),
         Some(step) => format!(

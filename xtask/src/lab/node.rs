@@ -115,6 +115,19 @@ impl Daemon {
         }
     }
 
+    /// Starts its monitor, which says a line of JSON for each event, and waits until it watches.
+    pub fn monitor(&self) -> Result<Process> {
+        let mut command = Command::new(&self.program);
+        command.arg("--socket").arg(&self.socket);
+        command.args(["monitor", "--json"]);
+        let log = self.socket.with_extension("events");
+        let process = Process::start(&format!("{}'s monitor", self.node), command, &log)?;
+        process.wait_line(START, "the monitor watches", 0, |line| {
+            line.starts_with("watching").then_some(())
+        })?;
+        Ok(process)
+    }
+
     /// One counter of the data plane or the controller; 0 when it has none of the name.
     pub fn counter(&self, side: &str, name: &str) -> Result<u64> {
         Ok(self.ask("counters")?[side][name].as_u64().unwrap_or(0))

@@ -98,4 +98,24 @@ pub mod status {
     pub const TYPE_CHANGE: u8 = 139;
     /// Invalid care-of address.
     pub const INVALID_CARE_OF: u8 = 174;
+
+    /// What a status says, in words; other than the above, whether it accepts or rejects.
+    #[must_use]
+    pub const fn name(status: u8) -> &'static str {
+        match status {
+            ACCEPTED => "accepted",
+            UNSPECIFIED => "reason unspecified",
+            PROHIBITED => "administratively prohibited",
+            INSUFFICIENT_RESOURCES => "insufficient resources",
+            HOME_REGISTRATION_NOT_SUPPORTED => "home registration not supported",
+            SEQUENCE_OUT_OF_WINDOW => "sequence number out of window",
+            EXPIRED_HOME_NONCE => "expired home nonce index",
+            EXPIRED_CARE_OF_NONCE => "expired care-of nonce index",
+            EXPIRED_NONCES => "expired nonces",
+            TYPE_CHANGE => "registration type change disallowed",
+            INVALID_CARE_OF => "invalid care-of address",
+            1..UNSPECIFIED => "accepted, with a remark",
+            _ => "rejected",
+        }
+    }
 }

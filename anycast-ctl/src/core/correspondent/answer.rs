@@ -61,10 +61,10 @@ impl Correspondent {
         actions: &mut Actions,
     ) {
         if !ipv6::is_routable_unicast(packet.source) {
-            return self.refuse(now, packet, Counter::MobilityInvalid, actions);
+            return self.refuse(now, packet, Counter::MobilityBadSource, actions);
         }
         if !self.limiter.error(now) {
-            return self.counters.count(Counter::AnswerLimited);
+            return self.counters.count(Counter::ErrorLimited);
         }
         let error = Message::BindingError {
             status: error_status::UNRECOGNIZED_MH_TYPE,
@@ -101,7 +101,7 @@ impl Correspondent {
             return;
         }
         if !self.limiter.error(now) {
-            return self.counters.count(Counter::AnswerLimited);
+            return self.counters.count(Counter::ErrorLimited);
         }
         let mut buffer = vec![0; icmpv6::MAX_ERROR_LEN];
         let written = icmpv6::error(
@@ -127,7 +127,7 @@ impl Correspondent {
             return false;
         }
         if !ipv6::is_routable_unicast(packet.source) {
-            self.refuse(now, packet, Counter::MobilityInvalid, actions);
+            self.refuse(now, packet, Counter::MobilityBadSource, actions);
             return false;
         }
         let may = self.limiter.init(now, packet.source);

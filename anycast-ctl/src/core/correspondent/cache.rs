@@ -1,8 +1,9 @@
 //! The Binding Cache (RFC 6275 section 9.1).
 
 use std::{
-    collections::{BTreeMap, HashSet, btree_map},
+    collections::{BTreeMap, HashMap, btree_map},
     net::Ipv6Addr,
+    ops::RangeBounds,
     time::Duration,
 };
 
@@ -29,6 +30,8 @@ pub(super) struct Pair {
 pub(super) struct Live {
     /// The member's unicast address, C.
     pub(super) care_of: Ipv6Addr,
+    /// Since when (A, B) is bound to it without a gap.
+    pub(super) since: Time,
     /// Its end.
     pub(super) expires: Time,
 }
@@ -68,6 +71,8 @@ struct CareOf {
 pub(super) struct Cache {
     capacity: usize,
     entries: BTreeMap<Pair, Entry>,
+    /// Entries whose binding stands.
+    bound: usize,
     timers: Timers<Pair>,
     care_of: BTreeMap<(Ipv6Addr, Ipv6Addr), CareOf>,
 }
@@ -78,6 +83,7 @@ impl Cache {
         Self {
             capacity,
             entries: BTreeMap::new(),
+            bound: 0,
             timers: Timers::default(),
             care_of: BTreeMap::new(),
         }
@@ -120,8 +126,14 @@ impl Cache {
         if full && matches!(known, btree_map::Entry::Vacant(_)) {
             return Err(Refusal::Full);
         }
+        let before = match &known {
+            btree_map::Entry::Occupied(known) => known.get().live,
+            btree_map::Entry::Vacant(_) => None,
+        };
+        let same = before.filter(|before| before.care_of == care_of);
         let live = Live {
             care_of,
+            since: same.map_or(now, |before| before.since),
             expires: now + BINDING_LIFETIME,
         };
         way_back.insert_entry(CareOf {
@@ -133,16 +145,12 @@ impl Cache {
             live: Some(live),
             replay_ends: now + MAX_NONCE_LIFETIME,
         };
-        let before = match known {
-            btree_map::Entry::Occupied(mut known) => known.insert(entry).live,
-            btree_map::Entry::Vacant(new) => {
-                new.insert(entry);
-                None
-            }
-        };
+        known.insert_entry(entry);
         self.timers.set(pair, Some(entry.deadline()));
-        if let Some(before) = before.filter(|before| before.care_of != care_of) {
-            self.release(now, pair, before);
+        match before {
+            None => self.bound += 1,
+            Some(before) if before.care_of != care_of => self.release(now, pair, before),
+            Some(_) => {}
         }
         Ok((live, before))
     }
@@ -153,6 +161,7 @@ impl Cache {
         let live = entry.live.take();
         self.timers.set(pair, Some(entry.deadline()));
         if let Some(live) = live {
+            self.bound -= 1;
             self.release(now, pair, live);
         }
         live
@@ -181,23 +190,14 @@ impl Cache {
     pub(super) fn sweep(
         &mut self,
         now: Time,
-        pinned: &HashSet<(Ipv6Addr, Ipv6Addr)>,
+        pinned: &HashMap<(Ipv6Addr, Ipv6Addr), usize>,
     ) -> Vec<(Ipv6Addr, Ipv6Addr)> {
         self.care_of
             .extract_if(.., |place, care_of| {
-                care_of.used_until + SWEEP_MARGIN <= now && !pinned.contains(place)
+                care_of.used_until + SWEEP_MARGIN <= now && !pinned.contains_key(place)
             })
             .map(|(place, _)| place)
             .collect()
-    }
-
-    /// Takes over a pair (A, C) that an earlier run left in the data plane.
-    pub(super) fn adopt(&mut self, client: Ipv6Addr, care_of: Ipv6Addr, anycast: Ipv6Addr) {
-        let adopted = CareOf {
-            anycast,
-            used_until: Time::ZERO,
-        };
-        self.care_of.entry((client, care_of)).or_insert(adopted);
     }
 
     /// The pairs of whose Binding Updates one might be replayed.
@@ -217,6 +217,20 @@ impl Cache {
         self.entries
             .iter()
             .filter_map(|(pair, entry)| Some((*pair, entry.live?, entry.sequence)))
+    }
+
+    /// What is known of the pairs of a range, in order.
+    pub(super) fn range(
+        &self,
+        pairs: impl RangeBounds<Pair>,
+    ) -> impl Iterator<Item = (Pair, &Entry)> + '_ {
+        let entries = self.entries.range(pairs);
+        entries.map(|(pair, entry)| (*pair, entry))
+    }
+
+    /// How many bindings stand.
+    pub(super) const fn bound(&self) -> usize {
+        self.bound
     }
 
     /// The binding no longer uses its pair (A, C) from `now` on, or from its end.

@@ -100,7 +100,7 @@ impl Correspondent {
             // The pairs (A, C) go when it is sure that no flow uses them.
             self.pins.no_later_than(now + SWEEP_MARGIN);
         }
-        self.pinned(now, &sweep.pinned, actions);
+        self.pinned(now, sweep.pinned, actions);
     }
 
     /// An operator ends these bindings. Gives how many there were.
@@ -127,7 +127,7 @@ impl Correspondent {
                     BindingChange::Flushed => Counter::BindingFlushed,
                     _ => Counter::BindingFailed,
                 });
-                ended(*pair, live, change, actions);
+                ended(*pair, live.care_of, change, actions);
             }
         }
         pairs.len()

@@ -14,14 +14,15 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashSet, net::Ipv6Addr};
+use std::{collections::HashMap, net::Ipv6Addr};
 
 use anycast_common::wire::{self, ipv6, mobility::Message};
 
 pub use failure::Selection;
 pub use memory::MemoryError;
 pub use settings::{Limits, Settings};
-pub use view::BindingView;
+use view::Pinned;
+pub use view::{BindingPlace, BindingView};
 
 use super::{
     Action, Actions, Notice, Received, Time,
@@ -31,7 +32,7 @@ use super::{
     rr::Generator,
     time::earliest,
 };
-use cache::{Cache, Live, Pair};
+use cache::{Cache, Pair};
 use limiter::Limiter;
 use nonces::Nonces;
 
@@ -44,6 +45,8 @@ pub struct Correspondent {
     cache: Cache,
     limiter: Limiter,
     pins: Pins,
+    /// What the last sweep left.
+    pinned: Pinned,
     counters: Counters,
 }
 
@@ -57,6 +60,7 @@ impl Correspondent {
             cache: Cache::new(settings.max_bindings),
             limiter: Limiter::new(&settings.limits),
             pins: Pins::new(settings.pins, now),
+            pinned: Pinned::default(),
             settings,
             counters: Counters::default(),
         }
@@ -104,23 +108,23 @@ impl Correspondent {
 
     /// A pair (A, C) that no binding uses and that is not in `pairs` leaves the data plane. `now` is
     /// when the sweep began.
-    fn pinned(&mut self, now: Time, pairs: &HashSet<(Ipv6Addr, Ipv6Addr)>, actions: &mut Actions) {
-        for (client, care_of) in self.cache.sweep(now, pairs) {
+    fn pinned(
+        &mut self,
+        now: Time,
+        pairs: HashMap<(Ipv6Addr, Ipv6Addr), usize>,
+        actions: &mut Actions,
+    ) {
+        for (client, care_of) in self.cache.sweep(now, &pairs) {
             actions.push(Action::RemoveCareOf { client, care_of });
         }
-    }
-
-    /// A pair (A, C) that an earlier run left in the data plane: flows may be pinned to it. The
-    /// sweep takes it away when none is.
-    pub fn adopt(&mut self, client: Ipv6Addr, care_of: Ipv6Addr, anycast: Ipv6Addr) {
-        self.cache.adopt(client, care_of, anycast);
+        self.pinned = Pinned::counted(now, pairs);
     }
 
     /// Does what is due at `now`.
     pub fn poll(&mut self, now: Time, actions: &mut Actions) {
         while let Some((pair, live)) = self.cache.expire(now) {
             self.counters.count(Counter::BindingExpired);
-            ended(pair, live, BindingChange::Expired, actions);
+            ended(pair, live.care_of, BindingChange::Expired, actions);
         }
         if self.pins.due(now) {
             actions.push(Action::ReadFlows);
@@ -141,21 +145,6 @@ impl Correspondent {
             let Pair { client, anycast } = pair;
             actions.push(Action::RemoveBinding { client, anycast });
         }
-    }
-
-    /// The bindings that stand, by client and anycast address.
-    #[must_use]
-    pub fn bindings(&self, now: Time) -> Vec<BindingView> {
-        self.cache
-            .live()
-            .map(|(pair, live, sequence)| BindingView {
-                client: pair.client,
-                anycast: pair.anycast,
-                care_of: live.care_of,
-                sequence,
-                remaining: live.expires.since(now),
-            })
-            .collect()
     }
 
     /// What happened so far.
@@ -184,17 +173,23 @@ impl Correspondent {
 }
 
 /// Tells the data plane and people that a binding is over.
-fn ended(pair: Pair, live: Live, change: BindingChange, actions: &mut Actions) {
+fn ended(pair: Pair, care_of: Ipv6Addr, change: BindingChange, actions: &mut Actions) {
     let Pair { client, anycast } = pair;
     actions.push(Action::RemoveBinding { client, anycast });
-    actions.push(changed(pair, live, change));
+    actions.push(changed(pair, care_of, change, None));
 }
 
-fn changed(pair: Pair, live: Live, change: BindingChange) -> Action {
+fn changed(
+    pair: Pair,
+    care_of: Ipv6Addr,
+    change: BindingChange,
+    moved_from: Option<Ipv6Addr>,
+) -> Action {
     Action::Notice(Notice::Binding {
         client: pair.client,
         anycast: pair.anycast,
-        care_of: live.care_of,
+        care_of,
         change,
+        moved_from,
     })
 }

@@ -48,8 +48,11 @@ impl Correspondent {
         update: &BindingUpdate,
         actions: &mut Actions,
     ) {
-        if !ipv6::is_routable_unicast(packet.source) || packet.home_address.is_some() {
-            return self.refuse(now, packet, Counter::MobilityInvalid, actions);
+        if !ipv6::is_routable_unicast(packet.source) {
+            return self.refuse(now, packet, Counter::MobilityBadSource, actions);
+        }
+        if packet.home_address.is_some() {
+            return self.refuse(now, packet, Counter::BindingUpdateHomeAddress, actions);
         }
         if !self.limiter.update(now, packet.source) {
             return self.counters.count(Counter::AnswerLimited);
@@ -92,7 +95,7 @@ impl Correspondent {
     ) -> Result<Seal, Refused> {
         // A home registration needs IPsec with a home agent, which this is not.
         if update.flags.contains(Flags::HOME) {
-            return Err(Refused::Silently(Counter::BindingUpdateBadFlags));
+            return Err(Refused::Silently(Counter::BindingUpdateHome));
         }
         let (Some(indices), Some(_)) = (update.nonce_indices, update.authenticator) else {
             return Err(Refused::Silently(Counter::BindingUpdateIncomplete));
@@ -176,13 +179,13 @@ impl Correspondent {
             seal: Some(Box::new(seal)),
         };
         if !update.flags.contains(Flags::EQUIVALENT) {
-            let counter = Counter::BindingUpdateBadFlags;
+            let counter = Counter::BindingUpdateNotEquivalent;
             return Err(refused(counter, status::PROHIBITED, seal));
         }
         if update.lifetime == 0 {
             self.counters.count(Counter::BindingDeleted);
             if let Some(live) = self.cache.unbind(now, pair) {
-                ended(pair, live, BindingChange::Deleted, actions);
+                ended(pair, live.care_of, BindingChange::Deleted, actions);
             }
             return Ok(seal);
         }
@@ -211,11 +214,12 @@ impl Correspondent {
                     care_of,
                     expires: live.expires,
                 });
-                let change = match before {
-                    Some(before) if before.care_of == care_of => BindingChange::Renewed,
-                    Some(_) | None => BindingChange::Created,
+                let (change, from) = match before {
+                    None => (BindingChange::Created, None),
+                    Some(before) if before.care_of == care_of => (BindingChange::Renewed, None),
+                    Some(before) => (BindingChange::Moved, Some(before.care_of)),
                 };
-                actions.push(changed(pair, live, change));
+                actions.push(changed(pair, care_of, change, from));
                 Ok(seal)
             }
             Err(Refusal::Full) => {

@@ -100,8 +100,8 @@ impl Member {
                 let event = Event::NotUnderstood(evidence);
                 self.deliver(now, peer, event, Counter::MobilityUnexpected, actions);
             }
-            Ok(None) => self.counters.count(Counter::MobilityUnexpected),
-            Err(_) => self.counters.count(Counter::MobilityInvalid),
+            Ok(None) => self.counters.count(Counter::IcmpErrorIgnored),
+            Err(_) => self.counters.count(Counter::IcmpErrorInvalid),
         }
     }
 

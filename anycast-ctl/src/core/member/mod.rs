@@ -22,7 +22,10 @@ use anycast_common::wire::{ipv6, mld, neighbor::Solicitation};
 
 pub use health::{Finding, Health, HealthSettings};
 pub use settings::{GroupSettings, HandshakeSettings, ListenerTimers, Settings};
-pub use view::{GroupView, HandshakeState, HandshakeView, HealthView, InterfaceView};
+pub use view::{
+    Awaited, GroupView, HandshakeFilter, HandshakePlace, HandshakeState, HandshakeView, HealthView,
+    Heard, InterfaceView,
+};
 
 use super::{
     Action, Actions, Link, Notice, Received, Time,
@@ -401,10 +404,30 @@ impl Member {
             .collect()
     }
 
-    /// What is known of every client, by anycast address and client.
+    /// At most `limit` of the clients that are known, by anycast address and client, and where to go
+    /// on; a page may be empty although there are more.
     #[must_use]
-    pub fn handshakes(&self, now: Time) -> Vec<HandshakeView> {
-        self.handshakes.views(now)
+    pub fn handshakes_page(
+        &self,
+        now: Time,
+        which: HandshakeFilter,
+        after: Option<HandshakePlace>,
+        limit: usize,
+    ) -> (Vec<HandshakeView>, Option<HandshakePlace>) {
+        self.handshakes.page(now, which, after, limit)
+    }
+
+    /// How many handshakes are under way.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.handshakes.under_way()
+    }
+
+    /// What is known of every client, by anycast address and client.
+    #[cfg(test)]
+    pub(crate) fn handshakes(&self, now: Time) -> Vec<HandshakeView> {
+        let all = HandshakeFilter::default();
+        self.handshakes_page(now, all, None, usize::MAX).0
     }
 
     /// What happened so far.

@@ -5,6 +5,7 @@ use std::{net::Ipv6Addr, time::Duration};
 use serde::{Serialize, Serializer};
 
 use super::health::Health;
+use crate::core::notice::HandshakeOutcome;
 
 /// An anycast address of this member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -55,7 +56,7 @@ pub struct InterfaceView {
 }
 
 /// What the member knows of a client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandshakeView {
     /// The client, A.
     pub client: Ipv6Addr,
@@ -63,12 +64,56 @@ pub struct HandshakeView {
     pub anycast: Ipv6Addr,
     /// Where the handshake stands.
     pub state: HandshakeState,
-    /// Time until something happens by itself, in seconds.
-    #[serde(serialize_with = "seconds")]
-    pub remaining: Duration,
+    /// What has not come yet.
+    pub waiting_for: Vec<Awaited>,
+    /// Transmissions of the handshake that is under way, or of the last; both Test Inits are one.
+    pub attempts: u32,
     /// Handshakes in a row that came to nothing.
     pub failures: u32,
+    /// How long it has been in its state.
+    pub since: Duration,
+    /// Time until something happens by itself.
+    pub remaining: Duration,
+    /// What the client said last of what we sent, and believed.
+    pub heard: Option<Heard>,
+    /// Why the client is left alone, while it is.
+    pub alone: Option<HandshakeOutcome>,
 }
+
+/// A message that a handshake waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Awaited {
+    /// HoT.
+    HomeTest,
+    /// CoT.
+    CareOfTest,
+    /// BA.
+    BindingAck,
+}
+
+/// A message that says what a client makes of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// A Binding Acknowledgement with this status (RFC 6275 section 6.1.8).
+    BindingAck(u8),
+    /// A Binding Error with this status (RFC 6275 section 6.1.9).
+    BindingError(u8),
+    /// ICMPv6: it does not know the Mobility Header.
+    ParameterProblem,
+}
+
+/// Which clients are wanted. What is `None` is not asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HandshakeFilter {
+    /// The client, A.
+    pub client: Option<Ipv6Addr>,
+    /// The anycast address, B.
+    pub anycast: Option<Ipv6Addr>,
+}
+
+/// Where the next page begins: after this anycast address and client.
+pub type HandshakePlace = (Ipv6Addr, Ipv6Addr);
 
 /// Where a handshake stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -66,15 +66,17 @@ pub fn ask<T: DeserializeOwned>(path: &Path, request: &Request) -> Result<T, Cli
     read(path, &line)
 }
 
-/// Gives `line` each line of a [`Request::Monitor`] until it says false, or the daemon stops.
+/// Says when a [`Request::Monitor`] has begun, and gives `line` each line of it until it says false,
+/// or the daemon stops.
 pub fn watch(
     path: &Path,
     request: &Request,
+    begun: impl FnOnce(&view::Monitoring),
     mut line: impl FnMut(&str) -> io::Result<bool>,
 ) -> Result<(), ClientError> {
     let failed = |error| failed(path, error);
     let (first, mut stream) = exchange(path, request).map_err(failed)?;
-    let _: view::Monitoring = read(path, &first)?;
+    begun(&read(path, &first)?);
     // Nothing may happen for days.
     stream.get_mut().set_read_timeout(None).map_err(failed)?;
     let mut text = String::new();
@@ -107,16 +109,45 @@ pub fn members(
     group: Option<Ipv6Addr>,
     member: Option<Ipv6Addr>,
 ) -> Result<Vec<view::Member>, ClientError> {
+    pages(path, |after| Request::Members {
+        group,
+        member,
+        after,
+    })
+}
+
+/// Every binding that is wanted, page by page.
+pub fn bindings(path: &Path, which: view::Which) -> Result<Vec<view::Binding>, ClientError> {
+    pages(path, |after| Request::Bindings { which, after })
+}
+
+/// Every client that is wanted and that a member knows, page by page.
+pub fn handshakes(
+    path: &Path,
+    client: Option<Ipv6Addr>,
+    anycast: Option<Ipv6Addr>,
+) -> Result<Vec<view::Handshake>, ClientError> {
+    pages(path, |after| Request::Handshakes {
+        client,
+        anycast,
+        after,
+    })
+}
+
+/// Every flow that is wanted, page by page.
+pub fn flows(path: &Path, which: view::Which) -> Result<Vec<view::Flow>, ClientError> {
+    pages(path, |after| Request::Flows { which, after })
+}
+
+fn pages<T: DeserializeOwned, C: DeserializeOwned>(
+    path: &Path,
+    request: impl Fn(Option<C>) -> Request,
+) -> Result<Vec<T>, ClientError> {
     let mut whole = Vec::new();
     let mut after = None;
     loop {
-        let request = Request::Members {
-            group,
-            member,
-            after,
-        };
-        let page: view::Members = ask(path, &request)?;
-        whole.extend(page.members);
+        let page: view::Page<T, C> = ask(path, &request(after))?;
+        whole.extend(page.rows);
         after = page.next;
         if after.is_none() {
             return Ok(whole);

@@ -78,10 +78,36 @@ pub enum Request {
         #[serde(default)]
         roles: Vec<String>,
     },
-    /// Bindings of a correspondent.
-    Bindings,
-    /// Flows that travel by a care-of address.
-    Flows,
+    /// A page of the bindings of a correspondent.
+    Bindings {
+        /// Of these only.
+        #[serde(default)]
+        which: view::Which,
+        /// Where the page before ended.
+        #[serde(default)]
+        after: Option<view::Pair>,
+    },
+    /// A page of the clients that a member knows.
+    Handshakes {
+        /// This client only, A.
+        #[serde(default)]
+        client: Option<Ipv6Addr>,
+        /// Of this anycast address only, B.
+        #[serde(default)]
+        anycast: Option<Ipv6Addr>,
+        /// Where the page before ended.
+        #[serde(default)]
+        after: Option<view::Pair>,
+    },
+    /// A page of the flows that travel by a care-of address.
+    Flows {
+        /// Of these only.
+        #[serde(default)]
+        which: view::Which,
+        /// Where the page before ended.
+        #[serde(default)]
+        after: Option<view::FlowPlace>,
+    },
     /// Ends bindings and flows of a correspondent; all of them where no address is given.
     Flush {
         /// Of this client only, A.
@@ -163,7 +189,7 @@ pub enum Answer {
     /// To [`Request::Groups`].
     Groups(view::Groups),
     /// To [`Request::Members`].
-    Members(view::Members),
+    Members(view::Page<view::Member, view::Cursor>),
     /// To [`Request::Policy`].
     Policy(view::Policy),
     /// To [`Request::PolicyAdd`], [`Request::PolicyRemove`] and [`Request::Reload`].
@@ -175,9 +201,11 @@ pub enum Answer {
     /// To [`Request::Monitor`], before the events.
     Monitoring(view::Monitoring),
     /// To [`Request::Bindings`].
-    Bindings(Vec<view::Binding>),
+    Bindings(view::Page<view::Binding, view::Pair>),
+    /// To [`Request::Handshakes`].
+    Handshakes(view::Page<view::Handshake, view::Pair>),
     /// To [`Request::Flows`].
-    Flows(Vec<view::Flow>),
+    Flows(view::Page<view::Flow, view::FlowPlace>),
     /// To [`Request::Flush`].
     Flushed(view::Flushed),
     /// To [`Request::Counters`].

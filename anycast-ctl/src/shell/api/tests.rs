@@ -198,11 +198,16 @@ async fn a_watcher_sees_its_roles_and_others_go_on_asking() {
     let watching = tokio::task::spawn_blocking(move || {
         let roles = vec!["member".to_owned()];
         let mut left = 2;
-        client::watch(&at, &Request::Monitor { roles }, |line| {
-            left -= 1;
-            let _ = lines.send(line.to_owned());
-            Ok(left > 0)
-        })
+        client::watch(
+            &at,
+            &Request::Monitor { roles },
+            |_| (),
+            |line| {
+                left -= 1;
+                let _ = lines.send(line.to_owned());
+                Ok(left > 0)
+            },
+        )
     });
     while !monitor.is_watched() {
         tokio::task::yield_now().await;
@@ -229,7 +234,7 @@ async fn a_watcher_sees_its_roles_and_others_go_on_asking() {
     assert!(counters.is_ok());
     let refused = blocking(move || {
         let roles = vec!["king".to_owned()];
-        client::watch(&path, &Request::Monitor { roles }, |_| Ok(true))
+        client::watch(&path, &Request::Monitor { roles }, |_| (), |_| Ok(true))
     });
     assert!(matches!(
         refused.await,

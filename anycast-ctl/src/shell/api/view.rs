@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{file::Decision, value::Mac};
 
+mod flows;
+
+pub use flows::{Binding, Flow, FlowPlace, Flushed, Handshake, Heard, Pair, Which};
+
 /// The daemon.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -87,14 +91,18 @@ pub struct Cursor {
     pub member: Option<Ipv6Addr>,
 }
 
-/// A page of members.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Members {
-    /// In the order of groups, links of the configuration, and members.
-    pub members: Vec<Member>,
-    /// Where the next page begins.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<Cursor>,
+/// A page of a list. It may be empty although there are more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Page<T, C> {
+    /// In their order.
+    pub rows: Vec<T>,
+    /// Where the next page begins: after this.
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub next: Option<C>,
+}
+
+fn none<C>() -> Option<C> {
+    None
 }
 
 /// A rule, as `[[router.policy]]` has it.
@@ -306,57 +314,6 @@ pub struct Member {
     pub rule: Option<usize>,
     /// Whether Address-Specific Queries ask if it is still there.
     pub checking: bool,
-}
-
-/// A binding, at a correspondent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Binding {
-    /// The client, A.
-    pub client: Ipv6Addr,
-    /// The anycast address, B.
-    pub anycast: Ipv6Addr,
-    /// The member's unicast address, C.
-    pub care_of: Ipv6Addr,
-    /// Sequence number of its Binding Update.
-    pub sequence: u16,
-    /// Since its last Binding Update.
-    pub age_seconds: f64,
-    /// Until it ends.
-    pub remaining_seconds: f64,
-    /// Flows that are pinned to it.
-    pub flows: usize,
-}
-
-/// A flow that travels by a care-of address.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Flow {
-    /// The client, A.
-    pub client: Ipv6Addr,
-    /// Its port.
-    pub client_port: u16,
-    /// The anycast address, B.
-    pub anycast: Ipv6Addr,
-    /// The port of the service.
-    pub service_port: u16,
-    /// Upper-layer protocol number.
-    pub protocol: u8,
-    /// The member's unicast address, C.
-    pub care_of: Ipv6Addr,
-    /// Since it was pinned; a member does not know.
-    pub age_seconds: Option<f64>,
-    /// Since its last packet.
-    pub idle_seconds: f64,
-    /// `correspondent` or `member`: who says so.
-    pub role: String,
-}
-
-/// What a flush has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Flushed {
-    /// Bindings.
-    pub bindings: usize,
-    /// Pinned flows.
-    pub flows: usize,
 }
 
 /// Every counter, by name.

@@ -7,7 +7,7 @@ use anycast_common::{
         counters::Counter,
         maps::{
             Address, Binding, BindingKey, CareOf, CareOfKey, Client, Flow, FlowKey, LocalAnycast,
-            LocalCareOf, MemberFlow, POLICY_RULES, PolicyRule, Sender, policy,
+            LocalCareOf, POLICY_RULES, PolicyRule, Sender, policy,
         },
     },
     wire::checksum,
@@ -23,7 +23,7 @@ use aya::{
 use ipnet::Ipv6Net;
 use zerocopy::FromZeros as _;
 
-use super::{DataplaneError, octets};
+use super::{DataplaneError, FlowReader, octets};
 use crate::core::Action;
 
 /// Maps that only a router needs, as large as they are.
@@ -50,7 +50,7 @@ pub struct Maps {
     flows: Hash<FlowKey, Flow>,
     local_care_of: Hash<Address, LocalCareOf>,
     local_anycast: Hash<Address, LocalAnycast>,
-    member_flows: Hash<FlowKey, MemberFlow>,
+    flow_reader: FlowReader,
     redirect_targets: Hash<u32, u32>,
     clients: Hash<BindingKey, Client>,
 }
@@ -66,10 +66,10 @@ impl Maps {
             anycast_prefixes: take(ebpf, "ANYCAST_PREFIXES")?,
             bindings: take(ebpf, "BINDINGS")?,
             care_of: take(ebpf, "CARE_OF")?,
+            flow_reader: flow_reader(ebpf)?,
             flows: take(ebpf, "FLOWS")?,
             local_care_of: take(ebpf, "LOCAL_CARE_OF")?,
             local_anycast: take(ebpf, "LOCAL_ANYCAST")?,
-            member_flows: take(ebpf, "MEMBER_FLOWS")?,
             redirect_targets: take(ebpf, "REDIRECT_TARGETS")?,
             clients: take(ebpf, "CLIENTS")?,
         })
@@ -96,9 +96,6 @@ impl Maps {
                     octets(anycast),
                     value,
                 )?;
-            }
-            Action::RemoveLocalAnycast { anycast } => {
-                remove("LOCAL_ANYCAST", &mut self.local_anycast, &octets(anycast))?;
             }
             Action::QuietClient {
                 client,
@@ -309,19 +306,10 @@ impl Maps {
         )
     }
 
-    /// The pinned flows of a correspondent. Flows that come or go meanwhile may be missed.
-    pub fn flows(&self) -> impl Iterator<Item = (FlowKey, Flow)> + '_ {
-        self.flows.iter().filter_map(Result::ok)
-    }
-
-    /// The flows of a member that came by a care-of address.
-    pub fn member_flows(&self) -> impl Iterator<Item = (FlowKey, MemberFlow)> + '_ {
-        self.member_flows.iter().filter_map(Result::ok)
-    }
-
-    /// The bindings as the data plane has them.
-    pub fn bindings(&self) -> impl Iterator<Item = (BindingKey, Binding)> + '_ {
-        self.bindings.iter().filter_map(Result::ok)
+    /// What reads all flows.
+    #[must_use]
+    pub fn flow_reader(&self) -> FlowReader {
+        self.flow_reader.clone()
     }
 
     /// Forgets a pinned flow; its packets go by plain anycast or a live binding again.
@@ -358,6 +346,14 @@ where
 {
     let map = ebpf.take_map(name).ok_or(DataplaneError::Missing(name))?;
     T::try_from(map).map_err(failed(name))
+}
+
+fn flow_reader(ebpf: &Ebpf) -> Result<FlowReader, DataplaneError> {
+    let data = |name| match ebpf.map(name) {
+        Some(Map::LruHashMap(data)) => Ok(data),
+        _ => Err(DataplaneError::Missing(name)),
+    };
+    FlowReader::new(data("FLOWS")?, data("MEMBER_FLOWS")?).map_err(failed("FLOWS"))
 }
 
 fn failed(map: &'static str) -> impl Fn(MapError) -> DataplaneError {

@@ -5,6 +5,7 @@
 
 mod attach;
 mod events;
+mod flows;
 mod limits;
 mod maps;
 
@@ -16,6 +17,7 @@ use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
 
 pub use attach::{Attached, Mode};
+pub use flows::{FlowReader, order as flow_order};
 pub use limits::Limits;
 
 use self::{attach::Links, events::Events, limits::Globals, maps::Maps};

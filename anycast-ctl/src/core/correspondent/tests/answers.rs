@@ -69,7 +69,7 @@ fn nothing_is_answered_to_an_address_that_is_not_one_node() {
                 _ => rr::build(&message, source, CLIENT).unwrap(),
             };
             let output = bench.octets(at(1), &octets);
-            output.assert_silent(Counter::MobilityInvalid);
+            output.assert_silent(Counter::MobilityBadSource);
         }
     }
 }
@@ -149,7 +149,7 @@ fn binding_errors_are_limited() {
     assert_eq!(sent(&mut bench, at(1)), 1);
     assert_eq!(sent(&mut bench, at(1)), 0);
     assert_eq!(sent(&mut bench, at(2)), 1);
-    assert_eq!(bench.count(Counter::AnswerLimited), 1);
+    assert_eq!(bench.count(Counter::ErrorLimited), 1);
     assert_eq!(bench.count(Counter::BindingErrorSent), 3);
 }
 

@@ -46,7 +46,13 @@ fn error(client: Ipv6Addr, care_of: Ipv6Addr, message_type: u8) -> Vec<u8> {
 }
 
 impl Bench {
-    fn bind(&mut self, now: Time, client: Ipv6Addr, care_of: Ipv6Addr, sequence: u16) -> Output {
+    pub(super) fn bind(
+        &mut self,
+        now: Time,
+        client: Ipv6Addr,
+        care_of: Ipv6Addr,
+        sequence: u16,
+    ) -> Output {
         let init = Message::HomeTestInit { cookie: COOKIE };
         let home = self.message(now, ANYCAST, client, &init).messages();
         let init = Message::CareOfTestInit { cookie: COOKIE };

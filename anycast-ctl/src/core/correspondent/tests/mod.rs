@@ -10,6 +10,7 @@ mod nonces;
 mod replay;
 mod sweep;
 mod updates;
+mod views;
 
 use std::{net::Ipv6Addr, time::Duration};
 

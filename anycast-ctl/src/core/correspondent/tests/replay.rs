@@ -133,7 +133,7 @@ fn remembered_sequence_numbers_take_room() {
     let mut actions = Vec::new();
     bench
         .correspondent
-        .pinned(at(20), &HashSet::new(), &mut actions);
+        .pinned(at(20), HashMap::new(), &mut actions);
     assert_eq!(actions.len(), 1);
 
     let other: Ipv6Addr = "2001:db8:a::2".parse().unwrap();

@@ -12,8 +12,8 @@ fn removed(care_of: Ipv6Addr) -> Action {
 impl Bench {
     fn sweep(&mut self, now: Time, pinned: &[(Ipv6Addr, Ipv6Addr)]) -> Actions {
         let mut actions = Vec::new();
-        let pinned = pinned.iter().copied().collect();
-        self.correspondent.pinned(now, &pinned, &mut actions);
+        let pinned = pinned.iter().map(|pair| (*pair, 1)).collect();
+        self.correspondent.pinned(now, pinned, &mut actions);
         actions
     }
 }
@@ -101,16 +101,4 @@ fn a_pair_is_not_taken_over_by_another_anycast_address() {
         bench.octets(at(27), &octets).changes(),
         [BindingChange::Created]
     );
-}
-
-#[test]
-fn pairs_of_an_earlier_run_are_adopted_and_swept() {
-    let mut bench = Bench::new(settings());
-    bench.correspondent.adopt(CLIENT, CARE_OF, ANYCAST);
-    bench.correspondent.adopt(CLIENT, OTHER_CARE_OF, ANYCAST);
-    assert_eq!(
-        bench.sweep(at(5), &[(CLIENT, CARE_OF)]),
-        [removed(OTHER_CARE_OF)]
-    );
-    assert_eq!(bench.sweep(at(6), &[]), [removed(CARE_OF)]);
 }

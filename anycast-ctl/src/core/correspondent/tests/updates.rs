@@ -44,7 +44,9 @@ fn a_valid_update_binds_for_16_seconds() {
         anycast: ANYCAST,
         care_of: CARE_OF,
         sequence: 77,
+        age: Duration::from_secs(1),
         remaining: Duration::from_secs(15),
+        flows: 0,
     };
     assert_eq!(view, [expected]);
     assert_eq!(bench.correspondent.deadline(), Some(at(27)));
@@ -75,6 +77,8 @@ fn a_binding_is_renewed() {
     let output = bench.update(at(20), &peer, peer.good(78));
     assert_eq!(output.data_plane(), bound(at(36)));
     assert_eq!(output.changes(), [BindingChange::Renewed]);
+    let age = bench.correspondent.bindings(at(21))[0].age;
+    assert_eq!(age, Duration::from_secs(10));
     assert_eq!(bench.poll(at(27)).actions, []);
     assert_eq!(bench.correspondent.deadline(), Some(at(36)));
 }
@@ -87,9 +91,20 @@ fn another_member_takes_over() {
     let other = bench.peer_at(at(12), OTHER_CARE_OF);
     let output = bench.update(at(12), &other, other.good(78));
     assert_eq!(output.ack().status, 0);
-    assert_eq!(output.changes(), [BindingChange::Created]);
+    assert_eq!(output.changes(), [BindingChange::Moved]);
+    let moved = |action: &Action| match action {
+        Action::Notice(Notice::Binding {
+            care_of,
+            moved_from,
+            ..
+        }) => Some((*care_of, *moved_from)),
+        _ => None,
+    };
+    let told: Vec<_> = output.actions.iter().filter_map(moved).collect();
+    assert_eq!(told, [(OTHER_CARE_OF, Some(CARE_OF))]);
     let view = bench.correspondent.bindings(at(12));
     assert_eq!(view[0].care_of, OTHER_CARE_OF);
+    assert_eq!(view[0].age, Duration::ZERO);
     assert_eq!(view.len(), 1);
 }
 
@@ -178,7 +193,7 @@ fn the_home_flag_is_refused_in_silence() {
         ..peer.good(77)
     };
     let output = bench.update(at(11), &peer, update);
-    output.assert_silent(Counter::BindingUpdateBadFlags);
+    output.assert_silent(Counter::BindingUpdateHome);
 }
 
 #[test]
@@ -192,7 +207,7 @@ fn without_the_e_flag_it_is_mobile_ipv6_and_prohibited() {
         };
         let output = bench.update(at(11), &peer, update);
         assert_eq!(output.data_plane(), []);
-        assert_eq!(output.refusals(), ["binding_update_bad_flags"]);
+        assert_eq!(output.refusals(), ["binding_update_not_equivalent"]);
         assert_eq!(output.packets().count(), acks);
         if acks == 1 {
             assert_eq!(output.ack().status, 129);
@@ -242,7 +257,7 @@ fn a_home_address_option_is_not_of_this_protocol() {
     bench
         .correspondent
         .mobility(at(11), &received, &packet, message, &mut actions);
-    Output { actions }.assert_silent(Counter::MobilityInvalid);
+    Output { actions }.assert_silent(Counter::BindingUpdateHomeAddress);
 }
 
 #[test]

@@ -9,9 +9,11 @@ use super::{exchange::Peer, step::Step};
 use crate::core::{
     Time,
     counters::Counter,
-    member::{HandshakeSettings, HandshakeState, context::Context},
+    member::{HandshakeSettings, HandshakeState, Heard, context::Context},
+    notice::HandshakeOutcome,
     rr::{Cookie, Kbm, KeygenToken},
 };
+
 /// What a Home or Care-of Test brings.
 #[derive(Clone, Debug)]
 pub(in crate::core::member) struct Test {
@@ -74,6 +76,8 @@ pub(super) enum State {
     BackOff {
         until: Time,
         wait: Duration,
+        /// How the handshake ended.
+        why: HandshakeOutcome,
         /// Test Inits that the client does not know either, and will say so.
         unanswered: Unanswered,
     },
@@ -102,8 +106,8 @@ pub(super) enum Half {
 /// The cookies of Test Inits that nothing has answered.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Unanswered {
-    home: Option<Cookie>,
-    care_of: Option<Cookie>,
+    pub(super) home: Option<Cookie>,
+    pub(super) care_of: Option<Cookie>,
 }
 
 /// A Binding Update is out (RFC 6275 section 11.7.2).
@@ -124,11 +128,17 @@ pub(super) struct Updating {
 /// All that is known of one client.
 #[derive(Debug)]
 pub(super) struct Handshake {
-    state: State,
+    pub(super) state: State,
     /// Sequence number of the last Binding Update.
     sequence: Option<u16>,
     /// Handshakes in a row that came to nothing.
-    failures: u32,
+    pub(super) failures: u32,
+    /// Transmissions of the handshake that is under way, or of the last.
+    pub(super) attempts: u32,
+    /// Since when it is in its state.
+    pub(super) since: Time,
+    /// What the client said last of what we sent, and believed.
+    pub(super) heard: Option<Heard>,
 }
 
 impl Handshake {
@@ -138,6 +148,9 @@ impl Handshake {
             state: State::Resting { until: now },
             sequence: None,
             failures: 0,
+            attempts: 0,
+            since: now,
+            heard: None,
         }
     }
 
@@ -160,12 +173,16 @@ impl Handshake {
     ) -> Option<Self> {
         use State::{BackOff, Bound, Resting, Testing, Updating};
 
+        let before = self.state();
         let mut step = Step {
             peer,
             settings,
             cx,
             sequence: self.sequence,
             failures: self.failures,
+            attempts: self.attempts,
+            since: self.since,
+            heard: self.heard,
         };
         let next = match (self.state, event) {
             (Resting { .. }, Event::Packet | Event::RefreshRequest) => Some(step.test(0)),
@@ -179,19 +196,22 @@ impl Handshake {
             }
             (Testing(testing), Event::NotUnderstood(evidence)) => {
                 Some(match testing.unanswered().without(evidence) {
-                    Some(rest) => step.not_capable(rest),
+                    Some(rest) => step.not_capable(evidence, rest),
                     None => step.unexpected(Counter::MobilityUnexpected, Testing(testing)),
                 })
             }
             (Testing(testing), Event::TimerExpired) => Some(step.test_again(testing)),
-            (Testing(_), Event::Leave | Event::Stop) => None,
+            (Testing(_), Event::Leave | Event::Stop) => {
+                step.leave();
+                None
+            }
 
             (Updating(updating), Event::Ack { ack, packet }) => {
                 Some(step.acknowledged(updating, ack, packet))
             }
             (Updating(updating), Event::NotUnderstood(evidence)) => {
                 Some(if updating.sent_it(evidence) {
-                    step.not_capable(Unanswered::default())
+                    step.not_capable(evidence, Unanswered::default())
                 } else {
                     step.unexpected(Counter::MobilityUnexpected, Updating(updating))
                 })
@@ -200,11 +220,15 @@ impl Handshake {
             // It may have bound already, and the answer be on its way.
             (Updating(updating), Event::Stop) => {
                 step.delete(&updating.home);
+                step.leave();
                 None
             }
 
             // To send it again would bind anew; it may have bound already.
-            (Updating(updating), Event::Leave) => Some(step.presume_bound(updating)),
+            (Updating(updating), Event::Leave) => {
+                step.leave();
+                Some(step.presume_bound(updating))
+            }
             (state @ Bound { .. }, Event::Leave) => Some(state),
             (Bound { .. }, Event::RefreshRequest) => Some(step.test(0)),
             (Bound { .. }, Event::TimerExpired) => Some(step.rest_after_binding()),
@@ -238,6 +262,7 @@ impl Handshake {
                 BackOff {
                     until,
                     wait,
+                    why,
                     unanswered,
                 },
                 Event::NotUnderstood(evidence),
@@ -246,6 +271,7 @@ impl Handshake {
                 let state = BackOff {
                     until,
                     wait,
+                    why,
                     unanswered: rest.unwrap_or(unanswered),
                 };
                 Some(match rest {
@@ -258,11 +284,19 @@ impl Handshake {
                 Some(step.unexpected(Counter::MobilityUnexpected, state))
             }
         };
-        Some(Self {
+        let after = Self {
             state: next?,
             sequence: step.sequence,
             failures: step.failures,
-        })
+            attempts: step.attempts,
+            since: step.since,
+            heard: step.heard,
+        };
+        let since = match after.state() == before {
+            true => after.since,
+            false => step.cx.now,
+        };
+        Some(Self { since, ..after })
     }
 
     /// When [`Event::TimerExpired`] happens.
@@ -278,7 +312,12 @@ impl Handshake {
         }
     }
 
-    pub(super) const fn view(&self) -> HandshakeState {
+    /// Whether messages are on their way.
+    pub(super) const fn is_under_way(&self) -> bool {
+        matches!(self.state, State::Testing(_) | State::Updating(_))
+    }
+
+    pub(super) const fn state(&self) -> HandshakeState {
         match &self.state {
             State::Resting { .. } => HandshakeState::Resting,
             State::Testing(_) => HandshakeState::Testing,
@@ -286,10 +325,6 @@ impl Handshake {
             State::Bound { .. } => HandshakeState::Bound,
             State::BackOff { .. } => HandshakeState::BackOff,
         }
-    }
-
-    pub(super) const fn failures(&self) -> u32 {
-        self.failures
     }
 }
 
@@ -319,7 +354,7 @@ impl Half {
 }
 
 impl Testing {
-    const fn unanswered(&self) -> Unanswered {
+    pub(super) const fn unanswered(&self) -> Unanswered {
         Unanswered {
             home: self.home.cookie(),
             care_of: self.care_of.cookie(),

@@ -3,6 +3,7 @@
 mod exchange;
 mod limiter;
 mod machine;
+mod page;
 mod step;
 
 use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
@@ -12,7 +13,7 @@ use limiter::Limiter;
 use machine::Handshake;
 pub(super) use machine::{Event, Evidence, Test};
 
-use super::{HandshakeSettings, HandshakeView, context::Context};
+use super::{HandshakeSettings, context::Context};
 use crate::core::{Action, Time, counters::Counter, timers::Timers};
 
 /// How long the data plane keeps a client to itself whose handshake a limit held back.
@@ -60,8 +61,14 @@ impl Handshakes {
     pub(super) fn packet(&mut self, peer: Peer, cx: &mut Context<'_>) {
         let known = self.table.get(&peer.into());
         let starts = known.is_none_or(|(_, handshake)| handshake.starts(&Event::Packet));
-        if starts && !(self.limiter.start(cx.now, peer.client) && self.has_room(peer)) {
-            cx.count(Counter::HandshakeLimited);
+        let held = match starts {
+            false => None,
+            true if !self.limiter.start(cx.now, peer.client) => Some(Counter::HandshakeLimited),
+            true if !self.has_room(peer) => Some(Counter::HandshakeTableFull),
+            true => None,
+        };
+        if let Some(counter) = held {
+            cx.count(counter);
             let until = cx.now + LIMITED;
             return cx.act(quiet(peer, until));
         }
@@ -116,20 +123,6 @@ impl Handshakes {
 
     pub(super) fn deadline(&self) -> Option<Time> {
         self.timers.next()
-    }
-
-    /// What is known of every client, by anycast address and client.
-    pub(super) fn views(&self, now: Time) -> Vec<HandshakeView> {
-        self.table
-            .iter()
-            .map(|(key, (_, handshake))| HandshakeView {
-                client: key.client,
-                anycast: key.anycast,
-                state: handshake.view(),
-                remaining: handshake.deadline().since(now),
-                failures: handshake.failures(),
-            })
-            .collect()
     }
 
     fn step(&mut self, key: Key, event: Event<'_>, cx: &mut Context<'_>) {

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use anycast_common::wire::{
     ipv6,
-    mobility::{BindingAck, status},
+    mobility::{BindingAck, error_status, status},
 };
 use rand::Rng;
 
 use super::{
     exchange::Peer,
-    machine::{Half, State, Test, Testing, Unanswered, Updating},
+    machine::{Evidence, Half, State, Test, Testing, Unanswered, Updating},
     quiet,
 };
 use crate::core::{
     Notice, Time,
     counters::Counter,
-    member::{HandshakeSettings, context::Context},
+    member::{HandshakeSettings, Heard, context::Context},
     notice::HandshakeOutcome,
     rr::{
         self, BINDING_LIFETIME, COOKIE, Cookie, INITIAL_BINDACK_TIMEOUT, Kbm, MAX_NONCE_LIFETIME,
@@ -31,12 +31,23 @@ pub(super) struct Step<'a, 'b> {
     pub(super) cx: &'a mut Context<'b>,
     pub(super) sequence: Option<u16>,
     pub(super) failures: u32,
+    pub(super) attempts: u32,
+    pub(super) since: Time,
+    pub(super) heard: Option<Heard>,
 }
 
 impl Step<'_, '_> {
     /// Sends both Test Inits at once (RFC 6275 section 11.6.1).
     pub(super) fn test(&mut self, restarts: u32) -> State {
         self.cx.count(Counter::HandshakeStarted);
+        self.since = self.cx.now;
+        if restarts == 0 {
+            self.attempts = 0;
+            let Peer {
+                client, anycast, ..
+            } = self.peer;
+            self.cx.tell(Notice::HandshakeStarted { client, anycast });
+        }
         self.quiet(self.cx.now + patience());
         let testing = Testing {
             restarts,
@@ -67,6 +78,7 @@ impl Step<'_, '_> {
             self.peer.send_care_of_test_init(*cookie, self.cx);
         }
         testing.sent += 1;
+        self.attempts += 1;
         testing.retry = self.cx.now + timeout(testing.sent);
         State::Testing(testing)
     }
@@ -134,6 +146,7 @@ impl Step<'_, '_> {
             .send_update(sequence, indices, &updating.key, self.cx);
         updating.outstanding.push((sequence, self.cx.now));
         updating.sent += 1;
+        self.attempts += 1;
         updating.retry = self.cx.now + timeout(updating.sent);
         State::Updating(updating)
     }
@@ -157,11 +170,13 @@ impl Step<'_, '_> {
             return self.unexpected(Counter::AckBadAuthenticator, State::Updating(updating));
         }
         if ack.status == status::SEQUENCE_OUT_OF_WINDOW {
+            self.heard = Some(Heard::BindingAck(ack.status));
             return self.out_of_window(updating, ack.sequence);
         }
         let Some(sent_at) = updating.sent_at(ack.sequence) else {
             return self.unexpected(Counter::AckUnexpected, State::Updating(updating));
         };
+        self.heard = Some(Heard::BindingAck(ack.status));
         if nonces_expired {
             return match next_restart(updating.restarts) {
                 Some(restarts) => self.test(restarts),
@@ -207,7 +222,13 @@ impl Step<'_, '_> {
     }
 
     /// The client does not know what was sent. It says so once for every message.
-    pub(super) fn not_capable(&mut self, unanswered: Unanswered) -> State {
+    pub(super) fn not_capable(&mut self, evidence: Evidence, unanswered: Unanswered) -> State {
+        self.heard = Some(match evidence {
+            Evidence::BindingError => Heard::BindingError(error_status::UNRECOGNIZED_MH_TYPE),
+            Evidence::HomeTestInit(_)
+            | Evidence::CareOfTestInit(_)
+            | Evidence::BindingUpdate(_) => Heard::ParameterProblem,
+        });
         self.leave_alone(HandshakeOutcome::NotCapable, unanswered)
     }
 
@@ -224,7 +245,7 @@ impl Step<'_, '_> {
         let (counter, wait) = match outcome {
             HandshakeOutcome::NotCapable => (Counter::ClientNotCapable, settings.not_capable),
             HandshakeOutcome::NoAnswer => (Counter::HandshakeNoAnswer, growing),
-            HandshakeOutcome::Refused(_) | HandshakeOutcome::Bound => {
+            HandshakeOutcome::Refused(_) | HandshakeOutcome::Bound | HandshakeOutcome::Left => {
                 (Counter::HandshakeRefused, growing)
             }
         };
@@ -235,8 +256,14 @@ impl Step<'_, '_> {
         State::BackOff {
             until,
             wait,
+            why: outcome,
             unanswered,
         }
+    }
+
+    /// Nothing more is sent, because we leave.
+    pub(super) fn leave(&mut self) {
+        self.ended(HandshakeOutcome::Left, Counter::HandshakeLeft);
     }
 
     /// The correspondent remembers our sequence number for as long.

@@ -349,6 +349,7 @@ proptest! {
                 prop_assert!(world.quiet_until >= world.now + Duration::from_secs(60));
             }
             // Duplicates that overtake each other look like old sequence numbers.
+            HandshakeOutcome::Left => prop_assert!(false, "nobody left"),
             HandshakeOutcome::Refused(status) => prop_assert_eq!(status, 135),
             HandshakeOutcome::NotCapable => prop_assert!(false),
         }

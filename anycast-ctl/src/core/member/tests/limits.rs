@@ -95,7 +95,7 @@ fn memory_is_bounded() {
     let start = (0..100).filter(|prefix| started(&mut bench, at(0), client(*prefix, 1)));
     assert_eq!(start.count(), 10, "those under way are not thrown away");
     assert_eq!(bench.0.handshakes(at(0)).len(), 10);
-    assert_eq!(bench.count(Counter::HandshakeLimited), 90);
+    assert_eq!(bench.count(Counter::HandshakeTableFull), 90);
 
     for seconds in [1, 3, 7, 15] {
         bench.poll(at(seconds * 1000));

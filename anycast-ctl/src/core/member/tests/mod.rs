@@ -12,6 +12,7 @@ mod limits;
 mod listener;
 mod membership;
 mod neighbor;
+mod views;
 
 use std::{net::Ipv6Addr, time::Duration};
 

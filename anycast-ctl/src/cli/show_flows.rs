@@ -1,0 +1,236 @@
+//! Tables of bindings, handshakes and flows.
+
+use std::net::Ipv6Addr;
+
+use super::table::{Table, seconds};
+use crate::shell::api::view;
+
+pub(super) fn bindings(bindings: &[view::Binding]) -> String {
+    let mut table = Table::new(&[
+        "CLIENT",
+        "ANYCAST",
+        "CARE-OF",
+        "SEQUENCE",
+        "AGE",
+        "REMAINING",
+        "FLOWS",
+    ]);
+    for binding in bindings {
+        table.row([
+            binding.client.to_string(),
+            binding.anycast.to_string(),
+            binding.care_of.to_string(),
+            binding.sequence.to_string(),
+            seconds(binding.age_seconds),
+            seconds(binding.remaining_seconds),
+            binding.flows.to_string(),
+        ]);
+    }
+    let text = table.render("no bindings");
+    let ages = bindings.iter().filter_map(|row| row.flows_age_seconds);
+    match ages.reduce(f64::max) {
+        Some(age) => format!("{text}flows as of {} ago\n", seconds(age)),
+        None => text,
+    }
+}
+
+pub(super) fn handshakes(known: &[view::Handshake]) -> String {
+    let mut table = Table::new(&[
+        "CLIENT",
+        "ANYCAST",
+        "STATE",
+        "SINCE",
+        "NEXT",
+        "ATTEMPTS",
+        "FAILURES",
+        "LAST ANSWER",
+    ]);
+    for handshake in known {
+        table.row([
+            handshake.client.to_string(),
+            handshake.anycast.to_string(),
+            handshake_state(handshake),
+            seconds(handshake.since_seconds),
+            next(handshake),
+            handshake.attempts.to_string(),
+            handshake.failures.to_string(),
+            handshake
+                .last_answer
+                .as_ref()
+                .map(last_answer)
+                .unwrap_or_default(),
+        ]);
+    }
+    table.render("no clients are known")
+}
+
+fn handshake_state(handshake: &view::Handshake) -> String {
+    let short = |message: &String| match message.as_str() {
+        "home_test" => "HoT".to_owned(),
+        "care_of_test" => "CoT".to_owned(),
+        "binding_ack" => "BA".to_owned(),
+        other => other.to_owned(),
+    };
+    let waiting: Vec<_> = handshake.waiting_for.iter().map(short).collect();
+    match (handshake.state.as_str(), handshake.left_alone.as_deref()) {
+        (_, Some("not_capable")) => "left alone: cannot bind".into(),
+        (_, Some("no_answer")) => "left alone: no answer".into(),
+        (_, Some(why)) => format!("left alone: {}", why.replace('_', " ")),
+        _ if !waiting.is_empty() => format!("waiting for {}", waiting.join(", ")),
+        ("resting", None) => "nothing under way".into(),
+        (state, None) => state.replace('_', " "),
+    }
+}
+
+/// What happens by itself, and when.
+fn next(handshake: &view::Handshake) -> String {
+    let what = match handshake.state.as_str() {
+        "testing" | "updating" => "sends again or gives up",
+        "bound" => "ends",
+        "back_off" => "may try again",
+        _ => "forgotten",
+    };
+    format!("{what} in {}", seconds(handshake.next_seconds))
+}
+
+fn last_answer(heard: &view::Heard) -> String {
+    let message = match heard.message.as_str() {
+        "binding_ack" => "BA",
+        "binding_error" => "Binding Error",
+        "parameter_problem" => "Parameter Problem",
+        other => other,
+    };
+    let words = [
+        Some(message.to_owned()),
+        heard.status.map(|status| status.to_string()),
+        heard.status_name.clone(),
+    ];
+    words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+pub(super) fn flows(flows: &[view::Flow]) -> String {
+    let mut table = Table::new(&[
+        "CLIENT", "ANYCAST", "PROTOCOL", "CARE-OF", "AGE", "IDLE", "ROLE",
+    ]);
+    for flow in flows {
+        table.row([
+            end(flow.client, flow.client_port),
+            end(flow.anycast, flow.service_port),
+            protocol(flow.protocol),
+            flow.care_of.to_string(),
+            flow.age_seconds.map(seconds).unwrap_or_default(),
+            seconds(flow.idle_seconds),
+            flow.role.clone(),
+        ]);
+    }
+    table.render("no flows")
+}
+
+fn end(address: Ipv6Addr, port: u16) -> String {
+    match port {
+        0 => address.to_string(),
+        port => format!("[{address}]:{port}"),
+    }
+}
+
+fn protocol(number: u8) -> String {
+    match number {
+        6 => "tcp".into(),
+        17 => "udp".into(),
+        58 => "icmpv6".into(),
+        132 => "sctp".into(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<Vec<&str>> {
+        let cells = |line| str::split(line, "  ").map(str::trim);
+        let full = |line| cells(line).filter(|cell| !cell.is_empty()).collect();
+        text.lines().map(full).collect()
+    }
+
+    fn known(state: &str) -> view::Handshake {
+        view::Handshake {
+            client: Ipv6Addr::LOCALHOST,
+            anycast: Ipv6Addr::UNSPECIFIED,
+            state: state.to_owned(),
+            waiting_for: Vec::new(),
+            attempts: 2,
+            failures: 1,
+            since_seconds: 1.25,
+            next_seconds: 0.75,
+            last_answer: None,
+            left_alone: None,
+        }
+    }
+
+    #[test]
+    fn a_handshake_is_a_line_that_says_what_it_waits_for() {
+        let waiting = view::Handshake {
+            waiting_for: vec!["home_test".into(), "care_of_test".into()],
+            ..known("testing")
+        };
+        let alone = view::Handshake {
+            left_alone: Some("refused".into()),
+            last_answer: Some(view::Heard {
+                message: "binding_ack".into(),
+                status: Some(130),
+                status_name: Some("insufficient resources".into()),
+            }),
+            next_seconds: 60.0,
+            ..known("back_off")
+        };
+        let text = handshakes(&[waiting, alone]);
+        let [_, waiting, alone] = &lines(&text)[..] else {
+            panic!("{text}");
+        };
+        assert_eq!(
+            waiting[2..],
+            [
+                "waiting for HoT, CoT",
+                "1.2s",
+                "sends again or gives up in 750ms",
+                "2",
+                "1",
+                "-"
+            ]
+        );
+        assert_eq!(
+            alone[2..],
+            [
+                "left alone: refused",
+                "1.2s",
+                "may try again in 1m00s",
+                "2",
+                "1",
+                "BA 130 insufficient resources"
+            ]
+        );
+        assert_eq!(handshakes(&[]), "no clients are known\n");
+    }
+
+    #[test]
+    fn bindings_say_when_the_flows_were_counted() {
+        let binding = view::Binding {
+            client: Ipv6Addr::LOCALHOST,
+            anycast: Ipv6Addr::UNSPECIFIED,
+            care_of: Ipv6Addr::LOCALHOST,
+            sequence: 7,
+            age_seconds: 40.0,
+            remaining_seconds: 12.0,
+            flows: 3,
+            flows_age_seconds: Some(4.0),
+        };
+        let text = bindings(&[binding]);
+        let [_, row, foot] = &lines(&text)[..] else {
+            panic!("{text}");
+        };
+        assert_eq!(row[3..], ["7", "40.0s", "12.0s", "3"]);
+        assert_eq!(foot[..], ["flows as of 4.0s ago"]);
+        assert_eq!(bindings(&[]), "no bindings\n");
+    }
+}

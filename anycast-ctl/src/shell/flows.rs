@@ -1,0 +1,159 @@
+//! The flows of the data plane as they were when they were last read.
+//!
+//! To read them takes the kernel's time for each, so a thread does it, while the loop goes on. Who
+//! wants to know how things are now waits for a read that begins after he asked; others may wait for
+//! the same.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use anycast_common::abi::maps::{Flow, FlowKey, MemberFlow};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::{clock, dataplane::FlowReader};
+use crate::core::Time;
+
+/// What a read found, in the order of keys.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    /// When it began.
+    pub(super) began: Time,
+    /// Those pinned at a correspondent.
+    pub(super) flows: Vec<(FlowKey, Flow)>,
+    /// Those that came to a member by a care-of address.
+    pub(super) member_flows: Vec<(FlowKey, MemberFlow)>,
+}
+
+/// Reads the flows, for those of type `W` that wait for it.
+pub(super) struct Flows<W> {
+    read: Arc<dyn Fn() -> Snapshot + Send + Sync>,
+    /// Reads that have begun.
+    begun: u64,
+    reading: Option<JoinHandle<Snapshot>>,
+    /// Who waits, and for which read at least.
+    waiting: VecDeque<(u64, W)>,
+    last: Option<Snapshot>,
+}
+
+impl<W> Flows<W> {
+    pub(super) fn new(reader: FlowReader) -> Self {
+        Self::by(move || Snapshot {
+            began: clock::now(),
+            flows: reader.flows(),
+            member_flows: reader.member_flows(),
+        })
+    }
+
+    fn by(read: impl Fn() -> Snapshot + Send + Sync + 'static) -> Self {
+        Self {
+            read: Arc::new(read),
+            begun: 0,
+            reading: None,
+            waiting: VecDeque::new(),
+            last: None,
+        }
+    }
+
+    /// `waiter` wants to know what is so from now on.
+    pub(super) fn wait(&mut self, waiter: W) {
+        self.waiting.push_back((self.begun + 1, waiter));
+        self.begin();
+    }
+
+    fn begin(&mut self) {
+        if self.reading.is_some() {
+            return;
+        }
+        self.begun += 1;
+        let read = Arc::clone(&self.read);
+        self.reading = Some(spawn_blocking(move || read()));
+    }
+
+    /// Waits until a read is done; for ever when none is under way. Loses nothing when it is dropped.
+    /// Gives those who have waited for it.
+    pub(super) async fn next(&mut self) -> Vec<W> {
+        let Some(reading) = &mut self.reading else {
+            return std::future::pending().await;
+        };
+        match reading.await {
+            Ok(snapshot) => self.last = Some(snapshot),
+            Err(error) => tracing::error!(%error, "cannot read the flows"),
+        }
+        self.reading = None;
+        let mut ready = Vec::new();
+        while let Some((_, waiter)) = self.waiting.pop_front_if(|(read, _)| *read <= self.begun) {
+            ready.push(waiter);
+        }
+        if !self.waiting.is_empty() {
+            self.begin();
+        }
+        ready
+    }
+
+    /// What the last read found.
+    pub(super) fn last(&self) -> Option<&Snapshot> {
+        self.last.as_ref()
+    }
+
+    /// Frees the memory of what is older than this.
+    pub(super) fn forget(&mut self, age: Duration) {
+        self.last.take_if(|read| clock::now() - read.began > age);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_asks_during_a_read_waits_for_the_next_and_shares_it() {
+        let (go, gate) = mpsc::channel();
+        let gate = Mutex::new(gate);
+        let mut flows = Flows::by(move || {
+            let began = gate.lock().expect("sound").recv().expect("a time");
+            let (flows, member_flows) = (Vec::new(), Vec::new());
+            Snapshot {
+                began,
+                flows,
+                member_flows,
+            }
+        });
+        flows.wait('a');
+        flows.wait('b');
+        flows.wait('c');
+        let first = Time::from_nanos(1);
+        go.send(first).expect("somebody reads");
+        assert_eq!(flows.next().await, ['a']);
+        assert_eq!(flows.last().map(|read| read.began), Some(first));
+        flows.wait('d');
+        let second = Time::from_nanos(2);
+        go.send(second).expect("somebody reads");
+        assert_eq!(flows.next().await, ['b', 'c']);
+        go.send(second).expect("somebody reads");
+        assert_eq!(flows.next().await, ['d']);
+        assert_eq!(flows.last().map(|read| read.began), Some(second));
+        // None is under way, and what was read is forgotten when it is old.
+        assert!(flows.reading.is_none());
+        flows.forget(Duration::ZERO);
+        assert!(flows.last().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_broken_off_loses_nothing() {
+        let (go, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let mut flows = Flows::by(move || {
+            gate.lock().expect("sound").recv().expect("open");
+            Snapshot::default()
+        });
+        flows.wait('a');
+        tokio::select! {
+            biased;
+            _ = flows.next() => panic!("the gate is closed"),
+            () = tokio::task::yield_now() => {}
+        }
+        go.send(()).expect("somebody reads");
+        assert_eq!(flows.next().await, ['a']);
+    }
+}

@@ -10,7 +10,10 @@ use anycast_common::wire::{
     ipv6::{NEXT_HEADER_ICMPV6, NEXT_HEADER_MOBILITY, Packet, is_routable_unicast},
     mobility,
 };
-use anycast_ctl::core::{Action, NextHop, Time, controller::Controller};
+use anycast_ctl::core::{
+    Action, NextHop, Time, controller::Controller, correspondent::Selection,
+    member::HandshakeFilter,
+};
 
 use super::settings::{
     LINKS, MAX_BINDINGS, MAX_CLIENTS, MAX_GROUPS, MAX_MEMBERS, anycast, care_of, is_client,
@@ -68,7 +71,6 @@ impl Mirror {
             | Action::JoinGroup { .. }
             | Action::LeaveGroup { .. }
             | Action::SetLocalAnycast { .. }
-            | Action::RemoveLocalAnycast { .. }
             | Action::StartCheck { .. }
             | Action::AbortCheck { .. }
             | Action::ReadFlows
@@ -80,7 +82,9 @@ impl Mirror {
     /// What the controller says of itself is what it did, and within its caps.
     pub(super) fn check(&self, now: Time, controller: &Controller) {
         let correspondent = controller.correspondent().expect("the role");
-        let bindings = correspondent.bindings(now);
+        let all = Selection::default();
+        let (bindings, more) = correspondent.bindings_page(now, &all, None, usize::MAX);
+        assert!(more.is_none() && bindings.len() == correspondent.bound());
         assert!(bindings.len() <= MAX_BINDINGS && self.care_of.len() <= MAX_BINDINGS);
         for binding in &bindings {
             let place = (binding.client, binding.care_of);
@@ -91,7 +95,9 @@ impl Mirror {
             .map(|binding| ((binding.client, binding.anycast), binding.care_of));
         assert_eq!(said.collect::<BTreeMap<_, _>>(), self.bindings);
         let member = controller.member().expect("the role");
-        assert!(member.handshakes(now).len() <= MAX_CLIENTS);
+        let all = HandshakeFilter::default();
+        let (known, more) = member.handshakes_page(now, all, None, usize::MAX);
+        assert!(more.is_none() && known.len() <= MAX_CLIENTS);
         self.check_router(now, controller);
     }
 

@@ -111,6 +111,8 @@ counters! {
     BindingUpdateCareOfNonce = "binding_update_expired_care_of_nonce",
     /// Binding Updates with both nonce indices expired (status 138).
     BindingUpdateBothNonces = "binding_update_expired_nonces",
+    /// Binding Updates with the nonces of a binding that was deleted (status 138).
+    BindingUpdateBarred = "binding_update_barred",
     /// Binding Updates whose authenticator is wrong, dropped in silence (RFC 6275 9.5.1).
     BindingUpdateBadAuthenticator = "binding_update_bad_authenticator",
     /// Binding Updates refused because the binding table is full (status 130).

@@ -196,10 +196,20 @@ fn courses() -> Vec<Row> {
             false,
         ),
         row(
-            "a new number under the nonces of a deleted binding, as of a member that comes back",
-            "docs/protocol.md: [ours] the sequence number bars what is recorded",
-            vec![ok(10), deleted(11), ok(12)],
-            &[("binding_update_accepted", 2), ("binding_deleted", 1)],
+            "a new number under the nonces of a deleted binding; then new nonces, at once",
+            "RFC 6275 9.5.3",
+            vec![
+                ok(10),
+                deleted(11),
+                step(sequence(12), Some(ack(138, 12, "absent"))),
+                test(json!({})),
+                ok(13),
+            ],
+            &[
+                ("binding_update_accepted", 2),
+                ("binding_deleted", 1),
+                ("binding_update_barred", 1),
+            ],
             true,
         ),
         row(

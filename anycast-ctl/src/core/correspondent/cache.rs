@@ -1,7 +1,7 @@
 //! The Binding Cache (RFC 6275 section 9.1).
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map},
+    collections::{BTreeMap, HashMap, VecDeque, btree_map},
     net::Ipv6Addr,
     ops::RangeBounds,
     time::Duration,
@@ -34,7 +34,22 @@ pub(super) struct Live {
     pub(super) since: Time,
     /// Its end.
     pub(super) expires: Time,
+    /// Of the Binding Update that made it.
+    nonces: NonceIndices,
 }
+
+/// Home and care-of nonce index.
+pub(super) type NonceIndices = (u16, u16);
+
+/// Nonces that a binding was made with which was then deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Barred {
+    care_of: Ipv6Addr,
+    nonces: NonceIndices,
+}
+
+/// Of one (A, B), the last so many: a deletion takes a handshake before it.
+const BARRED: usize = 8;
 
 /// What is known of a pair.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +90,8 @@ pub(super) struct Cache {
     bound: usize,
     timers: Timers<Pair>,
     care_of: BTreeMap<(Ipv6Addr, Ipv6Addr), CareOf>,
+    /// What must not bind again. Goes with the entry, when the nonces are too old.
+    barred: HashMap<Pair, VecDeque<Barred>>,
 }
 
 impl Cache {
@@ -86,6 +103,7 @@ impl Cache {
             bound: 0,
             timers: Timers::default(),
             care_of: BTreeMap::new(),
+            barred: HashMap::new(),
         }
     }
 
@@ -111,6 +129,7 @@ impl Cache {
         pair: Pair,
         care_of: Ipv6Addr,
         sequence: u16,
+        nonces: NonceIndices,
     ) -> Result<(Live, Option<Live>), Refusal> {
         let full = self.care_of.len() >= self.capacity;
         let way_back = self.care_of.entry((pair.client, care_of));
@@ -135,6 +154,7 @@ impl Cache {
             care_of,
             since: same.map_or(now, |before| before.since),
             expires: now + BINDING_LIFETIME,
+            nonces,
         };
         way_back.insert_entry(CareOf {
             anycast: pair.anycast,
@@ -167,6 +187,33 @@ impl Cache {
         live
     }
 
+    /// Ends the binding of `pair` because its member says so. The nonces that it was made with do not
+    /// make another (RFC 6275 section 9.5.3).
+    pub(super) fn delete(&mut self, now: Time, pair: Pair) -> Option<Live> {
+        let live = self.unbind(now, pair)?;
+        let Live {
+            care_of, nonces, ..
+        } = live;
+        let barred = self.barred.entry(pair).or_default();
+        if barred.len() == BARRED {
+            barred.pop_front();
+        }
+        barred.push_back(Barred { care_of, nonces });
+        Some(live)
+    }
+
+    /// Whether these nonces have made a binding of `pair` to `care_of` that was deleted.
+    pub(super) fn bars(&self, pair: Pair, care_of: Ipv6Addr, nonces: NonceIndices) -> bool {
+        let barred = self.barred.get(&pair);
+        barred.is_some_and(|barred| barred.contains(&Barred { care_of, nonces }))
+    }
+
+    /// Whether the nonce is among those that have made a binding that was deleted.
+    pub(super) fn bars_nonce(&self, index: u16) -> bool {
+        let mut barred = self.barred.values().flatten();
+        barred.any(|barred| [barred.nonces.0, barred.nonces.1].contains(&index))
+    }
+
     /// Ends one binding whose time is over, and forgets the sequence numbers that nothing can
     /// replay any more. None when nothing is left to do at `now`.
     pub(super) fn expire(&mut self, now: Time) -> Option<(Pair, Live)> {
@@ -176,6 +223,7 @@ impl Cache {
             }
             self.timers.set(pair, None);
             self.entries.remove(&pair);
+            self.barred.remove(&pair);
         }
         None
     }

@@ -41,7 +41,11 @@ impl Correspondent {
     /// All that is needed after a restart. It holds secrets.
     #[must_use]
     pub fn save(&self, now: Time) -> Zeroizing<Vec<u8>> {
-        let nonces: Vec<_> = self.nonces.acceptable(now).collect();
+        // What is barred is not kept, so that nothing of it is acceptable afterwards.
+        let nonces = self.nonces.acceptable(now);
+        let nonces: Vec<_> = nonces
+            .filter(|nonce| !self.cache.bars_nonce(nonce.index()))
+            .collect();
         let sequences: Vec<_> = self.cache.replayable(now).collect();
         // Never moved while it grows, which would leave secrets behind.
         let length = FIXED + nonces.len() * NONCE + sequences.len() * SEQUENCE;

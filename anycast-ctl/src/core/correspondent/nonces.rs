@@ -13,8 +13,9 @@ use crate::core::{
 /// MAX_TOKEN_LIFETIME, so that a token is good for the latter however late it was made.
 const FRESH: Duration = MAX_NONCE_LIFETIME.saturating_sub(rr::MAX_TOKEN_LIFETIME);
 
-/// As many nonces as can be acceptable at once.
-pub(super) const REMEMBERED: usize = 8;
+/// As many nonces as can be acceptable at once: eight that were handed out for their whole time, and
+/// as many that were [retired](Nonces::retire) before.
+pub(super) const REMEMBERED: usize = 16;
 
 /// A nonce and the node key that is used with it.
 #[derive(Debug)]
@@ -77,6 +78,8 @@ pub(super) struct Nonces {
     /// Oldest first.
     generations: VecDeque<Generation>,
     next_index: u16,
+    /// The last one is not handed out any more.
+    retired: bool,
 }
 
 impl Nonces {
@@ -87,15 +90,26 @@ impl Nonces {
         Self {
             generations: VecDeque::with_capacity(REMEMBERED + 1),
             next_index: u16::from_be_bytes([high, low]),
+            retired: false,
         }
     }
 
     /// The nonce to make a token with.
     pub(super) fn current(&mut self, now: Time, rng: &mut Generator) -> &Generation {
         let last = self.generations.len().checked_sub(1);
+        let last = last.filter(|_| !self.retired);
         let fresh = last.filter(|last| now < self.generations[*last].first_used + FRESH);
         let index = fresh.unwrap_or_else(|| self.renew(now, rng));
         &self.generations[index]
+    }
+
+    /// If this is the nonce that is handed out, the next token is made with another; unless that would
+    /// make an older one forgotten before its time.
+    pub(super) fn retire(&mut self, now: Time, index: u16) {
+        let last = self.generations.back().map(Generation::index);
+        if last == Some(index) && self.acceptable(now).count() < REMEMBERED {
+            self.retired = true;
+        }
     }
 
     /// The nonce of an index that a Binding Update names, while it is acceptable.
@@ -121,6 +135,7 @@ impl Nonces {
         Self {
             generations: generations.into(),
             next_index,
+            retired: false,
         }
     }
 
@@ -133,6 +148,7 @@ impl Nonces {
             nonce: Nonce::generate(rng),
             first_used: now,
         });
+        self.retired = false;
         self.next_index = self.next_index.wrapping_add(1);
         if self.generations.len() > REMEMBERED {
             self.generations.pop_front();

@@ -9,7 +9,7 @@ use anycast_common::wire::{
 
 use super::{
     Correspondent,
-    cache::{Pair, Refusal},
+    cache::{NonceIndices, Pair, Refusal},
     changed, ended,
 };
 use crate::core::{
@@ -59,6 +59,7 @@ impl Correspondent {
         }
         let outcome = self
             .authorize(now, packet, update)
+            .and_then(|seal| self.unless_barred(now, packet, update, seal))
             .and_then(|seal| self.apply(now, packet, update, seal, actions));
         match outcome {
             Ok(seal) => {
@@ -161,6 +162,32 @@ impl Correspondent {
         }
     }
 
+    /// The nonces of a deleted binding do not make it again (section 9.5.3). They count as expired, so
+    /// that the member asks for new ones; and it gets new ones.
+    fn unless_barred(
+        &mut self,
+        now: Time,
+        packet: &ipv6::Packet<'_>,
+        update: &BindingUpdate,
+        seal: Seal,
+    ) -> Result<Seal, Refused> {
+        let deletes = update.lifetime == 0;
+        let barred = |nonces: &NonceIndices| self.cache.bars(pair(packet), seal.care_of, *nonces);
+        match update.nonce_indices.filter(|_| !deletes).filter(barred) {
+            None => Ok(seal),
+            Some((home, care_of)) => {
+                self.nonces.retire(now, home);
+                self.nonces.retire(now, care_of);
+                Err(Refused::With {
+                    counter: Counter::BindingUpdateBarred,
+                    status: status::EXPIRED_NONCES,
+                    sequence: update.sequence,
+                    seal: None,
+                })
+            }
+        }
+    }
+
     /// Does what a valid update asks for, if it may (sections 9.5.2 and 9.5.3).
     fn apply(
         &mut self,
@@ -184,7 +211,7 @@ impl Correspondent {
         }
         if update.lifetime == 0 {
             self.counters.count(Counter::BindingDeleted);
-            if let Some(live) = self.cache.unbind(now, pair) {
+            if let Some(live) = self.cache.delete(now, pair) {
                 ended(pair, live.care_of, BindingChange::Deleted, actions);
             }
             return Ok(seal);
@@ -196,7 +223,12 @@ impl Correspondent {
             let counter = Counter::BindingUpdateProhibited;
             return Err(refused(counter, status::PROHIBITED, seal));
         }
-        match self.cache.bind(now, pair, seal.care_of, update.sequence) {
+        // The seal was made with them.
+        let nonces = update.nonce_indices.unwrap_or_default();
+        let bound = self
+            .cache
+            .bind(now, pair, seal.care_of, update.sequence, nonces);
+        match bound {
             Ok((live, before)) => {
                 self.counters.count(Counter::BindingUpdateAccepted);
                 self.pins.acquit(live.care_of);

@@ -111,6 +111,48 @@ fn a_deleted_binding_cannot_be_brought_back() {
 }
 
 #[test]
+fn the_nonces_of_a_deleted_binding_do_not_make_another() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(0));
+    bench.update(at(1), &peer, peer.good(77));
+    bench.update(at(2), &peer, peer.deletion(78));
+    let refused = bench.update(at(3), &peer, peer.good(79));
+    assert_eq!(refused.ack().status, 138);
+    assert_eq!(refused.refusals(), ["binding_update_barred"]);
+    assert_eq!(refused.data_plane(), []);
+    // The member asks again, is given others at once, and binds.
+    let again = bench.peer(at(3));
+    assert_ne!(again.home.index, peer.home.index);
+    assert_eq!(bench.update(at(3), &again, again.good(80)).ack().status, 0);
+    for seconds in [4, 100, 238] {
+        let ack = bench.update(at(seconds), &peer, peer.good(90)).ack();
+        assert_eq!(ack.status, 138, "{seconds}: still barred");
+    }
+}
+
+#[test]
+fn nonces_are_not_used_up_by_who_deletes_and_binds_again() {
+    let mut bench = Bench::new(settings());
+    let first = bench.peer(at(0));
+    let mut sequence = 0;
+    for _ in 0..50 {
+        let peer = bench.peer(at(1));
+        for step in 1..=3 {
+            let update = match step {
+                2 => peer.deletion(sequence + step),
+                _ => peer.good(sequence + step),
+            };
+            bench.update(at(1), &peer, update);
+        }
+        sequence += 3;
+    }
+    // What was handed out before is good for its whole time.
+    let home = first.home.index;
+    let known = |now| bench.correspondent.nonces.find(now, home).is_some();
+    assert!(known(at(239)) && !known(at(240)));
+}
+
+#[test]
 fn any_number_starts_when_nothing_is_remembered() {
     let mut bench = Bench::new(settings());
     let peer = bench.peer(at(0));

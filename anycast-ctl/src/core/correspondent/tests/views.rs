@@ -79,10 +79,11 @@ fn a_pair_without_a_binding_is_not_shown() {
     assert_eq!(bench.correspondent.bound(), 0);
     assert_eq!(bench.correspondent.bindings(at(11)), []);
     // Bound anew after a gap: the age begins anew.
-    bench.update(at(15), &peer, peer.good(79));
-    let view = &bench.correspondent.bindings(at(16))[0];
+    let peer = bench.peer(at(45));
+    bench.update(at(45), &peer, peer.good(79));
+    let view = &bench.correspondent.bindings(at(46))[0];
     assert_eq!(view.age, Duration::from_secs(1));
-    bench.poll(at(31));
+    bench.poll(at(61));
     assert_eq!(bench.correspondent.bound(), 0);
 }
 

@@ -4,36 +4,32 @@
 //! their destination: an anycast or care-of address of the member, or a client of the
 //! correspondent.
 
+mod input;
+mod packet;
+
 use std::{
     collections::{HashMap, HashSet},
     net::Ipv6Addr,
 };
 
 use anycast_common::{
-    abi::{
-        event::kind,
-        maps::{Flow, FlowKey},
-    },
-    wire::{
-        self,
-        ipv6::{self, Packet},
-        mld,
-        mobility::Message,
-    },
+    abi::event::kind,
+    wire::{ipv6::Packet, mld},
 };
+pub use input::{Command, CommandError, Input};
 use ipnet::Ipv6Net;
 use rand::SeedableRng as _;
 
 use super::{
-    Action, Actions, Link, NextHop, Notice, Received, Time,
+    Actions, Link, Time,
     correspondent::{self, Correspondent, Selection},
     counters::{Counter, Counters},
     member::{self, Member},
-    notice::RefusedBy,
     router::{self, Policy, Router},
     rr::Generator,
     time::earliest,
 };
+use packet::{ends, refused};
 
 /// What the roles of this machine are.
 #[derive(Debug, Default)]
@@ -46,109 +42,6 @@ pub struct Settings {
     pub correspondent: Option<correspondent::Settings>,
     /// What is asked of an MLD message.
     pub router_alert: mld::RouterAlert,
-}
-
-/// Something that happened.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// An interface appeared or changed.
-    Link(Link),
-    /// An interface is gone.
-    LinkGone {
-        /// Its index.
-        ifindex: u32,
-    },
-    /// The kernel finds that a host does not answer Neighbor Solicitations.
-    NeighbourFailed {
-        /// Interface index.
-        ifindex: u32,
-        /// Its address on that link.
-        address: Ipv6Addr,
-    },
-    /// The kernel still has the route of an earlier run.
-    Adopted {
-        /// The anycast address, B.
-        anycast: Ipv6Addr,
-        /// One of its next hops.
-        next_hop: NextHop,
-    },
-    /// The data plane gave us a packet.
-    Packet {
-        /// What it took it for: one of [`kind`].
-        kind: u8,
-        /// The packet.
-        received: Received<'a>,
-    },
-    /// The data plane refused a Report or Done; this is an example.
-    Refused {
-        /// Why, in the words of a counter.
-        reason: &'static str,
-        /// The start of the packet.
-        received: Received<'a>,
-    },
-    /// The data plane saw a client that it does not know.
-    NewClient {
-        /// The client, A.
-        client: Ipv6Addr,
-        /// The anycast address that it sent to, B.
-        anycast: Ipv6Addr,
-    },
-    /// A Neighbor Solicitation came.
-    Solicited {
-        /// Interface on which it came.
-        ifindex: u32,
-        /// Our own Ethernet address there.
-        mac: [u8; 6],
-        /// The packet.
-        packet: Packet<'a>,
-    },
-    /// A health check of the member has ended.
-    Checked {
-        /// The anycast address, B.
-        anycast: Ipv6Addr,
-        /// What it found.
-        finding: member::Finding,
-    },
-    /// The pinned flows, as [`Action::ReadFlows`] wanted; `now` is when their reading began.
-    Flows(&'a [(FlowKey, Flow)]),
-}
-
-/// What an operator can ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Become a member of a configured group.
-    Join {
-        /// The anycast address, B.
-        anycast: Ipv6Addr,
-    },
-    /// Stop being one.
-    Leave {
-        /// The anycast address, B.
-        anycast: Ipv6Addr,
-    },
-    /// Stop being one until `Undrain`, whatever health checks say.
-    Drain {
-        /// The anycast address, B.
-        anycast: Ipv6Addr,
-    },
-    /// End a drain.
-    Undrain {
-        /// The anycast address, B.
-        anycast: Ipv6Addr,
-    },
-}
-
-/// Why a command was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CommandError {
-    /// The machine does not have the role.
-    #[error("this machine has no member role: give it a [member] section and restart the daemon")]
-    NotMember,
-    /// There is no such group.
-    #[error(
-        "{0} is not a configured group: `anycast-ctl groups` lists them, [[member.group]] adds one"
-    )]
-    UnknownGroup(Ipv6Addr),
 }
 
 /// Roles of an interface.
@@ -289,127 +182,6 @@ impl Controller {
         }
     }
 
-    fn packet(
-        &mut self,
-        now: Time,
-        kind: u8,
-        received: &Received<'_>,
-        packet: &Packet<'_>,
-        actions: &mut Actions,
-    ) {
-        match kind {
-            kind::MLD => self.mld(now, received, packet, actions),
-            kind::MOBILITY => self.mobility(now, received, packet, actions),
-            kind::ICMP_ERROR => {
-                if let Some(member) = &mut self.member {
-                    member.icmp_error(now, packet, actions);
-                }
-            }
-            kind::CARE_OF_UNREACHABLE => {
-                if let Some(correspondent) = &mut self.correspondent {
-                    correspondent.unreachable(now, packet, actions);
-                }
-            }
-            // A data plane of another version; the shell checks that it is of ours.
-            _ => {}
-        }
-    }
-
-    fn mld(
-        &mut self,
-        now: Time,
-        received: &Received<'_>,
-        packet: &Packet<'_>,
-        actions: &mut Actions,
-    ) {
-        let on = self
-            .links
-            .get(&received.ifindex)
-            .copied()
-            .unwrap_or_default();
-        let message = match mld::Message::parse(packet, self.router_alert) {
-            Ok(message) => message,
-            // These belong to the kernel, which gets its copy.
-            Err(wire::Error::Multicast) => return,
-            Err(error) => return self.unparsable(kind::MLD, received, error, actions),
-        };
-        if let Some(router) = self.router.as_mut().filter(|_| on.router) {
-            router.mld(now, received, packet.source, message, actions);
-        }
-        if let mld::Message::Query(query) = message
-            && let Some(member) = self.member.as_mut().filter(|_| on.member)
-        {
-            member.query(now, received, packet.source, query, actions);
-        }
-    }
-
-    /// A member receives what answers its own messages, a correspondent everything else for its
-    /// clients, a malformed message and an unknown type included (RFC 6275 section 9.2).
-    fn mobility(
-        &mut self,
-        now: Time,
-        received: &Received<'_>,
-        packet: &Packet<'_>,
-        actions: &mut Actions,
-    ) {
-        let message = Message::parse(packet);
-        let to_member = self.member_addresses.contains(&packet.destination);
-        let prefixes = &self.client_prefixes;
-        let to_client = prefixes
-            .iter()
-            .any(|prefix| prefix.contains(&packet.destination));
-        let for_member = match &message {
-            Ok(
-                Message::BindingRefreshRequest
-                | Message::HomeTest { .. }
-                | Message::CareOfTest { .. }
-                | Message::BindingAck(_)
-                | Message::BindingError { .. },
-            ) => to_member,
-            Ok(
-                Message::HomeTestInit { .. }
-                | Message::CareOfTestInit { .. }
-                | Message::BindingUpdate(_)
-                | Message::Unknown { .. },
-            )
-            | Err(_) => to_member && !to_client,
-        };
-        if let Some(member) = self.member.as_mut().filter(|_| for_member) {
-            member.mobility(now, packet, message, actions);
-        } else if let Some(correspondent) = self.correspondent.as_mut().filter(|_| to_client) {
-            correspondent.mobility(now, received, packet, message, actions);
-        } else {
-            self.unexpected(packet, actions);
-        }
-    }
-
-    fn unexpected(&mut self, packet: &Packet<'_>, actions: &mut Actions) {
-        self.counters.count(Counter::MobilityUnexpected);
-        actions.push(Action::Notice(Notice::MobilityRefused {
-            source: packet.source,
-            destination: packet.destination,
-            reason: Counter::MobilityUnexpected.name(),
-        }));
-    }
-
-    fn unparsable(
-        &mut self,
-        kind: u8,
-        received: &Received<'_>,
-        error: wire::Error,
-        actions: &mut Actions,
-    ) {
-        self.counters.count(match kind {
-            kind::MLD => Counter::MldInvalid,
-            kind::ICMP_ERROR | kind::CARE_OF_UNREACHABLE => Counter::IcmpErrorInvalid,
-            _ => Counter::MobilityInvalid,
-        });
-        actions.push(Action::Notice(Notice::Unparsable {
-            ifindex: received.ifindex,
-            error,
-        }));
-    }
-
     /// An operator wants something. Gives whether this machine is a member of the group now.
     pub fn command(
         &mut self,
@@ -524,33 +296,9 @@ impl Controller {
     }
 }
 
-/// What can be read of a packet that may be anything and may be cut short.
-fn refused(reason: &'static str, received: &Received<'_>, actions: &mut Actions) {
-    let packet = Packet::parse_quoted(received.packet).ok();
-    let address = packet.and_then(|packet| packet.payload.get(8..24)?.try_into().ok());
-    let Some((source, _)) = ends(received.packet) else {
-        return;
-    };
-    actions.push(Action::Notice(Notice::MldRefused {
-        ifindex: received.ifindex,
-        source,
-        mac: received.mac,
-        by: RefusedBy::DataPlane,
-        anycast: address.map(|octets: [u8; 16]| octets.into()),
-        reason,
-    }));
-}
-
 /// Another generator, seeded by this one.
 fn fork(random: &mut Generator) -> Generator {
     Generator::from_rng(random)
-}
-
-/// Source and destination of a packet of which at least the IPv6 header is there.
-fn ends(start: &[u8]) -> Option<(Ipv6Addr, Ipv6Addr)> {
-    let source: [u8; 16] = start.get(8..24)?.try_into().ok()?;
-    let destination: [u8; 16] = start.get(24..ipv6::HEADER_LEN)?.try_into().ok()?;
-    Some((source.into(), destination.into()))
 }
 
 #[cfg(test)]

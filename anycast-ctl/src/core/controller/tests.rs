@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anycast_common::wire::{
+    self, ipv6,
     mld::{self, RouterAlert},
     mobility::{Message, mh_type},
 };
@@ -10,8 +11,10 @@ use rand::SeedableRng;
 
 use super::*;
 use crate::core::{
+    Action, Notice, Received,
     correspondent::Limits,
     member::{GroupSettings, HandshakeSettings, ListenerTimers},
+    notice::RefusedBy,
     pins,
     router::{LinkSettings, NextHopChoice, Rule},
 };

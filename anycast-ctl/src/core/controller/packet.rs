@@ -1,0 +1,163 @@
+//! Packets of the data plane: which role each is for.
+
+use std::net::Ipv6Addr;
+
+use anycast_common::{
+    abi::event::kind,
+    wire::{
+        self,
+        ipv6::{self, Packet},
+        mld,
+        mobility::Message,
+    },
+};
+
+use super::Controller;
+use crate::core::{Action, Actions, Notice, Received, Time, counters::Counter, notice::RefusedBy};
+
+impl Controller {
+    pub(super) fn packet(
+        &mut self,
+        now: Time,
+        kind: u8,
+        received: &Received<'_>,
+        packet: &Packet<'_>,
+        actions: &mut Actions,
+    ) {
+        match kind {
+            kind::MLD => self.mld(now, received, packet, actions),
+            kind::MOBILITY => self.mobility(now, received, packet, actions),
+            kind::ICMP_ERROR => {
+                if let Some(member) = &mut self.member {
+                    member.icmp_error(now, packet, actions);
+                }
+            }
+            kind::CARE_OF_UNREACHABLE => {
+                if let Some(correspondent) = &mut self.correspondent {
+                    correspondent.unreachable(now, packet, actions);
+                }
+            }
+            // A data plane of another version; the shell checks that it is of ours.
+            _ => {}
+        }
+    }
+
+    fn mld(
+        &mut self,
+        now: Time,
+        received: &Received<'_>,
+        packet: &Packet<'_>,
+        actions: &mut Actions,
+    ) {
+        let on = self
+            .links
+            .get(&received.ifindex)
+            .copied()
+            .unwrap_or_default();
+        let message = match mld::Message::parse(packet, self.router_alert) {
+            Ok(message) => message,
+            // These belong to the kernel, which gets its copy.
+            Err(wire::Error::Multicast) => return,
+            Err(error) => return self.unparsable(kind::MLD, received, error, actions),
+        };
+        if let Some(router) = self.router.as_mut().filter(|_| on.router) {
+            router.mld(now, received, packet.source, message, actions);
+        }
+        if let mld::Message::Query(query) = message
+            && let Some(member) = self.member.as_mut().filter(|_| on.member)
+        {
+            member.query(now, received, packet.source, query, actions);
+        }
+    }
+
+    /// A member receives what answers its own messages, a correspondent everything else for its
+    /// clients, a malformed message and an unknown type included (RFC 6275 section 9.2).
+    fn mobility(
+        &mut self,
+        now: Time,
+        received: &Received<'_>,
+        packet: &Packet<'_>,
+        actions: &mut Actions,
+    ) {
+        let message = Message::parse(packet);
+        let to_member = self.member_addresses.contains(&packet.destination);
+        let prefixes = &self.client_prefixes;
+        let to_client = prefixes
+            .iter()
+            .any(|prefix| prefix.contains(&packet.destination));
+        let for_member = match &message {
+            Ok(
+                Message::BindingRefreshRequest
+                | Message::HomeTest { .. }
+                | Message::CareOfTest { .. }
+                | Message::BindingAck(_)
+                | Message::BindingError { .. },
+            ) => to_member,
+            Ok(
+                Message::HomeTestInit { .. }
+                | Message::CareOfTestInit { .. }
+                | Message::BindingUpdate(_)
+                | Message::Unknown { .. },
+            )
+            | Err(_) => to_member && !to_client,
+        };
+        if let Some(member) = self.member.as_mut().filter(|_| for_member) {
+            member.mobility(now, packet, message, actions);
+        } else if let Some(correspondent) = self.correspondent.as_mut().filter(|_| to_client) {
+            correspondent.mobility(now, received, packet, message, actions);
+        } else {
+            self.unexpected(packet, actions);
+        }
+    }
+
+    fn unexpected(&mut self, packet: &Packet<'_>, actions: &mut Actions) {
+        self.counters.count(Counter::MobilityUnexpected);
+        actions.push(Action::Notice(Notice::MobilityRefused {
+            source: packet.source,
+            destination: packet.destination,
+            reason: Counter::MobilityUnexpected.name(),
+        }));
+    }
+
+    pub(super) fn unparsable(
+        &mut self,
+        kind: u8,
+        received: &Received<'_>,
+        error: wire::Error,
+        actions: &mut Actions,
+    ) {
+        self.counters.count(match kind {
+            kind::MLD => Counter::MldInvalid,
+            kind::ICMP_ERROR | kind::CARE_OF_UNREACHABLE => Counter::IcmpErrorInvalid,
+            _ => Counter::MobilityInvalid,
+        });
+        actions.push(Action::Notice(Notice::Unparsable {
+            ifindex: received.ifindex,
+            error,
+        }));
+    }
+}
+
+/// What can be read of a packet that may be anything and may be cut short.
+pub(super) fn refused(reason: &'static str, received: &Received<'_>, actions: &mut Actions) {
+    let packet = Packet::parse_quoted(received.packet).ok();
+    let address = packet.and_then(|packet| packet.payload.get(8..24)?.try_into().ok());
+    let Some((source, _)) = ends(received.packet) else {
+        return;
+    };
+    actions.push(Action::Notice(Notice::MldRefused {
+        ifindex: received.ifindex,
+        source,
+        mac: received.mac,
+        by: RefusedBy::DataPlane,
+        anycast: address.map(|octets: [u8; 16]| octets.into()),
+        reason,
+    }));
+}
+
+/// Source and destination of a packet of which at least the IPv6 header is there.
+pub(super) fn ends(start: &[u8]) -> Option<(Ipv6Addr, Ipv6Addr)> {
+    let source: [u8; 16] = start.get(8..24)?.try_into().ok()?;
+    let destination: [u8; 16] = start.get(24..ipv6::HEADER_LEN)?.try_into().ok()?;
+    Some((source.into(), destination.into()))
+}

@@ -1,0 +1,153 @@
+//! Which groups this host is in: what the operator wants, and what health checks say of it.
+
+use std::net::Ipv6Addr;
+
+use super::{CommandError, Finding, Member, health::Step};
+use crate::core::{Action, Actions, Notice, Time, counters::Counter};
+
+impl Member {
+    /// Begins to serve `anycast`: tells the routers, and binds clients that come, as soon as its
+    /// service is healthy. Ends a drain. Gives whether this host is a member now.
+    pub fn join(
+        &mut self,
+        now: Time,
+        anycast: Ipv6Addr,
+        actions: &mut Actions,
+    ) -> Result<bool, CommandError> {
+        let group = self.group(anycast)?;
+        group.wanted = true;
+        group.draining = None;
+        Ok(self.settle(now, anycast, actions))
+    }
+
+    /// Ceases to serve `anycast` to new clients. Flows that are pinned here go on.
+    pub fn leave(
+        &mut self,
+        now: Time,
+        anycast: Ipv6Addr,
+        actions: &mut Actions,
+    ) -> Result<bool, CommandError> {
+        self.group(anycast)?.wanted = false;
+        Ok(self.settle(now, anycast, actions))
+    }
+
+    /// Leaves, whatever the checks say and the operator wanted before, until [`Member::undrain`].
+    /// Flows that are pinned here go on.
+    pub fn drain(
+        &mut self,
+        now: Time,
+        anycast: Ipv6Addr,
+        actions: &mut Actions,
+    ) -> Result<bool, CommandError> {
+        self.group(anycast)?.draining.get_or_insert(now);
+        Ok(self.settle(now, anycast, actions))
+    }
+
+    /// Ends a drain: what was wanted before it holds again.
+    pub fn undrain(
+        &mut self,
+        now: Time,
+        anycast: Ipv6Addr,
+        actions: &mut Actions,
+    ) -> Result<bool, CommandError> {
+        self.group(anycast)?.draining = None;
+        Ok(self.settle(now, anycast, actions))
+    }
+
+    /// A check of the service behind `anycast` has ended.
+    pub fn checked(
+        &mut self,
+        now: Time,
+        anycast: Ipv6Addr,
+        finding: Finding,
+        actions: &mut Actions,
+    ) {
+        let group = self.groups.get_mut(&anycast);
+        let checks = group.and_then(|group| group.checks.as_mut());
+        let Some(checks) = checks else {
+            return self.counters.count(Counter::HealthCheckLate);
+        };
+        let (before, passed) = (checks.is_up(), finding.passed);
+        if !checks.found(now, finding) {
+            return self.counters.count(Counter::HealthCheckLate);
+        }
+        self.counters.count(match passed {
+            true => Counter::HealthCheckPassed,
+            false => Counter::HealthCheckFailed,
+        });
+        self.judged(now, anycast, before, actions);
+    }
+
+    /// Starts the checks that are due and gives up those that take too long.
+    pub(super) fn poll_health(&mut self, now: Time, actions: &mut Actions) {
+        let due: Vec<Ipv6Addr> = self
+            .groups
+            .iter()
+            .filter(|(_, group)| group.checks.as_ref().is_some_and(|c| c.deadline() <= now))
+            .map(|(anycast, _)| *anycast)
+            .collect();
+        for anycast in due {
+            let group = self.groups.get_mut(&anycast);
+            let Some(checks) = group.and_then(|group| group.checks.as_mut()) else {
+                continue;
+            };
+            let before = checks.is_up();
+            let step = checks.poll(now);
+            let run = checks.run();
+            match step {
+                Some(Step::Start) => actions.push(Action::StartCheck { anycast, run }),
+                Some(Step::Abort) => {
+                    self.counters.count(Counter::HealthCheckTimeout);
+                    actions.push(Action::AbortCheck { anycast });
+                }
+                None => {}
+            }
+            self.judged(now, anycast, before, actions);
+        }
+    }
+
+    /// Follows the verdict of the checks, where it is another than before.
+    fn judged(&mut self, now: Time, anycast: Ipv6Addr, before: bool, actions: &mut Actions) {
+        let group = self.groups.get(&anycast);
+        let Some(checks) = group.and_then(|group| group.checks.as_ref()) else {
+            return;
+        };
+        let healthy = checks.is_up();
+        if healthy == before {
+            return;
+        }
+        let said = checks.view(now).said.unwrap_or_default();
+        actions.push(Action::Notice(Notice::Health {
+            anycast,
+            healthy,
+            said,
+        }));
+        self.settle(now, anycast, actions);
+    }
+
+    /// Joins or leaves, as everything taken together wants it. Gives whether this host is a member.
+    fn settle(&mut self, now: Time, anycast: Ipv6Addr, actions: &mut Actions) -> bool {
+        let Some(group) = self.groups.get_mut(&anycast) else {
+            return false;
+        };
+        let should = group.should_join();
+        let report_clients = group.settings.care_of.is_some();
+        let is = std::mem::replace(&mut group.joined, should);
+        if should && !is {
+            actions.push(Action::SetLocalAnycast {
+                anycast,
+                report_clients,
+            });
+            for ifindex in self.ifindexes() {
+                self.report_on(now, anycast, ifindex, actions);
+            }
+            let joined = true;
+            actions.push(Action::Notice(Notice::Membership { anycast, joined }));
+        } else if is && !should {
+            let (handshakes, mut cx) = self.handshakes_mut(now, actions);
+            handshakes.leave(anycast, &mut cx);
+            self.part(now, anycast, actions);
+        }
+        should
+    }
+}

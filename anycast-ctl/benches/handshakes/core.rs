@@ -6,7 +6,8 @@ use anycast_common::{abi::event::kind, wire::ipv6::Packet};
 use anycast_ctl::core::{
     Action, Actions, Received, Time,
     controller::{Command, Controller, Input, Settings},
-    correspondent, member, pins,
+    correspondent::{self, Selection},
+    member, pins,
     rate::Rate,
     rr::Generator,
 };
@@ -20,6 +21,7 @@ use super::{
 
 const COUNT: usize = 50_000;
 const ROUNDS: u32 = 7;
+const PAGE: usize = 1000;
 /// A binding of the round before has run out.
 const APART: Duration = Duration::from_secs(20);
 
@@ -69,7 +71,41 @@ pub fn run() -> Result<()> {
         rate(COUNT, tests),
         rate(COUNT, acks)
     );
+    views(&member, &correspondent);
     Ok(())
+}
+
+/// The longest that a page holds up a daemon's loop.
+fn views(member: &Controller, correspondent: &Controller) {
+    let now = Time::ZERO + APART * ROUNDS;
+    let (member, correspondent) = (
+        member.member().unwrap(),
+        correspondent.correspondent().unwrap(),
+    );
+    let bindings = pages(|after| {
+        let (page, next) = correspondent.bindings_page(now, &Selection::default(), after, PAGE);
+        (page.len(), next)
+    });
+    let handshakes = pages(|after| {
+        let (page, next) =
+            member.handshakes_page(now, member::HandshakeFilter::default(), after, PAGE);
+        (page.len(), next)
+    });
+    println!("  slowest page of {PAGE}: bindings {bindings:.1?}, handshakes {handshakes:.1?}");
+}
+
+fn pages<P>(mut page: impl FnMut(Option<P>) -> (usize, Option<P>)) -> Duration {
+    let (mut rows, mut slowest, mut after) = (0, Duration::ZERO, None);
+    loop {
+        let mut found = (0, None);
+        slowest = slowest.max(timed(|| found = page(after.take())));
+        rows += found.0;
+        after = found.1;
+        if after.is_none() {
+            assert_eq!(rows, COUNT);
+            return slowest;
+        }
+    }
 }
 
 fn member() -> Controller {

@@ -3,7 +3,7 @@
 use anycast_common::abi::{
     counters::Counter,
     event::kind,
-    maps::{BindingKey, CareOfKey, Flow, FlowKey, place},
+    maps::{BindingKey, CareOfKey, Flow, FlowKey, place, unattended},
 };
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
@@ -16,7 +16,7 @@ use crate::{
     classify::{Packet, Verdict},
     count::count,
     forward::{Way, next_hop, send},
-    maps::{BINDINGS, CARE_OF, CLIENT_PREFIXES, FLOWS},
+    maps::{ATTENDED, BINDINGS, CARE_OF, CLIENT_PREFIXES, FLOWS},
     packet::{Bytes, Upper},
     punt::punt,
     rewrite,
@@ -113,10 +113,15 @@ fn from_client(packet: &Packet<'_>, transport: &Transport) -> Option<Change> {
     let place = place::DESTINATION;
     if let Some(pinned) = FLOWS.get_ptr_mut(&key) {
         // A SYN opens a new flow on the ports of an old one: the binding decides anew.
-        if !transport.opens() {
-            // SAFETY: the memory of an entry stays mapped; its fields are plain integers, and racing
-            // writers store times of the same moment. An entry that is evicted just now may hold
-            // another flow: its time is touched, or one packet goes astray, as it may in any network.
+        if transport.opens() {
+            count(Counter::FlowRestarted);
+        // SAFETY: the memory of an entry stays mapped; its fields are plain integers, and racing
+        // writers store times of the same moment. An entry that is evicted just now may hold
+        // another flow: its time is touched, or one packet goes astray, as it may in any network.
+        } else if unsafe { is_abandoned(pinned, now) } {
+            count(Counter::FlowAbandoned);
+        } else {
+            // SAFETY: as above.
             return unsafe {
                 (*pinned).last_out = now;
                 if transport.closes() {
@@ -129,7 +134,6 @@ fn from_client(packet: &Packet<'_>, transport: &Transport) -> Option<Change> {
                 })
             };
         }
-        count(Counter::FlowRestarted);
         let _ = FLOWS.remove(&key);
     }
     let binding = BindingKey {
@@ -155,6 +159,30 @@ fn from_client(packet: &Packet<'_>, transport: &Transport) -> Option<Change> {
     })
 }
 
+/// Whether the client has been trying for long without an answer, and there is no controller to judge
+/// it. Its member may be dead, and nobody else would send it elsewhere.
+#[inline(always)]
+unsafe fn is_abandoned(flow: *mut Flow, now: u64) -> bool {
+    let tick = unattended::tick(now);
+    // SAFETY: the caller's entry.
+    unsafe {
+        let last_out = (*flow).last_out;
+        if last_out <= (*flow).last_in || now.wrapping_sub(last_out) > unattended::PAUSE {
+            (*flow).asked_at = tick;
+            return false;
+        }
+        tick.wrapping_sub((*flow).asked_at) > unattended::PATIENCE && is_unattended(now)
+    }
+}
+
+#[inline(always)]
+fn is_unattended(now: u64) -> bool {
+    // SAFETY: one integer.
+    ATTENDED
+        .get(0)
+        .is_none_or(|attended| now > attended.saturating_add(unattended::AFTER))
+}
+
 /// Once a flow, and apart from its caller, whose stack frame has no room for it.
 #[inline(never)]
 fn pin(key: &FlowKey, care_of: &[u8; 16], delta: u16, now: u64) -> bool {
@@ -166,7 +194,7 @@ fn pin(key: &FlowKey, care_of: &[u8; 16], delta: u16, now: u64) -> bool {
         delta,
         client_closed: 0,
         member_closed: 0,
-        reserved: [0; 4],
+        asked_at: unattended::tick(now),
         unreachable_at: 0,
     };
     if FLOWS.insert(key, &pinned, 0).is_err() {

@@ -102,7 +102,11 @@ pub(crate) static CARE_OF: HashMap<CareOfKey, CareOf, { maps::BINDINGS as usize 
 
 /// Correspondent: flows pinned to a care-of address.
 #[btf_map]
-pub(crate) static FLOWS: LruHashMap<FlowKey, Flow, 262_144> = LruHashMap::new();
+pub(crate) static FLOWS: LruHashMap<FlowKey, Flow, { maps::FLOWS as usize }> = LruHashMap::new();
+
+/// Correspondent: when a controller last said that it lives.
+#[btf_map]
+pub(crate) static ATTENDED: Array<u64, 1> = Array::new();
 
 /// Correspondent: when the controller was last told that a care-of address cannot be reached.
 #[btf_map]
@@ -115,7 +119,8 @@ pub(crate) static REDIRECT_TARGETS: HashMap<u32, u32, 4096> = HashMap::new();
 
 /// What became of the first fragments of packets.
 #[btf_map]
-pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, Fragment, 16_384> = LruHashMap::new();
+pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, Fragment, { maps::FRAGMENTS as usize }> =
+    LruHashMap::new();
 
 /// Member: C -> B.
 #[btf_map]
@@ -129,7 +134,8 @@ pub(crate) static LOCAL_ANYCAST: HashMap<Address, LocalAnycast, { maps::LOCAL_GR
 
 /// Member: flows that last came by a care-of address.
 #[btf_map]
-pub(crate) static MEMBER_FLOWS: LruHashMap<FlowKey, MemberFlow, 262_144> = LruHashMap::new();
+pub(crate) static MEMBER_FLOWS: LruHashMap<FlowKey, MemberFlow, { maps::FLOWS as usize }> =
+    LruHashMap::new();
 
 /// Member: clients that the controller knows.
 #[btf_map]

@@ -116,6 +116,8 @@ counters! {
     FlowPinFailed = "flow_pin_failed",
     /// Pins dropped because a TCP SYN reused the flow's ports.
     FlowRestarted = "flow_restarted",
+    /// Pins that ended because the client's packets went unanswered for 4.5 minutes while no controller ran.
+    FlowAbandoned = "flow_abandoned",
     /// Packets of bound flows left to plain anycast, because there is no route to the care-of address.
     NoRouteToCareOf = "no_route_to_care_of",
     /// Rewritten packets sent by XDP to their next hop.

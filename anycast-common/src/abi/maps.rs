@@ -63,6 +63,10 @@ pub struct PolicyRule {
 
 /// Capacity of the maps `BINDINGS` and `CARE_OF`.
 pub const BINDINGS: u32 = 131_072;
+/// Capacity of the maps `FLOWS` and `MEMBER_FLOWS` (LRU).
+pub const FLOWS: u32 = 262_144;
+/// Capacity of the map `FRAGMENTS` (LRU).
+pub const FRAGMENTS: u32 = 16_384;
 /// Capacity of the map `UNREACHABLE` (LRU): by C, when the controller was last told that it cannot be
 /// reached.
 pub const UNREACHABLE: u32 = 4096;
@@ -143,6 +147,29 @@ pub struct FlowKey {
     pub reserved: [u8; 3],
 }
 
+/// What ends a pin while no controller does, which would do it earlier.
+pub mod unattended {
+    /// The map `ATTENDED` has one value: when a controller last said that it lives. So long after it is
+    /// taken for dead, in nanoseconds.
+    pub const AFTER: u64 = 120_000_000_000;
+    /// A client that sends for so many ticks without an answer is sent elsewhere.
+    pub const PATIENCE: u32 = 256;
+    /// Unless it was silent itself for so long: longer than TCP's longest retransmission timer (120 s).
+    pub const PAUSE: u64 = 150_000_000_000;
+
+    /// Time in units of 2^30 nanoseconds, a little more than a second.
+    #[must_use]
+    #[inline(always)]
+    pub const fn tick(nanoseconds: u64) -> u32 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "it wraps, and differences are taken"
+        )]
+        let tick = (nanoseconds >> 30) as u32;
+        tick
+    }
+}
+
 /// A flow pinned to a care-of address at the correspondent. Map `FLOWS` (LRU).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
@@ -161,8 +188,8 @@ pub struct Flow {
     pub client_closed: u8,
     /// 1: the member sent FIN or RST.
     pub member_closed: u8,
-    /// Zero.
-    pub reserved: [u8; 4],
+    /// When the client began to send what is not answered yet, see [`unattended::tick`].
+    pub asked_at: u32,
     /// When an ICMPv6 error about a packet of the flow said that C cannot be reached; 0 when none did.
     pub unreachable_at: u64,
 }

@@ -9,6 +9,7 @@
 pub mod counters;
 pub mod event;
 pub mod maps;
+pub mod pins;
 
 /// Names of the eBPF programs, as they appear in the object, in `bpftool` and in `status`.
 pub mod programs {

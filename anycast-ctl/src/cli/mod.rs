@@ -12,14 +12,17 @@ mod table;
 
 use std::{io::Write, net::Ipv6Addr, path::PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
     config,
-    shell::api::{Request, client, monitor::ROLES, view},
+    shell::{
+        api::{Request, client, monitor::ROLES, view},
+        dataplane::{Pins, PinsError},
+    },
 };
 pub use run::LogFormat;
 
@@ -129,6 +132,9 @@ enum Command {
         #[command(flatten)]
         query: Query,
     },
+    /// End what a daemon has left in the kernel when it stopped: programs, and the sessions that go on
+    /// with them. In the network namespace of the caller
+    Detach,
     /// Show every counter
     Counters {
         #[command(flatten)]
@@ -244,6 +250,7 @@ pub fn run(cli: Cli) -> Result<()> {
             answer(&flows, query, |flows| show_flows::flows(flows))
         }
         Command::Flush { which, query } => flush::run(path, &which, query),
+        Command::Detach => detach(),
         Command::Counters { query, all } => ask(path, &Request::Counters, query, |counters| {
             show::counters(counters, all)
         }),
@@ -268,6 +275,19 @@ pub fn run(cli: Cli) -> Result<()> {
             timeout,
         } => drain::drain(path, &groups, wait.then_some(timeout)),
         Command::Undrain { groups } => drain::undrain(path, &groups),
+    }
+}
+
+/// Refused while a daemon runs, which would not notice.
+fn detach() -> Result<()> {
+    let pins = Pins::claim().map_err(|error| match error {
+        PinsError::Taken(_) => anyhow!("{error}: end that first"),
+        error => error.into(),
+    })?;
+    match pins.remove()? {
+        0 => print("nothing was attached\n"),
+        1 => print("1 program detached\n"),
+        programs => print(&format!("{programs} programs detached\n")),
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) fn status(status: &view::Status) -> String {
         "ROLES",
         "PROGRAM",
         "MODE",
+        "WHY",
     ]);
     for interface in &status.interfaces {
         let state = match (interface.ifindex, interface.up) {
@@ -39,6 +40,7 @@ pub(super) fn status(status: &view::Status) -> String {
                 .clone()
                 .unwrap_or_else(|| "NOT ATTACHED".into()),
             interface.mode.clone().unwrap_or_default(),
+            interface.mode_reason.clone().unwrap_or_default(),
         ]);
     }
     text += &interfaces.render("no interfaces");

@@ -27,6 +27,9 @@ pub struct Config {
     /// The control socket.
     #[serde(default)]
     pub control: Control,
+    /// What is in the kernel.
+    #[serde(default)]
+    pub data_plane: DataPlane,
     /// This machine is the first hop of members.
     pub router: Option<Spanned<Router>>,
     /// This machine serves anycast addresses.
@@ -61,6 +64,21 @@ impl Config {
 pub struct Control {
     /// Path of the control socket.
     pub socket: Option<Spanned<PathBuf>>,
+}
+
+/// `[data_plane]`
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataPlane {
+    /// An orderly end leaves the programs where they are, for sessions that are pinned to go on. A
+    /// crash always does.
+    pub keep: bool,
+}
+
+impl Default for DataPlane {
+    fn default() -> Self {
+        Self { keep: true }
+    }
 }
 
 /// `[router]`

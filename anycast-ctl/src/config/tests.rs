@@ -698,3 +698,15 @@ fn nothing_is_more_than_the_data_plane_holds() {
     assert_eq!(problems(&correspondent(1025, 131_072)), 1);
     assert_eq!(problems(&correspondent(1, 131_073)), 1);
 }
+
+#[test]
+fn programs_stay_unless_told_otherwise() {
+    let keep = |head: &str| {
+        let config = parse(&format!("{head}{MEMBER}"), "f").expect("a configuration");
+        config.data_plane.keep
+    };
+    assert!(keep(""));
+    assert!(keep("[data_plane]\n"));
+    assert!(!keep("[data_plane]\nkeep = false\n"));
+    assert!(bad(&format!("[data_plane]\nkept = true\n{MEMBER}")).contains("kept"));
+}

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anycast_common::{
-    abi::{counters::Counter, event, roles},
+    abi::{counters::Counter, event, maps::Flow, roles},
     wire::ipv6,
 };
 use tokio::{
@@ -38,7 +38,7 @@ use super::{
 use crate::core::{
     Actions, Received, Time,
     controller::{Controller, Input},
-    pins::Limits,
+    pins::{self, Limits},
     router::Policy,
 };
 
@@ -62,6 +62,8 @@ pub(super) struct Daemon {
     pub(super) addresses: Addresses,
     pub(super) neighbors: Option<Neighbors>,
     pub(super) policy: Policy,
+    /// The end leaves the programs where they are.
+    pub(super) keep: bool,
     /// Where nonces are kept over a restart.
     pub(super) state: Option<PathBuf>,
     /// The configuration file.
@@ -118,8 +120,8 @@ impl Daemon {
         Ok(())
     }
 
-    /// Takes everything back: memberships, routes, addresses, programs (with the data plane) and the
-    /// socket. Routers are told first, while we can still serve what is on its way.
+    /// Takes everything back: memberships, routes, the socket and, unless sessions go on with them,
+    /// programs and addresses. Routers are told first, while we can still serve what is on its way.
     pub(super) async fn stop(mut self) {
         self.controller.shutdown(clock::now(), &mut self.actions);
         self.perform();
@@ -131,8 +133,35 @@ impl Daemon {
         if let Some(routes) = &mut self.performer.routes {
             routes.withdraw();
         }
-        self.addresses.withdraw(&self.netlink).await;
+        let sessions = if self.keep { self.sessions_left() } else { 0 };
+        if sessions > 0 {
+            tracing::info!(
+                sessions,
+                "sessions go on with the programs: `anycast-ctl detach` ends them"
+            );
+        } else {
+            self.addresses.withdraw(&self.netlink).await;
+            if let Err(error) = self.dataplane.end() {
+                tracing::warn!(%error, "programs may still be attached");
+            }
+        }
         tracing::info!("stopped");
+    }
+
+    /// Sessions that would end with the programs; none where those end with the process anyway.
+    fn sessions_left(&mut self) -> usize {
+        if !self.dataplane.is_pinned() {
+            return 0;
+        }
+        let (now, limits) = (clock::now(), self.sessions.unwrap_or_default());
+        let reader = self.dataplane.maps().flow_reader();
+        let here = reader.member_flows();
+        let here = here
+            .iter()
+            .filter(|(key, flow)| pins::goes_on(&limits, now, key, flow));
+        let closed = |flow: &Flow| flow.client_closed & flow.member_closed != 0;
+        let there = reader.flows();
+        here.count() + there.iter().filter(|(_, flow)| !closed(flow)).count()
     }
 
     pub(super) fn perform(&mut self) {
@@ -213,6 +242,7 @@ impl Daemon {
 
     /// Reads the interfaces again and tries again what failed.
     async fn resync(&mut self) {
+        self.attend();
         match self.netlink.links().await {
             Ok(dump) => self.links.replace(dump),
             Err(error) => tracing::warn!(%error, "cannot read the interfaces"),
@@ -226,6 +256,12 @@ impl Daemon {
             // What could not be attached before.
             self.attach(&link)
                 .unwrap_or_else(|error| self.complain(error));
+        }
+    }
+
+    pub(super) fn attend(&mut self) {
+        if let Err(error) = self.dataplane.maps().attend(clock::now()) {
+            tracing::warn!(%error, "the programs take the daemon for dead");
         }
     }
 

@@ -69,6 +69,8 @@ impl Interfaces {
             interface = link.name,
             program = attached.program,
             mode = attached.mode,
+            reason = attached.reason,
+            replaced = attached.replaced,
             "attached"
         );
         self.attached.insert(link.ifindex, attached);
@@ -108,6 +110,7 @@ impl Interfaces {
                 roles: role_names(wanted.roles),
                 program: attached.map(|attached| attached.program.to_owned()),
                 mode: attached.map(|attached| attached.mode.to_owned()),
+                mode_reason: attached.map(|attached| attached.reason.clone()),
             }
         };
         self.wanted.iter().map(view).collect()

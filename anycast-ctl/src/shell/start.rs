@@ -8,7 +8,7 @@ use super::{
     api::server::Server,
     clock,
     daemon::Daemon,
-    dataplane::{self, Dataplane},
+    dataplane::{self, Dataplane, Pins},
     flows::Flows,
     health::Checks,
     interfaces::{Interfaces, REMINDER},
@@ -88,6 +88,7 @@ impl Daemon {
             flows,
             netlink,
             server,
+            keep: config.data_plane.keep,
             state: config.correspondent_role().and_then(settings::state),
             config: paths.config.clone(),
             policy: router.map(settings::policy).unwrap_or_default(),
@@ -95,7 +96,10 @@ impl Daemon {
         };
         daemon.recall();
         daemon.adopt_routes();
+        daemon.adopt_pairs();
+        daemon.attend();
         daemon.links_changed(true)?;
+        daemon.detach_others();
         daemon.assign().await;
         for anycast in settings::joined_at_start(config) {
             let join = Command::Join { anycast };
@@ -130,6 +134,36 @@ impl Daemon {
         }
     }
 
+    /// Sessions of an earlier run that are still in the data plane go on.
+    fn adopt_pairs(&mut self) {
+        let Some(role) = self.controller.correspondent_mut() else {
+            return;
+        };
+        let mut pairs = 0;
+        for (pair, owner) in self.dataplane.maps().care_of() {
+            role.adopt(
+                pair.client.into(),
+                pair.care_of.into(),
+                owner.anycast.into(),
+            );
+            pairs += 1;
+        }
+        if pairs > 0 {
+            tracing::info!(pairs, "clients' sessions of the last run go on");
+        }
+    }
+
+    /// Interfaces may have been taken out of the configuration.
+    fn detach_others(&self) {
+        let wanted = |ifindex| {
+            let name = self.links.name(ifindex);
+            name.is_some_and(|name| self.interfaces.roles(name) != 0)
+        };
+        if let Err(error) = self.dataplane.retain(wanted) {
+            tracing::warn!(%error, "programs of the last run may still be attached");
+        }
+    }
+
     /// Reads what an earlier run has left, and tells the core.
     fn adopt_routes(&mut self) {
         let Some(routes) = &mut self.performer.routes else {
@@ -152,7 +186,12 @@ fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
         require_router_alert: alert,
         limits: limits::data_plane(config),
     };
-    let mut dataplane = Dataplane::load(object, wanted)
+    let pins = Pins::claim()
+        .inspect_err(|error| {
+            tracing::warn!("sessions will not outlive this daemon, nothing is pinned: {error}");
+        })
+        .ok();
+    let mut dataplane = Dataplane::load_with(object, wanted, pins)
         .map_err(ShellError::dataplane("cannot load the eBPF programs"))?;
     if let Some(correspondent) = config.correspondent_role() {
         dataplane
@@ -166,9 +205,11 @@ fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
     }
     for group in settings::groups(config) {
         if let Some(care_of) = &group.care_of {
+            // Also of groups that are not joined yet: an earlier run may have left sessions.
+            let (care_of, anycast) = (*care_of.get_ref(), *group.anycast.get_ref());
             dataplane
                 .maps()
-                .set_local_care_of(*care_of.get_ref(), *group.anycast.get_ref())
+                .set_local(care_of, anycast)
                 .map_err(ShellError::dataplane("cannot load the care-of addresses"))?;
         }
     }

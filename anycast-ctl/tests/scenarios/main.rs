@@ -9,6 +9,7 @@ mod monitor;
 mod paths;
 mod restart;
 mod sessions;
+mod unattended;
 
 use std::{path::Path, process::ExitCode};
 
@@ -43,12 +44,12 @@ fn main() -> ExitCode {
             sessions::expiry,
         )
         .test(
-            "a session survives the death of its gateway",
-            sessions::gateway_killed,
+            "a session survives a gateway that forgets it",
+            sessions::gateway_gone,
         )
         .test(
-            "a session survives a gateway that dies in full flow",
-            paths::killed_in_full_flow,
+            "a session survives a gateway that forgets it in full flow",
+            paths::gone_in_full_flow,
         )
         .test("path MTU discovery works for bound flows", paths::small_mtu)
         .test("fragments of bound flows arrive", paths::fragments)
@@ -79,6 +80,22 @@ fn main() -> ExitCode {
         .test(
             "a handshake under way survives a restart of the gateway",
             restart::nonces,
+        )
+        .test(
+            "a session survives the death of its member's daemon, and the next one's start",
+            unattended::member,
+        )
+        .test(
+            "a session survives the death of its gateway's daemon, although the route has moved",
+            unattended::gateway,
+        )
+        .test(
+            "a member that is stopped keeps its sessions until they are detached",
+            unattended::stopped,
+        )
+        .test(
+            "a member that is to keep nothing keeps nothing",
+            unattended::not_kept,
         )
         .run()
 }

@@ -1,7 +1,7 @@
 //! Bound flows on paths that are not ideal: small MTUs, fragments, a gateway that dies in full flow.
 
 use std::{
-    net::{SocketAddr, UdpSocket},
+    net::{Ipv6Addr, SocketAddr, UdpSocket},
     sync::{
         Barrier,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +17,7 @@ use xtask::{
         stage::Lab,
         topology::{B, S1, S2, Server},
     },
-    net::netlink,
+    net::{capture::Ledger, netlink},
 };
 
 use super::{in_lab, sessions::bound};
@@ -123,9 +123,19 @@ pub(super) fn fragments() -> Result<()> {
     })
 }
 
+/// Waits for so many octets more from a care-of address. Gives how many there were in all.
+pub(super) fn more(lab: &Lab, care_of: Ipv6Addr, octets: u64) -> Result<u64> {
+    let ledger = lab.capture("gateway-router")?.ledger();
+    let count = |ledger: &Ledger| ledger.sum(|flow| flow.source.0 == care_of).octets;
+    let enough = ledger.read(count) + octets;
+    Ok(ledger.wait(SOON, "megabytes by C", |ledger| {
+        Some(count(ledger)).filter(|octets| *octets > enough)
+    })?)
+}
+
 /// Megabytes are on their way in both directions when the gateway's programs vanish: the client
 /// gets segments from C, which it has never heard of, and resets them.
-pub(super) fn killed_in_full_flow() -> Result<()> {
+pub(super) fn gone_in_full_flow() -> Result<()> {
     const AMOUNT: u64 = 64 * MIB;
     in_lab(None, |lab, report| {
         let mut session = bound(lab, report)?;
@@ -133,18 +143,9 @@ pub(super) fn killed_in_full_flow() -> Result<()> {
         session
             .visitor
             .tell(&format!("transfer {AMOUNT} {AMOUNT}"))?;
-        let care_of = session.care_of;
-        lab.capture("gateway-router")?
-            .ledger()
-            .wait(SOON, "megabytes by C", |ledger| {
-                let octets = ledger.sum(|flow| flow.source.0 == care_of).octets;
-                (octets > 4 * MIB).then_some(())
-            })?;
-        for daemon in lab.daemons_mut() {
-            if daemon.node() == "gateway" {
-                daemon.kill()?;
-            }
-        }
+        more(lab, session.care_of, 4 * MIB)?;
+        lab.kill("gateway")?;
+        lab.detach("gateway")?;
         session.visitor.event("transferred", LONG)?;
         session.visitor.tell("finish")?;
         session.visitor.event("finished", SOON)?;

@@ -16,10 +16,10 @@ use xtask::{
 use super::in_lab;
 
 /// Two Address-Specific Queries, a second apart, and a second more.
-const LEAVE: Duration = Duration::from_secs(10);
+pub(super) const LEAVE: Duration = Duration::from_secs(10);
 
 /// What the Binding Update's lifetime of 1 means when its E bit is set.
-const LIFETIME: Duration = Duration::from_secs(16);
+pub(super) const LIFETIME: Duration = Duration::from_secs(16);
 
 /// Both members in, and a session of the client that is bound to one of them.
 pub(super) fn bound(lab: &mut Lab, report: &mut Report) -> Result<Session> {
@@ -29,7 +29,7 @@ pub(super) fn bound(lab: &mut Lab, report: &mut Report) -> Result<Session> {
     })
 }
 
-fn bindings(lab: &Lab) -> Result<usize> {
+pub(super) fn bindings(lab: &Lab) -> Result<usize> {
     Ok(lab.daemon("gateway")?.list("bindings")?.len())
 }
 
@@ -59,16 +59,13 @@ pub(super) fn expiry() -> Result<()> {
     })
 }
 
-/// SIGKILL takes the programs and all state of the gateway at once.
-pub(super) fn gateway_killed() -> Result<()> {
+/// The programs and all state of the gateway go at once, as when it is rebooted.
+pub(super) fn gateway_gone() -> Result<()> {
     in_lab(None, |lab, report| {
         let mut session = bound(lab, report)?;
         session.visitor.tell("beat")?;
-        for daemon in lab.daemons_mut() {
-            if daemon.node() == "gateway" {
-                daemon.kill()?;
-            }
-        }
+        lab.kill("gateway")?;
+        lab.detach("gateway")?;
         let links = ["gateway-router", "client-gateway"];
         let (_, [core, edge]) = transfer(lab, &mut session, 4 * MIB, LIFETIME, links)?;
         let [up, down] = core.by_anycast.map(|tally| tally.packets);
@@ -83,7 +80,7 @@ pub(super) fn gateway_killed() -> Result<()> {
 }
 
 /// What `groups` says of B at a member.
-fn group(lab: &Lab, server: &str) -> Result<serde_json::Value> {
+pub(super) fn group(lab: &Lab, server: &str) -> Result<serde_json::Value> {
     Ok(lab.daemon(server)?.ask("groups")?["member"][0].take())
 }
 

@@ -12,15 +12,15 @@ use crate::{
     packets::{ACK, FIN, Packet, RST, SCTP, SYN, TCP, address},
 };
 
-const A: &str = "2001:db8:1::100";
-const B: &str = "2001:db8:a::53";
-const C: &str = "2001:db8:20::c1";
+pub(super) const A: &str = "2001:db8:1::100";
+pub(super) const B: &str = "2001:db8:a::53";
+pub(super) const C: &str = "2001:db8:20::c1";
 const C2: &str = "2001:db8:20::c2";
-const PORTS: (u16, u16) = (40000, 80);
+pub(super) const PORTS: (u16, u16) = (40000, 80);
 const BACK: (u16, u16) = (80, 40000);
 /// Long after the test, and long past.
-const LATER: Time = Time::from_nanos(u64::MAX / 2);
-const EARLIER: Time = Time::from_nanos(1);
+pub(super) const LATER: Time = Time::from_nanos(u64::MAX / 2);
+pub(super) const EARLIER: Time = Time::from_nanos(1);
 
 pub fn tests(suite: Suite) -> Suite {
     suite
@@ -45,18 +45,22 @@ pub fn tests(suite: Suite) -> Suite {
         )
 }
 
-fn bench() -> Result<Bench> {
+pub(super) fn bench() -> Result<Bench> {
     let mut bench = Bench::new(CORRESPONDENT, true)?;
     let prefix = "2001:db8:1::/64".parse()?;
     bench.dataplane.maps().set_client_prefixes(&[prefix])?;
     Ok(bench)
 }
 
-fn bind(bench: &mut Bench, care_of: &str, expires: Time) -> Result<()> {
+pub(super) fn bind(bench: &mut Bench, care_of: &str, expires: Time) -> Result<()> {
     harness::bind(bench, (A, B), care_of, expires)
 }
 
-fn row(name: &'static str, packet: &Packet, counts: &'static [(&'static str, u64)]) -> Row {
+pub(super) fn row(
+    name: &'static str,
+    packet: &Packet,
+    counts: &'static [(&'static str, u64)],
+) -> Row {
     Row {
         name,
         frame: packet.frame(),
@@ -69,19 +73,20 @@ fn row(name: &'static str, packet: &Packet, counts: &'static [(&'static str, u64
 
 // There is no route here, so that what was rewritten is left to the kernel to forward.
 
-const PINS: &[(&str, u64)] = &[
+pub(super) const PINS: &[(&str, u64)] = &[
     ("flow_pinned", 1),
     ("correspondent_to_care_of", 1),
     ("forwarded_by_kernel", 1),
 ];
-const FOLLOWS: &[(&str, u64)] = &[("correspondent_to_care_of", 1), ("forwarded_by_kernel", 1)];
+pub(super) const FOLLOWS: &[(&str, u64)] =
+    &[("correspondent_to_care_of", 1), ("forwarded_by_kernel", 1)];
 const RETURNS: &[(&str, u64)] = &[
     ("correspondent_from_care_of", 1),
     ("forwarded_by_kernel", 1),
 ];
 
 /// A packet to B that must go to `care_of`.
-fn to(
+pub(super) fn to(
     care_of: &str,
     name: &'static str,
     packet: &Packet,

@@ -11,6 +11,7 @@ mod load;
 mod member;
 mod packets;
 mod router;
+mod unattended;
 
 fn main() -> std::process::ExitCode {
     // Routes and forwarding of this machine must not decide verdicts. Without the right to do so,
@@ -21,6 +22,7 @@ fn main() -> std::process::ExitCode {
     let suite = router::tests(suite);
     let suite = member::tests(suite);
     let suite = correspondent::tests(suite);
+    let suite = unattended::tests(suite);
     let suite = limits::tests(suite);
     let suite = forward::tests(suite);
     let suite = icmp_error::tests(suite);

@@ -103,16 +103,39 @@ impl Lab {
         self.network.show_wire_packets()
     }
 
-    /// A daemon is killed, and another one started in its place.
+    /// A daemon dies as in a crash. What it has pinned in the kernel goes on.
+    pub fn kill(&mut self, node: &str) -> Result<()> {
+        let place = self.running(node)?;
+        self.daemons[place].kill()
+    }
+
+    /// Detaches what a daemon that has ended left in the kernel, and gives what that said.
+    pub fn detach(&self, node: &str) -> Result<String> {
+        let (namespace, _) = self.place(node)?;
+        let output = namespace.command(&self.program).arg("detach").output()?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).trim().to_owned();
+        ensure!(
+            output.status.success(),
+            "{node}: anycast-ctl detach: {said}"
+        );
+        Ok(said)
+    }
+
+    /// A daemon is killed, if it still runs, and another one started in its place.
     pub fn restart(&mut self, node: &'static str) -> Result<()> {
-        let mut daemons = self.daemons.iter();
-        let place = daemons.position(|daemon| daemon.node() == node);
-        let place = place.with_context(|| format!("no daemon runs on {node}"))?;
+        let place = self.running(node)?;
         self.daemons[place].kill()?;
         self.daemons.remove(place);
         self.start(&[node])?;
         self.daemons[place..].rotate_right(1);
         Ok(())
+    }
+
+    fn running(&self, node: &str) -> Result<usize> {
+        let mut daemons = self.daemons.iter();
+        let place = daemons.position(|daemon| daemon.node() == node);
+        place.with_context(|| format!("no daemon runs on {node}"))
     }
 
     /// A daemon that was started.

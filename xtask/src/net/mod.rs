@@ -9,6 +9,7 @@ pub mod netlink;
 pub mod packet;
 mod pass;
 mod pcap;
+mod pins;
 pub mod process;
 mod ring;
 pub mod routes;

@@ -16,6 +16,8 @@ use nix::{
     sched::{CloneFlags, setns, unshare},
 };
 
+use super::pins;
+
 /// Where `ip netns` looks for namespaces.
 pub const DIRECTORY: &str = "/run/netns";
 
@@ -84,6 +86,11 @@ impl Namespace {
             .with_context(|| format!("cannot enter namespace {}", self.name))
     }
 
+    /// What daemons have pinned for it in the BPF file system, by name.
+    pub fn pinned(&self) -> Result<Vec<String>> {
+        self.run(pins::list)
+    }
+
     /// A command that will run in the namespace.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
@@ -110,8 +117,22 @@ impl Drop for Namespace {
     }
 }
 
-/// Removes a namespace's name. What is gone already is no error.
+/// Removes a namespace's name, and what daemons have pinned for it, which would keep interfaces busy
+/// and maps in memory. What is gone already is no error.
 pub(super) fn remove(path: &Path) {
+    if let Ok(file) = File::open(path) {
+        let unpinned = thread::scope(|scope| {
+            let thread = scope.spawn(|| match setns(&file, CloneFlags::CLONE_NEWNET) {
+                Ok(()) => pins::remove(),
+                // A name whose namespace was never mounted.
+                Err(_) => Ok(()),
+            });
+            join(thread)?
+        });
+        if let Err(error) = unpinned {
+            eprintln!("{}: pins may be left: {error:#}", path.display());
+        }
+    }
     let _ = umount2(path, MntFlags::MNT_DETACH);
     let _ = fs::remove_file(path);
 }

@@ -248,6 +248,15 @@ impl Cache {
             .collect()
     }
 
+    /// Takes over a pair (A, C) that an earlier run left in the data plane.
+    pub(super) fn adopt(&mut self, client: Ipv6Addr, care_of: Ipv6Addr, anycast: Ipv6Addr) {
+        let adopted = CareOf {
+            anycast,
+            used_until: Time::ZERO,
+        };
+        self.care_of.entry((client, care_of)).or_insert(adopted);
+    }
+
     /// The pairs of whose Binding Updates one might be replayed.
     pub(super) fn replayable(&self, now: Time) -> impl Iterator<Item = (Pair, Entry)> + '_ {
         let entries = self.entries.iter().map(|(pair, entry)| (*pair, *entry));

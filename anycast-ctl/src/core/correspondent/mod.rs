@@ -120,6 +120,11 @@ impl Correspondent {
         self.pinned = Pinned::counted(now, pairs);
     }
 
+    /// Flows of an earlier run may go on with this pair, until a sweep finds that none does.
+    pub fn adopt(&mut self, client: Ipv6Addr, care_of: Ipv6Addr, anycast: Ipv6Addr) {
+        self.cache.adopt(client, care_of, anycast);
+    }
+
     /// Does what is due at `now`.
     pub fn poll(&mut self, now: Time, actions: &mut Actions) {
         while let Some((pair, live)) = self.cache.expire(now) {

@@ -26,7 +26,7 @@ fn flow(last_out: u64, last_in: u64) -> Flow {
         delta: 0,
         client_closed: 0,
         member_closed: 0,
-        reserved: [0; 4],
+        asked_at: 0,
         unreachable_at: 0,
     }
 }

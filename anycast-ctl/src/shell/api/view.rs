@@ -49,6 +49,8 @@ pub struct Interface {
     pub program: Option<String>,
     /// `native` or `generic`.
     pub mode: Option<String>,
+    /// Why this mode.
+    pub mode_reason: Option<String>,
 }
 
 /// How many of everything.

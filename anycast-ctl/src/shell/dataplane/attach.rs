@@ -1,20 +1,25 @@
 //! Programs on interfaces.
 
-use std::{collections::HashMap, io};
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsFd as _, BorrowedFd},
+    path::PathBuf,
+};
 
 use anycast_common::abi::{programs, roles};
 use aya::{
     Ebpf,
-    programs::{
-        LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
-        tc::{SchedClassifierLink, TcAttachOptions},
-        xdp::XdpLink,
-    },
+    programs::{ProgramError, SchedClassifier, Xdp},
     sys::SyscallError,
 };
 use serde::{Deserialize, Serialize};
 
-use super::DataplaneError;
+use super::{
+    DataplaneError,
+    link::{Hook, Link},
+    pins::{self, Pins},
+};
 
 /// How XDP is attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +34,17 @@ pub enum Mode {
     Generic,
 }
 
+impl Mode {
+    /// What is tried, in turn.
+    const fn hooks(self) -> &'static [Hook] {
+        match self {
+            Self::Auto => &[Hook::Native, Hook::Generic],
+            Self::Native => &[Hook::Native],
+            Self::Generic => &[Hook::Generic],
+        }
+    }
+}
+
 /// What was attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Attached {
@@ -36,45 +52,133 @@ pub struct Attached {
     pub program: &'static str,
     /// `native` or `generic`.
     pub mode: &'static str,
+    /// Why this mode.
+    pub reason: String,
+    /// It took the place of an earlier run's program, with no packet in between.
+    pub replaced: bool,
 }
 
-/// The links of each interface; dropping one detaches its program.
+/// The links of each interface. Where they are not pinned, dropping one detaches its program.
 #[derive(Default)]
-pub(super) struct Links(HashMap<u32, Link>);
+pub(super) struct Links(HashMap<u32, Vec<Held>>);
 
-struct Link {
-    _xdp: XdpLink,
-    _egress: Option<SchedClassifierLink>,
+/// A link, and where it is pinned.
+struct Held {
+    _link: Link,
+    pin: Option<PathBuf>,
+    /// An earlier run made it.
+    adopted: bool,
 }
 
 impl Links {
     pub(super) fn attach(
         &mut self,
         ebpf: &mut Ebpf,
+        pins: Option<&Pins>,
         ifindex: u32,
         roles: u8,
         mode: Mode,
     ) -> Result<Attached, DataplaneError> {
         // A second program on the interface would be refused as somebody else's.
         self.0.remove(&ifindex);
-        let egress = if roles & roles::MEMBER == 0 {
-            None
-        } else {
-            Some(attach_egress(ebpf, ifindex)?)
-        };
-        let (xdp, attached) = attach_xdp(ebpf, ifindex, roles, mode)?;
-        self.0.insert(
-            ifindex,
-            Link {
-                _xdp: xdp,
-                _egress: egress,
-            },
-        );
-        Ok(attached)
+        let member = roles & roles::MEMBER != 0;
+        if let Some(pins) = pins {
+            // A link cannot change its hook, and one of another role would stay for ever.
+            for hook in Hook::ALL {
+                let wanted = match hook {
+                    Hook::Egress => member,
+                    Hook::Native | Hook::Generic => mode.hooks().contains(&hook),
+                };
+                if !wanted || roles & pins::ROLES == 0 {
+                    pins::detach(&pins.link(ifindex, hook))?;
+                }
+            }
+        }
+        let pins = pins.filter(|_| roles & pins::ROLES != 0);
+        let mut held = Vec::new();
+        if member {
+            let program = egress(ebpf)?;
+            let program = program
+                .fd()
+                .map_err(|error| program_error(programs::MEMBER_EGRESS, error))?;
+            let link = Held::hang(program.as_fd(), pins, ifindex, Hook::Egress);
+            held.push(link.map_err(|error| DataplaneError::Attach {
+                program: programs::MEMBER_EGRESS,
+                ifindex,
+                error,
+            })?);
+        }
+        match attach_xdp(ebpf, pins, ifindex, roles, mode) {
+            Ok((link, attached)) => {
+                held.push(link);
+                self.0.insert(ifindex, held);
+                Ok(attached)
+            }
+            Err(error) => {
+                held.into_iter().for_each(Held::undo);
+                Err(error)
+            }
+        }
     }
 
+    /// For good: the pins go as well.
     pub(super) fn detach(&mut self, ifindex: u32) {
-        self.0.remove(&ifindex);
+        for held in self.0.remove(&ifindex).into_iter().flatten() {
+            held.detach();
+        }
+    }
+}
+
+impl Held {
+    /// Puts a program in place of that of the pinned link, or on the interface.
+    fn hang(
+        program: BorrowedFd<'_>,
+        pins: Option<&Pins>,
+        ifindex: u32,
+        hook: Hook,
+    ) -> io::Result<Self> {
+        let pin = pins.map(|pins| pins.link(ifindex, hook));
+        if let Some(path) = &pin {
+            if pins::is_attached(path) {
+                let link = Link::from_pin(path)?;
+                link.update(program)?;
+                return Ok(Self {
+                    _link: link,
+                    pin,
+                    adopted: true,
+                });
+            }
+            // Of an interface that is gone, the number of which this one has.
+            pins::detach(path).map_err(io::Error::other)?;
+        }
+        let link = Link::create(program, ifindex, hook)?;
+        let pin = pin.filter(|path| {
+            let pinned = link.pin(path);
+            if let Err(error) = &pinned {
+                tracing::warn!(ifindex, %error, "cannot pin a program: it ends with the daemon");
+            }
+            pinned.is_ok()
+        });
+        Ok(Self {
+            _link: link,
+            pin,
+            adopted: false,
+        })
+    }
+
+    /// Takes back what was begun; a program that was there stays.
+    fn undo(self) {
+        if !self.adopted {
+            self.detach();
+        }
+    }
+
+    fn detach(self) {
+        if let Some(path) = &self.pin
+            && let Err(error) = pins::detach(path)
+        {
+            tracing::warn!(%error, "cannot remove a pin");
+        }
     }
 }
 
@@ -125,67 +229,66 @@ fn program_error(program: &'static str, error: ProgramError) -> DataplaneError {
 
 fn attach_xdp(
     ebpf: &mut Ebpf,
+    pins: Option<&Pins>,
     ifindex: u32,
     roles: u8,
     mode: Mode,
-) -> Result<(XdpLink, Attached), DataplaneError> {
+) -> Result<(Held, Attached), DataplaneError> {
     let name = name(roles)?;
     let program = xdp(ebpf, roles)?;
-    let tries: &[(XdpMode, &'static str)] = match mode {
-        Mode::Auto => &[(XdpMode::Driver, "native"), (XdpMode::Skb, "generic")],
-        Mode::Native => &[(XdpMode::Driver, "native")],
-        Mode::Generic => &[(XdpMode::Skb, "generic")],
-    };
-    let mut last = DataplaneError::NotNative { ifindex };
-    for (xdp_mode, mode) in tries {
-        match program
-            .attach_to_if_index(ifindex, *xdp_mode)
-            .and_then(|link| program.take_link(link))
-        {
-            Ok(link) => {
+    let program = program.fd().map_err(|error| program_error(name, error))?;
+    // What an earlier run found to be possible is not tried again, for that would take a moment
+    // without a program.
+    let pinned = pins.and_then(|pins| {
+        let mut hooks = mode.hooks().windows(1);
+        hooks.find(|hook| pins::is_attached(&pins.link(ifindex, hook[0])))
+    });
+    let mut refused = None;
+    for hook in pinned.unwrap_or(mode.hooks()) {
+        let error = match Held::hang(program.as_fd(), pins, ifindex, *hook) {
+            Ok(held) => {
                 let attached = Attached {
                     program: name,
-                    mode,
+                    mode: hook.name(),
+                    reason: reason(mode, held.adopted, refused.as_ref()),
+                    replaced: held.adopted,
                 };
-                return Ok((link, attached));
+                return Ok((held, attached));
             }
-            Err(error) => {
-                last = match errno(&error) {
-                    Some(libc_errno::EBUSY | libc_errno::EEXIST) => {
-                        return Err(DataplaneError::Busy { ifindex });
-                    }
-                    Some(libc_errno::EOPNOTSUPP) if *xdp_mode == XdpMode::Driver => {
-                        DataplaneError::NotNative { ifindex }
-                    }
-                    _ => DataplaneError::Attach {
-                        program: name,
-                        ifindex,
-                        error: Box::new(error),
-                    },
-                };
+            Err(error) => error,
+        };
+        let error = match error.raw_os_error() {
+            Some(libc_errno::EBUSY | libc_errno::EEXIST) => {
+                return Err(DataplaneError::Busy { ifindex });
             }
+            Some(libc_errno::EOPNOTSUPP) if *hook == Hook::Native => {
+                DataplaneError::NotNative { ifindex }
+            }
+            _ => DataplaneError::Attach {
+                program: name,
+                ifindex,
+                error,
+            },
+        };
+        if mode == Mode::Auto && *hook == Hook::Native {
+            tracing::warn!(ifindex, "generic XDP, which is slow: {error}");
         }
+        refused = Some(error);
     }
-    Err(last)
+    Err(refused.unwrap_or(DataplaneError::NotNative { ifindex }))
 }
 
-fn attach_egress(ebpf: &mut Ebpf, ifindex: u32) -> Result<SchedClassifierLink, DataplaneError> {
-    let attach_error = |error| DataplaneError::Attach {
-        program: programs::MEMBER_EGRESS,
-        ifindex,
-        error: Box::new(error),
-    };
-    let name = nix::net::if_::if_indextoname(ifindex)
-        .map_err(|errno| DataplaneError::Events(errno.into()))?;
-    let program = egress(ebpf)?;
-    let link = program
-        .attach_with_options(
-            &name.to_string_lossy(),
-            TcAttachType::Egress,
-            TcAttachOptions::TcxOrder(LinkOrder::default()),
-        )
-        .map_err(attach_error)?;
-    program.take_link(link).map_err(attach_error)
+/// Why an interface has the mode that it has, for `status`.
+fn reason(mode: Mode, adopted: bool, refused: Option<&DataplaneError>) -> String {
+    match (mode, refused) {
+        (Mode::Native | Mode::Generic, _) => "configured".to_owned(),
+        (Mode::Auto, _) if adopted => "auto: that of the program before".to_owned(),
+        (Mode::Auto, None) => "auto: the driver has it".to_owned(),
+        (Mode::Auto, Some(DataplaneError::Attach { error, .. })) => {
+            format!("auto: native is refused: {error}")
+        }
+        (Mode::Auto, Some(_)) => "auto: the driver has no native XDP".to_owned(),
+    }
 }
 
 fn errno(error: &ProgramError) -> Option<i32> {

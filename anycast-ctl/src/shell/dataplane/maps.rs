@@ -24,7 +24,7 @@ use ipnet::Ipv6Net;
 use zerocopy::FromZeros as _;
 
 use super::{DataplaneError, FlowReader, octets};
-use crate::core::Action;
+use crate::core::{Action, Time};
 
 /// Maps that only a router needs, as large as they are.
 pub(super) const OF_ROUTER: &[&str] = &["SENDERS"];
@@ -40,6 +40,7 @@ type Hash<K, V> = HashMap<MapData, K, V>;
 /// Every map that the controller reads or writes.
 pub struct Maps {
     counters: PerCpuArray<MapData, u64>,
+    attended: Array<MapData, u64>,
     policy: Array<MapData, PolicyRule>,
     policy_hits: PerCpuArray<MapData, u64>,
     senders: Hash<Sender, u64>,
@@ -59,6 +60,7 @@ impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, DataplaneError> {
         Ok(Self {
             counters: take(ebpf, "COUNTERS")?,
+            attended: take(ebpf, "ATTENDED")?,
             policy: take(ebpf, "POLICY")?,
             policy_hits: take(ebpf, "POLICY_HITS")?,
             senders: take(ebpf, "SENDERS")?,
@@ -261,6 +263,16 @@ impl Maps {
         set_prefixes("ANYCAST_PREFIXES", &mut self.anycast_prefixes, prefixes)
     }
 
+    /// Says that a controller lives: it judges pins, and the programs leave that to it.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn attend(&mut self, now: Time) -> Result<(), DataplaneError> {
+        const MAP: &str = "ATTENDED";
+        self.attended.set(0, now.as_nanos(), 0).map_err(failed(MAP))
+    }
+
     /// Replaces the devices to which rewritten packets may be redirected; to others the kernel
     /// forwards them.
     ///
@@ -281,6 +293,25 @@ impl Maps {
             set(MAP, &mut self.redirect_targets, target, 1)?;
         }
         Ok(())
+    }
+
+    /// Dedicates the unicast address `care_of` of this member to `anycast`, whose new clients are not
+    /// reported yet.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn set_local(
+        &mut self,
+        care_of: Ipv6Addr,
+        anycast: Ipv6Addr,
+    ) -> Result<(), DataplaneError> {
+        let quiet = Action::SetLocalAnycast {
+            anycast,
+            report_clients: false,
+        };
+        self.apply(&quiet)?;
+        self.set_local_care_of(care_of, anycast)
     }
 
     /// Dedicates the unicast address `care_of` of this member to `anycast`.
@@ -310,6 +341,20 @@ impl Maps {
     #[must_use]
     pub fn flow_reader(&self) -> FlowReader {
         self.flow_reader.clone()
+    }
+
+    /// The pairs (A, C) as the data plane has them.
+    pub fn care_of(&self) -> impl Iterator<Item = (CareOfKey, CareOf)> + '_ {
+        self.care_of.iter().filter_map(Result::ok)
+    }
+
+    /// Pins a flow, for tests that need one of another age.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn set_flow(&mut self, key: &FlowKey, flow: Flow) -> Result<(), DataplaneError> {
+        set("FLOWS", &mut self.flows, key, flow)
     }
 
     /// Forgets a pinned flow; its packets go by plain anycast or a live binding again.

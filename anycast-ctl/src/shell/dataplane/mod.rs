@@ -1,13 +1,16 @@
 //! The kernel side, seen from the controller: programs, maps and the ring buffer.
 //!
-//! Programs are attached by links that live as long as this process: when it ends, however it
-//! ends, the interfaces are as they were, and traffic goes by plain anycast.
+//! Programs are attached by links. Those of members and correspondents are pinned, and so are the maps
+//! that sessions need: both outlive this process, and the next one takes them over (`pins`). A
+//! router's programs end with the process.
 
 mod attach;
 mod events;
 mod flows;
 mod limits;
+mod link;
 mod maps;
+mod pins;
 
 use std::{io, net::Ipv6Addr};
 
@@ -19,6 +22,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 pub use attach::{Attached, Mode};
 pub use flows::{FlowReader, order as flow_order};
 pub use limits::Limits;
+pub use pins::{Pins, PinsError};
 
 use self::{attach::Links, events::Events, limits::Globals, maps::Maps};
 
@@ -50,8 +54,10 @@ pub enum DataplaneError {
     Privilege,
     /// Another XDP program is on the interface.
     #[error(
-        "interface {ifindex} already has an XDP program of somebody else: detach it \
-         (`ip link set dev IFACE xdp off`) or take the interface out of the configuration"
+        "interface {ifindex} already has an XDP program of somebody else (`bpftool net` tells whose): \
+         end its owner, detach it (`ip link set dev IFACE xdp off`, `bpftool link detach id ID`; \
+         `anycast-ctl detach` if it is of an anycast-ctl that ended) \
+         or take the interface out of the configuration"
     )]
     Busy {
         /// Interface index.
@@ -71,8 +77,11 @@ pub enum DataplaneError {
         /// Interface index.
         ifindex: u32,
         /// What the kernel said.
-        error: Box<ProgramError>,
+        error: io::Error,
     },
+    /// Pins cannot be read or written.
+    #[error(transparent)]
+    Pins(#[from] PinsError),
     /// The object lacks something that this binary needs; they do not belong together.
     #[error("the BPF object has no {0}")]
     Missing(&'static str),
@@ -112,6 +121,8 @@ pub struct Dataplane {
     links: Links,
     maps: Maps,
     events: Events,
+    /// Where everything is pinned that outlives this process.
+    pins: Option<Pins>,
 }
 
 impl Dataplane {
@@ -122,6 +133,19 @@ impl Dataplane {
     /// [`DataplaneError::NoObject`] for an empty object, [`DataplaneError::Privilege`] without the
     /// capabilities, and whatever the kernel refuses.
     pub fn load(object: &[u8], settings: Settings) -> Result<Self, DataplaneError> {
+        Self::load_with(object, settings, None)
+    }
+
+    /// The same, with maps that outlive this process and may be those of an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dataplane::load`].
+    pub fn load_with(
+        object: &[u8],
+        settings: Settings,
+        pins: Option<Pins>,
+    ) -> Result<Self, DataplaneError> {
         if object.is_empty() {
             return Err(DataplaneError::NoObject);
         }
@@ -143,6 +167,12 @@ impl Dataplane {
                 }
             }
         }
+        if let Some(pins) = &pins {
+            pins.drop_other_maps(settings.roles)?;
+            for (map, path) in pins.maps(settings.roles) {
+                loader.map_pin_path(map, path);
+            }
+        }
         let mut ebpf = loader.load(object).map_err(privilege)?;
         let logger = EbpfLogger::init(&mut ebpf)?;
         forward_log(logger)?;
@@ -153,6 +183,7 @@ impl Dataplane {
             links: Links::default(),
             maps,
             events,
+            pins,
         })
     }
 
@@ -190,7 +221,38 @@ impl Dataplane {
         roles: u8,
         mode: Mode,
     ) -> Result<Attached, DataplaneError> {
-        self.links.attach(&mut self.ebpf, ifindex, roles, mode)
+        let pins = self.pins.as_ref();
+        self.links
+            .attach(&mut self.ebpf, pins, ifindex, roles, mode)
+    }
+
+    /// Detaches an earlier run's programs from all but these interfaces.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn retain(&self, wanted: impl Fn(u32) -> bool) -> Result<(), DataplaneError> {
+        match &self.pins {
+            Some(pins) => Ok(pins.retain(wanted)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the programs outlive this process.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.pins.is_some()
+    }
+
+    /// Ends everything, what was pinned as well.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn end(self) -> Result<(), DataplaneError> {
+        let Self { pins, .. } = self;
+        pins.map_or(Ok(0), Pins::remove)?;
+        Ok(())
     }
 
     /// Detaches ours from the interface, which may be gone already.

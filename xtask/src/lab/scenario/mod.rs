@@ -15,7 +15,7 @@ use anyhow::Result;
 
 pub use bind::{Session, open, steered};
 pub use join::{is_via, join, refuse};
-pub use proof::{Carried, transfer};
+pub use proof::{Carried, carried, carried_since, transfer};
 
 use super::{report::Report, stage::Lab};
 

@@ -91,6 +91,45 @@ impl Carried {
     }
 }
 
+/// By which addresses the session's packets have travelled over these links so far.
+pub fn carried<const N: usize>(
+    lab: &Lab,
+    session: &Session,
+    links: [&str; N],
+) -> Result<[Carried; N]> {
+    let mut carried = [Carried::default(); N];
+    for (carried, link) in carried.iter_mut().zip(links) {
+        let ledger = lab.capture(link)?.ledger();
+        *carried = ledger.read(|ledger| Carried::count(ledger, session.port, session.care_of));
+    }
+    Ok(carried)
+}
+
+/// The same from `before` on, when these links have shown so many octets more each way.
+pub fn carried_since<const N: usize>(
+    lab: &Lab,
+    session: &Session,
+    octets: u64,
+    links: [&str; N],
+    before: [Carried; N],
+) -> Result<[Carried; N]> {
+    let mut carried = before;
+    for (carried, link) in carried.iter_mut().zip(links) {
+        let before = *carried;
+        let ledger = lab.capture(link)?.ledger();
+        let count =
+            |ledger: &Ledger| Carried::count(ledger, session.port, session.care_of).since(before);
+        let what = format!("{octets} octets each way in the capture of {link}");
+        *carried = ledger
+            .wait(LAG, &what, |ledger| {
+                let now = count(ledger);
+                (now.octets(0) >= octets && now.octets(1) >= octets).then_some(now)
+            })
+            .otherwise(session.server.name, || format!("{:?}", ledger.read(count)))?;
+    }
+    Ok(carried)
+}
+
 /// Lets the session exchange so much, and gives by which addresses it did so on these links.
 pub fn transfer<const N: usize>(
     lab: &Lab,
@@ -99,25 +138,8 @@ pub fn transfer<const N: usize>(
     limit: Duration,
     links: [&str; N],
 ) -> Result<(serde_json::Value, [Carried; N])> {
-    let (port, care_of) = (session.port, session.care_of);
-    let count = |ledger: &Ledger| Carried::count(ledger, port, care_of);
-    let mut carried = [Carried::default(); N];
-    for (index, link) in links.iter().enumerate() {
-        carried[index] = lab.capture(link)?.ledger().read(count);
-    }
+    let before = carried(lab, session, links)?;
     let event = session.visitor.transfer(octets, octets, limit)?;
-    for (index, link) in links.iter().enumerate() {
-        let ledger = lab.capture(link)?.ledger();
-        let before = carried[index];
-        let what = format!("{octets} octets each way in the capture of {link}");
-        carried[index] = ledger
-            .wait(LAG, &what, |ledger| {
-                let now = count(ledger).since(before);
-                (now.octets(0) >= octets && now.octets(1) >= octets).then_some(now)
-            })
-            .otherwise(session.server.name, || {
-                format!("{:?}", ledger.read(count).since(before))
-            })?;
-    }
+    let carried = carried_since(lab, session, octets, links, before)?;
     Ok((event, carried))
 }

@@ -345,7 +345,7 @@ impl Machine {
                     delta: 0,
                     client_closed: closed & 1,
                     member_closed: closed >> 1 & 1,
-                    reserved: [0; 4],
+                    asked_at: 0,
                     unreachable_at: if error < 0x80 { ago(error) } else { 0 },
                 };
                 (key, flow)

@@ -1,0 +1,81 @@
+//! What outlives the daemon: maps that sessions need, pinned in the BPF file system.
+
+use core::mem::offset_of;
+
+use super::maps::{
+    BINDINGS, CareOf, CareOfKey, FLOWS, FRAGMENTS, Flow, FlowKey, Fragment, FragmentKey, MemberFlow,
+};
+
+/// Where everything is, in a directory for each network namespace.
+pub const DIRECTORY: &str = "/sys/fs/bpf/anycast";
+
+/// Maps of a correspondent.
+pub const OF_CORRESPONDENT: &[&str] = &["FLOWS", "CARE_OF", "FRAGMENTS"];
+/// Maps of a member.
+pub const OF_MEMBER: &[&str] = &["MEMBER_FLOWS", "FRAGMENTS"];
+
+/// To be raised when a field of these maps gets another meaning in the same place.
+const MEANING: usize = 1;
+
+/// A hash of what the pinned maps look like: a daemon takes over those of its own layout alone.
+pub const LAYOUT: u32 = hash(&[
+    MEANING,
+    FLOWS as usize,
+    BINDINGS as usize,
+    FRAGMENTS as usize,
+    size_of::<FlowKey>(),
+    offset_of!(FlowKey, client),
+    offset_of!(FlowKey, anycast),
+    offset_of!(FlowKey, client_port),
+    offset_of!(FlowKey, service_port),
+    offset_of!(FlowKey, protocol),
+    size_of::<Flow>(),
+    offset_of!(Flow, care_of),
+    offset_of!(Flow, pinned_at),
+    offset_of!(Flow, last_out),
+    offset_of!(Flow, last_in),
+    offset_of!(Flow, delta),
+    offset_of!(Flow, client_closed),
+    offset_of!(Flow, member_closed),
+    offset_of!(Flow, asked_at),
+    offset_of!(Flow, unreachable_at),
+    size_of::<CareOfKey>(),
+    offset_of!(CareOfKey, client),
+    offset_of!(CareOfKey, care_of),
+    size_of::<CareOf>(),
+    offset_of!(CareOf, anycast),
+    offset_of!(CareOf, delta),
+    size_of::<MemberFlow>(),
+    offset_of!(MemberFlow, care_of),
+    offset_of!(MemberFlow, last_in),
+    offset_of!(MemberFlow, settles_at),
+    offset_of!(MemberFlow, delta),
+    offset_of!(MemberFlow, by_anycast),
+    offset_of!(MemberFlow, client_closed),
+    offset_of!(MemberFlow, member_closed),
+    size_of::<FragmentKey>(),
+    offset_of!(FragmentKey, source),
+    offset_of!(FragmentKey, destination),
+    offset_of!(FragmentKey, identification),
+    offset_of!(FragmentKey, protocol),
+    size_of::<Fragment>(),
+    offset_of!(Fragment, address),
+    offset_of!(Fragment, noted_at),
+    offset_of!(Fragment, place),
+]);
+
+/// FNV-1a, a number at a time.
+const fn hash(numbers: &[usize]) -> u32 {
+    let mut hash: u32 = 0x811c_9dc5;
+    let mut index = 0;
+    while index < numbers.len() {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "sizes and offsets are small"
+        )]
+        let number = numbers[index] as u32;
+        hash = (hash ^ number).wrapping_mul(0x0100_0193);
+        index += 1;
+    }
+    hash
+}

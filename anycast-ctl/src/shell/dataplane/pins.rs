@@ -1,0 +1,277 @@
+//! What stays in the kernel when the daemon ends: the links of its programs and the maps that
+//! sessions need, by name in the BPF file system.
+//!
+//! Each network namespace has a directory, named by the cookie that the kernel gives a namespace
+//! once and never again while it runs. A lock on it says that a daemon lives.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io,
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    },
+    path::{Path, PathBuf},
+};
+
+use anycast_common::abi::{
+    pins::{DIRECTORY, LAYOUT, OF_CORRESPONDENT, OF_MEMBER},
+    roles,
+};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+    libc,
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+    unistd::geteuid,
+};
+use socket2::{Domain, Socket, Type};
+
+use super::link::{Hook, Link};
+
+/// Roles that have sessions.
+pub(super) const ROLES: u8 = roles::MEMBER | roles::CORRESPONDENT;
+
+/// Why nothing can be pinned.
+#[derive(Debug, thiserror::Error)]
+pub enum PinsError {
+    /// It is not mounted.
+    #[error(
+        "there is no BPF file system at {}: mount -t bpf bpf {0}",
+        mount_point().display()
+    )]
+    NoFileSystem,
+    /// One daemon for a namespace.
+    #[error("{0} belongs to an anycast-ctl that runs in this network namespace")]
+    Taken(PathBuf),
+    /// `/sys/fs/bpf` is open to all users on many machines.
+    #[error("{0} is not a directory that root alone can change: remove it")]
+    NotOurs(PathBuf),
+    /// The kernel refuses.
+    #[error("{path}: {error}")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What it says.
+        error: io::Error,
+    },
+}
+
+/// The directory of this network namespace. Nobody else has it.
+#[derive(Debug)]
+pub struct Pins {
+    directory: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Pins {
+    /// Takes it. What is left of namespaces and interfaces that are gone is removed.
+    ///
+    /// # Errors
+    ///
+    /// [`PinsError::NoFileSystem`], [`PinsError::Taken`], or what the kernel refuses.
+    pub fn claim() -> Result<Self, PinsError> {
+        let mount = mount_point();
+        let system = statfs(mount).map_err(|errno| failed(mount)(errno.into()))?;
+        if system.filesystem_type() != BPF_FS_MAGIC {
+            return Err(PinsError::NoFileSystem);
+        }
+        let root = Path::new(DIRECTORY);
+        private(root)?;
+        // Nobody removes what another one is just making.
+        let _one_at_a_time = lock(root, FlockArg::LockExclusive)?;
+        sweep(root)?;
+        let directory = root.join(cookie().map_err(failed(root))?.to_string());
+        private(&directory)?;
+        Ok(Self {
+            _lock: lock(&directory, FlockArg::LockExclusiveNonblock)?,
+            directory,
+        })
+    }
+
+    /// Names and paths of the maps that these roles pin.
+    pub(super) fn maps(&self, roles: u8) -> Vec<(&'static str, PathBuf)> {
+        let mut names: Vec<&'static str> = Vec::new();
+        for (role, of_role) in [
+            (roles::CORRESPONDENT, OF_CORRESPONDENT),
+            (roles::MEMBER, OF_MEMBER),
+        ] {
+            if roles & role != 0 {
+                names.extend(of_role);
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        let path = |name| (name, self.directory.join(format!("{name}-{LAYOUT:08x}")));
+        names.into_iter().map(path).collect()
+    }
+
+    /// Removes the maps of another layout, and those of roles that this machine no longer has.
+    pub(super) fn drop_other_maps(&self, roles: u8) -> Result<(), PinsError> {
+        let ours = self.maps(roles);
+        for path in entries(&self.directory)? {
+            let is_ours = ours.iter().any(|(_, map)| *map == path);
+            if !is_ours && link_name(&path).is_none() {
+                let map = path.file_name().unwrap_or_default();
+                tracing::warn!(
+                    map = %map.display(),
+                    "what an earlier version or configuration has pinned is of no use: \
+                     its sessions take the anycast route"
+                );
+                remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a link is pinned.
+    pub(super) fn link(&self, ifindex: u32, hook: Hook) -> PathBuf {
+        self.directory.join(format!("{ifindex}-{}", hook.name()))
+    }
+
+    /// Removes the links of interfaces other than these, and of those that are gone.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn retain(&self, wanted: impl Fn(u32) -> bool) -> Result<(), PinsError> {
+        for path in entries(&self.directory)? {
+            let Some((ifindex, hook)) = link_name(&path) else {
+                continue;
+            };
+            if !wanted(ifindex) || !is_attached(&path) {
+                let hook = hook.name();
+                tracing::info!(ifindex, hook, "an earlier run's program is detached");
+                detach(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes everything: programs are detached. Gives how many there were.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn remove(self) -> Result<usize, PinsError> {
+        let mut attached = 0;
+        for path in entries(&self.directory)? {
+            attached += usize::from(is_attached(&path));
+            detach(&path)?;
+        }
+        remove_all(&self.directory)?;
+        Ok(attached)
+    }
+}
+
+/// Interface and hook of a link's pin.
+fn link_name(path: &Path) -> Option<(u32, Hook)> {
+    let (ifindex, name) = path.file_name()?.to_str()?.split_once('-')?;
+    let hook = Hook::ALL.into_iter().find(|hook| hook.name() == name)?;
+    Some((ifindex.parse().ok()?, hook))
+}
+
+/// Whether the link hangs on the interface that its name tells, as far as anybody can say.
+pub(super) fn is_attached(path: &Path) -> bool {
+    let Some((ifindex, _)) = link_name(path) else {
+        return false;
+    };
+    let found = Link::from_pin(path).and_then(|link| link.ifindex());
+    matches!(found, Ok(Some(found)) if found == ifindex)
+}
+
+/// Removes the directories of dead daemons all of whose interfaces are gone.
+fn sweep(root: &Path) -> Result<(), PinsError> {
+    for directory in entries(root)? {
+        let Ok(_dead) = lock(&directory, FlockArg::LockExclusiveNonblock) else {
+            continue;
+        };
+        if !entries(&directory)?.iter().any(|path| is_attached(path)) {
+            remove_all(&directory)?;
+        }
+    }
+    Ok(())
+}
+
+/// Detaches the program of a link that is pinned here, and removes the pin. What is gone is no error.
+pub(super) fn detach(path: &Path) -> Result<(), PinsError> {
+    if link_name(path).is_some()
+        && let Ok(link) = Link::from_pin(path)
+    {
+        // Its interface may be gone.
+        let _ = link.detach();
+    }
+    remove(path)
+}
+
+fn remove(path: &Path) -> Result<(), PinsError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn remove_all(directory: &Path) -> Result<(), PinsError> {
+    fs::remove_dir_all(directory).map_err(failed(directory))
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, PinsError> {
+    fs::read_dir(directory)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+        .map_err(failed(directory))
+}
+
+/// Makes a directory for root alone, or finds it.
+fn private(directory: &Path) -> Result<(), PinsError> {
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(failed(directory)(error));
+        }
+        _ => {}
+    }
+    let about = fs::symlink_metadata(directory).map_err(failed(directory))?;
+    let ours = about.uid() == geteuid().as_raw() && about.mode() & 0o022 == 0;
+    match about.is_dir() && ours {
+        true => Ok(()),
+        false => Err(PinsError::NotOurs(directory.to_owned())),
+    }
+}
+
+fn lock(directory: &Path, how: FlockArg) -> Result<Flock<File>, PinsError> {
+    let file = File::open(directory).map_err(failed(directory))?;
+    Flock::lock(file, how).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => PinsError::Taken(directory.to_owned()),
+        errno => failed(directory)(errno.into()),
+    })
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> PinsError {
+    move |error| PinsError::Io {
+        path: path.to_owned(),
+        error,
+    }
+}
+
+fn mount_point() -> &'static Path {
+    let directory = Path::new(DIRECTORY);
+    directory.parent().unwrap_or(directory)
+}
+
+/// Of the network namespace that this process is in.
+fn cookie() -> io::Result<u64> {
+    let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+    let mut cookie = 0_u64;
+    let mut length = libc::socklen_t::try_from(size_of_val(&cookie)).map_err(io::Error::other)?;
+    // SAFETY: the kernel writes no more than the length that it is told.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    Errno::result(result)?;
+    Ok(cookie)
+}

@@ -30,6 +30,20 @@ const PREFIX: u64 = 2 << 8;
 /// Not the number of a counter.
 const ADMITTED: u32 = u32::MAX;
 
+/// Three of them end a handshake, of which a member begins far fewer.
+const ANSWERS: Rate = per_second(20_000);
+const ERRORS: Rate = per_second(1000);
+/// Of all queriers on all links.
+const QUERIES: Rate = per_second(500);
+
+/// So many, and as many at once.
+const fn per_second(count: u64) -> Rate {
+    Rate {
+        every: 1_000_000_000 / count,
+        depth: 1_000_000_000,
+    }
+}
+
 /// Why messages of one kind are refused.
 struct Reasons {
     client: Counter,
@@ -131,6 +145,54 @@ fn new_client_refused(client: &[u8; 16]) -> u32 {
     }
     whole.spend(now);
     prefix.spend(now, of_prefix);
+    ADMITTED
+}
+
+/// Whether an answer to a member may go to its controller; if not, that is counted.
+#[inline(always)]
+pub(crate) fn answer() -> bool {
+    admitted(beyond(
+        whole::ANSWERS,
+        ANSWERS,
+        Counter::MemberAnswerLimited as u32,
+    ))
+}
+
+/// Whether an ICMPv6 error about a member's messages may; likewise.
+#[inline(always)]
+pub(crate) fn error() -> bool {
+    admitted(beyond(
+        whole::ERRORS,
+        ERRORS,
+        Counter::MemberErrorLimited as u32,
+    ))
+}
+
+/// Whether an MLD Query may; likewise. There is room in the ring for those that the rate lets through.
+#[inline(always)]
+pub(crate) fn query() -> bool {
+    let refused = Counter::MldQueryLimited as u32;
+    admitted(spent(whole::QUERIES, QUERIES, refused))
+}
+
+#[inline(never)]
+fn beyond(kind: u32, rate: Rate, refused: u32) -> u32 {
+    if ring_is_busy() {
+        return refused;
+    }
+    spent(kind, rate, refused)
+}
+
+#[inline(always)]
+fn spent(kind: u32, rate: Rate, refused: u32) -> u32 {
+    let Some(whole) = Whole::of(kind, rate) else {
+        return ADMITTED;
+    };
+    let now = now();
+    if !whole.holds(now) {
+        return refused;
+    }
+    whole.spend(now);
     ADMITTED
 }
 

@@ -19,6 +19,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    admission,
     classify::{Packet, Verdict},
     count::count,
     forward::{Way, next_hop, send},
@@ -228,7 +229,7 @@ fn member(packet: &Packet<'_>, upper: Upper) -> Verdict {
         return Verdict::NotOurs;
     }
     if refuses_mobility(packet, upper) {
-        if punt(packet, kind::ICMP_ERROR) {
+        if admission::error() && punt(packet, kind::ICMP_ERROR) {
             count(Counter::MemberMobilityRefused);
         }
     } else if let Some(owner) = owner

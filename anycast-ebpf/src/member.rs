@@ -71,7 +71,7 @@ fn for_us(packet: &Packet<'_>, offset: usize) -> Verdict {
         count(Counter::MobilityOtherRole);
         return Verdict::NotOurs;
     };
-    if punt(packet, kind::MOBILITY) {
+    if admission::answer() && punt(packet, kind::MOBILITY) {
         count(Counter::MobilityPunted);
     }
     // The kernel would answer it with a Parameter Problem.

@@ -4,6 +4,7 @@ use anycast_common::abi::{counters::Counter, event::kind, roles::ROUTER};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 
 use crate::{
+    admission,
     classify::{Packet, Verdict},
     count::count,
     limit,
@@ -74,7 +75,7 @@ fn query(packet: &Packet<'_>, offset: usize) -> u32 {
         count(Counter::MldQueryNotOnLink);
     } else if packet.ctx.read::<Message>(offset).is_none() {
         count(Counter::MldTruncated);
-    } else {
+    } else if admission::query() {
         count(Counter::MldQuery);
         punt(packet, kind::MLD);
     }

@@ -59,6 +59,8 @@ counters! {
     MldDoneDenied = "mld_done_denied",
     /// MLD Queries given to the controller.
     MldQuery = "mld_query",
+    /// MLD Queries beyond 500 a second on a CPU, left to the kernel alone.
+    MldQueryLimited = "mld_query_limited",
     /// MLD Queries with a hop limit other than 1 or a source that is not link-local, left to the kernel.
     MldQueryNotOnLink = "mld_query_not_on_link",
     /// MLD Reports and Dones for a multicast address, passed to the kernel untouched.
@@ -146,6 +148,10 @@ counters! {
     MemberNewClientLimited = "member_new_client_rate_limited",
     /// New clients not reported because half of the ring buffer was taken.
     MemberRingBusy = "member_new_client_ring_busy",
+    /// Answers to a member dropped beyond 20000 a second on a CPU, or because half of the ring buffer was taken.
+    MemberAnswerLimited = "member_answer_limited",
+    /// ICMPv6 errors about a member's messages beyond 1000 a second on a CPU, or because half of the ring buffer was taken.
+    MemberErrorLimited = "member_error_limited",
     /// TCP resets by the care-of address held back, because the correspondent may have lost the pin.
     MemberResetHeld = "member_reset_held",
     /// Flows that went back from the care-of to the anycast address.

@@ -113,8 +113,14 @@ pub mod whole {
     pub const SOLICITED: u32 = 2;
     /// New clients of a member.
     pub const NEW_CLIENTS: u32 = 4;
+    /// Answers to a member's messages.
+    pub const ANSWERS: u32 = 5;
+    /// ICMPv6 errors about them.
+    pub const ERRORS: u32 = 6;
+    /// MLD Queries.
+    pub const QUERIES: u32 = 7;
     /// How many there are.
-    pub const ALL: u32 = 5;
+    pub const ALL: u32 = 8;
 }
 
 /// Values of [`PolicyRule::action`].

@@ -90,7 +90,10 @@ impl Daemon {
             tokio::select! {
                 result = self.dataplane.events(|header, packet| {
                     self.controller.handle(clock::now(), input(header, packet), &mut self.actions);
-                }) => result.map_err(ShellError::io("cannot read the ring buffer"))?,
+                }) => if result.map_err(ShellError::io("cannot read the ring buffer"))? {
+                    // Else a ring that is never empty would keep everything else from its turn.
+                    tokio::task::yield_now().await;
+                },
                 event = self.netlink.next() => self.kernel(event).await,
                 () = at(deadline) => self.controller.poll(clock::now(), &mut self.actions),
                 (anycast, finding) = self.performer.checks.next() => {
@@ -112,6 +115,11 @@ impl Daemon {
                 }
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
+            }
+            // Timers are due whatever else goes on.
+            let now = clock::now();
+            if self.controller.deadline().is_some_and(|time| time <= now) {
+                self.controller.poll(now, &mut self.actions);
             }
             self.perform();
             self.assign().await;

@@ -68,7 +68,10 @@ pub(super) fn recall(path: &Path) -> Result<Option<Recalled>, Error> {
         Err(error) => return Err(error.into()),
     };
     let about = file.metadata()?;
-    if !about.is_file() || about.uid() != 0 || about.mode() & 0o077 != 0 {
+    if !about.is_file()
+        || about.uid() != nix::unistd::geteuid().as_raw()
+        || about.mode() & 0o077 != 0
+    {
         return Err(Error::NotRootAlone);
     }
     let mut text = Zeroizing::new(Vec::new());

@@ -8,20 +8,20 @@ use crate::{
     core::{Notice, notice::HandshakeOutcome},
 };
 
-/// How often the same refusal on the same interface is logged: whoever can send packets must not
+/// How often the same refusal, or an election, on the same interface is logged: whoever can send packets must not
 /// be able to fill a disk.
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// Writes notices to the log.
 #[derive(Debug)]
 pub(super) struct Notices {
-    refusals: Throttle<(&'static str, u32)>,
+    throttle: Throttle<(&'static str, u32)>,
 }
 
 impl Notices {
     pub(super) fn new() -> Self {
         Self {
-            refusals: Throttle::new(PERIOD),
+            throttle: Throttle::new(PERIOD),
         }
     }
 
@@ -36,8 +36,10 @@ impl Notices {
                 querier,
                 ours,
             } => {
-                let interface = name(*ifindex);
-                tracing::info!(target: "anycast::router", interface, %querier, ours, "querier");
+                if let Some(held) = self.throttle.admit(("querier", *ifindex), Instant::now()) {
+                    let interface = name(*ifindex);
+                    tracing::info!(target: "anycast::router", interface, %querier, ours, held, "querier");
+                }
             }
             Notice::MemberJoined {
                 ifindex,
@@ -65,7 +67,7 @@ impl Notices {
                 anycast,
                 reason,
             } => {
-                if let Some(held) = self.refusals.admit((reason, *ifindex), Instant::now()) {
+                if let Some(held) = self.throttle.admit((reason, *ifindex), Instant::now()) {
                     let interface = name(*ifindex);
                     let anycast = anycast.map(tracing::field::display);
                     tracing::warn!(target: "anycast::router", interface, %source, mac = %Mac(*mac), anycast, reason, ?by, held, "refused");
@@ -97,7 +99,7 @@ impl Notices {
             } => match outcome {
                 HandshakeOutcome::Refused(status) => {
                     if let Some(held) = self
-                        .refusals
+                        .throttle
                         .admit(("handshake", u32::from(*status)), Instant::now())
                     {
                         tracing::warn!(target: "anycast::member", %client, %anycast, status, held, "binding refused");
@@ -143,13 +145,13 @@ impl Notices {
                 destination,
                 reason,
             } => {
-                if let Some(held) = self.refusals.admit((reason, 0), Instant::now()) {
+                if let Some(held) = self.throttle.admit((reason, 0), Instant::now()) {
                     tracing::warn!(target: "anycast::correspondent", %source, %destination, reason, held, "refused");
                 }
             }
             Notice::Unparsable { ifindex, error } => {
                 if let Some(held) = self
-                    .refusals
+                    .throttle
                     .admit(("unparsable", *ifindex), Instant::now())
                 {
                     let interface = name(*ifindex);

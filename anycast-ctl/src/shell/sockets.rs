@@ -10,7 +10,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    sys::socket::{MsgFlags, MultiHeaders, SockaddrIn6, sendmmsg},
+    sys::socket::{MsgFlags, MultiHeaders, SockaddrIn6, sendmmsg, setsockopt, sockopt},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -21,6 +21,9 @@ const RAW: i32 = 255;
 
 /// Packets that go to the kernel in one system call.
 const BATCH: usize = 128;
+
+/// Octets that may wait for the devices; the kernel charges a small packet with some 800.
+const SEND_BUFFER: usize = 16 << 20;
 
 /// A complete IPv6 packet and the scope of its destination.
 pub type Outgoing = (Option<u32>, Vec<u8>);
@@ -39,6 +42,9 @@ impl Sender {
         // Our own Queries are not for this host's listeners.
         socket.set_multicast_loop_v6(false)?;
         socket.set_nonblocking(true)?;
+        // What thousands of groups have to say at once, when they are left, say.
+        setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER)
+            .or_else(|_| setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER))?;
         let headers = MultiHeaders::preallocate(BATCH, None);
         Ok(Self { socket, headers })
     }

@@ -15,7 +15,8 @@ const FRESH: Duration = MAX_NONCE_LIFETIME.saturating_sub(rr::MAX_TOKEN_LIFETIME
 
 /// As many nonces as can be acceptable at once: eight that were handed out for their whole time, and
 /// as many that were [retired](Nonces::retire) before.
-pub(super) const REMEMBERED: usize = 16;
+pub(super) const REMEMBERED: usize = 2 * EARLY;
+const EARLY: usize = 8;
 
 /// A nonce and the node key that is used with it.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(super) struct Generation {
     key: Kcn,
     nonce: Nonce,
     first_used: Time,
+    /// It was not handed out for its whole time.
+    retired: bool,
 }
 
 impl Generation {
@@ -34,6 +37,7 @@ impl Generation {
             key,
             nonce,
             first_used,
+            retired: false,
         }
     }
 
@@ -78,8 +82,6 @@ pub(super) struct Nonces {
     /// Oldest first.
     generations: VecDeque<Generation>,
     next_index: u16,
-    /// The last one is not handed out any more.
-    retired: bool,
 }
 
 impl Nonces {
@@ -90,14 +92,13 @@ impl Nonces {
         Self {
             generations: VecDeque::with_capacity(REMEMBERED + 1),
             next_index: u16::from_be_bytes([high, low]),
-            retired: false,
         }
     }
 
     /// The nonce to make a token with.
     pub(super) fn current(&mut self, now: Time, rng: &mut Generator) -> &Generation {
         let last = self.generations.len().checked_sub(1);
-        let last = last.filter(|_| !self.retired);
+        let last = last.filter(|last| !self.generations[*last].retired);
         let fresh = last.filter(|last| now < self.generations[*last].first_used + FRESH);
         let index = fresh.unwrap_or_else(|| self.renew(now, rng));
         &self.generations[index]
@@ -106,9 +107,12 @@ impl Nonces {
     /// If this is the nonce that is handed out, the next token is made with another; unless that would
     /// make an older one forgotten before its time.
     pub(super) fn retire(&mut self, now: Time, index: u16) {
-        let last = self.generations.back().map(Generation::index);
-        if last == Some(index) && self.acceptable(now).count() < REMEMBERED {
-            self.retired = true;
+        let early = self.acceptable(now).filter(|old| old.retired).count();
+        if let Some(last) = self.generations.back_mut()
+            && last.index == index
+            && early < EARLY
+        {
+            last.retired = true;
         }
     }
 
@@ -135,7 +139,6 @@ impl Nonces {
         Self {
             generations: generations.into(),
             next_index,
-            retired: false,
         }
     }
 
@@ -147,8 +150,8 @@ impl Nonces {
             key: Kcn::generate(rng),
             nonce: Nonce::generate(rng),
             first_used: now,
+            retired: false,
         });
-        self.retired = false;
         self.next_index = self.next_index.wrapping_add(1);
         if self.generations.len() > REMEMBERED {
             self.generations.pop_front();

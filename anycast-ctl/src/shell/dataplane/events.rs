@@ -29,17 +29,18 @@ impl Events {
         Ok(Self(ring))
     }
 
-    /// Safe to cancel: records that were not given to `sink` stay in the ring.
-    pub(super) async fn drain(&mut self, mut sink: impl FnMut(&Header, &[u8])) -> io::Result<()> {
+    /// Safe to cancel: records that were not given to `sink` stay in the ring. Gives whether there may be
+    /// more.
+    pub(super) async fn drain(&mut self, mut sink: impl FnMut(&Header, &[u8])) -> io::Result<bool> {
         let mut guard = self.0.readable_mut().await?;
         let ring = guard.get_inner_mut();
         for _ in 0..BATCH {
             if !next(ring, &mut sink) {
                 guard.clear_ready();
-                return Ok(());
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn take_all(&mut self, mut sink: impl FnMut(&Header, &[u8])) {

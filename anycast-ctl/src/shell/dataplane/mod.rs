@@ -273,7 +273,7 @@ impl Dataplane {
     pub async fn events(
         &mut self,
         sink: impl FnMut(&anycast_common::abi::event::Header, &[u8]),
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         self.events.drain(sink).await
     }
 }

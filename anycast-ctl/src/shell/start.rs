@@ -98,7 +98,9 @@ impl Daemon {
         daemon.adopt_routes();
         daemon.adopt_pairs();
         daemon.attend();
-        daemon.links_changed(true)?;
+        daemon
+            .links_changed(true)
+            .inspect_err(|_| daemon.dataplane.undo())?;
         daemon.detach_others();
         daemon.assign().await;
         for anycast in settings::joined_at_start(config) {

@@ -86,6 +86,11 @@ impl Namespace {
             .with_context(|| format!("cannot enter namespace {}", self.name))
     }
 
+    /// Where daemons pin what is to outlive them.
+    pub fn pins(&self) -> Result<PathBuf> {
+        self.run(pins::directory)
+    }
+
     /// What daemons have pinned for it in the BPF file system, by name.
     pub fn pinned(&self) -> Result<Vec<String>> {
         self.run(pins::list)

@@ -33,7 +33,8 @@ pub(super) fn list() -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn directory() -> Result<PathBuf> {
+/// Where it is.
+pub(super) fn directory() -> Result<PathBuf> {
     Ok(Path::new(DIRECTORY).join(cookie()?.to_string()))
 }
 

@@ -121,6 +121,15 @@ impl Links {
         }
     }
 
+    /// Takes back what this run attached; programs of an earlier one that it replaced stay, for their
+    /// sessions.
+    pub(super) fn undo(&mut self) {
+        self.0
+            .drain()
+            .flat_map(|(_, held)| held)
+            .for_each(Held::undo);
+    }
+
     /// For good: the pins go as well.
     pub(super) fn detach(&mut self, ifindex: u32) {
         for held in self.0.remove(&ifindex).into_iter().flatten() {

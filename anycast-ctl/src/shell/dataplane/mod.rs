@@ -226,6 +226,12 @@ impl Dataplane {
             .attach(&mut self.ebpf, pins, ifindex, roles, mode)
     }
 
+    /// Takes back what was attached, when the start fails; where an earlier run's sessions go on, they
+    /// do so still.
+    pub fn undo(&mut self) {
+        self.links.undo();
+    }
+
     /// Detaches an earlier run's programs from all but these interfaces.
     ///
     /// # Errors

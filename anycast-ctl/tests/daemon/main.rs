@@ -1,5 +1,7 @@
 //! The daemon itself: a router and a member on a veth pair, asked over their control sockets.
 
+mod attach;
+
 use std::{
     net::Ipv6Addr,
     path::{Path, PathBuf},
@@ -15,7 +17,7 @@ use nix::{
 };
 use xtask::{
     kernel_tests::Suite,
-    net::{Namespace, Pass, netlink, wait},
+    net::{Namespace, netlink, wait},
 };
 
 const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
@@ -32,12 +34,15 @@ fn main() -> ExitCode {
         .test("a route outlives a crash and not a shutdown", crash)
         .test("a second daemon leaves the first alone", second_daemon)
         .test("an interface may come late", late_interface)
-        .test("a mode that is chosen is explained", mode)
+        .test("a mode that is chosen is explained", attach::mode)
         .test(
             "a foreign XDP program is left alone, and named",
-            foreign_program,
+            attach::foreign_program,
         )
-        .test("what dead daemons have pinned is adopted or removed", pins)
+        .test(
+            "what dead daemons have pinned is adopted or removed",
+            attach::pins,
+        )
         .run()
 }
 
@@ -98,6 +103,15 @@ impl Site {
             &self.directory.join("m.sock"),
             "member-s1.toml",
         )
+    }
+
+    /// A configuration of the member with its interface and a bridge.
+    fn both(&self) -> Result<PathBuf> {
+        let config = self.directory.join("m.toml");
+        let text = "[member]\ninterfaces = [\"br0\", \"eth0\"]\n\
+                    [[member.group]]\nanycast = \"2001:db8:a::53\"\n";
+        std::fs::write(&config, text)?;
+        Ok(config)
     }
 
     /// Whether the router's kernel has a route of ours to B.
@@ -275,124 +289,4 @@ fn late_interface() -> Result<()> {
     wait_for("it is attached again", || {
         Ok(router.status()?.interfaces[0].program.is_some())
     })
-}
-
-/// A bridge has no native XDP, a veth has.
-fn mode() -> Result<()> {
-    let site = Site::new("mode")?;
-    site.connect()?;
-    netlink::bridge(&site.member, "br0", &[])?;
-    let config = site.directory.join("m.toml");
-    std::fs::write(
-        &config,
-        "[member]\ninterfaces = [\"eth0\", \"br0\"]\n[[member.group]]\nanycast = \"2001:db8:a::53\"\n",
-    )?;
-    let daemon = Daemon::start_with(&site.member, &site.directory.join("m.sock"), &config)?;
-    let status = daemon.status()?;
-    let modes = status.interfaces.iter().map(|interface| {
-        let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        (
-            interface.name.clone(),
-            text(&interface.mode),
-            text(&interface.mode_reason),
-        )
-    });
-    let expected = [
-        ("br0", "generic", "auto: the driver has no native XDP"),
-        ("eth0", "native", "auto: the driver has it"),
-    ];
-    let expected = expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned()));
-    let modes: Vec<_> = modes.collect();
-    ensure!(modes == expected, "{modes:?}");
-    Ok(())
-}
-
-fn foreign_program() -> Result<()> {
-    let site = Site::new("foreign")?;
-    site.connect()?;
-    let config = format!("{}/../examples/member-s1.toml", env!("CARGO_MANIFEST_DIR"));
-    let refused = |socket: &str| -> Result<String> {
-        let mut command = run(&site.member, &site.directory.join(socket), &config);
-        let output = command.env("ANYCAST_LOG", "warn").output()?;
-        let stderr = String::from_utf8(output.stderr)?;
-        ensure!(output.status.code() == Some(1), "{stderr}");
-        ensure!(
-            stderr.contains("already has an XDP program of somebody else")
-                && stderr.contains("bpftool net")
-                && stderr.contains("take the interface out of the configuration"),
-            "{stderr}"
-        );
-        Ok(stderr)
-    };
-    let foreign = Pass::attach(&site.member, "eth0")?;
-    refused("m.sock")?;
-    let pinned = site.member.pinned()?;
-    ensure!(
-        !pinned.iter().any(|name| name.ends_with("-egress")),
-        "half of it is left: {pinned:?}"
-    );
-    drop(foreign);
-    wait_for("a daemon gets it when it is free", || {
-        Ok(site.member().is_ok())
-    })?;
-
-    // Another daemon of ours is somebody else, too.
-    let first = site.member()?;
-    let before = site.member.pinned()?;
-    let stderr = refused("second.sock")?;
-    ensure!(
-        stderr.contains("belongs to an anycast-ctl that runs in this network namespace"),
-        "{stderr}"
-    );
-    ensure!(site.member.pinned()? == before, "it was disturbed");
-    first.status()?;
-    Ok(())
-}
-
-fn pins() -> Result<()> {
-    let site = Site::new("pins")?;
-    site.connect()?;
-    let links = |names: Vec<String>| {
-        let hook = |name: &String| name.ends_with("-native") || name.ends_with("-egress");
-        names.into_iter().filter(hook).collect::<Vec<_>>()
-    };
-    let member = site.member()?;
-    let first = site.member.pinned()?;
-    ensure!(links(first.clone()).len() == 2, "{first:?}");
-    ensure!(
-        first.iter().any(|name| name.starts_with("MEMBER_FLOWS-")),
-        "{first:?}"
-    );
-    member.end(Signal::SIGKILL)?;
-
-    // A daemon elsewhere has nothing to do with it.
-    let router = site.router()?;
-    ensure!(
-        site.member.pinned()? == first,
-        "the router's daemon took it"
-    );
-    router.end(Signal::SIGTERM)?;
-    ensure!(site.router.pinned()?.is_empty(), "a router has no sessions");
-
-    // The interface is gone, and another one is there.
-    netlink::delete(&site.member, "eth0")?;
-    site.connect()?;
-    let member = site.member()?;
-    let second = links(site.member.pinned()?);
-    ensure!(
-        second.len() == 2 && links(first).iter().all(|name| !second.contains(name)),
-        "{second:?}"
-    );
-    member.end(Signal::SIGKILL)?;
-
-    // Whatever belongs to no interface any more goes with the next start, wherever that is.
-    netlink::delete(&site.member, "eth0")?;
-    ensure!(!site.member.pinned()?.is_empty());
-    let _router = site.router()?;
-    ensure!(
-        site.member.pinned()?.is_empty(),
-        "{:?}",
-        site.member.pinned()
-    );
-    Ok(())
 }

@@ -1,0 +1,136 @@
+//! What daemons attach, and what becomes of it.
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
+use xtask::net::{Pass, netlink};
+
+use super::{Daemon, Site, run, wait_for};
+
+/// A bridge has no native XDP, a veth has.
+pub fn mode() -> Result<()> {
+    let site = Site::new("mode")?;
+    site.connect()?;
+    netlink::bridge(&site.member, "br0", &[])?;
+    let config = site.both()?;
+    let daemon = Daemon::start_with(&site.member, &site.directory.join("m.sock"), &config)?;
+    let status = daemon.status()?;
+    let modes = status.interfaces.iter().map(|interface| {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        (
+            interface.name.clone(),
+            text(&interface.mode),
+            text(&interface.mode_reason),
+        )
+    });
+    let expected = [
+        ("br0", "generic", "auto: the driver has no native XDP"),
+        ("eth0", "native", "auto: the driver has it"),
+    ];
+    let expected = expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned()));
+    let modes: Vec<_> = modes.collect();
+    ensure!(modes == expected, "{modes:?}");
+    Ok(())
+}
+
+pub fn foreign_program() -> Result<()> {
+    let site = Site::new("foreign")?;
+    netlink::bridge(&site.member, "br0", &[])?;
+    site.connect()?;
+    let config = site.both()?;
+    let refused = |socket: &str| -> Result<String> {
+        let mut command = run(
+            &site.member,
+            &site.directory.join(socket),
+            &config.to_string_lossy(),
+        );
+        let output = command.env("ANYCAST_LOG", "warn").output()?;
+        let stderr = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(1), "{stderr}");
+        ensure!(
+            stderr.contains("already has an XDP program of somebody else")
+                && stderr.contains("bpftool net")
+                && stderr.contains("take the interface out of the configuration"),
+            "{stderr}"
+        );
+        Ok(stderr)
+    };
+    let foreign = Pass::attach(&site.member, "eth0")?;
+    refused("m.sock")?;
+    let pinned = site.member.pinned()?;
+    let half = |name: &String| name.ends_with("-egress") || name.ends_with("-generic");
+    ensure!(!pinned.iter().any(half), "half of it is left: {pinned:?}");
+    drop(foreign);
+    wait_for("a daemon gets it when it is free", || {
+        Ok(site.member().is_ok())
+    })?;
+
+    // Another daemon of ours is somebody else, too.
+    let first = site.member()?;
+    let before = site.member.pinned()?;
+    let stderr = refused("second.sock")?;
+    ensure!(
+        stderr.contains("belongs to an anycast-ctl that runs in this network namespace"),
+        "{stderr}"
+    );
+    ensure!(site.member.pinned()? == before, "it was disturbed");
+    first.status()?;
+    Ok(())
+}
+
+pub fn pins() -> Result<()> {
+    let site = Site::new("pins")?;
+    site.connect()?;
+    let links = |names: Vec<String>| {
+        let hook = |name: &String| name.ends_with("-native") || name.ends_with("-egress");
+        names.into_iter().filter(hook).collect::<Vec<_>>()
+    };
+    let member = site.member()?;
+    let first = site.member.pinned()?;
+    ensure!(links(first.clone()).len() == 2, "{first:?}");
+    ensure!(
+        first.iter().any(|name| name.starts_with("MEMBER_FLOWS-")),
+        "{first:?}"
+    );
+    member.end(Signal::SIGKILL)?;
+
+    // A daemon elsewhere has nothing to do with it.
+    let router = site.router()?;
+    ensure!(
+        site.member.pinned()? == first,
+        "the router's daemon took it"
+    );
+    router.end(Signal::SIGTERM)?;
+    ensure!(site.router.pinned()?.is_empty(), "a router has no sessions");
+
+    // The interface is gone, and another one is there.
+    netlink::delete(&site.member, "eth0")?;
+    site.connect()?;
+    let member = site.member()?;
+    let second = links(site.member.pinned()?);
+    ensure!(
+        second.len() == 2 && links(first).iter().all(|name| !second.contains(name)),
+        "{second:?}"
+    );
+    member.end(Signal::SIGKILL)?;
+
+    // Maps of another layout are of no use to the next one.
+    let directory = site.member.pins()?;
+    let names = site.member.pinned()?;
+    let map = names.iter().find(|name| name.starts_with("MEMBER_FLOWS-"));
+    let map = map.context("no map is pinned")?;
+    std::fs::rename(directory.join(map), directory.join("MEMBER_FLOWS-00000000"))?;
+    let member = site.member()?;
+    ensure!(site.member.pinned()? == names, "{:?}", site.member.pinned());
+    member.end(Signal::SIGKILL)?;
+
+    // Whatever belongs to no interface any more goes with the next start, wherever that is.
+    netlink::delete(&site.member, "eth0")?;
+    ensure!(!site.member.pinned()?.is_empty());
+    let _router = site.router()?;
+    ensure!(
+        site.member.pinned()?.is_empty(),
+        "{:?}",
+        site.member.pinned()
+    );
+    Ok(())
+}

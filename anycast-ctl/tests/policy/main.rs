@@ -13,7 +13,13 @@ use std::{
 
 use anycast_ctl::shell::api::{Request, client, view};
 use anyhow::{Context as _, Result, ensure};
-use xtask::{kernel_tests::Suite, net};
+use xtask::{
+    kernel_tests::Suite,
+    net::{
+        self, Sender,
+        packet::{forge, mld},
+    },
+};
 
 use site::{AGAIN, B, HONEST, Reports, Site, wait};
 
@@ -30,6 +36,10 @@ fn main() -> ExitCode {
             withdrawn,
         )
         .test("a host joins within a second beside a flood", flood)
+        .test(
+            "a daemon that gets more than it can take answers, and ends when it is told",
+            drowned,
+        )
         .test(
             "refusals say who and why, with forged ones among them",
             refusals,
@@ -193,6 +203,50 @@ fn flood() -> Result<()> {
     let status: view::Status = site.ask(&Request::Status)?;
     ensure!(status.summary.members == 64 + 3, "{status:?}");
     Ok(())
+}
+
+/// Nothing limits the flooder: the ring of the daemon is never empty.
+fn drowned() -> Result<()> {
+    let config = site::CONFIG.replace("reports_per_second = 100", "reports_per_second = 0");
+    let mut site = Site::with("drowned", &config)?;
+    let link = Sender::open(&site.flooder, "eth0")?;
+    let frames: Vec<_> = (1..=64)
+        .map(|low| {
+            let anycast = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, low);
+            forge::mld(mld::REPORT, FLOODER, MAC, anycast)
+        })
+        .collect();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    link.send_all(&frames)?;
+                }
+                anyhow::Ok(())
+            });
+        }
+        let outcome = (|| {
+            wait("more comes than the daemon can take", || {
+                Ok(site.counter("punt_ring_full")? > 0)
+            })?;
+            for _ in 0..20 {
+                let start = Instant::now();
+                let lost = site.counter("punt_ring_full")?;
+                let took = start.elapsed();
+                ensure!(took < Duration::from_secs(2), "an answer after {took:?}");
+                wait("still more comes", || {
+                    Ok(site.counter("punt_ring_full")? > lost)
+                })?;
+            }
+            let took = site.end()?;
+            println!("drowned: the daemon ended after {took:?}");
+            ensure!(took < Duration::from_secs(5), "it ended after {took:?}");
+            Ok(())
+        })();
+        over.store(true, Ordering::Relaxed);
+        outcome
+    })
 }
 
 /// A Report, and its repetition as a robust host sends it, until there is a route.

@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use xtask::net::Process;
 
 use super::{
-    DENIED, MAC, join,
-    site::{AGAIN, B, HONEST, HONEST_MAC, PATIENCE, ROUTER, Reports, Site, wait},
+    DENIED, FLOODER, MAC, join,
+    site::{self, AGAIN, B, HONEST, HONEST_MAC, PATIENCE, Reports, Site, wait},
 };
 
 /// An address below the router's, which wins the election.
@@ -71,7 +71,7 @@ impl Watcher {
             let event = self.next()?;
             if let Some(more) = event["lost"].as_u64() {
                 lost += more;
-            } else if event["reason"] == "mld_invalid" {
+            } else if event["reason"] == "member_full" {
                 told.fetch_add(1, Ordering::Relaxed);
             } else if event["event"] == "route" {
                 return Ok((told.load(Ordering::Relaxed), lost));
@@ -145,9 +145,18 @@ pub fn events() -> Result<()> {
 
 /// One watcher reads all the time, one not at all.
 pub fn slow_reader() -> Result<()> {
-    let site = Site::new("slow")?;
+    let config = site::CONFIG.replace("reports_per_second = 100", "reports_per_second = 0");
+    let site = Site::with("slow", &config)?;
     let honest = Reports::open(&site.honest)?;
     let flooder = Reports::open(&site.flooder)?;
+    let group = |low| Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, low);
+    for low in 1..=64 {
+        flooder.report(FLOODER, MAC, group(low))?;
+    }
+    wait("the flooder is in as many groups as it may", || {
+        let status: view::Status = site.ask(&Request::Status)?;
+        Ok(status.summary.members == 64)
+    })?;
     let (mut quick, mut slow) = (Watcher::open(&site)?, Watcher::open(&site)?);
     let seen = AtomicU64::new(0);
     let (quick_saw, joined) = std::thread::scope(|scope| {
@@ -155,15 +164,15 @@ pub fn slow_reader() -> Result<()> {
         let joined = (|| {
             for batch in 1..=EVENTS / BATCH {
                 for _ in 0..BATCH {
-                    // By our own address: refused each time, and nobody limits it.
-                    query(&flooder, ROUTER)?;
+                    // One too many: refused each time, by the controller, and nobody limits it.
+                    flooder.report(FLOODER, MAC, group(65))?;
                 }
                 wait("the quick one has read them", || {
                     Ok(seen.load(Ordering::Relaxed) == batch * BATCH)
                 })?;
                 // Questions are answered all the while.
                 let counters: view::Counters = site.ask(&Request::Counters)?;
-                ensure!(counters.controller["mld_invalid"] == batch * BATCH);
+                ensure!(counters.controller["member_full"] == batch * BATCH);
             }
             join(&site, &honest, B)
         })();

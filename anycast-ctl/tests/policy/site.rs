@@ -4,12 +4,16 @@ use std::{
     net::Ipv6Addr,
     path::PathBuf,
     process::{Child, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anycast_common::wire::{ipv6, mld};
 use anycast_ctl::shell::api::{Request, client, view};
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde::de::DeserializeOwned;
 use xtask::net::{self, Namespace, Sender, netlink};
 
@@ -17,12 +21,12 @@ pub const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
 pub const HONEST: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x11);
 pub const HONEST_MAC: [u8; 6] = [2, 0, 0, 0, 0x20, 0x11];
 /// Not the lowest that there can be.
-pub const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
+const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Neither daemon nor kernel announces what is asked for here.
 pub const AGAIN: Duration = Duration::from_millis(10);
 
-const CONFIG: &str = r#"
+pub const CONFIG: &str = r#"
 [router]
 interfaces = ["lan0"]
 next_hops = "best"
@@ -55,6 +59,10 @@ pub struct Site {
 
 impl Site {
     pub fn new(name: &str) -> Result<Self> {
+        Self::with(name, CONFIG)
+    }
+
+    pub fn with(name: &str, config: &str) -> Result<Self> {
         let unique = format!("{name}-{}", std::process::id());
         let namespace = |role: &str| Namespace::create(&format!("{unique}-{role}"));
         let switch = namespace("sw")?;
@@ -98,13 +106,13 @@ impl Site {
             directory,
             daemon: None,
         };
-        site.start()?;
+        site.start(config)?;
         Ok(site)
     }
 
-    fn start(&mut self) -> Result<()> {
+    fn start(&mut self, text: &str) -> Result<()> {
         let config = self.directory.join("router.toml");
-        std::fs::write(&config, CONFIG)?;
+        std::fs::write(&config, text)?;
         let mut command = self.router.command(env!("CARGO_BIN_EXE_anycast-ctl"));
         command.arg("--socket").arg(&self.socket);
         command.arg("run").arg("--config").arg(&config);
@@ -122,6 +130,20 @@ impl Site {
                     .all(|on| on.up && on.link_local.is_some() && on.program.is_some())
             }))
         })
+    }
+
+    /// Asks the daemon to end, and gives how long that takes.
+    pub fn end(&mut self) -> Result<Duration> {
+        let mut daemon = self.daemon.take().context("a daemon")?;
+        let start = Instant::now();
+        kill(Pid::from_raw(daemon.id().try_into()?), Signal::SIGTERM)?;
+        let mut status = None;
+        wait("the daemon ends", || {
+            status = daemon.try_wait()?;
+            Ok(status.is_some())
+        })?;
+        ensure!(status.is_some_and(|status| status.success()), "{status:?}");
+        Ok(start.elapsed())
     }
 
     /// A mistake in the configuration.

@@ -1,6 +1,6 @@
 //! Packages of the distribution that the tests use.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::may_install;
 use crate::{
@@ -31,6 +31,17 @@ pub fn install_helpers() {
             ));
         }
     }
+}
+
+/// Installs a program that something cannot do without.
+pub fn require(program: &str, package: &str) -> Result<()> {
+    if process::find(program).is_some() {
+        return Ok(());
+    }
+    if !may_install() {
+        bail!("{program} is missing, and ANYCAST_NO_INSTALL forbids to install it");
+    }
+    install(&[package]).with_context(|| format!("{program} is missing"))
 }
 
 fn install(packages: &[&str]) -> Result<()> {

@@ -23,14 +23,25 @@ use aya::{
 use ipnet::Ipv6Net;
 use zerocopy::FromZeros as _;
 
-use super::{DataplaneError, octets};
+use super::{
+    DataplaneError,
+    hints::{CACHE, Hints, Side},
+    octets,
+};
 use crate::core::Action;
 
 /// Maps that only a router needs, as large as they are.
 pub(super) const OF_ROUTER: &[&str] = &["SENDERS"];
 /// Maps that only a correspondent needs.
-pub(super) const OF_CORRESPONDENT: &[&str] =
-    &["BINDINGS", "CARE_OF", "FLOWS", "UNREACHABLE", "SENT"];
+pub(super) const OF_CORRESPONDENT: &[&str] = &[
+    "BINDINGS",
+    "CARE_OF",
+    "FLOWS",
+    "UNREACHABLE",
+    "SENT",
+    "NOTED",
+    CACHE,
+];
 /// Maps that only a member needs.
 pub(super) const OF_MEMBER: &[&str] =
     &["LOCAL_CARE_OF", "LOCAL_ANYCAST", "MEMBER_FLOWS", "CLIENTS"];
@@ -53,6 +64,7 @@ pub struct Maps {
     member_flows: Hash<FlowKey, MemberFlow>,
     redirect_targets: Hash<u32, u32>,
     clients: Hash<BindingKey, Client>,
+    hints: Hints,
 }
 
 impl Maps {
@@ -72,6 +84,7 @@ impl Maps {
             member_flows: take(ebpf, "MEMBER_FLOWS")?,
             redirect_targets: take(ebpf, "REDIRECT_TARGETS")?,
             clients: take(ebpf, "CLIENTS")?,
+            hints: Hints::take(ebpf)?,
         })
     }
 
@@ -90,6 +103,7 @@ impl Maps {
                     report_clients: u32::from(report_clients),
                     reserved: 0,
                 };
+                self.hints.add_address(anycast)?;
                 set(
                     "LOCAL_ANYCAST",
                     &mut self.local_anycast,
@@ -122,6 +136,7 @@ impl Maps {
                     delta: checksum::delta(&octets(anycast), &octets(care_of)),
                     reserved: [0; 6],
                 };
+                self.hints.add_address(anycast)?;
                 set("BINDINGS", &mut self.bindings, pair(client, anycast), value)?;
             }
             Action::RemoveBinding { client, anycast } => {
@@ -141,6 +156,7 @@ impl Maps {
                     delta: checksum::delta(&octets(care_of), &octets(anycast)),
                     reserved: [0; 6],
                 };
+                self.hints.add_address(care_of)?;
                 set("CARE_OF", &mut self.care_of, key, value)?;
             }
             Action::RemoveCareOf { client, care_of } => {
@@ -249,7 +265,9 @@ impl Maps {
     ///
     /// What the kernel refuses.
     pub fn set_client_prefixes(&mut self, prefixes: &[Ipv6Net]) -> Result<(), DataplaneError> {
-        set_prefixes("CLIENT_PREFIXES", &mut self.client_prefixes, prefixes)
+        self.hints.set_scope(Side::Client, None)?;
+        set_prefixes("CLIENT_PREFIXES", &mut self.client_prefixes, prefixes)?;
+        self.hints.set_scope(Side::Client, Some(prefixes))
     }
 
     /// Replaces the prefixes of the anycast addresses whose members may send messages to clients
@@ -261,7 +279,9 @@ impl Maps {
     pub fn set_anycast_prefixes(&mut self, prefixes: &[Ipv6Net]) -> Result<(), DataplaneError> {
         let all = [Ipv6Net::default()];
         let prefixes = if prefixes.is_empty() { &all } else { prefixes };
-        set_prefixes("ANYCAST_PREFIXES", &mut self.anycast_prefixes, prefixes)
+        self.hints.set_scope(Side::Anycast, None)?;
+        set_prefixes("ANYCAST_PREFIXES", &mut self.anycast_prefixes, prefixes)?;
+        self.hints.set_scope(Side::Anycast, Some(prefixes))
     }
 
     /// Replaces the devices to which rewritten packets may be redirected; to others the kernel
@@ -283,7 +303,7 @@ impl Maps {
         for target in targets.iter().filter(|target| !old.contains(target)) {
             set(MAP, &mut self.redirect_targets, target, 1)?;
         }
-        Ok(())
+        self.hints.end_flow_cache()
     }
 
     /// Dedicates the unicast address `care_of` of this member to `anycast`.
@@ -301,6 +321,7 @@ impl Maps {
             delta: checksum::delta(&octets(care_of), &octets(anycast)),
             reserved: [0; 6],
         };
+        self.hints.add_address(care_of)?;
         set(
             "LOCAL_CARE_OF",
             &mut self.local_care_of,
@@ -330,7 +351,8 @@ impl Maps {
     ///
     /// What the kernel refuses.
     pub fn remove_flow(&mut self, key: &FlowKey) -> Result<(), DataplaneError> {
-        remove("FLOWS", &mut self.flows, key)
+        remove("FLOWS", &mut self.flows, key)?;
+        self.hints.end_flow_cache()
     }
 
     /// Every counter with its name, summed over the CPUs.
@@ -352,7 +374,7 @@ impl Maps {
     }
 }
 
-fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DataplaneError>
+pub(super) fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DataplaneError>
 where
     T: TryFrom<Map, Error = MapError>,
 {
@@ -360,7 +382,7 @@ where
     T::try_from(map).map_err(failed(name))
 }
 
-fn failed(map: &'static str) -> impl Fn(MapError) -> DataplaneError {
+pub(super) fn failed(map: &'static str) -> impl Fn(MapError) -> DataplaneError {
     move |error| DataplaneError::Map { map, error }
 }
 

@@ -5,6 +5,7 @@
 
 mod attach;
 mod events;
+mod hints;
 mod limits;
 mod maps;
 
@@ -140,6 +141,9 @@ impl Dataplane {
                     loader.map_max_entries(map, 1);
                 }
             }
+        }
+        if settings.roles & roles::CORRESPONDENT != 0 {
+            loader.map_max_entries(hints::CACHE, hints::cache_entries()?);
         }
         let mut ebpf = loader.load(object).map_err(privilege)?;
         let logger = EbpfLogger::init(&mut ebpf)?;

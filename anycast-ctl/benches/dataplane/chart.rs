@@ -35,7 +35,7 @@ pub fn write(path: &Path, rows: &[Row]) -> Result<()> {
             svg,
             "<text x=\"{:.0}\" y=\"{text:.0}\" text-anchor=\"end\" fill=\"#222\">{}</text>\n\
              <rect x=\"{LABEL:.0}\" y=\"{:.0}\" width=\"{length:.1}\" height=\"{:.0}\" fill=\"{colour}\"/>\n\
-             <text x=\"{value:.0}\" y=\"{text:.0}\" fill=\"#222\">{:.1} ns</text>",
+             <text x=\"{value:.0}\" y=\"{text:.0}\" fill=\"#222\">{:.0} ns</text>",
             LABEL - 8.0,
             row.name,
             top + 2.0,

@@ -1,6 +1,6 @@
 //! Runs cases in turn and times them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
@@ -15,7 +15,7 @@ use crate::cases::Case;
 const RUN: Duration = Duration::from_millis(60);
 /// Runs before that, which fill maps and caches and show what a run takes.
 const WARM_UP: u32 = 2_000_000;
-/// Maps per-CPU by the one that all cases run on.
+/// Where all cases run.
 const CPU: usize = 0;
 
 /// What came of a case: nanoseconds of each run.
@@ -61,24 +61,14 @@ pub fn measure(cases: &mut [Case], rounds: usize) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// XDP action, and nanoseconds for each run.
-///
-/// The kernel gives whole nanoseconds, cut off. The rest is taken from the time that the call took,
-/// less that of a short one: exact enough for a rest.
+/// XDP action, and nanoseconds for each run: whole ones, cut off, are what the kernel gives.
 fn once(program: &Xdp, frame: &[u8], context: &[u8; 24], repeat: u32) -> Result<(u32, f64)> {
-    let call = |repeat| {
-        let start = Instant::now();
-        let result = program.test_run(TestRunOptions {
-            data_in: Some(frame),
-            ctx_in: Some(context),
-            repeat,
-            ..TestRunOptions::default()
-        })?;
-        anyhow::Ok((result, start.elapsed()))
-    };
-    let (_, overhead) = call(1)?;
-    let (result, elapsed) = call(repeat)?;
-    let whole = result.duration.as_nanos() as f64;
-    let exact = elapsed.saturating_sub(overhead).as_nanos() as f64 / f64::from(repeat);
-    Ok((result.return_value, exact.clamp(whole, whole + 0.99)))
+    let result = program.test_run(TestRunOptions {
+        data_in: Some(frame),
+        ctx_in: Some(context),
+        repeat,
+        ..TestRunOptions::default()
+    })?;
+    let time = result.duration.as_nanos().max(1) as f64;
+    Ok((result.return_value, time))
 }

@@ -15,6 +15,7 @@ use aya_ebpf::{
 use crate::{
     classify::Packet,
     count::count_index,
+    fast,
     limit::{holds, now, spend},
     maps::{
         ANYCAST_PREFIXES, CLIENT_PREFIXES, EVENTS, MESSAGES_FROM_PREFIX, MESSAGES_SOLICITED,
@@ -207,6 +208,7 @@ pub(crate) fn expect_messages(packet: &Packet<'_>) {
         let client = Key::new(128, packet.source);
         CLIENT_PREFIXES.get(&client).is_some()
     });
+    fast::noted(words(&packet.source));
 }
 
 #[inline(always)]

@@ -9,6 +9,7 @@ use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use crate::{
     correspondent,
     count::count,
+    fast::fast,
     fragment, icmp_error, member,
     mld::{self, HOP_BY_HOP},
     packet::{
@@ -58,6 +59,9 @@ impl Verdict {
 /// Classifies the packet for an interface with the given roles and gives the XDP action.
 #[inline(always)]
 pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
+    if let Some(action) = fast::<ROLES>(ctx) {
+        return action;
+    }
     let Some((layout, ipv6)) = packet::ipv6(ctx) else {
         return XDP_PASS;
     };

@@ -15,6 +15,7 @@ use crate::{
     admission,
     classify::{Packet, Verdict},
     count::count,
+    flow_cache,
     forward::{Way, next_hop, send},
     maps::{ATTENDED, BINDINGS, CARE_OF, CLIENT_PREFIXES, FLOWS},
     packet::{Bytes, Upper},
@@ -53,7 +54,8 @@ fn handle(packet: &Packet<'_>, upper: Upper) -> Verdict {
             count(Counter::NoRouteToCareOf);
             return Verdict::Done(XDP_PASS);
         }
-        Way::None | Way::Kernel | Way::Xdp => {}
+        Way::Xdp => flow_cache::remember(packet, &transport, &change, &next_hop),
+        Way::None | Way::Kernel => {}
     }
     if outward {
         rewrite::destination(packet, &transport, &change.address, change.delta);
@@ -66,13 +68,13 @@ fn handle(packet: &Packet<'_>, upper: Upper) -> Verdict {
 }
 
 /// What is to become of a packet.
-struct Change {
+pub(crate) struct Change {
     /// Which address gives way: one of [`place`].
-    place: u8,
+    pub place: u8,
     /// To which.
-    address: [u8; 16],
+    pub address: [u8; 16],
     /// What that does to a checksum (RFC 1624).
-    delta: u16,
+    pub delta: u16,
 }
 
 /// Home Test Init, Care-of Test Init, Binding Update and unknown types for our clients are

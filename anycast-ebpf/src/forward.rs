@@ -41,9 +41,11 @@ pub(crate) enum Way {
 /// the verifier has never seen written.
 pub(crate) struct NextHop {
     pub way: Way,
-    ifindex: u32,
-    source: [u16; 3],
-    destination: [u16; 3],
+    pub ifindex: u32,
+    /// Octets of the largest packet that goes there.
+    pub mtu: u16,
+    pub source: [u16; 3],
+    pub destination: [u16; 3],
 }
 
 impl NextHop {
@@ -52,6 +54,7 @@ impl NextHop {
         Self {
             way,
             ifindex: 0,
+            mtu: 0,
             source: [0; 3],
             destination: [0; 3],
         }
@@ -99,6 +102,8 @@ pub(crate) fn next_hop(
             NextHop {
                 way: Way::Xdp,
                 ifindex: lookup.ifindex,
+                // SAFETY: the lookup leaves the MTU where it found the length.
+                mtu: unsafe { lookup.__bindgen_anon_1.mtu_result },
                 source: mac(lookup.smac),
                 destination: mac(lookup.dmac),
             }
@@ -125,6 +130,7 @@ pub(crate) fn send(packet: &Packet<'_>, next_hop: &NextHop) -> u32 {
         ifindex,
         source,
         destination,
+        ..
     } = next_hop
     else {
         count(Counter::ForwardedByKernel);

@@ -22,6 +22,7 @@ use crate::{
     admission,
     classify::{Packet, Verdict},
     count::count,
+    flow_cache,
     forward::{Way, next_hop, send},
     maps::{CARE_OF, FLOWS, LOCAL_ANYCAST, LOCAL_CARE_OF, UNREACHABLE},
     packet::{Bytes, IPV6, Ipv6, Upper, octets, words},
@@ -104,6 +105,8 @@ fn unreachable(packet: &Packet<'_>, upper: Upper) -> Verdict {
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     // SAFETY: the memory of an entry stays mapped; racing writers store times of the same moment.
     unsafe { (*flow).unreachable_at = now };
+    // An answer that comes now contradicts it.
+    flow_cache::forget();
     // SAFETY: one integer.
     let told = unsafe { UNREACHABLE.get(&quote.destination) }.copied();
     if told.is_none_or(|told| now - told >= UNREACHABLE_EVERY) {

@@ -1,7 +1,7 @@
 //! The kernel side: XDP and TCX programs of the three roles.
 //!
 //! `classify` says what a packet is, `router`, `member` and `correspondent` what each role does
-//! with it, `rewrite` and `forward` change and send it, `punt` gives it to the controller. The
+//! with it, `fast` what needs no thought, `rewrite` and `forward` change and send it, `punt` gives it to the controller. The
 //! roles of an interface are a constant of the program attached there, so a program holds only
 //! the branches that its interface needs.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
@@ -22,6 +22,10 @@ mod classify;
 mod correspondent;
 #[cfg(target_arch = "bpf")]
 mod count;
+#[cfg(target_arch = "bpf")]
+mod fast;
+#[cfg(target_arch = "bpf")]
+mod flow_cache;
 #[cfg(target_arch = "bpf")]
 mod forward;
 #[cfg(target_arch = "bpf")]

@@ -6,8 +6,9 @@ use anycast_common::abi::{
     counters::Counter,
     event,
     maps::{
-        self, Address, Binding, BindingKey, CareOf, CareOfKey, Client, Flow, FlowKey, Fragment,
-        FragmentKey, LocalAnycast, LocalCareOf, MemberFlow, POLICY_RULES, PolicyRule, Rate, Sender,
+        self, Address, Binding, BindingKey, CachedFlow, CareOf, CareOfKey, Client, Flow, FlowKey,
+        Fragment, FragmentKey, LocalAnycast, LocalCareOf, MemberFlow, Noted, POLICY_RULES,
+        PolicyRule, Rate, Scope, Sender,
     },
 };
 use aya_ebpf::{
@@ -90,6 +91,28 @@ pub(crate) static BUCKETS: Array<u64, { 2 * maps::BUCKETS_ROW as usize }> = Arra
 /// Correspondent and member: when the buckets for all of a kind are full again.
 #[btf_map]
 pub(crate) static WHOLE: PerCpuArray<u64, { maps::whole::ALL as usize }> = PerCpuArray::new();
+
+/// Correspondent and member: bits of the addresses that the maps below speak of, by hash.
+#[btf_map]
+pub(crate) static OUR_ADDRESSES: Array<u64, { maps::OUR_ADDRESSES as usize }> = Array::new();
+
+/// Correspondent: what all client prefixes, and all anycast prefixes, have in common.
+#[btf_map]
+pub(crate) static SCOPE: Array<Scope, 1> = Array::new();
+
+/// Correspondent: sources that need not be noted in this tick, by hash.
+#[btf_map]
+pub(crate) static NOTED: PerCpuArray<Noted, { maps::NOTED as usize }> = PerCpuArray::new();
+
+/// Correspondent: pinned flows with their next hops, by CPU and hash. The controller makes it as
+/// large as the CPUs are many; an array per CPU would cost another access to memory.
+#[btf_map]
+pub(crate) static FLOW_CACHE: Array<CachedFlow, { maps::FLOW_CACHE as usize }> = Array::new();
+
+/// Correspondent: a change of it ends all that is in `FLOW_CACHE`. Who counts it up at the same time
+/// as another ends it no less.
+#[btf_map]
+pub(crate) static FLOW_CACHE_AGE: Array<u64, 1> = Array::new();
 
 /// Correspondent: (A, B) -> C, while the binding lives.
 #[btf_map]

@@ -98,7 +98,7 @@ pub(crate) fn sent_lately(key: [u64; 2]) -> bool {
 
 /// Never 0, which stands for never.
 #[inline(always)]
-fn tick() -> u32 {
+pub(crate) fn tick() -> u32 {
     (now() >> TICK) as u32 + 1
 }
 

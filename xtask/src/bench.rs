@@ -19,6 +19,8 @@ pub enum Benchmark {
     Scale,
     /// Binding handshakes: the machines of both ends (`core`), and between two daemons (`path`)
     Handshakes,
+    /// What XDP takes for packets of every kind, beside programs in C, which clang compiles
+    Dataplane,
     /// What XDP takes to refuse a Report
     Refused,
     /// What XDP takes for packets that meet the limits on floods
@@ -30,6 +32,7 @@ impl Benchmark {
         match self {
             Self::Scale => "scale",
             Self::Handshakes => "handshakes",
+            Self::Dataplane => "dataplane",
             Self::Refused => "refused",
             Self::Floods => "floods",
         }
@@ -39,6 +42,9 @@ impl Benchmark {
 /// Builds one with optimisation and runs it, as root.
 pub fn bench(benchmark: Benchmark, arguments: &[OsString]) -> Result<()> {
     toolchain::setup()?;
+    if benchmark == Benchmark::Dataplane {
+        toolchain::require("clang", "clang")?;
+    }
     let name = benchmark.name();
     let mut cargo = toolchain::cargo();
     cargo.args(["bench", "--package", "anycast-ctl", "--bench", name, "--"]);

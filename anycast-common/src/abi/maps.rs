@@ -20,7 +20,7 @@ macro_rules! layout {
 layout!(
     PolicyRule: 80, Sender: 32, FlowKey: 40, Flow: 56, BindingKey: 32, Binding: 32, CareOfKey: 32, CareOf: 24,
     LocalCareOf: 24, LocalAnycast: 8, MemberFlow: 40, Client: 8, FragmentKey: 40, Fragment: 32,
-    Rate: 16,
+    Rate: 16, Scope: 32, Noted: 24, CachedFlow: 96,
 );
 
 /// A token bucket, which a map keeps as the time, in nanoseconds of `CLOCK_MONOTONIC_COARSE`, at
@@ -80,6 +80,92 @@ pub const SENT_ROW: u32 = 1 << 18;
 pub const BUCKETS_ROW: u32 = 1 << 16;
 /// Capacity of the maps `LOCAL_ANYCAST` and `LOCAL_CARE_OF`.
 pub const LOCAL_GROUPS: u32 = 4096;
+
+/// Words of the map `OUR_ADDRESSES`: 64 bits each, of which [`our_address`] says which is an
+/// address's. Those of the anycast and care-of addresses that any other map speaks of are set, and
+/// none is ever cleared: a packet without one is nobody's here, one with it may be.
+pub const OUR_ADDRESSES: u32 = 1024;
+
+/// Place of an address in the map `OUR_ADDRESSES`: the word, and the bit in it. `address` is the
+/// two halves as they lie in memory.
+#[inline(always)]
+#[must_use]
+#[allow(clippy::cast_possible_truncation, reason = "16 bits remain")]
+pub const fn our_address(address: [u64; 2]) -> (u32, u64) {
+    let mixed = (address[0] ^ address[1].rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((mixed >> 54) as u32, 1 << (mixed >> 48 & 63))
+}
+
+/// Entries of the map `FLOW_CACHE` for each CPU. A flow has two to choose from, side by side.
+pub const FLOW_CACHE: u32 = 1 << 16;
+/// What is in the map `FLOW_CACHE` holds for so many nanoseconds at most, as a power of two. What the
+/// map `FLOWS` says of times is exact to as many.
+pub const FLOW_CACHE_LIFE: u32 = 28;
+/// Clients that the map `NOTED` holds for each CPU.
+pub const NOTED: u32 = 4096;
+
+/// What all prefixes of clients, and of anycast addresses, have in common in their first 64 bits, as
+/// they lie in memory. Map `SCOPE`; zero masks exclude nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Scope {
+    /// Of the map `CLIENT_PREFIXES`.
+    pub client: u64,
+    /// Which bits of `client` count.
+    pub client_mask: u64,
+    /// Of the map `ANYCAST_PREFIXES`.
+    pub anycast: u64,
+    /// Which bits of `anycast` count.
+    pub anycast_mask: u64,
+}
+
+/// A source about which the map `SENT` has nothing more to learn in this tick. Map `NOTED`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Noted {
+    /// The source address.
+    pub source: [u64; 2],
+    /// The tick.
+    pub tick: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// What becomes of the packets of a pinned flow in one direction, next hop and all. Map `FLOW_CACHE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct CachedFlow {
+    /// Addresses of its packets, before one is rewritten.
+    pub source: [u64; 2],
+    /// The other one.
+    pub destination: [u64; 2],
+    /// Both ports, as they lie in memory.
+    pub ports: u32,
+    /// Interface by which they come.
+    pub ingress: u32,
+    /// Traffic class without ECN, and flow label, on which routes may depend.
+    pub class_flow: u32,
+    /// TCP or UDP.
+    pub protocol: u8,
+    /// [`place`] of the address that gives way.
+    pub place: u8,
+    /// What that does to a checksum.
+    pub delta: u16,
+    /// When the entry was made, and what `FLOW_CACHE_AGE` was then.
+    pub stamp: u64,
+    /// The new address.
+    pub address: [u64; 2],
+    /// Interface by which they go.
+    pub ifindex: u32,
+    /// Octets of the largest IPv6 packet that goes there.
+    pub mtu: u16,
+    /// Ethernet address of the next hop.
+    pub mac: [u16; 3],
+    /// That of the interface.
+    pub own_mac: [u16; 3],
+    /// Zero.
+    pub reserved: [u16; 3],
+}
 
 /// Capacity of the maps `POLICY`, the terminator included, and `POLICY_HITS`, [`DEFAULT_DENY`]
 /// included.

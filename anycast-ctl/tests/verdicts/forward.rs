@@ -1,23 +1,23 @@
 //! Where a rewritten packet goes: a gateway with a link to its clients and one to the servers.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use anycast_common::abi::roles::CORRESPONDENT;
 use anycast_ctl::core::Time;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use xtask::{
     kernel_tests::Suite,
     net::{
         Pass, Site,
         namespace::Namespace,
         netlink::{self, End},
-        sysctl,
+        sysctl, wait,
     },
 };
 
 use crate::{
     harness::{Bench, Row, Verdict, bind},
-    packets::{ACK, Packet, address},
+    packets::{ACK, Packet, UDP, address},
 };
 
 const A: &str = "2001:db8:1::100";
@@ -31,12 +31,17 @@ const CLIENTS: [u8; 6] = [2, 0, 0, 0, 1, 1];
 const CLIENT: [u8; 6] = [2, 0, 0, 0, 1, 2];
 const UP: [u8; 6] = [2, 0, 0, 0, 2, 1];
 const ROUTER: [u8; 6] = [2, 0, 0, 0, 2, 2];
+const NEW_ROUTER: [u8; 6] = [2, 0, 0, 0, 2, 3];
+/// Many times as long as a next hop is held.
+const SOON: Duration = Duration::from_secs(10);
 
 pub fn tests(suite: Suite) -> Suite {
-    suite.test(
-        "forwarding: next hop, hop limit, size, neighbours",
-        forwarding,
-    )
+    suite
+        .test(
+            "forwarding: next hop, hop limit, size, neighbours",
+            forwarding,
+        )
+        .test("forwarding: a running flow", running_flow)
 }
 
 struct Gateway {
@@ -201,4 +206,82 @@ fn forwarding() -> Result<()> {
             ..row("a neighbour that is not known yet", &new, Verdict::Pass)
         }])
     })
+}
+
+/// A flow that XDP has just sent goes the short way. What is unusual about a packet is seen there
+/// too, and a next hop that changes is followed.
+fn running_flow() -> Result<()> {
+    let gateway = gateway()?;
+    gateway.namespace.run(|| {
+        let mut bench = Bench::new(CORRESPONDENT, true)?;
+        let inside = netlink::index(&gateway.namespace, "clients0")?;
+        let up = netlink::index(&gateway.namespace, "up0")?;
+        bench.ingress = inside;
+        set(&mut bench, C)?;
+        let maps = bench.dataplane.maps();
+        maps.set_redirect_targets(&BTreeSet::from([inside, up]))?;
+        let out = Packet::udp(A, B, PORTS, b"query");
+        let to_c = out.clone().with(|p| p.destination = address(C));
+        bench.xdp(&out.frame())?;
+
+        let router = address("2001:db8:ff::1");
+        netlink::neighbour(&gateway.namespace, "up0", router, NEW_ROUTER)?;
+        let expected = sent(&to_c, UP, NEW_ROUTER);
+        wait::poll(SOON, Duration::ZERO, "the new next hop is used", || {
+            let (verdict, frame) = bench.xdp(&out.frame())?;
+            ensure!(verdict == Verdict::Redirect, "{verdict:?}");
+            Ok((frame == expected).then_some(()))
+        })?;
+
+        bench.table(&unusual(&out, &to_c))?;
+        // Which way it goes may depend on where it came from.
+        bench.ingress = up;
+        bench.table(&[goes(&out, &to_c, Verdict::Tx)])?;
+        bench.ingress = inside;
+        bench.table(&[goes(&out, &to_c, Verdict::Redirect)])?;
+        // At once.
+        let maps = bench.dataplane.maps();
+        maps.set_redirect_targets(&BTreeSet::from([inside]))?;
+        bench.table(&[by_kernel("a device that takes no more frames", &out, &to_c)])
+    })
+}
+
+/// A packet of the flow, sent by XDP.
+fn goes(out: &Packet, to_c: &Packet, verdict: Verdict) -> Row {
+    Row {
+        becomes: Some(sent(to_c, UP, NEW_ROUTER)),
+        counts: &[("correspondent_to_care_of", 1), ("forwarded", 1)],
+        ..row("a packet of the flow", out, verdict)
+    }
+}
+
+fn by_kernel(name: &'static str, out: &Packet, to_c: &Packet) -> Row {
+    Row {
+        becomes: Some(to_c.frame()),
+        counts: &[("correspondent_to_care_of", 1), ("forwarded_by_kernel", 1)],
+        ..row(name, out, Verdict::Pass)
+    }
+}
+
+/// Packets of a running flow that are not like the others.
+fn unusual(out: &Packet, to_c: &Packet) -> Vec<Row> {
+    let change = |change: fn(&mut Packet)| (out.clone().with(change), to_c.clone().with(change));
+    let (old, _) = change(|p| p.hop_limit = 1);
+    let (big, _) = change(|p| p.payload.resize(1461, 0));
+    let (tagged, tagged_to_c) = change(|p| p.vlans = vec![9]);
+    let mut unsummed = Packet::raw(A, B, UDP, out.payload.clone());
+    unsummed.hop_limit = 9;
+    let unsummed_to_c = unsummed.clone().with(|p| p.destination = address(C));
+    vec![
+        goes(out, to_c, Verdict::Redirect),
+        row("hop limit 1, for the kernel to answer", &old, Verdict::Pass),
+        row(
+            "more than the MTU, for the kernel to answer",
+            &big,
+            Verdict::Pass,
+        ),
+        by_kernel("tagged frames are the kernel's", &tagged, &tagged_to_c),
+        // No checksum is none to be changed.
+        goes(&unsummed, &unsummed_to_c, Verdict::Redirect),
+    ]
 }

@@ -143,7 +143,7 @@ pub fn route(
     .with_context(|| format!("cannot add the route to {destination}/{length}"))
 }
 
-/// Adds a permanent neighbour.
+/// Adds a permanent neighbour, or gives one another Ethernet address.
 pub fn neighbour(
     namespace: &Namespace,
     interface: &str,
@@ -153,7 +153,7 @@ pub fn neighbour(
     let index = index(namespace, interface)?;
     request(namespace, async |handle| {
         let request = handle.neighbours().add(index, address.into());
-        request.link_layer_address(&mac).execute().await
+        request.link_layer_address(&mac).replace().execute().await
     })
     .with_context(|| format!("cannot add the neighbour {address} on {interface}"))
 }

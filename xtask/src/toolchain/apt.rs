@@ -47,6 +47,17 @@ pub fn cxx_compiler() -> Result<()> {
     install(&["g++"]).context(missing)
 }
 
+/// Installs a program that something cannot do without.
+pub fn require(program: &str, package: &str) -> Result<()> {
+    if process::find(program).is_some() {
+        return Ok(());
+    }
+    if !may_install() {
+        bail!("{program} is missing, and ANYCAST_NO_INSTALL forbids to install it");
+    }
+    install(&[package]).with_context(|| format!("{program} is missing"))
+}
+
 fn install(packages: &[&str]) -> Result<()> {
     let names = packages.join(" ");
     if process::find("apt-get").is_none() {

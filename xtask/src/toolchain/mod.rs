@@ -11,7 +11,7 @@ use std::{ffi::OsString, fs, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 
-pub use apt::{cxx_compiler, install_helpers};
+pub use apt::{cxx_compiler, install_helpers, require};
 use locate::Rustc;
 
 use crate::process::{self, say};

@@ -23,14 +23,25 @@ use aya::{
 use ipnet::Ipv6Net;
 use zerocopy::FromZeros as _;
 
-use super::{DataplaneError, FlowReader, octets};
+use super::{
+    DataplaneError, FlowReader,
+    hints::{CACHE, Hints, Side},
+    octets,
+};
 use crate::core::{Action, Time};
 
 /// Maps that only a router needs, as large as they are.
 pub(super) const OF_ROUTER: &[&str] = &["SENDERS"];
 /// Maps that only a correspondent needs.
-pub(super) const OF_CORRESPONDENT: &[&str] =
-    &["BINDINGS", "CARE_OF", "FLOWS", "UNREACHABLE", "SENT"];
+pub(super) const OF_CORRESPONDENT: &[&str] = &[
+    "BINDINGS",
+    "CARE_OF",
+    "FLOWS",
+    "UNREACHABLE",
+    "SENT",
+    "NOTED",
+    CACHE,
+];
 /// Maps that only a member needs.
 pub(super) const OF_MEMBER: &[&str] =
     &["LOCAL_CARE_OF", "LOCAL_ANYCAST", "MEMBER_FLOWS", "CLIENTS"];
@@ -54,11 +65,12 @@ pub struct Maps {
     flow_reader: FlowReader,
     redirect_targets: Hash<u32, u32>,
     clients: Hash<BindingKey, Client>,
+    hints: Hints,
 }
 
 impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, DataplaneError> {
-        Ok(Self {
+        let mut maps = Self {
             counters: take(ebpf, "COUNTERS")?,
             attended: take(ebpf, "ATTENDED")?,
             policy: take(ebpf, "POLICY")?,
@@ -74,7 +86,20 @@ impl Maps {
             local_anycast: take(ebpf, "LOCAL_ANYCAST")?,
             redirect_targets: take(ebpf, "REDIRECT_TARGETS")?,
             clients: take(ebpf, "CLIENTS")?,
-        })
+            hints: Hints::take(ebpf)?,
+        };
+        maps.hint_at_adopted()?;
+        Ok(maps)
+    }
+
+    /// Sessions of an earlier run may be pinned already, before a program of ours is attached.
+    fn hint_at_adopted(&mut self) -> Result<(), DataplaneError> {
+        let pairs: Vec<_> = self.care_of().collect();
+        for (pair, owner) in pairs {
+            self.hints.add_address(pair.care_of.into())?;
+            self.hints.add_address(owner.anycast.into())?;
+        }
+        Ok(())
     }
 
     /// Carries out an action of the core. False: it is not about maps.
@@ -92,6 +117,7 @@ impl Maps {
                     report_clients: u32::from(report_clients),
                     reserved: 0,
                 };
+                self.hints.add_address(anycast)?;
                 set(
                     "LOCAL_ANYCAST",
                     &mut self.local_anycast,
@@ -121,6 +147,7 @@ impl Maps {
                     delta: checksum::delta(&octets(anycast), &octets(care_of)),
                     reserved: [0; 6],
                 };
+                self.hints.add_address(anycast)?;
                 set("BINDINGS", &mut self.bindings, pair(client, anycast), value)?;
             }
             Action::RemoveBinding { client, anycast } => {
@@ -140,6 +167,7 @@ impl Maps {
                     delta: checksum::delta(&octets(care_of), &octets(anycast)),
                     reserved: [0; 6],
                 };
+                self.hints.add_address(care_of)?;
                 set("CARE_OF", &mut self.care_of, key, value)?;
             }
             Action::RemoveCareOf { client, care_of } => {
@@ -248,7 +276,9 @@ impl Maps {
     ///
     /// What the kernel refuses.
     pub fn set_client_prefixes(&mut self, prefixes: &[Ipv6Net]) -> Result<(), DataplaneError> {
-        set_prefixes("CLIENT_PREFIXES", &mut self.client_prefixes, prefixes)
+        self.hints.set_scope(Side::Client, None)?;
+        set_prefixes("CLIENT_PREFIXES", &mut self.client_prefixes, prefixes)?;
+        self.hints.set_scope(Side::Client, Some(prefixes))
     }
 
     /// Replaces the prefixes of the anycast addresses whose members may send messages to clients
@@ -260,7 +290,9 @@ impl Maps {
     pub fn set_anycast_prefixes(&mut self, prefixes: &[Ipv6Net]) -> Result<(), DataplaneError> {
         let all = [Ipv6Net::default()];
         let prefixes = if prefixes.is_empty() { &all } else { prefixes };
-        set_prefixes("ANYCAST_PREFIXES", &mut self.anycast_prefixes, prefixes)
+        self.hints.set_scope(Side::Anycast, None)?;
+        set_prefixes("ANYCAST_PREFIXES", &mut self.anycast_prefixes, prefixes)?;
+        self.hints.set_scope(Side::Anycast, Some(prefixes))
     }
 
     /// Says that a controller lives: it judges pins, and the programs leave that to it.
@@ -292,7 +324,7 @@ impl Maps {
         for target in targets.iter().filter(|target| !old.contains(target)) {
             set(MAP, &mut self.redirect_targets, target, 1)?;
         }
-        Ok(())
+        self.hints.end_flow_cache()
     }
 
     /// Dedicates the unicast address `care_of` of this member to `anycast`, whose new clients are not
@@ -329,6 +361,7 @@ impl Maps {
             delta: checksum::delta(&octets(care_of), &octets(anycast)),
             reserved: [0; 6],
         };
+        self.hints.add_address(care_of)?;
         set(
             "LOCAL_CARE_OF",
             &mut self.local_care_of,
@@ -363,7 +396,8 @@ impl Maps {
     ///
     /// What the kernel refuses.
     pub fn remove_flow(&mut self, key: &FlowKey) -> Result<(), DataplaneError> {
-        remove("FLOWS", &mut self.flows, key)
+        remove("FLOWS", &mut self.flows, key)?;
+        self.hints.end_flow_cache()
     }
 
     /// Every counter with its name, summed over the CPUs.
@@ -385,7 +419,7 @@ impl Maps {
     }
 }
 
-fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DataplaneError>
+pub(super) fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DataplaneError>
 where
     T: TryFrom<Map, Error = MapError>,
 {
@@ -401,7 +435,7 @@ fn flow_reader(ebpf: &Ebpf) -> Result<FlowReader, DataplaneError> {
     FlowReader::new(data("FLOWS")?, data("MEMBER_FLOWS")?).map_err(failed("FLOWS"))
 }
 
-fn failed(map: &'static str) -> impl Fn(MapError) -> DataplaneError {
+pub(super) fn failed(map: &'static str) -> impl Fn(MapError) -> DataplaneError {
     move |error| DataplaneError::Map { map, error }
 }
 

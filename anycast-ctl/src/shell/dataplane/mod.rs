@@ -7,6 +7,7 @@
 mod attach;
 mod events;
 mod flows;
+mod hints;
 mod limits;
 mod link;
 mod maps;
@@ -172,6 +173,9 @@ impl Dataplane {
             for (map, path) in pins.maps(settings.roles) {
                 loader.map_pin_path(map, path);
             }
+        }
+        if settings.roles & roles::CORRESPONDENT != 0 {
+            loader.map_max_entries(hints::CACHE, hints::cache_entries()?);
         }
         let mut ebpf = loader.load(object).map_err(privilege)?;
         let logger = EbpfLogger::init(&mut ebpf)?;

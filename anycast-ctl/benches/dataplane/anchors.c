@@ -1,0 +1,158 @@
+// What the programs are measured against, as small as it can be. No header is needed: the few
+// declarations are here.
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+enum { XDP_DROP = 1, XDP_PASS = 2, XDP_TX = 3 };
+enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PROG_ARRAY = 3 };
+enum { TCP = 6 };
+
+struct xdp_md {
+	u32 data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex;
+};
+
+static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
+static long (*const tail_call)(void *ctx, void *map, u32 index) = (void *)12;
+
+#define SECTION(name) __attribute__((section(name), used))
+#define MAP(name, kind, key_type, value_type, entries)                                             \
+	struct {                                                                                   \
+		int(*type)[kind];                                                                  \
+		key_type *key;                                                                     \
+		value_type *value;                                                                 \
+		int(*max_entries)[entries];                                                        \
+	} name SECTION(".maps")
+
+// Where fields are in a frame of Ethernet, IPv6 and TCP. Words are read whole, wherever they lie.
+enum {
+	TO = 0, FROM = 6, ETHERTYPE = 12, NEXT_HEADER = 20, HOP_LIMIT = 21, SOURCE = 22,
+	DESTINATION = 38, PORTS = 54, CHECKSUM = 70, WHOLE = 80,
+};
+#define AT(type, frame, offset) (*(type *)((frame) + (offset)))
+
+struct image {
+	u64 words[WHOLE / 8];
+};
+
+struct flow {
+	u64 source[2], destination[2];
+	u32 ports, protocol;
+};
+
+struct translation {
+	u64 destination[2], ethernet;
+	u32 ethernet_rest, delta;
+};
+
+MAP(flows, MAP_HASH, struct flow, struct translation, 65536);
+MAP(pristine, MAP_ARRAY, u32, struct image, 1);
+MAP(walk, MAP_ARRAY, u32, u32, 1);
+MAP(next, MAP_PROG_ARRAY, u32, u32, 1);
+
+#define INLINE static inline __attribute__((always_inline))
+
+// The frame, when all of it is there.
+INLINE void *whole(struct xdp_md *ctx)
+{
+	void *frame = (void *)(long)ctx->data;
+
+	return frame + WHOLE > (void *)(long)ctx->data_end ? 0 : frame;
+}
+
+INLINE struct translation *find(void *frame)
+{
+	struct flow flow = {
+		{ AT(u64, frame, SOURCE), AT(u64, frame, SOURCE + 8) },
+		{ AT(u64, frame, DESTINATION), AT(u64, frame, DESTINATION + 8) },
+		AT(u32, frame, PORTS),
+		TCP,
+	};
+
+	return map_lookup(&flows, &flow);
+}
+
+SECTION("xdp") int pass(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+
+// A hash lookup by the 40 octets of a flow, and nothing else.
+SECTION("xdp") int lookup(struct xdp_md *ctx)
+{
+	void *frame = whole(ctx);
+
+	return frame && find(frame) ? XDP_PASS : XDP_DROP;
+}
+
+// NAT66 of TCP: one lookup finds the other address, the next hop and what both do to the checksum.
+SECTION("xdp") int tight(struct xdp_md *ctx)
+{
+	void *frame = whole(ctx);
+	struct translation *found;
+	u32 sum;
+
+	if (!frame || AT(u16, frame, ETHERTYPE) != 0xdd86 || AT(u8, frame, NEXT_HEADER) != TCP)
+		return XDP_PASS;
+	found = find(frame);
+	if (!found)
+		return XDP_DROP;
+	AT(u64, frame, DESTINATION) = found->destination[0];
+	AT(u64, frame, DESTINATION + 8) = found->destination[1];
+	sum = (u16)~AT(u16, frame, CHECKSUM) + found->delta;
+	sum = (sum & 0xffff) + (sum >> 16);
+	AT(u16, frame, CHECKSUM) = ~sum;
+	AT(u8, frame, HOP_LIMIT)--;
+	AT(u64, frame, TO) = found->ethernet;
+	AT(u32, frame, TO + 8) = found->ethernet_rest;
+	return XDP_TX;
+}
+
+#define RESTORE(type, offset) AT(type, frame, offset) = AT(type, first, offset)
+
+// BPF_PROG_TEST_RUN gives the next run the frame that the last one left. These make it what it was,
+// with other ports, and hand it to the program that is measured. They store what programs load: a
+// load that needs two stores waits for both.
+INLINE int again(struct xdp_md *ctx, u32 mask)
+{
+	u32 zero = 0;
+	void *frame = whole(ctx);
+	void *first = map_lookup(&pristine, &zero);
+	u32 *state = map_lookup(&walk, &zero);
+
+	if (!frame || !first || !state)
+		return XDP_DROP;
+	RESTORE(u64, TO);
+	RESTORE(u32, TO + 8);
+	RESTORE(u16, NEXT_HEADER);
+	RESTORE(u64, SOURCE);
+	RESTORE(u64, SOURCE + 8);
+	RESTORE(u64, DESTINATION);
+	RESTORE(u64, DESTINATION + 8);
+	RESTORE(u16, CHECKSUM);
+	// All values of 32 bits in turn; the upper bits of a power-of-two generator are the good ones.
+	*state = *state * 1664525 + 1013904223;
+	AT(u32, frame, PORTS) = AT(u32, first, PORTS) ^ ((*state >> 16 | *state << 16) & mask);
+	tail_call(ctx, &next, 0);
+	return XDP_DROP;
+}
+
+SECTION("xdp") int one_flow(struct xdp_md *ctx)
+{
+	return again(ctx, 0);
+}
+
+// 32,768 flows: the client's port is the first half.
+SECTION("xdp") int many_flows(struct xdp_md *ctx)
+{
+	return again(ctx, 0xff7f);
+}
+
+SECTION("xdp") int new_flows(struct xdp_md *ctx)
+{
+	return again(ctx, 0xffffffff);
+}
+
+char terms[] SECTION("license") = "GPL";

@@ -1,0 +1,74 @@
+//! Runs cases in turn and times them.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
+
+use crate::cases::Case;
+
+/// How long one run takes about.
+const RUN: Duration = Duration::from_millis(60);
+/// Runs before that, which fill maps and caches and show what a run takes.
+const WARM_UP: u32 = 2_000_000;
+/// Where all cases run.
+const CPU: usize = 0;
+
+/// What came of a case: nanoseconds of each run.
+pub struct Figure {
+    pub name: String,
+    pub times: Vec<f64>,
+}
+
+/// Runs every case, round after round.
+pub fn measure(cases: &mut [Case], rounds: usize) -> Result<Vec<Figure>> {
+    let mut only = CpuSet::new();
+    only.set(CPU)?;
+    sched_setaffinity(Pid::from_raw(0), &only)?;
+    let mut repeats = Vec::new();
+    for case in &mut *cases {
+        let name = case.name.clone();
+        let frame = case.frame.clone();
+        let context = case.context;
+        let wanted = case.verdict;
+        let program = case.program()?;
+        let (verdict, time) = once(program, &frame, &context, WARM_UP)?;
+        ensure!(
+            verdict == wanted,
+            "{name}: XDP action {verdict}, not {wanted}"
+        );
+        repeats.push((RUN.as_secs_f64() * 1e9 / time).clamp(1e5, 1e8) as u32);
+    }
+    let mut figures: Vec<_> = cases
+        .iter()
+        .map(|case| Figure {
+            name: case.name.clone(),
+            times: Vec::new(),
+        })
+        .collect();
+    for _ in 0..rounds {
+        for ((case, figure), repeat) in cases.iter_mut().zip(&mut figures).zip(&repeats) {
+            let frame = case.frame.clone();
+            let context = case.context;
+            let (_, time) = once(case.program()?, &frame, &context, *repeat)?;
+            figure.times.push(time);
+        }
+    }
+    Ok(figures)
+}
+
+/// XDP action, and nanoseconds for each run: whole ones, cut off, are what the kernel gives.
+fn once(program: &Xdp, frame: &[u8], context: &[u8; 24], repeat: u32) -> Result<(u32, f64)> {
+    let result = program.test_run(TestRunOptions {
+        data_in: Some(frame),
+        ctx_in: Some(context),
+        repeat,
+        ..TestRunOptions::default()
+    })?;
+    let time = result.duration.as_nanos().max(1) as f64;
+    Ok((result.return_value, time))
+}

@@ -8,6 +8,7 @@ mod membership;
 mod paths;
 mod restart;
 mod sessions;
+mod soak;
 
 use std::{path::Path, process::ExitCode};
 
@@ -74,6 +75,10 @@ fn main() -> ExitCode {
         .test(
             "a handshake under way survives a restart of the gateway",
             restart::nonces,
+        )
+        .test(
+            "a hundred sessions outlive two hundred moves of the route",
+            soak::soak,
         )
         .run()
 }

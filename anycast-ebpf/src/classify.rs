@@ -103,6 +103,8 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
             }
             action
         }
+        // Never rewritten, like the first of them.
+        Chain::Later(piece) if piece.protocol == MOBILITY => XDP_PASS,
         Chain::Later(piece) => later::<ROLES>(&packet, piece),
         Chain::Unknown => {
             count(Counter::ChainNotParsed);

@@ -61,12 +61,16 @@ pub(crate) fn note_first(packet: &Packet<'_>, identification: u32, protocol: u8)
     } else if destination != packet.destination {
         (place::DESTINATION, destination)
     } else {
-        // The others must not be taken for those of a pinned flow.
+        // The others must not be taken for those of a pinned flow, or of one that may be pinned.
         let pair = CareOfKey {
             client: packet.destination,
             care_of: packet.source,
         };
-        if CARE_OF.get_ptr(&pair).is_none() {
+        let binding = BindingKey {
+            client: packet.source,
+            anycast: packet.destination,
+        };
+        if CARE_OF.get_ptr(&pair).is_none() && BINDINGS.get_ptr(&binding).is_none() {
             return;
         }
         (place::NONE, source)

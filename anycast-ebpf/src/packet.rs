@@ -238,15 +238,13 @@ fn walk(packet: &impl Bytes, next_header: u8, offset: usize) -> Chain {
             }
             // A Routing Header names another destination; AH covers the addresses.
             43 | 51 | 59 => return Chain::Unknown,
-            _ => {
-                return match upper(protocol, offset) {
-                    Some(upper) => Chain::Upper(upper),
-                    None => Chain::Unknown,
-                };
-            }
+            _ => break,
         }
     }
-    Chain::Unknown
+    match upper(protocol, offset) {
+        Some(upper) if !is_extension(protocol) => Chain::Upper(upper),
+        _ => Chain::Unknown,
+    }
 }
 
 /// An upper-layer header whose offset is not a constant. All of it lies within [`MAX_OFFSET`], so

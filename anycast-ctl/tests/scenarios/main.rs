@@ -9,6 +9,7 @@ mod monitor;
 mod paths;
 mod restart;
 mod sessions;
+mod soak;
 mod unattended;
 
 use std::{path::Path, process::ExitCode};
@@ -96,6 +97,10 @@ fn main() -> ExitCode {
         .test(
             "a member that is to keep nothing keeps nothing",
             unattended::not_kept,
+        )
+        .test(
+            "a hundred sessions outlive two hundred moves of the route",
+            soak::soak,
         )
         .run()
 }

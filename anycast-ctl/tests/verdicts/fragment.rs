@@ -7,7 +7,7 @@ use xtask::kernel_tests::Suite;
 
 use crate::{
     harness::{self, Bench, Row, Verdict},
-    packets::{Packet, UDP, address},
+    packets::{MOBILITY, Packet, RST, TCP, UDP, address},
 };
 
 const A: &str = "2001:db8:1::100";
@@ -126,11 +126,18 @@ fn from_client() -> Result<()> {
             &[("correspondent_to_care_of", 1), SENT],
         ),
     ])?;
+    let reset = Packet::raw(A, B, TCP, [[0; 13], [RST; 13]].concat());
+    let reset = [reset.clone().fragment(0, true), reset.fragment(24, false)];
+    let followed = &[("fragment_followed", 1)];
+    bench.table(&[
+        row("a reset, which is not pinned", &reset[0], &reset[0], &[]),
+        row("and what follows it", &reset[1], &reset[1], followed),
+    ])?;
     bind(&mut bench, C2, Time::from_nanos(1))?;
     let sent = pieces(A, B, (40002, 53), 6);
     bench.table(&[
         row("no live binding", &sent[0], &sent[0], &[]),
-        row("no live binding, the second", &sent[1], &sent[1], &[]),
+        row("no live binding, the second", &sent[1], &sent[1], followed),
     ])?;
     let atomic = Packet::udp(A, B, PORTS, b"whole").fragment(0, false);
     let seen = atomic.clone().with(|p| p.destination = address(C));
@@ -196,6 +203,7 @@ fn member() -> Result<()> {
     })?;
     let (sent, seen) = (pieces(A, C, PORTS, 1), pieces(A, B, PORTS, 1));
     let (answer, leaves) = (pieces(B, A, BACK, 2), pieces(C, A, BACK, 2));
+    let control = Packet::raw(A, C, MOBILITY, vec![0; 16]).fragment(24, false);
     let next = |row: Row| Row {
         verdict: Verdict::Next,
         ..row
@@ -216,6 +224,7 @@ fn member() -> Result<()> {
             &[("member_from_care_of", 1)],
         ),
         row("a second to B", &seen[1], &seen[1], &[]),
+        row("a second of a mobility message", &control, &control, &[]),
     ])?;
     bench.egress_row(&next(row(
         "an answer by C",

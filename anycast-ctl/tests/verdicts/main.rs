@@ -2,6 +2,7 @@
 //! `BPF_PROG_TEST_RUN`, for every kind of packet that the programs know and those just outside.
 
 mod correspondent;
+mod differential;
 mod forward;
 mod fragment;
 mod harness;
@@ -26,5 +27,6 @@ fn main() -> std::process::ExitCode {
     let suite = limits::tests(suite);
     let suite = forward::tests(suite);
     let suite = icmp_error::tests(suite);
-    fragment::tests(suite).run()
+    let suite = fragment::tests(suite);
+    differential::tests(suite).run()
 }

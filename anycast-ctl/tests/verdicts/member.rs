@@ -92,7 +92,11 @@ fn inbound() -> Result<()> {
         rewritten("TCP in two VLANs", &tcp(ACK).with(|p| p.vlans = vec![5, 6])),
         rewritten(
             "TCP behind Destination Options",
-            &tcp(ACK).with(|p| p.extensions = vec![options]),
+            &tcp(ACK).with(|p| p.extensions = vec![options.clone()]),
+        ),
+        rewritten(
+            "TCP behind as many extension headers as are walked",
+            &tcp(ACK).with(|p| p.extensions = vec![options; 6]),
         ),
         Row {
             frame: zero_udp,

@@ -1,6 +1,7 @@
 //! The lab: a network of namespaces on this machine, with the daemon at work in it.
 
 pub mod app;
+pub mod crowd;
 pub mod node;
 pub mod report;
 pub mod scenario;

@@ -66,8 +66,7 @@ impl Visitor {
         let (event, next) = self.process.wait_line(limit, &what, self.heard, |line| {
             let event: Value = serde_json::from_str(line).ok()?;
             let said = event["event"].as_str()?;
-            let over = ["reset", "failed", "finished"].contains(&said);
-            (said == name || over).then_some(event)
+            (said == name || is_over(said)).then_some(event)
         })?;
         self.heard = next;
         if event["event"] == name {
@@ -118,7 +117,12 @@ impl Visitor {
     }
 }
 
-fn start(
+/// Are these the last words of a session?
+pub(super) fn is_over(said: &str) -> bool {
+    ["reset", "failed", "finished"].contains(&said)
+}
+
+pub(super) fn start(
     name: &str,
     namespace: &Namespace,
     directory: &Path,

@@ -132,15 +132,55 @@ pub fn route(
     via: Ipv6Addr,
     interface: &str,
 ) -> Result<()> {
-    let route = RouteMessageBuilder::<Ipv6Addr>::new()
-        .destination_prefix(destination, length)
-        .gateway(via)
-        .output_interface(index(namespace, interface)?)
-        .build();
+    let route = by(namespace, (destination, length), via, interface)?.build();
     request(namespace, async |handle| {
         handle.route().add(route).execute().await
     })
     .with_context(|| format!("cannot add the route to {destination}/{length}"))
+}
+
+/// Adds a static route of this metric, in the place of the one that is there.
+pub fn replace_route(
+    namespace: &Namespace,
+    (destination, length): (Ipv6Addr, u8),
+    via: Ipv6Addr,
+    interface: &str,
+    metric: u32,
+) -> Result<()> {
+    let route = by(namespace, (destination, length), via, interface)?;
+    let route = route.priority(metric).build();
+    request(namespace, async |handle| {
+        handle.route().add(route).replace().execute().await
+    })
+    .with_context(|| format!("cannot replace the route to {destination}/{length}"))
+}
+
+fn by(
+    namespace: &Namespace,
+    (destination, length): (Ipv6Addr, u8),
+    via: Ipv6Addr,
+    interface: &str,
+) -> Result<RouteMessageBuilder<Ipv6Addr>> {
+    Ok(RouteMessageBuilder::<Ipv6Addr>::new()
+        .destination_prefix(destination, length)
+        .gateway(via)
+        .output_interface(index(namespace, interface)?))
+}
+
+/// Removes the static route of this metric.
+pub fn remove_route(
+    namespace: &Namespace,
+    (destination, length): (Ipv6Addr, u8),
+    metric: u32,
+) -> Result<()> {
+    let route = RouteMessageBuilder::<Ipv6Addr>::new()
+        .destination_prefix(destination, length)
+        .priority(metric)
+        .build();
+    request(namespace, async |handle| {
+        handle.route().del(route).execute().await
+    })
+    .with_context(|| format!("cannot remove the route to {destination}/{length}"))
 }
 
 /// Adds a permanent neighbour, or gives one another Ethernet address.

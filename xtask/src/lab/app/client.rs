@@ -1,4 +1,4 @@
-//! The client: connects, and does what it is told on its standard input.
+//! The client: connects, and does what it is told on its standard input. One process can be many.
 
 use std::{
     io,
@@ -18,8 +18,10 @@ use super::{
     session::{Hello, Receipt, Session, is_reset},
 };
 
-/// While it beats, it exchanges so much in every interval, as a session does that is in use.
-const BEAT: (u64, Duration) = (4 << 10, Duration::from_millis(20));
+/// While it beats, it exchanges so much each way in every interval, as a session does that is in use.
+const BEAT: u64 = 4 << 10;
+/// The interval unless another one is wanted.
+const INTERVAL: Duration = Duration::from_millis(20);
 
 /// One session, from its first word to its end.
 pub(super) fn connect(address: SocketAddr) -> Result<()> {
@@ -31,28 +33,83 @@ pub(super) fn connect(address: SocketAddr) -> Result<()> {
             }
         }
     });
-    let started = Instant::now();
-    let stream = TcpStream::connect(address).with_context(|| format!("no answer by {address}"))?;
-    let mut session = Session::new(stream, UP, DOWN)?;
-    let result = run(&mut session, &told, started);
-    let (sent, received) = session.counts();
-    let last = match &result {
-        Ok(()) => json!({"event": "finished"}),
-        Err(error) if is_reset(error) => json!({"event": "reset"}),
-        Err(error) => json!({"event": "failed", "error": format!("{error:#}")}),
-    };
-    report(
-        last,
-        &[("sent", sent.into()), ("received", received.into())],
-    );
-    if let Err(error) = result {
+    if let Err(error) = attend(address, &told, Voice(None)) {
         eprintln!("error: {error:#}");
         exit(1);
     }
     Ok(())
 }
 
-fn run(session: &mut Session, told: &mpsc::Receiver<String>, started: Instant) -> Result<()> {
+/// Many sessions, each as above and with a number in all that it says. `open` begins another one,
+/// every other word is for all that there are.
+pub(super) fn crowd(address: SocketAddr) -> Result<()> {
+    let (mut tell, mut sessions) = (Vec::new(), Vec::new());
+    for line in io::stdin().lines() {
+        let line = line?;
+        if line != "open" {
+            // Who has ended listens no more.
+            tell.retain(|tell: &mpsc::Sender<String>| tell.send(line.clone()).is_ok());
+            continue;
+        }
+        let (sender, told) = mpsc::channel();
+        tell.push(sender);
+        let voice = Voice(Some(sessions.len()));
+        sessions.push(thread::spawn(move || attend(address, &told, voice)));
+    }
+    drop(tell);
+    // How each has ended it has said itself.
+    for session in sessions {
+        ensure!(session.join().is_ok(), "a session panicked");
+    }
+    Ok(())
+}
+
+/// How a session tells what it does: alone, or as one of many by its number.
+#[derive(Clone, Copy)]
+struct Voice(Option<usize>);
+
+impl Voice {
+    fn report(self, mut event: Value, fields: &[(&str, Value)]) {
+        for (name, value) in fields {
+            event[*name] = value.clone();
+        }
+        if let Some(number) = self.0 {
+            event["session"] = number.into();
+        }
+        println!("{event}");
+    }
+}
+
+fn attend(address: SocketAddr, told: &mpsc::Receiver<String>, voice: Voice) -> Result<()> {
+    let started = Instant::now();
+    let session = TcpStream::connect(address)
+        .with_context(|| format!("no answer by {address}"))
+        .and_then(|stream| Session::new(stream, UP, DOWN));
+    let ((sent, received), result) = match session {
+        Ok(mut session) => {
+            let result = run(&mut session, told, started, voice);
+            (session.counts(), result)
+        }
+        Err(error) => ((0, 0), Err(error)),
+    };
+    let last = match &result {
+        Ok(()) => json!({"event": "finished"}),
+        Err(error) if is_reset(error) => json!({"event": "reset"}),
+        Err(error) => json!({"event": "failed", "error": format!("{error:#}")}),
+    };
+    voice.report(
+        last,
+        &[("sent", sent.into()), ("received", received.into())],
+    );
+    result
+}
+
+fn run(
+    session: &mut Session,
+    told: &mpsc::Receiver<String>,
+    started: Instant,
+    voice: Voice,
+) -> Result<()> {
     let hello: Hello = session.hear()?.context("closed before a word")?;
     let event = json!({"event": "connected", "seconds": started.elapsed().as_secs_f64()});
     let server = [
@@ -62,25 +119,28 @@ fn run(session: &mut Session, told: &mpsc::Receiver<String>, started: Instant) -
         ("server_local", hello.local.into()),
         ("server_peer", hello.peer.into()),
     ];
-    report(event, &server);
-    let (mut beats, mut beating) = (0_u64, false);
+    voice.report(event, &server);
+    let (mut beats, mut beating) = (0_u64, None);
     loop {
         // A client that rests waits for a word; one that beats, only until the next beat.
         let word = match beating {
-            true => told.recv_timeout(BEAT.1),
-            false => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(interval) => told.recv_timeout(interval),
+            None => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match word.as_deref().map(|line| line.split_whitespace()) {
             Err(RecvTimeoutError::Timeout) => {
-                transfer(session, BEAT.0, BEAT.0)?;
+                transfer(session, BEAT, BEAT)?;
                 beats += 1;
             }
             Err(RecvTimeoutError::Disconnected) => break,
             Ok(mut words) => match (words.next(), words.next(), words.next()) {
-                (Some("beat"), None, None) => beating = true,
+                (Some("beat"), None, None) => beating = Some(INTERVAL),
+                (Some("beat"), Some(interval), None) => {
+                    beating = Some(Duration::from_millis(interval.parse()?));
+                }
                 (Some("pause"), None, None) => {
-                    beating = false;
-                    report(json!({"event": "paused"}), &[("beats", beats.into())]);
+                    beating = None;
+                    voice.report(json!({"event": "paused"}), &[("beats", beats.into())]);
                 }
                 (Some("transfer"), Some(up), Some(down)) => {
                     let started = Instant::now();
@@ -95,7 +155,7 @@ fn run(session: &mut Session, told: &mpsc::Receiver<String>, started: Instant) -
                         ("server_local", receipt.local.into()),
                         ("server_peer", receipt.peer.into()),
                     ];
-                    report(json!({"event": "transferred"}), &fields);
+                    voice.report(json!({"event": "transferred"}), &fields);
                 }
                 (Some("finish"), None, None) => break,
                 words => bail!("no such command: {words:?}"),
@@ -123,11 +183,4 @@ fn transfer(session: &mut Session, up: u64, down: u64) -> Result<Receipt> {
         receipt.received
     );
     Ok(receipt)
-}
-
-fn report(mut event: Value, fields: &[(&str, Value)]) {
-    for (name, value) in fields {
-        event[*name] = value.clone();
-    }
-    println!("{event}");
 }

@@ -24,8 +24,13 @@ enum App {
         address: SocketAddr,
     },
     /// Connects and does what it is told on its standard input:
-    /// `transfer UP DOWN`, `beat`, `pause`, `finish`
+    /// `transfer UP DOWN`, `beat [MILLISECONDS]`, `pause`, `finish`
     Connect {
+        /// The server
+        address: SocketAddr,
+    },
+    /// The same many times: `open` connects, other words go to every session
+    Crowd {
         /// The server
         address: SocketAddr,
     },
@@ -40,6 +45,7 @@ pub fn intercept() -> Option<ExitCode> {
     let result = match App::parse_from(arguments) {
         App::Serve { name, address } => server::serve(&name, address),
         App::Connect { address } => client::connect(address),
+        App::Crowd { address } => client::crowd(address),
     };
     Some(match result {
         Ok(()) => ExitCode::SUCCESS,

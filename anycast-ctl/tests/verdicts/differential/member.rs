@@ -1,0 +1,147 @@
+//! The member's half of the rules.
+
+use std::{collections::BTreeMap, net::Ipv6Addr};
+
+use super::{
+    model::{
+        FOR_MEMBER, Fate, Fragments, Key, Place, is_error, is_never_rewritten, kind_of_mobility,
+        packet_of, quote, rewrite, translate,
+    },
+    view::View,
+};
+use crate::{
+    harness::Verdict,
+    packets::{ACK, MOBILITY, RST},
+};
+
+/// How a flow reaches a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Way {
+    pub(super) care_of: Ipv6Addr,
+    /// It went back to B a moment ago.
+    pub(super) by_anycast: bool,
+}
+
+/// The member's half.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Member {
+    /// C to B.
+    pub(super) groups: BTreeMap<Ipv6Addr, Ipv6Addr>,
+    pub(super) flows: BTreeMap<Key, Way>,
+    sent: Fragments,
+}
+
+impl Member {
+    pub(super) fn new(groups: BTreeMap<Ipv6Addr, Ipv6Addr>) -> Self {
+        Self {
+            groups,
+            ..Self::default()
+        }
+    }
+
+    /// Is this one of its addresses?
+    pub(super) fn has(&self, address: Ipv6Addr) -> bool {
+        self.groups.contains_key(&address) || self.serves(address)
+    }
+
+    fn serves(&self, address: Ipv6Addr) -> bool {
+        self.groups.values().any(|anycast| *anycast == address)
+    }
+
+    pub(super) fn ingress(&mut self, frame: &[u8]) -> Fate {
+        let same = Fate::same(Verdict::Pass, frame);
+        let dropped = Fate::same(Verdict::Drop, frame);
+        let Some(view) = View::frame(frame).filter(|view| !is_never_rewritten(view)) else {
+            return same;
+        };
+        let destination = view.destination;
+        let anycast = self.groups.get(&destination).copied();
+        if view.protocol == MOBILITY {
+            let ours = anycast.is_some() || self.serves(destination);
+            let punted =
+                !view.is_later() && ours && kind_of_mobility(frame, &view).is_some_and(FOR_MEMBER);
+            return if punted { dropped } else { same };
+        }
+        if view.is_later() {
+            // C stands for B and for nothing else.
+            let change = anycast.map(|anycast| (Place::Destination, anycast));
+            return change.map_or(same, |change| rewrite(frame, &view, change, None));
+        }
+        if is_error(&view, frame) {
+            let translated = anycast.and_then(|anycast| Self::error(frame, &view, anycast));
+            return translated.unwrap_or(same);
+        }
+        let Some(transport) = view.transport(frame) else {
+            return same;
+        };
+        let (client, service) = transport.ports;
+        let key = |anycast| (view.source, anycast, client, service, view.protocol);
+        let Some(anycast) = anycast else {
+            if let Some(way) = self.flows.get_mut(&key(destination)) {
+                way.by_anycast = true;
+            }
+            return same;
+        };
+        let bare_reset = transport.flags & (RST | ACK) == RST;
+        if let Some(way) = self.flows.get_mut(&key(anycast)).filter(|_| bare_reset) {
+            way.by_anycast = true;
+            return dropped;
+        }
+        let known = self.flows.get(&key(anycast)).copied();
+        self.flows.insert(
+            key(anycast),
+            Way {
+                care_of: destination,
+                by_anycast: known.is_some_and(|way| way.by_anycast),
+            },
+        );
+        rewrite(frame, &view, (Place::Destination, anycast), Some(transport))
+    }
+
+    /// The socket sent B -> A, the network saw C -> A.
+    fn error(frame: &[u8], view: &View, anycast: Ipv6Addr) -> Option<Fate> {
+        let quoted = quote(frame, view)?;
+        let inner = (Place::Source, anycast);
+        let outer = Some((Place::Destination, anycast));
+        let own = quoted.0.source == view.destination;
+        own.then(|| translate(frame, view, quoted, inner, outer))
+    }
+
+    pub(super) fn egress(&mut self, frame: &[u8]) -> Fate {
+        let same = Fate::same(Verdict::Next, frame);
+        let Some(view) = View::frame(frame).filter(|view| !is_never_rewritten(view)) else {
+            return same;
+        };
+        if view.protocol == MOBILITY || !self.serves(view.source) {
+            return same;
+        }
+        let next = |fate| Fate {
+            verdict: Verdict::Next,
+            ..fate
+        };
+        if view.is_later() {
+            let change =
+                packet_of(&view).and_then(|packet| self.sent.get(&packet).copied().flatten());
+            return change.map_or(same, |change| next(rewrite(frame, &view, change, None)));
+        }
+        let transport = view.transport(frame);
+        let change = transport.and_then(|transport| {
+            let (service, client) = transport.ports;
+            let key = (
+                view.destination,
+                view.source,
+                client,
+                service,
+                view.protocol,
+            );
+            let way = self.flows.get(&key).filter(|way| !way.by_anycast)?;
+            Some((Place::Source, way.care_of))
+        });
+        if let Some(packet) = packet_of(&view).filter(|_| view.is_first()) {
+            self.sent.insert(packet, change);
+        }
+        change.map_or(same, |change| {
+            next(rewrite(frame, &view, change, transport))
+        })
+    }
+}

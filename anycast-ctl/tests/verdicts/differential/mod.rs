@@ -1,0 +1,337 @@
+//! Random packets through the real programs and through a model of the rules, which was written from
+//! `docs/protocol.md` and shares no code with them: verdict, octets and pins must be the same.
+
+mod frame;
+mod generate;
+mod member;
+mod model;
+mod view;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    env,
+    net::Ipv6Addr,
+};
+
+use anycast_common::abi::{
+    maps::FlowKey,
+    roles::{CORRESPONDENT, MEMBER},
+};
+use anycast_ctl::core::{Action, Time};
+use anyhow::{Context as _, Result, ensure};
+use aya::programs::XdpMode;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+use xtask::kernel_tests::Suite;
+
+use self::{
+    frame::Host,
+    generate::{Step, steps},
+    member::{Member, Way},
+    model::{Correspondent, Fate, Key},
+    view::View,
+};
+use crate::harness::{Bench, Verdict};
+
+/// Of about a dozen packets each.
+const CASES: u32 = 400;
+/// A number with which random choices can be repeated.
+const SEED: &str = "ANYCAST_SEED";
+const LOOPBACK: u32 = 1;
+/// What packets must have met, as the programs count it, or the choice of packets is poor. They meet
+/// rarer things, too, but not in every run.
+const AT_CORRESPONDENT: &[&str] = &[
+    "flow_pinned",
+    "correspondent_to_care_of",
+    "correspondent_from_care_of",
+    "correspondent_icmp_error",
+    "icmp_error_no_flow",
+    "icmp_error_not_parsed",
+    "fragment_guessed",
+    "mobility_punted",
+    "extension_chain_not_parsed",
+];
+const AT_MEMBER: &[&str] = &[
+    "member_from_care_of",
+    "member_to_care_of",
+    "member_flow_returned",
+    "member_icmp_error",
+    "fragment_followed",
+    "mobility_punted",
+];
+
+pub fn tests(suite: Suite) -> Suite {
+    [
+        ("a correspondent", CORRESPONDENT),
+        ("a member", MEMBER),
+        ("both in one program", MEMBER | CORRESPONDENT),
+    ]
+    .into_iter()
+    .fold(suite, |suite, (name, roles)| {
+        let name = format!("random packets do what the rules say: {name}");
+        suite.test(name, move || differential(roles))
+    })
+}
+
+/// The programs of some roles, and the model of the same.
+struct Pair {
+    bench: Bench,
+    roles: u8,
+    packets: u32,
+}
+
+/// The model's half of a case.
+struct Model {
+    clients: [Ipv6Addr; 4],
+    correspondent: Correspondent,
+    member: Member,
+}
+
+/// The care-of addresses of a member, and what they stand for. Where a correspondent runs in the
+/// same program, it has C3 and B2 for itself.
+fn groups(roles: u8) -> BTreeMap<Ipv6Addr, Ipv6Addr> {
+    let groups: &[Host] = match roles {
+        MEMBER => &[Host::C, Host::C3],
+        CORRESPONDENT => &[],
+        _ => &[Host::C],
+    };
+    let pair = |care_of: &Host| (care_of.address(0), care_of.partner().address(0));
+    groups.iter().map(pair).collect()
+}
+
+fn named(key: &FlowKey) -> Key {
+    (
+        key.client.into(),
+        key.anycast.into(),
+        u16::from_be_bytes(key.client_port),
+        u16::from_be_bytes(key.service_port),
+        key.protocol,
+    )
+}
+
+impl Model {
+    fn new(roles: u8, case: u16) -> Self {
+        Self {
+            clients: [Host::A, Host::A2, Host::Stranger, Host::Hop]
+                .map(|client| client.address(case)),
+            correspondent: Correspondent::default(),
+            member: Member::new(groups(roles)),
+        }
+    }
+
+    fn bind(&mut self, client: Ipv6Addr, care_of: Ipv6Addr, anycast: Ipv6Addr, live: bool) {
+        let correspondent = &mut self.correspondent;
+        correspondent.care_of.insert((client, care_of), anycast);
+        match live {
+            true => correspondent.bindings.insert((client, anycast), care_of),
+            false => correspondent.bindings.remove(&(client, anycast)),
+        };
+    }
+
+    /// What is for the member's addresses is the member's.
+    fn ingress(&mut self, frame: &[u8], roles: u8) -> Fate {
+        let of_prefix = |address: Ipv6Addr| address.segments()[..4] == [0x2001, 0xdb8, 1, 0];
+        let for_member = View::frame(frame).is_some_and(|view| self.member.has(view.destination));
+        match roles & CORRESPONDENT == 0 || for_member {
+            true => self.member.ingress(frame),
+            false => self.correspondent.ingress(frame, of_prefix),
+        }
+    }
+}
+
+fn differential(roles: u8) -> Result<()> {
+    let seed: u64 = match env::var(SEED) {
+        Ok(seed) => seed.parse().context(SEED)?,
+        Err(_) => rand::random(),
+    };
+    let mut octets = [0; 32];
+    octets[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = Config {
+        cases: CASES,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let mut runner =
+        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &octets));
+    let pair = RefCell::new(Pair::new(roles)?);
+    let case = Cell::new(0);
+    runner
+        .run(&steps(), |steps| {
+            case.set(case.get() + 1);
+            let result = pair.borrow_mut().case(case.get(), &steps);
+            result.map_err(|error| TestCaseError::fail(format!("{error:#}")))
+        })
+        .map_err(|error| anyhow::anyhow!("{SEED}={seed}: {error}"))?;
+    let mut pair = pair.into_inner();
+    let counters = pair.bench.counters()?;
+    let met =
+        |role, names: &'static [&'static str]| names.iter().filter(move |_| roles & role != 0);
+    let missed: Vec<_> = met(CORRESPONDENT, AT_CORRESPONDENT)
+        .chain(met(MEMBER, AT_MEMBER))
+        .filter(|name| counters[**name] == 0)
+        .collect();
+    ensure!(missed.is_empty(), "{SEED}={seed}: no packet met {missed:?}");
+    println!("{} packets", pair.packets);
+    Ok(())
+}
+
+impl Pair {
+    fn new(roles: u8) -> Result<Self> {
+        let mut bench = Bench::new(roles, true)?;
+        // A test run puts a program into the kernel's dispatcher and takes it out again, with a
+        // grace period each, unless it is there for an interface.
+        bench
+            .dataplane
+            .xdp(roles)?
+            .attach_to_if_index(LOOPBACK, XdpMode::Skb)?;
+        let prefix = "2001:db8:1::/64".parse()?;
+        bench.dataplane.maps().set_client_prefixes(&[prefix])?;
+        for (care_of, anycast) in groups(roles) {
+            bench.dataplane.maps().set_local_care_of(care_of, anycast)?;
+            let serve = Action::SetLocalAnycast {
+                anycast,
+                report_clients: false,
+            };
+            bench.dataplane.maps().apply(&serve)?;
+        }
+        Ok(Self {
+            bench,
+            roles,
+            packets: 0,
+        })
+    }
+
+    fn case(&mut self, case: u16, steps: &[Step]) -> Result<()> {
+        let mut model = Model::new(self.roles, case);
+        // What a case that failed has left.
+        self.take_pins()?;
+        for (number, step) in steps.iter().enumerate() {
+            self.step(case, &mut model, step)
+                .with_context(|| format!("step {number}"))?;
+        }
+        self.bench.events()?;
+        self.compare_pins(&model)
+    }
+
+    fn has(&self, role: u8) -> bool {
+        self.roles & role != 0
+    }
+
+    fn step(&mut self, case: u16, model: &mut Model, step: &Step) -> Result<()> {
+        match step {
+            Step::Bind {
+                client,
+                care_of,
+                live,
+            } => {
+                let anycast = care_of.partner().address(case);
+                let (client, care_of) = (client.address(case), care_of.address(case));
+                // A member's own address is not bound by the same machine.
+                if self.has(CORRESPONDENT) && !model.member.groups.contains_key(&care_of) {
+                    self.bind(client, care_of, anycast, *live)?;
+                    model.bind(client, care_of, anycast, *live);
+                }
+                Ok(())
+            }
+            Step::In(frame) => {
+                let bytes = frame.bytes(case);
+                let fate = model.ingress(&bytes, self.roles);
+                let real = self.bench.xdp(&bytes)?;
+                self.compare(&bytes, &fate, real)
+            }
+            Step::Out(frame) => {
+                let bytes = frame.bytes(case);
+                // No stack sends less than an IPv6 header, and the kernel runs no test with it.
+                if !self.has(MEMBER) || bytes.len() < 14 + 40 {
+                    return Ok(());
+                }
+                let fate = model.member.egress(&bytes);
+                let real = self.bench.egress(&bytes)?;
+                self.compare(&bytes, &fate, real)
+            }
+        }
+    }
+
+    fn bind(
+        &mut self,
+        client: Ipv6Addr,
+        care_of: Ipv6Addr,
+        anycast: Ipv6Addr,
+        live: bool,
+    ) -> Result<()> {
+        let expires = Time::from_nanos(if live { u64::MAX / 2 } else { 1 });
+        let pair = Action::SetCareOf {
+            client,
+            care_of,
+            anycast,
+        };
+        let binding = Action::SetBinding {
+            client,
+            anycast,
+            care_of,
+            expires,
+        };
+        for action in [pair, binding] {
+            ensure!(self.bench.dataplane.maps().apply(&action)?);
+        }
+        Ok(())
+    }
+
+    fn compare(&mut self, before: &[u8], fate: &Fate, real: (Verdict, Vec<u8>)) -> Result<()> {
+        self.packets += 1;
+        let (verdict, mut frame) = real;
+        let mut expected = fate.frame.clone();
+        if verdict == Verdict::Drop {
+            // Nobody sees it any more.
+            frame.clone_from(&expected);
+        }
+        for at in &fate.either {
+            for frame in [&mut frame, &mut expected] {
+                if frame.get(*at..at + 2) == Some(&[0xff, 0xff]) {
+                    frame[*at..at + 2].fill(0);
+                }
+            }
+        }
+        ensure!(
+            verdict == fate.verdict && frame == expected,
+            "\n{before:02x?}\nbecomes {verdict:?}\n{frame:02x?}\nand by the rules {:?}\n{expected:02x?}",
+            fate.verdict
+        );
+        Ok(())
+    }
+
+    fn take_pins(&mut self) -> Result<BTreeMap<Key, Ipv6Addr>> {
+        let pins = self.bench.dataplane.maps().flow_reader().flows();
+        for (key, _) in &pins {
+            self.bench.dataplane.maps().remove_flow(key)?;
+        }
+        let pins = pins.into_iter();
+        Ok(pins
+            .map(|(key, flow)| (named(&key), flow.care_of.into()))
+            .collect())
+    }
+
+    fn compare_pins(&mut self, model: &Model) -> Result<()> {
+        let pins = self.take_pins()?;
+        let rules = &model.correspondent.pins;
+        ensure!(pins == *rules, "pinned: {pins:?}, by the rules {rules:?}");
+        let flows = self.bench.dataplane.maps().flow_reader().member_flows();
+        let flows: BTreeMap<Key, Way> = flows
+            .into_iter()
+            .map(|(key, flow)| {
+                let way = Way {
+                    care_of: flow.care_of.into(),
+                    by_anycast: flow.by_anycast == 1,
+                };
+                (named(&key), way)
+            })
+            .filter(|(key, _)| model.clients.contains(&key.0))
+            .collect();
+        let rules = &model.member.flows;
+        ensure!(
+            flows == *rules,
+            "came by C: {flows:?}, by the rules {rules:?}"
+        );
+        Ok(())
+    }
+}

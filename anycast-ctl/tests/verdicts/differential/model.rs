@@ -1,0 +1,340 @@
+//! The rules of the data plane, written down from `docs/protocol.md` and from nothing else.
+
+use std::{collections::BTreeMap, net::Ipv6Addr};
+
+use super::{
+    frame::UDP_LITE,
+    view::{Transport, View, u16_at},
+};
+use crate::{
+    harness::Verdict,
+    packets::{ACK, ICMPV6, MOBILITY, RST, SYN, UDP},
+};
+
+/// What has to become of a frame.
+#[derive(Clone, Debug)]
+pub(super) struct Fate {
+    pub(super) verdict: Verdict,
+    pub(super) frame: Vec<u8>,
+    /// Checksums in it for which 0 and 0xffff are the same number.
+    pub(super) either: Vec<usize>,
+}
+
+/// The flow as the client names it: client, anycast address, their ports, protocol.
+pub(super) type Key = (Ipv6Addr, Ipv6Addr, u16, u16, u8);
+
+/// Where an address is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Source,
+    Destination,
+}
+
+impl Place {
+    fn at(self, ip: usize) -> usize {
+        match self {
+            Self::Source => ip + 8,
+            Self::Destination => ip + 24,
+        }
+    }
+}
+
+pub(super) type Change = (Place, Ipv6Addr);
+pub(super) type Packet = (Ipv6Addr, Ipv6Addr, u32, u8);
+
+/// What later fragments of a packet do; `None`: they stay as they are.
+pub(super) type Fragments = BTreeMap<Packet, Option<Change>>;
+
+impl Fate {
+    pub(super) fn same(verdict: Verdict, frame: &[u8]) -> Self {
+        Self {
+            verdict,
+            frame: frame.to_vec(),
+            either: Vec::new(),
+        }
+    }
+
+    /// Replaces an address, and takes what that changes out of the checksums at these places.
+    fn replace(&mut self, at: usize, address: Ipv6Addr, checksums: &[Option<Checksum>]) {
+        let new = address.octets();
+        self.change(at, &new, checksums);
+    }
+
+    fn change(&mut self, at: usize, new: &[u8], checksums: &[Option<Checksum>]) {
+        let old = self.frame[at..at + new.len()].to_vec();
+        self.frame[at..at + new.len()].copy_from_slice(new);
+        for checksum in checksums.iter().flatten() {
+            checksum.update(self, &old, new);
+        }
+    }
+}
+
+/// A checksum that is there.
+#[derive(Clone, Copy, Debug)]
+struct Checksum {
+    at: usize,
+    /// Of UDP or UDP-Lite, where 0 says that there is none.
+    udp: bool,
+}
+
+/// In the arithmetic of RFC 1071, where 0xffff is 0.
+const MODULUS: u64 = 0xffff;
+
+fn sum(octets: &[u8]) -> u64 {
+    let words = octets
+        .chunks(2)
+        .map(|pair| u64::from(pair[0]) << 8 | u64::from(pair[1]));
+    words.sum::<u64>() % MODULUS
+}
+
+impl Checksum {
+    fn of(transport: &Transport, protocol: u8) -> Option<Self> {
+        let udp = matches!(protocol, UDP | UDP_LITE);
+        transport.checksum.map(|at| Self { at, udp })
+    }
+
+    /// The checksum is what the rest lacks to make 0: more of the rest, less of it.
+    fn update(self, fate: &mut Fate, old: &[u8], new: &[u8]) {
+        let now = u64::from(u16_at(&fate.frame, self.at).expect("it was read"));
+        if self.udp && now == 0 {
+            return;
+        }
+        let mut next = (now + sum(old) + MODULUS - sum(new)) % MODULUS;
+        if next == 0 && self.udp {
+            next = MODULUS;
+        }
+        if !self.udp {
+            fate.either.push(self.at);
+        }
+        let next = u16::try_from(next).expect("below the modulus");
+        fate.frame[self.at..self.at + 2].copy_from_slice(&next.to_be_bytes());
+    }
+}
+
+/// Addresses that are never rewritten, and whose partner is not either.
+pub(super) fn is_never_rewritten(view: &View) -> bool {
+    let of_no_flow = |address: Ipv6Addr| {
+        let link_local = address.segments()[0] & 0xffc0 == 0xfe80;
+        link_local || address.is_multicast() || address.is_unspecified() || address.is_loopback()
+    };
+    of_no_flow(view.source) || of_no_flow(view.destination)
+}
+
+pub(super) fn is_error(view: &View, frame: &[u8]) -> bool {
+    let whole = view.upper + 8 <= view.end.min(frame.len());
+    view.protocol == ICMPV6 && whole && frame[view.upper] < 128
+}
+
+/// The type of a message, when its header is there.
+pub(super) fn kind_of_mobility(frame: &[u8], view: &View) -> Option<u8> {
+    let header = frame.get(view.upper..view.upper + 8)?;
+    Some(header[2])
+}
+
+/// The packet that an error quotes, and its transport header.
+pub(super) fn quote(frame: &[u8], view: &View) -> Option<(View, Transport)> {
+    let frame = &frame[..view.end.min(frame.len())];
+    let quote = View::packet(frame, view.upper + 8)?;
+    let transport = quote.transport(frame)?;
+    (!quote.extended).then_some((quote, transport))
+}
+
+pub(super) fn packet_of(view: &View) -> Option<Packet> {
+    let fragment = view.fragment?;
+    Some((
+        view.source,
+        view.destination,
+        fragment.identification,
+        fragment.protocol,
+    ))
+}
+
+/// Replaces an address of a packet that has its transport header, or of one that has none.
+pub(super) fn rewrite(
+    frame: &[u8],
+    view: &View,
+    (place, address): Change,
+    transport: Option<Transport>,
+) -> Fate {
+    let mut fate = Fate::same(Verdict::Pass, frame);
+    let checksum = transport.and_then(|transport| Checksum::of(&transport, view.protocol));
+    fate.replace(place.at(view.ip), address, &[checksum]);
+    fate
+}
+
+/// Puts an error right: an address of the quote, and perhaps one of its own.
+pub(super) fn translate(
+    frame: &[u8],
+    view: &View,
+    (quote, transport): (View, Transport),
+    inner: Change,
+    outer: Option<Change>,
+) -> Fate {
+    let mut fate = Fate::same(Verdict::Pass, frame);
+    let own = Some(Checksum {
+        at: view.upper + 2,
+        udp: false,
+    });
+    if let Some((place, address)) = outer {
+        fate.replace(place.at(view.ip), address, &[own]);
+    }
+    let quoted = Checksum::of(&transport, quote.protocol);
+    let before = quoted.map(|quoted| fate.frame[quoted.at..quoted.at + 2].to_vec());
+    fate.replace(inner.0.at(quote.ip), inner.1, &[own, quoted]);
+    // The quoted checksum is itself covered by the error's.
+    if let (Some(quoted), Some(before), Some(own)) = (quoted, before, own) {
+        let after = fate.frame[quoted.at..quoted.at + 2].to_vec();
+        own.update(&mut fate, &before, &after);
+    }
+    fate
+}
+
+/// The correspondent's half.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Correspondent {
+    /// (A, B) to C, when it is live.
+    pub(super) bindings: BTreeMap<(Ipv6Addr, Ipv6Addr), Ipv6Addr>,
+    /// (A, C) to B.
+    pub(super) care_of: BTreeMap<(Ipv6Addr, Ipv6Addr), Ipv6Addr>,
+    /// Pinned flows, to C.
+    pub(super) pins: BTreeMap<Key, Ipv6Addr>,
+    fragments: Fragments,
+}
+
+/// Test Inits, Binding Updates, and types that nobody knows.
+const FOR_CORRESPONDENT: fn(u8) -> bool = |kind| matches!(kind, 1 | 2 | 5 | 8..);
+/// The answers to a member's.
+pub(super) const FOR_MEMBER: fn(u8) -> bool = |kind| matches!(kind, 0 | 3 | 4 | 6 | 7);
+
+impl Correspondent {
+    pub(super) fn ingress(&mut self, frame: &[u8], ours: impl Fn(Ipv6Addr) -> bool) -> Fate {
+        let same = Fate::same(Verdict::Pass, frame);
+        let Some(view) = View::frame(frame).filter(|view| !is_never_rewritten(view)) else {
+            return same;
+        };
+        if view.protocol == MOBILITY {
+            let punted = !view.is_later()
+                && ours(view.destination)
+                && kind_of_mobility(frame, &view).is_some_and(FOR_CORRESPONDENT);
+            return if punted {
+                Fate::same(Verdict::Drop, frame)
+            } else {
+                same
+            };
+        }
+        if view.is_later() {
+            return self.later(frame, &view).unwrap_or(same);
+        }
+        if is_error(&view, frame) {
+            return self.error(frame, &view).unwrap_or(same);
+        }
+        let change = self.decide(frame, &view);
+        // The kernel says that the hop limit is used up, of the packet that it was sent.
+        let change = change.filter(|_| view.hop_limit > 1);
+        if let Some(packet) = packet_of(&view).filter(|_| view.is_first()) {
+            // Of what has nothing to do with a binding, nothing is kept.
+            if change.is_some() || self.is_bound(&view) {
+                self.fragments
+                    .insert(packet, change.map(|(change, _)| change));
+            }
+        }
+        change.map_or(same, |(change, transport)| {
+            rewrite(frame, &view, change, Some(transport))
+        })
+    }
+
+    /// Is, or was until a moment ago.
+    fn is_bound(&self, view: &View) -> bool {
+        let (source, destination) = (view.source, view.destination);
+        let mut bound = self.care_of.iter();
+        bound.any(|((client, care_of), anycast)| {
+            (*client, *anycast) == (source, destination)
+                || (*care_of, *client) == (source, destination)
+        })
+    }
+
+    fn decide(&mut self, frame: &[u8], view: &View) -> Option<(Change, Transport)> {
+        let (source, destination) = (view.source, view.destination);
+        if let Some(transport) = view.transport(frame) {
+            let (client, service) = transport.ports;
+            let key = (source, destination, client, service, view.protocol);
+            if transport.flags & (SYN | ACK) == SYN {
+                self.pins.remove(&key);
+            }
+            let binding = self.bindings.get(&(source, destination));
+            // Nothing follows a reset.
+            let new = binding.filter(|_| transport.flags & RST == 0).copied();
+            if let Some(care_of) = self.pins.get(&key).copied().or(new) {
+                self.pins.insert(key, care_of);
+                return Some(((Place::Destination, care_of), transport));
+            }
+        }
+        let transport = view.transport(frame)?;
+        let (service, client) = transport.ports;
+        let anycast = *self.care_of.get(&(destination, source))?;
+        let key = (destination, anycast, client, service, view.protocol);
+        let pinned = self.pins.get(&key) == Some(&source);
+        pinned.then_some(((Place::Source, anycast), transport))
+    }
+
+    fn later(&self, frame: &[u8], view: &View) -> Option<Fate> {
+        let guess = || {
+            let binding = self.bindings.get(&(view.source, view.destination));
+            let anycast = self.care_of.get(&(view.destination, view.source));
+            let to = binding.map(|care_of| (Place::Destination, *care_of));
+            to.or(anycast.map(|anycast| (Place::Source, *anycast)))
+        };
+        let noted = self.fragments.get(&packet_of(view)?);
+        let change = noted.copied().unwrap_or_else(guess)?;
+        (view.hop_limit > 1).then(|| rewrite(frame, view, change, None))
+    }
+
+    fn error(&self, frame: &[u8], view: &View) -> Option<Fate> {
+        self.of_client(frame, view)
+            .or_else(|| self.of_member(frame, view))
+    }
+
+    /// The client sent A -> B, the network saw A -> C.
+    fn of_client(&self, frame: &[u8], view: &View) -> Option<Fate> {
+        let (quote, transport) = quote(frame, view)?;
+        let (client, care_of) = (quote.source, quote.destination);
+        let anycast = *self.care_of.get(&(client, care_of))?;
+        let key = (
+            client,
+            anycast,
+            transport.ports.0,
+            transport.ports.1,
+            quote.protocol,
+        );
+        if view.destination != client || self.pins.get(&key) != Some(&care_of) {
+            return None;
+        }
+        let [kind, code] = [frame[view.upper], frame[view.upper + 1]];
+        if kind == 1 && matches!(code, 0 | 3 | 6) {
+            return Some(Fate::same(Verdict::Drop, frame));
+        }
+        let outer = (view.source == care_of).then_some((Place::Source, anycast));
+        let inner = (Place::Destination, anycast);
+        (view.hop_limit > 1).then(|| translate(frame, view, (quote, transport), inner, outer))
+    }
+
+    /// The member sent C -> A, the network behind the gateway saw B -> A.
+    fn of_member(&self, frame: &[u8], view: &View) -> Option<Fate> {
+        let (quote, transport) = quote(frame, view)?;
+        let (anycast, client) = (quote.source, quote.destination);
+        let key = (
+            client,
+            anycast,
+            transport.ports.1,
+            transport.ports.0,
+            quote.protocol,
+        );
+        let care_of = *self
+            .pins
+            .get(&key)
+            .filter(|_| view.destination == anycast)?;
+        let outer = Some((Place::Destination, care_of));
+        let inner = (Place::Source, care_of);
+        (view.hop_limit > 1).then(|| translate(frame, view, (quote, transport), inner, outer))
+    }
+}

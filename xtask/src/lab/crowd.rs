@@ -1,0 +1,79 @@
+//! Many sessions of one client, held by one process.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::net::{Namespace, Process};
+
+use super::{
+    topology::{B, SERVICE},
+    visitor::{is_over, start},
+};
+
+/// A client with many sessions.
+#[derive(Debug)]
+pub struct Crowd {
+    process: Process,
+    opened: usize,
+}
+
+impl Crowd {
+    /// Starts one, without a session yet.
+    pub fn start(namespace: &Namespace, directory: &Path) -> Result<Self> {
+        let address = SocketAddr::from((B, SERVICE)).to_string();
+        let process = start("crowd", namespace, directory, &["crowd", &address])?;
+        Ok(Self { process, opened: 0 })
+    }
+
+    /// Begins a session and gives its number.
+    pub fn open(&mut self) -> Result<usize> {
+        self.tell("open")?;
+        self.opened += 1;
+        Ok(self.opened - 1)
+    }
+
+    /// Waits for the first words of a session.
+    pub fn first_words(&self, number: usize, limit: Duration) -> Result<Value> {
+        let what = format!("session {number} is connected");
+        let (event, _) = self.process.wait_line(limit, &what, 0, |line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            (event["session"] == number).then_some(event)
+        })?;
+        Ok(event)
+    }
+
+    /// Tells every session what to do.
+    pub fn tell(&mut self, command: &str) -> Result<()> {
+        self.process.say(command)
+    }
+
+    /// The last words of the sessions that are over, as they came.
+    pub fn over(&self) -> Vec<Value> {
+        self.process
+            .output()
+            .read(|output| last_words(&output.lines))
+    }
+
+    /// Waits for the last words of all sessions, and gives them by their numbers.
+    pub fn ends(&self, limit: Duration) -> Result<Vec<Value>> {
+        let what = format!("{} sessions are over", self.opened);
+        let mut ends = self.process.output().wait(limit, &what, |output| {
+            let ends = last_words(&output.lines);
+            (ends.len() == self.opened || output.ended).then_some(ends)
+        })?;
+        ends.sort_by_key(|end| end["session"].as_u64());
+        let all = ends.len() == self.opened;
+        all.then_some(ends)
+            .with_context(|| format!("the client has ended: {}", self.process.tail(5).join(" | ")))
+    }
+}
+
+fn last_words(lines: &[String]) -> Vec<Value> {
+    let events = lines
+        .iter()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let is_last = |event: &Value| event["event"].as_str().is_some_and(is_over);
+    events.filter(is_last).collect()
+}

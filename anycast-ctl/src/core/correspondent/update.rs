@@ -188,7 +188,7 @@ impl Correspondent {
         }
     }
 
-    /// Does what a valid update asks for, if it may (sections 9.5.2 and 9.5.3).
+    /// Does what a valid update asks for, if it may. Its sequence number counts either way.
     fn apply(
         &mut self,
         now: Time,
@@ -197,8 +197,24 @@ impl Correspondent {
         seal: Seal,
         actions: &mut Actions,
     ) -> Result<Seal, Refused> {
+        let outcome = self.grant(now, packet, update, seal, actions);
+        // A binding has it already.
+        if outcome.is_err() || update.lifetime == 0 {
+            self.cache.note(now, pair(packet), update.sequence);
+        }
+        outcome
+    }
+
+    /// Sections 9.5.2 and 9.5.3.
+    fn grant(
+        &mut self,
+        now: Time,
+        packet: &ipv6::Packet<'_>,
+        update: &BindingUpdate,
+        seal: Seal,
+        actions: &mut Actions,
+    ) -> Result<Seal, Refused> {
         let pair = pair(packet);
-        self.cache.note(now, pair, update.sequence);
         let refused = |counter, status, seal| Refused::With {
             counter,
             status,

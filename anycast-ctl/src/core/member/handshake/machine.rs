@@ -93,6 +93,8 @@ pub(super) struct Testing {
     pub(super) retry: Time,
     pub(super) home: Half,
     pub(super) care_of: Half,
+    /// The binding that is to be renewed before its end, and what can delete it.
+    pub(super) bound: Option<(Time, Test)>,
 }
 
 /// One of the two tests.
@@ -201,7 +203,17 @@ impl Handshake {
                 })
             }
             (Testing(testing), Event::TimerExpired) => Some(step.test_again(testing)),
-            (Testing(_), Event::Leave | Event::Stop) => {
+            (Testing(testing), Event::Leave) => match testing.bound {
+                Some((until, home)) => Some(Bound { until, home }),
+                None => {
+                    step.leave();
+                    None
+                }
+            },
+            (Testing(testing), Event::Stop) => {
+                if let Some((_, home)) = &testing.bound {
+                    step.delete(home);
+                }
                 step.leave();
                 None
             }
@@ -230,7 +242,13 @@ impl Handshake {
                 Some(step.presume_bound(updating))
             }
             (state @ Bound { .. }, Event::Leave) => Some(state),
-            (Bound { .. }, Event::RefreshRequest) => Some(step.test(0)),
+            (Bound { until, home }, Event::RefreshRequest) => Some(match step.test(0) {
+                Testing(testing) => Testing(self::Testing {
+                    bound: Some((until, home)),
+                    ..testing
+                }),
+                other => other,
+            }),
             (Bound { .. }, Event::TimerExpired) => Some(step.rest_after_binding()),
             (Bound { home, .. }, Event::Stop) => {
                 step.delete(&home);

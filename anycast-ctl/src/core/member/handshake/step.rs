@@ -55,6 +55,7 @@ impl Step<'_, '_> {
             retry: self.cx.now,
             home: Half::Waiting([0; COOKIE]),
             care_of: Half::Waiting([0; COOKIE]),
+            bound: None,
         };
         self.send_tests(testing)
     }
@@ -229,24 +230,41 @@ impl Step<'_, '_> {
             | Evidence::CareOfTestInit(_)
             | Evidence::BindingUpdate(_) => Heard::ParameterProblem,
         });
-        self.leave_alone(HandshakeOutcome::NotCapable, unanswered)
+        // Who has answered tests knows the protocol; without a cookie, anybody may say otherwise.
+        let doubtful = match evidence {
+            Evidence::BindingError | Evidence::BindingUpdate(_) => self.sequence.is_some(),
+            Evidence::HomeTestInit(_) | Evidence::CareOfTestInit(_) => false,
+        };
+        let wait = if doubtful {
+            self.growing()
+        } else {
+            self.settings.not_capable
+        };
+        self.leave_alone(HandshakeOutcome::NotCapable, wait, unanswered)
     }
 
     /// Leaves the client alone for a while, longer each time.
     pub(super) fn back_off(&mut self, outcome: HandshakeOutcome) -> State {
-        self.leave_alone(outcome, Unanswered::default())
+        self.leave_alone(outcome, self.growing(), Unanswered::default())
     }
 
-    fn leave_alone(&mut self, outcome: HandshakeOutcome, unanswered: Unanswered) -> State {
+    fn growing(&self) -> Duration {
         let doubled = 2u32.saturating_pow(self.failures);
-        let settings = self.settings;
-        let growing = settings.first_back_off.saturating_mul(doubled);
-        let growing = growing.min(settings.max_back_off);
-        let (counter, wait) = match outcome {
-            HandshakeOutcome::NotCapable => (Counter::ClientNotCapable, settings.not_capable),
-            HandshakeOutcome::NoAnswer => (Counter::HandshakeNoAnswer, growing),
+        let growing = self.settings.first_back_off.saturating_mul(doubled);
+        growing.min(self.settings.max_back_off)
+    }
+
+    fn leave_alone(
+        &mut self,
+        outcome: HandshakeOutcome,
+        wait: Duration,
+        unanswered: Unanswered,
+    ) -> State {
+        let counter = match outcome {
+            HandshakeOutcome::NotCapable => Counter::ClientNotCapable,
+            HandshakeOutcome::NoAnswer => Counter::HandshakeNoAnswer,
             HandshakeOutcome::Refused(_) | HandshakeOutcome::Bound | HandshakeOutcome::Left => {
-                (Counter::HandshakeRefused, growing)
+                Counter::HandshakeRefused
             }
         };
         self.failures = self.failures.saturating_add(1);

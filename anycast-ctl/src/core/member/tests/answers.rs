@@ -107,6 +107,14 @@ fn assert_not_capable(bench: &mut Bench, output: &Output) {
     assert_eq!(bench.packet_of(at(3_600_100), CLIENT).mobility().len(), 2);
 }
 
+/// It has answered tests, and now somebody says without a cookie that it knows nothing of them.
+#[track_caller]
+fn assert_doubtful(bench: &Bench, output: &Output) {
+    assert_eq!(output.outcome(), Some(HandshakeOutcome::NotCapable));
+    assert_eq!(output.quiet(), Some(at(60_100)));
+    assert_eq!(bench.count(Counter::ClientNotCapable), 1);
+}
+
 #[test]
 fn a_binding_error_2_says_that_the_client_cannot() {
     for destination in [ANYCAST, CARE_OF] {
@@ -118,7 +126,7 @@ fn a_binding_error_2_says_that_the_client_cannot() {
         let mut bench = Bench::joined();
         bench.tested(at(0));
         let output = bench.message(at(100), CLIENT, destination, binding_error(2));
-        assert_not_capable(&mut bench, &output);
+        assert_doubtful(&bench, &output);
     }
 }
 
@@ -164,7 +172,7 @@ fn a_parameter_problem_that_quotes_our_message_says_that_the_client_cannot() {
     let mut bench = Bench::joined();
     let (_, octets) = bench.tested(at(0)).update();
     let output = bench.icmp(at(100), UNRECOGNIZED, ANYCAST, &octets);
-    assert_not_capable(&mut bench, &output);
+    assert_doubtful(&bench, &output);
 }
 
 #[test]
@@ -237,6 +245,42 @@ fn an_error_that_quotes_what_we_did_not_send_is_ignored() {
     bench.icmp(at(1), UNRECOGNIZED, ANYCAST, &other);
     assert_eq!(bench.count(Counter::IcmpErrorIgnored), 2);
     assert_eq!(bench.state(), Some(HandshakeState::Testing));
+}
+
+#[test]
+fn forged_messages_do_not_keep_a_bound_client_away_for_long() {
+    // Neither carries anything that only the client could know.
+    let mut bench = Bench::joined();
+    let update = bench.tested(at(0)).update().0;
+    bench.accept(at(100), update.sequence);
+    bench.message(at(200), CLIENT, ANYCAST, Message::BindingRefreshRequest);
+    let error = Message::BindingError {
+        status: 2,
+        home_address: Ipv6Addr::UNSPECIFIED,
+    };
+    let output = bench.message(at(300), CLIENT, ANYCAST, error);
+    assert_eq!(output.outcome(), Some(HandshakeOutcome::NotCapable));
+    assert_eq!(output.quiet(), Some(at(60_300)), "a minute, not an hour");
+}
+
+#[test]
+fn a_binding_that_is_being_renewed_can_be_deleted() {
+    let renewing = || {
+        let mut bench = Bench::joined();
+        let update = bench.tested(at(0)).update().0;
+        bench.accept(at(100), update.sequence);
+        bench.message(at(200), CLIENT, ANYCAST, Message::BindingRefreshRequest);
+        assert_eq!(bench.state(), Some(HandshakeState::Testing));
+        bench
+    };
+    let mut bench = renewing();
+    let output = bench.run(|member, actions| member.shutdown(at(300), actions));
+    assert_eq!(output.update().0.lifetime, 0);
+    let mut bench = renewing();
+    bench.run(|member, actions| member.leave(at(300), ANYCAST, actions).unwrap());
+    assert_eq!(bench.state(), Some(HandshakeState::Bound));
+    let output = bench.run(|member, actions| member.shutdown(at(400), actions));
+    assert_eq!(output.update().0.lifetime, 0);
 }
 
 #[test]

@@ -19,16 +19,24 @@ use super::{
     common::{median, rate, timed},
 };
 
-const COUNT: usize = 50_000;
+/// As many as fit a processor's caches, and many more.
+const COUNTS: [usize; 2] = [5000, 50_000];
 const ROUNDS: u32 = 7;
 const PAGE: usize = 1000;
 /// A binding of the round before has run out.
 const APART: Duration = Duration::from_secs(20);
 
 pub fn run() -> Result<()> {
-    println!("core: {COUNT} clients, each bound {ROUNDS} times; medians, on one core");
-    let mut member = member();
-    let mut correspondent = correspondent();
+    for count in COUNTS {
+        clients(count);
+    }
+    Ok(())
+}
+
+fn clients(count: usize) {
+    println!("core: {count} clients, each bound {ROUNDS} times; medians, on one core");
+    let mut member = member(count);
+    let mut correspondent = correspondent(count);
     let mut times: [Vec<Duration>; 5] = Default::default();
     for round in 1..=ROUNDS {
         let now = Time::ZERO + APART * round;
@@ -37,7 +45,7 @@ pub fn run() -> Result<()> {
         }
         let mut inits = Vec::new();
         times[0].push(timed(|| {
-            for number in 0..COUNT {
+            for number in 0..count {
                 let (client, anycast) = (client(number), B);
                 let input = Input::NewClient { client, anycast };
                 member.handle(now, input, &mut inits);
@@ -53,40 +61,39 @@ pub fn run() -> Result<()> {
         let bound = acks.iter().filter(is_binding).count();
         let (rest, took) = step(&mut member, now, &packets(acks));
         times[4].push(took);
-        assert_eq!((bound, packets(rest).len()), (COUNT, 0), "all are bound");
+        assert_eq!((bound, packets(rest).len()), (count, 0), "all are bound");
     }
     let [start, inits, tests, updates, acks] = times.map(median);
     println!(
         "  correspondent: {:.0}k Binding Updates/s verified and acknowledged, {:.0}k pairs of \
          Test Inits/s answered, {:.0}k whole handshakes/s",
-        rate(COUNT, updates),
-        rate(COUNT, inits),
-        rate(COUNT, inits + updates)
+        rate(count, updates),
+        rate(count, inits),
+        rate(count, inits + updates)
     );
     println!(
         "  member: {:.0}k whole handshakes/s ({:.0}k begun, {:.0}k pairs of tests, {:.0}k \
          acknowledgements)",
-        rate(COUNT, start + tests + acks),
-        rate(COUNT, start),
-        rate(COUNT, tests),
-        rate(COUNT, acks)
+        rate(count, start + tests + acks),
+        rate(count, start),
+        rate(count, tests),
+        rate(count, acks)
     );
-    views(&member, &correspondent);
-    Ok(())
+    views(count, &member, &correspondent);
 }
 
 /// The longest that a page holds up a daemon's loop.
-fn views(member: &Controller, correspondent: &Controller) {
+fn views(count: usize, member: &Controller, correspondent: &Controller) {
     let now = Time::ZERO + APART * ROUNDS;
     let (member, correspondent) = (
         member.member().unwrap(),
         correspondent.correspondent().unwrap(),
     );
-    let bindings = pages(|after| {
+    let bindings = pages(count, |after| {
         let (page, next) = correspondent.bindings_page(now, &Selection::default(), after, PAGE);
         (page.len(), next)
     });
-    let handshakes = pages(|after| {
+    let handshakes = pages(count, |after| {
         let (page, next) =
             member.handshakes_page(now, member::HandshakeFilter::default(), after, PAGE);
         (page.len(), next)
@@ -94,7 +101,7 @@ fn views(member: &Controller, correspondent: &Controller) {
     println!("  slowest page of {PAGE}: bindings {bindings:.1?}, handshakes {handshakes:.1?}");
 }
 
-fn pages<P>(mut page: impl FnMut(Option<P>) -> (usize, Option<P>)) -> Duration {
+fn pages<P>(count: usize, mut page: impl FnMut(Option<P>) -> (usize, Option<P>)) -> Duration {
     let (mut rows, mut slowest, mut after) = (0, Duration::ZERO, None);
     loop {
         let mut found = (0, None);
@@ -102,13 +109,13 @@ fn pages<P>(mut page: impl FnMut(Option<P>) -> (usize, Option<P>)) -> Duration {
         rows += found.0;
         after = found.1;
         if after.is_none() {
-            assert_eq!(rows, COUNT);
+            assert_eq!(rows, count);
             return slowest;
         }
     }
 }
 
-fn member() -> Controller {
+fn member(count: usize) -> Controller {
     let unlimited = Rate::UNLIMITED;
     let group = member::GroupSettings {
         anycast: B,
@@ -124,7 +131,7 @@ fn member() -> Controller {
                 per_client: unlimited,
                 per_prefix: unlimited,
                 whole: unlimited,
-                max_clients: COUNT,
+                max_clients: count,
                 ..member::HandshakeSettings::default()
             },
         }),
@@ -136,12 +143,12 @@ fn member() -> Controller {
     member
 }
 
-fn correspondent() -> Controller {
+fn correspondent(count: usize) -> Controller {
     let unlimited = Rate::UNLIMITED;
     let settings = Settings {
         correspondent: Some(correspondent::Settings {
             client_prefixes: vec![CLIENTS.parse().unwrap()],
-            max_bindings: COUNT,
+            max_bindings: count,
             allow: Vec::new(),
             limits: correspondent::Limits {
                 whole: unlimited,

@@ -211,6 +211,10 @@ fn walk(packet: &impl Bytes, next_header: u8, offset: usize) -> Chain {
                 };
                 protocol = next;
                 offset += (length as usize + 1) * 8;
+                // Who is cut short in it has no upper-layer header.
+                if packet.read::<[u8; 2]>(offset - 2).is_none() {
+                    return Chain::Unknown;
+                }
             }
             44 => {
                 let Some(header) = packet.read::<FragmentHeader>(offset) else {

@@ -35,7 +35,7 @@ use crate::harness::{Bench, Verdict};
 
 /// Of about a dozen packets each.
 const CASES: u32 = 400;
-/// A number with which random choices can be repeated.
+/// A number that makes other random choices, which it repeats; `random` draws one.
 const SEED: &str = "ANYCAST_SEED";
 const LOOPBACK: u32 = 1;
 /// What packets must have met, as the programs count it, or the choice of packets is poor. They meet
@@ -141,8 +141,10 @@ impl Model {
 
 fn differential(roles: u8) -> Result<()> {
     let seed: u64 = match env::var(SEED) {
+        Ok(seed) if seed == "random" => rand::random(),
         Ok(seed) => seed.parse().context(SEED)?,
-        Err(_) => rand::random(),
+        // What a change has not touched does not fail by chance.
+        Err(_) => 1,
     };
     let mut octets = [0; 32];
     octets[..8].copy_from_slice(&seed.to_le_bytes());

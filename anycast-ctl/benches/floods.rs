@@ -1,8 +1,7 @@
 //! What a packet costs in XDP on its way past the limits, as a ratio to a program that passes
 //! everything.
 //!
-//! `cargo bench --profile dev -p anycast-ctl --bench floods`: the kernel measures its own part, so
-//! the profile of this program does not matter. Needs root.
+//! `cargo xtask bench floods`. Needs root.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

@@ -88,8 +88,8 @@ impl Site {
                 Ok(std::fs::write(mode, "1")?)
             })?;
             netlink::address(namespace, interface, address, 64)?;
-            netlink::up(namespace, interface)?;
         }
+        netlink::connect(router, member)?;
         netlink::address(&self.member, "eth0", C1, 128)
     }
 

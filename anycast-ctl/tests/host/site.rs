@@ -68,11 +68,12 @@ impl Lan {
                 name,
                 mac,
             };
-            netlink::veth(
+            let (near, far) = (
                 end(namespace, "eth0", Some(mac(host))),
                 end(&bridge, port, None),
-            )?;
-            netlink::up(namespace, "eth0")?;
+            );
+            netlink::veth(near, far)?;
+            netlink::connect(near, far)?;
             netlink::address(namespace, "eth0", link_local(host), 64)?;
             let global = Ipv6Addr::new(0x2001, 0xdb8, 0x20, 0, 0, 0, 0, host);
             netlink::address(namespace, "eth0", global, 64)?;

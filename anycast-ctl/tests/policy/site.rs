@@ -85,14 +85,9 @@ impl Site {
                 mac,
             };
             netlink::veth(near, far)?;
-            netlink::up(namespace, name)?;
+            netlink::connect(near, far)?;
         }
         netlink::bridge(&switch, "br0", &["p0", "p1", "p2"])?;
-        for namespace in hosts.iter().chain([&switch]) {
-            wait("the kernel has seen that the links are up", || {
-                carries(namespace)
-            })?;
-        }
         let [router, honest, flooder] = hosts;
         netlink::address(&router, "lan0", ROUTER, 64)?;
         let directory = std::env::temp_dir().join(format!("anycast-{unique}"));
@@ -223,14 +218,6 @@ impl Reports {
 
 /// Whether every link sends: the kernel sets them going some time after both ends are up, and drops
 /// frames until then.
-fn carries(namespace: &Namespace) -> Result<bool> {
-    let mut command = namespace.command("ip");
-    command.args(["-o", "link", "show", "type", "veth"]);
-    let output = command.stdin(Stdio::null()).output()?;
-    let links = String::from_utf8(output.stdout)?;
-    Ok(!links.is_empty() && links.lines().all(|line| line.contains(" state UP ")))
-}
-
 pub fn wait(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
     net::wait::poll(PATIENCE, AGAIN, what, || Ok(done()?.then_some(())))
 }

@@ -149,12 +149,13 @@ impl Bed {
         };
         let [high, low] = node.host.to_be_bytes();
         let mac = Some([2, 0, 0, 0, high, low]);
-        netlink::veth(
+        let (near, far) = (
             end(&node.namespace, "eth0", mac),
             end(&self.lan, node.name, None),
-        )?;
-        ip(&self.lan, &format!("link set {} master br0 up", node.name))?;
-        netlink::up(&node.namespace, "eth0")?;
+        );
+        netlink::veth(near, far)?;
+        netlink::connect(near, far)?;
+        ip(&self.lan, &format!("link set {} master br0", node.name))?;
         netlink::address(&node.namespace, "eth0", node.link_local(), 64)
     }
 

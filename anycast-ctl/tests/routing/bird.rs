@@ -60,8 +60,8 @@ fn uplink(bed: &Bed, node: &str, second: &Namespace, name: &str, host: u16) -> R
         mac: None,
     };
     netlink::veth(end(first, "up0"), end(second, name))?;
+    netlink::connect(end(first, "up0"), end(second, name))?;
     for (namespace, interface, host) in [(first, "up0", host), (second, name, host + 1)] {
-        netlink::up(namespace, interface)?;
         netlink::address(namespace, interface, link_local(host), 64)?;
     }
     Ok(())

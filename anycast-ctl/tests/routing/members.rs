@@ -36,8 +36,8 @@ fn clients(bed: &Bed) -> Result<Namespace> {
         mac: None,
     };
     netlink::veth(end(&namespace, "eth0"), end(router, "up0"))?;
+    netlink::connect(end(&namespace, "eth0"), end(router, "up0"))?;
     for (namespace, name, host) in [(&namespace, "eth0", 0x99), (router, "up0", 0x98)] {
-        netlink::up(namespace, name)?;
         netlink::address(namespace, name, link_local(host), 64)?;
     }
     ip(&namespace, "-6 route add local 2001:db8:1::/64 dev lo")?;

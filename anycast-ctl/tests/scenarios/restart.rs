@@ -116,8 +116,7 @@ impl Peer {
             mac: None,
         };
         netlink::veth(end(&namespace, "eth0"), end(gateway, "up0"))?;
-        netlink::up(&namespace, "eth0")?;
-        netlink::up(gateway, "up0")?;
+        netlink::connect(end(&namespace, "eth0"), end(gateway, "up0"))?;
         netlink::address(gateway, "up0", GATEWAY, 64)?;
         for (address, length) in [(PEER, 64), (B, 128), (C, 128)] {
             netlink::address(&namespace, "eth0", address, length)?;

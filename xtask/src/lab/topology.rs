@@ -253,8 +253,8 @@ impl Network {
             for end in [left, right] {
                 ethtool::set(end.namespace, end.name, Offload::TransmitChecksum, false)?;
                 ethtool::set(end.namespace, end.name, Offload::Segmentation, false)?;
-                netlink::up(end.namespace, end.name)?;
             }
+            netlink::connect(left, right)?;
         }
         netlink::bridge(
             &self.lan,

@@ -1,15 +1,19 @@
 //! Links, addresses and routes, by rtnetlink.
 
-use std::net::Ipv6Addr;
+use std::{net::Ipv6Addr, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::{
+    RouteNetlinkMessage,
     address::AddressHeaderFlags,
-    link::{InfoData, InfoVeth, LinkAttribute, LinkMessage},
+    link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage},
 };
 use nix::net::if_::if_nametoindex;
 use rtnetlink::{
-    AddressMessageBuilder, Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    AddressMessageBuilder, Handle, LinkBridge, LinkUnspec, LinkVeth, MulticastGroup,
+    RouteMessageBuilder,
 };
 
 use super::namespace::Namespace;
@@ -44,6 +48,58 @@ pub fn veth(left: End<'_>, right: End<'_>) -> Result<()> {
         handle.link().add(near.build()).execute().await
     })
     .with_context(|| format!("cannot make the link {} - {}", left.name, right.name))
+}
+
+/// Brings both ends of a veth pair up, and waits until the kernel takes packets at both.
+///
+/// An interface has its carrier at once, but for up to a second it drops what is sent, and a bridge
+/// drops what such a port receives.
+pub fn connect(left: End<'_>, right: End<'_>) -> Result<()> {
+    for end in [left, right] {
+        up(end.namespace, end.name)?;
+    }
+    for end in [left, right] {
+        running(end.namespace, end.name)?;
+    }
+    Ok(())
+}
+
+/// How long the kernel may take to see a carrier.
+const CARRIER: Duration = Duration::from_secs(10);
+
+/// Waits for `IFF_RUNNING`.
+fn running(namespace: &Namespace, interface: &str) -> Result<()> {
+    let index = index(namespace, interface)?;
+    namespace.run(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let runs = |link: &LinkMessage| {
+            link.header.index == index && link.header.flags.contains(LinkFlags::Running)
+        };
+        let wait = async {
+            let (connection, handle, mut changes) =
+                rtnetlink::new_multicast_connection(&[MulticastGroup::Link])?;
+            tokio::spawn(connection);
+            let mut now = handle.link().get().match_index(index).execute();
+            if now.try_next().await?.is_some_and(|link| runs(&link)) {
+                return Ok(());
+            }
+            while let Some((message, _)) = changes.next().await {
+                if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) =
+                    message.payload
+                    && runs(&link)
+                {
+                    return Ok(());
+                }
+            }
+            bail!("the kernel ended the subscription")
+        };
+        let result = runtime.block_on(async { tokio::time::timeout(CARRIER, wait).await });
+        result
+            .with_context(|| format!("{interface} does not run within {CARRIER:?}"))?
+            .with_context(|| format!("cannot wait for {interface}"))
+    })
 }
 
 /// Makes a bridge with these interfaces as its ports, all up.

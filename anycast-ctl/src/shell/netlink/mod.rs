@@ -263,10 +263,11 @@ fn link(message: &LinkMessage) -> Option<KernelChange> {
     Some(KernelChange::Link {
         ifindex: message.header.index,
         name,
+        // `Running`, too: between carrier and that the kernel drops what is sent, such as the first Report.
         up: message
             .header
             .flags
-            .contains(LinkFlags::Up | LinkFlags::LowerUp),
+            .contains(LinkFlags::Up | LinkFlags::LowerUp | LinkFlags::Running),
     })
 }
 

@@ -260,7 +260,9 @@ impl Network {
             &self.lan,
             BRIDGE,
             &["router", "router2", "s1", "s2", "rogue"],
-        )
+        )?;
+        netlink::multicast_router(&self.lan, "router")?;
+        netlink::multicast_router(&self.lan, "router2")
     }
 
     fn addresses(&self) -> Result<()> {

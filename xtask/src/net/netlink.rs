@@ -8,12 +8,12 @@ use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::AddressHeaderFlags,
-    link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage},
+    link::{BridgeMulticastRouterType, InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage},
 };
 use nix::net::if_::if_nametoindex;
 use rtnetlink::{
-    AddressMessageBuilder, Handle, LinkBridge, LinkUnspec, LinkVeth, MulticastGroup,
-    RouteMessageBuilder,
+    AddressMessageBuilder, Handle, LinkBridge, LinkBridgePort, LinkUnspec, LinkVeth,
+    MulticastGroup, RouteMessageBuilder,
 };
 
 use super::namespace::Namespace;
@@ -118,6 +118,19 @@ pub fn bridge(namespace: &Namespace, name: &str, ports: &[&str]) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Tells a bridge that a multicast router is behind its port, so that it passes every Report there.
+///
+/// A switch that snoops MLD finds only the Querier by itself, and Reports of an anycast address, which
+/// is no multicast group that somebody joined, go nowhere else.
+pub fn multicast_router(namespace: &Namespace, port: &str) -> Result<()> {
+    let index = index(namespace, port)?;
+    request(namespace, async |handle| {
+        let port = LinkBridgePort::new(index).mcast_router(BridgeMulticastRouterType::Permanent);
+        handle.link().set_port(port.build()).execute().await
+    })
+    .with_context(|| format!("cannot make {port} a port of a multicast router"))
 }
 
 /// Takes a port out of its bridge. Its carrier stays.

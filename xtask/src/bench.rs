@@ -21,6 +21,8 @@ pub enum Benchmark {
     Handshakes,
     /// What XDP takes for packets of every kind, beside programs in C, which clang compiles
     Dataplane,
+    /// Packets a second from one veth to another, beside nftables and a program in C
+    Forwarding,
     /// What XDP takes to refuse a Report
     Refused,
     /// What XDP takes for packets that meet the limits on floods
@@ -33,8 +35,18 @@ impl Benchmark {
             Self::Scale => "scale",
             Self::Handshakes => "handshakes",
             Self::Dataplane => "dataplane",
+            Self::Forwarding => "forwarding",
             Self::Refused => "refused",
             Self::Floods => "floods",
+        }
+    }
+
+    /// Programs that it runs, and the packages that they are in.
+    fn needs(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Dataplane => &[("clang", "clang")],
+            Self::Forwarding => &[("clang", "clang"), ("nft", "nftables")],
+            _ => &[],
         }
     }
 }
@@ -42,8 +54,8 @@ impl Benchmark {
 /// Builds one with optimisation and runs it, as root.
 pub fn bench(benchmark: Benchmark, arguments: &[OsString]) -> Result<()> {
     toolchain::setup()?;
-    if benchmark == Benchmark::Dataplane {
-        toolchain::require("clang", "clang")?;
+    for (program, package) in benchmark.needs() {
+        toolchain::require(program, package)?;
     }
     let name = benchmark.name();
     let mut cargo = toolchain::cargo();

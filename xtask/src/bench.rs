@@ -21,6 +21,8 @@ pub enum Benchmark {
     Handshakes,
     /// What XDP takes for packets of every kind, beside programs in C, which clang compiles
     Dataplane,
+    /// What it takes to find one of a million bindings or four million flows, and their memory
+    Lookups,
     /// Packets a second from one veth to another, beside nftables and a program in C
     Forwarding,
     /// What XDP takes to refuse a Report
@@ -35,6 +37,7 @@ impl Benchmark {
             Self::Scale => "scale",
             Self::Handshakes => "handshakes",
             Self::Dataplane => "dataplane",
+            Self::Lookups => "lookups",
             Self::Forwarding => "forwarding",
             Self::Refused => "refused",
             Self::Floods => "floods",
@@ -44,7 +47,7 @@ impl Benchmark {
     /// Programs that it runs, and the packages that they are in.
     fn needs(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Dataplane => &[("clang", "clang")],
+            Self::Dataplane | Self::Lookups => &[("clang", "clang")],
             Self::Forwarding => &[("clang", "clang"), ("nft", "nftables")],
             _ => &[],
         }

@@ -1,9 +1,9 @@
 //! What measurements have in common.
 
-use std::{env, fs, path::Path, process::Command, time::Duration};
+use std::{env, fs, path::Path, time::Duration};
 
 use anycast_ctl::shell::api::{Request, client, view};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use nix::time::{ClockId, clock_gettime};
 
 /// Kernel ticks of `/proc/PID/stat` in a second.
@@ -27,19 +27,6 @@ pub fn parts(parts: &[(&str, &dyn Fn() -> Result<()>)]) -> Result<()> {
 /// So many a second, in thousands.
 pub fn rate(count: usize, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64() / 1e3
-}
-
-/// A BPF object of a source in C.
-pub fn compile(source: &str, object: &str) -> Result<Vec<u8>> {
-    let status = Command::new("clang")
-        .args([
-            "-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror",
-        ])
-        .args(["-c", source, "-o", object])
-        .status()
-        .context("cannot run clang, which compiles what is measured against: install it")?;
-    ensure!(status.success(), "clang does not compile {source}");
-    Ok(fs::read(object)?)
 }
 
 pub fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {

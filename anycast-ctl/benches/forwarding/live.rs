@@ -9,7 +9,7 @@ use aya::{
     },
 };
 
-use crate::common;
+use crate::c;
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/forwarding/live.c");
 const OBJECT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/live.bpf.o");
@@ -60,7 +60,7 @@ pub struct Object(Vec<u8>);
 
 impl Object {
     pub fn build() -> Result<Self> {
-        Ok(Self(common::compile(SOURCE, OBJECT)?))
+        Ok(Self(c::compile(SOURCE, OBJECT, &[])?))
     }
 
     fn load(&self) -> Result<Ebpf> {

@@ -10,6 +10,8 @@
     reason = "a measurement may abort"
 )]
 
+#[path = "../common/c.rs"]
+mod c;
 mod live;
 mod road;
 

@@ -41,10 +41,10 @@ enum Command {
     },
     /// Measure
     Bench {
-        /// What
-        benchmark: Benchmark,
+        /// What; when nothing is named, all that the data plane's targets are about
+        benchmark: Option<Benchmark>,
         /// Arguments of the benchmark
-        #[arg(last = true, value_name = "ARGS")]
+        #[arg(last = true, value_name = "ARGS", requires = "benchmark")]
         arguments: Vec<OsString>,
     },
     /// Look for octets that a decoder or the controller cannot bear
@@ -109,7 +109,10 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Bench {
             benchmark,
             arguments,
-        } => bench::bench(benchmark, &arguments)?,
+        } => match benchmark {
+            Some(benchmark) => bench::bench(benchmark, &arguments)?,
+            None => bench::all()?,
+        },
         Command::Fuzz { target, options } => fuzz::fuzz(target, &options)?,
         Command::ClippyBpf { arguments } => lint::clippy_bpf(&arguments)?,
         Command::Run { options, arguments } if arguments.is_empty() => return run::lab(options),

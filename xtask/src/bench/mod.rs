@@ -1,14 +1,17 @@
 //! `cargo xtask bench`: measurements, of which no test depends.
 
-use std::ffi::OsString;
+mod picture;
+mod targets;
 
-use anyhow::{Result, ensure};
+use std::{ffi::OsString, fs, path::PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 
 use crate::{
     privilege::Root,
     process::{self, describe, say},
-    test, toolchain,
+    test, toolchain, workspace,
 };
 
 /// What is measured.
@@ -57,6 +60,10 @@ impl Benchmark {
 /// Builds one with optimisation and runs it, as root.
 pub fn bench(benchmark: Benchmark, arguments: &[OsString]) -> Result<()> {
     toolchain::setup()?;
+    run(benchmark, arguments)
+}
+
+fn run(benchmark: Benchmark, arguments: &[OsString]) -> Result<()> {
     for (program, package) in benchmark.needs() {
         toolchain::require(program, package)?;
     }
@@ -69,4 +76,47 @@ pub fn bench(benchmark: Benchmark, arguments: &[OsString]) -> Result<()> {
     let status = process::show_status(&mut cargo, name)?;
     ensure!(status.success(), "{name}: {}", describe(status));
     Ok(())
+}
+
+/// Those that the targets of the data plane are about.
+const OF_TARGETS: [Benchmark; 3] = [
+    Benchmark::Dataplane,
+    Benchmark::Lookups,
+    Benchmark::Forwarding,
+];
+
+/// Runs what the data plane's targets are about, and prints the targets as one table. The figures
+/// stay in `target/bench`, as JSON and as a picture.
+pub fn all() -> Result<()> {
+    toolchain::setup()?;
+    let directory = directory();
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    for benchmark in OF_TARGETS {
+        run(
+            benchmark,
+            &["--json".into(), file(benchmark).into_os_string()],
+        )?;
+    }
+    let outcomes = targets::outcomes(file)?;
+    println!("\n{:38} {:>18} {:>7}", "", "wanted", "is");
+    for outcome in &outcomes {
+        println!("{outcome}");
+    }
+    let (json, svg) = (
+        directory.join("targets.json"),
+        directory.join("targets.svg"),
+    );
+    fs::write(&json, serde_json::to_string_pretty(&outcomes)? + "\n")?;
+    fs::write(&svg, picture::svg(&outcomes))?;
+    println!("\n{}\n{}", json.display(), svg.display());
+    Ok(())
+}
+
+fn directory() -> PathBuf {
+    workspace().join("target/bench")
+}
+
+fn file(benchmark: Benchmark) -> PathBuf {
+    directory().join(benchmark.name()).with_extension("json")
 }

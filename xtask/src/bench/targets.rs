@@ -1,0 +1,213 @@
+//! What the data plane is to reach, and what came of it.
+
+use std::{fmt, fs, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Benchmark;
+
+/// What a figure is compared with, and the most or the least that it may be.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// A figure that is wanted.
+struct Target {
+    benchmark: Benchmark,
+    /// Name of the row in what the benchmark writes, and of the ratio in the row.
+    row: &'static str,
+    /// Flows of the row, where the benchmark has rows for several.
+    flows: Option<u64>,
+    ratio: &'static str,
+    /// What the ratio is to.
+    to: &'static str,
+    wanted: Wanted,
+}
+
+const fn target(
+    benchmark: Benchmark,
+    row: &'static str,
+    ratio: &'static str,
+    to: &'static str,
+    wanted: Wanted,
+) -> Target {
+    Target {
+        benchmark,
+        row,
+        flows: None,
+        ratio,
+        to,
+        wanted,
+    }
+}
+
+const fn pass(row: &'static str, wanted: f64) -> Target {
+    let wanted = Wanted::AtMost(wanted);
+    target(Benchmark::Dataplane, row, "to_pass", "XDP_PASS", wanted)
+}
+
+const fn tight(row: &'static str, wanted: f64) -> Target {
+    let wanted = Wanted::AtMost(wanted);
+    target(Benchmark::Dataplane, row, "to_tight", "TIGHT", wanted)
+}
+
+const fn nft(flows: u64) -> Target {
+    Target {
+        benchmark: Benchmark::Forwarding,
+        row: "correspondent",
+        flows: Some(flows),
+        ratio: "to_nft",
+        to: "nft DNAT",
+        wanted: Wanted::AtLeast(2.5),
+    }
+}
+
+const fn hash(row: &'static str) -> Target {
+    let wanted = Wanted::AtMost(1.5);
+    target(Benchmark::Lookups, row, "to_hash", "hash map", wanted)
+}
+
+const TARGETS: [Target; 17] = [
+    pass("ARP, all roles", 1.5),
+    pass("transit, router", 1.5),
+    pass("transit, member", 1.5),
+    pass("transit, correspondent", 1.5),
+    pass("client to elsewhere, correspondent", 1.5),
+    pass("client to B, not bound", 1.5),
+    pass("Report refused, 2 rules", 2.0),
+    pass("Report refused, 255 rules", 2.0),
+    tight("pinned to C, TX, hot", 0.6),
+    tight("pinned to C, REDIRECT, hot", 0.6),
+    tight("pinned to C, TX, 32,768 flows", 1.0),
+    tight("pinned to C, REDIRECT, 32,768 flows", 1.0),
+    tight("pinned to C, TX, new flows", 6.0),
+    nft(1),
+    nft(4096),
+    hash("BINDINGS"),
+    hash("FLOWS"),
+];
+
+/// A target, and what is.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    /// The path.
+    pub name: String,
+    /// What the ratio is to.
+    pub to: &'static str,
+    /// The ratio that is wanted.
+    pub wanted: f64,
+    /// Whether that is the least.
+    pub at_least: bool,
+    /// The ratio of medians.
+    pub is: f64,
+    /// Distance of the quartiles, as a part of the median.
+    pub spread: f64,
+}
+
+impl Outcome {
+    /// Whether it is as wanted.
+    pub fn is_met(&self) -> bool {
+        self.excess() <= 1.0
+    }
+
+    /// How much of what is allowed is used; above 1 the target is missed.
+    pub fn excess(&self) -> f64 {
+        if self.at_least {
+            self.wanted / self.is
+        } else {
+            self.is / self.wanted
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:38} {} {:4.1} x {:8} {:7.2}  ±{:>3.0}%  {}",
+            self.name,
+            if self.at_least { ">=" } else { "<=" },
+            self.wanted,
+            self.to,
+            self.is,
+            self.spread * 50.0,
+            if self.is_met() { "met" } else { "missed" },
+        )
+    }
+}
+
+/// Reads what the benchmarks have written, each where `file` says.
+pub fn outcomes(file: impl Fn(Benchmark) -> PathBuf) -> Result<Vec<Outcome>> {
+    let read = |target: &Target| {
+        let file = file(target.benchmark);
+        let rows = fs::read_to_string(&file);
+        rows.map_err(Into::into)
+            .and_then(|rows| outcome(target, &rows))
+            .with_context(|| file.display().to_string())
+    };
+    TARGETS.iter().map(read).collect()
+}
+
+fn outcome(target: &Target, rows: &str) -> Result<Outcome> {
+    let rows: Vec<Value> = serde_json::from_str(rows)?;
+    let row = rows
+        .iter()
+        .find(|row| {
+            row["name"] == target.row && target.flows.is_none_or(|flows| row["flows"] == flows)
+        })
+        .with_context(|| format!("no row {}", target.row))?;
+    let number = |value: &Value, what: &str| {
+        value
+            .as_f64()
+            .with_context(|| format!("{}: no {what}", target.row))
+    };
+    let [low, high] = [&row["quartiles"][0], &row["quartiles"][1]];
+    let median = number(&row["median"], "median")?;
+    let (wanted, at_least) = match target.wanted {
+        Wanted::AtMost(wanted) => (wanted, false),
+        Wanted::AtLeast(wanted) => (wanted, true),
+    };
+    Ok(Outcome {
+        name: match target.flows {
+            Some(flows) => format!("forwarding, veth, flows: {flows}"),
+            None => target.row.to_owned(),
+        },
+        to: target.to,
+        wanted,
+        at_least,
+        is: number(&row[target.ratio], target.ratio)?,
+        spread: (number(high, "quartile")? - number(low, "quartile")?) / median,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_found_by_its_name_and_flows() {
+        let rows = r#"[
+            {"name": "correspondent", "flows": 1, "median": 4.0, "quartiles": [3.0, 5.0], "to_nft": 2.0},
+            {"name": "correspondent", "flows": 4096, "median": 8.0, "quartiles": [7.0, 9.0], "to_nft": 3.0}
+        ]"#;
+        let [one, many] = [1, 4096].map(|flows| outcome(&nft(flows), rows).unwrap());
+        assert!(!one.is_met() && many.is_met());
+        assert_eq!(one.excess(), 1.25);
+        assert_eq!(many.spread, 0.25);
+        let error = outcome(&nft(2), rows).unwrap_err();
+        assert!(error.to_string().contains("no row correspondent"));
+    }
+
+    #[test]
+    fn the_most_that_is_allowed_is_met() {
+        let rows = |ratio: f64| {
+            format!(r#"[{{"name": "x", "median": 1, "quartiles": [1, 1], "to_pass": {ratio}}}]"#)
+        };
+        let is_met = |ratio| outcome(&pass("x", 1.5), &rows(ratio)).unwrap().is_met();
+        assert!(is_met(1.5) && !is_met(1.51));
+    }
+}

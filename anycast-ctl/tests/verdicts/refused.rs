@@ -1,4 +1,5 @@
 //! What the policy refuses, however many rules and senders there are, and whoever is new to it.
+#![allow(clippy::cast_possible_truncation, reason = "small numbers")]
 
 use std::{
     net::Ipv6Addr,

@@ -1,4 +1,5 @@
 //! Maps are as large as they are told, and those with sessions in them stay.
+#![allow(clippy::cast_possible_truncation, reason = "halves")]
 
 use anycast_common::abi::roles::CORRESPONDENT;
 use anycast_ctl::{

@@ -1,4 +1,8 @@
 //! The router's rules, compiled for the programs. `anycast_common::abi::policy` says how they search.
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "halves of addresses, numbers below 2^63, and indices below 512"
+)]
 
 use anycast_common::abi::{
     maps::{Address, DEFAULT_DENY, POLICY_RULES, PolicyRule, policy},

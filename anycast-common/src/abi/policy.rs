@@ -1,4 +1,4 @@
-//! The router's policy as the programs search it: the same few steps whatever the number of rules.
+//! The router's policy as the programs search it: in at most nine steps for each axis, however many rules there are.
 //!
 //! Each of the four things that a rule may ask for is an axis: the anycast address, the source, the
 //! Ethernet source and the interface. The prefixes and values of all rules cut an axis into pieces,

@@ -87,6 +87,7 @@ fn load() -> Dataplane {
             clients_of_prefix: one,
             ..Limits::NONE
         },
+        sizes: Default::default(),
     };
     let mut dataplane = Dataplane::load(OBJECT, settings).unwrap();
     let maps = dataplane.maps();

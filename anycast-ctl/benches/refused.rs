@@ -75,6 +75,7 @@ fn load() -> Dataplane {
             reports: Rate::per_second(1, 1),
             ..Limits::NONE
         },
+        sizes: Default::default(),
     };
     Dataplane::load(OBJECT, settings).unwrap()
 }

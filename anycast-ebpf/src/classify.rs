@@ -16,6 +16,7 @@ use crate::{
         self, Chain, Ipv6, Layout, Piece, Upper, chain, is_link_local, is_local, is_multicast,
         octets,
     },
+    refused,
     transport::{ICMPV6, MOBILITY},
 };
 
@@ -60,6 +61,11 @@ impl Verdict {
 #[inline(always)]
 pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
     if let Some(action) = fast::<ROLES>(ctx) {
+        return action;
+    }
+    if ROLES & ROUTER != 0
+        && let Some(action) = refused::again(ctx)
+    {
         return action;
     }
     let Some((layout, ipv6)) = packet::ipv6(ctx) else {

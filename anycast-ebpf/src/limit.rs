@@ -6,53 +6,97 @@
 use anycast_common::abi::{
     counters::Counter,
     event::{REFUSAL_BURST, REFUSAL_EVERY},
-    maps::{Rate, Sender},
+    maps::{NewSenders, Rate, Sender},
 };
-use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 
 use crate::{
     classify::Packet,
-    maps::{EXAMPLES, REPORTS, SENDERS},
+    maps::{EXAMPLES, NEW_SENDERS, NEW_SENDERS_FULL, REPORTS, SENDERS},
 };
 
-/// Whether the sender of a Report or Done is within its rate.
+/// Whether the sender of a Report or Done, whom this rule allows, is within its rate. Else, why not.
+///
+/// One that is not known yet has a full bucket of its own, and needs a token of the bucket that such
+/// senders share: who invents senders gets no further than that.
 #[inline(always)]
-pub(crate) fn admits(packet: &Packet<'_>, mac: [u16; 3]) -> bool {
-    let rate = REPORTS.load();
-    if rate.every == 0 {
-        return true;
+pub(crate) fn admits(packet: &Packet<'_>, mac: [u8; 6], rule: u32) -> Result<(), Counter> {
+    let (rate, of_new) = (REPORTS.load(), NEW_SENDERS.load());
+    if rate.every | of_new.every == 0 {
+        return Ok(());
     }
+    let ifindex = packet.ctx.ingress_ifindex() as u32;
     let sender = Sender {
         source: packet.source,
-        ifindex: packet.ctx.ingress_ifindex() as u32,
-        // SAFETY: both are 6 plain bytes.
-        mac: unsafe { core::mem::transmute::<[u16; 3], [u8; 6]>(mac) },
+        ifindex,
+        mac,
         reserved: [0; 6],
     };
     let now = now();
     if let Some(full) = SENDERS.get_ptr_mut(&sender) {
         // SAFETY: entries of a map are aligned and live until the program ends.
         let full = unsafe { &mut *full };
-        return take(full, now, rate);
+        return if take(full, now, rate) {
+            Ok(())
+        } else {
+            Err(Counter::MldRateLimited)
+        };
+    }
+    if of_new.every != 0 && !admits_new(NewSenders { rule, ifindex }, now, of_new) {
+        return Err(Counter::MldNewSenderLimited);
     }
     // A map that takes no entry limits nobody: the controller has its caps.
     let _ = SENDERS.insert(&sender, &(now + rate.every), 0);
+    Ok(())
+}
+
+#[inline(always)]
+fn admits_new(whose: NewSenders, now: u64, rate: Rate) -> bool {
+    if let Some(full) = NEW_SENDERS_FULL.get_ptr_mut(&whose) {
+        // SAFETY: as in `admits`.
+        let full = unsafe { &mut *full };
+        return take(full, now, rate);
+    }
+    let _ = NEW_SENDERS_FULL.insert(&whose, &(now + rate.every), 0);
     true
 }
 
 /// Whether the controller is to see an example of this refusal.
 #[inline(always)]
 pub(crate) fn shows_example(reason: Counter) -> bool {
-    let Some(full) = EXAMPLES.get_ptr_mut(reason as u32) else {
+    let Some(example) = EXAMPLES.get_ptr_mut(reason as u32) else {
         return false;
     };
     // SAFETY: the slot belongs to this CPU, see `count`.
-    let full = unsafe { &mut *full };
+    let example = unsafe { &mut *example };
+    // Before the time, which does not change until the next tick: what is empty stays so.
+    let tick = jiffies();
     let rate = Rate {
         every: REFUSAL_EVERY,
         depth: REFUSAL_EVERY * (REFUSAL_BURST - 1),
     };
-    take(full, now(), rate)
+    let shows = take(&mut example.full, now(), rate);
+    if !shows {
+        example.empty_in = tick;
+    }
+    shows
+}
+
+/// Whether it is known that [`shows_example`] would say no. By its number, so that no more than that
+/// has to be kept.
+#[inline(always)]
+pub(crate) fn has_no_example(reason: u32) -> bool {
+    EXAMPLES.get_ptr(reason).is_some_and(|example| {
+        // SAFETY: as in `shows_example`.
+        unsafe { (*example).empty_in == jiffies() }
+    })
+}
+
+/// Timer ticks. It costs one load, for the verifier puts it in place of the call.
+#[inline(always)]
+fn jiffies() -> u64 {
+    // SAFETY: the helper takes nothing.
+    unsafe { bpf_jiffies64() }
 }
 
 #[inline(always)]

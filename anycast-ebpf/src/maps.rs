@@ -6,10 +6,11 @@ use anycast_common::abi::{
     counters::Counter,
     event,
     maps::{
-        self, Address, Binding, BindingKey, CachedFlow, CareOf, CareOfKey, Client, Flow, FlowKey,
-        Fragment, FragmentKey, LocalAnycast, LocalCareOf, MemberFlow, Noted, POLICY_RULES,
-        PolicyRule, Rate, Scope, Sender,
+        self, Address, Binding, BindingKey, CachedFlow, CareOf, CareOfKey, Client, Example, Flow,
+        FlowKey, Fragment, FragmentKey, LocalAnycast, LocalCareOf, MemberFlow, NewSenders, Noted,
+        POLICY_RULES, Rate, Refused, Scope, Sender,
     },
+    policy::{GENERATIONS, Policy},
 };
 use aya_ebpf::{
     Global,
@@ -30,6 +31,8 @@ const FREE: Rate = Rate {
 // Rates and their buckets, see `anycast_common::abi::globals`.
 #[unsafe(no_mangle)]
 pub(crate) static REPORTS: Global<Rate> = Global::new(FREE);
+#[unsafe(no_mangle)]
+pub(crate) static NEW_SENDERS: Global<Rate> = Global::new(FREE);
 #[unsafe(no_mangle)]
 pub(crate) static MESSAGES_TO_CLIENT: Global<Rate> = Global::new(FREE);
 #[unsafe(no_mangle)]
@@ -54,21 +57,33 @@ pub(crate) static COUNTERS: PerCpuArray<u64, { Counter::ALL.len() }> = PerCpuArr
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<(), { event::RING }> = RingBuf::new();
 
-/// Router: ordered rules, first match wins.
+/// Router: the policy that applies and the one that it is replaced by.
 #[btf_map]
-pub(crate) static POLICY: Array<PolicyRule, { POLICY_RULES as usize }> = Array::new();
+pub(crate) static POLICY: Array<Policy, { GENERATIONS as usize }> = Array::new();
+
+/// Router: how often the policy was replaced, which tells which of the two applies.
+#[btf_map]
+pub(crate) static POLICY_AGE: Array<u64, 1> = Array::new();
 
 /// Router: what each rule decided, by its number.
 #[btf_map]
 pub(crate) static POLICY_HITS: PerCpuArray<u64, { POLICY_RULES as usize }> = PerCpuArray::new();
 
+/// Router: what the policy refused of late, by hash.
+#[btf_map]
+pub(crate) static REFUSED: PerCpuArray<Refused, { maps::REFUSED as usize }> = PerCpuArray::new();
+
 /// Router: when the token bucket of a sender that the policy allows is full again.
 #[btf_map]
 pub(crate) static SENDERS: LruHashMap<Sender, u64, 65_536> = LruHashMap::new();
 
-/// Router: when the token bucket of each reason for examples of refusals is full again.
+/// Router: when the token bucket of senders that are not in `SENDERS` is full again.
 #[btf_map]
-pub(crate) static EXAMPLES: PerCpuArray<u64, { Counter::ALL.len() }> = PerCpuArray::new();
+pub(crate) static NEW_SENDERS_FULL: LruHashMap<NewSenders, u64, 4096> = LruHashMap::new();
+
+/// Router: token buckets of each reason for examples of refusals.
+#[btf_map]
+pub(crate) static EXAMPLES: PerCpuArray<Example, { Counter::ALL.len() }> = PerCpuArray::new();
 
 /// Correspondent: prefixes of the clients that it answers for.
 #[btf_map]
@@ -162,4 +177,5 @@ pub(crate) static MEMBER_FLOWS: LruHashMap<FlowKey, MemberFlow, { maps::FLOWS as
 
 /// Member: clients that the controller knows.
 #[btf_map]
-pub(crate) static CLIENTS: LruHashMap<BindingKey, Client, 131_072> = LruHashMap::new();
+pub(crate) static CLIENTS: LruHashMap<BindingKey, Client, { maps::CLIENTS as usize }> =
+    LruHashMap::new();

@@ -1,6 +1,8 @@
 //! MLD messages that carry anycast addresses (draft host-anycast, RFC 2710).
 
-use anycast_common::abi::{counters::Counter, event::kind, roles::ROUTER};
+use anycast_common::abi::{
+    counters::Counter, event::kind, policy::ethernet as ethernet_number, roles::ROUTER,
+};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 
 use crate::{
@@ -9,7 +11,7 @@ use crate::{
     count::count,
     limit,
     maps::REQUIRE_ROUTER_ALERT,
-    packet::{Bytes, IPV6, ethernet, is_link_local, is_multicast, octets},
+    packet::{Bytes, IPV6, ethernet, is_link_local, is_multicast, octets, words},
     policy,
     punt::{punt, punt_refused},
     transport::ICMPV6,
@@ -17,10 +19,10 @@ use crate::{
 
 pub(crate) const HOP_BY_HOP: u8 = 0;
 const QUERY: u8 = 130;
-const REPORT: u8 = 131;
-const DONE: u8 = 132;
+pub(crate) const REPORT: u8 = 131;
+pub(crate) const DONE: u8 = 132;
 /// Octets of an MLDv1 message (RFC 2710 section 3).
-const LENGTH: usize = 24;
+pub(crate) const LENGTH: usize = 24;
 /// Options of a Hop-by-Hop header that are looked at for Router Alert.
 const MAX_OPTIONS: u32 = 8;
 const ROUTER_ALERT: u8 = 5;
@@ -105,10 +107,11 @@ fn report(packet: &Packet<'_>, offset: usize, message_type: u8, next_header: u8)
 }
 
 /// The checks of draft host-anycast 4.2 and 4.3, the cheap ones first, then the policy, then the
-/// sender's rate, then the checksum.
+/// sender's rate.
 ///
-/// What the policy refuses costs least and leaves no trace in `SENDERS`: forged senders cannot
-/// push others out, unless the policy lets them in. What is beyond the rate costs no checksum.
+/// What the policy refuses is a valid message, and the next one like it takes the short way
+/// (`refused`). It leaves no trace in `SENDERS`: forged senders cannot push others out, unless the
+/// policy lets them in.
 #[inline(always)]
 fn check(
     packet: &Packet<'_>,
@@ -160,21 +163,28 @@ fn check(
     };
     // SAFETY: `ethernet` checked the bounds.
     let mac = unsafe { (*frame).source };
-    if !policy::allows(packet, mac, &address) {
-        return Err(denied);
-    }
-    if !limit::admits(packet, mac) {
-        return Err(Counter::MldRateLimited);
-    }
-    if !checksum_holds(packet, offset, payload_length - before) {
+    let length = payload_length - before;
+    let holds = if length == LENGTH {
+        short_checksum_holds(packet, &message)
+    } else {
+        checksum_holds(packet, offset, length)
+    };
+    if !holds {
         return Err(Counter::MldBadChecksum);
     }
+    // SAFETY: both are 6 plain bytes.
+    let mac: [u8; 6] = unsafe { core::mem::transmute(mac) };
+    let decision = policy::decide(packet, ethernet_number(mac), &address);
+    if !decision.allow {
+        return Err(denied);
+    }
+    limit::admits(packet, mac, decision.rule)?;
     Ok(allowed)
 }
 
 /// Not unspecified, loopback, link-local or v4-mapped; multicast was seen before.
 #[inline(always)]
-fn can_be_anycast(address: &[u8; 16]) -> bool {
+pub(crate) fn can_be_anycast(address: &[u8; 16]) -> bool {
     let high = u64::from_ne_bytes([
         address[0], address[1], address[2], address[3], address[4], address[5], address[6],
         address[7],
@@ -210,6 +220,33 @@ fn has_router_alert(packet: &Packet<'_>) -> bool {
         }
     }
     false
+}
+
+/// [`checksum_holds`] for a message without trailing octets.
+#[inline(always)]
+fn short_checksum_holds(packet: &Packet<'_>, message: &Message) -> bool {
+    // SAFETY: both are 24 plain bytes.
+    let message: [u32; 6] = unsafe { core::mem::transmute(*message) };
+    let mut sum = u64::from((LENGTH as u16 + u16::from(ICMPV6)).to_be());
+    for addresses in [&packet.source, &packet.destination] {
+        for word in words(addresses) {
+            sum += u64::from(word);
+        }
+    }
+    for word in message {
+        sum += u64::from(word);
+    }
+    folds_to_ones(sum)
+}
+
+/// Whether a sum of words of 32 bits, in which the checksum is, is what it has to be.
+#[inline(always)]
+pub(crate) fn folds_to_ones(sum: u64) -> bool {
+    let mut sum = (sum & 0xffff_ffff) + (sum >> 32);
+    for _ in 0..3 {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum == 0xffff
 }
 
 /// The ICMPv6 checksum with its pseudo-header (RFC 8200 section 8.1). Trailing octets are covered

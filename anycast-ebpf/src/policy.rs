@@ -1,69 +1,137 @@
 //! The router's policy: ordered rules, first match wins, default deny (draft host-anycast
 //! section 5). The controller decides again; this keeps what is refused from costing it anything.
+//!
+//! How the rules are laid out is in `anycast_common::abi::policy`.
 
-use anycast_common::abi::maps::{Address, DEFAULT_DENY, POLICY_RULES, PolicyRule, policy};
+use anycast_common::abi::{
+    maps::{Address, DEFAULT_DENY},
+    policy::{ALLOWED, PIECES, Policy, Rules, STEPS, reaches, reaches_number},
+};
 
 use crate::{
     classify::Packet,
-    maps::{POLICY, POLICY_HITS},
+    maps::{POLICY, POLICY_AGE, POLICY_HITS},
 };
 
-/// Whether the first rule that matches allows the sender to speak for `anycast`; counts what it
-/// decides.
+/// Bits of an index of a piece.
+const PIECE: u64 = PIECES as u64 - 1;
+
+/// What the policy says.
+#[derive(Clone, Copy)]
+pub(crate) struct Decision {
+    /// Number of the rule, or [`DEFAULT_DENY`].
+    pub rule: u32,
+    pub allow: bool,
+}
+
+/// What the first rule that matches says of a sender that speaks for `anycast`; counts it.
 #[inline(always)]
-pub(crate) fn allows(packet: &Packet<'_>, mac: [u16; 3], anycast: &Address) -> bool {
+pub(crate) fn decide(packet: &Packet<'_>, mac: u64, anycast: &Address) -> Decision {
     let ifindex = packet.ctx.ingress_ifindex() as u32;
-    let mut decision = (DEFAULT_DENY, false);
-    for index in 0..POLICY_RULES {
-        let Some(rule) = POLICY.get(index) else {
-            break;
-        };
-        if rule.action == policy::END {
-            break;
-        }
-        if matches(rule, ifindex, mac, &packet.source, anycast) {
-            decision = (rule.id, rule.action == policy::ALLOW);
-            break;
-        }
+    let packed = search(&packet.source, anycast, mac, ifindex);
+    let rule = packed & !ALLOWED;
+    hit(rule);
+    Decision {
+        rule,
+        allow: packed & ALLOWED != 0,
     }
-    let (id, allow) = decision;
-    if let Some(hits) = POLICY_HITS.get_ptr_mut(id) {
+}
+
+/// Counts what a rule decides.
+#[inline(always)]
+pub(crate) fn hit(rule: u32) {
+    if let Some(hits) = POLICY_HITS.get_ptr_mut(rule) {
         // SAFETY: the slot belongs to this CPU, see `count`.
         unsafe { *hits += 1 };
     }
-    allow
 }
 
-/// No short cuts: a single branch per rule keeps the verifier's paths few.
+/// Changes with every change of the policy.
 #[inline(always)]
-fn matches(
-    rule: &PolicyRule,
-    ifindex: u32,
-    mac: [u16; 3],
-    source: &Address,
-    anycast: &Address,
-) -> bool {
-    let mut difference = u64::from(rule.ifindex) * u64::from(rule.ifindex ^ ifindex);
-    difference |= outside(source, &rule.source, &rule.source_mask);
-    difference |= outside(anycast, &rule.anycast, &rule.anycast_mask);
-    // SAFETY: both are 6 plain bytes.
-    let wanted: [u16; 3] = unsafe { core::mem::transmute(rule.mac) };
-    let mac_difference = (wanted[0] ^ mac[0]) | (wanted[1] ^ mac[1]) | (wanted[2] ^ mac[2]);
-    difference |= u64::from(rule.match_mac) * u64::from(mac_difference);
-    difference == 0
+pub(crate) fn age() -> Option<u64> {
+    POLICY_AGE.get(0).copied()
 }
 
-/// Bits in which `address` differs from the prefix.
+/// The verdict as one register: the number of the rule, and [`ALLOWED`]. A policy may be replaced while this reads the old one, which stays as
+/// it is; were it replaced twice in that time, this might refuse what both would allow, or have the
+/// controller refuse it.
+#[inline(never)]
+pub(crate) fn search(source: &Address, anycast: &Address, mac: u64, ifindex: u32) -> u32 {
+    let Some(policy) = age().and_then(|age| POLICY.get(age as u32 & 1)) else {
+        return DEFAULT_DENY;
+    };
+    let address = &policy.anycast;
+    let key = numbers(anycast);
+    let at = bisect(policy.steps.anycast, |at| reaches(key, address.cuts[at]));
+    let mut rules = address.rules[at];
+    // Most of what is forged ends here, as it ends at the source where one rule names many.
+    if is_empty(&rules) {
+        return DEFAULT_DENY;
+    }
+    let address = &policy.source;
+    let key = numbers(source);
+    let at = bisect(policy.steps.source, |at| reaches(key, address.cuts[at]));
+    keep(&mut rules, &address.rules[at]);
+    if is_empty(&rules) {
+        return DEFAULT_DENY;
+    }
+    let number = &policy.ethernet;
+    let at = bisect(policy.steps.ethernet, |at| {
+        reaches_number(mac, number.cuts[at])
+    });
+    keep(&mut rules, &number.rules[at]);
+    let number = &policy.interface;
+    let key = u64::from(ifindex);
+    let at = bisect(policy.steps.interface, |at| {
+        reaches_number(key, number.cuts[at])
+    });
+    keep(&mut rules, &number.rules[at]);
+    first(policy, &rules)
+}
+
+/// The last piece whose cut is reached. `half` is a power of two, or 0 for a single piece.
 #[inline(always)]
-fn outside(address: &Address, prefix: &Address, mask: &Address) -> u64 {
-    let [a0, a1] = halves(address);
-    let [p0, p1] = halves(prefix);
-    let [m0, m1] = halves(mask);
-    ((a0 ^ p0) & m0) | ((a1 ^ p1) & m1)
+fn bisect(half: u64, reaches: impl Fn(usize) -> u64) -> usize {
+    let (mut at, mut half) = (0, half);
+    for _ in 0..STEPS {
+        if half == 0 {
+            break;
+        }
+        let there = reaches(((at + half) & PIECE) as usize);
+        at += half * there;
+        half >>= 1;
+    }
+    (at & PIECE) as usize
 }
 
 #[inline(always)]
-fn halves(address: &Address) -> [u64; 2] {
+fn keep(rules: &mut Rules, others: &Rules) {
+    for (word, other) in rules.iter_mut().zip(others) {
+        *word &= other;
+    }
+}
+
+#[inline(always)]
+fn is_empty(rules: &Rules) -> bool {
+    rules.iter().fold(0, |all, word| all | word) == 0
+}
+
+/// The verdict of the first rule that is left.
+#[inline(always)]
+fn first(policy: &Policy, rules: &Rules) -> u32 {
+    for (index, word) in rules.iter().enumerate() {
+        if *word != 0 {
+            let rule = index * 64 + (word.trailing_zeros() as usize & 63);
+            return policy.verdicts[rule];
+        }
+    }
+    DEFAULT_DENY
+}
+
+/// The halves of an address as numbers.
+#[inline(always)]
+fn numbers(address: &Address) -> [u64; 2] {
     // SAFETY: both are 16 plain bytes.
-    unsafe { core::mem::transmute(*address) }
+    let [high, low]: [u64; 2] = unsafe { core::mem::transmute(*address) };
+    [u64::from_be(high), u64::from_be(low)]
 }

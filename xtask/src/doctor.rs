@@ -127,7 +127,7 @@ fn checks() -> Vec<Check> {
         ),
         tool(
             "bpftool",
-            "it shows loaded programs and maps: install bpftool",
+            "it loads the programs by libbpf in a test: `cargo xtask test` installs it on Debian",
         ),
     ]);
     checks

@@ -81,6 +81,8 @@ counters! {
     MldBadAddress = "mld_bad_address",
     /// Reports or Dones beyond the rate of one source, dropped.
     MldRateLimited = "mld_rate_limited",
+    /// Reports or Dones of senders that are new, beyond the rate of new ones that a rule allows on an interface, dropped.
+    MldNewSenderLimited = "mld_new_sender_limited",
 
     /// Mobility messages given to the controller.
     MobilityPunted = "mobility_punted",

@@ -18,7 +18,7 @@ macro_rules! layout {
     };
 }
 layout!(
-    PolicyRule: 80, Sender: 32, FlowKey: 40, Flow: 56, BindingKey: 32, Binding: 32, CareOfKey: 32, CareOf: 24,
+    PolicyRule: 80, Refused: 64, Example: 16, NewSenders: 8, Sender: 32, FlowKey: 40, Flow: 56, BindingKey: 32, Binding: 32, CareOfKey: 32, CareOf: 24,
     LocalCareOf: 24, LocalAnycast: 8, MemberFlow: 40, Client: 8, FragmentKey: 40, Fragment: 32,
     Rate: 16, Scope: 32, Noted: 24, CachedFlow: 96,
 );
@@ -34,10 +34,9 @@ pub struct Rate {
     pub depth: u64,
 }
 
-/// One ordered rule of the router's policy (draft host-anycast section 5), as XDP applies it.
-///
-/// Map `POLICY`: array of [`POLICY_RULES`] entries; the first match wins, [`policy::END`] ends the
-/// list, and a Report that no rule matches is refused.
+/// One ordered rule of the router's policy (draft host-anycast section 5): the first match wins, and a
+/// Report that no rule matches is refused. The controller compiles them all for the map `POLICY`, see
+/// [`Policy`](super::policy::Policy).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct PolicyRule {
@@ -61,11 +60,15 @@ pub struct PolicyRule {
     pub id: u32,
 }
 
-/// Capacity of the maps `BINDINGS` and `CARE_OF`.
+// What is said to be the default can be configured.
+
+/// Default capacity of the maps `BINDINGS` and `CARE_OF`.
 pub const BINDINGS: u32 = 131_072;
-/// Capacity of the maps `FLOWS` and `MEMBER_FLOWS` (LRU).
+/// Default capacity of the maps `FLOWS` and `MEMBER_FLOWS` (LRU).
 pub const FLOWS: u32 = 262_144;
-/// Capacity of the map `FRAGMENTS` (LRU).
+/// Default capacity of the map `CLIENTS` (LRU).
+pub const CLIENTS: u32 = 131_072;
+/// Default capacity of the map `FRAGMENTS` (LRU).
 pub const FRAGMENTS: u32 = 16_384;
 /// Capacity of the map `UNREACHABLE` (LRU): by C, when the controller was last told that it cannot be
 /// reached.
@@ -167,12 +170,55 @@ pub struct CachedFlow {
     pub reserved: [u16; 3],
 }
 
-/// Capacity of the maps `POLICY`, the terminator included, and `POLICY_HITS`, [`DEFAULT_DENY`]
-/// included.
+/// Rules of a policy, with the default deny as the last, and capacity of the map `POLICY_HITS`.
 pub const POLICY_RULES: u32 = 256;
 /// Place in the map `POLICY_HITS` of what no rule matched. A per-CPU `u64` for each rule counts
 /// what it decided.
 pub const DEFAULT_DENY: u32 = POLICY_RULES - 1;
+
+/// Reports and Dones that the map `REFUSED` holds for each CPU.
+pub const REFUSED: u32 = 4096;
+
+/// A Report or Done that the policy refuses, to the last octet that matters: its checksum was right.
+/// Map `REFUSED`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Refused {
+    /// Ethernet source and type.
+    pub ethernet: u64,
+    /// Link-local source.
+    pub source: [u64; 2],
+    /// The MLD message.
+    pub message: [u64; 3],
+    /// What `POLICY_AGE` was, plus 1.
+    pub stamp: u64,
+    /// Interface by which it came.
+    pub ifindex: u32,
+    /// Number of the rule.
+    pub rule: u16,
+    /// The counter of such refusals.
+    pub reason: u16,
+}
+
+/// Examples of one reason for refusals. Map `EXAMPLES`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Example {
+    /// When the token bucket is full again.
+    pub full: u64,
+    /// The timer tick, in jiffies, in which it was last found empty: it is so until the next.
+    pub empty_in: u64,
+}
+
+/// Whose bucket for new senders. Map `NEW_SENDERS_FULL` (LRU); the value is as in `SENDERS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct NewSenders {
+    /// Number of the rule that allows them.
+    pub rule: u32,
+    /// Interface index.
+    pub ifindex: u32,
+}
 
 /// Who sent a Report or Done. Map `SENDERS` (LRU); the value is the time, in nanoseconds of
 /// `CLOCK_MONOTONIC_COARSE`, at which the sender's token bucket is full again.
@@ -211,8 +257,6 @@ pub mod whole {
 
 /// Values of [`PolicyRule::action`].
 pub mod policy {
-    /// The list ends here.
-    pub const END: u8 = 0;
     /// The Report goes to the controller.
     pub const ALLOW: u8 = 1;
     /// The Report is dropped and counted.

@@ -10,6 +10,7 @@ pub mod counters;
 pub mod event;
 pub mod maps;
 pub mod pins;
+pub mod policy;
 
 /// Names of the eBPF programs, as they appear in the object, in `bpftool` and in `status`.
 pub mod programs {
@@ -44,6 +45,8 @@ pub mod globals {
     pub const REQUIRE_ROUTER_ALERT: &str = "REQUIRE_ROUTER_ALERT";
     /// [`Rate`](super::maps::Rate) of Reports and Dones of each sender; `every` of 0 sets no limit.
     pub const REPORTS: &str = "REPORTS";
+    /// `Rate` of senders that are not known yet, by the rule that allows them and the interface.
+    pub const NEW_SENDERS: &str = "NEW_SENDERS";
     /// `Rate` of Test Inits, and of Binding Updates, to each client.
     pub const MESSAGES_TO_CLIENT: &str = "MESSAGES_TO_CLIENT";
     /// `Rate` of them from each /64.

@@ -155,4 +155,21 @@ SECTION("xdp") int new_flows(struct xdp_md *ctx)
 	return again(ctx, 0xffffffff);
 }
 
+// Reports of which no two have the same source. What two words of the address add to the checksum is
+// the same for all.
+SECTION("xdp") int forged_senders(struct xdp_md *ctx)
+{
+	u32 zero = 0;
+	void *frame = whole(ctx);
+	u32 *state = map_lookup(&walk, &zero);
+
+	if (!frame || !state)
+		return XDP_DROP;
+	*state = *state * 1664525 + 1013904223;
+	AT(u32, frame, SOURCE + 8) = *state;
+	AT(u32, frame, SOURCE + 12) = ~*state;
+	tail_call(ctx, &next, 0);
+	return XDP_DROP;
+}
+
 char terms[] SECTION("license") = "GPL";

@@ -22,6 +22,7 @@ use xtask::net::{
 use crate::{
     anchors::{Anchor, Object},
     packets::{ACK, Packet, address},
+    report::FORGED,
 };
 
 const A: &str = "2001:db8:1::100";
@@ -152,6 +153,20 @@ impl Gateway {
         self.case(name, subject, &frame, DROP)
     }
 
+    /// The same with another sender each time.
+    fn forged(&self, object: &Object, name: &str, rules: &[PolicyRule]) -> Result<Case> {
+        // What is not in the leader's two words, and they, add nothing to the checksum.
+        let frame = Packet::report("fe80::ffff:ffff", "2001:db8:a::53").frame();
+        let mut dataplane = self.load(rules)?;
+        let program = dataplane.xdp(ROUTER)?.fd()?.try_clone()?;
+        let behind = Behind {
+            program,
+            dataplane: Some(dataplane),
+        };
+        let name = format!("{name}, {FORGED}");
+        self.led(&name, object.load("forged_senders")?, &frame, behind, DROP)
+    }
+
     /// A case whose frame is made anew for each run.
     fn led(
         &self,
@@ -179,6 +194,7 @@ impl Gateway {
                 reports: Rate::per_second(1, 1),
                 ..Limits::NONE
             },
+            sizes: Default::default(),
         };
         let mut dataplane = Dataplane::load(OBJECT, settings)?;
         let maps = dataplane.maps();
@@ -241,6 +257,11 @@ pub fn all(gateway: &Gateway) -> Result<Vec<Case>> {
     let object = Object::build()?;
     let mut cases = anchors(gateway, &object)?;
     cases.extend(not_ours(gateway)?);
+    for count in [2, 255] {
+        let name = format!("Report refused, {count} rules");
+        cases.push(gateway.refused(&name, &rules(count))?);
+        cases.push(gateway.forged(&object, &name, &rules(count))?);
+    }
     cases.extend(pinned(gateway, &object)?);
     Ok(cases)
 }
@@ -292,6 +313,10 @@ fn anchors(gateway: &Gateway, object: &Object) -> Result<Vec<Case>> {
             TX,
         )?);
     }
+    let behind = Behind::anchor(&mut object.load("pass")?)?;
+    let name = format!("leader, {FORGED}");
+    let leader = object.load("forged_senders")?;
+    cases.push(gateway.led(&name, leader, &frame, behind, PASS)?);
     Ok(cases)
 }
 
@@ -315,8 +340,6 @@ fn not_ours(gateway: &Gateway) -> Result<Vec<Case>> {
             PASS,
         )?,
         gateway.ours("client to B, not bound", CORRESPONDENT, &unbound, PASS)?,
-        gateway.refused("Report refused, 2 rules", &rules(2))?,
-        gateway.refused("Report refused, 255 rules", &rules(255))?,
     ])
 }
 

@@ -37,6 +37,7 @@ pub fn rows(figures: &[Figure]) -> Result<Vec<Row>> {
     let tight = |name: &str| -> Result<Option<f64>> {
         let flows = match kind(name) {
             Some("32,768 flows") => "32,768 flows",
+            Some(FORGED) => return Ok(None),
             Some(_) if is_led(name) => "hot",
             _ => return Ok(None),
         };
@@ -63,16 +64,22 @@ pub fn rows(figures: &[Figure]) -> Result<Vec<Row>> {
         .collect()
 }
 
+/// Reports of which no two have the same sender.
+pub const FORGED: &str = "forged senders";
+
 /// Which flows the frames are of.
 fn kind(name: &str) -> Option<&str> {
-    ["hot", "32,768 flows", "new flows"]
+    ["hot", "32,768 flows", "new flows", FORGED]
         .into_iter()
         .find(|kind| name.ends_with(kind))
 }
 
 /// Whether frames are made anew for it.
 fn is_led(name: &str) -> bool {
-    name.starts_with("TIGHT") || name.starts_with("pinned") || name.starts_with("leader")
+    ["TIGHT", "pinned", "leader"]
+        .iter()
+        .any(|led| name.starts_with(led))
+        || name.ends_with(FORGED)
 }
 
 /// The table.

@@ -40,6 +40,7 @@ probe_interval = "0s"
 
 [router.limits]
 reports_per_second = 0
+new_senders_per_second = 0
 
 [[router.policy]]
 source = "fe80::/10"

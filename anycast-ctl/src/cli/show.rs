@@ -44,6 +44,13 @@ pub(super) fn status(status: &view::Status) -> String {
         ]);
     }
     text += &interfaces.render("no interfaces");
+    for map in &status.other_sizes {
+        text += &format!(
+            "\nmap {} of an earlier run holds {} entries, {} are configured: `anycast-ctl detach` after the \
+             daemon's end has it made anew, and ends the sessions in it\n",
+            map.map, map.entries, map.configured
+        );
+    }
     if !status.links.is_empty() {
         text += "\n";
         text += &links(&status.links);

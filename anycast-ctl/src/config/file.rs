@@ -67,17 +67,34 @@ pub struct Control {
 }
 
 /// `[data_plane]`
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataPlane {
     /// An orderly end leaves the programs where they are, for sessions that are pinned to go on. A
     /// crash always does.
     pub keep: bool,
+    /// Flows that a correspondent pins at the same time.
+    pub flows: Option<Spanned<u32>>,
+    /// Bindings of a correspondent, and pairs of a client and a care-of address.
+    pub bindings: Option<Spanned<u32>>,
+    /// Flows of a member that come by a care-of address.
+    pub member_flows: Option<Spanned<u32>>,
+    /// Clients that a member knows.
+    pub clients: Option<Spanned<u32>>,
+    /// Packets that come in fragments at the same time.
+    pub fragments: Option<Spanned<u32>>,
 }
 
 impl Default for DataPlane {
     fn default() -> Self {
-        Self { keep: true }
+        Self {
+            keep: true,
+            flows: None,
+            bindings: None,
+            member_flows: None,
+            clients: None,
+            fragments: None,
+        }
     }
 }
 
@@ -140,7 +157,8 @@ pub struct Router {
     pub policy: Vec<Spanned<Rule>>,
 }
 
-/// `[router.limits]`: a token bucket in XDP for each sender, by interface, MAC and source.
+/// `[router.limits]`: a token bucket in XDP for each sender, by interface, MAC and source, and
+/// one that senders share which are new to a rule on an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReportLimits {
@@ -148,6 +166,10 @@ pub struct ReportLimits {
     pub reports_per_second: Option<u32>,
     /// As many at once, after a quiet time.
     pub burst: Option<NonZeroU32>,
+    /// Senders that are new to a rule on an interface, per second; 0 is no limit.
+    pub new_senders_per_second: Option<u32>,
+    /// As many at once, after a quiet time.
+    pub new_senders_burst: Option<NonZeroU32>,
 }
 
 /// `[router.interface.NAME]`
@@ -371,7 +393,7 @@ pub struct Correspondent {
     /// The clients that this machine answers for.
     pub client_prefixes: Vec<Spanned<Prefix>>,
     /// Bindings that are kept at the same time, those included whose sequence number is remembered
-    /// after their end; at most 131072.
+    /// after their end; at most as many as `[data_plane] bindings`.
     pub max_bindings: Option<NonZeroUsize>,
     /// Anycast prefixes that may be bound; any when there is none.
     #[serde(default)]

@@ -18,7 +18,7 @@ use crate::{
     core::{controller, correspondent, member, pins, router, rr::Generator},
     shell::{
         addresses::Assigned,
-        dataplane::Mode,
+        dataplane::{Mode, Sizes},
         health::Target,
         interfaces::Wanted,
         netlink::{RoutePlace, nexthop},
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Bindings that are kept unless the configuration says otherwise.
-const DEFAULT_BINDINGS: usize = 100_000;
+pub(super) const DEFAULT_BINDINGS: usize = 100_000;
 
 /// Where anycast addresses are assigned unless the configuration says otherwise.
 const LOOPBACK: &str = "lo";
@@ -75,6 +75,23 @@ pub fn interfaces(config: &Config) -> BTreeMap<String, Wanted> {
         }
     }
     wanted
+}
+
+/// How much the maps hold.
+#[must_use]
+pub fn sizes(config: &Config) -> Sizes {
+    let given = &config.data_plane;
+    let mut sizes = Sizes::default();
+    for (size, given) in [
+        (&mut sizes.flows, &given.flows),
+        (&mut sizes.bindings, &given.bindings),
+        (&mut sizes.member_flows, &given.member_flows),
+        (&mut sizes.clients, &given.clients),
+        (&mut sizes.fragments, &given.fragments),
+    ] {
+        take(size, given.as_ref().map(|given| *given.get_ref()));
+    }
+    sizes
 }
 
 /// The settings of the core.

@@ -7,7 +7,7 @@ use anycast_common::abi::roles;
 use super::{Config, parse, settings};
 use crate::{
     core::router::GeneralQueries,
-    shell::{netlink::nexthop::Resilient, reconcile::Style},
+    shell::{dataplane::Sizes, netlink::nexthop::Resilient, reconcile::Style},
 };
 
 const ROUTER: &str = r#"
@@ -697,6 +697,38 @@ fn nothing_is_more_than_the_data_plane_holds() {
     assert_eq!(problems(&correspondent(1024, 131_072)), 0);
     assert_eq!(problems(&correspondent(1025, 131_072)), 1);
     assert_eq!(problems(&correspondent(1, 131_073)), 1);
+    let sized = |bindings: &str, max| format!("[data_plane]\n{bindings}{}", correspondent(1, max));
+    assert_eq!(problems(&sized("bindings = 1000000\n", 1_000_000)), 0);
+    assert_eq!(problems(&sized("bindings = 1000000\n", 1_000_001)), 1);
+    assert_eq!(problems(&sized("bindings = 50000\n", 50_000)), 0);
+    // As many as without a word about it, of which there would be no room.
+    let default = sized("bindings = 50000\n", 0).replace("max_bindings = 0\n", "");
+    assert_eq!(problems(&default), 1);
+}
+
+#[test]
+fn maps_are_as_large_as_they_are_told() {
+    let sizes = |text: &str| settings::sizes(&parse(&format!("{text}{MEMBER}"), "f").expect(text));
+    assert_eq!(sizes(""), Sizes::default());
+    let given = "flows = 4000000\nbindings = 1000000\nmember_flows = 2048\nclients = 1024\nfragments = 16777216\n";
+    let wanted = Sizes {
+        flows: 4_000_000,
+        bindings: 1_000_000,
+        member_flows: 2048,
+        clients: 1024,
+        fragments: 16_777_216,
+    };
+    assert_eq!(sizes(&format!("[data_plane]\n{given}")), wanted);
+    for name in ["flows", "bindings", "member_flows", "clients", "fragments"] {
+        for (value, reason) in [
+            ("1023", "is between 1024 and 16777216"),
+            ("16777217", "is between 1024 and 16777216"),
+            ("-1", "u32"),
+        ] {
+            let found = bad(&format!("[data_plane]\n{name} = {value}\n{MEMBER}"));
+            assert!(found.contains(reason), "{name} = {value}: {found}");
+        }
+    }
 }
 
 #[test]

@@ -13,13 +13,13 @@ use ipnet::Ipv6Net;
 use toml::Spanned;
 
 use super::{
-    file::{Config, Correspondent, Decision, Group, Join, Member, Router, Rule},
+    file::{Config, Correspondent, DataPlane, Decision, Group, Join, Member, Router, Rule},
     limits,
     report::{self, Problem},
     settings,
     value::Prefix,
 };
-use crate::shell::dataplane::Mode;
+use crate::shell::dataplane::{Mode, SIZES, Sizes};
 
 /// Longest path that fits a `sockaddr_un`, its final zero apart.
 const SOCKET_PATH: usize = 107;
@@ -87,8 +87,46 @@ impl Check<'_> {
         }
         if let Some(correspondent) = &config.correspondent {
             self.correspondent(correspondent.span(), correspondent.get_ref());
+            self.max_bindings(correspondent, settings::sizes(config));
         }
         self.modes(config);
+        self.sizes(&config.data_plane);
+    }
+
+    /// Maps are made as large as this at once.
+    fn sizes(&mut self, given: &DataPlane) {
+        for (name, given) in [
+            ("flows", &given.flows),
+            ("bindings", &given.bindings),
+            ("member_flows", &given.member_flows),
+            ("clients", &given.clients),
+            ("fragments", &given.fragments),
+        ] {
+            let Some(given) = given else { continue };
+            if !SIZES.contains(given.get_ref()) {
+                let (least, most) = (SIZES.start(), SIZES.end());
+                self.problem(
+                    given.span(),
+                    format!("[data_plane] {name} is between {least} and {most}"),
+                );
+            }
+        }
+    }
+
+    fn max_bindings(&mut self, correspondent: &Spanned<Correspondent>, sizes: Sizes) {
+        let given = correspondent.get_ref().max_bindings;
+        let most = sizes.bindings;
+        if given.is_some_and(|given| given.get() > most as usize) {
+            let reason = format!(
+                "max_bindings is more than the {most} that the data plane holds ([data_plane] bindings)"
+            );
+            self.problem(correspondent.span(), reason);
+        } else if given.is_none() && settings::DEFAULT_BINDINGS > most as usize {
+            let reason = format!(
+                "[data_plane] bindings is {most}: give a max_bindings that is not above it"
+            );
+            self.problem(correspondent.span(), reason);
+        }
     }
 
     fn socket(&mut self, span: Range<usize>, path: &Path) {
@@ -383,16 +421,6 @@ impl Check<'_> {
             self.problem(
                 span.clone(),
                 format!("more client_prefixes than the {most} that the data plane holds"),
-            );
-        }
-        let most = maps::BINDINGS as usize;
-        if correspondent
-            .max_bindings
-            .is_some_and(|max| max.get() > most)
-        {
-            self.problem(
-                span.clone(),
-                format!("max_bindings is more than the {most} that the data plane holds"),
             );
         }
         let mut seen: Vec<Ipv6Net> = Vec::new();

@@ -6,7 +6,7 @@ use super::{
     api::{Answer, Refusal, RefusalCode, Request, view},
     clock,
     daemon::Daemon,
-    dataplane::DataplaneError,
+    dataplane::{DataplaneError, OtherSize},
     interfaces::role_names,
     routes::Routes,
 };
@@ -112,7 +112,17 @@ impl Daemon {
             links: links.map_err(|error: serde_json::Error| failed(&error))?,
             groups: served,
             summary,
+            other_sizes: self.other_sizes(),
         })))
+    }
+
+    fn other_sizes(&self) -> Vec<view::OtherSize> {
+        let view = |found: &OtherSize| view::OtherSize {
+            map: found.map.to_owned(),
+            entries: found.entries,
+            configured: found.configured,
+        };
+        self.dataplane.other_sizes().iter().map(view).collect()
     }
 
     fn groups(&mut self, after: Option<view::Cursor>) -> view::Groups {

@@ -190,7 +190,7 @@ const IN_CONTROLLER: [Counter; 5] = [
     Counter::MemberFull,
 ];
 /// And the data plane.
-const IN_DATA_PLANE: [abi::Counter; 10] = [
+const IN_DATA_PLANE: [abi::Counter; 11] = [
     abi::Counter::MldReportDenied,
     abi::Counter::MldDoneDenied,
     abi::Counter::MldBadSource,
@@ -201,6 +201,7 @@ const IN_DATA_PLANE: [abi::Counter; 10] = [
     abi::Counter::MldNoRouterAlert,
     abi::Counter::MldBadAddress,
     abi::Counter::MldRateLimited,
+    abi::Counter::MldNewSenderLimited,
 ];
 
 fn explanation(found: Explanation) -> view::Explanation {

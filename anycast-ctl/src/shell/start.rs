@@ -187,6 +187,7 @@ fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
         roles: settings::roles(config),
         require_router_alert: alert,
         limits: limits::data_plane(config),
+        sizes: settings::sizes(config),
     };
     let pins = Pins::claim()
         .inspect_err(|error| {

@@ -37,6 +37,10 @@ fn main() -> ExitCode {
         )
         .test("a host joins within a second beside a flood", flood)
         .test(
+            "invented senders that a rule would allow get no further than their rate",
+            invented,
+        )
+        .test(
             "a daemon that gets more than it can take answers, and ends when it is told",
             drowned,
         )
@@ -202,6 +206,55 @@ fn flood() -> Result<()> {
     // The caps hold what the rate let through.
     let status: view::Status = site.ask(&Request::Status)?;
     ensure!(status.summary.members == 64 + 3, "{status:?}");
+    Ok(())
+}
+
+/// A rule without a MAC allows any source, and each Report comes from another one.
+fn invented() -> Result<()> {
+    let (rate, burst) = (50, 100);
+    let limits = format!("new_senders_per_second = {rate}\nnew_senders_burst = {burst}\n");
+    let rule = "\n[[router.policy]]\nsource = \"fe80::/10\"\nanycast = \"2001:db8:e::/48\"\naction = \"allow\"\n";
+    let config = site::CONFIG.replace("burst = 200\n", &format!("burst = 200\n{limits}"));
+    let site = Site::with("invented", &(config + rule))?;
+    let honest = Reports::open(&site.honest)?;
+    let anycast = Ipv6Addr::new(0x2001, 0xdb8, 0xe, 0, 0, 0, 0, 1);
+    let (over, start) = (AtomicBool::new(false), Instant::now());
+    let took = thread::scope(|scope| {
+        let flooding = scope.spawn(|| -> Result<()> {
+            let frames = Reports::open(&site.flooder)?;
+            for number in 1_u32.. {
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+                let [a, b, c, d] = number.to_be_bytes();
+                let [high, low] = [[a, b], [c, d]].map(u16::from_be_bytes);
+                let source = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 7, high, low);
+                frames.report(source, [2, 7, a, b, c, d], anycast)?;
+            }
+            Ok(())
+        });
+        let joined = (|| {
+            wait("the flood is counted", || {
+                Ok(site.counter("mld_new_sender_limited")? > 5000)
+            })?;
+            join(&site, &honest, B)
+        })();
+        over.store(true, Ordering::Relaxed);
+        let flooded = flooding
+            .join()
+            .map_err(|_| anyhow::anyhow!("the flood panicked"))?;
+        flooded.and(joined)
+    })?;
+    let status: view::Status = site.ask(&Request::Status)?;
+    let seconds = usize::try_from(start.elapsed().as_secs())? + 1;
+    let members = status.summary.members;
+    println!("invented: {members} members in {seconds} s, routed after {took:?}");
+    ensure!(took < Duration::from_secs(1), "joined after {took:?}");
+    // Two CPUs may take the same token.
+    ensure!(
+        members > burst && members < 2 * (burst + rate * seconds),
+        "{status:?}"
+    );
     Ok(())
 }
 

@@ -78,6 +78,7 @@ impl Bench {
                 roles,
                 require_router_alert,
                 limits,
+                sizes: Default::default(),
             },
         )?;
         drop(guard);
@@ -173,14 +174,18 @@ impl Bench {
             ..TestRunOptions::default()
         })?;
         out.truncate(usize::try_from(result.data_size_out)?);
-        let verdict = match result.return_value {
-            1 => Verdict::Drop,
-            2 => Verdict::Pass,
-            3 => Verdict::Tx,
-            4 => Verdict::Redirect,
-            other => anyhow::bail!("XDP action {other}"),
-        };
-        Ok((verdict, out))
+        Ok((verdict(result.return_value)?, out))
+    }
+
+    /// The same frame so many times, as fast as it goes. What became of the last.
+    pub fn repeat(&mut self, frame: &[u8], times: u32) -> Result<Verdict> {
+        let program = self.dataplane.xdp(self.roles)?;
+        let result = program.test_run(TestRunOptions {
+            data_in: Some(frame),
+            repeat: times,
+            ..TestRunOptions::default()
+        })?;
+        verdict(result.return_value)
     }
 
     pub fn egress(&mut self, frame: &[u8]) -> Result<(Verdict, Vec<u8>)> {
@@ -211,6 +216,16 @@ impl Bench {
             .take_events(|header, packet| events.push((*header, packet.to_vec())));
         Ok(events)
     }
+}
+
+fn verdict(action: u32) -> Result<Verdict> {
+    Ok(match action {
+        1 => Verdict::Drop,
+        2 => Verdict::Pass,
+        3 => Verdict::Tx,
+        4 => Verdict::Redirect,
+        other => anyhow::bail!("XDP action {other}"),
+    })
 }
 
 /// Binds the client to a care-of address of the anycast address, as the controller does.

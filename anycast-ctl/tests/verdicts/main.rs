@@ -11,7 +11,9 @@ mod limits;
 mod load;
 mod member;
 mod packets;
+mod refused;
 mod router;
+mod sizes;
 mod unattended;
 
 fn main() -> std::process::ExitCode {
@@ -20,7 +22,9 @@ fn main() -> std::process::ExitCode {
     let _ = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
     let suite = xtask::kernel_tests::Suite::new();
     let suite = load::tests(suite);
+    let suite = sizes::tests(suite);
     let suite = router::tests(suite);
+    let suite = refused::tests(suite);
     let suite = member::tests(suite);
     let suite = correspondent::tests(suite);
     let suite = unattended::tests(suite);

@@ -9,7 +9,8 @@ use crate::{
 };
 
 /// Installs what tests use beside the daemon, where apt is there to do it: tshark, the second
-/// opinion on every packet, BIRD, which passes routes on, and Python for the peer of `interop`.
+/// opinion on every packet, BIRD, which passes routes on, Python for the peer of `interop`, and
+/// bpftool, which loads the programs by libbpf.
 ///
 /// The tests do without them, so a failure is only told.
 pub fn install_helpers() {
@@ -17,6 +18,7 @@ pub fn install_helpers() {
         ("tshark", "tshark"),
         ("bird", "bird2"),
         ("python3", "python3"),
+        ("bpftool", "bpftool"),
     ] {
         if process::find(program).is_some() {
             continue;

@@ -30,6 +30,20 @@ pub struct Status {
     pub groups: Vec<MemberGroup>,
     /// How many of everything.
     pub summary: Summary,
+    /// Maps of an earlier run whose size is not what is configured.
+    #[serde(default)]
+    pub other_sizes: Vec<OtherSize>,
+}
+
+/// A map that was taken over with its sessions, and keeps its size.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherSize {
+    /// Its name.
+    pub map: String,
+    /// Entries that it has room for.
+    pub entries: u32,
+    /// Entries that are configured.
+    pub configured: u32,
 }
 
 /// A configured interface.

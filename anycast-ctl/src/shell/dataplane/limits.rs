@@ -14,6 +14,8 @@ use crate::core::rate::Rate;
 pub struct Limits {
     /// Router: Reports and Dones of one sender.
     pub reports: Rate,
+    /// Router: senders that are not known yet, by the rule that allows them and the interface.
+    pub new_senders: Rate,
     /// Correspondent: Test Inits to one client, and as many Binding Updates.
     pub to_client: Rate,
     /// From one /64.
@@ -32,6 +34,7 @@ impl Limits {
     /// No limits at all.
     pub const NONE: Self = Self {
         reports: Rate::UNLIMITED,
+        new_senders: Rate::UNLIMITED,
         to_client: Rate::UNLIMITED,
         from_prefix: Rate::UNLIMITED,
         solicited: Rate::UNLIMITED,
@@ -43,7 +46,7 @@ impl Limits {
 
 /// The same as the programs read them.
 pub(super) struct Globals {
-    rates: [(&'static str, maps::Rate); 7],
+    rates: [(&'static str, maps::Rate); 8],
     /// Nobody can choose whose token bucket to share who does not know it.
     key: [u64; 2],
 }
@@ -55,6 +58,7 @@ impl Globals {
         Ok(Self {
             rates: [
                 (globals::REPORTS, limits.reports),
+                (globals::NEW_SENDERS, limits.new_senders),
                 (globals::MESSAGES_TO_CLIENT, limits.to_client),
                 (globals::MESSAGES_FROM_PREFIX, limits.from_prefix),
                 (globals::MESSAGES_SOLICITED, limits.solicited),

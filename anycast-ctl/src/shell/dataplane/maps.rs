@@ -7,7 +7,7 @@ use anycast_common::{
         counters::Counter,
         maps::{
             Address, Binding, BindingKey, CareOf, CareOfKey, Client, Flow, FlowKey, LocalAnycast,
-            LocalCareOf, POLICY_RULES, PolicyRule, Sender, policy,
+            LocalCareOf, POLICY_RULES, PolicyRule, Sender,
         },
     },
     wire::checksum,
@@ -21,18 +21,16 @@ use aya::{
     },
 };
 use ipnet::Ipv6Net;
-use zerocopy::FromZeros as _;
 
 use super::{
     DataplaneError, FlowReader,
     hints::{CACHE, Hints, Side},
     octets,
+    policy::Table,
 };
 use crate::core::{Action, Time};
 
-/// Maps that only a router needs, as large as they are.
-pub(super) const OF_ROUTER: &[&str] = &["SENDERS"];
-/// Maps that only a correspondent needs.
+/// Maps that only a correspondent needs, as large as they are.
 pub(super) const OF_CORRESPONDENT: &[&str] = &[
     "BINDINGS",
     "CARE_OF",
@@ -52,7 +50,7 @@ type Hash<K, V> = HashMap<MapData, K, V>;
 pub struct Maps {
     counters: PerCpuArray<MapData, u64>,
     attended: Array<MapData, u64>,
-    policy: Array<MapData, PolicyRule>,
+    policy: Table,
     policy_hits: PerCpuArray<MapData, u64>,
     senders: Hash<Sender, u64>,
     client_prefixes: LpmTrie<MapData, Address, u32>,
@@ -73,7 +71,7 @@ impl Maps {
         let mut maps = Self {
             counters: take(ebpf, "COUNTERS")?,
             attended: take(ebpf, "ATTENDED")?,
-            policy: take(ebpf, "POLICY")?,
+            policy: Table::take(ebpf)?,
             policy_hits: take(ebpf, "POLICY_HITS")?,
             senders: take(ebpf, "SENDERS")?,
             client_prefixes: take(ebpf, "CLIENT_PREFIXES")?,
@@ -199,34 +197,13 @@ impl Maps {
         Ok(true)
     }
 
-    /// Replaces the router's policy.
-    ///
-    /// The list is cut at its head first, so that a Report that comes while the rules change is
-    /// refused rather than judged by a mix of two policies; hosts repeat their Reports, and the
-    /// controller decides again in any case.
+    /// Replaces the router's policy, all of it at once.
     ///
     /// # Errors
     ///
     /// [`DataplaneError::TooManyRules`], or what the kernel refuses.
     pub fn set_policy(&mut self, rules: &[PolicyRule]) -> Result<(), DataplaneError> {
-        const MAP: &str = "POLICY";
-        if rules.len() >= POLICY_RULES as usize {
-            return Err(DataplaneError::TooManyRules(rules.len()));
-        }
-        let end = PolicyRule {
-            action: policy::END,
-            ..PolicyRule::new_zeroed()
-        };
-        let mut write = |index: usize, rule: PolicyRule| {
-            let index = u32::try_from(index).unwrap_or(u32::MAX);
-            self.policy.set(index, rule, 0).map_err(failed(MAP))
-        };
-        write(0, end)?;
-        write(rules.len(), end)?;
-        for (index, rule) in rules.iter().enumerate().rev() {
-            write(index, *rule)?;
-        }
-        Ok(())
+        self.policy.set(rules)
     }
 
     /// What each rule of the router's policy decided, by its number; what no rule matched is last.

@@ -12,6 +12,8 @@ mod limits;
 mod link;
 mod maps;
 mod pins;
+mod policy;
+mod sizes;
 
 use std::{io, net::Ipv6Addr};
 
@@ -24,6 +26,7 @@ pub use attach::{Attached, Mode};
 pub use flows::{FlowReader, order as flow_order};
 pub use limits::Limits;
 pub use pins::{Pins, PinsError};
+pub use sizes::{OtherSize, RANGE as SIZES, Sizes};
 
 use self::{attach::Links, events::Events, limits::Globals, maps::Maps};
 
@@ -114,6 +117,8 @@ pub struct Settings {
     pub require_router_alert: bool,
     /// Who may ask for the controller, and how often.
     pub limits: Limits,
+    /// How much the maps hold.
+    pub sizes: Sizes,
 }
 
 /// The loaded programs and their maps.
@@ -124,6 +129,7 @@ pub struct Dataplane {
     events: Events,
     /// Where everything is pinned that outlives this process.
     pins: Option<Pins>,
+    other_sizes: Vec<OtherSize>,
 }
 
 impl Dataplane {
@@ -157,8 +163,9 @@ impl Dataplane {
             .verifier_log_level(VerifierLogLevel::STATS)
             .override_global(globals::REQUIRE_ROUTER_ALERT, &strict, true);
         limits.set(&mut loader);
+        settings.sizes.set(&mut loader, settings.roles);
         for (role, maps) in [
-            (roles::ROUTER, maps::OF_ROUTER),
+            (roles::ROUTER, policy::OF_ROUTER),
             (roles::CORRESPONDENT, maps::OF_CORRESPONDENT),
             (roles::MEMBER, maps::OF_MEMBER),
         ] {
@@ -182,12 +189,15 @@ impl Dataplane {
         forward_log(logger)?;
         let maps = Maps::take(&mut ebpf)?;
         let events = Events::take(&mut ebpf)?;
+        let pinned = pins.as_ref();
+        let other_sizes = pinned.map(|pins| settings.sizes.differing(pins, settings.roles));
         Ok(Self {
             ebpf,
             links: Links::default(),
             maps,
             events,
             pins,
+            other_sizes: other_sizes.unwrap_or_default(),
         })
     }
 
@@ -252,6 +262,12 @@ impl Dataplane {
     #[must_use]
     pub fn is_pinned(&self) -> bool {
         self.pins.is_some()
+    }
+
+    /// Maps that were taken over from an earlier run and hold more or less than is configured.
+    #[must_use]
+    pub fn other_sizes(&self) -> &[OtherSize] {
+        &self.other_sizes
     }
 
     /// Ends everything, what was pinned as well.

@@ -10,7 +10,7 @@ use std::{
 use anycast_common::abi::roles::CORRESPONDENT;
 use anycast_ctl::{
     core::{Action, Time},
-    shell::dataplane::{self, Dataplane, Limits, OBJECT, Settings},
+    shell::dataplane::{self, Dataplane, Limits, OBJECT, Settings, Sizes},
 };
 use anyhow::{Result, ensure};
 use aya::Ebpf;
@@ -212,6 +212,7 @@ fn correspondent(outside: u32) -> Result<Dataplane> {
         roles: CORRESPONDENT,
         require_router_alert: true,
         limits: Limits::NONE,
+        sizes: Sizes::default(),
     };
     let mut dataplane = Dataplane::load(OBJECT, settings)?;
     let inside = nix::net::if_::if_nametoindex("inside")?;

@@ -4,7 +4,7 @@ use std::{borrow::Borrow, collections::BTreeSet, net::Ipv6Addr};
 
 use anycast_common::{
     abi::{
-        counters::Counter,
+        counters::{Counter, short},
         maps::{
             Address, Binding, BindingKey, CareOf, CareOfKey, Client, Flow, FlowKey, LocalAnycast,
             LocalCareOf, POLICY_RULES, PolicyRule, Sender, policy,
@@ -25,7 +25,7 @@ use zerocopy::FromZeros as _;
 
 use super::{
     DataplaneError, FlowReader,
-    hints::{CACHE, Hints, Side},
+    hints::{Hints, Side},
     octets,
 };
 use crate::core::{Action, Time};
@@ -33,15 +33,8 @@ use crate::core::{Action, Time};
 /// Maps that only a router needs, as large as they are.
 pub(super) const OF_ROUTER: &[&str] = &["SENDERS"];
 /// Maps that only a correspondent needs.
-pub(super) const OF_CORRESPONDENT: &[&str] = &[
-    "BINDINGS",
-    "CARE_OF",
-    "FLOWS",
-    "UNREACHABLE",
-    "SENT",
-    "NOTED",
-    CACHE,
-];
+pub(super) const OF_CORRESPONDENT: &[&str] =
+    &["BINDINGS", "CARE_OF", "FLOWS", "UNREACHABLE", "SENT"];
 /// Maps that only a member needs.
 pub(super) const OF_MEMBER: &[&str] =
     &["LOCAL_CARE_OF", "LOCAL_ANYCAST", "MEMBER_FLOWS", "CLIENTS"];
@@ -409,11 +402,12 @@ impl Maps {
         Counter::ALL
             .iter()
             .map(|counter| {
-                let values = self
-                    .counters
-                    .get(&(*counter as u32), 0)
-                    .map_err(failed("COUNTERS"))?;
-                Ok((counter.name(), values.iter().sum()))
+                let mut sum = 0;
+                for index in [&[*counter as u32], short::parts(*counter)].concat() {
+                    let values = self.counters.get(&index, 0);
+                    sum += values.map_err(failed("COUNTERS"))?.iter().sum::<u64>();
+                }
+                Ok((counter.name(), sum))
             })
             .collect()
     }

@@ -54,8 +54,11 @@ fn handle(packet: &Packet<'_>, upper: Upper) -> Verdict {
             count(Counter::NoRouteToCareOf);
             return Verdict::Done(XDP_PASS);
         }
-        Way::Xdp => flow_cache::remember(packet, &transport, &change, &next_hop),
-        Way::None | Way::Kernel => {}
+        // Many a flow has one packet, and a place for it would be another's.
+        Way::Xdp if !change.pinned_now => {
+            flow_cache::remember(packet, &transport, &change, &next_hop);
+        }
+        Way::Xdp | Way::None | Way::Kernel => {}
     }
     if outward {
         rewrite::destination(packet, &transport, &change.address, change.delta);
@@ -75,6 +78,8 @@ pub(crate) struct Change {
     pub address: [u8; 16],
     /// What that does to a checksum (RFC 1624).
     pub delta: u16,
+    /// The packet is the first of its flow.
+    pub pinned_now: bool,
 }
 
 /// Home Test Init, Care-of Test Init, Binding Update and unknown types for our clients are
@@ -133,6 +138,7 @@ fn from_client(packet: &Packet<'_>, transport: &Transport) -> Option<Change> {
                     place,
                     address: (*pinned).care_of,
                     delta: (*pinned).delta,
+                    pinned_now: false,
                 })
             };
         }
@@ -158,6 +164,7 @@ fn from_client(packet: &Packet<'_>, transport: &Transport) -> Option<Change> {
         place,
         address: binding.care_of,
         delta: binding.delta,
+        pinned_now: true,
     })
 }
 
@@ -232,5 +239,6 @@ fn to_client(packet: &Packet<'_>, transport: &Transport) -> Option<Change> {
         place: place::SOURCE,
         address: owner.anycast,
         delta: owner.delta,
+        pinned_now: false,
     })
 }

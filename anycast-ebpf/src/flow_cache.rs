@@ -1,15 +1,16 @@
 //! Pinned flows, each with its next hop and all else that its packets need, for a small part of a
 //! second.
 //!
-//! Within that time a flow costs one lookup in an array of this CPU. After it, and whenever anything
+//! Within that time a packet costs a look into one line of an array of this CPU, and into a line that all flows
+//! to the same member share. After it, and whenever anything
 //! is unusual, the packet goes the long way, which asks the pin and the FIB again and notes when the
 //! flow was last heard. So there is no entry that a change of a route, a neighbour, a rule or a pin
 //! would have to find.
 
 use anycast_common::{
     abi::{
-        counters::Counter,
-        maps::{self, CachedFlow, FLOW_CACHE_LIFE, place},
+        counters::short,
+        maps::{self, CachedFlow, CachedWay, place},
     },
     wire::checksum,
 };
@@ -22,20 +23,19 @@ use aya_ebpf::{
 use crate::{
     classify::Packet,
     correspondent::Change,
-    count::count,
+    count::count_index,
     fast::Head,
     forward::NextHop,
-    limit::now,
-    maps::{FLOW_CACHE, FLOW_CACHE_AGE},
+    hints::{holds, stamp},
+    maps::{FLOW_CACHE, WAYS},
     packet::IPV6,
     sketch::words,
     transport::{TCP, TCP_FIN, TCP_RST, TCP_SYN, Transport, UDP},
 };
 
 // Where fields are in a frame without a VLAN tag or an extension header.
-const MAC: usize = 0;
-const OWN_MAC: usize = 6;
-const CLASS_FLOW: usize = 14;
+const ETHERNET: usize = 0;
+const HEADER: usize = 14;
 const LENGTH: usize = 18;
 const HOP_LIMIT: usize = 21;
 const SOURCE: usize = 22;
@@ -46,60 +46,62 @@ const TCP_FLAGS: usize = 67;
 const TCP_CHECKSUM: usize = 70;
 const TCP_END: usize = 74;
 
-/// Routes may depend on the traffic class and the flow label, not on ECN.
-const NOT_ECN: u32 = 0x0fcf_ffff_u32.to_be();
+/// What of the first octets of an IPv6 header counts: routes may depend on the traffic class and the flow
+/// label, not on ECN.
+const COUNTS: u64 = u64::from_ne_bytes([0xff, 0xcf, 0xff, 0xff, 0, 0, 0xff, 0]);
 
 /// Rewrites and sends a packet of a flow that is known. `None`: look closer.
 #[inline(always)]
-pub(crate) fn send(ctx: &XdpContext, head: &Head) -> Option<u32> {
-    // SAFETY: the bounds were checked.
-    let (ports, class_flow) = unsafe {
-        (
-            *head.field::<u32>(PORTS),
-            *head.field::<u32>(CLASS_FLOW) & NOT_ECN,
-        )
-    };
-    let first = index(head.source, head.destination, ports);
-    let is_it = |flow: &&CachedFlow| {
-        let difference = (flow.source[0] ^ head.source[0])
-            | (flow.source[1] ^ head.source[1])
-            | (flow.destination[0] ^ head.destination[0])
-            | (flow.destination[1] ^ head.destination[1])
-            | u64::from(flow.ports ^ ports)
-            | u64::from(flow.class_flow ^ class_flow)
-            | u64::from(flow.protocol ^ head.protocol);
-        difference == 0
-    };
-    let flow = FLOW_CACHE
-        .get(first)
-        .filter(is_it)
-        .or_else(|| FLOW_CACHE.get(first ^ 1).filter(is_it))?;
-    if flow.stamp != stamp()? {
+pub(crate) fn send(ctx: &XdpContext, head: Head) -> Option<u32> {
+    let flow = find(ctx, head)?;
+    if !holds(flow.stamp, stamp()) {
         return None;
     }
-    let ingress = ctx.ingress_ifindex() as u32;
-    if flow.ingress != ingress || !is_plain(head, flow.mtu) {
+    let way = WAYS.get(flow.way)?;
+    if !is_plain(head, way.mtu) {
         return None;
     }
-    fix_checksum(ctx, head, flow.delta)?;
-    rewrite(head, flow);
-    count(if flow.place == place::DESTINATION {
-        Counter::ToCareOf
-    } else {
-        Counter::FromCareOf
-    });
-    count(Counter::Forwarded);
-    if flow.ifindex == ingress {
+    fix_checksum(ctx, head, way.delta)?;
+    rewrite(head, way);
+    if way.ifindex == flow.ingress {
         return Some(XDP_TX);
     }
     // SAFETY: no pointers.
-    unsafe { bpf_redirect(flow.ifindex, 0) };
+    unsafe { bpf_redirect(way.ifindex, 0) };
     Some(XDP_REDIRECT)
+}
+
+#[inline(always)]
+fn find(ctx: &XdpContext, head: Head) -> Option<&'static CachedFlow> {
+    // SAFETY: the bounds were checked.
+    let ports = unsafe { *head.field::<u32>(PORTS) };
+    let places = places(head.source(), head.destination(), ports);
+    let of = |place| FLOW_CACHE.get(place).filter(|flow| is_it(ctx, head, flow));
+    let [first, second] = places;
+    of(first)
+        .or_else(|| of(first ^ 1))
+        .or_else(|| of(second))
+        .or_else(|| of(second ^ 1))
+}
+
+#[inline(always)]
+fn is_it(ctx: &XdpContext, head: Head, flow: &CachedFlow) -> bool {
+    let (source, destination) = (head.source(), head.destination());
+    // SAFETY: the bounds were checked.
+    let (header, ports) = unsafe { (*head.field::<u64>(HEADER), *head.field::<u32>(PORTS)) };
+    let difference = (flow.source[0] ^ source[0])
+        | (flow.source[1] ^ source[1])
+        | (flow.destination[0] ^ destination[0])
+        | (flow.destination[1] ^ destination[1])
+        | (flow.header ^ (header & COUNTS))
+        | u64::from(flow.ports ^ ports)
+        | u64::from(flow.ingress ^ ctx.ingress_ifindex() as u32);
+    difference == 0
 }
 
 /// Whether the kernel has nothing to say about its size or age.
 #[inline(always)]
-fn is_plain(head: &Head, mtu: u16) -> bool {
+fn is_plain(head: Head, mtu: u16) -> bool {
     // SAFETY: the bounds were checked.
     let (length, hop_limit) = unsafe {
         (
@@ -112,8 +114,8 @@ fn is_plain(head: &Head, mtu: u16) -> bool {
 
 /// `None`: a segment that begins or ends something, or one that is cut short.
 #[inline(always)]
-fn fix_checksum(ctx: &XdpContext, head: &Head, delta: u16) -> Option<()> {
-    if head.protocol == UDP {
+fn fix_checksum(ctx: &XdpContext, head: Head, delta: u16) -> Option<()> {
+    if head.protocol() == UDP {
         // SAFETY: the bounds were checked.
         let field = unsafe { &mut *head.field::<u16>(UDP_CHECKSUM) };
         if *field != 0 {
@@ -121,7 +123,7 @@ fn fix_checksum(ctx: &XdpContext, head: &Head, delta: u16) -> Option<()> {
         }
         return Some(());
     }
-    if head.frame as usize + TCP_END > ctx.data_end() {
+    if !head.reaches(ctx, TCP_END) {
         return None;
     }
     // SAFETY: as above.
@@ -136,25 +138,26 @@ fn fix_checksum(ctx: &XdpContext, head: &Head, delta: u16) -> Option<()> {
 }
 
 #[inline(always)]
-fn rewrite(head: &Head, flow: &CachedFlow) {
-    let place = if flow.place == place::DESTINATION {
-        DESTINATION
+fn rewrite(head: Head, way: &CachedWay) {
+    let (place, counter) = if way.place == u32::from(place::DESTINATION) {
+        (DESTINATION, short::TO_CARE_OF)
     } else {
-        SOURCE
+        (SOURCE, short::FROM_CARE_OF)
     };
+    count_index(counter);
     // SAFETY: the bounds were checked.
     unsafe {
-        *head.field(place) = flow.address[0];
-        *head.field(place + 8) = flow.address[1];
-        *head.field(MAC) = flow.mac;
-        *head.field(OWN_MAC) = flow.own_mac;
+        *head.field(place) = way.address[0];
+        *head.field(place + 8) = way.address[1];
+        *head.field(ETHERNET) = *way.ethernet.as_ptr().cast::<u64>();
+        *head.field(ETHERNET + 8) = way.ethernet[2];
         *head.field::<u8>(HOP_LIMIT) -= 1;
     }
 }
 
-/// Keeps what was found for a packet that XDP sends, if others like it can go the short way. A
-/// function of its own for the sake of the stack.
-#[inline(never)]
+/// Keeps what was found for a packet that XDP sends, if others like it can go the short way. It and what it
+/// is made of are functions of their own for the sake of the stack.
+#[inline(always)]
 pub(crate) fn remember(
     packet: &Packet<'_>,
     transport: &Transport,
@@ -169,67 +172,131 @@ pub(crate) fn remember(
     if !plain || packet.layout.tagged {
         return;
     }
-    let ([s0, s1], [d0, d1]) = (transport.source_port, transport.destination_port);
-    let ports = u32::from_ne_bytes([s0, s1, d0, d1]);
-    let (source, destination) = (words(&packet.source), words(&packet.destination));
-    let Some(stamp) = stamp() else {
-        return;
+    let stamp = stamp();
+    let way = remember_way(change, next_hop, stamp);
+    if way != NONE {
+        remember_flow(packet.ctx, way, stamp);
+    }
+}
+
+/// Not the place of a way.
+const NONE: u32 = u32::MAX;
+
+/// The entry that a flow has, or may have: another keeps its own until its time is over.
+#[inline(never)]
+fn remember_flow(ctx: &XdpContext, way: u32, stamp: u64) -> u32 {
+    let Some(head) = Head::of(ctx) else {
+        return 0;
     };
-    let first = index(source, destination, ports);
-    // Another flow keeps its place until its time is over.
-    let taken = FLOW_CACHE.get(first).is_some_and(|flow| {
-        flow.stamp == stamp
-            && !(flow.ports == ports && flow.source == source && flow.destination == destination)
-    });
-    let place = first ^ u32::from(taken);
-    let Some(flow) = FLOW_CACHE.get_ptr_mut(place) else {
-        return;
+    // SAFETY: the bounds were checked.
+    let ports = unsafe { *head.field::<u32>(PORTS) };
+    let [first, second] = places(head.source(), head.destination(), ports);
+    let mut room = NONE;
+    for place in [second ^ 1, second, first ^ 1, first] {
+        let Some(flow) = FLOW_CACHE.get(place) else {
+            return 0;
+        };
+        if is_it(ctx, head, flow) || !holds(flow.stamp, stamp) {
+            room = place;
+        }
+    }
+    let Some(flow) = FLOW_CACHE.get_ptr_mut(room) else {
+        return 0;
     };
-    // SAFETY: `classify` checked the bounds of the header; entries of this CPU are
-    // written by it alone, and XDP is not preempted by XDP.
+    // SAFETY: the bounds were checked; entries of this CPU are written by it alone, and XDP is not
+    // preempted by XDP.
     unsafe {
-        (*flow).source = source;
-        (*flow).destination = destination;
-        (*flow).ports = ports;
-        (*flow).ingress = packet.ctx.ingress_ifindex() as u32;
-        (*flow).class_flow = (*packet.ipv6).version_class_flow & NOT_ECN;
-        (*flow).protocol = transport.protocol;
-        (*flow).place = change.place;
-        (*flow).delta = change.delta;
+        (*flow).source = head.source();
+        (*flow).destination = head.destination();
+        (*flow).header = *head.field::<u64>(HEADER) & COUNTS;
+        (*flow).ports = *head.field(PORTS);
+        (*flow).ingress = ctx.ingress_ifindex() as u32;
         (*flow).stamp = stamp;
-        (*flow).address = words(&change.address);
-        (*flow).ifindex = next_hop.ifindex;
-        (*flow).mtu = next_hop.mtu;
-        (*flow).mac = next_hop.destination;
-        (*flow).own_mac = next_hop.source;
+        (*flow).way = way;
     }
+    1
 }
 
-/// Ends all that is cached, on every CPU: what a flow is heard of next is to be noted.
-#[inline(always)]
-pub(crate) fn forget() {
-    if let Some(age) = FLOW_CACHE_AGE.get_ptr_mut(0) {
-        // SAFETY: entries of an array are aligned and live as long as the map. Two CPUs that add at
-        // once may add one together, which is a change too.
-        unsafe { *age = (*age).wrapping_add(1) };
+/// The place of a way, which is made if there is room for it: one that a flow may use is not replaced.
+#[inline(never)]
+fn remember_way(change: &Change, next_hop: &NextHop, stamp: u64) -> u32 {
+    let first = way_place(change, next_hop);
+    for place in [first, first ^ 1] {
+        let Some(way) = WAYS.get_ptr_mut(place) else {
+            return NONE;
+        };
+        // SAFETY: as in `remember_flow`.
+        let way = unsafe { &mut *way };
+        let same = is_that_way(way, change, next_hop);
+        if same || !holds(way.stamp, stamp) {
+            way.stamp = stamp;
+            if !same {
+                way.address = words(&change.address);
+                way.ethernet = ethernet(next_hop);
+                way.ifindex = next_hop.ifindex;
+                way.place = u32::from(change.place);
+                way.mtu = next_hop.mtu;
+                way.delta = change.delta;
+            }
+            return place;
+        }
     }
+    NONE
 }
 
-/// When it is, as far as an entry needs to know. Never 0, which an empty entry has.
 #[inline(always)]
-fn stamp() -> Option<u64> {
-    let age = *FLOW_CACHE_AGE.get(0)?;
-    Some(((now() >> FLOW_CACHE_LIFE) + 1) | (age << 40))
+fn is_that_way(way: &CachedWay, change: &Change, next_hop: &NextHop) -> bool {
+    let (address, ethernet) = (words(&change.address), ethernet(next_hop));
+    let difference = (way.address[0] ^ address[0])
+        | (way.address[1] ^ address[1])
+        | u64::from(way.ethernet[0] ^ ethernet[0])
+        | u64::from(way.ethernet[1] ^ ethernet[1])
+        | u64::from(way.ethernet[2] ^ ethernet[2])
+        | u64::from(way.ifindex ^ next_hop.ifindex)
+        | u64::from(way.place ^ u32::from(change.place))
+        | u64::from(way.mtu ^ next_hop.mtu)
+        | u64::from(way.delta ^ change.delta);
+    difference == 0
 }
 
-/// The first of a flow's two places among those of this CPU. Who makes flows meet in one slows those
-/// flows.
+/// The first of its two places among those of this CPU.
 #[inline(always)]
-fn index(source: [u64; 2], destination: [u64; 2], ports: u32) -> u32 {
+fn way_place(change: &Change, next_hop: &NextHop) -> u32 {
+    let address = words(&change.address);
+    let ethernet = ethernet(next_hop);
+    let mixed = (address[0] ^ u64::from(ethernet[0]) << 16).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        ^ (address[1] ^ u64::from(ethernet[1]) << 32 ^ u64::from(next_hop.ifindex))
+            .wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
+    of_this_cpu(maps::WAYS, (mixed >> 40) as u32)
+}
+
+/// The Ethernet addresses as they lie in a frame, by words.
+#[inline(always)]
+fn ethernet(next_hop: &NextHop) -> [u32; 3] {
+    let ([t0, t1, t2], [f0, f1, f2]) = (next_hop.destination, next_hop.source);
+    let pair = |first: u16, second: u16| {
+        let ([a, b], [c, d]) = (first.to_ne_bytes(), second.to_ne_bytes());
+        u32::from_ne_bytes([a, b, c, d])
+    };
+    [pair(t0, t1), pair(t2, f0), pair(f1, f2)]
+}
+
+/// The first of each of a flow's two pairs of places. Who makes flows meet in them slows those flows.
+#[inline(always)]
+fn places(source: [u64; 2], destination: [u64; 2], ports: u32) -> [u32; 2] {
     let mixed = (source[0] ^ destination[1]).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         ^ (source[1] ^ destination[0] ^ u64::from(ports)).wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
-    let place = (mixed >> 40) as u32 & (maps::FLOW_CACHE - 1);
+    let first = of_this_cpu(maps::FLOW_CACHE, (mixed >> 40) as u32);
+    [
+        first,
+        first ^ ((mixed >> 24) as u32 & (maps::FLOW_CACHE - 1)),
+    ]
+}
+
+/// A place among those of this CPU, of which there are so many, a power of two.
+#[inline(always)]
+fn of_this_cpu(places: u32, hash: u32) -> u32 {
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    cpu * maps::FLOW_CACHE + place
+    cpu * places + (hash & (places - 1))
 }

@@ -22,8 +22,8 @@ use crate::{
     admission,
     classify::{Packet, Verdict},
     count::count,
-    flow_cache,
     forward::{Way, next_hop, send},
+    hints,
     maps::{CARE_OF, FLOWS, LOCAL_ANYCAST, LOCAL_CARE_OF, UNREACHABLE},
     packet::{Bytes, IPV6, Ipv6, Upper, octets, words},
     punt::punt,
@@ -106,7 +106,7 @@ fn unreachable(packet: &Packet<'_>, upper: Upper) -> Verdict {
     // SAFETY: the memory of an entry stays mapped; racing writers store times of the same moment.
     unsafe { (*flow).unreachable_at = now };
     // An answer that comes now contradicts it.
-    flow_cache::forget();
+    hints::forget();
     // SAFETY: one integer.
     let told = unsafe { UNREACHABLE.get(&quote.destination) }.copied();
     if told.is_none_or(|told| now - told >= UNREACHABLE_EVERY) {

@@ -3,17 +3,18 @@
 //! Maps are declared with BTF, so that aya, libbpf and bpftool load the same object.
 
 use anycast_common::abi::{
-    counters::Counter,
+    counters::{Counter, short},
     event,
     maps::{
-        self, Address, Binding, BindingKey, CachedFlow, CareOf, CareOfKey, Client, Example, Flow,
-        FlowKey, Fragment, FragmentKey, LocalAnycast, LocalCareOf, MemberFlow, NewSenders, Noted,
-        POLICY_RULES, Rate, Refused, Scope, Sender,
+        self, Address, Binding, BindingKey, CachedFlow, CachedWay, CareOf, CareOfKey, Client,
+        Example, Flow, FlowKey, Fragment, FragmentKey, LocalAnycast, LocalCareOf, MemberFlow,
+        NewSenders, Noted, POLICY_RULES, Rate, Refused, Sender,
     },
     policy::{GENERATIONS, Policy},
 };
 use aya_ebpf::{
     Global,
+    bindings::BPF_F_MMAPABLE,
     btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
@@ -50,8 +51,13 @@ pub(crate) static NEW_CLIENTS_OF_PREFIX: Global<Rate> = Global::new(FREE);
 #[unsafe(no_mangle)]
 pub(crate) static HASH_KEY: Global<[u64; 2]> = Global::new([0; 2]);
 
+/// For how many jiffies what is cached holds; for who loads the object without saying, a fourth of a second
+/// where a second has 100 of them, and less elsewhere.
+#[unsafe(no_mangle)]
+pub(crate) static CACHE_JIFFIES: Global<u64> = Global::new(25);
+
 #[btf_map]
-pub(crate) static COUNTERS: PerCpuArray<u64, { Counter::ALL.len() }> = PerCpuArray::new();
+pub(crate) static COUNTERS: PerCpuArray<u64, { short::ENTRIES }> = PerCpuArray::new();
 
 /// Packets for the controller.
 #[btf_map]
@@ -107,27 +113,23 @@ pub(crate) static BUCKETS: Array<u64, { 2 * maps::BUCKETS_ROW as usize }> = Arra
 #[btf_map]
 pub(crate) static WHOLE: PerCpuArray<u64, { maps::whole::ALL as usize }> = PerCpuArray::new();
 
-/// Correspondent and member: bits of the addresses that the maps below speak of, by hash.
+/// Correspondent: sources that need not be noted for now, by CPU and hash.
 #[btf_map]
-pub(crate) static OUR_ADDRESSES: Array<u64, { maps::OUR_ADDRESSES as usize }> = Array::new();
+pub(crate) static NOTED: Array<Noted, { maps::NOTED as usize }> = Array::new();
 
-/// Correspondent: what all client prefixes, and all anycast prefixes, have in common.
+/// Correspondent: pinned flows, by CPU and hash. The controller makes it as large as the CPUs are many; an
+/// array per CPU would cost another access to memory.
 #[btf_map]
-pub(crate) static SCOPE: Array<Scope, 1> = Array::new();
+pub(crate) static FLOW_CACHE: Array<CachedFlow, { maps::FLOW_CACHE as usize }, ALIGNED> =
+    Array::new();
 
-/// Correspondent: sources that need not be noted in this tick, by hash.
+/// Correspondent: what becomes of them and how they go, likewise.
 #[btf_map]
-pub(crate) static NOTED: PerCpuArray<Noted, { maps::NOTED as usize }> = PerCpuArray::new();
+pub(crate) static WAYS: Array<CachedWay, { maps::WAYS as usize }, ALIGNED> = Array::new();
 
-/// Correspondent: pinned flows with their next hops, by CPU and hash. The controller makes it as
-/// large as the CPUs are many; an array per CPU would cost another access to memory.
-#[btf_map]
-pub(crate) static FLOW_CACHE: Array<CachedFlow, { maps::FLOW_CACHE as usize }> = Array::new();
-
-/// Correspondent: a change of it ends all that is in `FLOW_CACHE`. Who counts it up at the same time
-/// as another ends it no less.
-#[btf_map]
-pub(crate) static FLOW_CACHE_AGE: Array<u64, 1> = Array::new();
+/// An array of which user space may map the pages begins with a page, and so every entry of 64 octets is one
+/// line of a processor's cache.
+const ALIGNED: usize = BPF_F_MMAPABLE as usize;
 
 /// Correspondent: (A, B) -> C, while the binding lives.
 #[btf_map]

@@ -1,6 +1,31 @@
 //! Every verdict and drop reason of the eBPF programs, named once.
 //!
-//! Map `COUNTERS`: a per-CPU array of `u64`, indexed by [`Counter`].
+//! Map `COUNTERS`: a per-CPU array of `u64`, indexed by [`Counter`] and, behind those, by [`short`].
+
+/// Packets of pinned flows that went the short way. Each counts for two counters, of which every reader
+/// has the sum, so that a packet costs one.
+pub mod short {
+    use super::Counter;
+
+    /// As `ToCareOf` and `Forwarded`.
+    #[allow(clippy::cast_possible_truncation, reason = "they are few")]
+    pub const TO_CARE_OF: u32 = Counter::ALL.len() as u32;
+    /// As `FromCareOf` and `Forwarded`.
+    pub const FROM_CARE_OF: u32 = TO_CARE_OF + 1;
+    /// Entries of the map.
+    pub const ENTRIES: usize = FROM_CARE_OF as usize + 1;
+
+    /// The indices that count for this counter, beside its own.
+    #[must_use]
+    pub const fn parts(counter: Counter) -> &'static [u32] {
+        match counter {
+            Counter::ToCareOf => &[TO_CARE_OF],
+            Counter::FromCareOf => &[FROM_CARE_OF],
+            Counter::Forwarded => &[TO_CARE_OF, FROM_CARE_OF],
+            _ => &[],
+        }
+    }
+}
 
 /// Declares an enum of counters with a name and a sentence of help for each.
 #[macro_export]

@@ -20,7 +20,7 @@ macro_rules! layout {
 layout!(
     PolicyRule: 80, Refused: 64, Example: 16, NewSenders: 8, Sender: 32, FlowKey: 40, Flow: 56, BindingKey: 32, Binding: 32, CareOfKey: 32, CareOf: 24,
     LocalCareOf: 24, LocalAnycast: 8, MemberFlow: 40, Client: 8, FragmentKey: 40, Fragment: 32,
-    Rate: 16, Scope: 32, Noted: 24, CachedFlow: 96,
+    Rate: 16, Scope: 32, Hints: 8232, Noted: 32, CachedFlow: 64, CachedWay: 64,
 );
 
 /// A token bucket, which a map keeps as the time, in nanoseconds of `CLOCK_MONOTONIC_COARSE`, at
@@ -84,12 +84,12 @@ pub const BUCKETS_ROW: u32 = 1 << 16;
 /// Capacity of the maps `LOCAL_ANYCAST` and `LOCAL_CARE_OF`.
 pub const LOCAL_GROUPS: u32 = 4096;
 
-/// Words of the map `OUR_ADDRESSES`: 64 bits each, of which [`our_address`] says which is an
-/// address's. Those of the anycast and care-of addresses that any other map speaks of are set, and
+/// Words of [`Hints::addresses`]: 64 bits each, of which [`our_address`] says which is an
+/// address's. Those of the anycast and care-of addresses that any map speaks of are set, and
 /// none is ever cleared: a packet without one is nobody's here, one with it may be.
 pub const OUR_ADDRESSES: u32 = 1024;
 
-/// Place of an address in the map `OUR_ADDRESSES`: the word, and the bit in it. `address` is the
+/// Place of an address in [`Hints::addresses`]: the word, and the bit in it. `address` is the
 /// two halves as they lie in memory.
 #[inline(always)]
 #[must_use]
@@ -99,16 +99,18 @@ pub const fn our_address(address: [u64; 2]) -> (u32, u64) {
     ((mixed >> 54) as u32, 1 << (mixed >> 48 & 63))
 }
 
-/// Entries of the map `FLOW_CACHE` for each CPU. A flow has two to choose from, side by side.
+/// Entries of the map `FLOW_CACHE` for each CPU. A flow has four to choose from: two pairs.
 pub const FLOW_CACHE: u32 = 1 << 16;
-/// What is in the map `FLOW_CACHE` holds for so many nanoseconds at most, as a power of two. What the
-/// map `FLOWS` says of times is exact to as many.
+/// Entries of the map `WAYS` for each CPU. A way has two to choose from, side by side.
+pub const WAYS: u32 = 1 << 13;
+/// What is in the maps `FLOW_CACHE`, `WAYS` and `NOTED` holds for so many nanoseconds at most, as a power of
+/// two. What the map `FLOWS` says of times is exact to as many.
 pub const FLOW_CACHE_LIFE: u32 = 28;
 /// Clients that the map `NOTED` holds for each CPU.
 pub const NOTED: u32 = 4096;
 
 /// What all prefixes of clients, and of anycast addresses, have in common in their first 64 bits, as
-/// they lie in memory. Map `SCOPE`; zero masks exclude nothing.
+/// they lie in memory. Zero masks exclude nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct Scope {
@@ -122,19 +124,41 @@ pub struct Scope {
     pub anycast_mask: u64,
 }
 
-/// A source about which the map `SENT` has nothing more to learn in this tick. Map `NOTED`.
+/// By what the programs tell soon that a packet needs no thought. Written by the controller alone, and
+/// read by every packet, so it is a section of the object: its address is a constant of the programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Hints {
+    /// See [`OUR_ADDRESSES`].
+    pub addresses: [u64; OUR_ADDRESSES as usize],
+    /// Whose packets the map `SENT` notes.
+    pub scope: Scope,
+    /// A change of it ends all that is cached. Counted in steps of [`AGE`].
+    pub age: u64,
+}
+
+impl Hints {
+    /// Section of the object, and name of its map.
+    pub const SECTION: &str = ".data.hints";
+}
+
+/// What a stamp counts above the time in jiffies, which do not come so far in 30 years.
+pub const AGE: u64 = 1 << 40;
+
+/// A source about which the map `SENT` has nothing more to learn for a while. Map `NOTED`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct Noted {
     /// The source address.
     pub source: [u64; 2],
-    /// The tick.
-    pub tick: u32,
+    /// When it was noted, see [`CachedFlow::stamp`].
+    pub stamp: u64,
     /// Zero.
-    pub reserved: u32,
+    pub reserved: u64,
 }
 
-/// What becomes of the packets of a pinned flow in one direction, next hop and all. Map `FLOW_CACHE`.
+/// A pinned flow in one direction: by what its packets are known. One line of a processor's cache. Map
+/// `FLOW_CACHE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct CachedFlow {
@@ -142,32 +166,42 @@ pub struct CachedFlow {
     pub source: [u64; 2],
     /// The other one.
     pub destination: [u64; 2],
+    /// The first octets of the IPv6 header, without ECN, length and hop limit: traffic class and flow label, on
+    /// which routes may depend, and the protocol.
+    pub header: u64,
     /// Both ports, as they lie in memory.
     pub ports: u32,
     /// Interface by which they come.
     pub ingress: u32,
-    /// Traffic class without ECN, and flow label, on which routes may depend.
-    pub class_flow: u32,
-    /// TCP or UDP.
-    pub protocol: u8,
-    /// [`place`] of the address that gives way.
-    pub place: u8,
-    /// What that does to a checksum.
-    pub delta: u16,
-    /// When the entry was made, and what `FLOW_CACHE_AGE` was then.
+    /// When the entry was made, in jiffies, and [`AGE`] as it was then.
     pub stamp: u64,
+    /// Place of its [`CachedWay`] in the map `WAYS`.
+    pub way: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// What becomes of the packets of flows, and by which next hop they go. Flows to one member by one next hop
+/// share it. Map `WAYS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct CachedWay {
     /// The new address.
     pub address: [u64; 2],
+    /// Ethernet addresses of the next hop and of the interface.
+    pub ethernet: [u32; 3],
     /// Interface by which they go.
     pub ifindex: u32,
+    /// [`place`] of the address that gives way.
+    pub place: u32,
     /// Octets of the largest IPv6 packet that goes there.
     pub mtu: u16,
-    /// Ethernet address of the next hop.
-    pub mac: [u16; 3],
-    /// That of the interface.
-    pub own_mac: [u16; 3],
+    /// What the new address does to a checksum.
+    pub delta: u16,
+    /// When a flow was last told to use it, see [`CachedFlow::stamp`]: no flow that does is younger.
+    pub stamp: u64,
     /// Zero.
-    pub reserved: [u16; 3],
+    pub reserved: [u64; 2],
 }
 
 /// Rules of a policy, with the default deny as the last, and capacity of the map `POLICY_HITS`.

@@ -61,4 +61,7 @@ pub mod globals {
     pub const NEW_CLIENTS_OF_PREFIX: &str = "NEW_CLIENTS_OF_PREFIX";
     /// Two random `u64`: the key of the hash by which buckets are found.
     pub const HASH_KEY: &str = "HASH_KEY";
+    /// `u64`: for how many jiffies what is cached holds, see
+    /// [`FLOW_CACHE_LIFE`](super::maps::FLOW_CACHE_LIFE).
+    pub const CACHE_JIFFIES: &str = "CACHE_JIFFIES";
 }

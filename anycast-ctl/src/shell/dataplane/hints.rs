@@ -1,14 +1,19 @@
 //! What lets the programs tell soon that a packet needs no thought, kept true to the other maps.
 
-use std::net::Ipv6Addr;
+use std::{io, net::Ipv6Addr, time::Duration};
 
-use anycast_common::abi::maps::{FLOW_CACHE, Scope, our_address};
+use anycast_common::abi::{
+    globals,
+    maps::{self, AGE, FLOW_CACHE, FLOW_CACHE_LIFE, NOTED, WAYS, our_address},
+};
 use aya::{
-    Ebpf,
+    Ebpf, EbpfLoader,
     maps::{Array, MapData},
     util::nr_cpus,
 };
 use ipnet::Ipv6Net;
+use nix::time::{ClockId, clock_getres};
+use zerocopy::FromZeros as _;
 
 use super::{
     DataplaneError,
@@ -16,17 +21,14 @@ use super::{
     octets,
 };
 
-/// Pinned flows with their next hops: a part for each CPU.
-pub(super) const CACHE: &str = "FLOW_CACHE";
-const ADDRESSES: &str = "OUR_ADDRESSES";
-const SCOPE: &str = "SCOPE";
-const AGE: &str = "FLOW_CACHE_AGE";
+const HINTS: &str = maps::Hints::SECTION;
+/// Maps that have a part for each CPU, and how many entries that has.
+const PARTED: [(&str, u32); 3] = [("FLOW_CACHE", FLOW_CACHE), ("WAYS", WAYS), ("NOTED", NOTED)];
 
-/// The maps of the short way.
+/// What packets read of it, and what is in there.
 pub(super) struct Hints {
-    addresses: Array<MapData, u64>,
-    scope: Array<MapData, Scope>,
-    age: Array<MapData, u64>,
+    map: Array<MapData, maps::Hints>,
+    value: Box<maps::Hints>,
 }
 
 /// Whose prefixes.
@@ -39,9 +41,8 @@ pub(super) enum Side {
 impl Hints {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, DataplaneError> {
         Ok(Self {
-            addresses: take(ebpf, ADDRESSES)?,
-            scope: take(ebpf, SCOPE)?,
-            age: take(ebpf, AGE)?,
+            map: take(ebpf, HINTS)?,
+            value: Box::new(maps::Hints::new_zeroed()),
         })
     }
 
@@ -49,12 +50,16 @@ impl Hints {
     /// speaks of the address.
     pub(super) fn add_address(&mut self, address: Ipv6Addr) -> Result<(), DataplaneError> {
         let (word, bit) = our_address(halves(address));
-        let bits = self.addresses.get(&word, 0).map_err(failed(ADDRESSES))?;
-        if bits & bit != 0 {
+        let Some(bits) = self.value.addresses.get_mut(word as usize) else {
+            return Ok(());
+        };
+        if *bits & bit != 0 {
             return Ok(());
         }
-        let bits = bits | bit;
-        self.addresses.set(word, bits, 0).map_err(failed(ADDRESSES))
+        *bits |= bit;
+        self.write()?;
+        // Those that are noted are not looked at closely.
+        self.end_flow_cache()
     }
 
     /// All prefixes of one side. While they change, none is to be said.
@@ -64,26 +69,54 @@ impl Hints {
         prefixes: Option<&[Ipv6Net]>,
     ) -> Result<(), DataplaneError> {
         let (bits, mask) = prefixes.map_or((0, 0), common);
-        let mut scope = self.scope.get(&0, 0).map_err(failed(SCOPE))?;
+        let scope = &mut self.value.scope;
         match side {
             Side::Client => (scope.client, scope.client_mask) = (bits, mask),
             Side::Anycast => (scope.anycast, scope.anycast_mask) = (bits, mask),
         }
-        self.scope.set(0, scope, 0).map_err(failed(SCOPE))
+        self.write()
     }
 
     /// Has the next packet of every pinned flow looked at closely.
     pub(super) fn end_flow_cache(&mut self) -> Result<(), DataplaneError> {
-        let age = self.age.get(&0, 0).map_err(failed(AGE))?;
-        self.age.set(0, age.wrapping_add(1), 0).map_err(failed(AGE))
+        self.value.age = self.value.age.wrapping_add(AGE);
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<(), DataplaneError> {
+        self.map
+            .set(0, self.value.as_ref(), 0)
+            .map_err(failed(HINTS))
     }
 }
 
-/// Entries of the map [`CACHE`].
-pub(super) fn cache_entries() -> Result<u32, DataplaneError> {
-    let cpus = nr_cpus().map_err(|(_, error)| DataplaneError::Events(error))?;
-    let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
-    Ok(cpus.saturating_mul(FLOW_CACHE))
+/// How large the caches are, and for how long they hold.
+pub(super) struct Caches {
+    correspondent: bool,
+    cpus: u32,
+    jiffies: u64,
+}
+
+impl Caches {
+    pub(super) fn of(correspondent: bool) -> Result<Self, DataplaneError> {
+        let cpus = nr_cpus().map_err(|(_, error)| error)?;
+        // That clock goes on once in a jiffy.
+        let jiffy = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).map_err(io::Error::from)?;
+        let jiffy = Duration::from(jiffy).as_nanos().max(1);
+        Ok(Self {
+            correspondent,
+            cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
+            jiffies: u64::try_from((1 << FLOW_CACHE_LIFE) / jiffy).unwrap_or(1),
+        })
+    }
+
+    pub(super) fn set<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
+        loader.override_global(globals::CACHE_JIFFIES, &self.jiffies, true);
+        for (map, entries) in PARTED {
+            let parts = if self.correspondent { self.cpus } else { 0 };
+            loader.map_max_entries(map, entries.saturating_mul(parts).max(1));
+        }
+    }
 }
 
 /// What the first 64 bits of all prefixes have in common, and in which of them; as in memory.

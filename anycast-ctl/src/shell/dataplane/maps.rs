@@ -4,7 +4,7 @@ use std::{borrow::Borrow, collections::BTreeSet, net::Ipv6Addr};
 
 use anycast_common::{
     abi::{
-        counters::Counter,
+        counters::{Counter, short},
         maps::{
             Address, Binding, BindingKey, CareOf, CareOfKey, Client, Flow, FlowKey, LocalAnycast,
             LocalCareOf, POLICY_RULES, PolicyRule, Sender,
@@ -24,22 +24,15 @@ use ipnet::Ipv6Net;
 
 use super::{
     DataplaneError, FlowReader,
-    hints::{CACHE, Hints, Side},
+    hints::{Hints, Side},
     octets,
     policy::Table,
 };
 use crate::core::{Action, Time};
 
 /// Maps that only a correspondent needs, as large as they are.
-pub(super) const OF_CORRESPONDENT: &[&str] = &[
-    "BINDINGS",
-    "CARE_OF",
-    "FLOWS",
-    "UNREACHABLE",
-    "SENT",
-    "NOTED",
-    CACHE,
-];
+pub(super) const OF_CORRESPONDENT: &[&str] =
+    &["BINDINGS", "CARE_OF", "FLOWS", "UNREACHABLE", "SENT"];
 /// Maps that only a member needs.
 pub(super) const OF_MEMBER: &[&str] =
     &["LOCAL_CARE_OF", "LOCAL_ANYCAST", "MEMBER_FLOWS", "CLIENTS"];
@@ -386,11 +379,12 @@ impl Maps {
         Counter::ALL
             .iter()
             .map(|counter| {
-                let values = self
-                    .counters
-                    .get(&(*counter as u32), 0)
-                    .map_err(failed("COUNTERS"))?;
-                Ok((counter.name(), values.iter().sum()))
+                let mut sum = 0;
+                for index in [&[*counter as u32], short::parts(*counter)].concat() {
+                    let values = self.counters.get(&index, 0);
+                    sum += values.map_err(failed("COUNTERS"))?.iter().sum::<u64>();
+                }
+                Ok((counter.name(), sum))
             })
             .collect()
     }

@@ -28,7 +28,7 @@ pub use limits::Limits;
 pub use pins::{Pins, PinsError};
 pub use sizes::{OtherSize, RANGE as SIZES, Sizes};
 
-use self::{attach::Links, events::Events, limits::Globals, maps::Maps};
+use self::{attach::Links, events::Events, hints::Caches, limits::Globals, maps::Maps};
 
 /// The BPF object that this library was built with; empty when the tools to build it were missing.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/anycast.bpf.o"));
@@ -158,6 +158,7 @@ impl Dataplane {
         }
         let strict = u8::from(settings.require_router_alert);
         let limits = Globals::new(&settings.limits)?;
+        let caches = Caches::of(settings.roles & roles::CORRESPONDENT != 0)?;
         let mut loader = EbpfLoader::new();
         loader
             .verifier_log_level(VerifierLogLevel::STATS)
@@ -181,9 +182,7 @@ impl Dataplane {
                 loader.map_pin_path(map, path);
             }
         }
-        if settings.roles & roles::CORRESPONDENT != 0 {
-            loader.map_max_entries(hints::CACHE, hints::cache_entries()?);
-        }
+        caches.set(&mut loader);
         let mut ebpf = loader.load(object).map_err(privilege)?;
         let logger = EbpfLogger::init(&mut ebpf)?;
         forward_log(logger)?;

@@ -1,0 +1,90 @@
+//! What the controller, and the programs themselves, say to all packets: sections of the object, which
+//! cost a load where a map would cost a lookup.
+
+use core::{cell::UnsafeCell, mem::MaybeUninit};
+
+use anycast_common::abi::maps::{self, AGE, OUR_ADDRESSES, Scope, our_address};
+use aya_ebpf::helpers::generated::bpf_jiffies64;
+
+use crate::maps::CACHE_JIFFIES;
+
+/// A value that others write, whole words at a time.
+#[repr(transparent)]
+struct Shared<T>(UnsafeCell<MaybeUninit<T>>);
+
+// SAFETY: it is read and written by words, of which any mixture will do.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    const fn zero() -> Self {
+        Self(UnsafeCell::new(MaybeUninit::zeroed()))
+    }
+
+    #[inline(always)]
+    fn get(&self) -> *mut T {
+        self.0.get().cast()
+    }
+}
+
+/// [`maps::Hints::SECTION`]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.hints")]
+static HINTS: Shared<maps::Hints> = Shared::zero();
+
+/// As [`maps::Hints::age`], but counted by the programs.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.forgotten")]
+static FORGOTTEN: Shared<u64> = Shared::zero();
+
+/// Whether any map may speak of the address.
+#[inline(always)]
+pub(crate) fn is_ours(address: [u64; 2]) -> bool {
+    let (word, bit) = our_address(address);
+    // SAFETY: the number of a word has as many bits as the array has places.
+    let bits = unsafe {
+        (&raw const (*HINTS.get()).addresses)
+            .cast::<u64>()
+            .add((word & (OUR_ADDRESSES - 1)) as usize)
+            .read_volatile()
+    };
+    bits & bit != 0
+}
+
+/// Whether the addresses may be a client's and an anycast address.
+#[inline(always)]
+pub(crate) fn in_scope(source: u64, destination: u64) -> bool {
+    // SAFETY: the static is aligned and there.
+    let Scope {
+        client,
+        client_mask,
+        anycast,
+        anycast_mask,
+    } = unsafe { (&raw const (*HINTS.get()).scope).read_volatile() };
+    ((source ^ client) & client_mask) | ((destination ^ anycast) & anycast_mask) == 0
+}
+
+/// When it is, and what all ages are. Jiffies cost a load, where a clock costs a call.
+#[inline(always)]
+pub(crate) fn stamp() -> u64 {
+    // SAFETY: the statics are aligned and there; the helper takes nothing.
+    unsafe {
+        let age = (&raw const (*HINTS.get()).age).read_volatile();
+        let forgotten = FORGOTTEN.get().read_volatile();
+        bpf_jiffies64().wrapping_add(age).wrapping_add(forgotten)
+    }
+}
+
+/// Whether what was found at one time holds at another. What is empty never did: jiffies begin five minutes
+/// before 2^32.
+#[inline(always)]
+pub(crate) fn holds(stamp: u64, now: u64) -> bool {
+    now.wrapping_sub(stamp) < CACHE_JIFFIES.load()
+}
+
+/// Ends all that is cached, on every CPU: what a flow is heard of next is to be noted.
+#[inline(always)]
+pub(crate) fn forget() {
+    let forgotten = FORGOTTEN.get();
+    // SAFETY: as above. Two CPUs that add at once may add one together, which is a change too.
+    unsafe { forgotten.write_volatile(forgotten.read_volatile().wrapping_add(AGE)) };
+}

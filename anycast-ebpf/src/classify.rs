@@ -7,6 +7,7 @@ use anycast_common::abi::{
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 
 use crate::{
+    context::Context,
     correspondent,
     count::count,
     fast::fast,
@@ -20,9 +21,10 @@ use crate::{
 };
 
 /// An IPv6 packet at one of our interfaces.
-pub(crate) struct Packet<'a> {
-    pub ctx: &'a XdpContext,
+pub(crate) struct Packet<'a, C = XdpContext> {
+    pub ctx: &'a C,
     pub layout: Layout,
+    /// The header, until the packet is changed: see [`Packet::header`].
     pub ipv6: *mut Ipv6,
     /// Copies, because the addresses are the keys of lookups.
     pub source: [u8; 16],
@@ -62,6 +64,12 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
     if let Some(action) = fast::<ROLES>(ctx) {
         return action;
     }
+    closely::<_, ROLES>(ctx)
+}
+
+/// The same, the long way, at any hook.
+#[inline(always)]
+pub(crate) fn closely<C: Context, const ROLES: u8>(ctx: &C) -> u32 {
     let Some((layout, ipv6)) = packet::ipv6(ctx) else {
         return XDP_PASS;
     };
@@ -81,7 +89,7 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
     if ROLES & (ROUTER | MEMBER) != 0
         && !layout.tagged
         && (next_header == HOP_BY_HOP || next_header == ICMPV6)
-        && let Verdict::Done(action) = mld::mld::<ROLES>(&packet, next_header)
+        && let Verdict::Done(action) = mld::mld::<_, ROLES>(&packet, next_header)
     {
         return action;
     }
@@ -95,9 +103,9 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
         return XDP_PASS;
     }
     match chain(ctx, layout, next_header) {
-        Chain::Upper(upper) => unicast::<ROLES>(&packet, upper),
+        Chain::Upper(upper) => unicast::<_, ROLES>(&packet, upper),
         Chain::First(upper, piece) => {
-            let action = unicast::<ROLES>(&packet, upper);
+            let action = unicast::<_, ROLES>(&packet, upper);
             if ROLES & CORRESPONDENT != 0 {
                 fragment::note_first(&packet, piece.identification, piece.protocol);
             }
@@ -105,7 +113,7 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
         }
         // Never rewritten, like the first of them.
         Chain::Later(piece) if piece.protocol == MOBILITY => XDP_PASS,
-        Chain::Later(piece) => later::<ROLES>(&packet, piece),
+        Chain::Later(piece) => later::<_, ROLES>(&packet, piece),
         Chain::Unknown => {
             count(Counter::ChainNotParsed);
             XDP_PASS
@@ -115,7 +123,7 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
 
 /// Gives the packet to the roles of the interface, in turn.
 #[inline(always)]
-fn unicast<const ROLES: u8>(packet: &Packet<'_>, upper: Upper) -> u32 {
+fn unicast<C: Context, const ROLES: u8>(packet: &Packet<'_, C>, upper: Upper) -> u32 {
     let Upper { protocol, offset } = upper;
     let error = icmp_error::is_error(packet, upper);
     if ROLES & MEMBER != 0 {
@@ -153,7 +161,7 @@ fn unicast<const ROLES: u8>(packet: &Packet<'_>, upper: Upper) -> u32 {
 
 /// Gives a fragment without ports to the roles of the interface, in turn.
 #[inline(always)]
-fn later<const ROLES: u8>(packet: &Packet<'_>, piece: Piece) -> u32 {
+fn later<C: Context, const ROLES: u8>(packet: &Packet<'_, C>, piece: Piece) -> u32 {
     if ROLES & MEMBER != 0
         && let Verdict::Done(action) = Verdict::unpack(fragment::at_member(packet))
     {

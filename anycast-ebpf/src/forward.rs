@@ -2,7 +2,6 @@
 
 use anycast_common::abi::counters::Counter;
 use aya_ebpf::{
-    EbpfContext,
     bindings::{
         BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NOT_FWDED,
         BPF_FIB_LKUP_RET_PROHIBIT, BPF_FIB_LKUP_RET_SUCCESS, BPF_FIB_LKUP_RET_UNREACHABLE,
@@ -14,6 +13,7 @@ use aya_ebpf::{
 
 use crate::{
     classify::Packet,
+    context::Context,
     count::count,
     maps::REDIRECT_TARGETS,
     packet::{IPV6, ethernet, words},
@@ -63,8 +63,8 @@ impl NextHop {
 
 /// Finds the next hop for the packet with the given addresses, before anything is changed.
 #[inline(always)]
-pub(crate) fn next_hop(
-    packet: &Packet<'_>,
+pub(crate) fn next_hop<C: Context>(
+    packet: &Packet<'_, C>,
     transport: &Transport,
     source: &[u8; 16],
     destination: &[u8; 16],
@@ -80,7 +80,7 @@ pub(crate) fn next_hop(
     lookup.l4_protocol = transport.protocol;
     lookup.sport = u16::from_ne_bytes(transport.source_port);
     lookup.dport = u16::from_ne_bytes(transport.destination_port);
-    lookup.ifindex = packet.ctx.ingress_ifindex() as u32;
+    lookup.ifindex = packet.ctx.ingress();
     lookup.__bindgen_anon_1.tot_len =
         u16::from_be(header.payload_length).saturating_add(IPV6 as u16);
     lookup.__bindgen_anon_2.flowinfo = header.version_class_flow & FLOW_INFO;
@@ -122,9 +122,9 @@ pub(crate) fn next_hop(
 /// Version is not flow information.
 const FLOW_INFO: u32 = 0x0fff_ffff_u32.to_be();
 
-/// Sends the rewritten packet.
+/// Sends the rewritten packet by XDP.
 #[inline(always)]
-pub(crate) fn send(packet: &Packet<'_>, next_hop: &NextHop) -> u32 {
+pub(crate) fn redirect(packet: &Packet<'_>, next_hop: &NextHop) -> u32 {
     let NextHop {
         way: Way::Xdp,
         ifindex,
@@ -146,7 +146,7 @@ pub(crate) fn send(packet: &Packet<'_>, next_hop: &NextHop) -> u32 {
         (*packet.ipv6).hop_limit -= 1;
     }
     count(Counter::Forwarded);
-    if *ifindex == packet.ctx.ingress_ifindex() as u32 {
+    if *ifindex == packet.ctx.ingress() {
         return XDP_TX;
     }
     // SAFETY: no pointers.

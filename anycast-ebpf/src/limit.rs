@@ -12,19 +12,20 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 
 use crate::{
     classify::Packet,
+    context::Context,
     maps::{EXAMPLES, REPORTS, SENDERS},
 };
 
 /// Whether the sender of a Report or Done is within its rate.
 #[inline(always)]
-pub(crate) fn admits(packet: &Packet<'_>, mac: [u16; 3]) -> bool {
+pub(crate) fn admits<C: Context>(packet: &Packet<'_, C>, mac: [u16; 3]) -> bool {
     let rate = REPORTS.load();
     if rate.every == 0 {
         return true;
     }
     let sender = Sender {
         source: packet.source,
-        ifindex: packet.ctx.ingress_ifindex() as u32,
+        ifindex: packet.ctx.ingress(),
         // SAFETY: both are 6 plain bytes.
         mac: unsafe { core::mem::transmute::<[u16; 3], [u8; 6]>(mac) },
         reserved: [0; 6],

@@ -19,6 +19,8 @@ mod admission;
 #[cfg(target_arch = "bpf")]
 mod classify;
 #[cfg(target_arch = "bpf")]
+mod context;
+#[cfg(target_arch = "bpf")]
 mod correspondent;
 #[cfg(target_arch = "bpf")]
 mod count;

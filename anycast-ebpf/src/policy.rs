@@ -5,14 +5,15 @@ use anycast_common::abi::maps::{Address, DEFAULT_DENY, POLICY_RULES, PolicyRule,
 
 use crate::{
     classify::Packet,
+    context::Context,
     maps::{POLICY, POLICY_HITS},
 };
 
 /// Whether the first rule that matches allows the sender to speak for `anycast`; counts what it
 /// decides.
 #[inline(always)]
-pub(crate) fn allows(packet: &Packet<'_>, mac: [u16; 3], anycast: &Address) -> bool {
-    let ifindex = packet.ctx.ingress_ifindex() as u32;
+pub(crate) fn allows<C: Context>(packet: &Packet<'_, C>, mac: [u16; 3], anycast: &Address) -> bool {
+    let ifindex = packet.ctx.ingress();
     let mut decision = (DEFAULT_DENY, false);
     for index in 0..POLICY_RULES {
         let Some(rule) = POLICY.get(index) else {

@@ -2,16 +2,19 @@
 
 use anycast_common::abi::{
     counters::Counter,
+    maps::CareOfKey,
     roles::{CORRESPONDENT, MEMBER, ROUTER},
 };
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 
 use crate::{
-    context::Context,
+    context::{Context, Hook},
     correspondent,
     count::count,
     fast::fast,
-    fragment, icmp_error, member,
+    fragment, icmp_error,
+    maps::CARE_OF,
+    member,
     mld::{self, HOP_BY_HOP},
     packet::{
         self, Chain, Ipv6, Layout, Piece, Upper, chain, is_link_local, is_local, is_multicast,
@@ -70,9 +73,10 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
 /// The same, the long way, at any hook.
 #[inline(always)]
 pub(crate) fn closely<C: Context, const ROLES: u8>(ctx: &C) -> u32 {
-    let Some((layout, ipv6)) = packet::ipv6(ctx) else {
+    let Some((mut layout, ipv6)) = packet::ipv6(ctx) else {
         return XDP_PASS;
     };
+    layout.tagged |= ctx.untagged();
     // SAFETY: `packet::ipv6` checked that the header lies within the packet.
     let (source, destination, next_header) =
         unsafe { ((*ipv6).source, (*ipv6).destination, (*ipv6).next_header) };
@@ -102,6 +106,9 @@ pub(crate) fn closely<C: Context, const ROLES: u8>(ctx: &C) -> u32 {
     {
         return XDP_PASS;
     }
+    if C::HOOK == Hook::Egress && is_by_care_of(&packet) {
+        return XDP_PASS;
+    }
     match chain(ctx, layout, next_header) {
         Chain::Upper(upper) => unicast::<_, ROLES>(&packet, upper),
         Chain::First(upper, piece) => {
@@ -119,6 +126,17 @@ pub(crate) fn closely<C: Context, const ROLES: u8>(ctx: &C) -> u32 {
             XDP_PASS
         }
     }
+}
+
+/// Whether a packet of this host goes to C already. Were C an anycast address of its own that is bound to
+/// another, it would be rewritten again where it leaves, and so forth.
+#[inline(always)]
+fn is_by_care_of<C: Context>(packet: &Packet<'_, C>) -> bool {
+    let pair = CareOfKey {
+        client: packet.source,
+        care_of: packet.destination,
+    };
+    CARE_OF.get_ptr(&pair).is_some()
 }
 
 /// Gives the packet to the roles of the interface, in turn.
@@ -147,6 +165,9 @@ fn unicast<C: Context, const ROLES: u8>(packet: &Packet<'_, C>, upper: Upper) ->
         }
         let packed = if error {
             icmp_error::at_correspondent(packet, offset)
+        } else if protocol == MOBILITY && C::HOOK == Hook::Egress {
+            // The controller's own.
+            return XDP_PASS;
         } else if protocol == MOBILITY {
             correspondent::mobility(packet, offset)
         } else {

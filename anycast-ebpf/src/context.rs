@@ -16,16 +16,34 @@ use crate::{
     transport::{Transport, UDP, UDP_LITE},
 };
 
+/// Where packets meet a program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hook {
+    /// On the way in; the program itself forwards.
+    Xdp,
+    /// On the way in; the kernel forwards or receives what the program lets pass.
+    Ingress,
+    /// On the way out, packets of this host.
+    Egress,
+}
+
 /// A packet at a hook.
 pub(crate) trait Context: Bytes + EbpfContext {
-    /// Helpers change the packet: no pointer into it is good after that.
-    const MOVES: bool;
+    const HOOK: Hook;
 
     /// Index of the interface at which the packet is.
     fn ingress(&self) -> u32;
 
+    /// Whether the frame had a VLAN tag that was taken off it.
+    fn untagged(&self) -> bool {
+        false
+    }
+
     /// Octets of the frame, those included that cannot be read in place.
     fn length(&self) -> usize;
+
+    /// Octets of the largest IPv6 packet that the wire sees of this one, which has `length`. 0: unknown.
+    fn largest(&self, layout: usize, transport: &Transport, length: u16) -> u16;
 
     /// Copies `length` octets from `offset`. Not 0: they are not there.
     ///
@@ -72,16 +90,17 @@ impl<C: Context> Packet<'_, C> {
     /// The IPv6 header, as it is now.
     #[inline(always)]
     pub(crate) fn header(&self) -> Option<*mut Ipv6> {
-        if C::MOVES {
-            self.ctx.at(self.layout.ipv6)
-        } else {
+        if C::HOOK == Hook::Xdp {
             Some(self.ipv6)
+        } else {
+            // Helpers change the packet: no pointer into it is good after that.
+            self.ctx.at(self.layout.ipv6)
         }
     }
 }
 
 impl Context for XdpContext {
-    const MOVES: bool = false;
+    const HOOK: Hook = Hook::Xdp;
 
     #[inline(always)]
     fn ingress(&self) -> u32 {
@@ -91,6 +110,11 @@ impl Context for XdpContext {
     #[inline(always)]
     fn length(&self) -> usize {
         self.end() - self.start()
+    }
+
+    #[inline(always)]
+    fn largest(&self, _: usize, _: &Transport, length: u16) -> u16 {
+        length
     }
 
     #[inline(always)]

@@ -54,7 +54,7 @@ fn handle<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
             count(Counter::NoRouteToCareOf);
             return Verdict::Done(XDP_PASS);
         }
-        Way::Xdp => C::remember(packet, &transport, &change, &next_hop),
+        Way::Program => C::remember(packet, &transport, &change, &next_hop),
         Way::None | Way::Kernel => {}
     }
     if outward {

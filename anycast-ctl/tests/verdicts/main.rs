@@ -12,13 +12,16 @@ mod load;
 mod member;
 mod packets;
 mod router;
+mod tcx;
 mod unattended;
+
+use xtask::kernel_tests::Suite;
 
 fn main() -> std::process::ExitCode {
     // Routes and forwarding of this machine must not decide verdicts. Without the right to do so,
     // the suite ignores its tests anyway.
     let _ = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
-    let suite = xtask::kernel_tests::Suite::new();
+    let suite = Suite::new();
     let suite = load::tests(suite);
     let suite = router::tests(suite);
     let suite = member::tests(suite);
@@ -28,5 +31,16 @@ fn main() -> std::process::ExitCode {
     let suite = forward::tests(suite);
     let suite = icmp_error::tests(suite);
     let suite = fragment::tests(suite);
-    differential::tests(suite).run()
+    let suite = differential::tests(suite);
+    // The same rules at another hook. What XDP forwards, the kernel does there.
+    let rules = router::tests(Suite::new());
+    let rules = member::tests(rules);
+    let rules = correspondent::tests(rules);
+    let rules = unattended::tests(rules);
+    let rules = limits::tests(rules);
+    let rules = icmp_error::tests(rules);
+    let rules = fragment::tests(rules);
+    let rules = differential::tests(rules);
+    let suite = suite.again(rules, "TCX", harness::At::tcx);
+    tcx::tests(suite).run()
 }

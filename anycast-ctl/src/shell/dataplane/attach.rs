@@ -83,22 +83,27 @@ impl Links {
         // A second program on the interface would be refused as somebody else's.
         self.0.remove(&ifindex);
         if let Some(pins) = pins {
-            // A link cannot change its hook, and one of another role would stay for ever.
             for hook in Hook::ALL {
-                let wanted = match hook {
-                    Hook::Egress => {
-                        let needed = |hook: &Hook| egress_name(*hook, roles).is_some();
-                        mode.hooks().iter().any(needed)
-                    }
-                    hook => mode.hooks().contains(&hook),
-                };
-                if !wanted || roles & pins::ROLES == 0 {
+                // A link cannot change its hook, and an interface has one XDP program.
+                let stands_in_the_way = hook.is_xdp()
+                    && mode.hooks().iter().any(|wanted| wanted.is_xdp())
+                    && !mode.hooks().contains(&hook);
+                if stands_in_the_way || roles & pins::ROLES == 0 {
                     pins::detach(&pins.link(ifindex, hook))?;
                 }
             }
         }
         let pins = pins.filter(|_| roles & pins::ROLES != 0);
         let (held, attached) = attach(ebpf, pins, ifindex, roles, mode)?;
+        if let Some(pins) = pins {
+            // What an earlier run had elsewhere: what has been rewritten once is not rewritten again, so
+            // that both may be there for a moment, where a moment without any would show.
+            for hook in Hook::ALL {
+                if !held.iter().any(|held| held.hook == hook) {
+                    pins::detach(&pins.link(ifindex, hook))?;
+                }
+            }
+        }
         self.0.insert(ifindex, held);
         Ok(attached)
     }
@@ -255,11 +260,6 @@ fn attach_by(
                 });
             }
         }
-    }
-    if egress_name(hook, roles).is_none()
-        && let Some(pins) = pins
-    {
-        pins::detach(&pins.link(ifindex, Hook::Egress))?;
     }
     Ok(held)
 }

@@ -52,6 +52,10 @@ impl Hook {
         }
     }
 
+    pub(super) const fn is_xdp(self) -> bool {
+        matches!(self, Self::Native | Self::Generic)
+    }
+
     const fn attach_type(self) -> u32 {
         match self {
             Self::Native | Self::Generic => ATTACH_XDP,

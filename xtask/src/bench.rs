@@ -25,6 +25,8 @@ pub enum Benchmark {
     Refused,
     /// What XDP takes for packets that meet the limits on floods
     Floods,
+    /// TCP through a gateway by TCX and by XDP, beside the kernel's forwarding, by iperf3
+    Tcx,
 }
 
 impl Benchmark {
@@ -35,6 +37,7 @@ impl Benchmark {
             Self::Dataplane => "dataplane",
             Self::Refused => "refused",
             Self::Floods => "floods",
+            Self::Tcx => "tcx",
         }
     }
 }
@@ -44,6 +47,9 @@ pub fn bench(benchmark: Benchmark, arguments: &[OsString]) -> Result<()> {
     toolchain::setup()?;
     if benchmark == Benchmark::Dataplane {
         toolchain::require("clang", "clang")?;
+    }
+    if benchmark == Benchmark::Tcx {
+        toolchain::require("iperf3", "iperf3")?;
     }
     let name = benchmark.name();
     let mut cargo = toolchain::cargo();

@@ -14,6 +14,7 @@ use aya_ebpf::{
 
 use crate::{
     classify::Packet,
+    context::Context,
     count::count_index,
     fast,
     limit::{holds, now, spend},
@@ -73,7 +74,7 @@ const UPDATES: Reasons = Reasons {
 /// who is about, have no part in what the others live on. Binding Updates are the last of a
 /// handshake's messages, and the ring keeps half of its room for them.
 #[inline(always)]
-pub(crate) fn message(packet: &Packet<'_>, mh_type: u8) -> bool {
+pub(crate) fn message<C: Context>(packet: &Packet<'_, C>, mh_type: u8) -> bool {
     let update = u64::from(mh_type == BINDING_UPDATE);
     admitted(message_refused(&packet.source, &packet.destination, update))
 }
@@ -120,7 +121,7 @@ fn message_refused(source: &[u8; 16], client: &[u8; 16], update: u64) -> u32 {
 
 /// Whether a new client of this member may be reported; if not, that is counted.
 #[inline(always)]
-pub(crate) fn new_client(packet: &Packet<'_>) -> bool {
+pub(crate) fn new_client<C: Context>(packet: &Packet<'_, C>) -> bool {
     admitted(new_client_refused(&packet.source))
 }
 
@@ -199,7 +200,7 @@ fn spent(kind: u32, rate: Rate, refused: u32) -> u32 {
 
 /// A client's packet goes to B itself: a member may answer it with a handshake.
 #[inline(always)]
-pub(crate) fn expect_messages(packet: &Packet<'_>) {
+pub(crate) fn expect_messages<C: Context>(packet: &Packet<'_, C>) {
     let anycast = Key::new(128, packet.destination);
     if ANYCAST_PREFIXES.get(&anycast).is_none() {
         return;

@@ -2,15 +2,19 @@
 
 use anycast_common::abi::{
     counters::Counter,
+    maps::CareOfKey,
     roles::{CORRESPONDENT, MEMBER, ROUTER},
 };
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 
 use crate::{
+    context::{Context, Hook},
     correspondent,
     count::count,
     fast::fast,
-    fragment, icmp_error, member,
+    fragment, icmp_error,
+    maps::CARE_OF,
+    member,
     mld::{self, HOP_BY_HOP},
     packet::{
         self, Chain, Ipv6, Layout, Piece, Upper, chain, is_link_local, is_local, is_multicast,
@@ -21,9 +25,10 @@ use crate::{
 };
 
 /// An IPv6 packet at one of our interfaces.
-pub(crate) struct Packet<'a> {
-    pub ctx: &'a XdpContext,
+pub(crate) struct Packet<'a, C = XdpContext> {
+    pub ctx: &'a C,
     pub layout: Layout,
+    /// The header, until the packet is changed: see [`Packet::header`].
     pub ipv6: *mut Ipv6,
     /// Copies, because the addresses are the keys of lookups.
     pub source: [u8; 16],
@@ -68,9 +73,16 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
     {
         return action;
     }
-    let Some((layout, ipv6)) = packet::ipv6(ctx) else {
+    closely::<_, ROLES>(ctx)
+}
+
+/// The same, the long way, at any hook.
+#[inline(always)]
+pub(crate) fn closely<C: Context, const ROLES: u8>(ctx: &C) -> u32 {
+    let Some((mut layout, ipv6)) = packet::ipv6(ctx) else {
         return XDP_PASS;
     };
+    layout.tagged |= ctx.untagged();
     // SAFETY: `packet::ipv6` checked that the header lies within the packet.
     let (source, destination, next_header) =
         unsafe { ((*ipv6).source, (*ipv6).destination, (*ipv6).next_header) };
@@ -87,7 +99,7 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
     if ROLES & (ROUTER | MEMBER) != 0
         && !layout.tagged
         && (next_header == HOP_BY_HOP || next_header == ICMPV6)
-        && let Verdict::Done(action) = mld::mld::<ROLES>(&packet, next_header)
+        && let Verdict::Done(action) = mld::mld::<_, ROLES>(&packet, next_header)
     {
         return action;
     }
@@ -100,10 +112,13 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
     {
         return XDP_PASS;
     }
+    if C::HOOK == Hook::Egress && is_by_care_of(&packet) {
+        return XDP_PASS;
+    }
     match chain(ctx, layout, next_header) {
-        Chain::Upper(upper) => unicast::<ROLES>(&packet, upper),
+        Chain::Upper(upper) => unicast::<_, ROLES>(&packet, upper),
         Chain::First(upper, piece) => {
-            let action = unicast::<ROLES>(&packet, upper);
+            let action = unicast::<_, ROLES>(&packet, upper);
             if ROLES & CORRESPONDENT != 0 {
                 fragment::note_first(&packet, piece.identification, piece.protocol);
             }
@@ -111,7 +126,7 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
         }
         // Never rewritten, like the first of them.
         Chain::Later(piece) if piece.protocol == MOBILITY => XDP_PASS,
-        Chain::Later(piece) => later::<ROLES>(&packet, piece),
+        Chain::Later(piece) => later::<_, ROLES>(&packet, piece),
         Chain::Unknown => {
             count(Counter::ChainNotParsed);
             XDP_PASS
@@ -119,9 +134,20 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
     }
 }
 
+/// Whether a packet of this host goes to C already. Were C an anycast address of its own that is bound to
+/// another, it would be rewritten again where it leaves, and so forth.
+#[inline(always)]
+fn is_by_care_of<C: Context>(packet: &Packet<'_, C>) -> bool {
+    let pair = CareOfKey {
+        client: packet.source,
+        care_of: packet.destination,
+    };
+    CARE_OF.get_ptr(&pair).is_some()
+}
+
 /// Gives the packet to the roles of the interface, in turn.
 #[inline(always)]
-fn unicast<const ROLES: u8>(packet: &Packet<'_>, upper: Upper) -> u32 {
+fn unicast<C: Context, const ROLES: u8>(packet: &Packet<'_, C>, upper: Upper) -> u32 {
     let Upper { protocol, offset } = upper;
     let error = icmp_error::is_error(packet, upper);
     if ROLES & MEMBER != 0 {
@@ -145,6 +171,9 @@ fn unicast<const ROLES: u8>(packet: &Packet<'_>, upper: Upper) -> u32 {
         }
         let packed = if error {
             icmp_error::at_correspondent(packet, offset)
+        } else if protocol == MOBILITY && C::HOOK == Hook::Egress {
+            // The controller's own.
+            return XDP_PASS;
         } else if protocol == MOBILITY {
             correspondent::mobility(packet, offset)
         } else {
@@ -159,7 +188,7 @@ fn unicast<const ROLES: u8>(packet: &Packet<'_>, upper: Upper) -> u32 {
 
 /// Gives a fragment without ports to the roles of the interface, in turn.
 #[inline(always)]
-fn later<const ROLES: u8>(packet: &Packet<'_>, piece: Piece) -> u32 {
+fn later<C: Context, const ROLES: u8>(packet: &Packet<'_, C>, piece: Piece) -> u32 {
     if ROLES & MEMBER != 0
         && let Verdict::Done(action) = Verdict::unpack(fragment::at_member(packet))
     {

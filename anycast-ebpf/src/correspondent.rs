@@ -14,11 +14,11 @@ use aya_ebpf::{
 use crate::{
     admission,
     classify::{Packet, Verdict},
+    context::Context,
     count::count,
-    flow_cache,
-    forward::{Way, next_hop, send},
+    forward::{Way, next_hop},
     maps::{ATTENDED, BINDINGS, CARE_OF, CLIENT_PREFIXES, FLOWS},
-    packet::{Bytes, Upper},
+    packet::Upper,
     punt::punt,
     rewrite,
     transport::{TCP_RST, Transport},
@@ -27,12 +27,12 @@ use crate::{
 /// A packet at an interface of a correspondent. A function of its own, because a BPF stack frame
 /// has 512 octets for all roles of an interface together.
 #[inline(never)]
-pub(crate) fn ingress(packet: &Packet<'_>, protocol: u8, offset: usize) -> u32 {
+pub(crate) fn ingress<C: Context>(packet: &Packet<'_, C>, protocol: u8, offset: usize) -> u32 {
     handle(packet, Upper { protocol, offset }).pack()
 }
 
 #[inline(always)]
-fn handle(packet: &Packet<'_>, upper: Upper) -> Verdict {
+fn handle<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     let Some(transport) = Transport::read(packet.ctx, upper) else {
         return Verdict::NotOurs;
     };
@@ -55,19 +55,21 @@ fn handle(packet: &Packet<'_>, upper: Upper) -> Verdict {
             return Verdict::Done(XDP_PASS);
         }
         // Many a flow has one packet, and a place for it would be another's.
-        Way::Xdp if !change.pinned_now => {
-            flow_cache::remember(packet, &transport, &change, &next_hop);
-        }
-        Way::Xdp | Way::None | Way::Kernel => {}
+        Way::Program if !change.pinned_now => C::remember(packet, &transport, &change, &next_hop),
+        Way::Program | Way::None | Way::Kernel => {}
     }
     if outward {
-        rewrite::destination(packet, &transport, &change.address, change.delta);
+        if !rewrite::destination(packet, &transport, &change.address, change.delta) {
+            return Verdict::Done(XDP_PASS);
+        }
         count(Counter::ToCareOf);
     } else {
-        rewrite::source(packet, &transport, &change.address, change.delta);
+        if !rewrite::source(packet, &transport, &change.address, change.delta) {
+            return Verdict::Done(XDP_PASS);
+        }
         count(Counter::FromCareOf);
     }
-    Verdict::Done(send(packet, &next_hop))
+    Verdict::Done(C::send(packet, &next_hop))
 }
 
 /// What is to become of a packet.
@@ -85,12 +87,12 @@ pub(crate) struct Change {
 /// Home Test Init, Care-of Test Init, Binding Update and unknown types for our clients are
 /// answered by the controller (RFC 6275 section 9); other types are for mobile nodes.
 #[inline(never)]
-pub(crate) fn mobility(packet: &Packet<'_>, offset: usize) -> u32 {
+pub(crate) fn mobility<C: Context>(packet: &Packet<'_, C>, offset: usize) -> u32 {
     for_client(packet, offset).pack()
 }
 
 #[inline(always)]
-fn for_client(packet: &Packet<'_>, offset: usize) -> Verdict {
+fn for_client<C: Context>(packet: &Packet<'_, C>, offset: usize) -> Verdict {
     let prefix = Key::new(128, packet.destination);
     if CLIENT_PREFIXES.get(&prefix).is_none() {
         count(Counter::MobilityNotOurs);
@@ -113,7 +115,7 @@ fn for_client(packet: &Packet<'_>, offset: usize) -> Verdict {
 
 /// A -> B: to the member that the flow is pinned to, or that the client is bound to, which pins it.
 #[inline(always)]
-fn from_client(packet: &Packet<'_>, transport: &Transport) -> Option<Change> {
+fn from_client<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Option<Change> {
     let key = transport.flow_from_client(&packet.source, &packet.destination);
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
@@ -216,7 +218,7 @@ fn pin(key: &FlowKey, care_of: &[u8; 16], delta: u16, now: u64) -> bool {
 
 /// C -> A: from B, when the flow is pinned to C.
 #[inline(always)]
-fn to_client(packet: &Packet<'_>, transport: &Transport) -> Option<Change> {
+fn to_client<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Option<Change> {
     let pair = CareOfKey {
         client: packet.destination,
         care_of: packet.source,

@@ -2,11 +2,10 @@
 
 use anycast_common::abi::counters::Counter;
 use aya_ebpf::{
-    EbpfContext,
     bindings::{
-        BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NOT_FWDED,
-        BPF_FIB_LKUP_RET_PROHIBIT, BPF_FIB_LKUP_RET_SUCCESS, BPF_FIB_LKUP_RET_UNREACHABLE,
-        bpf_fib_lookup as FibLookup,
+        BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH,
+        BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_PROHIBIT, BPF_FIB_LKUP_RET_SUCCESS,
+        BPF_FIB_LKUP_RET_UNREACHABLE, bpf_fib_lookup as FibLookup,
         xdp_action::{XDP_PASS, XDP_REDIRECT, XDP_TX},
     },
     helpers::{bpf_fib_lookup, bpf_redirect},
@@ -14,6 +13,7 @@ use aya_ebpf::{
 
 use crate::{
     classify::Packet,
+    context::{Context, Hook},
     count::count,
     maps::REDIRECT_TARGETS,
     packet::{IPV6, ethernet, words},
@@ -25,10 +25,10 @@ const AF_INET6: u8 = 10;
 /// How a packet will go once it is rewritten.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// XDP sends it.
-    Xdp,
+    /// The program sends it.
+    Program,
     /// The kernel forwards or receives it: no neighbour yet, a local address, a VLAN tag, a device
-    /// that takes no frames of XDP.
+    /// that takes no frames of XDP; at TCX, all but what leaves by another way than it came to.
     Kernel,
     /// There is no way to the address.
     None,
@@ -63,15 +63,16 @@ impl NextHop {
 
 /// Finds the next hop for the packet with the given addresses, before anything is changed.
 #[inline(always)]
-pub(crate) fn next_hop(
-    packet: &Packet<'_>,
+pub(crate) fn next_hop<C: Context>(
+    packet: &Packet<'_, C>,
     transport: &Transport,
     source: &[u8; 16],
     destination: &[u8; 16],
 ) -> NextHop {
     // SAFETY: `classify` checked that the IPv6 header lies within the packet.
     let header = unsafe { &*packet.ipv6 };
-    if header.hop_limit <= 1 {
+    let last_hop = header.hop_limit <= 1;
+    if C::HOOK == Hook::Xdp && last_hop {
         return NextHop::by(Way::Refused);
     }
     // SAFETY: all-zero is a valid value of this C structure.
@@ -80,9 +81,13 @@ pub(crate) fn next_hop(
     lookup.l4_protocol = transport.protocol;
     lookup.sport = u16::from_ne_bytes(transport.source_port);
     lookup.dport = u16::from_ne_bytes(transport.destination_port);
-    lookup.ifindex = packet.ctx.ingress_ifindex() as u32;
-    lookup.__bindgen_anon_1.tot_len =
-        u16::from_be(header.payload_length).saturating_add(IPV6 as u16);
+    lookup.ifindex = match C::HOOK {
+        Hook::Xdp | Hook::Ingress => packet.ctx.ingress(),
+        // As the kernel's own lookups for what this host sends.
+        Hook::Egress => LOOPBACK,
+    };
+    let length = u16::from_be(header.payload_length).saturating_add(IPV6 as u16);
+    lookup.__bindgen_anon_1.tot_len = packet.ctx.largest(packet.layout.ipv6, transport, length);
     lookup.__bindgen_anon_2.flowinfo = header.version_class_flow & FLOW_INFO;
     lookup.__bindgen_anon_3.ipv6_src = words(source);
     lookup.__bindgen_anon_4.ipv6_dst = words(destination);
@@ -96,11 +101,29 @@ pub(crate) fn next_hop(
         )
     };
     match u32::try_from(result) {
+        Ok(BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH)
+            if C::HOOK == Hook::Ingress && last_hop =>
+        {
+            NextHop::by(Way::Refused)
+        }
         Ok(BPF_FIB_LKUP_RET_SUCCESS)
-            if !packet.layout.tagged && REDIRECT_TARGETS.get_ptr(lookup.ifindex).is_some() =>
+            if C::HOOK == Hook::Egress && is_on_its_way(packet, &lookup) =>
+        {
+            NextHop::by(Way::Kernel)
+        }
+        Ok(BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH) if C::HOOK == Hook::Egress => {
+            NextHop {
+                ifindex: lookup.ifindex,
+                ..NextHop::by(Way::Program)
+            }
+        }
+        Ok(BPF_FIB_LKUP_RET_SUCCESS)
+            if C::HOOK == Hook::Xdp
+                && !packet.layout.tagged
+                && REDIRECT_TARGETS.get_ptr(lookup.ifindex).is_some() =>
         {
             NextHop {
-                way: Way::Xdp,
+                way: Way::Program,
                 ifindex: lookup.ifindex,
                 // SAFETY: the lookup leaves the MTU where it found the length.
                 mtu: unsafe { lookup.__bindgen_anon_1.mtu_result },
@@ -119,14 +142,27 @@ pub(crate) fn next_hop(
     }
 }
 
+/// Whether the frame of a packet of this host has the next hop that was found.
+#[inline(always)]
+fn is_on_its_way<C: Context>(packet: &Packet<'_, C>, found: &FibLookup) -> bool {
+    let Some(frame) = ethernet(packet.ctx) else {
+        return false;
+    };
+    // SAFETY: `ethernet` checked the bounds.
+    found.ifindex == packet.ctx.ingress() && mac(found.dmac) == unsafe { (*frame).destination }
+}
+
+/// Index of the loopback interface, by which the kernel looks up routes for what this host sends.
+const LOOPBACK: u32 = 1;
+
 /// Version is not flow information.
 const FLOW_INFO: u32 = 0x0fff_ffff_u32.to_be();
 
-/// Sends the rewritten packet.
+/// Sends the rewritten packet by XDP.
 #[inline(always)]
-pub(crate) fn send(packet: &Packet<'_>, next_hop: &NextHop) -> u32 {
+pub(crate) fn redirect(packet: &Packet<'_>, next_hop: &NextHop) -> u32 {
     let NextHop {
-        way: Way::Xdp,
+        way: Way::Program,
         ifindex,
         source,
         destination,
@@ -146,7 +182,7 @@ pub(crate) fn send(packet: &Packet<'_>, next_hop: &NextHop) -> u32 {
         (*packet.ipv6).hop_limit -= 1;
     }
     count(Counter::Forwarded);
-    if *ifindex == packet.ctx.ingress_ifindex() as u32 {
+    if *ifindex == packet.ctx.ingress() {
         return XDP_TX;
     }
     // SAFETY: no pointers.

@@ -9,8 +9,9 @@ use aya_ebpf::{bindings::xdp_action::XDP_PASS, helpers::bpf_ktime_get_coarse_ns}
 
 use crate::{
     classify::{Packet, Verdict},
+    context::Context,
     count::count,
-    forward::{Way, next_hop, send},
+    forward::{Way, next_hop},
     maps::{BINDINGS, CARE_OF, FRAGMENTS, LOCAL_ANYCAST, LOCAL_CARE_OF},
     packet::{Piece, octets},
     rewrite,
@@ -48,14 +49,13 @@ pub(crate) fn note(key: &FragmentKey, place: u8, address: &[u8; 16]) {
 
 /// Notes what a correspondent made of a first fragment: the header tells.
 #[inline(never)]
-pub(crate) fn note_first(packet: &Packet<'_>, identification: u32, protocol: u8) {
-    // SAFETY: `classify` checked that the IPv6 header lies within the packet.
-    let (source, destination) = unsafe {
-        (
-            octets((*packet.ipv6).source),
-            octets((*packet.ipv6).destination),
-        )
+pub(crate) fn note_first<C: Context>(packet: &Packet<'_, C>, identification: u32, protocol: u8) {
+    let Some(header) = packet.header() else {
+        return;
     };
+    // SAFETY: the IPv6 header lies within the packet.
+    let (source, destination) =
+        unsafe { (octets((*header).source), octets((*header).destination)) };
     let (place, address) = if source != packet.source {
         (place::SOURCE, source)
     } else if destination != packet.destination {
@@ -98,16 +98,17 @@ pub(crate) fn noted(key: &FragmentKey) -> Option<Fragment> {
 
 /// A later fragment at a member: addresses are all that there is to change.
 #[inline(never)]
-pub(crate) fn at_member(packet: &Packet<'_>) -> u32 {
+pub(crate) fn at_member<C: Context>(packet: &Packet<'_, C>) -> u32 {
     member(packet).pack()
 }
 
 #[inline(always)]
-fn member(packet: &Packet<'_>) -> Verdict {
+fn member<C: Context>(packet: &Packet<'_, C>) -> Verdict {
     // SAFETY: the controller replaces entries whole, and the copy is made at once.
     if let Some(owner) = unsafe { LOCAL_CARE_OF.get(&packet.destination) }.copied() {
-        rewrite::destination(packet, &Transport::of(0), &owner.anycast, 0);
-        count(Counter::FragmentFollowed);
+        if rewrite::destination(packet, &Transport::of(0), &owner.anycast, 0) {
+            count(Counter::FragmentFollowed);
+        }
         return Verdict::Done(XDP_PASS);
     }
     if LOCAL_ANYCAST.get_ptr(&packet.destination).is_some() {
@@ -118,7 +119,11 @@ fn member(packet: &Packet<'_>) -> Verdict {
 
 /// A later fragment at a correspondent.
 #[inline(never)]
-pub(crate) fn at_correspondent(packet: &Packet<'_>, identification: u32, protocol: u8) -> u32 {
+pub(crate) fn at_correspondent<C: Context>(
+    packet: &Packet<'_, C>,
+    identification: u32,
+    protocol: u8,
+) -> u32 {
     let piece = Piece {
         identification,
         protocol,
@@ -127,7 +132,7 @@ pub(crate) fn at_correspondent(packet: &Packet<'_>, identification: u32, protoco
 }
 
 #[inline(always)]
-fn correspondent(packet: &Packet<'_>, piece: Piece) -> Verdict {
+fn correspondent<C: Context>(packet: &Packet<'_, C>, piece: Piece) -> Verdict {
     let note = match noted(&key(&packet.source, &packet.destination, piece)) {
         Some(note) => {
             count(Counter::FragmentFollowed);
@@ -151,18 +156,21 @@ fn correspondent(packet: &Packet<'_>, piece: Piece) -> Verdict {
     if next_hop.way == Way::Refused {
         return Verdict::Done(XDP_PASS);
     }
-    if note.place == place::SOURCE {
-        rewrite::source(packet, &transport, &note.address, 0);
+    let rewritten = if note.place == place::SOURCE {
+        rewrite::source(packet, &transport, &note.address, 0)
     } else {
-        rewrite::destination(packet, &transport, &note.address, 0);
+        rewrite::destination(packet, &transport, &note.address, 0)
+    };
+    if !rewritten {
+        return Verdict::Done(XDP_PASS);
     }
-    Verdict::Done(send(packet, &next_hop))
+    Verdict::Done(C::send(packet, &next_hop))
 }
 
 /// A fragment that came before the first one: C is dedicated to one B, and a live binding is where
 /// the flows of its client go.
 #[inline(always)]
-fn guess(packet: &Packet<'_>) -> Option<Fragment> {
+fn guess<C: Context>(packet: &Packet<'_, C>) -> Option<Fragment> {
     let binding = BindingKey {
         client: packet.source,
         anycast: packet.destination,

@@ -5,13 +5,10 @@
 //! discovery fails. The quoted transport checksum covers the quoted addresses and is put right with
 //! them; the two changes cancel in the ICMPv6 checksum, which then sees the outer addresses alone.
 
-use anycast_common::{
-    abi::{
-        counters::Counter,
-        event::{UNREACHABLE_EVERY, kind},
-        maps::{CareOf, CareOfKey, Flow},
-    },
-    wire::checksum,
+use anycast_common::abi::{
+    counters::Counter,
+    event::{UNREACHABLE_EVERY, kind},
+    maps::{CareOf, CareOfKey, Flow},
 };
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
@@ -21,12 +18,14 @@ use aya_ebpf::{
 use crate::{
     admission,
     classify::{Packet, Verdict},
+    context::Context,
     count::count,
-    forward::{Way, next_hop, send},
+    forward::{Way, next_hop},
     hints,
     maps::{CARE_OF, FLOWS, LOCAL_ANYCAST, LOCAL_CARE_OF, UNREACHABLE},
-    packet::{Bytes, IPV6, Ipv6, Upper, octets, words},
+    packet::{IPV6, Ipv6, Upper, octets, words},
     punt::punt,
+    rewrite,
     transport::{ICMPV6, MOBILITY, Transport, UDP, UDP_LITE},
 };
 
@@ -44,12 +43,19 @@ const FIRST_INFORMATIONAL: u8 = 128;
 
 /// Whether the message is an error.
 #[inline(always)]
-pub(crate) fn is_error(packet: &Packet<'_>, upper: Upper) -> bool {
-    upper.protocol == ICMPV6
-        && matches!(
-            packet.ctx.read::<[u8; 2]>(upper.offset),
-            Some([message_type, _]) if message_type < FIRST_INFORMATIONAL
-        )
+pub(crate) fn is_error<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> bool {
+    upper.protocol == ICMPV6 && head(packet, upper)[0] < FIRST_INFORMATIONAL
+}
+
+/// Type and code of an ICMPv6 message; of one that is cut short, those of none that there is. No option,
+/// because the compiler would compute with what is not there before it looks whether it is.
+#[inline(always)]
+fn head<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> [u8; 2] {
+    match packet.ctx.at::<[u8; 2]>(upper.offset) {
+        // SAFETY: `at` checked the bounds.
+        Some(head) => unsafe { *head },
+        None => [u8::MAX; 2],
+    }
 }
 
 /// The packet that an error quotes.
@@ -78,19 +84,17 @@ enum Place {
 /// is not told, for it would give up a connection that is just beginning, whose next packet finds
 /// another member. A function of its own for the sake of the stack.
 #[inline(never)]
-pub(crate) fn care_of_unreachable(packet: &Packet<'_>, offset: usize) -> u32 {
+pub(crate) fn care_of_unreachable<C: Context>(packet: &Packet<'_, C>, offset: usize) -> u32 {
     let protocol = ICMPV6;
     unreachable(packet, Upper { protocol, offset }).pack()
 }
 
 #[inline(always)]
-fn unreachable(packet: &Packet<'_>, upper: Upper) -> Verdict {
-    let Some(
-        [
-            DESTINATION_UNREACHABLE,
-            NO_ROUTE | ADDRESS_UNREACHABLE | REJECT_ROUTE,
-        ],
-    ) = packet.ctx.read::<[u8; 2]>(upper.offset)
+fn unreachable<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
+    let [
+        DESTINATION_UNREACHABLE,
+        NO_ROUTE | ADDRESS_UNREACHABLE | REJECT_ROUTE,
+    ] = head(packet, upper)
     else {
         return Verdict::NotOurs;
     };
@@ -141,13 +145,13 @@ fn pinned(quote: &Quote, owner: &CareOf) -> Option<*mut Flow> {
 /// An error at a correspondent: about a packet of its client to C, or about one that its client
 /// got from B.
 #[inline(never)]
-pub(crate) fn at_correspondent(packet: &Packet<'_>, offset: usize) -> u32 {
+pub(crate) fn at_correspondent<C: Context>(packet: &Packet<'_, C>, offset: usize) -> u32 {
     let protocol = ICMPV6;
     correspondent(packet, Upper { protocol, offset }).pack()
 }
 
 #[inline(always)]
-fn correspondent(packet: &Packet<'_>, upper: Upper) -> Verdict {
+fn correspondent<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     let Some(quote) = quote(packet, upper) else {
         return Verdict::NotOurs;
     };
@@ -182,7 +186,12 @@ fn correspondent(packet: &Packet<'_>, upper: Upper) -> Verdict {
 
 /// A member's packet came from B, says the error, and goes to B: to the flow's member with it.
 #[inline(always)]
-fn to_member(packet: &Packet<'_>, upper: Upper, quote: &Quote, change: &Change<'_>) -> u32 {
+fn to_member<C: Context>(
+    packet: &Packet<'_, C>,
+    upper: Upper,
+    quote: &Quote,
+    change: &Change<'_>,
+) -> u32 {
     let transport = Transport::of(ICMPV6);
     let next_hop = next_hop(packet, &transport, &packet.source, change.address);
     if next_hop.way == Way::Refused {
@@ -191,12 +200,17 @@ fn to_member(packet: &Packet<'_>, upper: Upper, quote: &Quote, change: &Change<'
     requote(packet, upper, quote, Place::Source, change);
     redirect(packet, upper, Place::Destination, change);
     count(Counter::CorrespondentIcmpError);
-    send(packet, &next_hop)
+    C::send(packet, &next_hop)
 }
 
 /// The client sent to B; what the error calls C, and C itself as its source, become B.
 #[inline(always)]
-fn to_client(packet: &Packet<'_>, upper: Upper, quote: &Quote, change: &Change<'_>) -> u32 {
+fn to_client<C: Context>(
+    packet: &Packet<'_, C>,
+    upper: Upper,
+    quote: &Quote,
+    change: &Change<'_>,
+) -> u32 {
     let by_member = packet.source == quote.destination;
     let source = if by_member {
         change.address
@@ -213,19 +227,19 @@ fn to_client(packet: &Packet<'_>, upper: Upper, quote: &Quote, change: &Change<'
         redirect(packet, upper, Place::Source, change);
     }
     count(Counter::CorrespondentIcmpError);
-    send(packet, &next_hop)
+    C::send(packet, &next_hop)
 }
 
 /// An error at a member: about a packet that its egress program sent from C, or about a message
 /// of a handshake, from a client that does not know the Mobility Header.
 #[inline(never)]
-pub(crate) fn at_member(packet: &Packet<'_>, offset: usize) -> u32 {
+pub(crate) fn at_member<C: Context>(packet: &Packet<'_, C>, offset: usize) -> u32 {
     let protocol = ICMPV6;
     member(packet, Upper { protocol, offset }).pack()
 }
 
 #[inline(always)]
-fn member(packet: &Packet<'_>, upper: Upper) -> Verdict {
+fn member<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     // SAFETY: the controller replaces entries whole, and the copy is made at once.
     let owner = unsafe { LOCAL_CARE_OF.get(&packet.destination) }.copied();
     if owner.is_none() && LOCAL_ANYCAST.get_ptr(&packet.destination).is_none() {
@@ -251,8 +265,8 @@ fn member(packet: &Packet<'_>, upper: Upper) -> Verdict {
 
 /// Whether it is a Parameter Problem that quotes a mobility message.
 #[inline(always)]
-fn refuses_mobility(packet: &Packet<'_>, upper: Upper) -> bool {
-    let Some([PARAMETER_PROBLEM, _]) = packet.ctx.read::<[u8; 2]>(upper.offset) else {
+fn refuses_mobility<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> bool {
+    let [PARAMETER_PROBLEM, _] = head(packet, upper) else {
         return false;
     };
     let quoted = packet.ctx.read::<Ipv6>(upper.offset + HEADER);
@@ -261,7 +275,7 @@ fn refuses_mobility(packet: &Packet<'_>, upper: Upper) -> bool {
 
 /// Reads the quote. An error goes to whoever sent the packet that it quotes; another is forged.
 #[inline(always)]
-fn quote(packet: &Packet<'_>, upper: Upper) -> Option<Quote> {
+fn quote<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Option<Quote> {
     let offset = upper.offset + HEADER;
     let header = packet.ctx.read::<Ipv6>(offset)?;
     let source = octets(header.source);
@@ -293,29 +307,22 @@ fn quote(packet: &Packet<'_>, upper: Upper) -> Option<Quote> {
 
 /// Changes an address of the quoted packet.
 #[inline(always)]
-fn requote(packet: &Packet<'_>, upper: Upper, quote: &Quote, place: Place, change: &Change<'_>) {
-    let Some(header) = packet.ctx.at::<Ipv6>(quote.offset) else {
+fn requote<C: Context>(
+    packet: &Packet<'_, C>,
+    upper: Upper,
+    quote: &Quote,
+    place: Place,
+    change: &Change<'_>,
+) {
+    if !readdress(packet, quote.offset, place, change) {
         return;
-    };
-    // SAFETY: `at` checked the bounds.
-    unsafe {
-        match place {
-            Place::Source => (*header).source = words(change.address),
-            Place::Destination => (*header).destination = words(change.address),
-        }
     }
-    if quote.transport.checksum != 0
-        && let Some(field) = packet.ctx.at::<u16>(quote.transport.checksum)
-    {
-        // SAFETY: `at` checked the bounds.
-        unsafe {
-            let udp = matches!(quote.transport.protocol, UDP | UDP_LITE);
-            if !(udp && *field == 0) {
-                let sum = checksum::apply(*field, change.delta);
-                *field = if udp { checksum::udp(sum) } else { sum };
-                return;
-            }
-        }
+    let Transport {
+        protocol, checksum, ..
+    } = quote.transport;
+    let udp = matches!(protocol, UDP | UDP_LITE);
+    if checksum != 0 && packet.ctx.adjust(checksum, change.delta, udp) {
+        return;
     }
     // Nothing in the quote made up for the other address.
     outer_checksum(packet, upper, change.delta);
@@ -323,21 +330,28 @@ fn requote(packet: &Packet<'_>, upper: Upper, quote: &Quote, place: Place, chang
 
 /// Changes an address of the error itself.
 #[inline(always)]
-fn redirect(packet: &Packet<'_>, upper: Upper, place: Place, change: &Change<'_>) {
-    // SAFETY: `classify` checked that the IPv6 header lies within the packet.
-    unsafe {
-        match place {
-            Place::Source => (*packet.ipv6).source = words(change.address),
-            Place::Destination => (*packet.ipv6).destination = words(change.address),
-        }
+fn redirect<C: Context>(packet: &Packet<'_, C>, upper: Upper, place: Place, change: &Change<'_>) {
+    if readdress(packet, packet.layout.ipv6, place, change) {
+        outer_checksum(packet, upper, change.delta);
     }
-    outer_checksum(packet, upper, change.delta);
+}
+
+/// Changes an address of the IPv6 header at `offset`.
+#[inline(always)]
+fn readdress<C: Context>(
+    packet: &Packet<'_, C>,
+    offset: usize,
+    place: Place,
+    change: &Change<'_>,
+) -> bool {
+    let address = match place {
+        Place::Source => rewrite::SOURCE,
+        Place::Destination => rewrite::DESTINATION,
+    };
+    packet.ctx.store(offset + address, &words(change.address))
 }
 
 #[inline(always)]
-fn outer_checksum(packet: &Packet<'_>, upper: Upper, delta: u16) {
-    if let Some(field) = packet.ctx.at::<u16>(upper.offset + 2) {
-        // SAFETY: `at` checked the bounds.
-        unsafe { *field = checksum::apply(*field, delta) };
-    }
+fn outer_checksum<C: Context>(packet: &Packet<'_, C>, upper: Upper, delta: u16) {
+    packet.ctx.adjust(upper.offset + 2, delta, false);
 }

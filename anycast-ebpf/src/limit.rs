@@ -12,6 +12,7 @@ use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 
 use crate::{
     classify::Packet,
+    context::Context,
     maps::{EXAMPLES, NEW_SENDERS, NEW_SENDERS_FULL, REPORTS, SENDERS},
 };
 
@@ -20,12 +21,16 @@ use crate::{
 /// One that is not known yet has a full bucket of its own, and needs a token of the bucket that such
 /// senders share: who invents senders gets no further than that.
 #[inline(always)]
-pub(crate) fn admits(packet: &Packet<'_>, mac: [u8; 6], rule: u32) -> Result<(), Counter> {
+pub(crate) fn admits<C: Context>(
+    packet: &Packet<'_, C>,
+    mac: [u8; 6],
+    rule: u32,
+) -> Result<(), Counter> {
     let (rate, of_new) = (REPORTS.load(), NEW_SENDERS.load());
     if rate.every | of_new.every == 0 {
         return Ok(());
     }
-    let ifindex = packet.ctx.ingress_ifindex() as u32;
+    let ifindex = packet.ctx.ingress();
     let sender = Sender {
         source: packet.source,
         ifindex,

@@ -1,7 +1,7 @@
 //! The kernel side: XDP and TCX programs of the three roles.
 //!
 //! `classify` says what a packet is, `router`, `member` and `correspondent` what each role does
-//! with it, `fast` and `refused` what needs no thought, `rewrite` and `forward` change and send it, `punt` gives it to the controller. The
+//! with it, `fast` and `refused` what needs no thought, `context` and `skb` how hooks differ, `rewrite` and `forward` change and send it, `punt` gives it to the controller. The
 //! roles of an interface are a constant of the program attached there, so a program holds only
 //! the branches that its interface needs.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
@@ -18,6 +18,8 @@
 mod admission;
 #[cfg(target_arch = "bpf")]
 mod classify;
+#[cfg(target_arch = "bpf")]
+mod context;
 #[cfg(target_arch = "bpf")]
 mod correspondent;
 #[cfg(target_arch = "bpf")]
@@ -58,6 +60,8 @@ mod punt;
 mod refused;
 #[cfg(target_arch = "bpf")]
 mod rewrite;
+#[cfg(target_arch = "bpf")]
+mod skb;
 #[cfg(target_arch = "bpf")]
 mod sketch;
 #[cfg(target_arch = "bpf")]

@@ -14,9 +14,10 @@ use aya_ebpf::{
 use crate::{
     admission,
     classify::{Packet, Verdict},
+    context::Context,
     count::count,
     maps::{CLIENTS, LOCAL_ANYCAST, LOCAL_CARE_OF, MEMBER_FLOWS},
-    packet::{Bytes, Upper},
+    packet::Upper,
     punt::{punt, punt_headers},
     rewrite,
     transport::{TCP, TCP_ACK, TCP_RST, Transport},
@@ -30,12 +31,12 @@ const SETTLE: u64 = 3_000_000_000;
 /// A packet at an interface of a member. A function of its own, because a BPF stack frame has 512
 /// octets for all roles of an interface together.
 #[inline(never)]
-pub(crate) fn ingress(packet: &Packet<'_>, protocol: u8, offset: usize) -> u32 {
+pub(crate) fn ingress<C: Context>(packet: &Packet<'_, C>, protocol: u8, offset: usize) -> u32 {
     handle(packet, Upper { protocol, offset }).pack()
 }
 
 #[inline(always)]
-fn handle(packet: &Packet<'_>, upper: Upper) -> Verdict {
+fn handle<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     // SAFETY: the controller replaces entries whole, and the copy is made at once.
     if let Some(owner) = unsafe { LOCAL_CARE_OF.get(&packet.destination) }.copied() {
         return match Transport::read(packet.ctx, upper) {
@@ -56,12 +57,12 @@ fn handle(packet: &Packet<'_>, upper: Upper) -> Verdict {
 /// Messages of a handshake to one of our addresses, for the controller: Binding Refresh Request,
 /// Home Test, Care-of Test, Binding Acknowledgement, Binding Error.
 #[inline(never)]
-pub(crate) fn mobility(packet: &Packet<'_>, offset: usize) -> u32 {
+pub(crate) fn mobility<C: Context>(packet: &Packet<'_, C>, offset: usize) -> u32 {
     for_us(packet, offset).pack()
 }
 
 #[inline(always)]
-fn for_us(packet: &Packet<'_>, offset: usize) -> Verdict {
+fn for_us<C: Context>(packet: &Packet<'_, C>, offset: usize) -> Verdict {
     if LOCAL_CARE_OF.get_ptr(&packet.destination).is_none()
         && LOCAL_ANYCAST.get_ptr(&packet.destination).is_none()
     {
@@ -79,7 +80,11 @@ fn for_us(packet: &Packet<'_>, offset: usize) -> Verdict {
 }
 
 #[inline(always)]
-fn by_care_of(packet: &Packet<'_>, transport: &Transport, owner: &LocalCareOf) -> u32 {
+fn by_care_of<C: Context>(
+    packet: &Packet<'_, C>,
+    transport: &Transport,
+    owner: &LocalCareOf,
+) -> u32 {
     let key = transport.flow_from_client(&packet.source, &owner.anycast);
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
@@ -126,8 +131,9 @@ fn by_care_of(packet: &Packet<'_>, transport: &Transport, owner: &LocalCareOf) -
         // Without the entry the answers leave from B, and the correspondent takes both.
         let _ = MEMBER_FLOWS.insert(&key, &flow, 0);
     }
-    rewrite::destination(packet, transport, &owner.anycast, owner.delta);
-    count(Counter::MemberIn);
+    if rewrite::destination(packet, transport, &owner.anycast, owner.delta) {
+        count(Counter::MemberIn);
+    }
     XDP_PASS
 }
 
@@ -170,7 +176,7 @@ unsafe fn return_to_anycast(flow: *mut MemberFlow, now: u64) {
 }
 
 #[inline(always)]
-fn by_anycast(packet: &Packet<'_>, transport: &Transport, report: bool) {
+fn by_anycast<C: Context>(packet: &Packet<'_, C>, transport: &Transport, report: bool) {
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     let key = transport.flow_from_client(&packet.source, &packet.destination);

@@ -27,6 +27,12 @@ pub(crate) fn member_egress(ctx: &TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
+/// The same where other roles follow, apart from them for the sake of the stack. Not 0: it has left from C.
+#[inline(never)]
+pub(crate) fn answered(ctx: &TcContext) -> u32 {
+    u32::from(answer(ctx).is_some())
+}
+
 #[inline(always)]
 fn answer(ctx: &TcContext) -> Option<()> {
     let (layout, ipv6) = packet::ipv6(ctx)?;

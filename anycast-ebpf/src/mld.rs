@@ -8,10 +8,11 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use crate::{
     admission,
     classify::{Packet, Verdict},
+    context::Context,
     count::count,
     limit,
     maps::REQUIRE_ROUTER_ALERT,
-    packet::{Bytes, IPV6, ethernet, is_link_local, is_multicast, octets, words},
+    packet::{IPV6, ethernet, is_link_local, is_multicast, octets, words},
     policy,
     punt::{punt, punt_refused},
     transport::ICMPV6,
@@ -43,7 +44,7 @@ struct Message {
 /// Looks for MLD: ICMPv6 behind Hop-by-Hop Options, or, wrongly, without them. Anything else is
 /// `NotOurs`.
 #[inline(always)]
-pub(crate) fn mld<const ROLES: u8>(packet: &Packet<'_>, next_header: u8) -> Verdict {
+pub(crate) fn mld<C: Context, const ROLES: u8>(packet: &Packet<'_, C>, next_header: u8) -> Verdict {
     let mut offset = packet.layout.ipv6 + IPV6;
     if next_header == HOP_BY_HOP {
         let Some([next, length]) = packet.ctx.read::<[u8; 2]>(offset) else {
@@ -70,7 +71,7 @@ pub(crate) fn mld<const ROLES: u8>(packet: &Packet<'_>, next_header: u8) -> Verd
 /// groups. One that did not begin on this link is nobody's (RFC 2710 section 5): it must not reach
 /// the controller from afar.
 #[inline(never)]
-fn query(packet: &Packet<'_>, offset: usize) -> u32 {
+fn query<C: Context>(packet: &Packet<'_, C>, offset: usize) -> u32 {
     // SAFETY: `classify` checked that the IPv6 header lies within the packet.
     let hop_limit = unsafe { (*packet.ipv6).hop_limit };
     if hop_limit != 1 || !is_link_local(&packet.source) {
@@ -86,7 +87,12 @@ fn query(packet: &Packet<'_>, offset: usize) -> u32 {
 
 /// Counts a Report or Done, and gives it to the controller or drops it.
 #[inline(never)]
-fn report(packet: &Packet<'_>, offset: usize, message_type: u8, next_header: u8) -> u32 {
+fn report<C: Context>(
+    packet: &Packet<'_, C>,
+    offset: usize,
+    message_type: u8,
+    next_header: u8,
+) -> u32 {
     match check(packet, offset, message_type, next_header) {
         Ok(allowed) => {
             count(allowed);
@@ -113,8 +119,8 @@ fn report(packet: &Packet<'_>, offset: usize, message_type: u8, next_header: u8)
 /// (`refused`). It leaves no trace in `SENDERS`: forged senders cannot push others out, unless the
 /// policy lets them in.
 #[inline(always)]
-fn check(
-    packet: &Packet<'_>,
+fn check<C: Context>(
+    packet: &Packet<'_, C>,
     offset: usize,
     message_type: u8,
     next_header: u8,
@@ -199,7 +205,7 @@ pub(crate) fn can_be_anycast(address: &[u8; 16]) -> bool {
 
 /// Router Alert (RFC 2711) with value 0, MLD, in the Hop-by-Hop header.
 #[inline(always)]
-fn has_router_alert(packet: &Packet<'_>) -> bool {
+fn has_router_alert<C: Context>(packet: &Packet<'_, C>) -> bool {
     let start = packet.layout.ipv6 + IPV6;
     let Some([_, length]) = packet.ctx.read::<[u8; 2]>(start) else {
         return false;
@@ -224,7 +230,7 @@ fn has_router_alert(packet: &Packet<'_>) -> bool {
 
 /// [`checksum_holds`] for a message without trailing octets.
 #[inline(always)]
-fn short_checksum_holds(packet: &Packet<'_>, message: &Message) -> bool {
+fn short_checksum_holds<C: Context>(packet: &Packet<'_, C>, message: &Message) -> bool {
     // SAFETY: both are 24 plain bytes.
     let message: [u32; 6] = unsafe { core::mem::transmute(*message) };
     let mut sum = u64::from((LENGTH as u16 + u16::from(ICMPV6)).to_be());
@@ -252,7 +258,7 @@ pub(crate) fn folds_to_ones(sum: u64) -> bool {
 /// The ICMPv6 checksum with its pseudo-header (RFC 8200 section 8.1). Trailing octets are covered
 /// by it; a message with more of them than are summed here is checked by the controller alone.
 #[inline(always)]
-fn checksum_holds(packet: &Packet<'_>, offset: usize, length: usize) -> bool {
+fn checksum_holds<C: Context>(packet: &Packet<'_, C>, offset: usize, length: usize) -> bool {
     const MAX_WORDS: usize = 128;
     if length > MAX_WORDS * 2 {
         return true;

@@ -10,6 +10,7 @@ use anycast_common::abi::{
 
 use crate::{
     classify::Packet,
+    context::Context,
     maps::{POLICY, POLICY_AGE, POLICY_HITS},
 };
 
@@ -26,8 +27,8 @@ pub(crate) struct Decision {
 
 /// What the first rule that matches says of a sender that speaks for `anycast`; counts it.
 #[inline(always)]
-pub(crate) fn decide(packet: &Packet<'_>, mac: u64, anycast: &Address) -> Decision {
-    let ifindex = packet.ctx.ingress_ifindex() as u32;
+pub(crate) fn decide<C: Context>(packet: &Packet<'_, C>, mac: u64, anycast: &Address) -> Decision {
+    let ifindex = packet.ctx.ingress();
     let packed = search(&packet.source, anycast, mac, ifindex);
     let rule = packed & !ALLOWED;
     hit(rule);

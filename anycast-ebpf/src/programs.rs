@@ -2,12 +2,16 @@
 
 use anycast_common::abi::roles::{CORRESPONDENT, MEMBER, ROUTER};
 use aya_ebpf::{
-    bindings::xdp_action::XDP_PASS,
+    bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
 
-use crate::{classify::classify, member_egress::member_egress};
+use crate::{
+    classify::classify,
+    member_egress::{answered, member_egress},
+    skb,
+};
 
 /// For the far end of a veth pair, whose NAPI `XDP_REDIRECT` needs, and as a baseline.
 #[xdp]
@@ -53,4 +57,52 @@ fn anycast_rmc(ctx: XdpContext) -> u32 {
 #[classifier]
 fn anycast_m_out(ctx: TcContext) -> i32 {
     member_egress(&ctx)
+}
+
+#[classifier]
+fn anycast_r_in(ctx: TcContext) -> i32 {
+    skb::ingress::<ROUTER>(ctx)
+}
+
+#[classifier]
+fn anycast_m_in(ctx: TcContext) -> i32 {
+    skb::ingress::<MEMBER>(ctx)
+}
+
+#[classifier]
+fn anycast_rm_in(ctx: TcContext) -> i32 {
+    skb::ingress::<{ ROUTER | MEMBER }>(ctx)
+}
+
+#[classifier]
+fn anycast_c_in(ctx: TcContext) -> i32 {
+    skb::ingress::<CORRESPONDENT>(ctx)
+}
+
+#[classifier]
+fn anycast_rc_in(ctx: TcContext) -> i32 {
+    skb::ingress::<{ ROUTER | CORRESPONDENT }>(ctx)
+}
+
+#[classifier]
+fn anycast_mc_in(ctx: TcContext) -> i32 {
+    skb::ingress::<{ MEMBER | CORRESPONDENT }>(ctx)
+}
+
+#[classifier]
+fn anycast_rmc_in(ctx: TcContext) -> i32 {
+    skb::ingress::<{ ROUTER | MEMBER | CORRESPONDENT }>(ctx)
+}
+
+#[classifier]
+fn anycast_c_out(ctx: TcContext) -> i32 {
+    skb::egress::<CORRESPONDENT>(ctx)
+}
+
+#[classifier]
+fn anycast_mc_out(ctx: TcContext) -> i32 {
+    if answered(&ctx) != 0 {
+        return TC_ACT_UNSPEC;
+    }
+    skb::egress::<CORRESPONDENT>(ctx)
 }

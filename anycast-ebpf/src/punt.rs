@@ -6,15 +6,10 @@ use anycast_common::abi::{
     counters::Counter,
     event::{HEADER, Header, LONG, SHORT, kind},
 };
-use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_xdp_load_bytes};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_log_ebpf_macros::warn;
 
-use crate::{
-    classify::Packet,
-    count::count,
-    maps::EVENTS,
-    packet::{Bytes, Ethernet},
-};
+use crate::{classify::Packet, context::Context, count::count, maps::EVENTS, packet::Ethernet};
 
 #[repr(C, align(8))]
 struct Short([u8; SHORT]);
@@ -24,12 +19,12 @@ struct Long([u8; LONG]);
 
 /// Gives the IPv6 packet to the controller. False: it is lost, and counted.
 #[inline(always)]
-pub(crate) fn punt(packet: &Packet<'_>, kind: u8) -> bool {
-    let length = packet.ctx.end() - packet.ctx.start() - packet.layout.ipv6;
+pub(crate) fn punt<C: Context>(packet: &Packet<'_, C>, kind: u8) -> bool {
+    let length = packet.ctx.length() - packet.layout.ipv6;
     if length <= SHORT - HEADER {
-        record::<Short>(packet, kind, 0, length)
+        record::<Short, C>(packet, kind, 0, length)
     } else if length <= LONG - HEADER {
-        record::<Long>(packet, kind, 0, length)
+        record::<Long, C>(packet, kind, 0, length)
     } else {
         count(Counter::PuntTooLong);
         false
@@ -38,21 +33,26 @@ pub(crate) fn punt(packet: &Packet<'_>, kind: u8) -> bool {
 
 /// Gives the first bytes of the packet to the controller; the headers are all that it needs.
 #[inline(always)]
-pub(crate) fn punt_headers(packet: &Packet<'_>, kind: u8) -> bool {
-    let length = packet.ctx.end() - packet.ctx.start() - packet.layout.ipv6;
-    record::<Short>(packet, kind, 0, length.min(SHORT - HEADER))
+pub(crate) fn punt_headers<C: Context>(packet: &Packet<'_, C>, kind: u8) -> bool {
+    let length = packet.ctx.length() - packet.layout.ipv6;
+    record::<Short, C>(packet, kind, 0, length.min(SHORT - HEADER))
 }
 
 /// Gives the first bytes of a packet that is refused to the controller, with the reason.
 #[inline(always)]
-pub(crate) fn punt_refused(packet: &Packet<'_>, reason: Counter) -> bool {
-    let length = packet.ctx.end() - packet.ctx.start() - packet.layout.ipv6;
+pub(crate) fn punt_refused<C: Context>(packet: &Packet<'_, C>, reason: Counter) -> bool {
+    let length = packet.ctx.length() - packet.layout.ipv6;
     let length = length.min(SHORT - HEADER);
-    record::<Short>(packet, kind::REFUSED, reason as u8, length)
+    record::<Short, C>(packet, kind::REFUSED, reason as u8, length)
 }
 
 #[inline(always)]
-fn record<T: 'static>(packet: &Packet<'_>, kind: u8, reason: u8, length: usize) -> bool {
+fn record<T: 'static, C: Context>(
+    packet: &Packet<'_, C>,
+    kind: u8,
+    reason: u8,
+    length: usize,
+) -> bool {
     let Some(mut entry) = EVENTS.reserve_untyped::<T>(0) else {
         return full(packet);
     };
@@ -67,25 +67,21 @@ fn record<T: 'static>(packet: &Packet<'_>, kind: u8, reason: u8, length: usize) 
     let failed = unsafe {
         start.cast::<Header>().write(Header {
             time: bpf_ktime_get_ns(),
-            ifindex: packet.ctx.ingress_ifindex() as u32,
+            ifindex: packet.ctx.ingress(),
             length: length as u16,
             kind,
             reason,
             mac: [0; 6],
             reserved2: [0; 2],
         });
-        let mac = bpf_xdp_load_bytes(
-            packet.ctx.ctx,
-            offset_of!(Ethernet, source) as u32,
-            start.add(offset_of!(Header, mac)).cast(),
+        let mac = packet.ctx.load(
+            offset_of!(Ethernet, source),
+            start.add(offset_of!(Header, mac)),
             6,
         );
-        let bytes = bpf_xdp_load_bytes(
-            packet.ctx.ctx,
-            packet.layout.ipv6 as u32,
-            start.add(HEADER).cast(),
-            length as u32,
-        );
+        let bytes = packet
+            .ctx
+            .load(packet.layout.ipv6, start.add(HEADER), length);
         mac | bytes
     };
     if failed != 0 {
@@ -98,7 +94,7 @@ fn record<T: 'static>(packet: &Packet<'_>, kind: u8, reason: u8, length: usize) 
 
 /// A flood must not become a flood of log lines: a line for every doubling of the losses.
 #[inline(never)]
-fn full(packet: &Packet<'_>) -> bool {
+fn full<C: Context>(packet: &Packet<'_, C>) -> bool {
     let losses = count(Counter::PuntRingFull);
     if losses.is_power_of_two() {
         warn!(

@@ -44,6 +44,22 @@ impl Suite {
         self
     }
 
+    /// Adds the tests of another suite, with a word before their names. What `enter` gives lives as long
+    /// as each of them.
+    #[must_use]
+    pub fn again<G>(mut self, other: Self, word: &str, enter: fn() -> G) -> Self
+    where
+        G: 'static,
+    {
+        for (name, body) in other.tests {
+            self = self.test(format!("{word}: {name}"), move || {
+                let _guard = enter();
+                body()
+            });
+        }
+        self
+    }
+
     /// Adds a test that cannot run on this machine, and says why.
     #[must_use]
     pub fn ignored(mut self, name: impl Into<String>, reason: &str) -> Self {

@@ -149,7 +149,7 @@ counters! {
     FlowAbandoned = "flow_abandoned",
     /// Packets of bound flows left to plain anycast, because there is no route to the care-of address.
     NoRouteToCareOf = "no_route_to_care_of",
-    /// Rewritten packets sent by XDP to their next hop.
+    /// Rewritten packets sent to their next hop by the programs themselves.
     Forwarded = "forwarded",
     /// Rewritten packets left to the kernel to forward.
     ForwardedByKernel = "forwarded_by_kernel",

@@ -25,8 +25,23 @@ pub mod programs {
         "anycast_mc",
         "anycast_rmc",
     ];
+    /// TCX ingress programs, likewise; there is none without a role.
+    pub const TCX: [&str; 8] = [
+        "",
+        "anycast_r_in",
+        "anycast_m_in",
+        "anycast_rm_in",
+        "anycast_c_in",
+        "anycast_rc_in",
+        "anycast_mc_in",
+        "anycast_rmc_in",
+    ];
     /// TCX egress program of a member's interface.
     pub const MEMBER_EGRESS: &str = "anycast_m_out";
+    /// TCX egress program of a correspondent's interface, where it has TCX on the way in, too.
+    pub const CORRESPONDENT_EGRESS: &str = "anycast_c_out";
+    /// That of both.
+    pub const BOTH_EGRESS: &str = "anycast_mc_out";
 }
 
 /// Bits of a role mask.

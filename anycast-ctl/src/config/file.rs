@@ -104,7 +104,7 @@ impl Default for DataPlane {
 pub struct Router {
     /// Links on which members are.
     pub interfaces: Vec<Spanned<String>>,
-    /// How XDP is attached.
+    /// How programs are attached.
     #[serde(default)]
     pub mode: Mode,
     /// Which members of a group its route names.
@@ -266,7 +266,7 @@ pub enum Decision {
 pub struct Member {
     /// Links on which Reports are sent and clients arrive.
     pub interfaces: Vec<Spanned<String>>,
-    /// How XDP is attached.
+    /// How programs are attached.
     #[serde(default)]
     pub mode: Mode,
     /// The anycast addresses that this machine serves.
@@ -387,9 +387,11 @@ pub struct Listener {
 pub struct Correspondent {
     /// Links towards the clients and towards the network.
     pub interfaces: Vec<Spanned<String>>,
-    /// How XDP is attached.
+    /// How programs are attached.
     #[serde(default)]
     pub mode: Mode,
+    /// This host is one of the clients: what it sends itself may be bound, too. TCX alone sees that.
+    pub local: Option<Spanned<bool>>,
     /// The clients that this machine answers for.
     pub client_prefixes: Vec<Spanned<Prefix>>,
     /// Bindings that are kept at the same time, those included whose sequence number is remembered
@@ -406,6 +408,23 @@ pub struct Correspondent {
     /// How much is answered.
     #[serde(default)]
     pub limits: Option<Spanned<MessageLimits>>,
+}
+
+impl Correspondent {
+    /// Whether this host is one of the clients.
+    #[must_use]
+    pub fn is_client(&self) -> bool {
+        self.local.as_ref().is_some_and(|local| *local.get_ref())
+    }
+
+    /// How programs are attached: XDP does not see what this host sends.
+    #[must_use]
+    pub fn effective_mode(&self) -> Mode {
+        match self.mode {
+            Mode::Auto if self.is_client() => Mode::Tcx,
+            mode => mode,
+        }
+    }
 }
 
 /// `[correspondent.limits]`: Test Inits per second, and as many Binding Updates beside them; twice as

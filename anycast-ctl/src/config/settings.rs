@@ -48,7 +48,7 @@ pub(super) fn attachments(config: &Config) -> Vec<(u8, Mode, &[Spanned<String>])
     if let Some(correspondent) = config.correspondent_role() {
         attachments.push((
             roles::CORRESPONDENT,
-            correspondent.mode,
+            correspondent.effective_mode(),
             &correspondent.interfaces,
         ));
     }

@@ -81,7 +81,7 @@ fn the_examples_are_right() {
         parse(&text, &path.display().to_string()).unwrap_or_else(|problems| panic!("{problems}"));
         seen += 1;
     }
-    assert_eq!(seen, 4);
+    assert_eq!(seen, 5);
 }
 
 #[test]
@@ -491,6 +491,28 @@ fn what_concerns_the_whole_file_is_named_without_a_line() {
     assert!(bad(&modes).contains("f:15: interface eth0 has another `mode` in another role"));
     let group = "[[member.group]]\nanycast = \"2001:db8:a::53\"\n";
     assert!(bad(&MEMBER.replace(group, "")).contains("f:"));
+}
+
+/// XDP sees nothing of what this host sends.
+#[test]
+fn local_clients_need_tcx() {
+    let with = |mode: &str| {
+        format!(
+            "[correspondent]\ninterfaces = [\"eth0\"]\n{mode}local = true\nclient_prefixes = [\"2001:db8:1::/64\"]\n"
+        )
+    };
+    for mode in ["native", "generic"] {
+        let reason = bad(&with(&format!("mode = \"{mode}\"\n")));
+        assert!(
+            reason.contains("f:4: local = true needs mode = \"tcx\""),
+            "{reason}"
+        );
+    }
+    for mode in ["", "mode = \"auto\"\n", "mode = \"tcx\"\n"] {
+        let config = good(&with(mode));
+        let wanted = settings::interfaces(&config)["eth0"];
+        assert_eq!(wanted.mode, crate::shell::dataplane::Mode::Tcx);
+    }
 }
 
 #[test]

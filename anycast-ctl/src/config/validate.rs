@@ -165,7 +165,7 @@ impl Check<'_> {
         }
     }
 
-    /// An interface has one XDP program, whatever the number of its roles.
+    /// An interface has one program for what comes in, whatever the number of its roles.
     fn modes(&mut self, config: &Config) {
         let mut modes: HashMap<String, Mode> = HashMap::new();
         for (_, mode, interfaces) in settings::attachments(config) {
@@ -414,6 +414,15 @@ impl Check<'_> {
             self.problem(
                 span.clone(),
                 "[correspondent] has no client_prefixes: it would answer for nobody",
+            );
+        }
+        if let Some(local) = &correspondent.local
+            && correspondent.is_client()
+            && correspondent.effective_mode() != Mode::Tcx
+        {
+            self.problem(
+                local.span(),
+                "local = true needs mode = \"tcx\": XDP sees nothing of what this host itself sends",
             );
         }
         let most = maps::CLIENT_PREFIXES as usize;

@@ -23,8 +23,12 @@ pub fn mode() -> Result<()> {
         )
     });
     let expected = [
-        ("br0", "generic", "auto: the driver has no native XDP"),
-        ("eth0", "native", "auto: the driver has it"),
+        ("br0", "tcx", "auto: the driver has no native XDP"),
+        (
+            "eth0",
+            "native",
+            "auto: the driver has it; \"tcx\" would keep the offloads of veth",
+        ),
     ];
     let expected = expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned()));
     let modes: Vec<_> = modes.collect();
@@ -57,7 +61,7 @@ pub fn foreign_program() -> Result<()> {
     let foreign = Pass::attach(&site.member, "eth0")?;
     refused("m.sock")?;
     let pinned = site.member.pinned()?;
-    let half = |name: &String| name.ends_with("-egress") || name.ends_with("-generic");
+    let half = |name: &String| name.ends_with("-egress") || name.ends_with("-tcx");
     ensure!(!pinned.iter().any(half), "half of it is left: {pinned:?}");
     drop(foreign);
     wait_for("a daemon gets it when it is free", || {

@@ -1,6 +1,7 @@
 //! The system on real packets: the lab's course, and what the course does not show.
 
 mod captures;
+mod client_host;
 mod course;
 mod failure;
 mod flood;
@@ -10,6 +11,7 @@ mod paths;
 mod restart;
 mod sessions;
 mod soak;
+mod tcx;
 mod unattended;
 
 use std::{path::Path, process::ExitCode};
@@ -54,6 +56,23 @@ fn main() -> ExitCode {
         )
         .test("path MTU discovery works for bound flows", paths::small_mtu)
         .test("fragments of bound flows arrive", paths::fragments)
+        .test(
+            "by TCX, sessions are carried with all offloads on",
+            tcx::offloads,
+        )
+        .test("by TCX, path MTU discovery works", tcx::small_mtu)
+        .test(
+            "a session survives a gateway that changes its mode",
+            tcx::other_mode,
+        )
+        .test(
+            "a client host's own sessions are bound and stay",
+            client_host::session,
+        )
+        .test(
+            "a client host's own sessions find the path MTU",
+            client_host::small_mtu,
+        )
         .test(
             "clients of a member that cannot be reached are with another in a second",
             failure::unreachable,

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Result, ensure};
 use xtask::{
     lab::{
-        scenario::{MIB, SOON, transfer},
+        scenario::{MIB, SOON, Session, transfer},
         stage::Lab,
         topology::{B, S1, S2, Server},
     },
@@ -26,7 +26,7 @@ use super::{in_lab, sessions::bound};
 const LONG: Duration = Duration::from_secs(60);
 const SMALL_MTU: u32 = 1400;
 
-fn count(lab: &Lab, node: &str, name: &str) -> Result<u64> {
+pub(super) fn count(lab: &Lab, node: &str, name: &str) -> Result<u64> {
     lab.daemon(node)?.counter("data_plane", name)
 }
 
@@ -34,34 +34,39 @@ fn count(lab: &Lab, node: &str, name: &str) -> Result<u64> {
 /// but ICMPv6 Packet Too Big tells it, and that quotes addresses which it did not use.
 pub(super) fn small_mtu() -> Result<()> {
     in_lab(None, |lab, report| {
-        let mut session = bound(lab, report)?;
-        let member = session.server.name;
-
-        // The LAN of the servers: the router answers the client, quoting A -> C.
-        let before = count(lab, "gateway", "correspondent_icmp_error")?;
-        let server = lab.network.server(session.server);
-        netlink::mtu(server, "eth0", SMALL_MTU)?;
-        netlink::mtu(&lab.network.lan, member, SMALL_MTU)?;
-        netlink::mtu(&lab.network.lan, "router", SMALL_MTU)?;
-        netlink::mtu(&lab.network.router, "lan0", SMALL_MTU)?;
-        let (_, [core]) = transfer(lab, &mut session, 8 * MIB, LONG, ["gateway-router"])?;
-        core.must_be_by_care_of("gateway-router")?;
-        let errors = count(lab, "gateway", "correspondent_icmp_error")?;
-        ensure!(errors > before, "the gateway has translated no error");
-
-        // The link of the client: the gateway answers the member, quoting C -> A.
-        let before = count(lab, member, "member_icmp_error")?;
-        netlink::mtu(&lab.network.client, "eth0", SMALL_MTU - 20)?;
-        netlink::mtu(&lab.network.gateway, "clients0", SMALL_MTU - 20)?;
-        let (_, [core]) = transfer(lab, &mut session, 8 * MIB, LONG, ["gateway-router"])?;
-        core.must_be_by_care_of("gateway-router")?;
-        let errors = count(lab, member, "member_icmp_error")?;
-        ensure!(errors > before, "the member has translated no error");
-        ensure!(core.resets() == 0, "resets: {core:?}");
-        session.visitor.tell("finish")?;
-        session.visitor.event("finished", SOON)?;
-        Ok(())
+        let session = bound(lab, report)?;
+        becomes_small(lab, session)
     })
+}
+
+/// The links of a bound session become small, one after the other.
+pub(super) fn becomes_small(lab: &Lab, mut session: Session) -> Result<()> {
+    let member = session.server.name;
+
+    // The LAN of the servers: the router answers the client, quoting A -> C.
+    let before = count(lab, "gateway", "correspondent_icmp_error")?;
+    let server = lab.network.server(session.server);
+    netlink::mtu(server, "eth0", SMALL_MTU)?;
+    netlink::mtu(&lab.network.lan, member, SMALL_MTU)?;
+    netlink::mtu(&lab.network.lan, "router", SMALL_MTU)?;
+    netlink::mtu(&lab.network.router, "lan0", SMALL_MTU)?;
+    let (_, [core]) = transfer(lab, &mut session, 8 * MIB, LONG, ["gateway-router"])?;
+    core.must_be_by_care_of("gateway-router")?;
+    let errors = count(lab, "gateway", "correspondent_icmp_error")?;
+    ensure!(errors > before, "the gateway has translated no error");
+
+    // The link of the client: the gateway answers the member, quoting C -> A.
+    let before = count(lab, member, "member_icmp_error")?;
+    netlink::mtu(&lab.network.client, "eth0", SMALL_MTU - 20)?;
+    netlink::mtu(&lab.network.gateway, "clients0", SMALL_MTU - 20)?;
+    let (_, [core]) = transfer(lab, &mut session, 8 * MIB, LONG, ["gateway-router"])?;
+    core.must_be_by_care_of("gateway-router")?;
+    let errors = count(lab, member, "member_icmp_error")?;
+    ensure!(errors > before, "the member has translated no error");
+    ensure!(core.resets() == 0, "resets: {core:?}");
+    session.visitor.tell("finish")?;
+    session.visitor.event("finished", SOON)?;
+    Ok(())
 }
 
 /// Answers every datagram with itself, until told to stop.
@@ -86,40 +91,43 @@ pub(super) fn fragments() -> Result<()> {
     in_lab(None, |lab, report| {
         let session = bound(lab, report)?;
         let followed = count(lab, "gateway", "fragment_followed")?;
-        let lab = &*lab;
-        let stop = &AtomicBool::new(false);
-        let ready = &Barrier::new(3);
-        thread::scope(|scope| {
-            let servers =
-                [S1, S2].map(|server| scope.spawn(move || echo(lab, server, ready, stop)));
-            ready.wait();
-            let outcome = lab.network.client.run(|| {
-                let socket = UdpSocket::bind("[2001:db8:1::100]:5000")?;
-                socket.connect(SocketAddr::from((B, 5353)))?;
-                socket.set_read_timeout(Some(SOON))?;
-                for size in [100, 1452, 1453, 4000, 20_000, 60_000] {
-                    let sent: Vec<u8> = (0..size).map(|octet| (octet % 251) as u8).collect();
-                    socket.send(&sent)?;
-                    let mut back = vec![0; 65536];
-                    let length = socket.recv(&mut back)?;
-                    ensure!(
-                        back[..length] == sent,
-                        "{size} octets came back as {length} others"
-                    );
-                }
-                Ok(())
-            });
-            stop.store(true, Ordering::Relaxed);
-            for server in servers {
-                server.join().expect("a server panicked")?;
-            }
-            outcome
-        })?;
+        datagrams(lab)?;
         ensure!(count(lab, "gateway", "fragment_guessed")? == 0);
         // 60,000 octets alone are more than 40 later fragments in each direction.
         ensure!(count(lab, "gateway", "fragment_followed")? > followed + 80);
         ensure!(count(lab, session.server.name, "fragment_followed")? > 80);
         Ok(())
+    })
+}
+
+/// Datagrams of many sizes from the client to the members' address and back.
+pub(super) fn datagrams(lab: &Lab) -> Result<()> {
+    let stop = &AtomicBool::new(false);
+    let ready = &Barrier::new(3);
+    thread::scope(|scope| {
+        let servers = [S1, S2].map(|server| scope.spawn(move || echo(lab, server, ready, stop)));
+        ready.wait();
+        let outcome = lab.network.client.run(|| {
+            let socket = UdpSocket::bind("[2001:db8:1::100]:5000")?;
+            socket.connect(SocketAddr::from((B, 5353)))?;
+            socket.set_read_timeout(Some(SOON))?;
+            for size in [100, 1452, 1453, 4000, 20_000, 60_000] {
+                let sent: Vec<u8> = (0..size).map(|octet| (octet % 251) as u8).collect();
+                socket.send(&sent)?;
+                let mut back = vec![0; 65536];
+                let length = socket.recv(&mut back)?;
+                ensure!(
+                    back[..length] == sent,
+                    "{size} octets came back as {length} others"
+                );
+            }
+            Ok(())
+        });
+        stop.store(true, Ordering::Relaxed);
+        for server in servers {
+            server.join().expect("a server panicked")?;
+        }
+        outcome
     })
 }
 

@@ -20,17 +20,17 @@ use crate::{
     packets::{ACK, Packet, UDP, address},
 };
 
-const A: &str = "2001:db8:1::100";
-const NEAR: &str = "2001:db8:1::200";
-const B: &str = "2001:db8:a::53";
-const C: &str = "2001:db8:20::c1";
-const NOWHERE: &str = "2001:db8:dead::c1";
-const PORTS: (u16, u16) = (40000, 80);
-const BACK: (u16, u16) = (80, 40000);
+pub(super) const A: &str = "2001:db8:1::100";
+pub(super) const NEAR: &str = "2001:db8:1::200";
+pub(super) const B: &str = "2001:db8:a::53";
+pub(super) const C: &str = "2001:db8:20::c1";
+pub(super) const NOWHERE: &str = "2001:db8:dead::c1";
+pub(super) const PORTS: (u16, u16) = (40000, 80);
+pub(super) const BACK: (u16, u16) = (80, 40000);
 const CLIENTS: [u8; 6] = [2, 0, 0, 0, 1, 1];
 const CLIENT: [u8; 6] = [2, 0, 0, 0, 1, 2];
-const UP: [u8; 6] = [2, 0, 0, 0, 2, 1];
-const ROUTER: [u8; 6] = [2, 0, 0, 0, 2, 2];
+pub(super) const UP: [u8; 6] = [2, 0, 0, 0, 2, 1];
+pub(super) const ROUTER: [u8; 6] = [2, 0, 0, 0, 2, 2];
 const NEW_ROUTER: [u8; 6] = [2, 0, 0, 0, 2, 3];
 /// Many times as long as a next hop is held.
 const SOON: Duration = Duration::from_secs(10);
@@ -44,15 +44,15 @@ pub fn tests(suite: Suite) -> Suite {
         .test("forwarding: a running flow", running_flow)
 }
 
-struct Gateway {
-    namespace: Namespace,
+pub(super) struct Gateway {
+    pub namespace: Namespace,
     _client: Namespace,
     _router: Namespace,
     _napi: Pass,
     _site: Site,
 }
 
-fn gateway() -> Result<Gateway> {
+pub(super) fn gateway() -> Result<Gateway> {
     let site = Site::claim("acv")?;
     let (namespace, client, router) = (
         site.namespace("gateway")?,
@@ -100,7 +100,7 @@ fn gateway() -> Result<Gateway> {
     })
 }
 
-fn set(bench: &mut Bench, care_of: &str) -> Result<()> {
+pub(super) fn set(bench: &mut Bench, care_of: &str) -> Result<()> {
     bind(bench, (A, B), care_of, Time::from_nanos(u64::MAX / 2))
 }
 
@@ -112,7 +112,7 @@ fn sent(packet: &Packet, source: [u8; 6], destination: [u8; 6]) -> Vec<u8> {
     frame
 }
 
-fn row(name: &'static str, packet: &Packet, verdict: Verdict) -> Row {
+pub(super) fn row(name: &'static str, packet: &Packet, verdict: Verdict) -> Row {
     Row {
         name,
         frame: packet.frame(),
@@ -222,13 +222,13 @@ fn running_flow() -> Result<()> {
         maps.set_redirect_targets(&BTreeSet::from([inside, up]))?;
         let out = Packet::udp(A, B, PORTS, b"query");
         let to_c = out.clone().with(|p| p.destination = address(C));
-        bench.xdp(&out.frame())?;
+        bench.run(&out.frame())?;
 
         let router = address("2001:db8:ff::1");
         netlink::neighbour(&gateway.namespace, "up0", router, NEW_ROUTER)?;
         let expected = sent(&to_c, UP, NEW_ROUTER);
         wait::poll(SOON, Duration::ZERO, "the new next hop is used", || {
-            let (verdict, frame) = bench.xdp(&out.frame())?;
+            let (verdict, frame) = bench.run(&out.frame())?;
             ensure!(verdict == Verdict::Redirect, "{verdict:?}");
             Ok((frame == expected).then_some(()))
         })?;

@@ -152,7 +152,7 @@ fn from_client() -> Result<()> {
 fn to_client() -> Result<()> {
     let mut bench = Bench::new(CORRESPONDENT, true)?;
     bind(&mut bench, C, LATER)?;
-    bench.xdp(&Packet::udp(A, B, PORTS, b"query").frame())?;
+    bench.run(&Packet::udp(A, B, PORTS, b"query").frame())?;
     let (sent, seen) = (pieces(C, A, BACK, 1), pieces(B, A, BACK, 1));
     let direct = pieces(C, A, (53, 40009), 2);
     let late = (pieces(C, A, BACK, 3), pieces(B, A, BACK, 3));

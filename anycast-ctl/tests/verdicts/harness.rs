@@ -1,6 +1,6 @@
 //! Runs a packet through a real program, loaded through the real verifier.
 
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
 
 use anycast_common::abi::event::Header;
 use anycast_ctl::{
@@ -17,6 +17,41 @@ pub const TWO: Rate = Rate {
     every: std::time::Duration::from_hours(1),
     burst: 2,
 };
+
+/// Where packets meet the programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    Xdp,
+    /// Ingress; a verdict of "the next program decides" is a [`Verdict::Pass`].
+    Tcx,
+    /// Egress of a correspondent; likewise.
+    TcxOut,
+}
+
+thread_local! {
+    /// That of the benches which are made next on this thread.
+    static HOOK: Cell<Hook> = const { Cell::new(Hook::Xdp) };
+}
+
+/// Benches are made for a hook while this lives.
+pub struct At(Hook);
+
+impl At {
+    pub fn new(hook: Hook) -> Self {
+        Self(HOOK.replace(hook))
+    }
+
+    /// TCX, on the way in.
+    pub fn tcx() -> Self {
+        Self::new(Hook::Tcx)
+    }
+}
+
+impl Drop for At {
+    fn drop(&mut self) {
+        HOOK.set(self.0);
+    }
+}
 
 /// XDP actions and TC verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +83,11 @@ pub struct Bench {
     _runtime: tokio::runtime::Runtime,
     pub dataplane: Dataplane,
     roles: u8,
+    pub hook: Hook,
+    /// Octets of a segment in what is a merged packet to TCX; 0: nothing is merged.
+    pub segment: u32,
+    /// Interface by which a packet came that goes out at TCX; 0: it is one of this host.
+    pub arrived: u32,
     /// Interface on which frames come; the kernel makes it the loopback interface when it is 0.
     pub ingress: u32,
 }
@@ -86,6 +126,9 @@ impl Bench {
             _runtime: runtime,
             dataplane,
             roles,
+            hook: HOOK.get(),
+            segment: 0,
+            arrived: 0,
             ingress: 0,
         })
     }
@@ -95,7 +138,7 @@ impl Bench {
         let failures: Vec<String> = rows
             .iter()
             .filter_map(|row| {
-                self.xdp_row(row)
+                self.row(row)
                     .err()
                     .map(|error| format!("{}: {error:#}", row.name))
             })
@@ -104,9 +147,13 @@ impl Bench {
         Ok(())
     }
 
-    fn xdp_row(&mut self, row: &Row) -> Result<()> {
+    fn row(&mut self, row: &Row) -> Result<()> {
+        // No stack has less than an IPv6 header, and the kernel runs no test with it.
+        if self.hook != Hook::Xdp && row.frame.len() < 14 + 40 {
+            return Ok(());
+        }
         let before = self.counters()?;
-        let (verdict, frame) = self.xdp(&row.frame)?;
+        let (verdict, frame) = self.run(&row.frame)?;
         self.compare(row, &before, verdict, &frame)
     }
 
@@ -159,7 +206,44 @@ impl Bench {
         Ok(())
     }
 
-    pub fn xdp(&mut self, frame: &[u8]) -> Result<(Verdict, Vec<u8>)> {
+    /// Gives the frame to the program of the bench's hook.
+    pub fn run(&mut self, frame: &[u8]) -> Result<(Verdict, Vec<u8>)> {
+        match self.hook {
+            Hook::Xdp => self.xdp(frame),
+            Hook::Tcx | Hook::TcxOut => self.tcx(frame),
+        }
+    }
+
+    fn tcx(&mut self, frame: &[u8]) -> Result<(Verdict, Vec<u8>)> {
+        let mut out = vec![0; frame.len() + 256];
+        // struct __sk_buff: `ingress_ifindex`, `ifindex` and `gso_size` are the 10th, the 11th and the 45th
+        // of its words.
+        let mut words = [0_u32; 46];
+        words[9] = self.arrived;
+        words[10] = self.ingress;
+        words[44] = self.segment;
+        let context: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let program = match self.hook {
+            Hook::TcxOut => self.dataplane.tcx_egress(self.roles)?,
+            Hook::Xdp | Hook::Tcx => self.dataplane.tcx(self.roles)?,
+        };
+        let result = program.test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        })?;
+        out.truncate(usize::try_from(result.data_size_out)?);
+        let verdict = match result.return_value.cast_signed() {
+            -1 => Verdict::Pass,
+            2 => Verdict::Drop,
+            7 => Verdict::Redirect,
+            other => anyhow::bail!("TC verdict {other}"),
+        };
+        Ok((verdict, out))
+    }
+
+    fn xdp(&mut self, frame: &[u8]) -> Result<(Verdict, Vec<u8>)> {
         let mut out = vec![0; frame.len() + 256];
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
         let context: Vec<u8> = [0, u32::try_from(frame.len())?, 0, self.ingress, 0, 0]

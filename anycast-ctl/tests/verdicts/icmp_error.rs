@@ -19,15 +19,15 @@ use crate::{
 const A: &str = "2001:db8:1::100";
 const B: &str = "2001:db8:a::53";
 const C: &str = "2001:db8:20::c1";
-const HOP: &str = "2001:db8:99::1";
+pub(super) const HOP: &str = "2001:db8:99::1";
 const PORTS: (u16, u16) = (40000, 80);
 const BACK: (u16, u16) = (80, 40000);
-const UNREACHABLE: u8 = 1;
+pub(super) const UNREACHABLE: u8 = 1;
 /// Codes of it.
 const PROHIBITED: u8 = 1;
-const ADDRESS: u8 = 3;
+pub(super) const ADDRESS: u8 = 3;
 const PORT: u8 = 4;
-const TOO_BIG: u8 = 2;
+pub(super) const TOO_BIG: u8 = 2;
 const TIME_EXCEEDED: u8 = 3;
 
 pub fn tests(suite: Suite) -> Suite {
@@ -56,7 +56,7 @@ fn correspondent() -> Result<Bench> {
     let mut bench = Bench::new(CORRESPONDENT, true)?;
     bind(&mut bench, (A, B), C, Time::from_nanos(u64::MAX / 2))?;
     for packet in flows(A, B) {
-        bench.xdp(&packet.frame())?;
+        bench.run(&packet.frame())?;
     }
     Ok(bench)
 }
@@ -75,13 +75,13 @@ fn flows(source: &str, destination: &str) -> Vec<Packet> {
 }
 
 /// The same with this code.
-fn coded(code: u8, mut error: Packet) -> Packet {
+pub(super) fn coded(code: u8, mut error: Packet) -> Packet {
     error.payload[1] = code;
     error
 }
 
 /// An error that quotes `packet`, cut as the minimum MTU wants it.
-fn error(source: &str, destination: &str, message_type: u8, packet: &Packet) -> Packet {
+pub(super) fn error(source: &str, destination: &str, message_type: u8, packet: &Packet) -> Packet {
     let mut rest = vec![0, 0, 5, 0];
     rest.extend(packet.bytes());
     rest.truncate(1280 - 40 - 4);
@@ -194,7 +194,7 @@ fn unreachable() -> Result<()> {
     // No event of its own for each flow; how long the hold lasts is measured, not assumed.
     let started = Instant::now();
     for (packet, code) in seen.iter().zip([0, 6, ADDRESS, 0]) {
-        bench.xdp(&says(code, packet).frame())?;
+        bench.run(&says(code, packet).frame())?;
     }
     let told = bench.events()?.len();
     let every = Duration::from_nanos(UNREACHABLE_EVERY);
@@ -205,7 +205,7 @@ fn unreachable() -> Result<()> {
     );
     ensure!(marked(&mut bench) == seen.len());
     wait::poll(every * 10, every / 10, "it is told again", || {
-        bench.xdp(&says(ADDRESS, &seen[0]).frame())?;
+        bench.run(&says(ADDRESS, &seen[0]).frame())?;
         let events = bench.events()?;
         Ok(events
             .iter()
@@ -219,9 +219,9 @@ fn unreachable() -> Result<()> {
         "2001:db8:20::c2",
         Time::from_nanos(u64::MAX / 2),
     )?;
-    bench.xdp(&Packet::tcp(A, "2001:db8:a::54", PORTS, ACK).frame())?;
+    bench.run(&Packet::tcp(A, "2001:db8:a::54", PORTS, ACK).frame())?;
     let other = says(0, &Packet::tcp(A, "2001:db8:20::c2", PORTS, ACK));
-    bench.xdp(&other.frame())?;
+    bench.run(&other.frame())?;
     let events = bench.events()?;
     ensure!(
         matches!(&events[..], [(header, packet)] if header.kind == TOLD[0] && *packet == other.bytes()),

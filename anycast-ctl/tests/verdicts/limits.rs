@@ -87,7 +87,7 @@ fn stay() -> Result<()> {
 
 /// A packet of the client to the anycast address, which no binding steers.
 fn sends(bench: &mut Bench, client: &str) -> Result<()> {
-    bench.xdp(&Packet::tcp(client, B, PORTS, SYN).frame())?;
+    bench.run(&Packet::tcp(client, B, PORTS, SYN).frame())?;
     Ok(())
 }
 
@@ -192,8 +192,8 @@ fn unsolicited() -> Result<()> {
     // What does not go to an anycast address, or does not come from a client, is no reason.
     let elsewhere = Packet::tcp(&client(5), "2001:db8:b::1", PORTS, ACK);
     let stranger = Packet::tcp("2001:db8:9::1", B, PORTS, ACK);
-    bench.xdp(&elsewhere.frame())?;
-    bench.xdp(&stranger.frame())?;
+    bench.run(&elsewhere.frame())?;
+    bench.run(&stranger.frame())?;
     bench.table(&[refused(
         "it sent a packet to somebody else",
         &init(5),
@@ -202,7 +202,7 @@ fn unsolicited() -> Result<()> {
     // A flood of what nobody asked for: any source, any client.
     for number in 1000..6000 {
         let source = Ipv6Addr::from_bits(u128::from(number) << 64 | 0x2001 << 112).to_string();
-        bench.xdp(&message(&source, &client(number), 1 + (number % 2) as u8).frame())?;
+        bench.run(&message(&source, &client(number), 1 + (number % 2) as u8).frame())?;
     }
     bench.table(&[
         punted("its other test", &message(C, &client(1), CARE_OF_TEST_INIT)),
@@ -231,13 +231,13 @@ fn others() -> Result<()> {
     for number in 0..100 {
         let frame = message(B, &client(number), HOME_TEST_INIT).frame();
         for _ in 0..5 {
-            bench.xdp(&frame)?;
+            bench.run(&frame)?;
         }
     }
     bench.events()?;
     ensure!(bench.counters()?["test_init_client_limited"] == 300);
     for number in 1000..6000 {
-        bench.xdp(&message(B, &client(number), HOME_TEST_INIT).frame())?;
+        bench.run(&message(B, &client(number), HOME_TEST_INIT).frame())?;
     }
     let punted = bench.events()?.len();
     ensure!(punted >= 4999, "{punted} of 5000");
@@ -249,13 +249,13 @@ fn ring() -> Result<()> {
     let init = message(B, A, HOME_TEST_INIT).frame();
     while bench.counters()?["test_init_ring_busy"] == 0 {
         ensure!(bench.counters()?["punt_ring_full"] == 0, "the ring is full");
-        bench.xdp(&init)?;
+        bench.run(&init)?;
     }
     let before = bench.counters()?["mobility_punted"];
     let update = message(B, A, BINDING_UPDATE).frame();
     for _ in 0..1000 {
-        bench.xdp(&update)?;
-        bench.xdp(&init)?;
+        bench.run(&update)?;
+        bench.run(&init)?;
     }
     let counters = bench.counters()?;
     let updates = counters["mobility_punted"] - before;
@@ -321,7 +321,7 @@ fn growth() -> Result<()> {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
     while bench.counters()?["mobility_punted"] < 3 {
         ensure!(std::time::Instant::now() < end, "no token grew");
-        bench.xdp(&init)?;
+        bench.run(&init)?;
     }
     ensure!(bench.counters()?["test_init_client_limited"] > 0);
     Ok(())

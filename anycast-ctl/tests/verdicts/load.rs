@@ -31,6 +31,15 @@ fn every_program() -> Result<()> {
             .with_context(|| programs::XDP[usize::from(roles)])?;
     }
     bench.dataplane.egress()?;
+    for roles in 1..=all {
+        bench
+            .dataplane
+            .tcx(roles)
+            .with_context(|| programs::TCX[usize::from(roles)])?;
+        if roles != roles::ROUTER {
+            bench.dataplane.tcx_egress(roles)?;
+        }
+    }
     Ok(())
 }
 

@@ -14,13 +14,16 @@ mod packets;
 mod refused;
 mod router;
 mod sizes;
+mod tcx;
 mod unattended;
+
+use xtask::kernel_tests::Suite;
 
 fn main() -> std::process::ExitCode {
     // Routes and forwarding of this machine must not decide verdicts. Without the right to do so,
     // the suite ignores its tests anyway.
     let _ = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
-    let suite = xtask::kernel_tests::Suite::new();
+    let suite = Suite::new();
     let suite = load::tests(suite);
     let suite = sizes::tests(suite);
     let suite = router::tests(suite);
@@ -32,5 +35,16 @@ fn main() -> std::process::ExitCode {
     let suite = forward::tests(suite);
     let suite = icmp_error::tests(suite);
     let suite = fragment::tests(suite);
-    differential::tests(suite).run()
+    let suite = differential::tests(suite);
+    // The same rules at another hook. What XDP forwards, the kernel does there.
+    let rules = router::tests(Suite::new());
+    let rules = member::tests(rules);
+    let rules = correspondent::tests(rules);
+    let rules = unattended::tests(rules);
+    let rules = limits::tests(rules);
+    let rules = icmp_error::tests(rules);
+    let rules = fragment::tests(rules);
+    let rules = differential::tests(rules);
+    let suite = suite.again(rules, "TCX", harness::At::tcx);
+    tcx::tests(suite).run()
 }

@@ -181,7 +181,7 @@ fn mirror() -> Result<()> {
     let mut bench = bench()?;
     let tcp = Packet::tcp(B, A, BACK, ACK);
     bench.egress_row(&out("before anything came", &tcp, false))?;
-    bench.xdp(&Packet::tcp(A, C, PORTS, ACK).frame())?;
+    bench.run(&Packet::tcp(A, C, PORTS, ACK).frame())?;
     for row in [
         out("after a packet by C", &tcp, true),
         out("FIN", &Packet::tcp(B, A, BACK, FIN | ACK), true),
@@ -215,7 +215,7 @@ fn mirror() -> Result<()> {
         ),
     ] {
         bench.egress_row(&out(name, &outbound, false))?;
-        bench.xdp(&inbound.frame())?;
+        bench.run(&inbound.frame())?;
         bench.egress_row(&out(name, &outbound, true))?;
     }
     bench.table(&[row(
@@ -285,7 +285,7 @@ fn closed() -> Result<()> {
         let mut bench = bench()?;
         for (step, (inbound, flags, expected)) in course.iter().enumerate() {
             if *inbound {
-                bench.xdp(&Packet::tcp(A, C, PORTS, *flags).frame())?;
+                bench.run(&Packet::tcp(A, C, PORTS, *flags).frame())?;
             } else {
                 bench.egress(&Packet::tcp(B, A, BACK, *flags).frame())?;
             }
@@ -419,7 +419,7 @@ fn held_reset() -> Result<()> {
     bench.egress_row(&out("and answers still leave from B", &answer, false))?;
 
     // The programs have the kernel's clock alone, so the time is waited for by trying.
-    while bench.xdp(&reset.frame())?.0 == Verdict::Drop {
+    while bench.run(&reset.frame())?.0 == Verdict::Drop {
         ensure!(
             first.elapsed() < Duration::from_secs(10),
             "resets are held for ever"

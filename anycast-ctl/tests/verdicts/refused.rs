@@ -182,9 +182,9 @@ fn interfaces() -> Result<()> {
         let frame = Packet::report(HOST, GROUP).frame();
         for _ in 0..1000 {
             bench.ingress = first;
-            ensure!(bench.xdp(&frame)?.0 == Verdict::Drop);
+            ensure!(bench.run(&frame)?.0 == Verdict::Drop);
             bench.ingress = second;
-            ensure!(bench.xdp(&frame)?.0 == Verdict::Pass);
+            ensure!(bench.run(&frame)?.0 == Verdict::Pass);
         }
         Ok(())
     })
@@ -220,7 +220,7 @@ fn in_order() -> Result<()> {
             };
             for _ in 0..2 {
                 let before = bench.dataplane.maps().policy_hits()?;
-                ensure!(bench.xdp(&frame)?.0 == verdict, "{source} {group} {mac:?}");
+                ensure!(bench.run(&frame)?.0 == verdict, "{source} {group} {mac:?}");
                 let after = bench.dataplane.maps().policy_hits()?;
                 let hit: Vec<_> = (0..).zip(after.iter().zip(&before)).collect();
                 let hit: Vec<u32> = hit.iter().filter(|h| h.1.0 != h.1.1).map(|h| h.0).collect();
@@ -391,7 +391,7 @@ fn new_senders() -> Result<()> {
     // A flood of senders that the rule would allow.
     for number in 0x2000..0x3000_u16 {
         let source = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, number).to_string();
-        bench.xdp(&report(&source).frame())?;
+        bench.run(&report(&source).frame())?;
     }
     bench.events()?;
     ensure!(bench.counters()?["mld_new_sender_limited"] == 2 + 0x1000);

@@ -385,7 +385,7 @@ fn policy_order() -> Result<()> {
 fn event() -> Result<()> {
     let mut bench = bench()?;
     let report = Packet::report(MEMBER, GROUP);
-    bench.xdp(&report.frame())?;
+    bench.run(&report.frame())?;
     let events = bench.events()?;
     ensure!(events.len() == 1, "{} events", events.len());
     let (header, packet) = &events[0];
@@ -412,7 +412,7 @@ fn hits() -> Result<()> {
         // Refused before the policy is asked.
         Packet::report(MEMBER, GROUP).with(|p| p.hop_limit = 2),
     ] {
-        bench.xdp(&packet.frame())?;
+        bench.run(&packet.frame())?;
     }
     let counted = |bench: &mut Bench| -> Result<Vec<(usize, u64)>> {
         let hits = bench.dataplane.maps().policy_hits()?;
@@ -478,7 +478,7 @@ fn rate() -> Result<()> {
     // Interface 1 is where all of these came.
     let mut bench = limited()?;
     for _ in 0..3 {
-        bench.xdp(&report(MEMBER, GROUP).frame())?;
+        bench.run(&report(MEMBER, GROUP).frame())?;
     }
     ensure!(bench.counters()?["mld_rate_limited"] == 1);
 
@@ -488,7 +488,7 @@ fn rate() -> Result<()> {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
     while quick.counters()?["mld_report_allowed"] < 3 {
         ensure!(std::time::Instant::now() < end, "no token grew");
-        quick.xdp(&report(MEMBER, GROUP).frame())?;
+        quick.run(&report(MEMBER, GROUP).frame())?;
     }
     ensure!(quick.counters()?["mld_rate_limited"] > 0);
     Ok(())
@@ -527,7 +527,7 @@ fn separate() -> Result<()> {
             for (number, frame) in senders.iter().enumerate() {
                 let mut verdicts = Vec::new();
                 for _ in 0..3 {
-                    verdicts.push(bench.xdp(frame)?.0);
+                    verdicts.push(bench.run(frame)?.0);
                 }
                 ensure!(
                     verdicts == [Verdict::Pass, Verdict::Pass, Verdict::Drop],
@@ -547,7 +547,7 @@ fn denied_rate() -> Result<()> {
     let mut bench = limited()?;
     let outside = Packet::report(MEMBER, "2001:db8:b::1").frame();
     for _ in 0..10 {
-        bench.xdp(&outside)?;
+        bench.run(&outside)?;
     }
     bench.events()?;
     ensure!(bench.counters()?["mld_report_denied"] == 10);
@@ -565,7 +565,7 @@ fn forged() -> Result<()> {
     bench.dataplane.maps().set_policy(&rules)?;
     let report = Packet::report(MEMBER, GROUP).frame();
     for _ in 0..2 {
-        bench.xdp(&report)?;
+        bench.run(&report)?;
     }
     let mut random = 1_u32;
     for _ in 0..5000 {
@@ -574,13 +574,13 @@ fn forged() -> Result<()> {
         let source = format!("fe80::f{a:x}:{b:x}");
         let mut frame = Packet::report(&source, GROUP).frame();
         frame[6..10].copy_from_slice(&(random & 0xfeff_ffff).to_be_bytes());
-        bench.xdp(&frame)?;
+        bench.run(&frame)?;
     }
     bench.events()?;
     let senders = bench.dataplane.maps().senders();
     ensure!(senders == 1, "{senders} senders");
     ensure!(bench.counters()?["mld_report_denied"] == 5000);
-    bench.xdp(&report)?;
+    bench.run(&report)?;
     ensure!(bench.counters()?["mld_rate_limited"] == 1);
     Ok(())
 }
@@ -589,9 +589,9 @@ fn examples() -> Result<()> {
     let mut bench = bench()?;
     let report = Packet::report("fe80::66", GROUP);
     for _ in 0..1000 {
-        bench.xdp(&report.frame())?;
+        bench.run(&report.frame())?;
     }
-    bench.xdp(&Packet::report("2001:db8::66", GROUP).frame())?;
+    bench.run(&Packet::report("2001:db8::66", GROUP).frame())?;
     let events = bench.events()?;
     // A CPU has its own share, and the test may move; a second may pass.
     let cpus = std::thread::available_parallelism()?.get();

@@ -28,6 +28,8 @@ pub enum Benchmark {
     Lookups,
     /// Packets a second from one veth to another, beside nftables and a program in C
     Forwarding,
+    /// TCP through a gateway by TCX and by XDP, beside the kernel's forwarding, by iperf3
+    Tcx,
     /// What XDP takes to refuse a Report
     Refused,
     /// What XDP takes for packets that meet the limits on floods
@@ -42,6 +44,7 @@ impl Benchmark {
             Self::Dataplane => "dataplane",
             Self::Lookups => "lookups",
             Self::Forwarding => "forwarding",
+            Self::Tcx => "tcx",
             Self::Refused => "refused",
             Self::Floods => "floods",
         }
@@ -52,6 +55,7 @@ impl Benchmark {
         match self {
             Self::Dataplane | Self::Lookups => &[("clang", "clang")],
             Self::Forwarding => &[("clang", "clang"), ("nft", "nftables")],
+            Self::Tcx => &[("iperf3", "iperf3")],
             _ => &[],
         }
     }

@@ -199,6 +199,7 @@ impl Lab {
             "router" => (&self.network.router, "router.toml"),
             "router2" => (&self.network.router2, "router.toml"),
             "gateway" => (&self.network.gateway, "gateway.toml"),
+            "client" => (&self.network.client, "client.toml"),
             "s1" => (self.network.server(S1), "member-s1.toml"),
             "s2" => (self.network.server(S2), "member-s2.toml"),
             _ => {

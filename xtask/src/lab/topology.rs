@@ -129,10 +129,7 @@ impl Network {
         network.settings()?;
         network.cables()?;
         network.addresses()?;
-        // The gateway redirects to these two.
-        let far_ends = [(&network.client, "eth0"), (&network.router, "gw0")];
-        let passes = far_ends.map(|(namespace, interface)| Pass::attach(namespace, interface));
-        network.passes = passes.into_iter().collect::<Result<_>>()?;
+        network.attach_passes()?;
         network.show_wire_packets()?;
         Ok(network)
     }
@@ -187,6 +184,61 @@ impl Network {
             ethtool::set(namespace, interface, Offload::Merge, false)?;
         }
         Ok(())
+    }
+
+    /// Every link as the kernel makes it: segments are merged and parted, and checksums of what is sent
+    /// left to the device, which a veth has not. XDP cannot live with that.
+    pub fn offload(&mut self) -> Result<()> {
+        // They are for who redirects by XDP, and have merging turned off.
+        self.passes.clear();
+        let ends = self.ends();
+        for (namespace, interface) in ends {
+            for offload in [
+                Offload::TransmitChecksum,
+                Offload::Segmentation,
+                Offload::Merge,
+            ] {
+                ethtool::set(namespace, interface, offload, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every link as it was at first again: packets in memory are those of the wire.
+    pub fn wire(&mut self) -> Result<()> {
+        for (namespace, interface) in self.ends() {
+            ethtool::set(namespace, interface, Offload::TransmitChecksum, false)?;
+            ethtool::set(namespace, interface, Offload::Segmentation, false)?;
+        }
+        self.attach_passes()?;
+        self.show_wire_packets()
+    }
+
+    /// The gateway redirects to these two.
+    fn attach_passes(&mut self) -> Result<()> {
+        let far_ends = [(&self.client, "eth0"), (&self.router, "gw0")];
+        let passes = far_ends.map(|(namespace, interface)| Pass::attach(namespace, interface));
+        self.passes = passes.into_iter().collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    /// Both ends of every link.
+    fn ends(&self) -> Vec<(&Namespace, &'static str)> {
+        let mut ends = vec![
+            (&self.client, "eth0"),
+            (&self.gateway, "clients0"),
+            (&self.gateway, "up0"),
+            (&self.router, "gw0"),
+            (&self.plain, "eth0"),
+            (&self.router, "plain0"),
+            (&self.router, "lan0"),
+            (&self.router2, "lan0"),
+        ];
+        let servers = self.servers.iter();
+        ends.extend(servers.map(|(_, namespace)| (namespace, "eth0")));
+        let ports = ["router", "router2", "s1", "s2", "rogue"];
+        ends.extend(ports.map(|port| (&self.lan, port)));
+        ends
     }
 
     /// Pulls a server's cable out of the switch. Neither end is told.

@@ -61,7 +61,7 @@ pub struct Interface {
     pub roles: Vec<String>,
     /// XDP program that is attached.
     pub program: Option<String>,
-    /// `native` or `generic`.
+    /// `native`, `tcx` or `generic`.
     pub mode: Option<String>,
     /// Why this mode.
     pub mode_reason: Option<String>,

@@ -7,40 +7,40 @@ use std::{
     path::PathBuf,
 };
 
-use anycast_common::abi::{programs, roles};
-use aya::{
-    Ebpf,
-    programs::{ProgramError, SchedClassifier, Xdp},
-    sys::SyscallError,
-};
+use aya::Ebpf;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DataplaneError,
+    DataplaneError, driver,
     link::{Hook, Link},
     pins::{self, Pins},
+    programs::{self, egress_name, program_error},
 };
 
-/// How XDP is attached.
+/// How programs are attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Native where the driver has it, else generic.
+    /// Native where the driver has it, else TCX.
     #[default]
     Auto,
-    /// In the driver, or not at all.
+    /// XDP in the driver, or not at all.
     Native,
-    /// In the kernel's stack: works everywhere, costs an skb per packet.
+    /// XDP in the kernel's stack: works everywhere, costs an skb per packet, and a copy of most.
     Generic,
+    /// TCX: in the kernel's stack, too, behind its merging of segments, which XDP gives up. The only one
+    /// that sees what this host itself sends.
+    Tcx,
 }
 
 impl Mode {
     /// What is tried, in turn.
     const fn hooks(self) -> &'static [Hook] {
         match self {
-            Self::Auto => &[Hook::Native, Hook::Generic],
+            Self::Auto => &[Hook::Native, Hook::Ingress],
             Self::Native => &[Hook::Native],
             Self::Generic => &[Hook::Generic],
+            Self::Tcx => &[Hook::Ingress],
         }
     }
 }
@@ -48,9 +48,9 @@ impl Mode {
 /// What was attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Attached {
-    /// Name of the XDP program.
+    /// Name of the program for packets that come in.
     pub program: &'static str,
-    /// `native` or `generic`.
+    /// `native`, `generic` or `tcx`.
     pub mode: &'static str,
     /// Why this mode.
     pub reason: String,
@@ -65,6 +65,7 @@ pub(super) struct Links(HashMap<u32, Vec<Held>>);
 /// A link, and where it is pinned.
 struct Held {
     _link: Link,
+    hook: Hook,
     pin: Option<PathBuf>,
     /// An earlier run made it.
     adopted: bool,
@@ -81,44 +82,30 @@ impl Links {
     ) -> Result<Attached, DataplaneError> {
         // A second program on the interface would be refused as somebody else's.
         self.0.remove(&ifindex);
-        let member = roles & roles::MEMBER != 0;
         if let Some(pins) = pins {
-            // A link cannot change its hook, and one of another role would stay for ever.
             for hook in Hook::ALL {
-                let wanted = match hook {
-                    Hook::Egress => member,
-                    Hook::Native | Hook::Generic => mode.hooks().contains(&hook),
-                };
-                if !wanted || roles & pins::ROLES == 0 {
+                // A link cannot change its hook, and an interface has one XDP program.
+                let stands_in_the_way = hook.is_xdp()
+                    && mode.hooks().iter().any(|wanted| wanted.is_xdp())
+                    && !mode.hooks().contains(&hook);
+                if stands_in_the_way || roles & pins::ROLES == 0 {
                     pins::detach(&pins.link(ifindex, hook))?;
                 }
             }
         }
         let pins = pins.filter(|_| roles & pins::ROLES != 0);
-        let mut held = Vec::new();
-        if member {
-            let program = egress(ebpf)?;
-            let program = program
-                .fd()
-                .map_err(|error| program_error(programs::MEMBER_EGRESS, error))?;
-            let link = Held::hang(program.as_fd(), pins, ifindex, Hook::Egress);
-            held.push(link.map_err(|error| DataplaneError::Attach {
-                program: programs::MEMBER_EGRESS,
-                ifindex,
-                error,
-            })?);
-        }
-        match attach_xdp(ebpf, pins, ifindex, roles, mode) {
-            Ok((link, attached)) => {
-                held.push(link);
-                self.0.insert(ifindex, held);
-                Ok(attached)
-            }
-            Err(error) => {
-                held.into_iter().for_each(Held::undo);
-                Err(error)
+        let (held, attached) = attach(ebpf, pins, ifindex, roles, mode)?;
+        if let Some(pins) = pins {
+            // What an earlier run had elsewhere: what has been rewritten once is not rewritten again, so
+            // that both may be there for a moment, where a moment without any would show.
+            for hook in Hook::ALL {
+                if !held.iter().any(|held| held.hook == hook) {
+                    pins::detach(&pins.link(ifindex, hook))?;
+                }
             }
         }
+        self.0.insert(ifindex, held);
+        Ok(attached)
     }
 
     /// Takes back what this run attached; programs of an earlier one that it replaced stay, for their
@@ -153,6 +140,7 @@ impl Held {
                 link.update(program)?;
                 return Ok(Self {
                     _link: link,
+                    hook,
                     pin,
                     adopted: true,
                 });
@@ -170,6 +158,7 @@ impl Held {
         });
         Ok(Self {
             _link: link,
+            hook,
             pin,
             adopted: false,
         })
@@ -191,61 +180,14 @@ impl Held {
     }
 }
 
-/// The XDP program of a union of roles, loaded.
-pub(super) fn xdp(ebpf: &mut Ebpf, roles: u8) -> Result<&mut Xdp, DataplaneError> {
-    let name = name(roles)?;
-    let program: &mut Xdp = ebpf
-        .program_mut(name)
-        .ok_or(DataplaneError::Missing(name))?
-        .try_into()
-        .map_err(|error| program_error(name, error))?;
-    if program.fd().is_err() {
-        program.load().map_err(|error| program_error(name, error))?;
-    }
-    Ok(program)
-}
-
-/// The egress program of a member, loaded.
-pub(super) fn egress(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, DataplaneError> {
-    let name = programs::MEMBER_EGRESS;
-    let program: &mut SchedClassifier = ebpf
-        .program_mut(name)
-        .ok_or(DataplaneError::Missing(name))?
-        .try_into()
-        .map_err(|error| program_error(name, error))?;
-    if program.fd().is_err() {
-        program.load().map_err(|error| program_error(name, error))?;
-    }
-    Ok(program)
-}
-
-fn name(roles: u8) -> Result<&'static str, DataplaneError> {
-    programs::XDP
-        .get(usize::from(roles))
-        .copied()
-        .ok_or(DataplaneError::Missing("program for these roles"))
-}
-
-fn program_error(program: &'static str, error: ProgramError) -> DataplaneError {
-    if errno(&error) == Some(libc_errno::EPERM) {
-        return DataplaneError::Privilege;
-    }
-    DataplaneError::Program {
-        program,
-        error: Box::new(error),
-    }
-}
-
-fn attach_xdp(
+/// By the first hook that takes the programs.
+fn attach(
     ebpf: &mut Ebpf,
     pins: Option<&Pins>,
     ifindex: u32,
     roles: u8,
     mode: Mode,
-) -> Result<(Held, Attached), DataplaneError> {
-    let name = name(roles)?;
-    let program = xdp(ebpf, roles)?;
-    let program = program.fd().map_err(|error| program_error(name, error))?;
+) -> Result<(Vec<Held>, Attached), DataplaneError> {
     // What an earlier run found to be possible is not tried again, for that would take a moment
     // without a program.
     let pinned = pins.and_then(|pins| {
@@ -254,45 +196,85 @@ fn attach_xdp(
     });
     let mut refused = None;
     for hook in pinned.unwrap_or(mode.hooks()) {
-        let error = match Held::hang(program.as_fd(), pins, ifindex, *hook) {
+        let error = match attach_by(*hook, ebpf, pins, ifindex, roles) {
             Ok(held) => {
+                let replaced = held.iter().any(|held| held.hook == *hook && held.adopted);
                 let attached = Attached {
-                    program: name,
+                    program: programs::name(*hook, roles)?,
                     mode: hook.name(),
-                    reason: reason(mode, held.adopted, refused.as_ref()),
-                    replaced: held.adopted,
+                    reason: reason(mode, ifindex, replaced, refused.as_ref()),
+                    replaced,
                 };
                 return Ok((held, attached));
             }
-            Err(error) => error,
-        };
-        let error = match error.raw_os_error() {
-            Some(libc_errno::EBUSY | libc_errno::EEXIST) => {
-                return Err(DataplaneError::Busy { ifindex });
-            }
-            Some(libc_errno::EOPNOTSUPP) if *hook == Hook::Native => {
-                DataplaneError::NotNative { ifindex }
-            }
-            _ => DataplaneError::Attach {
-                program: name,
-                ifindex,
-                error,
+            Err(DataplaneError::Attach { program, error, .. }) => match error.raw_os_error() {
+                Some(libc_errno::EBUSY | libc_errno::EEXIST) => {
+                    return Err(DataplaneError::Busy { ifindex });
+                }
+                Some(libc_errno::EOPNOTSUPP) if *hook == Hook::Native => {
+                    DataplaneError::NotNative { ifindex }
+                }
+                _ => DataplaneError::Attach {
+                    program,
+                    ifindex,
+                    error,
+                },
             },
+            Err(error) => return Err(error),
         };
         if mode == Mode::Auto && *hook == Hook::Native {
-            tracing::warn!(ifindex, "generic XDP, which is slow: {error}");
+            tracing::info!(ifindex, "TCX: {error}");
         }
         refused = Some(error);
     }
     Err(refused.unwrap_or(DataplaneError::NotNative { ifindex }))
 }
 
+/// The programs for both ways, or neither. The way out comes first: what comes in is to be answered.
+fn attach_by(
+    hook: Hook,
+    ebpf: &mut Ebpf,
+    pins: Option<&Pins>,
+    ifindex: u32,
+    roles: u8,
+) -> Result<Vec<Held>, DataplaneError> {
+    let ways = [
+        egress_name(hook, roles).map(|name| (Hook::Egress, name)),
+        Some((hook, programs::name(hook, roles)?)),
+    ];
+    let mut held = Vec::new();
+    for (hook, name) in ways.into_iter().flatten() {
+        let fd = match hook {
+            Hook::Native | Hook::Generic => programs::xdp(ebpf, roles)?.fd(),
+            Hook::Ingress | Hook::Egress => programs::tcx(ebpf, name)?.fd(),
+        };
+        let fd = fd.map_err(|error| program_error(name, error))?;
+        match Held::hang(fd.as_fd(), pins, ifindex, hook) {
+            Ok(link) => held.push(link),
+            Err(error) => {
+                held.into_iter().for_each(Held::undo);
+                return Err(DataplaneError::Attach {
+                    program: name,
+                    ifindex,
+                    error,
+                });
+            }
+        }
+    }
+    Ok(held)
+}
+
 /// Why an interface has the mode that it has, for `status`.
-fn reason(mode: Mode, adopted: bool, refused: Option<&DataplaneError>) -> String {
+fn reason(mode: Mode, ifindex: u32, adopted: bool, refused: Option<&DataplaneError>) -> String {
     match (mode, refused) {
-        (Mode::Native | Mode::Generic, _) => "configured".to_owned(),
+        (Mode::Native | Mode::Generic | Mode::Tcx, _) => "configured".to_owned(),
         (Mode::Auto, _) if adopted => "auto: that of the program before".to_owned(),
-        (Mode::Auto, None) => "auto: the driver has it".to_owned(),
+        (Mode::Auto, None) => match driver::of(ifindex) {
+            Some(driver) if driver::gives_up_offloads(&driver) => {
+                format!("auto: the driver has it; \"tcx\" would keep the offloads of {driver}")
+            }
+            _ => "auto: the driver has it".to_owned(),
+        },
         (Mode::Auto, Some(DataplaneError::Attach { error, .. })) => {
             format!("auto: native is refused: {error}")
         }
@@ -300,25 +282,10 @@ fn reason(mode: Mode, adopted: bool, refused: Option<&DataplaneError>) -> String
     }
 }
 
-fn errno(error: &ProgramError) -> Option<i32> {
-    let mut source: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return error.raw_os_error();
-        }
-        if let Some(SyscallError { io_error, .. }) = error.downcast_ref::<SyscallError>() {
-            return io_error.raw_os_error();
-        }
-        source = error.source();
-    }
-    None
-}
-
 /// The few error numbers that mean something to us.
 mod libc_errno {
     use nix::errno::Errno;
 
-    pub(super) const EPERM: i32 = Errno::EPERM as i32;
     pub(super) const EBUSY: i32 = Errno::EBUSY as i32;
     pub(super) const EEXIST: i32 = Errno::EEXIST as i32;
     pub(super) const EOPNOTSUPP: i32 = Errno::EOPNOTSUPP as i32;

@@ -21,6 +21,7 @@ const LINK_UPDATE: libc::c_long = 29;
 const LINK_DETACH: libc::c_long = 34;
 
 const ATTACH_XDP: u32 = 37;
+const ATTACH_TCX_INGRESS: u32 = 46;
 const ATTACH_TCX_EGRESS: u32 = 47;
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
@@ -32,25 +33,33 @@ pub(super) enum Hook {
     Native,
     /// XDP in the kernel's stack.
     Generic,
+    /// TCX, on the way in.
+    Ingress,
     /// TCX, on the way out.
     Egress,
 }
 
 impl Hook {
-    pub(super) const ALL: [Self; 3] = [Self::Native, Self::Generic, Self::Egress];
+    pub(super) const ALL: [Self; 4] = [Self::Native, Self::Generic, Self::Ingress, Self::Egress];
 
     /// In `status`, and in the name of a pin.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
             Self::Generic => "generic",
+            Self::Ingress => "tcx",
             Self::Egress => "egress",
         }
+    }
+
+    pub(super) const fn is_xdp(self) -> bool {
+        matches!(self, Self::Native | Self::Generic)
     }
 
     const fn attach_type(self) -> u32 {
         match self {
             Self::Native | Self::Generic => ATTACH_XDP,
+            Self::Ingress => ATTACH_TCX_INGRESS,
             Self::Egress => ATTACH_TCX_EGRESS,
         }
     }
@@ -60,7 +69,7 @@ impl Hook {
             Self::Native => XDP_FLAGS_DRV_MODE,
             Self::Generic => XDP_FLAGS_SKB_MODE,
             // After what is there already.
-            Self::Egress => 0,
+            Self::Ingress | Self::Egress => 0,
         }
     }
 }

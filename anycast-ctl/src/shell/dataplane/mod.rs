@@ -5,6 +5,7 @@
 //! router's programs end with the process.
 
 mod attach;
+mod driver;
 mod events;
 mod flows;
 mod hints;
@@ -13,11 +14,12 @@ mod link;
 mod maps;
 mod pins;
 mod policy;
+mod programs;
 mod sizes;
 
 use std::{io, net::Ipv6Addr};
 
-use anycast_common::abi::{globals, roles};
+use anycast_common::abi::{self, globals, roles};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, maps::MapError, programs::ProgramError};
 use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
@@ -68,7 +70,7 @@ pub enum DataplaneError {
         ifindex: u32,
     },
     /// The driver has no native XDP and the configuration insists on it.
-    #[error("interface {ifindex} has no native XDP: use mode = \"auto\" or \"generic\"")]
+    #[error("interface {ifindex} has no native XDP: use mode = \"auto\", \"tcx\" or \"generic\"")]
     NotNative {
         /// Interface index.
         ifindex: u32,
@@ -211,7 +213,34 @@ impl Dataplane {
     ///
     /// When the object has no such program or the verifier refuses it.
     pub fn xdp(&mut self, roles: u8) -> Result<&mut aya::programs::Xdp, DataplaneError> {
-        attach::xdp(&mut self.ebpf, roles)
+        programs::xdp(&mut self.ebpf, roles)
+    }
+
+    /// The loaded TCX ingress program of some roles, for tests that run it without an interface.
+    ///
+    /// # Errors
+    ///
+    /// When the object has no such program or the verifier refuses it.
+    pub fn tcx(
+        &mut self,
+        roles: u8,
+    ) -> Result<&mut aya::programs::SchedClassifier, DataplaneError> {
+        let name = programs::name(link::Hook::Ingress, roles)?;
+        programs::tcx(&mut self.ebpf, name)
+    }
+
+    /// The loaded egress program that goes with it, if there is one; likewise.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dataplane::tcx`].
+    pub fn tcx_egress(
+        &mut self,
+        roles: u8,
+    ) -> Result<&mut aya::programs::SchedClassifier, DataplaneError> {
+        let name = programs::egress_name(link::Hook::Ingress, roles);
+        let name = name.ok_or(DataplaneError::Missing("egress program for these roles"))?;
+        programs::tcx(&mut self.ebpf, name)
     }
 
     /// The loaded egress program of a member, for tests that run it without an interface.
@@ -220,10 +249,11 @@ impl Dataplane {
     ///
     /// When the object has no such program or the verifier refuses it.
     pub fn egress(&mut self) -> Result<&mut aya::programs::SchedClassifier, DataplaneError> {
-        attach::egress(&mut self.ebpf)
+        programs::tcx(&mut self.ebpf, abi::programs::MEMBER_EGRESS)
     }
 
-    /// Attaches the programs of `roles` to the interface: XDP, and TCX egress for a member.
+    /// Attaches the programs of `roles` to the interface: XDP or TCX ingress, and TCX egress for a member,
+    /// and for a correspondent that has TCX ingress.
     ///
     /// # Errors
     ///

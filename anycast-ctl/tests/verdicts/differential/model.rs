@@ -199,6 +199,8 @@ pub(super) struct Correspondent {
     /// Pinned flows, to C.
     pub(super) pins: BTreeMap<Key, Ipv6Addr>,
     fragments: Fragments,
+    /// The kernel receives what it gets, and forwards nothing: hop limits are no matter then.
+    is_end: bool,
 }
 
 /// Test Inits, Binding Updates, and types that nobody knows.
@@ -207,6 +209,13 @@ const FOR_CORRESPONDENT: fn(u8) -> bool = |kind| matches!(kind, 1 | 2 | 5 | 8..)
 pub(super) const FOR_MEMBER: fn(u8) -> bool = |kind| matches!(kind, 0 | 3 | 4 | 6 | 7);
 
 impl Correspondent {
+    pub(super) fn new(is_end: bool) -> Self {
+        Self {
+            is_end,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn ingress(&mut self, frame: &[u8], ours: impl Fn(Ipv6Addr) -> bool) -> Fate {
         let same = Fate::same(Verdict::Pass, frame);
         let Some(view) = View::frame(frame).filter(|view| !is_never_rewritten(view)) else {
@@ -230,7 +239,7 @@ impl Correspondent {
         }
         let change = self.decide(frame, &view);
         // The kernel says that the hop limit is used up, of the packet that it was sent.
-        let change = change.filter(|_| view.hop_limit > 1);
+        let change = change.filter(|_| self.goes_on(&view));
         if let Some(packet) = packet_of(&view).filter(|_| view.is_first()) {
             // Of what has nothing to do with a binding, nothing is kept.
             if change.is_some() || self.is_bound(&view) {
@@ -241,6 +250,10 @@ impl Correspondent {
         change.map_or(same, |(change, transport)| {
             rewrite(frame, &view, change, Some(transport))
         })
+    }
+
+    fn goes_on(&self, view: &View) -> bool {
+        view.hop_limit > 1 || self.is_end
     }
 
     /// Is, or was until a moment ago.
@@ -286,7 +299,8 @@ impl Correspondent {
         };
         let noted = self.fragments.get(&packet_of(view)?);
         let change = noted.copied().unwrap_or_else(guess)?;
-        (view.hop_limit > 1).then(|| rewrite(frame, view, change, None))
+        self.goes_on(view)
+            .then(|| rewrite(frame, view, change, None))
     }
 
     fn error(&self, frame: &[u8], view: &View) -> Option<Fate> {
@@ -315,7 +329,8 @@ impl Correspondent {
         }
         let outer = (view.source == care_of).then_some((Place::Source, anycast));
         let inner = (Place::Destination, anycast);
-        (view.hop_limit > 1).then(|| translate(frame, view, (quote, transport), inner, outer))
+        self.goes_on(view)
+            .then(|| translate(frame, view, (quote, transport), inner, outer))
     }
 
     /// The member sent C -> A, the network behind the gateway saw B -> A.
@@ -335,6 +350,7 @@ impl Correspondent {
             .filter(|_| view.destination == anycast)?;
         let outer = Some((Place::Destination, care_of));
         let inner = (Place::Source, care_of);
-        (view.hop_limit > 1).then(|| translate(frame, view, (quote, transport), inner, outer))
+        self.goes_on(view)
+            .then(|| translate(frame, view, (quote, transport), inner, outer))
     }
 }

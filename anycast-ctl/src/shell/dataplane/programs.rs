@@ -1,0 +1,92 @@
+//! Programs of the object, loaded when they are needed.
+
+use std::io;
+
+use anycast_common::abi::{programs, roles};
+use aya::{
+    Ebpf,
+    programs::{ProgramError, SchedClassifier, Xdp},
+    sys::SyscallError,
+};
+use nix::errno::Errno;
+
+use super::{DataplaneError, link::Hook};
+
+/// The XDP program of a union of roles, loaded.
+pub(super) fn xdp(ebpf: &mut Ebpf, roles: u8) -> Result<&mut Xdp, DataplaneError> {
+    let name = name(Hook::Native, roles)?;
+    let program: &mut Xdp = ebpf
+        .program_mut(name)
+        .ok_or(DataplaneError::Missing(name))?
+        .try_into()
+        .map_err(|error| program_error(name, error))?;
+    if program.fd().is_err() {
+        program.load().map_err(|error| program_error(name, error))?;
+    }
+    Ok(program)
+}
+
+/// The TCX program of this name, loaded.
+pub(super) fn tcx<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut SchedClassifier, DataplaneError> {
+    let program: &mut SchedClassifier = ebpf
+        .program_mut(name)
+        .ok_or(DataplaneError::Missing(name))?
+        .try_into()
+        .map_err(|error| program_error(name, error))?;
+    if program.fd().is_err() {
+        program.load().map_err(|error| program_error(name, error))?;
+    }
+    Ok(program)
+}
+
+/// Name of the program for packets that come in by this hook.
+pub(super) fn name(hook: Hook, roles: u8) -> Result<&'static str, DataplaneError> {
+    let names = match hook {
+        Hook::Native | Hook::Generic => &programs::XDP,
+        Hook::Ingress | Hook::Egress => &programs::TCX,
+    };
+    names
+        .get(usize::from(roles))
+        .copied()
+        .filter(|name| !name.is_empty())
+        .ok_or(DataplaneError::Missing("program for these roles"))
+}
+
+/// Name of the program for packets that go out, if these roles need one where packets come in by `hook`.
+/// XDP sees nothing of what goes out, so a correspondent by XDP does without.
+pub(super) const fn egress_name(hook: Hook, roles: u8) -> Option<&'static str> {
+    let correspondent = roles & roles::CORRESPONDENT != 0 && matches!(hook, Hook::Ingress);
+    match (roles & roles::MEMBER != 0, correspondent) {
+        (true, true) => Some(programs::BOTH_EGRESS),
+        (true, false) => Some(programs::MEMBER_EGRESS),
+        (false, true) => Some(programs::CORRESPONDENT_EGRESS),
+        (false, false) => None,
+    }
+}
+
+pub(super) fn program_error(program: &'static str, error: ProgramError) -> DataplaneError {
+    if errno(&error) == Some(Errno::EPERM as i32) {
+        return DataplaneError::Privilege;
+    }
+    DataplaneError::Program {
+        program,
+        error: Box::new(error),
+    }
+}
+
+fn errno(error: &ProgramError) -> Option<i32> {
+    let mut source: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return error.raw_os_error();
+        }
+        if let Some(SyscallError { io_error, .. }) = error.downcast_ref::<SyscallError>() {
+            return io_error.raw_os_error();
+        }
+        source = error.source();
+    }
+    None
+}

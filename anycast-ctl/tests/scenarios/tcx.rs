@@ -1,0 +1,120 @@
+//! The system by TCX, on links as the kernel makes them: segments are merged on their way, and
+//! checksums are open.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use xtask::lab::{
+    report::Report,
+    scenario::{MIB, SOON, Session, transfer},
+    stage::Lab,
+};
+
+use super::{in_lab, paths, sessions::bound};
+
+const LONG: Duration = Duration::from_secs(60);
+/// Octets of the largest packet that a link carries.
+const MTU: u64 = 1500;
+
+/// A bound session, with TCX everywhere.
+fn bound_by_tcx(lab: &mut Lab, report: &mut Report) -> Result<Session> {
+    for node in ["router", "gateway", "s1", "s2"] {
+        lab.configure(node, "mode = \"auto\"", "mode = \"tcx\"")?;
+    }
+    let session = bound(lab, report)?;
+    lab.network.offload()?;
+    Ok(session)
+}
+
+fn modes(lab: &Lab, node: &str) -> Result<Vec<(String, String)>> {
+    let status = lab.daemon(node)?.ask("status")?;
+    let interfaces = status["interfaces"].as_array().context("no interfaces")?;
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    Ok(interfaces
+        .iter()
+        .map(|interface| (text(&interface["mode"]), text(&interface["mode_reason"])))
+        .collect())
+}
+
+/// Links of programs that are pinned at a node, without the interface's index.
+fn pinned(lab: &Lab) -> Result<Vec<String>> {
+    let names = lab.network.gateway.pinned()?;
+    let mut hooks: Vec<String> = names
+        .iter()
+        .filter_map(|name| name.split_once('-'))
+        .filter(|(ifindex, _)| ifindex.bytes().all(|octet| octet.is_ascii_digit()))
+        .map(|(_, hook)| hook.to_owned())
+        .collect();
+    hooks.sort();
+    Ok(hooks)
+}
+
+/// TCP and UDP, there and back.
+pub(super) fn offloads() -> Result<()> {
+    in_lab(None, |lab, report| {
+        let mut session = bound_by_tcx(lab, report)?;
+        for node in ["router", "gateway", "s1", "s2"] {
+            let configured = ("tcx".to_owned(), "configured".to_owned());
+            let modes = modes(lab, node)?;
+            ensure!(modes.iter().all(|mode| *mode == configured), "{modes:?}");
+        }
+        let (_, [core]) = transfer(lab, &mut session, 64 * MIB, LONG, ["gateway-router"])?;
+        core.must_be_by_care_of("gateway-router")?;
+        ensure!(core.resets() == 0, "resets: {core:?}");
+        for tally in core.by_care_of {
+            let each = tally.octets / tally.packets;
+            ensure!(each > 2 * MTU, "nothing was merged: {core:?}");
+        }
+        paths::datagrams(lab)?;
+        let unreadable = "extension_chain_not_parsed";
+        ensure!(paths::count(lab, "gateway", unreadable)? == 0);
+        session.visitor.tell("finish")?;
+        session.visitor.event("finished", SOON)?;
+        Ok(())
+    })
+}
+
+pub(super) fn small_mtu() -> Result<()> {
+    in_lab(None, |lab, report| {
+        let session = bound_by_tcx(lab, report)?;
+        paths::becomes_small(lab, session)
+    })
+}
+
+/// The next daemon takes programs over as they are, or puts those of another mode in their place.
+pub(super) fn other_mode() -> Result<()> {
+    in_lab(None, |lab, report| {
+        let mut session = bound_by_tcx(lab, report)?;
+        session.visitor.tell("beat")?;
+        let tcx = ["egress", "egress", "tcx", "tcx"];
+        ensure!(pinned(lab)? == tcx, "{:?}", pinned(lab)?);
+        lab.restart("gateway")?;
+        ensure!(pinned(lab)? == tcx, "{:?}", pinned(lab)?);
+        transfer(lab, &mut session, MIB, LONG, ["gateway-router"])?;
+
+        // Open checksums are not for XDP.
+        lab.network.wire()?;
+        lab.configure("gateway", "mode = \"tcx\"", "mode = \"native\"")?;
+        lab.restart("gateway")?;
+        let native = ["native", "native"];
+        ensure!(pinned(lab)? == native, "{:?}", pinned(lab)?);
+        let (_, [core]) = transfer(lab, &mut session, MIB, LONG, ["gateway-router"])?;
+        core.must_be_by_care_of("gateway-router")?;
+
+        lab.configure("gateway", "mode = \"native\"", "mode = \"tcx\"")?;
+        lab.restart("gateway")?;
+        ensure!(pinned(lab)? == tcx, "{:?}", pinned(lab)?);
+        let (_, [core]) = transfer(lab, &mut session, MIB, LONG, ["gateway-router"])?;
+        core.must_be_by_care_of("gateway-router")?;
+        ensure!(core.resets() == 0, "resets: {core:?}");
+
+        lab.kill("gateway")?;
+        let said = lab.detach("gateway")?;
+        ensure!(said.contains('4'), "{said}");
+        ensure!(pinned(lab)?.is_empty(), "{:?}", pinned(lab)?);
+        let (_, [core]) = transfer(lab, &mut session, MIB, LONG, ["gateway-router"])?;
+        let [up, down] = core.by_anycast.map(|tally| tally.packets);
+        ensure!(up > 0 && down > 0, "not by B: {core:?}");
+        Ok(())
+    })
+}

@@ -1,0 +1,364 @@
+//! What differs at TCX: the kernel forwards, segments are merged, and there is a way out.
+
+use std::os::fd::{AsFd as _, AsRawFd as _};
+
+use anycast_common::abi::{event::kind, roles::CORRESPONDENT};
+use anyhow::{Result, ensure};
+use xtask::{kernel_tests::Suite, net::netlink};
+
+use crate::{
+    forward::{A, B, BACK, C, Gateway, NEAR, NOWHERE, PORTS, ROUTER, UP, gateway, row, set},
+    harness::{At, Bench, Hook, Row, Verdict, bind},
+    icmp_error::{ADDRESS, HOP, TOO_BIG, UNREACHABLE, coded, error},
+    packets::{ACK, Packet, UDP, address},
+};
+
+const FIRST: &[(&str, u64)] = &[
+    ("flow_pinned", 1),
+    ("correspondent_to_care_of", 1),
+    ("forwarded_by_kernel", 1),
+];
+const NEXT: &[(&str, u64)] = &[("correspondent_to_care_of", 1), ("forwarded_by_kernel", 1)];
+const BACKWARD: &[(&str, u64)] = &[
+    ("correspondent_from_care_of", 1),
+    ("forwarded_by_kernel", 1),
+];
+const REDIRECTED: &[(&str, u64)] = &[("correspondent_to_care_of", 1), ("forwarded", 1)];
+const OTHER_ROUTER: [u8; 6] = [2, 0, 0, 0, 2, 9];
+
+pub fn tests(suite: Suite) -> Suite {
+    suite
+        .test(
+            "TCX: a gateway leaves it to the kernel to forward",
+            forwards,
+        )
+        .test("TCX: what is merged is measured by its segments", merged)
+        .test(
+            "TCX: a client host's own packets leave by the way to C",
+            leaves,
+        )
+        .test("TCX: what a host forwards was seen when it came", forwarded)
+        .test("TCX: errors of this host itself", own_errors)
+        .test("TCX: a sum that the device made stays right", device_sums)
+}
+
+/// A bench on an interface of a gateway.
+fn bench(gateway: &Gateway, hook: Hook, interface: &str) -> Result<Bench> {
+    let _at = At::new(hook);
+    let mut bench = Bench::new(CORRESPONDENT, true)?;
+    bench.ingress = netlink::index(&gateway.namespace, interface)?;
+    set(&mut bench, C)?;
+    Ok(bench)
+}
+
+fn becomes(
+    name: &'static str,
+    before: &Packet,
+    after: &Packet,
+    counts: &'static [(&'static str, u64)],
+) -> Row {
+    Row {
+        becomes: Some(after.frame()),
+        counts,
+        ..row(name, before, Verdict::Pass)
+    }
+}
+
+fn to(care_of: &str, packet: &Packet) -> Packet {
+    packet.clone().with(|p| p.destination = address(care_of))
+}
+
+fn expiring(packet: &Packet) -> Packet {
+    packet.clone().with(|p| p.hop_limit = 1)
+}
+
+fn forwards() -> Result<()> {
+    let gateway = gateway()?;
+    gateway.namespace.run(|| {
+        let mut bench = bench(&gateway, Hook::Tcx, "clients0")?;
+        let out = Packet::tcp(A, B, PORTS, ACK);
+        let back = Packet::tcp(C, A, BACK, ACK);
+        let from_b = back.clone().with(|p| p.source = address(B));
+        let tagged = out.clone().with(|p| p.vlans = vec![9]);
+        let big = out.clone().with(|p| p.payload.resize(1461, 0));
+        bench.table(&[
+            becomes("to the servers' side", &out, &to(C, &out), FIRST),
+            becomes("to the client", &back, &from_b, BACKWARD),
+            becomes("a tagged frame", &tagged, &to(C, &tagged), NEXT),
+            row(
+                "hop limit 1, for the kernel to answer",
+                &expiring(&out),
+                Verdict::Pass,
+            ),
+            row("likewise to the client", &expiring(&back), Verdict::Pass),
+            row(
+                "more than the MTU, for the kernel to answer",
+                &big,
+                Verdict::Pass,
+            ),
+        ])?;
+        set(&mut bench, NOWHERE)?;
+        let new = Packet::udp(A, B, (40001, 80), b"query");
+        bench.table(&[Row {
+            counts: &[("flow_pinned", 1), ("no_route_to_care_of", 1)],
+            ..row("no way to C: better by B", &new, Verdict::Pass)
+        }])?;
+        set(&mut bench, NEAR)?;
+        let new = Packet::udp(A, B, PORTS, b"query");
+        let to_near = to(NEAR, &new);
+        bench.table(&[
+            becomes("a neighbour that is not known yet", &new, &to_near, FIRST),
+            row("hop limit 1 there", &expiring(&new), Verdict::Pass),
+        ])
+    })
+}
+
+fn merged() -> Result<()> {
+    let gateway = gateway()?;
+    gateway.namespace.run(|| {
+        let mut bench = bench(&gateway, Hook::Tcx, "clients0")?;
+        let long = Packet::tcp(A, B, PORTS, ACK).with(|p| p.payload.resize(3000, 7));
+        bench.table(&[Row {
+            counts: &[("flow_pinned", 1)],
+            ..row("not merged, it is too big", &long, Verdict::Pass)
+        }])?;
+        bench.segment = 1440;
+        bench.table(&[becomes("of segments that fit", &long, &to(C, &long), NEXT)])?;
+        bench.segment = 1441;
+        bench.table(&[row("of segments that do not", &long, Verdict::Pass)])
+    })
+}
+
+/// The frame of a packet of this host that is on its way to a router.
+fn leaving(packet: &Packet, router: [u8; 6]) -> Vec<u8> {
+    let mut frame = packet.frame();
+    frame[..6].copy_from_slice(&router);
+    frame[6..12].copy_from_slice(&UP);
+    frame
+}
+
+fn leaves() -> Result<()> {
+    let gateway = gateway()?;
+    gateway.namespace.run(|| {
+        let mut bench = bench(&gateway, Hook::TcxOut, "up0")?;
+        let out = Packet::tcp(A, B, PORTS, ACK);
+        let by = |name, router, verdict, counts| Row {
+            name,
+            frame: leaving(&out, router),
+            verdict,
+            becomes: Some(leaving(&to(C, &out), router)),
+            counts,
+            events: &[],
+        };
+        bench.table(&[
+            by("on its way", ROUTER, Verdict::Pass, FIRST),
+            by(
+                "to another router",
+                OTHER_ROUTER,
+                Verdict::Redirect,
+                REDIRECTED,
+            ),
+            becomes(
+                "hop limit 1, which is for a router to find",
+                &expiring(&out),
+                &to(C, &expiring(&out)),
+                REDIRECTED,
+            )
+            .redirected(),
+            row(
+                "the controller's own message",
+                &Packet::mobility(A, B, 3),
+                Verdict::Pass,
+            ),
+        ])?;
+        bench.ingress = netlink::index(&gateway.namespace, "clients0")?;
+        bench.table(&[by(
+            "by another interface",
+            ROUTER,
+            Verdict::Redirect,
+            REDIRECTED,
+        )])?;
+        // A C that is an anycast address of its own.
+        bind(
+            &mut bench,
+            (A, C),
+            NEAR,
+            anycast_ctl::core::Time::from_nanos(u64::MAX / 2),
+        )?;
+        bench.table(&[
+            row(
+                "what goes to C already stays so",
+                &to(C, &out),
+                Verdict::Pass,
+            ),
+            by(
+                "and what goes to B is not sent further",
+                ROUTER,
+                Verdict::Redirect,
+                REDIRECTED,
+            ),
+        ])?;
+        set(&mut bench, NOWHERE)?;
+        let new = Packet::udp(A, B, (40001, 80), b"query");
+        bench.table(&[Row {
+            counts: &[("flow_pinned", 1), ("no_route_to_care_of", 1)],
+            ..row("no way to C: better by B", &new, Verdict::Pass)
+        }])
+    })
+}
+
+fn forwarded() -> Result<()> {
+    let gateway = gateway()?;
+    gateway.namespace.run(|| {
+        let mut bench = bench(&gateway, Hook::TcxOut, "up0")?;
+        let out = Packet::tcp(A, B, PORTS, ACK);
+        bench.arrived = netlink::index(&gateway.namespace, "clients0")?;
+        bench.table(&[row("a client's, too big for C", &out, Verdict::Pass)])?;
+        bench.arrived = 0;
+        bench.table(&[becomes("this host's", &out, &to(C, &out), FIRST).redirected()])
+    })
+}
+
+/// The kernel forwards A -> C, and quotes that.
+fn own_errors() -> Result<()> {
+    let gateway = gateway()?;
+    gateway.namespace.run(|| {
+        let mut bench = bench(&gateway, Hook::TcxOut, "clients0")?;
+        let sent = Packet::tcp(A, B, PORTS, ACK);
+        let seen = to(C, &sent);
+        bench.run(&sent.frame())?;
+        bench.table(&[
+            Row {
+                counts: &[("correspondent_icmp_error", 1), ("forwarded", 1)],
+                ..becomes(
+                    "Packet Too Big to the client",
+                    &error(HOP, A, TOO_BIG, &seen),
+                    &error(HOP, A, TOO_BIG, &sent),
+                    &[],
+                )
+            }
+            .redirected(),
+            Row {
+                counts: &[("care_of_unreachable", 1)],
+                events: &[kind::CARE_OF_UNREACHABLE],
+                ..row(
+                    "C cannot be reached",
+                    &coded(ADDRESS, error(HOP, A, UNREACHABLE, &seen)),
+                    Verdict::Drop,
+                )
+            },
+        ])
+    })
+}
+
+/// `union bpf_attr` of `BPF_PROG_TEST_RUN`.
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    program: u32,
+    result: u32,
+    size_in: u32,
+    size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    context_in: u32,
+    context_out: u32,
+    contexts: [u64; 2],
+    flags: u32,
+    rest: [u32; 3],
+}
+
+/// Runs the bench's program with a sum over the packet, as a device makes it (`CHECKSUM_COMPLETE`), and
+/// has the kernel compare it with what the packet has become. The frame after that.
+fn with_sum(bench: &mut Bench, frame: &[u8]) -> std::io::Result<Vec<u8>> {
+    const PROG_TEST_RUN: nix::libc::c_long = 10;
+    const CHECKSUM_COMPLETE: u32 = 1 << 2;
+    let program = match bench.hook {
+        Hook::TcxOut => bench.dataplane.tcx_egress(CORRESPONDENT),
+        Hook::Xdp | Hook::Tcx => bench.dataplane.tcx(CORRESPONDENT),
+    };
+    let program = program.map_err(std::io::Error::other)?;
+    let program = program.fd().map_err(std::io::Error::other)?;
+    let mut out = vec![0; frame.len()];
+    let size = u32::try_from(frame.len()).map_err(std::io::Error::other)?;
+    let attribute = TestRun {
+        program: program.as_fd().as_raw_fd().cast_unsigned(),
+        size_in: size,
+        size_out: size,
+        data_in: frame.as_ptr() as u64,
+        data_out: out.as_mut_ptr() as u64,
+        flags: CHECKSUM_COMPLETE,
+        ..TestRun::default()
+    };
+    // SAFETY: the kernel reads and writes no more than the sizes that it is told.
+    let result = unsafe {
+        nix::libc::syscall(
+            nix::libc::SYS_bpf,
+            PROG_TEST_RUN,
+            &raw const attribute,
+            size_of::<TestRun>(),
+        )
+    };
+    nix::errno::Errno::result(result)?;
+    Ok(out)
+}
+
+/// What a packet of each kind becomes, in both directions, errors and fragments among them.
+fn device_sums() -> Result<()> {
+    let _at = At::tcx();
+    let mut bench = Bench::new(CORRESPONDENT, true)?;
+    set(&mut bench, C)?;
+    let sent = Packet::tcp(A, B, PORTS, ACK);
+    let seen = to(C, &sent);
+    let data = Packet::udp(A, B, PORTS, b"an odd size");
+    // No header of UDP is in it.
+    let rest = Packet::raw(A, B, UDP, vec![7; 21]).fragment(8, false);
+    let from = |packet: &Packet, source: &str| packet.clone().with(|p| p.source = address(source));
+    let answer = Packet::tcp(C, A, BACK, ACK);
+    for (before, after) in [
+        (sent.clone(), seen.clone()),
+        (data.clone(), to(C, &data)),
+        (
+            data.clone().fragment(0, true),
+            to(C, &data.clone().fragment(0, true)),
+        ),
+        (rest.clone(), to(C, &rest)),
+        (answer.clone(), from(&answer, B)),
+        (error(HOP, A, TOO_BIG, &seen), error(HOP, A, TOO_BIG, &sent)),
+        (
+            coded(4, error(C, A, UNREACHABLE, &seen)),
+            coded(4, error(B, A, UNREACHABLE, &sent)),
+        ),
+    ] {
+        match with_sum(&mut bench, &before.frame()) {
+            // Linux before 6.16 makes no such sums for a test.
+            Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => {
+                println!("not with this kernel");
+                return Ok(());
+            }
+            result => ensure!(result? == after.frame(), "{before:?}"),
+        }
+    }
+    Ok(())
+}
+
+impl Row {
+    /// The frame of a table has not the Ethernet addresses that it should have on its way out.
+    fn redirected(self) -> Self {
+        let counts = match self.counts {
+            counts if counts == FIRST => &[
+                ("flow_pinned", 1),
+                ("correspondent_to_care_of", 1),
+                ("forwarded", 1),
+            ],
+            counts => counts,
+        };
+        Self {
+            verdict: Verdict::Redirect,
+            counts,
+            ..self
+        }
+    }
+}

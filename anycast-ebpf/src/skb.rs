@@ -1,0 +1,253 @@
+//! TCX: packets as the kernel's stack has them, merged and with checksums that a device is yet to complete.
+//!
+//! The kernel forwards or receives what is rewritten on the way in. What this host itself sends is
+//! rewritten on the way out, where it may have to leave by another way than it came to.
+
+use core::ffi::c_void;
+
+use anycast_common::abi::counters::Counter;
+use anycast_common::wire::checksum;
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{
+        BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM, TC_ACT_REDIRECT, TC_ACT_SHOT,
+        TC_ACT_UNSPEC,
+        xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT},
+    },
+    helpers::{
+        bpf_l4_csum_replace, bpf_redirect_neigh, bpf_skb_load_bytes, bpf_skb_pull_data,
+        bpf_skb_store_bytes,
+    },
+    programs::TcContext,
+};
+
+use crate::{
+    classify::{self, Packet},
+    context::{Context, Hook},
+    correspondent::Change,
+    count::count,
+    forward::{NextHop, Way},
+    packet::{Bytes, ETHERTYPE_IPV6},
+    transport::{TCP, Transport, UDP, UDP_LITE},
+};
+
+/// Octets of the headers of most packets: Ethernet, IPv6, TCP without options.
+const COMMON: usize = 74;
+/// No header of interest ends later than this.
+const ALL: usize = 532;
+const ETHERTYPE: usize = 12;
+const NEXT_HEADER: usize = 20;
+
+/// A packet at TCX, on its way in or out.
+pub(crate) struct Skb<const OUT: bool>(TcContext);
+
+/// TCX ingress of an interface with the given roles.
+#[inline(always)]
+pub(crate) fn ingress<const ROLES: u8>(ctx: TcContext) -> i32 {
+    let ctx = Skb::<false>(ctx);
+    ctx.pull();
+    verdict(classify::closely::<_, ROLES>(&ctx))
+}
+
+/// TCX egress of a correspondent: packets of this host. Those that it forwards were seen when they came.
+#[inline(always)]
+pub(crate) fn egress<const ROLES: u8>(ctx: TcContext) -> i32 {
+    let ctx = Skb::<true>(ctx);
+    // SAFETY: the context lives as long as the program.
+    if unsafe { (*ctx.0.skb.skb).ingress_ifindex } != 0 {
+        return TC_ACT_UNSPEC;
+    }
+    ctx.pull();
+    verdict(classify::closely::<_, ROLES>(&ctx))
+}
+
+/// An XDP action in terms of TCX. What is not decided here is for the next program of the interface.
+#[inline(always)]
+fn verdict(action: u32) -> i32 {
+    match action {
+        XDP_DROP => TC_ACT_SHOT,
+        XDP_REDIRECT => TC_ACT_REDIRECT,
+        _ => TC_ACT_UNSPEC,
+    }
+}
+
+impl<const OUT: bool> Skb<OUT> {
+    /// Makes the headers readable in place: of TCP and UDP they mostly are, else all that may be read.
+    #[inline(always)]
+    fn pull(&self) {
+        let wanted = if self.is_plain() { COMMON } else { ALL };
+        let there = self.end() - self.start();
+        let wanted = wanted.min(self.length());
+        if there < wanted {
+            // SAFETY: the context is the kernel's.
+            unsafe { bpf_skb_pull_data(self.0.skb.skb, wanted as u32) };
+        }
+    }
+
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        let start = self.start();
+        if start + NEXT_HEADER + 2 > self.end() {
+            return false;
+        }
+        let frame = start as *const u8;
+        // SAFETY: the bounds were checked.
+        let (ethertype, protocol) =
+            unsafe { (*frame.add(ETHERTYPE).cast::<u16>(), *frame.add(NEXT_HEADER)) };
+        ethertype != ETHERTYPE_IPV6 || protocol == TCP || protocol == UDP
+    }
+
+    /// Octets at `offset` are replaced, and what the device has summed of the packet is put right.
+    #[inline(always)]
+    fn overwrite<T>(&self, offset: usize, value: &T) -> bool {
+        // SAFETY: the helper checks the offset itself, and `value` is where the caller has it.
+        let stored = unsafe {
+            bpf_skb_store_bytes(
+                self.0.skb.skb,
+                offset as u32,
+                core::ptr::from_ref(value).cast(),
+                size_of::<T>() as u32,
+                u64::from(BPF_F_RECOMPUTE_CSUM),
+            )
+        };
+        stored == 0
+    }
+}
+
+impl<const OUT: bool> Bytes for Skb<OUT> {
+    #[inline(always)]
+    fn start(&self) -> usize {
+        self.0.data()
+    }
+
+    #[inline(always)]
+    fn end(&self) -> usize {
+        self.0.data_end()
+    }
+}
+
+impl<const OUT: bool> EbpfContext for Skb<OUT> {
+    #[inline(always)]
+    fn as_ptr(&self) -> *mut c_void {
+        self.0.as_ptr()
+    }
+}
+
+impl<const OUT: bool> Context for Skb<OUT> {
+    const HOOK: Hook = if OUT { Hook::Egress } else { Hook::Ingress };
+
+    #[inline(always)]
+    fn ingress(&self) -> u32 {
+        // SAFETY: the context lives as long as the program.
+        unsafe { (*self.0.skb.skb).ifindex }
+    }
+
+    #[inline(always)]
+    fn untagged(&self) -> bool {
+        // SAFETY: the context lives as long as the program.
+        unsafe { (*self.0.skb.skb).vlan_present != 0 }
+    }
+
+    #[inline(always)]
+    fn length(&self) -> usize {
+        self.0.len() as usize
+    }
+
+    /// Segments that were merged on the way in are parted again: the largest of them counts.
+    #[inline(always)]
+    fn largest(&self, layout: usize, transport: &Transport, length: u16) -> u16 {
+        // SAFETY: the context lives as long as the program.
+        let segment = unsafe { (*self.0.skb.skb).gso_size };
+        if segment == 0 {
+            return length;
+        }
+        let headers = match transport.protocol {
+            TCP => {
+                let at = transport.checksum - 4;
+                let Some(offset_flags) = self.at::<u16>(at) else {
+                    return 0;
+                };
+                // SAFETY: `at` checked the bounds.
+                let words = u16::from_be(unsafe { *offset_flags }) >> 12;
+                transport.checksum - 16 + usize::from(words) * 4
+            }
+            UDP => transport.checksum + 2,
+            // Nobody knows.
+            _ => return 0,
+        };
+        (headers - layout) as u16 + segment as u16
+    }
+
+    #[inline(always)]
+    unsafe fn load(&self, offset: usize, to: *mut u8, length: usize) -> i64 {
+        // SAFETY: by the caller; the helper checks the packet.
+        unsafe { bpf_skb_load_bytes(self.as_ptr(), offset as u32, to.cast(), length as u32) }
+    }
+
+    #[inline(always)]
+    fn store<T: Copy>(&self, offset: usize, value: &T) -> bool {
+        self.overwrite(offset, value)
+    }
+
+    #[inline(always)]
+    fn adjust(&self, offset: usize, delta: u16, udp: bool) -> bool {
+        let Some(field) = self.at::<u16>(offset) else {
+            return false;
+        };
+        // SAFETY: `at` checked the bounds.
+        let old = unsafe { *field };
+        if udp && old == 0 {
+            return false;
+        }
+        let new = checksum::apply(old, delta);
+        self.overwrite(offset, &if udp { checksum::udp(new) } else { new })
+    }
+
+    #[inline(always)]
+    fn replace(
+        packet: &Packet<'_, Self>,
+        transport: &Transport,
+        place: usize,
+        address: &[u8; 16],
+        delta: u16,
+    ) -> bool {
+        if transport.checksum != 0 {
+            let mut flags = u64::from(BPF_F_PSEUDO_HDR);
+            if matches!(transport.protocol, UDP | UDP_LITE) {
+                flags |= u64::from(BPF_F_MARK_MANGLED_0);
+            }
+            // Where the device is to complete it, the field holds the sum of the pseudo-header, not its
+            // complement: the helper knows. The difference is one of 16 bits as well as of 32.
+            // SAFETY: the helper checks the offset itself.
+            let replaced = unsafe {
+                bpf_l4_csum_replace(
+                    packet.ctx.0.skb.skb,
+                    transport.checksum as u32,
+                    0,
+                    u64::from(delta),
+                    flags,
+                )
+            };
+            if replaced != 0 {
+                return false;
+            }
+        }
+        packet.ctx.overwrite(packet.layout.ipv6 + place, address)
+    }
+
+    #[inline(always)]
+    fn send(_: &Packet<'_, Self>, next_hop: &NextHop) -> u32 {
+        if OUT && next_hop.way == Way::Program {
+            count(Counter::Forwarded);
+            // The device's queue and this program see it again: as a packet to C, which is not rewritten.
+            // SAFETY: no parameters: the kernel asks its routes by that interface.
+            unsafe { bpf_redirect_neigh(next_hop.ifindex, core::ptr::null_mut(), 0, 0) };
+            return XDP_REDIRECT;
+        }
+        count(Counter::ForwardedByKernel);
+        XDP_PASS
+    }
+
+    #[inline(always)]
+    fn remember(_: &Packet<'_, Self>, _: &Transport, _: &Change, _: &NextHop) {}
+}

@@ -14,7 +14,7 @@ use aya_ebpf::{
 use crate::{
     admission,
     classify::{Packet, Verdict},
-    context::Context,
+    context::{Context, Hook},
     count::count,
     forward::{Way, next_hop},
     maps::{ATTENDED, BINDINGS, CARE_OF, CLIENT_PREFIXES, FLOWS},
@@ -36,8 +36,13 @@ fn handle<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     let Some(transport) = Transport::read(packet.ctx, upper) else {
         return Verdict::NotOurs;
     };
-    let Some(change) = from_client(packet, &transport).or_else(|| to_client(packet, &transport))
-    else {
+    // XDP has its short way. Elsewhere what a member sends would look for a binding of the member first.
+    let change = if C::HOOK == Hook::Xdp {
+        from_client(packet, &transport).or_else(|| to_client(packet, &transport))
+    } else {
+        to_client(packet, &transport).or_else(|| from_client(packet, &transport))
+    };
+    let Some(change) = change else {
         return Verdict::NotOurs;
     };
     let outward = change.place == place::DESTINATION;

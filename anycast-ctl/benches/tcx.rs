@@ -252,6 +252,7 @@ impl Path {
             roles: CORRESPONDENT,
             require_router_alert: true,
             limits: Limits::NONE,
+            sizes: Default::default(),
         };
         let mut dataplane = Dataplane::load(OBJECT, settings)?;
         let links = [

@@ -68,7 +68,12 @@ fn by_libbpf(bpftool: PathBuf) -> Result<()> {
     let found = fs::read_dir(&pinned.0)?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<Result<BTreeSet<_>>>()?;
-    let wanted = programs::XDP.into_iter().chain([programs::MEMBER_EGRESS]);
+    let wanted = programs::XDP.into_iter().chain(programs::TCX);
+    let wanted = wanted.filter(|name| !name.is_empty()).chain([
+        programs::MEMBER_EGRESS,
+        programs::CORRESPONDENT_EGRESS,
+        programs::BOTH_EGRESS,
+    ]);
     let wanted: BTreeSet<_> = wanted.map(str::to_owned).collect();
     ensure!(found == wanted, "loaded: {found:?}");
     Ok(())

@@ -54,6 +54,12 @@ fn handle<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     let next_hop = next_hop(packet, &transport, source, destination);
     match next_hop.way {
         Way::Refused => return Verdict::Done(XDP_PASS),
+        // The way to B may be wider, but leads to whoever is there now. So the kernel gets it for C;
+        // the quote of its Packet Too Big is put right on the way out. The member quotes C itself.
+        Way::TooBig if outward && C::HOOK != Hook::Egress => {
+            count(Counter::TooBigForCareOf);
+        }
+        Way::TooBig => return Verdict::Done(XDP_PASS),
         // Better by B than not at all. The other way it may be for this host itself.
         Way::None if outward => {
             count(Counter::NoRouteToCareOf);

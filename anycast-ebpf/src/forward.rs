@@ -32,9 +32,19 @@ pub(crate) enum Way {
     Kernel,
     /// There is no way to the address.
     None,
-    /// It must not be rewritten: the kernel answers it with an ICMPv6 error (Packet Too Big, Time
-    /// Exceeded), which has to quote what the sender sent.
+    /// It must not be rewritten: the kernel answers it with Time Exceeded, which has to quote what the
+    /// sender sent.
     Refused,
+    /// The kernel answers it with Packet Too Big.
+    TooBig,
+}
+
+impl Way {
+    /// Whether the kernel answers it with an ICMPv6 error.
+    #[inline(always)]
+    pub(crate) fn ends_here(self) -> bool {
+        matches!(self, Self::Refused | Self::TooBig)
+    }
 }
 
 /// Where a packet will go. A plain structure: what a variant leaves out would be registers that
@@ -131,7 +141,7 @@ pub(crate) fn next_hop<C: Context>(
                 destination: mac(lookup.dmac),
             }
         }
-        Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => NextHop::by(Way::Refused),
+        Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => NextHop::by(Way::TooBig),
         Ok(
             BPF_FIB_LKUP_RET_BLACKHOLE
             | BPF_FIB_LKUP_RET_UNREACHABLE

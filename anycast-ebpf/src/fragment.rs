@@ -11,7 +11,7 @@ use crate::{
     classify::{Packet, Verdict},
     context::Context,
     count::count,
-    forward::{Way, next_hop},
+    forward::next_hop,
     maps::{BINDINGS, CARE_OF, FRAGMENTS, LOCAL_ANYCAST, LOCAL_CARE_OF},
     packet::{Piece, octets},
     rewrite,
@@ -153,7 +153,7 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, piece: Piece) -> Verdict {
     };
     let transport = Transport::of(piece.protocol);
     let next_hop = next_hop(packet, &transport, source, destination);
-    if next_hop.way == Way::Refused {
+    if next_hop.way.ends_here() {
         return Verdict::Done(XDP_PASS);
     }
     let rewritten = if note.place == place::SOURCE {

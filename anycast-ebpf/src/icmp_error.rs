@@ -20,7 +20,7 @@ use crate::{
     classify::{Packet, Verdict},
     context::Context,
     count::count,
-    forward::{Way, next_hop},
+    forward::next_hop,
     hints,
     maps::{CARE_OF, FLOWS, LOCAL_ANYCAST, LOCAL_CARE_OF, UNREACHABLE},
     packet::{IPV6, Ipv6, Upper, octets, words},
@@ -194,7 +194,7 @@ fn to_member<C: Context>(
 ) -> u32 {
     let transport = Transport::of(ICMPV6);
     let next_hop = next_hop(packet, &transport, &packet.source, change.address);
-    if next_hop.way == Way::Refused {
+    if next_hop.way.ends_here() {
         return XDP_PASS;
     }
     requote(packet, upper, quote, Place::Source, change);
@@ -219,7 +219,7 @@ fn to_client<C: Context>(
     };
     let transport = Transport::of(ICMPV6);
     let next_hop = next_hop(packet, &transport, source, &packet.destination);
-    if next_hop.way == Way::Refused {
+    if next_hop.way.ends_here() {
         return XDP_PASS;
     }
     requote(packet, upper, quote, Place::Destination, change);

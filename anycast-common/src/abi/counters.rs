@@ -149,6 +149,8 @@ counters! {
     FlowAbandoned = "flow_abandoned",
     /// Packets of bound flows left to plain anycast, because there is no route to the care-of address.
     NoRouteToCareOf = "no_route_to_care_of",
+    /// Packets that are too big for the way to C: left to the kernel, which says so to the client.
+    TooBigForCareOf = "too_big_for_care_of",
     /// Rewritten packets sent to their next hop by the programs themselves.
     Forwarded = "forwarded",
     /// Rewritten packets left to the kernel to forward.

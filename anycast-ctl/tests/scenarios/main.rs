@@ -61,6 +61,8 @@ fn main() -> ExitCode {
             tcx::offloads,
         )
         .test("by TCX, path MTU discovery works", tcx::small_mtu)
+        .test("a narrower way to C than to B", paths::narrow_care_of)
+        .test("by TCX, a narrower way to C", tcx::narrow_care_of)
         .test(
             "a session survives a gateway that changes its mode",
             tcx::other_mode,

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use xtask::{
     lab::{
         scenario::{MIB, SOON, Session, transfer},
@@ -25,6 +25,7 @@ use super::{in_lab, sessions::bound};
 /// A stalled connection would need far longer to give up.
 const LONG: Duration = Duration::from_secs(60);
 const SMALL_MTU: u32 = 1400;
+const GATEWAYS_ROUTER: &str = "2001:db8:ff::1";
 
 pub(super) fn count(lab: &Lab, node: &str, name: &str) -> Result<u64> {
     lab.daemon(node)?.counter("data_plane", name)
@@ -64,6 +65,45 @@ pub(super) fn becomes_small(lab: &Lab, mut session: Session) -> Result<()> {
     let errors = count(lab, member, "member_icmp_error")?;
     ensure!(errors > before, "the member has translated no error");
     ensure!(core.resets() == 0, "resets: {core:?}");
+    session.visitor.tell("finish")?;
+    session.visitor.event("finished", SOON)?;
+    Ok(())
+}
+
+/// The way to C has a smaller MTU than the way to B: the gateway's own kernel tells the client.
+pub(super) fn narrow_care_of() -> Result<()> {
+    in_lab(None, |lab, report| {
+        let session = bound(lab, report)?;
+        becomes_narrow(lab, session)
+    })
+}
+
+/// A bound session goes on where packets of its size go to B, but not to C.
+pub(super) fn becomes_narrow(lab: &Lab, mut session: Session) -> Result<()> {
+    let care_of = session.server.care_of.context("a member")?;
+    let route =
+        format!("-6 route add {care_of}/128 via {GATEWAYS_ROUTER} dev up0 mtu lock {SMALL_MTU}");
+    let status = lab
+        .network
+        .gateway
+        .command("ip")
+        .args(route.split(' '))
+        .status()?;
+    ensure!(status.success(), "ip {route}: {status}");
+    let before =
+        ["too_big_for_care_of", "correspondent_icmp_error"].map(|name| count(lab, "gateway", name));
+    let (_, [core]) = transfer(lab, &mut session, 8 * MIB, LONG, ["gateway-router"])?;
+    core.must_be_by_care_of("gateway-router")?;
+    ensure!(core.resets() == 0, "resets: {core:?}");
+    for (name, before) in ["too_big_for_care_of", "correspondent_icmp_error"]
+        .into_iter()
+        .zip(before)
+    {
+        ensure!(
+            count(lab, "gateway", name)? > before?,
+            "nothing counted as {name}"
+        );
+    }
     session.visitor.tell("finish")?;
     session.visitor.event("finished", SOON)?;
     Ok(())

@@ -81,6 +81,13 @@ pub(super) fn small_mtu() -> Result<()> {
     })
 }
 
+pub(super) fn narrow_care_of() -> Result<()> {
+    in_lab(None, |lab, report| {
+        let session = bound_by_tcx(lab, report)?;
+        paths::becomes_narrow(lab, session)
+    })
+}
+
 /// The next daemon takes programs over as they are, or puts those of another mode in their place.
 pub(super) fn other_mode() -> Result<()> {
     in_lab(None, |lab, report| {
@@ -96,7 +103,7 @@ pub(super) fn other_mode() -> Result<()> {
         lab.network.wire()?;
         lab.configure("gateway", "mode = \"tcx\"", "mode = \"native\"")?;
         lab.restart("gateway")?;
-        let native = ["native", "native"];
+        let native = ["egress", "egress", "native", "native"];
         ensure!(pinned(lab)? == native, "{:?}", pinned(lab)?);
         let (_, [core]) = transfer(lab, &mut session, MIB, LONG, ["gateway-router"])?;
         core.must_be_by_care_of("gateway-router")?;

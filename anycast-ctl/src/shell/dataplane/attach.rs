@@ -239,7 +239,7 @@ fn attach_by(
     roles: u8,
 ) -> Result<Vec<Held>, DataplaneError> {
     let ways = [
-        egress_name(hook, roles).map(|name| (Hook::Egress, name)),
+        egress_name(roles).map(|name| (Hook::Egress, name)),
         Some((hook, programs::name(hook, roles)?)),
     ];
     let mut held = Vec::new();

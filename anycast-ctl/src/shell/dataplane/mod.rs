@@ -238,7 +238,7 @@ impl Dataplane {
         &mut self,
         roles: u8,
     ) -> Result<&mut aya::programs::SchedClassifier, DataplaneError> {
-        let name = programs::egress_name(link::Hook::Ingress, roles);
+        let name = programs::egress_name(roles);
         let name = name.ok_or(DataplaneError::Missing("egress program for these roles"))?;
         programs::tcx(&mut self.ebpf, name)
     }

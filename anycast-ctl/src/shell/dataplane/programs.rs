@@ -55,11 +55,13 @@ pub(super) fn name(hook: Hook, roles: u8) -> Result<&'static str, DataplaneError
         .ok_or(DataplaneError::Missing("program for these roles"))
 }
 
-/// Name of the program for packets that go out, if these roles need one where packets come in by `hook`.
-/// XDP sees nothing of what goes out, so a correspondent by XDP does without.
-pub(super) const fn egress_name(hook: Hook, roles: u8) -> Option<&'static str> {
-    let correspondent = roles & roles::CORRESPONDENT != 0 && matches!(hook, Hook::Ingress);
-    match (roles & roles::MEMBER != 0, correspondent) {
+/// Name of the program for packets that go out, if these roles need one. A correspondent does wherever
+/// packets come in: its kernel's own ICMPv6 errors, and a client host's packets.
+pub(super) const fn egress_name(roles: u8) -> Option<&'static str> {
+    match (
+        roles & roles::MEMBER != 0,
+        roles & roles::CORRESPONDENT != 0,
+    ) {
         (true, true) => Some(programs::BOTH_EGRESS),
         (true, false) => Some(programs::MEMBER_EGRESS),
         (false, true) => Some(programs::CORRESPONDENT_EGRESS),

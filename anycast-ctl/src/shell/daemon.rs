@@ -222,6 +222,10 @@ impl Daemon {
     }
 
     async fn kernel(&mut self, event: KernelEvent) {
+        // Whatever it is, next hops may be others now.
+        if let Err(error) = self.dataplane.maps().next_hops_changed() {
+            tracing::warn!(%error, "old next hops are used for a moment");
+        }
         match event {
             KernelEvent::Change(change) => {
                 self.links.apply(change);
@@ -238,6 +242,7 @@ impl Daemon {
                 self.controller
                     .handle(clock::now(), input, &mut self.actions);
             }
+            KernelEvent::Neighbour => {}
             KernelEvent::Lost => {
                 tracing::warn!("notifications of the kernel were lost: reading everything again");
                 if let Some(routes) = &mut self.performer.routes {

@@ -472,6 +472,24 @@ fn neighbours_are_probed_and_those_of_administrators_left_alone() {
 }
 
 #[test]
+fn a_neighbour_that_moves_and_one_that_goes_are_told() {
+    in_namespace(async || {
+        pair();
+        let mut netlink = Netlink::open().expect("netlink");
+        for change in [
+            "add fe80::11 lladdr 02:00:00:00:00:11",
+            "replace fe80::11 lladdr 02:00:00:00:00:12",
+            "del fe80::11",
+        ] {
+            ip(&format!("-6 neigh {change} dev a0"));
+            let told = async { while netlink.next().await != KernelEvent::Neighbour {} };
+            let result = tokio::time::timeout(Duration::from_secs(10), told).await;
+            assert!(result.is_ok(), "{change}");
+        }
+    });
+}
+
+#[test]
 fn interfaces_are_told_as_they_come_and_go() {
     in_namespace(async || {
         let mut netlink = Netlink::open().expect("netlink");

@@ -32,6 +32,11 @@ const CLIENT: [u8; 6] = [2, 0, 0, 0, 1, 2];
 pub(super) const UP: [u8; 6] = [2, 0, 0, 0, 2, 1];
 pub(super) const ROUTER: [u8; 6] = [2, 0, 0, 0, 2, 2];
 const NEW_ROUTER: [u8; 6] = [2, 0, 0, 0, 2, 3];
+pub(super) const BEYOND_MTU: &[(&str, u64)] = &[
+    ("correspondent_to_care_of", 1),
+    ("forwarded_by_kernel", 1),
+    ("too_big_for_care_of", 1),
+];
 /// Many times as long as a next hop is held.
 const SOON: Duration = Duration::from_secs(10);
 
@@ -170,11 +175,7 @@ fn forwarding() -> Result<()> {
                 &out.clone().with(|p| p.hop_limit = 1),
                 Verdict::Pass,
             ),
-            row(
-                "more than the MTU, for the kernel to answer",
-                &big,
-                Verdict::Pass,
-            ),
+            too_big(&big, &big.clone().with(|p| p.destination = address(C))),
         ])?;
         // A bridge, a tunnel, a veth whose far end takes no frames: a redirect would lose it.
         let only_clients = BTreeSet::from([bench.ingress]);
@@ -233,6 +234,14 @@ fn running_flow() -> Result<()> {
             Ok((frame == expected).then_some(()))
         })?;
 
+        // At once, where the controller has heard of it.
+        for mac in [ROUTER, NEW_ROUTER] {
+            netlink::neighbour(&gateway.namespace, "up0", router, mac)?;
+            bench.dataplane.maps().next_hops_changed()?;
+            let (verdict, frame) = bench.run(&out.frame())?;
+            ensure!(verdict == Verdict::Redirect && frame == sent(&to_c, UP, mac));
+        }
+
         bench.table(&unusual(&out, &to_c))?;
         // Which way it goes may depend on where it came from.
         bench.ingress = up;
@@ -263,11 +272,18 @@ fn by_kernel(name: &'static str, out: &Packet, to_c: &Packet) -> Row {
     }
 }
 
+fn too_big(out: &Packet, to_c: &Packet) -> Row {
+    Row {
+        counts: BEYOND_MTU,
+        ..by_kernel("more than the MTU, for the kernel to answer", out, to_c)
+    }
+}
+
 /// Packets of a running flow that are not like the others.
 fn unusual(out: &Packet, to_c: &Packet) -> Vec<Row> {
     let change = |change: fn(&mut Packet)| (out.clone().with(change), to_c.clone().with(change));
     let (old, _) = change(|p| p.hop_limit = 1);
-    let (big, _) = change(|p| p.payload.resize(1461, 0));
+    let (big, big_to_c) = change(|p| p.payload.resize(1461, 0));
     let (tagged, tagged_to_c) = change(|p| p.vlans = vec![9]);
     let mut unsummed = Packet::raw(A, B, UDP, out.payload.clone());
     unsummed.hop_limit = 9;
@@ -275,11 +291,7 @@ fn unusual(out: &Packet, to_c: &Packet) -> Vec<Row> {
     vec![
         goes(out, to_c, Verdict::Redirect),
         row("hop limit 1, for the kernel to answer", &old, Verdict::Pass),
-        row(
-            "more than the MTU, for the kernel to answer",
-            &big,
-            Verdict::Pass,
-        ),
+        too_big(&big, &big_to_c),
         by_kernel("tagged frames are the kernel's", &tagged, &tagged_to_c),
         // No checksum is none to be changed.
         goes(&unsummed, &unsummed_to_c, Verdict::Redirect),

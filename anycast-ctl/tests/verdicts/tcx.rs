@@ -7,7 +7,9 @@ use anyhow::{Result, ensure};
 use xtask::{kernel_tests::Suite, net::netlink};
 
 use crate::{
-    forward::{A, B, BACK, C, Gateway, NEAR, NOWHERE, PORTS, ROUTER, UP, gateway, row, set},
+    forward::{
+        A, B, BACK, BEYOND_MTU, C, Gateway, NEAR, NOWHERE, PORTS, ROUTER, UP, gateway, row, set,
+    },
     harness::{At, Bench, Hook, Row, Verdict, bind},
     icmp_error::{ADDRESS, HOP, TOO_BIG, UNREACHABLE, coded, error},
     packets::{ACK, Packet, UDP, address},
@@ -17,6 +19,12 @@ const FIRST: &[(&str, u64)] = &[
     ("flow_pinned", 1),
     ("correspondent_to_care_of", 1),
     ("forwarded_by_kernel", 1),
+];
+const FIRST_BEYOND_MTU: &[(&str, u64)] = &[
+    ("flow_pinned", 1),
+    ("correspondent_to_care_of", 1),
+    ("forwarded_by_kernel", 1),
+    ("too_big_for_care_of", 1),
 ];
 const NEXT: &[(&str, u64)] = &[("correspondent_to_care_of", 1), ("forwarded_by_kernel", 1)];
 const BACKWARD: &[(&str, u64)] = &[
@@ -91,10 +99,11 @@ fn forwards() -> Result<()> {
                 Verdict::Pass,
             ),
             row("likewise to the client", &expiring(&back), Verdict::Pass),
-            row(
+            becomes(
                 "more than the MTU, for the kernel to answer",
                 &big,
-                Verdict::Pass,
+                &to(C, &big),
+                BEYOND_MTU,
             ),
         ])?;
         set(&mut bench, NOWHERE)?;
@@ -118,14 +127,21 @@ fn merged() -> Result<()> {
     gateway.namespace.run(|| {
         let mut bench = bench(&gateway, Hook::Tcx, "clients0")?;
         let long = Packet::tcp(A, B, PORTS, ACK).with(|p| p.payload.resize(3000, 7));
-        bench.table(&[Row {
-            counts: &[("flow_pinned", 1)],
-            ..row("not merged, it is too big", &long, Verdict::Pass)
-        }])?;
+        bench.table(&[becomes(
+            "not merged, it is too big",
+            &long,
+            &to(C, &long),
+            FIRST_BEYOND_MTU,
+        )])?;
         bench.segment = 1440;
         bench.table(&[becomes("of segments that fit", &long, &to(C, &long), NEXT)])?;
         bench.segment = 1441;
-        bench.table(&[row("of segments that do not", &long, Verdict::Pass)])
+        bench.table(&[becomes(
+            "of segments that do not",
+            &long,
+            &to(C, &long),
+            BEYOND_MTU,
+        )])
     })
 }
 

@@ -77,6 +77,14 @@ impl Hints {
         self.write()
     }
 
+    /// The same for what changes without us; where no address is ours, no flow is pinned.
+    pub(super) fn next_hops_changed(&mut self) -> Result<(), DataplaneError> {
+        if self.value.addresses.iter().all(|bits| *bits == 0) {
+            return Ok(());
+        }
+        self.end_flow_cache()
+    }
+
     /// Has the next packet of every pinned flow looked at closely.
     pub(super) fn end_flow_cache(&mut self) -> Result<(), DataplaneError> {
         self.value.age = self.value.age.wrapping_add(AGE);

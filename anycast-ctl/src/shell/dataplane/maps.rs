@@ -370,6 +370,17 @@ impl Maps {
         self.hints.end_flow_cache()
     }
 
+    /// Has the next packet of every pinned flow ask the FIB, after a route, a neighbour or an interface
+    /// changed. Should the news be lost, the programs ask by themselves within
+    /// [`FLOW_CACHE_LIFE`](anycast_common::abi::maps::FLOW_CACHE_LIFE).
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn next_hops_changed(&mut self) -> Result<(), DataplaneError> {
+        self.hints.next_hops_changed()
+    }
+
     /// Every counter with its name, summed over the CPUs.
     ///
     /// # Errors

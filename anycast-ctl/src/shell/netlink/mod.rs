@@ -86,6 +86,8 @@ pub enum KernelEvent {
         /// Its address.
         address: Ipv6Addr,
     },
+    /// A neighbour has come, has gone, or has another Ethernet address, perhaps.
+    Neighbour,
     /// Notifications were lost: everything has to be read again.
     Lost,
 }
@@ -218,7 +220,11 @@ fn event(payload: NetlinkPayload<RouteNetlinkMessage>) -> Option<KernelEvent> {
             return news(&message, true);
         }
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(message)) => {
-            return failed(&message);
+            return neighbour(&message);
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelNeighbour(message)) => {
+            let ipv6 = message.header.family == AddressFamily::Inet6;
+            return ipv6.then_some(KernelEvent::Neighbour);
         }
         NetlinkPayload::Overrun(_) => return Some(KernelEvent::Lost),
         _ => None,
@@ -235,7 +241,7 @@ fn news(message: &RouteMessage, deleted: bool) -> Option<KernelEvent> {
 }
 
 /// An entry that is deleted only, for want of use, says nothing about the neighbour.
-fn failed(message: &NeighbourMessage) -> Option<KernelEvent> {
+fn neighbour(message: &NeighbourMessage) -> Option<KernelEvent> {
     let address = message
         .attributes
         .iter()
@@ -243,9 +249,12 @@ fn failed(message: &NeighbourMessage) -> Option<KernelEvent> {
             NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some(*address),
             _ => None,
         })?;
-    (message.header.state == NeighbourState::Failed).then_some(KernelEvent::NeighbourFailed {
-        ifindex: message.header.ifindex,
-        address,
+    Some(match message.header.state {
+        NeighbourState::Failed => KernelEvent::NeighbourFailed {
+            ifindex: message.header.ifindex,
+            address,
+        },
+        _ => KernelEvent::Neighbour,
     })
 }
 

@@ -85,7 +85,7 @@ const CASES: [Case; 3] = [
 
 #[derive(Serialize)]
 struct Row {
-    case: &'static str,
+    name: &'static str,
     direction: &'static str,
     /// Gbit/s: median, and quartiles.
     median: f64,
@@ -132,7 +132,7 @@ fn main() -> Result<()> {
             let pairs = figures[index].iter().zip(&plain);
             let ratios = pairs.map(|(rate, plain)| rate / plain).collect();
             rows.push(Row {
-                case: case.name,
+                name: case.name,
                 direction,
                 median,
                 quartiles: [sorted[sorted.len() / 4], sorted[sorted.len() * 3 / 4]],
@@ -148,7 +148,7 @@ fn main() -> Result<()> {
         let [low, high] = row.quartiles;
         println!(
             "{:24} {:15} {:8.2} {:>15} {:10.2}",
-            row.case,
+            row.name,
             row.direction,
             row.median,
             format!("{low:.2}..{high:.2}"),

@@ -83,10 +83,11 @@ fn run(benchmark: Benchmark, arguments: &[OsString]) -> Result<()> {
 }
 
 /// Those that the targets of the data plane are about.
-const OF_TARGETS: [Benchmark; 3] = [
+const OF_TARGETS: [Benchmark; 4] = [
     Benchmark::Dataplane,
     Benchmark::Lookups,
     Benchmark::Forwarding,
+    Benchmark::Tcx,
 ];
 
 /// Runs what the data plane's targets are about, and prints the targets as one table. The figures

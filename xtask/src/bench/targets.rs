@@ -15,13 +15,39 @@ enum Wanted {
     AtLeast(f64),
 }
 
+/// One of the rows that have a name.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Whole,
+    Flows(u64),
+    Direction(&'static str),
+}
+
+impl Part {
+    fn is(self, row: &Value) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Flows(flows) => row["flows"] == flows,
+            Self::Direction(direction) => row["direction"] == direction,
+        }
+    }
+
+    fn name(self, row: &str) -> String {
+        match self {
+            Self::Whole => row.to_owned(),
+            Self::Flows(flows) => format!("{row}, veth, flows: {flows}"),
+            Self::Direction(direction) => format!("{row}, {direction}"),
+        }
+    }
+}
+
 /// A figure that is wanted.
 struct Target {
     benchmark: Benchmark,
     /// Name of the row in what the benchmark writes, and of the ratio in the row.
     row: &'static str,
-    /// Flows of the row, where the benchmark has rows for several.
-    flows: Option<u64>,
+    /// Which of the rows of that name, where there are several.
+    part: Part,
     ratio: &'static str,
     /// What the ratio is to.
     to: &'static str,
@@ -38,7 +64,7 @@ const fn target(
     Target {
         benchmark,
         row,
-        flows: None,
+        part: Part::Whole,
         ratio,
         to,
         wanted,
@@ -59,7 +85,7 @@ const fn nft(flows: u64) -> Target {
     Target {
         benchmark: Benchmark::Forwarding,
         row: "correspondent",
-        flows: Some(flows),
+        part: Part::Flows(flows),
         ratio: "to_nft",
         to: "nft DNAT",
         wanted: Wanted::AtLeast(2.5),
@@ -71,7 +97,18 @@ const fn hash(row: &'static str) -> Target {
     target(Benchmark::Lookups, row, "to_hash", "hash map", wanted)
 }
 
-const TARGETS: [Target; 17] = [
+const fn iperf3(direction: &'static str) -> Target {
+    Target {
+        benchmark: Benchmark::Tcx,
+        row: "bound flow, TCX",
+        part: Part::Direction(direction),
+        ratio: "ratio",
+        to: "kernel",
+        wanted: Wanted::AtLeast(0.9),
+    }
+}
+
+const TARGETS: &[Target] = &[
     pass("ARP, all roles", 1.5),
     pass("transit, router", 1.5),
     pass("transit, member", 1.5),
@@ -80,6 +117,7 @@ const TARGETS: [Target; 17] = [
     pass("client to B, not bound", 1.5),
     pass("Report refused, 2 rules", 2.0),
     pass("Report refused, 255 rules", 2.0),
+    pass("Report refused, 255 rules, forged senders", 2.0),
     tight("pinned to C, TX, hot", 0.6),
     tight("pinned to C, REDIRECT, hot", 0.6),
     tight("pinned to C, TX, 32,768 flows", 1.0),
@@ -89,6 +127,8 @@ const TARGETS: [Target; 17] = [
     nft(4096),
     hash("BINDINGS"),
     hash("FLOWS"),
+    iperf3("to the server"),
+    iperf3("to the client"),
 ];
 
 /// A target, and what is.
@@ -156,9 +196,7 @@ fn outcome(target: &Target, rows: &str) -> Result<Outcome> {
     let rows: Vec<Value> = serde_json::from_str(rows)?;
     let row = rows
         .iter()
-        .find(|row| {
-            row["name"] == target.row && target.flows.is_none_or(|flows| row["flows"] == flows)
-        })
+        .find(|row| row["name"] == target.row && target.part.is(row))
         .with_context(|| format!("no row {}", target.row))?;
     let number = |value: &Value, what: &str| {
         value
@@ -172,10 +210,7 @@ fn outcome(target: &Target, rows: &str) -> Result<Outcome> {
         Wanted::AtLeast(wanted) => (wanted, true),
     };
     Ok(Outcome {
-        name: match target.flows {
-            Some(flows) => format!("forwarding, veth, flows: {flows}"),
-            None => target.row.to_owned(),
-        },
+        name: target.part.name(target.row),
         to: target.to,
         wanted,
         at_least,

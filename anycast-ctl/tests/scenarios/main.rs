@@ -5,6 +5,7 @@ mod client_host;
 mod course;
 mod failure;
 mod flood;
+mod generic;
 mod membership;
 mod monitor;
 mod paths;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
             tcx::offloads,
         )
         .test("by TCX, path MTU discovery works", tcx::small_mtu)
+        .test("by generic XDP, sessions are carried", generic::session)
         .test(
             "a session survives a gateway that changes its mode",
             tcx::other_mode,

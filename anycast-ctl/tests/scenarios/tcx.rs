@@ -26,7 +26,7 @@ fn bound_by_tcx(lab: &mut Lab, report: &mut Report) -> Result<Session> {
     Ok(session)
 }
 
-fn modes(lab: &Lab, node: &str) -> Result<Vec<(String, String)>> {
+pub(super) fn modes(lab: &Lab, node: &str) -> Result<Vec<(String, String)>> {
     let status = lab.daemon(node)?.ask("status")?;
     let interfaces = status["interfaces"].as_array().context("no interfaces")?;
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
@@ -37,7 +37,7 @@ fn modes(lab: &Lab, node: &str) -> Result<Vec<(String, String)>> {
 }
 
 /// Links of programs that are pinned at a node, without the interface's index.
-fn pinned(lab: &Lab) -> Result<Vec<String>> {
+pub(super) fn pinned(lab: &Lab) -> Result<Vec<String>> {
     let names = lab.network.gateway.pinned()?;
     let mut hooks: Vec<String> = names
         .iter()

@@ -14,6 +14,7 @@ mod sessions;
 mod soak;
 mod tcx;
 mod unattended;
+mod uplinks;
 
 use std::{path::Path, process::ExitCode};
 
@@ -74,6 +75,10 @@ fn main() -> ExitCode {
         .test(
             "a client host's own sessions find the path MTU",
             client_host::small_mtu,
+        )
+        .test(
+            "a client host's packets to members take the uplink of their routes",
+            uplinks::session,
         )
         .test(
             "clients of a member that cannot be reached are with another in a second",

@@ -63,6 +63,10 @@ fn main() -> ExitCode {
             tcx::offloads,
         )
         .test("by TCX, path MTU discovery works", tcx::small_mtu)
+        .test(
+            "by TCX, other programs run before and after ours, and stay",
+            tcx::beside_others,
+        )
         .test("by generic XDP, sessions are carried", generic::session)
         .test(
             "a session survives a gateway that changes its mode",

@@ -4,10 +4,13 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use xtask::lab::{
-    report::Report,
-    scenario::{MIB, SOON, Session, transfer},
-    stage::Lab,
+use xtask::{
+    lab::{
+        report::Report,
+        scenario::{MIB, SOON, Session, transfer},
+        stage::Lab,
+    },
+    net::{Direction, TcxCounter, Which},
 };
 
 use super::{in_lab, paths, sessions::bound};
@@ -15,6 +18,8 @@ use super::{in_lab, paths, sessions::bound};
 const LONG: Duration = Duration::from_secs(60);
 /// Octets of the largest packet that a link carries.
 const MTU: u64 = 1500;
+/// Packets of a megabyte, when each is as large as one can be.
+const FEWEST: u64 = MIB / 65536;
 
 /// A bound session, with TCX everywhere.
 fn bound_by_tcx(lab: &mut Lab, report: &mut Report) -> Result<Session> {
@@ -115,6 +120,62 @@ pub(super) fn other_mode() -> Result<()> {
         let (_, [core]) = transfer(lab, &mut session, MIB, LONG, ["gateway-router"])?;
         let [up, down] = core.by_anycast.map(|tally| tally.packets);
         ensure!(up > 0 && down > 0, "not by B: {core:?}");
+        Ok(())
+    })
+}
+
+/// A megabyte each way, by C; each of the other programs sees packets of it.
+fn passes_by(lab: &Lab, session: &mut Session, others: &[&TcxCounter]) -> Result<()> {
+    let count = |others: &[&TcxCounter]| -> Result<Vec<u64>> {
+        others.iter().map(|other| other.count()).collect()
+    };
+    let before = count(others)?;
+    let (_, [core]) = transfer(lab, session, MIB, LONG, ["gateway-router"])?;
+    core.must_be_by_care_of("gateway-router")?;
+    ensure!(core.resets() == 0, "resets: {core:?}");
+    let after = count(others)?;
+    let mut growth = after.iter().zip(&before);
+    ensure!(
+        growth.all(|(after, before)| after - before >= FEWEST),
+        "of a transfer, others have seen only {before:?} to {after:?}"
+    );
+    Ok(())
+}
+
+/// Programs of somebody else at the gateway's uplink, one for each direction.
+fn others(lab: &Lab) -> Result<[TcxCounter; 2]> {
+    let attach = |direction| TcxCounter::attach(&lab.network.gateway, "up0", direction, Which::All);
+    Ok([attach(Direction::Ingress)?, attach(Direction::Egress)?])
+}
+
+/// Programs of somebody else, before ours and after.
+pub(super) fn beside_others() -> Result<()> {
+    in_lab(None, |lab, report| {
+        let early = others(lab)?;
+        let mut session = bound_by_tcx(lab, report)?;
+        let late = others(lab)?;
+        let all: Vec<_> = early.iter().chain(&late).collect();
+        passes_by(lab, &mut session, &all)?;
+        lab.restart("gateway")?;
+        passes_by(lab, &mut session, &all)?;
+
+        // Theirs go, ours stay.
+        drop(early);
+        let ours = ["egress", "egress", "tcx", "tcx"];
+        ensure!(pinned(lab)? == ours, "{:?}", pinned(lab)?);
+        passes_by(lab, &mut session, &late.each_ref())?;
+
+        // Ours go, theirs stay.
+        lab.kill("gateway")?;
+        lab.detach("gateway")?;
+        let before = late.each_ref().map(TcxCounter::count);
+        let (_, [core]) = transfer(lab, &mut session, MIB, LONG, ["gateway-router"])?;
+        let [up, down] = core.by_anycast.map(|tally| tally.packets);
+        ensure!(up > 0 && down > 0, "not by B: {core:?}");
+        for (other, before) in late.iter().zip(before) {
+            let seen = other.count()? - before?;
+            ensure!(seen >= FEWEST, "only {seen}: another program was detached");
+        }
         Ok(())
     })
 }

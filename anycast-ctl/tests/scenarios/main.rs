@@ -67,6 +67,10 @@ fn main() -> ExitCode {
             "by TCX, other programs run before and after ours, and stay",
             tcx::beside_others,
         )
+        .test(
+            "by TCX, headers that are not linear are read",
+            tcx::not_linear,
+        )
         .test("by generic XDP, sessions are carried", generic::session)
         .test(
             "a session survives a gateway that changes its mode",

@@ -1,7 +1,10 @@
 //! The system by TCX, on links as the kernel makes them: segments are merged on their way, and
 //! checksums are open.
 
-use std::time::Duration;
+use std::{
+    net::{SocketAddr, SocketAddrV6, UdpSocket},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use xtask::{
@@ -9,8 +12,14 @@ use xtask::{
         report::Report,
         scenario::{MIB, SOON, Session, transfer},
         stage::Lab,
+        topology::{B, CLIENT},
     },
-    net::{Direction, TcxCounter, Which},
+    net::{
+        Direction, Sender, TcxCounter, Which,
+        ethtool::{self, Offload},
+        netlink,
+        packet::forge,
+    },
 };
 
 use super::{in_lab, paths, sessions::bound};
@@ -176,6 +185,54 @@ pub(super) fn beside_others() -> Result<()> {
             let seen = other.count()? - before?;
             ensure!(seen >= FEWEST, "only {seen}: another program was detached");
         }
+        Ok(())
+    })
+}
+
+/// A packet socket leaves all but the Ethernet header of a large frame in pages, outside of what a
+/// program may read.
+pub(super) fn not_linear() -> Result<()> {
+    const JUMBO: u32 = 9000;
+    const PORT: u16 = 5001;
+    in_lab(None, |lab, report| {
+        let met = |lab: &Lab| {
+            let gateway = &lab.network.gateway;
+            TcxCounter::attach(gateway, "clients0", Direction::Ingress, Which::NotLinear)
+        };
+        let before = met(lab)?;
+        let _session = bound_by_tcx(lab, report)?;
+        let after = met(lab)?;
+        for (namespace, interface) in lab.network.ends() {
+            netlink::mtu(namespace, interface, JUMBO)?;
+        }
+        // Who would merge packets makes headers linear.
+        let gateway = &lab.network.gateway;
+        ethtool::set(gateway, "clients0", Offload::Merge, false)?;
+        let way = [
+            netlink::mac(&lab.network.client, "eth0")?,
+            netlink::mac(gateway, "clients0")?,
+        ];
+        let sender = Sender::open(&lab.network.client, "eth0")?;
+        let bound = paths::count(lab, "gateway", "correspondent_to_care_of")?;
+        let [client, server] =
+            [(CLIENT, PORT), (B, paths::ECHO)].map(|(ip, port)| SocketAddrV6::new(ip, port, 0, 0));
+        paths::with_echo(lab, || {
+            let socket = UdpSocket::bind(SocketAddr::from(client))?;
+            socket.connect(SocketAddr::from(server))?;
+            socket.set_read_timeout(Some(SOON))?;
+            for size in [4500, 6000, 8900] {
+                let sent = paths::content(size);
+                ensure!(
+                    sender.send(&forge::udp(way, client, server, &sent))?,
+                    "dropped"
+                );
+                paths::comes_back(&socket, &sent)?;
+            }
+            Ok(())
+        })?;
+        let met = [before.count()?, after.count()?];
+        ensure!(met == [3, 0], "not linear before and after ours: {met:?}");
+        ensure!(paths::count(lab, "gateway", "correspondent_to_care_of")? >= bound + 3);
         Ok(())
     })
 }

@@ -42,20 +42,28 @@ fn carried(lab: &Lab, port: u16, care_of: std::net::Ipv6Addr) -> Result<[[Tally;
     }))
 }
 
+/// Both members in, by TCX as the client is, on links with all offloads on.
+pub(super) fn daemons(lab: &mut Lab) -> Result<()> {
+    for node in ["router", "s1", "s2"] {
+        lab.configure(node, "mode = \"auto\"", "mode = \"tcx\"")?;
+    }
+    // Reports that nobody hears are not repeated for seconds.
+    lab.start(&["router"])?;
+    lab.start(&["s1", "s2", "client"])?;
+    lab.network.offload()?;
+    wait::poll(SOON, ASK_AGAIN, "both are members", || {
+        Ok((lab.daemon("router")?.list("members")?.len() == 2).then_some(()))
+    })?;
+    lab.routes.wait(SOON, "a route to B", (B, 128), |routes| {
+        (!routes.is_empty()).then_some(())
+    })?;
+    Ok(())
+}
+
 /// Its sessions are bound, stay with their member when the route moves, and go on without a daemon.
 pub(super) fn session() -> Result<()> {
     in_lab(None, |lab, _| {
-        for node in ["router", "s1", "s2"] {
-            lab.configure(node, "mode = \"auto\"", "mode = \"tcx\"")?;
-        }
-        lab.start(&["router", "s1", "s2", "client"])?;
-        lab.network.offload()?;
-        wait::poll(SOON, ASK_AGAIN, "both are members", || {
-            Ok((lab.daemon("router")?.list("members")?.len() == 2).then_some(()))
-        })?;
-        lab.routes.wait(SOON, "a route to B", (B, 128), |routes| {
-            (!routes.is_empty()).then_some(())
-        })?;
+        daemons(lab)?;
         let status = lab.daemon("client")?.ask("status")?;
         ensure!(status["interfaces"][0]["mode"] == "tcx", "{status}");
 
@@ -110,14 +118,7 @@ pub(super) fn session() -> Result<()> {
 pub(super) fn small_mtu() -> Result<()> {
     const SMALL: u32 = 1400;
     in_lab(None, |lab, _| {
-        for node in ["router", "s1", "s2"] {
-            lab.configure(node, "mode = \"auto\"", "mode = \"tcx\"")?;
-        }
-        lab.start(&["router", "s1", "s2", "client"])?;
-        lab.network.offload()?;
-        lab.routes.wait(SOON, "a route to B", (B, 128), |routes| {
-            (!routes.is_empty()).then_some(())
-        })?;
+        daemons(lab)?;
         let mut visitor = lab.visit("client", true)?;
         wait::poll(SOON, ASK_AGAIN, "the client is bound", || {
             Ok(lab.daemon("client")?.list("bindings")?.first().cloned())

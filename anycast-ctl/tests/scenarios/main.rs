@@ -5,6 +5,7 @@ mod client_host;
 mod course;
 mod failure;
 mod flood;
+mod generic;
 mod membership;
 mod monitor;
 mod paths;
@@ -13,6 +14,7 @@ mod sessions;
 mod soak;
 mod tcx;
 mod unattended;
+mod uplinks;
 
 use std::{path::Path, process::ExitCode};
 
@@ -64,6 +66,15 @@ fn main() -> ExitCode {
         .test("a narrower way to C than to B", paths::narrow_care_of)
         .test("by TCX, a narrower way to C", tcx::narrow_care_of)
         .test(
+            "by TCX, other programs run before and after ours, and stay",
+            tcx::beside_others,
+        )
+        .test(
+            "by TCX, headers that are not linear are read",
+            tcx::not_linear,
+        )
+        .test("by generic XDP, sessions are carried", generic::session)
+        .test(
             "a session survives a gateway that changes its mode",
             tcx::other_mode,
         )
@@ -74,6 +85,10 @@ fn main() -> ExitCode {
         .test(
             "a client host's own sessions find the path MTU",
             client_host::small_mtu,
+        )
+        .test(
+            "a client host's packets to members take the uplink of their routes",
+            uplinks::session,
         )
         .test(
             "clients of a member that cannot be reached are with another in a second",

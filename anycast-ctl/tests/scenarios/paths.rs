@@ -15,7 +15,7 @@ use xtask::{
     lab::{
         scenario::{MIB, SOON, Session, transfer},
         stage::Lab,
-        topology::{B, S1, S2, Server},
+        topology::{B, CLIENT, S1, S2, Server},
     },
     net::{capture::Ledger, netlink},
 };
@@ -26,6 +26,10 @@ use super::{in_lab, sessions::bound};
 const LONG: Duration = Duration::from_secs(60);
 const SMALL_MTU: u32 = 1400;
 const GATEWAYS_ROUTER: &str = "2001:db8:ff::1";
+/// The port at which members answer every datagram with itself.
+pub(super) const ECHO: u16 = 5353;
+/// The client's port in [`datagrams`].
+pub(super) const DATAGRAMS: u16 = 5000;
 
 pub(super) fn count(lab: &Lab, node: &str, name: &str) -> Result<u64> {
     lab.daemon(node)?.counter("data_plane", name)
@@ -112,7 +116,7 @@ pub(super) fn becomes_narrow(lab: &Lab, mut session: Session) -> Result<()> {
 /// Answers every datagram with itself, until told to stop.
 fn echo(lab: &Lab, server: Server, ready: &Barrier, stop: &AtomicBool) -> Result<()> {
     lab.network.server(server).run(|| {
-        let socket = UdpSocket::bind(SocketAddr::from((B, 5353)));
+        let socket = UdpSocket::bind(SocketAddr::from((B, ECHO)));
         ready.wait();
         let socket = socket?;
         socket.set_read_timeout(Some(Duration::from_millis(100)))?;
@@ -142,27 +146,44 @@ pub(super) fn fragments() -> Result<()> {
 
 /// Datagrams of many sizes from the client to the members' address and back.
 pub(super) fn datagrams(lab: &Lab) -> Result<()> {
+    with_echo(lab, || {
+        let socket = UdpSocket::bind(SocketAddr::from((CLIENT, DATAGRAMS)))?;
+        socket.connect(SocketAddr::from((B, ECHO)))?;
+        socket.set_read_timeout(Some(SOON))?;
+        for size in [100, 1452, 1453, 4000, 20_000, 60_000] {
+            let sent = content(size);
+            socket.send(&sent)?;
+            comes_back(&socket, &sent)?;
+        }
+        Ok(())
+    })
+}
+
+/// So many octets for a datagram.
+pub(super) fn content(size: usize) -> Vec<u8> {
+    (0..=250).cycle().take(size).collect()
+}
+
+/// The next datagram is this one.
+pub(super) fn comes_back(socket: &UdpSocket, sent: &[u8]) -> Result<()> {
+    let mut back = vec![0; 65536];
+    let length = socket.recv(&mut back)?;
+    let size = sent.len();
+    ensure!(
+        back[..length] == *sent,
+        "{size} octets came back as {length} others"
+    );
+    Ok(())
+}
+
+/// Runs `body` at the client while both members answer datagrams to [`ECHO`].
+pub(super) fn with_echo(lab: &Lab, body: impl FnOnce() -> Result<()> + Send) -> Result<()> {
     let stop = &AtomicBool::new(false);
     let ready = &Barrier::new(3);
     thread::scope(|scope| {
         let servers = [S1, S2].map(|server| scope.spawn(move || echo(lab, server, ready, stop)));
         ready.wait();
-        let outcome = lab.network.client.run(|| {
-            let socket = UdpSocket::bind("[2001:db8:1::100]:5000")?;
-            socket.connect(SocketAddr::from((B, 5353)))?;
-            socket.set_read_timeout(Some(SOON))?;
-            for size in [100, 1452, 1453, 4000, 20_000, 60_000] {
-                let sent: Vec<u8> = (0..size).map(|octet| (octet % 251) as u8).collect();
-                socket.send(&sent)?;
-                let mut back = vec![0; 65536];
-                let length = socket.recv(&mut back)?;
-                ensure!(
-                    back[..length] == sent,
-                    "{size} octets came back as {length} others"
-                );
-            }
-            Ok(())
-        });
+        let outcome = lab.network.client.run(body);
         stop.store(true, Ordering::Relaxed);
         for server in servers {
             server.join().expect("a server panicked")?;

@@ -223,7 +223,7 @@ impl Network {
     }
 
     /// Both ends of every link.
-    fn ends(&self) -> Vec<(&Namespace, &'static str)> {
+    pub fn ends(&self) -> Vec<(&Namespace, &'static str)> {
         let mut ends = vec![
             (&self.client, "eth0"),
             (&self.gateway, "clients0"),

@@ -60,18 +60,28 @@ pub fn lookup(process: u32, map: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
         "a key of {map} has {} octets",
         info.key_size
     );
-    let mut value = vec![0_u8; info.value_size as usize];
+    let mut found = vec![0_u8; info.value_size as usize];
+    // SAFETY: key and value have the sizes that the map has told.
+    let is_there = unsafe { value(&descriptor, key.as_ptr(), found.as_mut_ptr()) }?;
+    Ok(is_there.then_some(found))
+}
+
+/// Copies a value out of a map, if it is there.
+///
+/// # Safety
+/// `key` and `to` must have the sizes of the map's keys and values.
+pub(super) unsafe fn value(map: &OwnedFd, key: *const u8, to: *mut u8) -> Result<bool> {
     let attribute = Lookup {
-        map: descriptor.as_raw_fd().try_into()?,
+        map: map.as_raw_fd().try_into()?,
         padding: 0,
-        key: key.as_ptr() as u64,
-        value: value.as_mut_ptr() as u64,
+        key: key as u64,
+        value: to as u64,
         flags: 0,
     };
-    // SAFETY: key and value have the sizes that the map has told.
+    // SAFETY: as the caller says.
     match unsafe { call(MAP_LOOKUP_ELEM, &attribute) } {
-        Ok(_) => Ok(Some(value)),
-        Err(Errno::ENOENT) => Ok(None),
+        Ok(_) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
         Err(error) => Err(io::Error::from(error)).context("cannot look into a map"),
     }
 }

@@ -16,6 +16,7 @@ pub mod routes;
 mod sender;
 mod site;
 pub mod sysctl;
+mod tcx;
 pub mod wait;
 
 pub use capture::Capture;
@@ -24,3 +25,4 @@ pub use pass::Pass;
 pub use process::Process;
 pub use sender::Sender;
 pub use site::Site;
+pub use tcx::{Direction, TcxCounter, Which};

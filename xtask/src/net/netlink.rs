@@ -272,6 +272,23 @@ pub fn index(namespace: &Namespace, interface: &str) -> Result<u32> {
     namespace.run(|| if_nametoindex(interface).with_context(|| format!("no interface {interface}")))
 }
 
+/// The Ethernet address of an interface.
+pub fn mac(namespace: &Namespace, interface: &str) -> Result<[u8; 6]> {
+    let index = index(namespace, interface)?;
+    let link = request(namespace, async |handle| {
+        let mut link = handle.link().get().match_index(index).execute();
+        link.try_next().await
+    });
+    let attributes = link?.map(|link| link.attributes).unwrap_or_default();
+    let mac = attributes
+        .into_iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::Address(mac) => <[u8; 6]>::try_from(mac).ok(),
+            _ => None,
+        });
+    mac.with_context(|| format!("{interface} has no Ethernet address"))
+}
+
 fn request<R: Send>(
     namespace: &Namespace,
     body: impl AsyncFnOnce(Handle) -> Result<R, rtnetlink::Error> + Send,

@@ -1,6 +1,6 @@
 //! Frames of whoever says what is not so. Made by the lab's own hands, too.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddrV6};
 
 use super::ones_complement_sum;
 
@@ -25,5 +25,30 @@ pub fn mld(kind: u8, source: Ipv6Addr, mac: [u8; 6], group: Ipv6Addr) -> Vec<u8>
     frame.extend(addresses);
     frame.extend(ROUTER_ALERT);
     frame.extend(message);
+    frame
+}
+
+/// A UDP datagram as its sender would make it, in one frame from one Ethernet address to another.
+pub fn udp(
+    [from, to]: [[u8; 6]; 2],
+    source: SocketAddrV6,
+    destination: SocketAddrV6,
+    payload: &[u8],
+) -> Vec<u8> {
+    let length = u16::try_from(8 + payload.len()).unwrap_or(u16::MAX);
+    let ports = [source.port(), destination.port(), length, 0].map(u16::to_be_bytes);
+    let mut datagram = [ports.as_flattened(), payload].concat();
+    let addresses = [source.ip().octets(), destination.ip().octets()].concat();
+    let checksum = match !ones_complement_sum(&addresses, &datagram, 17) {
+        0 => u16::MAX, // RFC 768: zero would say that there is none.
+        checksum => checksum,
+    };
+    datagram[6..8].copy_from_slice(&checksum.to_be_bytes());
+
+    let mut frame = [&to[..], &from, &[0x86, 0xdd, 0x60, 0, 0, 0]].concat();
+    frame.extend(length.to_be_bytes());
+    frame.extend([17, 64]); // UDP; hop limit 64.
+    frame.extend(addresses);
+    frame.extend(datagram);
     frame
 }

@@ -1,0 +1,150 @@
+//! A TCX program that counts packets and leaves them to the next one: somebody else's, as far as the
+//! programs under test are concerned.
+
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+
+use anyhow::{Context as _, Result};
+use nix::libc;
+
+use super::{bpf, namespace::Namespace, netlink};
+
+const MAP_CREATE: libc::c_long = 0;
+const PROG_LOAD: libc::c_long = 5;
+const LINK_CREATE: libc::c_long = 28;
+const MAP_TYPE_ARRAY: u32 = 2;
+const PROG_TYPE_SCHED_CLS: u32 = 3;
+const LICENSE: &[u8] = b"Dual MIT/GPL\0";
+
+/// Octets of the headers of Ethernet and IPv6.
+const HEADERS: u8 = 14 + 40;
+
+/// On which way a packet is met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Direction {
+    /// On the way in.
+    Ingress = 46,
+    /// On the way out.
+    Egress = 47,
+}
+
+/// Which packets are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Every one.
+    All,
+    /// Those whose IPv6 header a program cannot read in place: it is not in the linear part.
+    NotLinear,
+}
+
+/// The program on an interface, behind those that are there, until it is dropped.
+#[derive(Debug)]
+pub struct TcxCounter {
+    map: OwnedFd,
+    _link: OwnedFd,
+}
+
+#[repr(C)]
+struct Create {
+    kind: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+}
+
+#[repr(C)]
+struct Load {
+    kind: u32,
+    instructions: u32,
+    program: u64,
+    license: u64,
+}
+
+#[repr(C)]
+struct Attach {
+    program: RawFd,
+    ifindex: u32,
+    kind: u32,
+    flags: u32,
+}
+
+impl TcxCounter {
+    /// Attaches it.
+    pub fn attach(
+        namespace: &Namespace,
+        interface: &str,
+        direction: Direction,
+        which: Which,
+    ) -> Result<Self> {
+        let create = Create {
+            kind: MAP_TYPE_ARRAY,
+            key_size: 4,
+            value_size: 8,
+            max_entries: 1,
+        };
+        // SAFETY: the attribute holds no pointer, and the call returns a descriptor.
+        let map = unsafe { bpf::open(MAP_CREATE, &create) }
+            .context("cannot make a BPF map, which needs root (CAP_BPF)")?;
+        let program = program(map.as_raw_fd(), which);
+        let load = Load {
+            kind: PROG_TYPE_SCHED_CLS,
+            instructions: program.len().try_into()?,
+            program: program.as_ptr() as u64,
+            license: LICENSE.as_ptr() as u64,
+        };
+        // SAFETY: what the attribute points to lives until the call returns.
+        let program =
+            unsafe { bpf::open(PROG_LOAD, &load) }.context("cannot load a TCX program")?;
+        let ifindex = netlink::index(namespace, interface)?;
+        let attach = Attach {
+            program: program.as_raw_fd(),
+            ifindex,
+            kind: direction as u32,
+            flags: 0,
+        };
+        // SAFETY: the attribute holds no pointer.
+        let link = namespace.run(|| unsafe { bpf::open(LINK_CREATE, &attach) });
+        let link = link.with_context(|| format!("cannot attach a TCX program to {interface}"))?;
+        Ok(Self { map, _link: link })
+    }
+
+    /// Packets so far.
+    pub fn count(&self) -> Result<u64> {
+        let mut count = 0_u64;
+        // SAFETY: key and value have the sizes with which the map was made.
+        unsafe {
+            bpf::value(
+                &self.map,
+                (&raw const FIRST).cast(),
+                (&raw mut count).cast(),
+            )
+        }?;
+        Ok(count)
+    }
+}
+
+/// The key of the only element.
+static FIRST: u32 = 0;
+
+/// Counts in the first value of the map, and gives `TC_ACT_UNSPEC`.
+fn program(map: RawFd, which: Which) -> Vec<[u8; 8]> {
+    let map = map.to_ne_bytes();
+    let mut program = Vec::new();
+    if which == Which::NotLinear {
+        program.extend([
+            [0x61, 0x12, 76, 0, 0, 0, 0, 0],      // r2 = data
+            [0x61, 0x13, 80, 0, 0, 0, 0, 0],      // r3 = data_end
+            [0x07, 0x02, 0, 0, HEADERS, 0, 0, 0], // r2 += HEADERS
+            [0xbd, 0x32, 4, 0, 0, 0, 0, 0],       // if r2 <= r3, past the next four
+        ]);
+    }
+    program.extend([
+        [0x18, 0x21, 0, 0, map[0], map[1], map[2], map[3]], // r1 = the map's value,
+        [0; 8],                                             // in two halves
+        [0xb7, 0x02, 0, 0, 1, 0, 0, 0],                     // r2 = 1
+        [0xdb, 0x21, 0, 0, 0, 0, 0, 0],                     // atomically, *r1 += r2
+        [0xb7, 0x00, 0, 0, 0xff, 0xff, 0xff, 0xff],         // r0 = -1
+        [0x95, 0, 0, 0, 0, 0, 0, 0],                        // exit
+    ]);
+    program
+}

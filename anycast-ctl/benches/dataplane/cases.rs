@@ -313,6 +313,25 @@ fn anchors(gateway: &Gateway, object: &Object) -> Result<Vec<Case>> {
             TX,
         )?);
     }
+    // To C at once: the FIB is asked about the destination.
+    let to_care_of = Packet::tcp(A, NEAR, PORTS, ACK).frame();
+    for (name, leader, program) in [
+        ("FIB lookup, hot", "one_flow", "fib"),
+        ("lru insert, new flows", "new_flows", "lru_insert"),
+        (
+            "lru lookup and insert, new flows",
+            "new_flows",
+            "lru_lookup_insert",
+        ),
+        (
+            "lru lookup and insert, FIB, new flows",
+            "new_flows",
+            "lru_lookup_insert_fib",
+        ),
+    ] {
+        let behind = Behind::anchor(&mut object.load(program)?)?;
+        cases.push(gateway.led(name, object.load(leader)?, &to_care_of, behind, PASS)?);
+    }
     let behind = Behind::anchor(&mut object.load("pass")?)?;
     let name = format!("leader, {FORGED}");
     let leader = object.load("forged_senders")?;

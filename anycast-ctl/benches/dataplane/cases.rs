@@ -21,7 +21,7 @@ use xtask::net::{
 
 use crate::{
     anchors::{Anchor, Object},
-    packets::{ACK, Packet, address},
+    packets::{ACK, Packet, SYN, address},
     report::FORGED,
 };
 
@@ -364,6 +364,7 @@ fn not_ours(gateway: &Gateway) -> Result<Vec<Case>> {
 
 fn pinned(gateway: &Gateway, object: &Object) -> Result<Vec<Case>> {
     let out = Packet::tcp(A, B, PORTS, ACK).frame();
+    let opening = Packet::tcp(A, B, PORTS, SYN).frame();
     let back = Packet::tcp(NEAR, A, (PORTS.1, PORTS.0), ACK).frame();
     let led = |name, leader, frame: &[u8], care_of, verdict| {
         let behind = gateway.bound(care_of)?;
@@ -404,6 +405,13 @@ fn pinned(gateway: &Gateway, object: &Object) -> Result<Vec<Case>> {
             TX,
         )?,
         led("pinned to C, TX, new flows", "new_flows", &out, NEAR, TX)?,
+        led(
+            "pinned to C, TX, SYN, new flows",
+            "new_flows",
+            &opening,
+            NEAR,
+            TX,
+        )?,
     ])
 }
 

@@ -7,15 +7,17 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 
 enum { XDP_DROP = 1, XDP_PASS = 2, XDP_TX = 3 };
-enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PROG_ARRAY = 3 };
-enum { TCP = 6 };
+enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PROG_ARRAY = 3, MAP_LRU_HASH = 9 };
+enum { TCP = 6, AF_INET6 = 10 };
 
 struct xdp_md {
 	u32 data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex;
 };
 
 static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
+static long (*const map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
 static long (*const tail_call)(void *ctx, void *map, u32 index) = (void *)12;
+static long (*const fib_lookup)(void *ctx, void *fib, int size, u32 flags) = (void *)69;
 
 #define SECTION(name) __attribute__((section(name), used))
 #define MAP(name, kind, key_type, value_type, entries)                                             \
@@ -47,6 +49,23 @@ struct translation {
 	u32 ethernet_rest, delta;
 };
 
+// As large as the value of a pinned flow.
+struct pin {
+	u64 words[7];
+};
+
+// `struct bpf_fib_lookup`
+struct fib {
+	u8 family, protocol;
+	u16 source_port, destination_port, length;
+	u32 ifindex, flow;
+	u64 source[2], destination[2];
+	u32 vlan;
+	u8 from[6], to[6];
+};
+
+// The loader makes it as large as that of pinned flows for the programs that use it.
+MAP(pins, MAP_LRU_HASH, struct flow, struct pin, 64);
 MAP(flows, MAP_HASH, struct flow, struct translation, 65536);
 MAP(pristine, MAP_ARRAY, u32, struct image, 1);
 MAP(walk, MAP_ARRAY, u32, u32, 1);
@@ -62,7 +81,7 @@ INLINE void *whole(struct xdp_md *ctx)
 	return frame + WHOLE > (void *)(long)ctx->data_end ? 0 : frame;
 }
 
-INLINE struct translation *find(void *frame)
+INLINE struct flow flow_of(void *frame)
 {
 	struct flow flow = {
 		{ AT(u64, frame, SOURCE), AT(u64, frame, SOURCE + 8) },
@@ -70,6 +89,13 @@ INLINE struct translation *find(void *frame)
 		AT(u32, frame, PORTS),
 		TCP,
 	};
+
+	return flow;
+}
+
+INLINE struct translation *find(void *frame)
+{
+	struct flow flow = flow_of(frame);
 
 	return map_lookup(&flows, &flow);
 }
@@ -108,6 +134,70 @@ SECTION("xdp") int tight(struct xdp_md *ctx)
 	AT(u64, frame, TO) = found->ethernet;
 	AT(u32, frame, TO + 8) = found->ethernet_rest;
 	return XDP_TX;
+}
+
+// What no program that pins flows can do without: the insert itself.
+SECTION("xdp") int lru_insert(struct xdp_md *ctx)
+{
+	void *frame = whole(ctx);
+	struct pin pin = {};
+
+	if (!frame)
+		return XDP_DROP;
+	struct flow flow = flow_of(frame);
+	return map_update(&pins, &flow, &pin, 0) ? XDP_DROP : XDP_PASS;
+}
+
+// Whether the FIB knows the way to the destination, and the neighbour.
+INLINE int has_way(struct xdp_md *ctx, void *frame)
+{
+	struct fib fib = {
+		.family = AF_INET6,
+		.protocol = TCP,
+		.source_port = AT(u16, frame, PORTS),
+		.destination_port = AT(u16, frame, PORTS + 2),
+		.length = 60,
+		.ifindex = ctx->ingress_ifindex,
+		.source = { AT(u64, frame, SOURCE), AT(u64, frame, SOURCE + 8) },
+		.destination = { AT(u64, frame, DESTINATION), AT(u64, frame, DESTINATION + 8) },
+	};
+
+	return fib_lookup(ctx, &fib, sizeof(fib), 0) == 0;
+}
+
+SECTION("xdp") int fib(struct xdp_md *ctx)
+{
+	void *frame = whole(ctx);
+
+	return frame && has_way(ctx, frame) ? XDP_PASS : XDP_DROP;
+}
+
+// The flow is looked up, which fails, and pinned.
+SECTION("xdp") int lru_lookup_insert(struct xdp_md *ctx)
+{
+	void *frame = whole(ctx);
+	struct pin pin = {};
+
+	if (!frame)
+		return XDP_DROP;
+	struct flow flow = flow_of(frame);
+	if (map_lookup(&pins, &flow))
+		return XDP_PASS;
+	return map_update(&pins, &flow, &pin, 0) ? XDP_DROP : XDP_PASS;
+}
+
+// The same, and the FIB is asked.
+SECTION("xdp") int lru_lookup_insert_fib(struct xdp_md *ctx)
+{
+	void *frame = whole(ctx);
+	struct pin pin = {};
+
+	if (!frame)
+		return XDP_DROP;
+	struct flow flow = flow_of(frame);
+	if (!map_lookup(&pins, &flow) && map_update(&pins, &flow, &pin, 0))
+		return XDP_DROP;
+	return has_way(ctx, frame) ? XDP_PASS : XDP_DROP;
 }
 
 #define RESTORE(type, offset) AT(type, frame, offset) = AT(type, first, offset)

@@ -2,6 +2,7 @@
 
 use std::{path::Path, process::Command};
 
+use anycast_common::abi::maps;
 use anyhow::{Context as _, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader, Pod,
@@ -13,6 +14,9 @@ const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/dataplane/anc
 const OBJECT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/anchors.bpf.o");
 /// Octets of a frame that the programs look at.
 const WHOLE: usize = 80;
+
+// Those of the map `pins`.
+const _: () = assert!(size_of::<maps::FlowKey>() == 40 && size_of::<maps::Flow>() == 56);
 
 /// The source, compiled.
 pub struct Object(Vec<u8>);
@@ -32,7 +36,15 @@ impl Object {
 
     /// One program of it, with maps of its own.
     pub fn load(&self, name: &'static str) -> Result<Anchor> {
-        let mut ebpf = EbpfLoader::new().load(&self.0)?;
+        // All programs have all maps, and only these need a large one.
+        let pins = if name.starts_with("lru") {
+            maps::FLOWS
+        } else {
+            64
+        };
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries("pins", pins)
+            .load(&self.0)?;
         program(&mut ebpf, name)?.load()?;
         Ok(Anchor { ebpf, name })
     }

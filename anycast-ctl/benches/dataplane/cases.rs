@@ -21,7 +21,7 @@ use xtask::net::{
 
 use crate::{
     anchors::{Anchor, Object},
-    packets::{ACK, Packet, address},
+    packets::{ACK, Packet, SYN, address},
     report::FORGED,
 };
 
@@ -313,6 +313,25 @@ fn anchors(gateway: &Gateway, object: &Object) -> Result<Vec<Case>> {
             TX,
         )?);
     }
+    // To C at once: the FIB is asked about the destination.
+    let to_care_of = Packet::tcp(A, NEAR, PORTS, ACK).frame();
+    for (name, leader, program) in [
+        ("FIB lookup, hot", "one_flow", "fib"),
+        ("lru insert, new flows", "new_flows", "lru_insert"),
+        (
+            "lru lookup and insert, new flows",
+            "new_flows",
+            "lru_lookup_insert",
+        ),
+        (
+            "lru lookup and insert, FIB, new flows",
+            "new_flows",
+            "lru_lookup_insert_fib",
+        ),
+    ] {
+        let behind = Behind::anchor(&mut object.load(program)?)?;
+        cases.push(gateway.led(name, object.load(leader)?, &to_care_of, behind, PASS)?);
+    }
     let behind = Behind::anchor(&mut object.load("pass")?)?;
     let name = format!("leader, {FORGED}");
     let leader = object.load("forged_senders")?;
@@ -345,6 +364,7 @@ fn not_ours(gateway: &Gateway) -> Result<Vec<Case>> {
 
 fn pinned(gateway: &Gateway, object: &Object) -> Result<Vec<Case>> {
     let out = Packet::tcp(A, B, PORTS, ACK).frame();
+    let opening = Packet::tcp(A, B, PORTS, SYN).frame();
     let back = Packet::tcp(NEAR, A, (PORTS.1, PORTS.0), ACK).frame();
     let led = |name, leader, frame: &[u8], care_of, verdict| {
         let behind = gateway.bound(care_of)?;
@@ -385,6 +405,13 @@ fn pinned(gateway: &Gateway, object: &Object) -> Result<Vec<Case>> {
             TX,
         )?,
         led("pinned to C, TX, new flows", "new_flows", &out, NEAR, TX)?,
+        led(
+            "pinned to C, TX, SYN, new flows",
+            "new_flows",
+            &opening,
+            NEAR,
+            TX,
+        )?,
     ])
 }
 

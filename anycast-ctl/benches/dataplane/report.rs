@@ -76,7 +76,7 @@ fn kind(name: &str) -> Option<&str> {
 
 /// Whether frames are made anew for it.
 fn is_led(name: &str) -> bool {
-    ["TIGHT", "pinned", "leader"]
+    ["TIGHT", "pinned", "leader", "lru", "FIB"]
         .iter()
         .any(|led| name.starts_with(led))
         || name.ends_with(FORGED)

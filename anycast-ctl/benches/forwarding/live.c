@@ -92,8 +92,8 @@ SECTION("xdp") int source(struct xdp_md *ctx)
 }
 
 // NAT66 of UDP: one lookup finds the other address and what it does to the checksum; the next hop
-// is known.
-SECTION("xdp") int translate(struct xdp_md *ctx)
+// is known. Otherwise than 0: the XDP action.
+static inline __attribute__((always_inline)) int translated(struct xdp_md *ctx)
 {
 	void *frame = whole(ctx);
 	struct translation *found;
@@ -118,7 +118,27 @@ SECTION("xdp") int translate(struct xdp_md *ctx)
 	AT(u8, frame, HOP_LIMIT)--;
 	AT(u64, frame, TO) = found->ethernet;
 	AT(u32, frame, TO + 8) = found->ethernet_rest;
-	return redirect_map(&devices, 0, 0);
+	return 0;
+}
+
+SECTION("xdp") int translate(struct xdp_md *ctx)
+{
+	int action = translated(ctx);
+
+	return action ? action : redirect_map(&devices, 0, 0);
+}
+
+// The same without a devmap, as ours sends.
+SECTION("xdp") int translate_redirect(struct xdp_md *ctx)
+{
+	u32 zero = 0;
+	int action = translated(ctx);
+	struct way *to;
+
+	if (action)
+		return action;
+	to = map_lookup(&way, &zero);
+	return to ? redirect(to->ifindex, 0) : XDP_ABORTED;
 }
 
 // Counts a frame that goes where `image` says.

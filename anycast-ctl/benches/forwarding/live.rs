@@ -71,12 +71,7 @@ impl Object {
     pub fn source(&self, frame: &[u8], ifindex: u32, flows: u16) -> Result<Source> {
         let mut ebpf = self.load()?;
         set_image(&mut ebpf, frame)?;
-        let way = Way {
-            ifindex,
-            mask: u32::from(flows) - 1,
-            next: 0,
-        };
-        Array::<_, Way>::try_from(ebpf.map_mut("way").context("way")?)?.set(0, way, 0)?;
+        set_way(&mut ebpf, ifindex, flows)?;
         let program: &mut Xdp = ebpf.program_mut("source").context("source")?.try_into()?;
         program.load()?;
         Ok(Source {
@@ -103,9 +98,10 @@ impl Object {
         Ok(Sink(ebpf))
     }
 
-    /// The program that ours is compared with, attached to an interface of this namespace.
-    pub fn translator(&self, interface: &str, rule: &Rule<'_>) -> Result<Ebpf> {
+    /// One of the programs that ours is compared with, attached to an interface of this namespace.
+    pub fn translator(&self, name: &str, interface: &str, rule: &Rule<'_>) -> Result<Ebpf> {
         let mut ebpf = self.load()?;
+        set_way(&mut ebpf, rule.ifindex, rule.flows)?;
         let map = ebpf.map_mut("devices").context("devices")?;
         DevMap::try_from(map)?.set(0, rule.ifindex, None, 0)?;
         let map = ebpf.map_mut("flows").context("flows")?;
@@ -117,7 +113,7 @@ impl Object {
             key[36] = rule.frame[20];
             flows.insert(Flow(key), rule.translation(), 0)?;
         }
-        let program = ebpf.program_mut("translate").context("translate")?;
+        let program = ebpf.program_mut(name).context("no such program")?;
         let program: &mut Xdp = program.try_into()?;
         program.load()?;
         program.attach(interface, XdpMode::Driver)?;
@@ -147,6 +143,17 @@ impl Rule<'_> {
             delta: (delta & 0xffff) + (delta >> 16),
         }
     }
+}
+
+/// Where frames go, and for the source, of how many flows they are.
+fn set_way(ebpf: &mut Ebpf, ifindex: u32, flows: u16) -> Result<()> {
+    let way = Way {
+        ifindex,
+        mask: u32::from(flows) - 1,
+        next: 0,
+    };
+    let map = ebpf.map_mut("way").context("way")?;
+    Ok(Array::<_, Way>::try_from(map)?.set(0, way, 0)?)
 }
 
 fn set_image(ebpf: &mut Ebpf, frame: &[u8]) -> Result<()> {

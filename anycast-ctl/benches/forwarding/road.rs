@@ -47,26 +47,35 @@ pub enum Mode {
     Kernel,
     /// nftables: DNAT with connection tracking.
     Nft,
-    /// The program in C, in native XDP.
+    /// The program in C, in native XDP, which sends by a devmap.
     C,
+    /// The same by the index of the interface, as ours does.
+    CRedirect,
     /// A correspondent in native XDP.
     Ours,
 }
 
 impl Mode {
-    pub const ALL: [Self; 4] = [Self::Kernel, Self::Nft, Self::C, Self::Ours];
+    pub const ALL: [Self; 5] = [
+        Self::Kernel,
+        Self::Nft,
+        Self::C,
+        Self::CRedirect,
+        Self::Ours,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Kernel => "kernel, nothing rewritten",
             Self::Nft => "nft DNAT, conntrack",
             Self::C => "C, next hop known",
+            Self::CRedirect => "C, bpf_redirect",
             Self::Ours => "correspondent",
         }
     }
 
     fn is_xdp(self) -> bool {
-        matches!(self, Self::C | Self::Ours)
+        matches!(self, Self::C | Self::CRedirect | Self::Ours)
     }
 }
 
@@ -171,14 +180,19 @@ impl Road {
         self.gateway.run(|| match mode {
             Mode::Kernel => Ok(Engaged::Kernel),
             Mode::Nft => Ok(Engaged::Nft),
-            Mode::C => {
+            Mode::C | Mode::CRedirect => {
                 let rule = Rule {
                     ifindex: outside,
                     frame: sent,
                     flows,
                     result: arriving,
                 };
-                let program = self.object.translator("inside", &rule)?;
+                let name = if mode == Mode::C {
+                    "translate"
+                } else {
+                    "translate_redirect"
+                };
+                let program = self.object.translator(name, "inside", &rule)?;
                 Ok(Engaged::C { _program: program })
             }
             Mode::Ours => {

@@ -53,6 +53,10 @@ const COUNTS: u64 = u64::from_ne_bytes([0xff, 0xcf, 0xff, 0xff, 0, 0, 0xff, 0]);
 /// Rewrites and sends a packet of a flow that is known. `None`: look closer.
 #[inline(always)]
 pub(crate) fn send(ctx: &XdpContext, head: Head) -> Option<u32> {
+    // Before it is looked for: most segments that no flow is known for open one.
+    if !is_in_between(ctx, head) {
+        return None;
+    }
     let flow = find(ctx, head)?;
     if !holds(flow.stamp, stamp()) {
         return None;
@@ -112,7 +116,21 @@ fn is_plain(head: Head, mtu: u16) -> bool {
     hop_limit > 1 && u32::from(length) + IPV6 as u32 <= u32::from(mtu)
 }
 
-/// `None`: a segment that begins or ends something, or one that is cut short.
+/// Whether it is not a segment that begins or ends something, or one that is cut short.
+#[inline(always)]
+fn is_in_between(ctx: &XdpContext, head: Head) -> bool {
+    if head.protocol() == UDP {
+        return true;
+    }
+    if !head.reaches(ctx, TCP_END) {
+        return false;
+    }
+    // SAFETY: the bounds were checked.
+    let flags = unsafe { *head.field::<u8>(TCP_FLAGS) };
+    flags & (TCP_SYN | TCP_FIN | TCP_RST) == 0
+}
+
+/// `None`: a segment that is cut short.
 #[inline(always)]
 fn fix_checksum(ctx: &XdpContext, head: Head, delta: u16) -> Option<()> {
     if head.protocol() == UDP {
@@ -128,9 +146,6 @@ fn fix_checksum(ctx: &XdpContext, head: Head, delta: u16) -> Option<()> {
     }
     // SAFETY: as above.
     unsafe {
-        if *head.field::<u8>(TCP_FLAGS) & (TCP_SYN | TCP_FIN | TCP_RST) != 0 {
-            return None;
-        }
         let field = &mut *head.field::<u16>(TCP_CHECKSUM);
         *field = checksum::apply(*field, delta);
     }

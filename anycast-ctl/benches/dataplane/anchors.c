@@ -30,7 +30,7 @@ static long (*const fib_lookup)(void *ctx, void *fib, int size, u32 flags) = (vo
 
 // Where fields are in a frame of Ethernet, IPv6 and TCP. Words are read whole, wherever they lie.
 enum {
-	TO = 0, FROM = 6, ETHERTYPE = 12, NEXT_HEADER = 20, HOP_LIMIT = 21, SOURCE = 22,
+	TO = 0, FROM = 6, ETHERTYPE = 12, HEADER = 14, NEXT_HEADER = 20, HOP_LIMIT = 21, SOURCE = 22,
 	DESTINATION = 38, PORTS = 54, CHECKSUM = 70, WHOLE = 80,
 };
 #define AT(type, frame, offset) (*(type *)((frame) + (offset)))
@@ -216,7 +216,7 @@ INLINE int again(struct xdp_md *ctx, u32 mask)
 		return XDP_DROP;
 	RESTORE(u64, TO);
 	RESTORE(u32, TO + 8);
-	RESTORE(u16, NEXT_HEADER);
+	RESTORE(u64, HEADER);
 	RESTORE(u64, SOURCE);
 	RESTORE(u64, SOURCE + 8);
 	RESTORE(u64, DESTINATION);

@@ -104,6 +104,10 @@ pub(crate) fn mobility<C: Context>(packet: &Packet<'_, C>, offset: usize) -> u32
 
 #[inline(always)]
 fn for_client<C: Context>(packet: &Packet<'_, C>, offset: usize) -> Verdict {
+    // The controller's own, or a member's on this host.
+    if C::HOOK == Hook::Egress {
+        return Verdict::NotOurs;
+    }
     let prefix = Key::new(128, packet.destination);
     if CLIENT_PREFIXES.get(&prefix).is_none() {
         count(Counter::MobilityNotOurs);

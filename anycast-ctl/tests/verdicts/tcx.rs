@@ -263,6 +263,9 @@ fn own_errors() -> Result<()> {
                     Verdict::Drop,
                 )
             },
+            // The controller's Home Test, and a Home Test Init of a member on this host.
+            row("an answer", &Packet::mobility(A, B, 3), Verdict::Pass),
+            row("a message", &Packet::mobility(B, A, 1), Verdict::Pass),
         ])
     })
 }

@@ -33,7 +33,8 @@ pub(super) fn session() -> Result<()> {
             let modes = modes(lab, node)?;
             ensure!(modes.iter().all(|mode| *mode == configured), "{modes:?}");
         }
-        ensure!(pinned(lab)? == ["generic", "generic"], "{:?}", pinned(lab)?);
+        let ours = ["egress", "egress", "generic", "generic"];
+        ensure!(pinned(lab)? == ours, "{:?}", pinned(lab)?);
 
         let forwarded = count(lab, "gateway", "forwarded")?;
         let (_, [core]) = transfer(lab, &mut session, 16 * MIB, LONG, ["gateway-router"])?;

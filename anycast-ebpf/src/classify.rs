@@ -5,7 +5,10 @@ use anycast_common::abi::{
     maps::CareOfKey,
     roles::{CORRESPONDENT, MEMBER, ROUTER},
 };
-use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
+use aya_ebpf::{
+    bindings::{xdp_action::XDP_PASS, xdp_md},
+    programs::XdpContext,
+};
 
 use crate::{
     context::{Context, Hook},
@@ -65,15 +68,30 @@ impl Verdict {
 /// Classifies the packet for an interface with the given roles and gives the XDP action.
 #[inline(always)]
 pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
-    if let Some(action) = fast::<ROLES>(ctx) {
+    match short_way::<ROLES>(ctx.ctx) {
+        UNDECIDED => closely::<_, ROLES>(ctx),
+        action => action,
+    }
+}
+
+/// Not an XDP action.
+const UNDECIDED: u32 = u32::MAX;
+
+/// What needs no thought. Apart from the rest, so that what it knew of a packet is nothing to the verifier
+/// later, which else follows the long way once for each way out of this one.
+#[inline(never)]
+fn short_way<const ROLES: u8>(ctx: *mut xdp_md) -> u32 {
+    // Else the compiler hands over what it reads of the context instead of the context.
+    let ctx = XdpContext::new(core::hint::black_box(ctx));
+    if let Some(action) = fast::<ROLES>(&ctx) {
         return action;
     }
     if ROLES & ROUTER != 0
-        && let Some(action) = refused::again(ctx)
+        && let Some(action) = refused::again(&ctx)
     {
         return action;
     }
-    closely::<_, ROLES>(ctx)
+    UNDECIDED
 }
 
 /// The same, the long way, at any hook.

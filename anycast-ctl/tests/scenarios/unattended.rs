@@ -23,7 +23,7 @@ use super::{
 
 const LINKS: [&str; 2] = ["gateway-router", "client-gateway"];
 /// What a session exchanges each way while its daemon dies and comes back.
-const AMOUNT: u64 = 192 * MIB;
+const AMOUNT: u64 = 1024 * MIB;
 const LONG: Duration = Duration::from_secs(60);
 
 fn the_other(server: Server) -> Server {

@@ -1,14 +1,14 @@
 //! The programs in C.
 
-use std::{path::Path, process::Command};
-
 use anycast_common::abi::maps;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Array, HashMap, ProgramArray},
     programs::{ProgramFd, Xdp},
 };
+
+use crate::c;
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/dataplane/anchors.c");
 const OBJECT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/anchors.bpf.o");
@@ -23,15 +23,7 @@ pub struct Object(Vec<u8>);
 
 impl Object {
     pub fn build() -> Result<Self> {
-        let status = Command::new("clang")
-            .args([
-                "-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror",
-            ])
-            .args(["-c", SOURCE, "-o", OBJECT])
-            .status()
-            .context("cannot run clang, which compiles what is measured against: install it")?;
-        ensure!(status.success(), "clang does not compile {SOURCE}");
-        Ok(Self(std::fs::read(Path::new(OBJECT))?))
+        Ok(Self(c::compile(SOURCE, OBJECT, &[])?))
     }
 
     /// One program of it, with maps of its own.

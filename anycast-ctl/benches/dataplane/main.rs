@@ -11,6 +11,8 @@
 )]
 
 mod anchors;
+#[path = "../common/c.rs"]
+mod c;
 mod cases;
 mod chart;
 mod report;

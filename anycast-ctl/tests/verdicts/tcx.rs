@@ -229,7 +229,11 @@ fn forwarded() -> Result<()> {
         let mut bench = bench(&gateway, Hook::TcxOut, "up0")?;
         let out = Packet::tcp(A, B, PORTS, ACK);
         bench.arrived = netlink::index(&gateway.namespace, "clients0")?;
-        bench.table(&[row("a client's, too big for C", &out, Verdict::Pass)])?;
+        bench.table(&[row(
+            "a client's, which the kernel forwards",
+            &out,
+            Verdict::Pass,
+        )])?;
         bench.arrived = 0;
         bench.table(&[becomes("this host's", &out, &to(C, &out), FIRST).redirected()])
     })

@@ -132,3 +132,21 @@ unsafe fn call<T>(command: libc::c_long, attribute: &T) -> nix::Result<libc::c_l
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attribute, size_of::<T>()) };
     Errno::result(result)
 }
+
+/// `union bpf_attr` of `BPF_PROG_LOAD`, its beginning.
+#[repr(C)]
+pub(super) struct Load {
+    pub kind: u32,
+    pub instructions: u32,
+    pub program: u64,
+    pub license: u64,
+}
+
+/// That of `BPF_LINK_CREATE`, likewise.
+#[repr(C)]
+pub(super) struct Attach {
+    pub program: RawFd,
+    pub ifindex: u32,
+    pub kind: u32,
+    pub flags: u32,
+}

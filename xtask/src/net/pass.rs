@@ -3,7 +3,7 @@
 //! A veth accepts frames that its peer redirects only while it runs NAPI, and it runs NAPI while it
 //! has an XDP program. So the far ends of a correspondent's links get the smallest one there is.
 
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result};
 use nix::{libc, net::if_::if_nametoindex};
@@ -20,22 +20,6 @@ const FLAGS_DRV_MODE: u32 = 1 << 2;
 const PROGRAM: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 2, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
 const LICENSE: &[u8] = b"Dual MIT/GPL\0";
 
-#[repr(C)]
-struct Load {
-    kind: u32,
-    instructions: u32,
-    program: u64,
-    license: u64,
-}
-
-#[repr(C)]
-struct Attach {
-    program: RawFd,
-    ifindex: u32,
-    kind: u32,
-    flags: u32,
-}
-
 /// The program on an interface, until it is dropped.
 #[derive(Debug)]
 pub struct Pass {
@@ -46,7 +30,7 @@ impl Pass {
     /// Attaches it in native mode.
     pub fn attach(namespace: &Namespace, interface: &str) -> Result<Self> {
         namespace.run(|| {
-            let load = Load {
+            let load = bpf::Load {
                 kind: PROG_TYPE_XDP,
                 instructions: PROGRAM.len().try_into()?,
                 program: PROGRAM.as_ptr() as u64,
@@ -55,7 +39,7 @@ impl Pass {
             // SAFETY: the attribute's pointers are to constants.
             let program = unsafe { bpf::open(PROG_LOAD, &load) }
                 .context("cannot load an XDP program, which needs root (CAP_BPF, CAP_NET_ADMIN)")?;
-            let attach = Attach {
+            let attach = bpf::Attach {
                 program: std::os::fd::AsRawFd::as_raw_fd(&program),
                 ifindex: if_nametoindex(interface)?,
                 kind: ATTACH_TYPE_XDP,

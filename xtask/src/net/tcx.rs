@@ -52,22 +52,6 @@ struct Create {
     max_entries: u32,
 }
 
-#[repr(C)]
-struct Load {
-    kind: u32,
-    instructions: u32,
-    program: u64,
-    license: u64,
-}
-
-#[repr(C)]
-struct Attach {
-    program: RawFd,
-    ifindex: u32,
-    kind: u32,
-    flags: u32,
-}
-
 impl TcxCounter {
     /// Attaches it.
     pub fn attach(
@@ -86,7 +70,7 @@ impl TcxCounter {
         let map = unsafe { bpf::open(MAP_CREATE, &create) }
             .context("cannot make a BPF map, which needs root (CAP_BPF)")?;
         let program = program(map.as_raw_fd(), which);
-        let load = Load {
+        let load = bpf::Load {
             kind: PROG_TYPE_SCHED_CLS,
             instructions: program.len().try_into()?,
             program: program.as_ptr() as u64,
@@ -96,7 +80,7 @@ impl TcxCounter {
         let program =
             unsafe { bpf::open(PROG_LOAD, &load) }.context("cannot load a TCX program")?;
         let ifindex = netlink::index(namespace, interface)?;
-        let attach = Attach {
+        let attach = bpf::Attach {
             program: program.as_raw_fd(),
             ifindex,
             kind: direction as u32,

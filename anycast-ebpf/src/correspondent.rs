@@ -3,7 +3,7 @@
 use anycast_common::abi::{
     counters::Counter,
     event::kind,
-    maps::{BindingKey, CareOfKey, Flow, FlowKey, place, unattended},
+    maps::{CareOfKey, Flow, place, unattended},
 };
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
@@ -16,8 +16,9 @@ use crate::{
     classify::{Packet, Verdict},
     context::{Context, Hook},
     count::count,
+    flow_table,
     forward::{Way, next_hop},
-    maps::{ATTENDED, BINDINGS, CARE_OF, CLIENT_PREFIXES, FLOWS},
+    maps::{ATTENDED, BINDINGS, CARE_OF, CLIENT_PREFIXES},
     packet::Upper,
     punt::punt,
     rewrite,
@@ -135,38 +136,36 @@ fn from_client<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Opt
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     let place = place::DESTINATION;
-    if let Some(pinned) = FLOWS.get_ptr_mut(&key) {
+    if let Some(pinned) = flow_table::find(&key) {
+        let flow = pinned.flow();
         // A SYN opens a new flow on the ports of an old one: the binding decides anew.
         if transport.opens() {
             count(Counter::FlowRestarted);
-        // SAFETY: the memory of an entry stays mapped; its fields are plain integers, and racing
-        // writers store times of the same moment. An entry that is evicted just now may hold
-        // another flow: its time is touched, or one packet goes astray, as it may in any network.
-        } else if unsafe { is_abandoned(pinned, now) } {
+        // SAFETY: the memory of a slot stays mapped; its fields are plain integers, and racing
+        // writers store times of the same moment. A slot that is evicted just now may hold
+        // another flow: its time is touched.
+        } else if unsafe { is_abandoned(flow, now) } {
             count(Counter::FlowAbandoned);
         } else {
             // SAFETY: as above.
-            return unsafe {
-                (*pinned).last_out = now;
+            unsafe {
+                (*flow).last_out = now;
                 if transport.closes() {
-                    (*pinned).client_closed = 1;
+                    (*flow).client_closed = 1;
                 }
-                Some(Change {
-                    place,
-                    address: (*pinned).care_of,
-                    delta: (*pinned).delta,
-                    pinned_now: false,
-                })
-            };
+                pinned.heard(now, (*flow).last_in != 0);
+            }
+            return Some(Change {
+                place,
+                address: pinned.care_of,
+                delta: pinned.delta,
+                pinned_now: false,
+            });
         }
-        let _ = FLOWS.remove(&key);
+        pinned.end();
     }
-    let binding = BindingKey {
-        client: packet.source,
-        anycast: packet.destination,
-    };
     // SAFETY: the controller replaces bindings whole, and the copy is made at once.
-    let live = unsafe { BINDINGS.get(&binding) }
+    let live = unsafe { BINDINGS.get(key.binding()) }
         .copied()
         .filter(|binding| now < binding.expires);
     let Some(binding) = live else {
@@ -177,7 +176,8 @@ fn from_client<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Opt
     if transport.flags & TCP_RST != 0 {
         return None;
     }
-    pin(&key, &binding.care_of, binding.delta, now).then_some(Change {
+    flow_table::pin(&key, &binding, now);
+    Some(Change {
         place,
         address: binding.care_of,
         delta: binding.delta,
@@ -209,28 +209,6 @@ fn is_unattended(now: u64) -> bool {
         .is_none_or(|attended| now > attended.saturating_add(unattended::AFTER))
 }
 
-/// Once a flow, and apart from its caller, whose stack frame has no room for it.
-#[inline(never)]
-fn pin(key: &FlowKey, care_of: &[u8; 16], delta: u16, now: u64) -> bool {
-    let pinned = Flow {
-        care_of: *care_of,
-        pinned_at: now,
-        last_out: now,
-        last_in: 0,
-        delta,
-        client_closed: 0,
-        member_closed: 0,
-        asked_at: unattended::tick(now),
-        unreachable_at: 0,
-    };
-    if FLOWS.insert(key, &pinned, 0).is_err() {
-        count(Counter::FlowPinFailed);
-        return false;
-    }
-    count(Counter::FlowPinned);
-    true
-}
-
 /// C -> A: from B, when the flow is pinned to C.
 #[inline(always)]
 fn to_client<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Option<Change> {
@@ -241,16 +219,16 @@ fn to_client<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Optio
     // SAFETY: the controller replaces entries whole, and the copy is made at once.
     let owner = unsafe { CARE_OF.get(&pair) }.copied()?;
     let key = transport.flow_to_client(&packet.destination, &owner.anycast);
-    let pinned = FLOWS.get_ptr_mut(&key)?;
+    let pinned = flow_table::find(&key).filter(|pinned| pinned.care_of == packet.source)?;
+    let flow = pinned.flow();
     // SAFETY: as in `from_client`.
     unsafe {
-        if (*pinned).care_of != packet.source {
-            return None;
-        }
-        (*pinned).last_in = bpf_ktime_get_coarse_ns();
+        let now = bpf_ktime_get_coarse_ns();
+        (*flow).last_in = now;
         if transport.closes() {
-            (*pinned).member_closed = 1;
+            (*flow).member_closed = 1;
         }
+        pinned.heard(now, true);
     }
     Some(Change {
         place: place::SOURCE,

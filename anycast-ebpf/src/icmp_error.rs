@@ -20,9 +20,10 @@ use crate::{
     classify::{Packet, Verdict},
     context::Context,
     count::count,
+    flow_table,
     forward::next_hop,
     hints,
-    maps::{CARE_OF, FLOWS, LOCAL_ANYCAST, LOCAL_CARE_OF, UNREACHABLE},
+    maps::{CARE_OF, LOCAL_ANYCAST, LOCAL_CARE_OF, UNREACHABLE},
     packet::{IPV6, Ipv6, Upper, octets, words},
     punt::punt,
     rewrite,
@@ -136,10 +137,9 @@ fn owner(quote: &Quote) -> Option<CareOf> {
 fn pinned(quote: &Quote, owner: &CareOf) -> Option<*mut Flow> {
     let transport = &quote.transport;
     let key = transport.flow_from_client(&quote.source, &owner.anycast);
-    // SAFETY: the address of an entry never changes while it lives.
-    FLOWS
-        .get_ptr_mut(&key)
-        .filter(|flow| unsafe { (**flow).care_of } == quote.destination)
+    flow_table::find(&key)
+        .filter(|pinned| pinned.care_of == quote.destination)
+        .map(|pinned| pinned.flow())
 }
 
 /// An error at a correspondent: about a packet of its client to C, or about one that its client
@@ -173,13 +173,12 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     let key = quote
         .transport
         .flow_to_client(&quote.destination, &quote.source);
-    // SAFETY: the copy is made at once.
-    let Some(flow) = unsafe { FLOWS.get(&key) }.copied() else {
+    let Some(pinned) = flow_table::find(&key) else {
         return Verdict::NotOurs;
     };
     let change = Change {
-        address: &flow.care_of,
-        delta: flow.delta,
+        address: &pinned.care_of,
+        delta: pinned.delta,
     };
     Verdict::Done(to_member(packet, upper, &quote, &change))
 }

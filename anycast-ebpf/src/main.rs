@@ -29,6 +29,8 @@ mod fast;
 #[cfg(target_arch = "bpf")]
 mod flow_cache;
 #[cfg(target_arch = "bpf")]
+mod flow_table;
+#[cfg(target_arch = "bpf")]
 mod forward;
 #[cfg(target_arch = "bpf")]
 mod fragment;

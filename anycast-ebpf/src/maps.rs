@@ -5,10 +5,11 @@
 use anycast_common::abi::{
     counters::{Counter, short},
     event,
+    flow_table::{self, Secret, Set},
     maps::{
         self, Address, Binding, BindingKey, CachedFlow, CachedWay, CareOf, CareOfKey, Client,
-        Example, Flow, FlowKey, Fragment, FragmentKey, LocalAnycast, LocalCareOf, MemberFlow,
-        NewSenders, Noted, POLICY_RULES, Rate, Refused, Sender,
+        Example, FlowKey, Fragment, FragmentKey, LocalAnycast, LocalCareOf, MemberFlow, NewSenders,
+        Noted, POLICY_RULES, Rate, Refused, Sender,
     },
     policy::{GENERATIONS, Policy},
 };
@@ -50,6 +51,12 @@ pub(crate) static NEW_CLIENTS_OF_PREFIX: Global<Rate> = Global::new(FREE);
 /// Key of the hash by which buckets are found.
 #[unsafe(no_mangle)]
 pub(crate) static HASH_KEY: Global<[u64; 2]> = Global::new([0; 2]);
+
+/// Key of the hash by which pinned flows are found, and in how many sets.
+#[unsafe(no_mangle)]
+pub(crate) static FLOW_SECRET: Global<Secret> = Global::new([0; 5]);
+#[unsafe(no_mangle)]
+pub(crate) static FLOW_SETS: Global<u32> = Global::new(flow_table::sets(maps::FLOWS));
 
 /// For how many jiffies what is cached holds; for who loads the object without saying, a fourth of a second
 /// where a second has 100 of them, and less elsewhere.
@@ -140,9 +147,10 @@ pub(crate) static BINDINGS: HashMap<BindingKey, Binding, { maps::BINDINGS as usi
 #[btf_map]
 pub(crate) static CARE_OF: HashMap<CareOfKey, CareOf, { maps::BINDINGS as usize }> = HashMap::new();
 
-/// Correspondent: flows pinned to a care-of address.
+/// Correspondent: flows pinned to a care-of address, see [`flow_table`].
 #[btf_map]
-pub(crate) static FLOWS: LruHashMap<FlowKey, Flow, { maps::FLOWS as usize }> = LruHashMap::new();
+pub(crate) static FLOWS: Array<Set, { flow_table::entries(maps::FLOWS) as usize }, ALIGNED> =
+    Array::new();
 
 /// Correspondent: when a controller last said that it lives.
 #[btf_map]

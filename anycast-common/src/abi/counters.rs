@@ -141,8 +141,8 @@ counters! {
     FromCareOf = "correspondent_from_care_of",
     /// Flows pinned to a binding.
     FlowPinned = "flow_pinned",
-    /// Flows that could not be pinned because the map refused the entry; they go by plain anycast.
-    FlowPinFailed = "flow_pin_failed",
+    /// Pinned flows that gave way to a new one, because the table was full; they go by the binding, or by plain anycast.
+    FlowEvicted = "flow_evicted",
     /// Pins dropped because a TCP SYN reused the flow's ports.
     FlowRestarted = "flow_restarted",
     /// Pins that ended because the client's packets went unanswered for 4.5 minutes while no controller ran.

@@ -1,6 +1,10 @@
 //! Keys and values of the maps. The maps themselves are declared in `anycast-ebpf/src/maps.rs`.
 
+use core::mem::offset_of;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::flow_table::{Header, Set};
 
 /// An IPv6 address in network order.
 pub type Address = [u8; 16];
@@ -20,7 +24,7 @@ macro_rules! layout {
 layout!(
     PolicyRule: 80, Refused: 64, Example: 16, NewSenders: 8, Sender: 32, FlowKey: 40, Flow: 56, BindingKey: 32, Binding: 32, CareOfKey: 32, CareOf: 24,
     LocalCareOf: 24, LocalAnycast: 8, MemberFlow: 40, Client: 8, FragmentKey: 40, Fragment: 32,
-    Rate: 16, Scope: 32, Hints: 8232, Noted: 32, CachedFlow: 64, CachedWay: 64,
+    Set: 1088, Header: 48, Rate: 16, Scope: 32, Hints: 8232, Noted: 32, CachedFlow: 64, CachedWay: 64,
 );
 
 /// A token bucket, which a map keeps as the time, in nanoseconds of `CLOCK_MONOTONIC_COARSE`, at
@@ -64,7 +68,7 @@ pub struct PolicyRule {
 
 /// Default capacity of the maps `BINDINGS` and `CARE_OF`.
 pub const BINDINGS: u32 = 131_072;
-/// Default capacity of the maps `FLOWS` and `MEMBER_FLOWS` (LRU).
+/// Default capacity of the maps `FLOWS`, see [`flow_table`](super::flow_table), and `MEMBER_FLOWS` (LRU).
 pub const FLOWS: u32 = 262_144;
 /// Default capacity of the map `CLIENTS` (LRU).
 pub const CLIENTS: u32 = 131_072;
@@ -317,6 +321,22 @@ pub struct FlowKey {
     pub reserved: [u8; 3],
 }
 
+impl FlowKey {
+    /// (A, B) of the flow, in place.
+    #[inline(always)]
+    #[must_use]
+    pub const fn binding(&self) -> &BindingKey {
+        const {
+            assert!(
+                offset_of!(Self, client) == offset_of!(BindingKey, client)
+                    && offset_of!(Self, anycast) == offset_of!(BindingKey, anycast)
+            );
+        }
+        // SAFETY: it begins with the same fields in the same places, and is larger.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+}
+
 /// What ends a pin while no controller does, which would do it earlier.
 pub mod unattended {
     /// The map `ATTENDED` has one value: when a controller last said that it lives. So long after it is
@@ -340,7 +360,7 @@ pub mod unattended {
     }
 }
 
-/// A flow pinned to a care-of address at the correspondent. Map `FLOWS` (LRU).
+/// A flow pinned to a care-of address at the correspondent. Map `FLOWS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct Flow {

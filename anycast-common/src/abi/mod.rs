@@ -8,6 +8,7 @@
 
 pub mod counters;
 pub mod event;
+pub mod flow_table;
 pub mod maps;
 pub mod pins;
 pub mod policy;
@@ -76,6 +77,10 @@ pub mod globals {
     pub const NEW_CLIENTS_OF_PREFIX: &str = "NEW_CLIENTS_OF_PREFIX";
     /// Two random `u64`: the key of the hash by which buckets are found.
     pub const HASH_KEY: &str = "HASH_KEY";
+    /// [`Secret`](super::flow_table::Secret): key of the hash by which pinned flows are found.
+    pub const FLOW_SECRET: &str = "FLOW_SECRET";
+    /// `u32`: sets of the table of pinned flows.
+    pub const FLOW_SETS: &str = "FLOW_SETS";
     /// `u64`: for how many jiffies what is cached holds, see
     /// [`FLOW_CACHE_LIFE`](super::maps::FLOW_CACHE_LIFE).
     pub const CACHE_JIFFIES: &str = "CACHE_JIFFIES";

@@ -2,8 +2,12 @@
 
 use core::mem::offset_of;
 
-use super::maps::{
-    BINDINGS, CareOf, CareOfKey, FLOWS, FRAGMENTS, Flow, FlowKey, Fragment, FragmentKey, MemberFlow,
+use super::{
+    flow_table::{Header, Set, Slot},
+    maps::{
+        BINDINGS, CareOf, CareOfKey, FLOWS, FRAGMENTS, Flow, FlowKey, Fragment, FragmentKey,
+        MemberFlow,
+    },
 };
 
 /// Where everything is, in a directory for each network namespace.
@@ -15,7 +19,7 @@ pub const OF_CORRESPONDENT: &[&str] = &["FLOWS", "CARE_OF", "FRAGMENTS"];
 pub const OF_MEMBER: &[&str] = &["MEMBER_FLOWS", "FRAGMENTS"];
 
 /// To be raised when a field of these maps gets another meaning in the same place.
-const MEANING: usize = 1;
+const MEANING: usize = 2;
 
 /// A hash of what the pinned maps look like: a daemon takes over those of its own layout alone.
 pub const LAYOUT: u32 = hash(&[
@@ -39,6 +43,15 @@ pub const LAYOUT: u32 = hash(&[
     offset_of!(Flow, member_closed),
     offset_of!(Flow, asked_at),
     offset_of!(Flow, unreachable_at),
+    size_of::<Set>(),
+    offset_of!(Set, tags),
+    offset_of!(Set, heard),
+    offset_of!(Set, slots),
+    size_of::<Slot>(),
+    offset_of!(Slot, key),
+    offset_of!(Slot, check),
+    offset_of!(Slot, flow),
+    offset_of!(Header, secret),
     size_of::<CareOfKey>(),
     offset_of!(CareOfKey, client),
     offset_of!(CareOfKey, care_of),

@@ -108,19 +108,21 @@ impl Bench {
 
     /// With limits of any kind.
     pub fn with_limits(roles: u8, require_router_alert: bool, limits: Limits) -> Result<Self> {
+        Self::with(Settings {
+            roles,
+            require_router_alert,
+            limits,
+            sizes: Default::default(),
+        })
+    }
+
+    pub fn with(settings: Settings) -> Result<Self> {
+        let roles = settings.roles;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let guard = runtime.enter();
-        let dataplane = Dataplane::load(
-            OBJECT,
-            Settings {
-                roles,
-                require_router_alert,
-                limits,
-                sizes: Default::default(),
-            },
-        )?;
+        let dataplane = Dataplane::load(OBJECT, settings)?;
         drop(guard);
         Ok(Self {
             _runtime: runtime,

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 use anycast_common::abi::{programs, roles};
 use anycast_ctl::shell::dataplane::OBJECT;
 use anyhow::{Context as _, Result, ensure};
+use aya::programs::{ProgramError, ProgramInfo};
 use xtask::{kernel_tests::Suite, process};
 
 use crate::harness::Bench;
@@ -21,25 +22,37 @@ pub fn tests(suite: Suite) -> Suite {
     }
 }
 
+/// Instructions that the verifier may follow: it gives up at a million, and newer kernels follow more.
+const MOST: u32 = 800_000;
+
 fn every_program() -> Result<()> {
     let all = roles::ROUTER | roles::MEMBER | roles::CORRESPONDENT;
     let mut bench = Bench::new(all, true)?;
+    let mut followed = Vec::new();
+    let mut note = |name: &str, info: Result<ProgramInfo, ProgramError>| {
+        let count = info?.verified_instruction_count();
+        followed.push((name.to_owned(), count.context("no count")?));
+        anyhow::Ok(())
+    };
     for roles in 0..=all {
-        bench
-            .dataplane
-            .xdp(roles)
-            .with_context(|| programs::XDP[usize::from(roles)])?;
+        let name = programs::XDP[usize::from(roles)];
+        let program = bench.dataplane.xdp(roles).context(name)?;
+        note(name, program.info())?;
     }
-    bench.dataplane.egress()?;
+    note(programs::MEMBER_EGRESS, bench.dataplane.egress()?.info())?;
     for roles in 1..=all {
-        bench
-            .dataplane
-            .tcx(roles)
-            .with_context(|| programs::TCX[usize::from(roles)])?;
+        let name = programs::TCX[usize::from(roles)];
+        let program = bench.dataplane.tcx(roles).context(name)?;
+        note(name, program.info())?;
         if roles != roles::ROUTER {
-            bench.dataplane.tcx_egress(roles)?;
+            let program = bench.dataplane.tcx_egress(roles)?;
+            note(&format!("{name}, egress"), program.info())?;
         }
     }
+    ensure!(
+        followed.iter().all(|(_, count)| *count < MOST),
+        "{followed:#?}"
+    );
     Ok(())
 }
 

@@ -5,6 +5,7 @@ mod correspondent;
 mod differential;
 mod forward;
 mod fragment;
+mod full;
 mod harness;
 mod icmp_error;
 mod limits;
@@ -31,6 +32,7 @@ fn main() -> std::process::ExitCode {
     let suite = member::tests(suite);
     let suite = correspondent::tests(suite);
     let suite = unattended::tests(suite);
+    let suite = full::tests(suite);
     let suite = limits::tests(suite);
     let suite = forward::tests(suite);
     let suite = icmp_error::tests(suite);

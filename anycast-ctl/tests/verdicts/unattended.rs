@@ -73,7 +73,7 @@ fn abandoned() -> Result<()> {
     ];
     for (name, attended, flow, ends) in rows {
         bench.dataplane.maps().attend(attended)?;
-        bench.dataplane.maps().set_flow(&key, flow)?;
+        bench.dataplane.maps().set_flow(&key, &flow);
         bench.table(&[match ends {
             None => to(C, name, &tcp, FOLLOWS),
             Some(counts) => row(name, &tcp, counts),

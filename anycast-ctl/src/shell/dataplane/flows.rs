@@ -3,38 +3,44 @@
 use std::{hash::Hash, os::fd::AsFd as _, sync::Arc};
 
 use anycast_common::abi::maps::{Flow, FlowKey, MemberFlow};
-use aya::{
-    Pod,
-    maps::{HashMap, Map, MapData, MapError},
-};
+use aya::maps::{HashMap, Map, MapData, MapError};
+
+use super::flow_table::FlowTable;
 
 /// Reads the flow maps. A clone reads the same.
 #[derive(Clone, Debug)]
 pub struct FlowReader {
-    flows: Arc<Reader<Flow>>,
-    member_flows: Arc<Reader<MemberFlow>>,
+    flows: Arc<FlowTable>,
+    member_flows: Arc<MemberFlows>,
 }
 
 impl FlowReader {
-    pub(super) fn new(flows: &MapData, member_flows: &MapData) -> Result<Self, MapError> {
-        Ok(Self {
-            flows: Arc::new(Reader::new(flows)?),
-            member_flows: Arc::new(Reader::new(member_flows)?),
-        })
+    pub(super) fn new(flows: &Arc<FlowTable>, member_flows: &Arc<MemberFlows>) -> Self {
+        Self {
+            flows: Arc::clone(flows),
+            member_flows: Arc::clone(member_flows),
+        }
     }
 
     /// The pinned flows of a correspondent, in the order of their keys. Flows that come or go
     /// meanwhile may be missed.
     #[must_use]
     pub fn flows(&self) -> Vec<(FlowKey, Flow)> {
-        self.flows.read()
+        ordered(self.flows.iter().collect())
     }
 
     /// The flows of a member that came by a care-of address, likewise.
     #[must_use]
     pub fn member_flows(&self) -> Vec<(FlowKey, MemberFlow)> {
-        self.member_flows.read()
+        ordered(self.member_flows.read())
     }
+}
+
+/// Each once.
+fn ordered<V>(mut flows: Vec<(FlowKey, V)>) -> Vec<(FlowKey, V)> {
+    flows.sort_unstable_by_key(|(key, _)| order(key));
+    flows.dedup_by_key(|(key, _)| *key);
+    flows
 }
 
 /// By what flows are ordered.
@@ -49,15 +55,15 @@ pub fn order(key: &FlowKey) -> impl Ord + Copy + Hash + use<> {
     )
 }
 
-/// A map, by a descriptor of its own.
+/// The map, by a descriptor of its own.
 #[derive(Debug)]
-struct Reader<V> {
-    map: HashMap<MapData, FlowKey, V>,
+pub(super) struct MemberFlows {
+    map: HashMap<MapData, FlowKey, MemberFlow>,
     most: usize,
 }
 
-impl<V: Pod> Reader<V> {
-    fn new(map: &MapData) -> Result<Self, MapError> {
+impl MemberFlows {
+    pub(super) fn new(map: &MapData) -> Result<Self, MapError> {
         let descriptor = map.fd().as_fd().try_clone_to_owned()?;
         let most = map.info()?.max_entries();
         let map = Map::LruHashMap(MapData::from_fd(descriptor)?);
@@ -69,11 +75,8 @@ impl<V: Pod> Reader<V> {
 
     /// When the key at which the kernel stands is deleted, it begins anew: flows may come twice, and
     /// where flows come and go fast it might never end.
-    fn read(&self) -> Vec<(FlowKey, V)> {
+    fn read(&self) -> Vec<(FlowKey, MemberFlow)> {
         let found = self.map.iter().take(self.most.saturating_mul(2));
-        let mut flows: Vec<_> = found.filter_map(Result::ok).collect();
-        flows.sort_unstable_by_key(|(key, _)| order(key));
-        flows.dedup_by_key(|(key, _)| *key);
-        flows
+        found.filter_map(Result::ok).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! The maps, typed.
 
-use std::{borrow::Borrow, collections::BTreeSet, net::Ipv6Addr};
+use std::{borrow::Borrow, collections::BTreeSet, net::Ipv6Addr, sync::Arc};
 
 use anycast_common::{
     abi::{
@@ -24,6 +24,8 @@ use ipnet::Ipv6Net;
 
 use super::{
     DataplaneError, FlowReader,
+    flow_table::FlowTable,
+    flows::MemberFlows,
     hints::{Hints, Side},
     octets,
     policy::Table,
@@ -50,17 +52,17 @@ pub struct Maps {
     anycast_prefixes: LpmTrie<MapData, Address, u32>,
     bindings: Hash<BindingKey, Binding>,
     care_of: Hash<CareOfKey, CareOf>,
-    flows: Hash<FlowKey, Flow>,
+    flows: Arc<FlowTable>,
     local_care_of: Hash<Address, LocalCareOf>,
     local_anycast: Hash<Address, LocalAnycast>,
-    flow_reader: FlowReader,
+    member_flows: Arc<MemberFlows>,
     redirect_targets: Hash<u32, u32>,
     clients: Hash<BindingKey, Client>,
     hints: Hints,
 }
 
 impl Maps {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, DataplaneError> {
+    pub(super) fn take(ebpf: &mut Ebpf, flows: FlowTable) -> Result<Self, DataplaneError> {
         let mut maps = Self {
             counters: take(ebpf, "COUNTERS")?,
             attended: take(ebpf, "ATTENDED")?,
@@ -71,8 +73,8 @@ impl Maps {
             anycast_prefixes: take(ebpf, "ANYCAST_PREFIXES")?,
             bindings: take(ebpf, "BINDINGS")?,
             care_of: take(ebpf, "CARE_OF")?,
-            flow_reader: flow_reader(ebpf)?,
-            flows: take(ebpf, "FLOWS")?,
+            member_flows: member_flows(ebpf)?,
+            flows: Arc::new(flows),
             local_care_of: take(ebpf, "LOCAL_CARE_OF")?,
             local_anycast: take(ebpf, "LOCAL_ANYCAST")?,
             redirect_targets: take(ebpf, "REDIRECT_TARGETS")?,
@@ -172,7 +174,7 @@ impl Maps {
                 // The sweep's answer is late: the flow may have begun anew, or be answered again.
                 let same =
                     |now: &Flow| (now.pinned_at, now.last_in) == (flow.pinned_at, flow.last_in);
-                if self.flows.get(&key, 0).is_ok_and(|now| same(&now)) {
+                if self.flows.get(&key).is_some_and(|now| same(&now)) {
                     self.remove_flow(&key)?;
                 }
             }
@@ -343,7 +345,7 @@ impl Maps {
     /// What reads all flows.
     #[must_use]
     pub fn flow_reader(&self) -> FlowReader {
-        self.flow_reader.clone()
+        FlowReader::new(&self.flows, &self.member_flows)
     }
 
     /// The pairs (A, C) as the data plane has them.
@@ -352,12 +354,8 @@ impl Maps {
     }
 
     /// Pins a flow, for tests that need one of another age.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel refuses.
-    pub fn set_flow(&mut self, key: &FlowKey, flow: Flow) -> Result<(), DataplaneError> {
-        set("FLOWS", &mut self.flows, key, flow)
+    pub fn set_flow(&mut self, key: &FlowKey, flow: &Flow) {
+        self.flows.set(key, flow);
     }
 
     /// Forgets a pinned flow; its packets go by plain anycast or a live binding again.
@@ -366,7 +364,7 @@ impl Maps {
     ///
     /// What the kernel refuses.
     pub fn remove_flow(&mut self, key: &FlowKey) -> Result<(), DataplaneError> {
-        remove("FLOWS", &mut self.flows, key)?;
+        self.flows.remove(key);
         self.hints.end_flow_cache()
     }
 
@@ -409,12 +407,12 @@ where
     T::try_from(map).map_err(failed(name))
 }
 
-fn flow_reader(ebpf: &Ebpf) -> Result<FlowReader, DataplaneError> {
-    let data = |name| match ebpf.map(name) {
-        Some(Map::LruHashMap(data)) => Ok(data),
-        _ => Err(DataplaneError::Missing(name)),
-    };
-    FlowReader::new(data("FLOWS")?, data("MEMBER_FLOWS")?).map_err(failed("FLOWS"))
+fn member_flows(ebpf: &Ebpf) -> Result<Arc<MemberFlows>, DataplaneError> {
+    const MAP: &str = "MEMBER_FLOWS";
+    match ebpf.map(MAP) {
+        Some(Map::LruHashMap(data)) => Ok(Arc::new(MemberFlows::new(data).map_err(failed(MAP))?)),
+        _ => Err(DataplaneError::Missing(MAP)),
+    }
 }
 
 pub(super) fn failed(map: &'static str) -> impl Fn(MapError) -> DataplaneError {

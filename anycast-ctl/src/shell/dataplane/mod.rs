@@ -7,6 +7,7 @@
 mod attach;
 mod driver;
 mod events;
+mod flow_table;
 mod flows;
 mod hints;
 mod limits;
@@ -99,6 +100,14 @@ pub enum DataplaneError {
         /// What the kernel said.
         error: MapError,
     },
+    /// The memory of a map cannot be shared.
+    #[error("cannot map the memory of the map {map}: {error}")]
+    Memory {
+        /// Map name.
+        map: &'static str,
+        /// What the kernel said.
+        error: io::Error,
+    },
     /// More rules than the map holds.
     #[error("{0} policy rules are more than the {max} that the data plane holds", max = anycast_common::abi::maps::POLICY_RULES - 1)]
     TooManyRules(usize),
@@ -185,10 +194,13 @@ impl Dataplane {
             }
         }
         caches.set(&mut loader);
+        let keeper = flow_table::Keeper::new(&settings, pins.as_ref())?;
+        keeper.set(&mut loader);
         let mut ebpf = loader.load(object).map_err(privilege)?;
         let logger = EbpfLogger::init(&mut ebpf)?;
         forward_log(logger)?;
-        let maps = Maps::take(&mut ebpf)?;
+        let flows = keeper.take(&mut ebpf)?;
+        let maps = Maps::take(&mut ebpf, flows)?;
         let events = Events::take(&mut ebpf)?;
         let pinned = pins.as_ref();
         let other_sizes = pinned.map(|pins| settings.sizes.differing(pins, settings.roles));

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use anycast_common::abi::{maps, roles};
+use anycast_common::abi::{flow_table, maps, roles};
 use aya::{EbpfLoader, maps::MapInfo};
 
 use super::Pins;
@@ -53,7 +53,7 @@ impl Sizes {
     fn of(&self, roles: u8) -> impl Iterator<Item = (&'static str, u32)> {
         let both = roles::CORRESPONDENT | roles::MEMBER;
         [
-            (roles::CORRESPONDENT, "FLOWS", self.flows),
+            (roles::CORRESPONDENT, FLOWS, self.flows),
             (roles::CORRESPONDENT, "BINDINGS", self.bindings),
             (roles::CORRESPONDENT, "CARE_OF", self.bindings),
             (roles::MEMBER, "MEMBER_FLOWS", self.member_flows),
@@ -66,8 +66,8 @@ impl Sizes {
     }
 
     pub(super) fn set(&self, loader: &mut EbpfLoader<'_>, roles: u8) {
-        for (map, entries) in self.of(roles) {
-            loader.map_max_entries(map, entries);
+        for (map, size) in self.of(roles) {
+            loader.map_max_entries(map, entries(map, size));
         }
     }
 
@@ -79,10 +79,10 @@ impl Sizes {
         pinned
             .filter_map(|(map, path)| {
                 let (_, configured) = *sizes.iter().find(|(name, _)| *name == map)?;
-                let entries = MapInfo::from_pin(path).ok()?.max_entries();
-                (entries != configured).then_some(OtherSize {
+                let there = MapInfo::from_pin(path).ok()?.max_entries();
+                (there != entries(map, configured)).then_some(OtherSize {
                     map,
-                    entries,
+                    entries: size(map, there),
                     configured,
                 })
             })
@@ -103,3 +103,21 @@ impl Sizes {
             .collect()
     }
 }
+
+/// Entries of a map that is to have a size. One has sets of them.
+fn entries(map: &str, size: u32) -> u32 {
+    match map {
+        FLOWS => flow_table::entries(size),
+        _ => size,
+    }
+}
+
+/// The size of a map that has so many entries.
+fn size(map: &str, entries: u32) -> u32 {
+    match map {
+        FLOWS => flow_table::flows(entries),
+        _ => entries,
+    }
+}
+
+const FLOWS: &str = "FLOWS";

@@ -1,0 +1,285 @@
+//! The table of pinned flows: what is put in is found, what must give way does, and CPUs that write at once
+//! mix nothing up.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "tests"
+)]
+
+use std::{
+    cell::UnsafeCell,
+    collections::HashMap,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+};
+
+use anycast_common::abi::{
+    flow_table::{self, ANSWERED, Found, Home, Inserted, SLOTS, Secret, Set},
+    maps::{Flow, FlowKey},
+};
+use proptest::prelude::*;
+use zerocopy::{FromZeros as _, IntoBytes as _};
+
+const TICK: u64 = 1 << 30;
+const SECRET: Secret = [
+    0x0123_4567_89ab_cdef,
+    0xfedc_ba98_7654_3210,
+    0x0f1e_2d3c_4b5a_6978,
+    0x8796_a5b4_c3d2_e1f0,
+    0x1357_9bdf_0246_8ace,
+];
+
+struct Table(Vec<UnsafeCell<Set>>);
+
+// SAFETY: this is what the table is for.
+unsafe impl Sync for Table {}
+
+impl Table {
+    fn of(flows: u32) -> Self {
+        let sets = flow_table::sets(flows);
+        Self(
+            (0..sets)
+                .map(|_| UnsafeCell::new(Set::new_zeroed()))
+                .collect(),
+        )
+    }
+
+    fn home(&self, key: &FlowKey) -> Home {
+        Home::of(key, &SECRET, self.0.len() as u32)
+    }
+
+    fn set(&self, number: u32) -> *mut Set {
+        self.0[number as usize].get()
+    }
+
+    fn find(&self, key: &FlowKey) -> Option<(*mut Set, Found)> {
+        let home = self.home(key);
+        let sets = home.sets.map(|number| self.set(number));
+        // SAFETY: the sets are there.
+        sets.into_iter()
+            .find_map(|set| Some((set, unsafe { flow_table::find(set, &home, key) }?)))
+    }
+
+    fn get(&self, key: &FlowKey) -> Option<Flow> {
+        let (set, found) = self.find(key)?;
+        // SAFETY: as above.
+        Some(unsafe { (*flow_table::slot(set, found.number)).flow })
+    }
+
+    fn insert(&self, key: &FlowKey, flow: &Flow, now: u64) -> Inserted {
+        let home = self.home(key);
+        let sets = home.sets.map(|number| self.set(number));
+        // SAFETY: as above.
+        unsafe { flow_table::insert(sets, &home, key, flow, now) }
+    }
+
+    fn hear(&self, key: &FlowKey, now: u64, answered: bool) {
+        let (set, found) = self.find(key).unwrap();
+        // SAFETY: as above.
+        unsafe { flow_table::heard(set, found.number, now, answered) };
+    }
+
+    fn free(&self, key: &FlowKey) -> bool {
+        let found = self.find(key);
+        if let Some((set, found)) = found {
+            // SAFETY: as above.
+            unsafe { flow_table::free(set, found.number) };
+        }
+        found.is_some()
+    }
+}
+
+fn key(number: u32) -> FlowKey {
+    FlowKey {
+        client: [0x20; 16],
+        anycast: [0x21; 16],
+        client_port: (number as u16).to_be_bytes(),
+        service_port: ((number >> 16) as u16).to_be_bytes(),
+        protocol: 6,
+        reserved: [0; 3],
+    }
+}
+
+/// One that tells its number.
+fn flow(number: u32, last_in: u64) -> Flow {
+    let mut care_of = [0xfd; 16];
+    care_of[..4].copy_from_slice(&number.to_be_bytes());
+    care_of[8..12].copy_from_slice(&number.to_be_bytes());
+    Flow {
+        care_of,
+        pinned_at: u64::from(number),
+        last_out: 0,
+        last_in,
+        delta: number as u16,
+        client_closed: 0,
+        member_closed: 0,
+        asked_at: 0,
+        unreachable_at: 0,
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Pin(u32),
+    End(u32),
+}
+
+proptest! {
+    #[test]
+    fn finds_what_was_put_in(steps in prop::collection::vec(
+        (any::<bool>(), 0_u32..300).prop_map(|(pin, number)| match pin {
+            true => Step::Pin(number),
+            false => Step::End(number),
+        }),
+        0..1000,
+    )) {
+        // Four times as much room as there are flows: nothing has to give way.
+        let table = Table::of(1200);
+        let mut model = HashMap::new();
+        for step in steps {
+            match step {
+                Step::Pin(number) if model.contains_key(&number) => {}
+                Step::Pin(number) => {
+                    let value = flow(number, 0);
+                    prop_assert_eq!(table.insert(&key(number), &value, 0), Inserted::Free);
+                    model.insert(number, value);
+                }
+                Step::End(number) => {
+                    prop_assert_eq!(table.free(&key(number)), model.remove(&number).is_some());
+                }
+            }
+        }
+        for number in 0..300 {
+            prop_assert_eq!(table.get(&key(number)), model.get(&number).copied());
+        }
+    }
+
+    #[test]
+    fn sizes_go_there_and_back(wanted in 1_u32..16_777_216) {
+        let made = flow_table::flows(flow_table::entries(wanted));
+        prop_assert!((wanted..wanted + 6).contains(&made), "{} for {}", made, wanted);
+    }
+}
+
+#[test]
+fn holds_as_many_as_it_was_made_for() {
+    const FLOWS: u32 = 100_000;
+    let table = Table::of(FLOWS);
+    let lost = (0..FLOWS)
+        .filter(|number| table.insert(&key(*number), &flow(*number, 0), 0) == Inserted::Evicted)
+        .count();
+    assert!(lost <= 5, "{lost} flows of {FLOWS} gave way");
+    let there = (0..FLOWS).filter(|number| table.get(&key(*number)) == Some(flow(*number, 0)));
+    assert_eq!(there.count(), FLOWS as usize - lost);
+}
+
+#[test]
+fn when_it_is_full_the_silent_give_way() {
+    const FLOWS: u32 = 6000;
+    let table = Table::of(FLOWS);
+    let old = 0..FLOWS / 2;
+    let heard = FLOWS / 2..FLOWS;
+    for number in old.clone() {
+        table.insert(&key(number), &flow(number, 0), TICK);
+    }
+    for number in heard.clone() {
+        table.insert(&key(number), &flow(number, 0), 2 * TICK);
+        table.hear(&key(number), 10 * TICK, false);
+    }
+    // As many again, a little later.
+    for number in FLOWS..2 * FLOWS {
+        table.insert(&key(number), &flow(number, 0), 11 * TICK);
+    }
+    let left = |mut numbers: std::ops::Range<u32>| {
+        let total = numbers.len();
+        let there = numbers
+            .by_ref()
+            .filter(|number| table.get(&key(*number)).is_some());
+        there.count() as f64 / total as f64
+    };
+    let (old, heard) = (left(old), left(heard));
+    assert!(
+        old < 0.15 && heard > 0.6,
+        "{old} of the silent, {heard} of the others"
+    );
+}
+
+#[test]
+fn a_flood_ends_no_connection_that_was_answered() {
+    const OPEN: u32 = 1000;
+    let table = Table::of(4000);
+    for number in 0..OPEN {
+        table.insert(&key(number), &flow(number, 0), TICK);
+        table.hear(&key(number), TICK, true);
+    }
+    // Many times as many as it has room for, none of them answered, in the minute after.
+    let minute = u64::from(ANSWERED) - 2;
+    for number in OPEN..OPEN + 100_000 {
+        let now = TICK + (u64::from(number) % minute) * TICK;
+        table.insert(&key(number), &flow(number, 0), now);
+    }
+    let there = (0..OPEN).filter(|number| table.get(&key(*number)).is_some());
+    assert_eq!(there.count(), OPEN as usize);
+}
+
+#[test]
+fn without_a_secret_flows_spread_as_well() {
+    let mut sets = vec![0_u32; 1000];
+    for number in 0..6000 {
+        let home = Home::of(&key(number), &[0; 5], 1000);
+        sets[home.sets[0] as usize] += 1;
+        assert_ne!(home.tag, 0);
+    }
+    let most = sets.iter().max().unwrap();
+    assert!(*most < 25, "{most} flows have the same first set");
+}
+
+/// CPUs that pin, end and look for the same few flows in two sets never see one flow's care-of address in another.
+#[test]
+fn writers_at_once_mix_nothing_up() {
+    const KEYS: u32 = 64;
+    let table = Table::of(2 * SLOTS as u32 - 4);
+    let (torn, found) = (AtomicU64::new(0), AtomicU64::new(0));
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for cpu in 0..3_u32 {
+            let (table, torn, found, stop) = (&table, &torn, &found, &stop);
+            scope.spawn(move || {
+                let mut state = cpu + 1;
+                for _ in 0..500_000 {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    let number = (state >> 16) % KEYS;
+                    match table.find(&key(number)) {
+                        None => {
+                            table.insert(&key(number), &flow(number, 0), 0);
+                        }
+                        Some((_, seen)) => {
+                            found.fetch_add(1, Ordering::Relaxed);
+                            let right = flow(number, 0);
+                            let same = seen.care_of.as_bytes() == right.care_of
+                                && seen.delta == right.delta;
+                            torn.fetch_add(u64::from(!same), Ordering::Relaxed);
+                        }
+                    }
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+                stop.store(true, Ordering::Relaxed);
+            });
+        }
+    });
+    let (torn, found) = (torn.into_inner(), found.into_inner());
+    assert!(found > 10_000, "{found} were found");
+    // A slot may go to another flow between the look and the copy of it, as an entry of an LRU map may.
+    assert!(
+        torn * 1000 < found,
+        "{torn} of {found} flows were another's"
+    );
+    // What is left is whole.
+    for number in 0..KEYS {
+        if let Some(left) = table.get(&key(number)) {
+            assert_eq!(left.as_bytes(), flow(number, 0).as_bytes());
+        }
+    }
+}

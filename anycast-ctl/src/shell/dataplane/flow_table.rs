@@ -1,0 +1,239 @@
+//! The table of pinned flows, which this process maps into its memory and reads and writes as the programs do.
+
+use std::{
+    io,
+    num::NonZeroUsize,
+    os::fd::{AsFd, BorrowedFd},
+    ptr::NonNull,
+};
+
+use anycast_common::abi::{
+    flow_table::{self, Header, Home, SLOTS, Secret, Set, Slot},
+    globals,
+    maps::{Flow, FlowKey},
+    roles,
+};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Map, MapData, MapInfo},
+};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use rand::{TryRng as _, rngs::SysRng};
+
+use super::{DataplaneError, Pins, Settings, maps::failed};
+
+const MAP: &str = "FLOWS";
+
+/// What the programs have to know of the table before there is one.
+pub(super) struct Keeper {
+    sets: u32,
+    secret: Secret,
+}
+
+impl Keeper {
+    /// That of an earlier run, when its table is pinned, or a new one.
+    pub(super) fn new(settings: &Settings, pins: Option<&Pins>) -> Result<Self, DataplaneError> {
+        let path = pins.and_then(|pins| {
+            let maps = pins.maps(settings.roles);
+            maps.into_iter().find(|(map, _)| *map == MAP)
+        });
+        // One that was never ready was never used.
+        if let Some((_, path)) = path
+            && let Ok(info) = MapInfo::from_pin(path)
+        {
+            let fd = info.fd().map_err(failed(MAP))?;
+            let memory = Memory::map(fd.as_fd(), info.max_entries())?;
+            let sets = memory.entries - 1;
+            let secret = memory.secret();
+            return Ok(Self {
+                sets,
+                secret: secret.map_or_else(new_secret, Ok)?,
+            });
+        }
+        let sets = match settings.roles & roles::CORRESPONDENT {
+            0 => 0,
+            _ => flow_table::sets(settings.sizes.flows),
+        };
+        Ok(Self {
+            sets,
+            secret: new_secret()?,
+        })
+    }
+
+    pub(super) fn set<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
+        loader
+            .override_global(globals::FLOW_SETS, &self.sets, true)
+            .override_global(globals::FLOW_SECRET, &self.secret, true);
+    }
+
+    /// The table, ready for the programs.
+    pub(super) fn take(&self, ebpf: &mut Ebpf) -> Result<FlowTable, DataplaneError> {
+        let Some(Map::Array(data)) = ebpf.take_map(MAP) else {
+            return Err(DataplaneError::Missing(MAP));
+        };
+        let entries = data.info().map_err(failed(MAP))?.max_entries();
+        let memory = Memory::map(data.fd().as_fd(), entries)?;
+        memory.set_secret(self.secret);
+        Ok(FlowTable {
+            memory,
+            secret: self.secret,
+            _map: data,
+        })
+    }
+}
+
+fn new_secret() -> Result<Secret, DataplaneError> {
+    let mut secret = Secret::default();
+    for word in &mut secret {
+        *word = SysRng.try_next_u64().map_err(io::Error::other)?;
+    }
+    Ok(secret)
+}
+
+/// The table of pinned flows.
+#[derive(Debug)]
+pub(super) struct FlowTable {
+    memory: Memory,
+    secret: Secret,
+    /// Programs that are loaded later know it by its descriptor.
+    _map: MapData,
+}
+
+impl FlowTable {
+    /// The flow, if it is pinned.
+    pub(super) fn get(&self, key: &FlowKey) -> Option<Flow> {
+        let (set, number) = self.find(key)?;
+        // SAFETY: the set is there.
+        Some(unsafe { (&raw const (*flow_table::slot(set, number)).flow).read_volatile() })
+    }
+
+    /// Pins it anew.
+    pub(super) fn set(&self, key: &FlowKey, flow: &Flow) {
+        self.remove(key);
+        let home = self.home(key);
+        if let [Some(first), Some(second)] = home.sets.map(|number| self.memory.set(number)) {
+            // SAFETY: the sets are there.
+            unsafe { flow_table::insert([first, second], &home, key, flow, flow.last_out) };
+        }
+    }
+
+    /// Ends it, if it is pinned.
+    pub(super) fn remove(&self, key: &FlowKey) {
+        // Two CPUs may have pinned it at once.
+        while let Some((set, number)) = self.find(key) {
+            // SAFETY: the set is there.
+            unsafe { flow_table::free(set, number) };
+        }
+    }
+
+    /// All that are pinned. What comes or goes meanwhile may be missed, or come twice.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (FlowKey, Flow)> + '_ {
+        let sets = (0..self.sets()).filter_map(|number| self.memory.set(number));
+        let slots = sets.flat_map(|set| (0..SLOTS).map(move |number| (set, number)));
+        slots.filter_map(|(set, number)| {
+            // SAFETY: the set is there.
+            let slot: Slot = unsafe {
+                if (&raw const (*set).tags)
+                    .cast::<u16>()
+                    .add(number)
+                    .read_volatile()
+                    == 0
+                {
+                    return None;
+                }
+                flow_table::slot(set, number).read_volatile()
+            };
+            // Whoever is being written is not there yet.
+            let home = self.home(&slot.key);
+            slot.is_whole(&home).then_some((slot.key, slot.flow))
+        })
+    }
+
+    fn find(&self, key: &FlowKey) -> Option<(*mut Set, usize)> {
+        let home = self.home(key);
+        home.sets.into_iter().find_map(|number| {
+            let set = self.memory.set(number)?;
+            // SAFETY: the set is there.
+            let found = unsafe { flow_table::find(set, &home, key) }?;
+            Some((set, found.number))
+        })
+    }
+
+    fn home(&self, key: &FlowKey) -> Home {
+        Home::of(key, &self.secret, self.sets())
+    }
+
+    fn sets(&self) -> u32 {
+        self.memory.entries - 1
+    }
+}
+
+/// The memory of the map, which the kernel and this process share.
+#[derive(Debug)]
+struct Memory {
+    start: NonNull<Set>,
+    /// At least one, the last of which is the [`Header`].
+    entries: u32,
+}
+
+// SAFETY: whoever reads or writes what it points to does so with volatile accesses of whole words, and expects
+// others to do so at the same time: the programs do.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    fn map(fd: BorrowedFd<'_>, entries: u32) -> Result<Self, DataplaneError> {
+        let length = length(entries).ok_or(DataplaneError::Missing(MAP))?;
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: where the kernel likes, and so for nobody else.
+        let start = unsafe { mmap(None, length, access, MapFlags::MAP_SHARED, fd, 0) };
+        let start = start.map_err(|errno| DataplaneError::Memory {
+            map: MAP,
+            error: errno.into(),
+        })?;
+        Ok(Self {
+            start: start.cast(),
+            entries,
+        })
+    }
+
+    /// One of the sets.
+    fn set(&self, number: u32) -> Option<*mut Set> {
+        // SAFETY: there are so many entries.
+        (number + 1 < self.entries).then(|| unsafe { self.start.as_ptr().add(number as usize) })
+    }
+
+    fn header(&self) -> *mut Header {
+        // SAFETY: there is at least one entry.
+        unsafe { self.start.as_ptr().add(self.entries as usize - 1).cast() }
+    }
+
+    fn secret(&self) -> Option<Secret> {
+        // SAFETY: the entry is there, and nobody else writes it.
+        let header = unsafe { self.header().read_volatile() };
+        (header.ready == Header::READY).then_some(header.secret)
+    }
+
+    fn set_secret(&self, secret: Secret) {
+        // SAFETY: as above.
+        unsafe {
+            (&raw mut (*self.header()).secret).write_volatile(secret);
+            (&raw mut (*self.header()).ready).write_volatile(Header::READY);
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if let Some(length) = length(self.entries) {
+            // SAFETY: nobody has a pointer into it any more.
+            let _ = unsafe { munmap(self.start.cast(), length.get()) };
+        }
+    }
+}
+
+/// Octets of a map with so many entries.
+fn length(entries: u32) -> Option<NonZeroUsize> {
+    NonZeroUsize::new((entries as usize).checked_mul(size_of::<Set>())?)
+}

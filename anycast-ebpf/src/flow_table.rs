@@ -1,0 +1,157 @@
+//! Pinned flows: the map `FLOWS`, by [`anycast_common::abi::flow_table`].
+
+use anycast_common::abi::{
+    counters::Counter,
+    flow_table::{self, Home, Inserted, Secret, Set},
+    maps::{Binding, Flow, FlowKey, unattended},
+};
+
+use crate::{
+    count::count,
+    maps::{FLOW_SECRET, FLOW_SETS, FLOWS},
+};
+
+/// A flow that is pinned.
+pub(crate) struct Pinned {
+    set: *mut Set,
+    number: usize,
+    /// To which address. A copy, which stays this flow's whatever becomes of its place.
+    pub care_of: [u8; 16],
+    /// What that does to a checksum.
+    pub delta: u16,
+}
+
+impl Pinned {
+    /// What else is known of it.
+    #[inline(always)]
+    pub(crate) fn flow(&self) -> *mut Flow {
+        // SAFETY: the map has the set, and slots live as long as it does.
+        unsafe { &raw mut (*flow_table::slot(self.set, self.number)).flow }
+    }
+
+    /// Notes that something was heard of it.
+    #[inline(always)]
+    pub(crate) fn heard(&self, now: u64, answered: bool) {
+        // SAFETY: as above.
+        unsafe { flow_table::heard(self.set, self.number, now, answered) };
+    }
+
+    /// Ends it.
+    #[inline(always)]
+    pub(crate) fn end(&self) {
+        // SAFETY: as above.
+        unsafe { flow_table::free(self.set, self.number) };
+    }
+}
+
+/// The flow, if it is pinned.
+#[inline(always)]
+pub(crate) fn find(key: &FlowKey) -> Option<Pinned> {
+    let mut care_of = [0; 2];
+    // SAFETY: both are there.
+    let place = unsafe { find_flow(key, &raw mut care_of) };
+    if place == NOWHERE {
+        return None;
+    }
+    Some(Pinned {
+        set: FLOWS.get_ptr_mut(place as u32)?,
+        number: (place >> NUMBER) as usize,
+        // SAFETY: 16 plain octets either way.
+        care_of: unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(care_of) },
+        delta: (place >> DELTA) as u16,
+    })
+}
+
+// Where a flow is, in one register: the number of its set, and from these bits that of its slot, and the
+// checksum difference.
+const NUMBER: u32 = 32;
+const DELTA: u32 = 40;
+const NOWHERE: u64 = u64::MAX;
+
+/// A global function, which the verifier follows once, whoever calls it and whatever it finds.
+///
+/// # Safety
+///
+/// Both must be there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn find_flow(key: *const FlowKey, care_of: *mut [u64; 2]) -> u64 {
+    // The verifier cannot know that they are there.
+    if key.is_null() || care_of.is_null() {
+        return NOWHERE;
+    }
+    // SAFETY: by the caller.
+    let key = unsafe { &*key };
+    let home = home(key);
+    for number in home.sets {
+        let Some(set) = FLOWS.get_ptr_mut(number) else {
+            return NOWHERE;
+        };
+        // SAFETY: the map has the set, and by the caller.
+        unsafe {
+            if let Some(found) = flow_table::find(set, &home, key) {
+                *care_of = found.care_of;
+                return u64::from(number)
+                    | (found.number as u64) << NUMBER
+                    | u64::from(found.delta) << DELTA;
+            }
+        }
+    }
+    NOWHERE
+}
+
+/// Pins a flow that is not.
+#[inline(always)]
+pub(crate) fn pin(key: &FlowKey, binding: &Binding, now: u64) {
+    // SAFETY: both are there.
+    unsafe { pin_flow(key, binding, now) };
+}
+
+/// Likewise a global function.
+///
+/// # Safety
+///
+/// Both must be there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn pin_flow(key: *const FlowKey, binding: *const Binding, now: u64) -> u32 {
+    if key.is_null() || binding.is_null() {
+        return 0;
+    }
+    // SAFETY: by the caller. Words, because octets would be copied one by one.
+    let (key, care_of, delta) = unsafe {
+        let care_of = (&raw const (*binding).care_of).cast::<[u64; 2]>();
+        (&*key, *care_of, (*binding).delta)
+    };
+    let home = home(key);
+    let [first, second] = home.sets;
+    let (Some(first), Some(second)) = (FLOWS.get_ptr_mut(first), FLOWS.get_ptr_mut(second)) else {
+        return 0;
+    };
+    let flow = Flow {
+        // SAFETY: 16 plain octets either way.
+        care_of: unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(care_of) },
+        pinned_at: now,
+        last_out: now,
+        last_in: 0,
+        delta,
+        client_closed: 0,
+        member_closed: 0,
+        asked_at: unattended::tick(now),
+        unreachable_at: 0,
+    };
+    // SAFETY: the map has the sets.
+    let inserted = unsafe { flow_table::insert([first, second], &home, key, &flow, now) };
+    if inserted == Inserted::Evicted {
+        count(Counter::FlowEvicted);
+    }
+    count(Counter::FlowPinned);
+    1
+}
+
+#[inline(always)]
+fn home(key: &FlowKey) -> Home {
+    // SAFETY: that is all that it is. A copy would be one on the stack.
+    let secret = unsafe { &*(&raw const FLOW_SECRET).cast::<Secret>() };
+    Home::of(key, secret, FLOW_SETS.load())
+}

@@ -2,11 +2,15 @@
 
 use std::{
     fs,
+    num::NonZeroUsize,
     os::fd::{AsFd as _, AsRawFd as _},
     path::{Path, PathBuf},
 };
 
-use anycast_common::abi::maps::{Binding, Flow};
+use anycast_common::abi::{
+    flow_table::{self, Home, Secret, Set},
+    maps::{Binding, Flow, FlowKey},
+};
 use anycast_ctl::shell::dataplane::OBJECT;
 use anyhow::{Context as _, Result, ensure};
 use aya::{
@@ -15,12 +19,23 @@ use aya::{
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use zerocopy::FromZeros as _;
+
 use crate::c;
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/lookups/tables.c");
 const COMPILED: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/tables.bpf.o");
 /// Lookups of one run.
 const REPEAT: u32 = 2_000_000;
+/// Key of the hash of pinned flows: digits of pi.
+const SECRET: Secret = [
+    0x243f_6a88_85a3_08d3,
+    0x1319_8a2e_0370_7344,
+    0xa409_3822_299f_31d0,
+    0x082e_fa98_ec4e_6c89,
+    0x4528_21e6_38d0_1377,
+];
 /// The programs look at none of it.
 const FRAME: [u8; 64] = [0; 64];
 
@@ -45,21 +60,21 @@ impl Kind {
         }
     }
 
-    /// The map that the programs in C name.
-    fn map(self) -> &'static str {
+    /// The program in C that makes keys only.
+    fn keys(self) -> &'static str {
         match self {
-            Self::Flow => "flows",
-            Self::Binding => "bindings",
-        }
-    }
-
-    fn programs(self) -> [&'static str; 2] {
-        match self {
-            Self::Flow => ["flow_key", "find_flow"],
-            Self::Binding => ["binding_key", "find_binding"],
+            Self::Flow => "flow_key",
+            Self::Binding => "binding_key",
         }
     }
 }
+
+/// What a program in C walks through: its name, and that of the map.
+type Walker = (&'static str, &'static str);
+
+const HASH_OF_FLOWS: Walker = ("find_flow", "flows");
+const HASH_OF_BINDINGS: Walker = ("find_binding", "bindings");
+const PINNED: Walker = ("find_pinned", "sets");
 
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -67,6 +82,7 @@ struct State {
     state: u64,
     mask: u64,
     missed: u64,
+    sets: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -110,32 +126,43 @@ impl Drop for Sources {
 
 /// A map with all its entries.
 pub struct Table {
-    kind: Kind,
     entries: u64,
+    /// Entries that it has room for.
+    room: u32,
     path: PathBuf,
+    walker: Walker,
 }
 
 impl Table {
-    /// A hash map without anything.
+    /// A hash map.
     pub fn plain(sources: &Sources, kind: Kind, entries: u64) -> Result<Self> {
-        Self::of(sources, kind, entries, &sources.object, kind.map())
+        let walker = match kind {
+            Kind::Flow => HASH_OF_FLOWS,
+            Kind::Binding => HASH_OF_BINDINGS,
+        };
+        Self::hash(sources, kind, entries, (&sources.object, walker.1), walker)
     }
 
     /// One of the correspondent's.
     pub fn ours(sources: &Sources, kind: Kind, entries: u64) -> Result<Self> {
-        Self::of(sources, kind, entries, OBJECT, kind.ours())
+        match kind {
+            Kind::Flow => Self::pinned(sources, entries),
+            Kind::Binding => {
+                let map = (OBJECT, kind.ours());
+                Self::hash(sources, kind, entries, map, HASH_OF_BINDINGS)
+            }
+        }
     }
 
-    fn of(
+    fn hash(
         sources: &Sources,
         kind: Kind,
         entries: u64,
-        object: &[u8],
-        map: &'static str,
+        (object, map): (&[u8], &'static str),
+        walker: Walker,
     ) -> Result<Self> {
         let path = sources.pins.join(map);
-        // A full LRU map evicts; with an eighth of its room free it does not have to.
-        let room = u32::try_from(entries + entries / 8)?;
+        let room = room_for(entries)?;
         let mut loader = EbpfLoader::new();
         loader.map_max_entries(map, room).map_pin_path(map, &path);
         let mut ebpf = loader.load(object)?;
@@ -145,8 +172,7 @@ impl Table {
                 let value = Words([0; size_of::<Flow>() / 8]);
                 let mut table: HashMap<_, Words<5>, _> = table.try_into()?;
                 for number in 0..entries {
-                    let key = [1, number >> 10, 2, 3, number & 1023];
-                    table.insert(Words(key), value, 0)?;
+                    table.insert(Words(flow(number)), value, 0)?;
                 }
             }
             Kind::Binding => {
@@ -158,9 +184,48 @@ impl Table {
             }
         }
         Ok(Self {
-            kind,
             entries,
+            room,
             path,
+            walker,
+        })
+    }
+
+    /// The table of pinned flows, in the memory that it shares.
+    fn pinned(sources: &Sources, entries: u64) -> Result<Self> {
+        let map = Kind::Flow.ours();
+        let path = sources.pins.join(map);
+        let room = room_for(entries)?;
+        let mut loader = EbpfLoader::new();
+        loader
+            .map_max_entries(map, flow_table::entries(room))
+            .map_pin_path(map, &path);
+        let _ebpf = loader.load(OBJECT)?;
+        let fd = MapInfo::from_pin(&path)?.fd()?;
+        let sets = flow_table::sets(room);
+        let length = NonZeroUsize::new(sets as usize * size_of::<Set>()).context("no sets")?;
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: where the kernel likes.
+        let memory = unsafe { mmap(None, length, access, MapFlags::MAP_SHARED, &fd, 0) }?;
+        let start = memory.cast::<Set>();
+        let value = Flow::new_zeroed();
+        for number in 0..entries {
+            let key: FlowKey = zerocopy::transmute!(flow(number));
+            let home = Home::of(&key, &SECRET, sets);
+            // SAFETY: there are so many sets, and nobody else writes them.
+            let [first, second] = home
+                .sets
+                .map(|set| unsafe { start.add(set as usize).as_ptr() });
+            // SAFETY: as above.
+            unsafe { flow_table::insert([first, second], &home, &key, &value, 0) };
+        }
+        // SAFETY: nobody has a pointer into it any more.
+        unsafe { munmap(memory, length.get()) }?;
+        Ok(Self {
+            entries,
+            room,
+            path,
+            walker: PINNED,
         })
     }
 
@@ -174,16 +239,26 @@ impl Table {
             .lines()
             .find_map(|line| line.strip_prefix("memlock:"))
             .context("memlock")?;
-        Ok(octets.trim().parse::<f64>()? / f64::from(info.max_entries()))
+        Ok(octets.trim().parse::<f64>()? / f64::from(self.room))
     }
 
     /// What looks its keys up.
     pub fn walk(&self, sources: &Sources) -> Result<Walk> {
-        let [_, program] = self.kind.programs();
+        let (program, map) = self.walker;
         let mut loader = EbpfLoader::new();
-        loader.map_pin_path(self.kind.map(), &self.path);
-        Walk::new(loader.load(&sources.object)?, program, self.entries)
+        loader.map_pin_path(map, &self.path);
+        let ebpf = loader.load(&sources.object)?;
+        Walk::new(ebpf, program, self.entries, flow_table::sets(self.room))
     }
+}
+
+fn flow(number: u64) -> [u64; 5] {
+    [1, number >> 10, 2, 3, number & 1023]
+}
+
+/// With an eighth of its room free a table does not have to evict.
+fn room_for(entries: u64) -> Result<u32> {
+    Ok(u32::try_from(entries + entries / 8)?)
 }
 
 /// A program that looks up a key each time.
@@ -196,15 +271,15 @@ pub struct Walk {
 impl Walk {
     /// One that makes keys only.
     pub fn keys(sources: &Sources, kind: Kind, entries: u64) -> Result<Self> {
-        let [program, _] = kind.programs();
-        Self::new(Ebpf::load(&sources.object)?, program, entries)
+        Self::new(Ebpf::load(&sources.object)?, kind.keys(), entries, 0)
     }
 
-    fn new(mut ebpf: Ebpf, program: &'static str, entries: u64) -> Result<Self> {
+    fn new(mut ebpf: Ebpf, program: &'static str, entries: u64, sets: u32) -> Result<Self> {
         let state = State {
             state: 0,
             mask: entries - 1,
             missed: 0,
+            sets: sets.into(),
         };
         let walk = ebpf.map_mut("walk").context("walk")?;
         Array::<_, State>::try_from(walk)?.set(0, state, 0)?;

@@ -1,7 +1,7 @@
 //! Path MTU discovery by UDP: programs that know nothing of us, and hops that are narrower than their links.
 //!
-//! A host behind the client has the client as its first hop, so that a hop lies between it and the gateway. It
-//! asks the members' address for answers of the size that it wants.
+//! A program asks the members' address for answers of the size that it wants. Behind the gateway it is on a host
+//! that has the client as its first hop, so that a hop lies between the two.
 
 use std::{
     net::Ipv6Addr,
@@ -44,6 +44,7 @@ const MTU: usize = 1500;
 const HEADERS: usize = 48;
 /// A datagram of three fragments.
 const LARGE: usize = 4000;
+
 /// A host behind the client.
 struct Far {
     namespace: Namespace,
@@ -72,14 +73,30 @@ impl Far {
         netlink::route(&lab.network.gateway, FAR_NET, 80, CLIENT, "clients0")?;
         Ok(Self { namespace })
     }
+
+    fn host(&self) -> Host<'_> {
+        Host {
+            namespace: &self.namespace,
+            address: FAR,
+            correspondent: "gateway",
+        }
+    }
 }
 
-/// Runs `body` in `far` while both members serve datagrams.
-fn served(
+/// A host whose program asks, and on which node its correspondent is.
+#[derive(Clone, Copy)]
+struct Host<'a> {
+    namespace: &'a Namespace,
+    address: Ipv6Addr,
+    correspondent: &'static str,
+}
+
+/// Runs `body` at a host whose flow is pinned, while both members serve datagrams.
+fn pinned(
     lab: &Lab,
-    far: &Far,
+    host: Host<'_>,
     style: Style,
-    body: impl FnOnce() -> Result<()> + Send,
+    body: impl FnOnce(&Bed<'_>) -> Result<()> + Send,
 ) -> Result<()> {
     let stop = &AtomicBool::new(false);
     let ready = &Barrier::new(3);
@@ -93,7 +110,7 @@ fn served(
     thread::scope(|scope| {
         let servers = [S1, S2].map(|server| scope.spawn(move || serve(server)));
         ready.wait();
-        let outcome = far.namespace.run(body);
+        let outcome = host.namespace.run(|| body(&Bed::new(lab, host, style)?));
         stop.store(true, Ordering::Relaxed);
         for server in servers {
             server.join().expect("a server panicked")?;
@@ -102,21 +119,29 @@ fn served(
     })
 }
 
-/// A bed with a client in `far` whose flow is pinned.
 struct Bed<'a> {
     lab: &'a Lab,
+    host: Host<'a>,
     client: Client,
     server: Server,
 }
 
+#[derive(Debug)]
+struct Counts {
+    by_care_of: u64,
+    at_correspondent: u64,
+    at_member: u64,
+    beyond_mtu: u64,
+}
+
 impl<'a> Bed<'a> {
-    fn new(lab: &'a Lab, style: Style) -> Result<Self> {
-        let client = Client::open((FAR, 0), (B, PORT), style)?;
+    fn new(lab: &'a Lab, host: Host<'a>, style: Style) -> Result<Self> {
+        let client = Client::open((host.address, 0), (B, PORT), style)?;
         client.must(100, 200, &Answer::Whole)?;
-        let care_of = wait::poll(SOON, ASK_AGAIN, "far is bound", || {
-            let bindings = lab.daemon("gateway")?.list("bindings")?;
+        let care_of = wait::poll(SOON, ASK_AGAIN, "the host is bound", || {
+            let bindings = lab.daemon(host.correspondent)?.list("bindings")?;
             let mut bindings = bindings.into_iter();
-            let its = bindings.find(|binding| binding["client"] == FAR.to_string());
+            let its = bindings.find(|binding| binding["client"] == host.address.to_string());
             Ok(its.map(|binding| binding["care_of"].clone()))
         })?;
         let mut servers = [S1, S2].into_iter();
@@ -124,6 +149,7 @@ impl<'a> Bed<'a> {
             .find(|server| Some(care_of.clone()) == server.care_of.map(|c| c.to_string().into()));
         let bed = Self {
             lab,
+            host,
             client,
             server: server.context("bound to whom?")?,
         };
@@ -134,29 +160,76 @@ impl<'a> Bed<'a> {
             after.by_care_of > before.by_care_of,
             "{before:?}, {after:?}"
         );
-        ensure!(bed.client.mtu()? == MTU);
         Ok(bed)
     }
 
     fn counts(&self) -> Result<Counts> {
         let count = |node, name| count(self.lab, node, name);
+        let at = self.host.correspondent;
         Ok(Counts {
-            by_care_of: count("gateway", "correspondent_to_care_of")?,
-            at_gateway: count("gateway", "correspondent_icmp_error")?,
+            by_care_of: count(at, "correspondent_to_care_of")?,
+            at_correspondent: count(at, "correspondent_icmp_error")?,
             at_member: count(self.server.name, "member_icmp_error")?,
-            beyond_mtu: count("gateway", "too_big_for_care_of")?,
+            beyond_mtu: count(at, "too_big_for_care_of")?,
         })
     }
 
-    /// The errors that are translated while `body` runs, at the gateway and at the member.
+    /// The errors that are translated while `body` runs, at the correspondent and at the member.
     fn errors(&self, body: impl FnOnce() -> Result<()>) -> Result<[u64; 2]> {
         let before = self.counts()?;
         body()?;
         let after = self.counts()?;
         Ok([
-            after.at_gateway - before.at_gateway,
+            after.at_correspondent - before.at_correspondent,
             after.at_member - before.at_member,
         ])
+    }
+
+    /// Datagrams of one MTU turn out to be too big, which the host's kernel learns by so many translated errors.
+    /// Those of the other arrive.
+    fn up(&self, from: usize, to: usize, errors: [u64; 2]) -> Result<()> {
+        let client = &self.client;
+        let translated = self.errors(|| client.must(from - HEADERS, 100, &Answer::TooBig))?;
+        self.knows(to)?;
+        client.must(to - HEADERS + 1, 100, &Answer::TooBig)?;
+        client.must(to - HEADERS, 100, &Answer::Whole)?;
+        ensure!(translated == errors, "{to} up: {translated:?} translated");
+        Ok(())
+    }
+
+    /// The same of answers, and of the member's kernel.
+    fn down(&self, from: usize, to: usize, errors: [u64; 2]) -> Result<()> {
+        let client = &self.client;
+        let known = &Answer::Mtu(to);
+        let translated = self.errors(|| client.must(100, from - HEADERS, known))?;
+        client.must(100, to - HEADERS + 1, known)?;
+        client.must(100, to - HEADERS, &Answer::Whole)?;
+        ensure!(translated == errors, "{to} down: {translated:?} translated");
+        Ok(())
+    }
+
+    /// Two fragments of a datagram turn out to be too big. The next are smaller.
+    fn fragments_up(&self, mtu: usize) -> Result<()> {
+        let [translated, _] = self.errors(|| self.client.insist(LARGE, 100))?;
+        self.knows(mtu)?;
+        ensure!(translated >= 2, "{mtu} up: {translated} translated");
+        Ok(())
+    }
+
+    /// The same of answers.
+    fn fragments_down(&self, mtu: usize, least: [u64; 2]) -> Result<()> {
+        let translated = self.errors(|| self.client.insist(100, LARGE))?;
+        self.client.must(100, 0, &Answer::Mtu(mtu))?;
+        let mut both = translated.iter().zip(&least);
+        let enough = both.all(|(more, least)| more >= least);
+        ensure!(enough, "{mtu} down: {translated:?} translated");
+        Ok(())
+    }
+
+    fn knows(&self, mtu: usize) -> Result<()> {
+        let known = self.client.mtu()?;
+        ensure!(known == mtu, "the host's kernel knows {known}, not {mtu}");
+        Ok(())
     }
 
     fn care_of(&self) -> Result<Ipv6Addr> {
@@ -165,21 +238,23 @@ impl<'a> Bed<'a> {
 
     /// The hop next to the servers has a smaller MTU towards them.
     fn narrow_to_server(&self, mtu: u32) -> Result<()> {
-        let care_of = self.care_of()?;
-        narrow(
-            &self.lab.network.router,
-            &format!("{care_of} dev lan0"),
-            mtu,
-        )
+        let way = format!("{} dev lan0", self.care_of()?);
+        narrow(&self.lab.network.router, &way, mtu)
     }
 
     /// The same hop, towards the clients.
     fn narrow_to_gateway(&self, mtu: u32) -> Result<()> {
-        let way = format!("{FAR} via 2001:db8:ff::2 dev gw0");
+        let way = format!("{} via 2001:db8:ff::2 dev gw0", self.host.address);
         narrow(&self.lab.network.router, &way, mtu)
     }
 
-    /// The hop behind the gateway, towards the client.
+    /// The gateway, towards C.
+    fn narrow_care_of(&self, mtu: u32) -> Result<()> {
+        let way = format!("{} via 2001:db8:ff::1 dev up0", self.care_of()?);
+        narrow(&self.lab.network.gateway, &way, mtu)
+    }
+
+    /// The hop behind the gateway, towards the host.
     fn narrow_to_far(&self, mtu: u32) -> Result<()> {
         narrow(&self.lab.network.client, &format!("{FAR} dev far0"), mtu)
     }
@@ -189,20 +264,6 @@ impl<'a> Bed<'a> {
         let way = format!("{B} via 2001:db8:1::1 dev eth0");
         narrow(&self.lab.network.client, &way, mtu)
     }
-
-    /// The gateway itself, towards C.
-    fn narrow_care_of(&self, mtu: u32) -> Result<()> {
-        let way = format!("{} via 2001:db8:ff::1 dev up0", self.care_of()?);
-        narrow(&self.lab.network.gateway, &way, mtu)
-    }
-}
-
-#[derive(Debug)]
-struct Counts {
-    by_care_of: u64,
-    at_gateway: u64,
-    at_member: u64,
-    beyond_mtu: u64,
 }
 
 /// Datagrams that may not be fragmented, both ways, through hops that are narrow one way at a time.
@@ -215,53 +276,20 @@ pub(super) fn small_mtu() -> Result<()> {
 
 pub(super) fn become_small(lab: &Lab) -> Result<()> {
     let far = Far::up(lab)?;
-    served(lab, &far, Style::Whole, || {
-        let bed = Bed::new(lab, Style::Whole)?;
-        let mut up = MTU;
-        let mut finds = |mtu: usize, errors: [u64; 2]| -> Result<()> {
-            let client = &bed.client;
-            let translated = bed.errors(|| client.must(up - HEADERS, 100, &Answer::TooBig))?;
-            ensure!(
-                client.mtu()? == mtu,
-                "the client's kernel knows {}",
-                client.mtu()?
-            );
-            client.must(mtu - HEADERS + 1, 100, &Answer::TooBig)?;
-            client.must(mtu - HEADERS, 100, &Answer::Whole)?;
-            ensure!(
-                translated == errors,
-                "{mtu} up: {translated:?} errors translated"
-            );
-            up = mtu;
-            Ok(())
-        };
+    pinned(lab, far.host(), Style::Whole, |bed| {
         bed.narrow_to_server(1400)?;
-        finds(1400, [1, 0])?;
+        bed.up(MTU, 1400, [1, 0])?;
         // The hop answers before anything is rewritten.
         bed.narrow_from_far(1380)?;
-        finds(1380, [0, 0])?;
+        bed.up(1400, 1380, [0, 0])?;
         bed.narrow_care_of(1360)?;
-        finds(1360, [1, 0])?;
+        bed.up(1380, 1360, [1, 0])?;
 
-        let mut down = MTU;
-        let mut finds = |mtu: usize, errors: [u64; 2]| -> Result<()> {
-            let client = &bed.client;
-            let known = &Answer::Mtu(mtu);
-            let translated = bed.errors(|| client.must(100, down - HEADERS, known))?;
-            client.must(100, mtu - HEADERS + 1, known)?;
-            client.must(100, mtu - HEADERS, &Answer::Whole)?;
-            ensure!(
-                translated == errors,
-                "{mtu} down: {translated:?} errors translated"
-            );
-            down = mtu;
-            Ok(())
-        };
         bed.narrow_to_gateway(1400)?;
-        finds(1400, [0, 1])?;
+        bed.down(MTU, 1400, [0, 1])?;
         // The hop quotes B; the gateway sends that to the member.
         bed.narrow_to_far(1380)?;
-        finds(1380, [1, 1])
+        bed.down(1400, 1380, [1, 1])
     })
 }
 
@@ -275,49 +303,43 @@ pub(super) fn fragments() -> Result<()> {
 
 pub(super) fn fragments_become_small(lab: &Lab) -> Result<()> {
     let far = Far::up(lab)?;
-    served(lab, &far, Style::Fragments, || {
-        let bed = Bed::new(lab, Style::Fragments)?;
-        let client = &bed.client;
-        client.must(LARGE, LARGE, &Answer::Whole)?;
-        let finds = |mtu: usize| -> Result<()> {
-            let before = bed.counts()?;
-            client.insist(LARGE, 100)?;
-            let after = bed.counts()?;
-            ensure!(
-                client.mtu()? == mtu,
-                "the client's kernel knows {}",
-                client.mtu()?
-            );
-            ensure!(
-                after.at_gateway >= before.at_gateway + 2,
-                "{mtu} up: {before:?}, {after:?}"
-            );
-            Ok(())
-        };
+    pinned(lab, far.host(), Style::Fragments, |bed| {
+        bed.client.must(LARGE, LARGE, &Answer::Whole)?;
         bed.narrow_to_server(1400)?;
-        finds(1400)?;
+        bed.fragments_up(1400)?;
         let before = bed.counts()?;
         bed.narrow_care_of(1360)?;
-        finds(1360)?;
-        let after = bed.counts()?;
-        ensure!(
-            after.beyond_mtu >= before.beyond_mtu + 2,
-            "{before:?}, {after:?}"
-        );
+        bed.fragments_up(1360)?;
+        let beyond = bed.counts()?.beyond_mtu - before.beyond_mtu;
+        ensure!(beyond >= 2, "{beyond} were too big for the way to C");
 
-        let finds = |mtu: usize, errors: [u64; 2]| -> Result<()> {
-            let translated = bed.errors(|| client.insist(100, LARGE))?;
-            client.must(100, 0, &Answer::Mtu(mtu))?;
-            let enough = translated
-                .iter()
-                .zip(&errors)
-                .all(|(more, least)| more >= least);
-            ensure!(enough, "{mtu} down: {translated:?} errors translated");
-            Ok(())
-        };
         bed.narrow_to_gateway(1400)?;
-        finds(1400, [0, 2])?;
+        bed.fragments_down(1400, [0, 2])?;
         bed.narrow_to_far(1360)?;
-        finds(1360, [2, 2])
+        bed.fragments_down(1360, [2, 2])
+    })
+}
+
+/// The client is its own correspondent, and all others are hops: what they quote says C.
+pub(super) fn of_client_host(lab: &Lab) -> Result<()> {
+    let host = Host {
+        namespace: &lab.network.client,
+        address: CLIENT,
+        correspondent: "client",
+    };
+    pinned(lab, host, Style::Whole, |bed| {
+        bed.narrow_to_server(1400)?;
+        bed.up(MTU, 1400, [1, 0])?;
+        bed.narrow_care_of(1380)?;
+        bed.up(1400, 1380, [1, 0])?;
+        bed.narrow_to_gateway(1400)?;
+        bed.down(MTU, 1400, [0, 1])
+    })?;
+    pinned(lab, host, Style::Fragments, |bed| {
+        bed.client.must(LARGE, LARGE, &Answer::Whole)?;
+        bed.narrow_to_server(1360)?;
+        bed.fragments_up(1360)?;
+        bed.narrow_to_gateway(1360)?;
+        bed.fragments_down(1360, [0, 2])
     })
 }

@@ -105,6 +105,10 @@ fn main() -> ExitCode {
             client_host::small_mtu,
         )
         .test(
+            "a client host's own datagrams find the path MTU",
+            client_host::datagrams,
+        )
+        .test(
             "a client host's packets to members take the uplink of their routes",
             uplinks::session,
         )

@@ -1,6 +1,7 @@
 //! UDP programs: one answers with datagrams of the size that the other wants.
 
 use std::{
+    cell::Cell,
     io,
     net::{Ipv6Addr, SocketAddr, UdpSocket},
     os::fd::AsRawFd as _,
@@ -17,9 +18,11 @@ use xtask::{
 
 use super::paths::content;
 
-/// Octets before the content of a question: how many are wanted for an answer. Nothing but the path MTU
-/// that the server's kernel knows, if it is 0.
-const WANTED: usize = 4;
+/// Octets before the content of a question: its number, and how many are wanted for the answer. If that is 0,
+/// the path MTU that the server's kernel knows.
+const QUESTION: usize = 8;
+/// Octets before the content of an answer: the number of the question.
+const NUMBER: usize = 4;
 
 /// What a program does with datagrams that are larger than the path MTU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,23 +52,32 @@ impl Service {
         path_mtu(&self.socket)
     }
 
-    fn say_mtu(&self) -> Result<()> {
+    fn say_mtu(&self, number: [u8; NUMBER]) -> Result<()> {
         let mtu = u32::try_from(self.mtu()?)?.to_be_bytes();
-        self.socket.send(&mtu)?;
+        self.socket.send(&[number, mtu].concat())?;
         Ok(())
     }
 
-    fn answer(&self, question: &[u8]) -> Result<()> {
-        let (wanted, rest) = question.split_first_chunk().context("a short question")?;
+    /// Answers a question, and gives its number.
+    fn answer(&self, question: &[u8]) -> Result<[u8; NUMBER]> {
+        let (number, rest) = question.split_first_chunk().context("a short question")?;
+        let (wanted, rest) = rest.split_first_chunk().context("a short question")?;
         ensure!(rest == content(rest.len()), "another question came");
         let wanted = usize::try_from(u32::from_be_bytes(*wanted))?;
         if wanted == 0 {
-            return self.say_mtu();
+            self.say_mtu(*number)?;
+            return Ok(*number);
         }
-        match self.socket.send(&content(wanted)) {
-            Err(error) if is_too_big(&error) && self.style == Style::Whole => self.say_mtu(),
-            sent => Ok(sent.map(drop)?),
+        let answer = [&number[..], &content(wanted - NUMBER)].concat();
+        match self.socket.send(&answer) {
+            Err(error) if is_too_big(&error) && self.style == Style::Whole => {
+                self.say_mtu(*number)?;
+            }
+            sent => {
+                sent?;
+            }
         }
+        Ok(*number)
     }
 
     /// Answers until told to stop.
@@ -73,14 +85,15 @@ impl Service {
         let again = Some(Duration::from_millis(100));
         self.socket.set_read_timeout(again)?;
         let mut question = vec![0; 65536];
+        let mut last = [0; NUMBER];
         while !stop.load(Ordering::Relaxed) {
             match self.socket.recv_from(&mut question) {
                 Ok((length, from)) => {
                     self.socket.connect(from)?;
-                    self.answer(&question[..length])?;
+                    last = self.answer(&question[..length])?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if is_too_big(&error) => self.say_mtu()?,
+                Err(error) if is_too_big(&error) => self.say_mtu(last)?,
                 Err(error) => bail!("the service: {error}"),
             }
         }
@@ -106,7 +119,11 @@ pub(super) enum Answer {
 }
 
 /// A UDP program that asks it.
-pub(super) struct Client(Service);
+pub(super) struct Client {
+    service: Service,
+    /// Questions so far.
+    asked: Cell<u32>,
+}
 
 impl Client {
     pub(super) fn open(
@@ -117,31 +134,39 @@ impl Client {
         let service = Service::open(here, style)?;
         service.socket.connect(SocketAddr::from(there))?;
         service.socket.set_read_timeout(Some(SOON))?;
-        Ok(Self(service))
+        let asked = Cell::new(0);
+        Ok(Self { service, asked })
     }
 
     /// The path MTU that its kernel knows.
     pub(super) fn mtu(&self) -> Result<usize> {
-        self.0.mtu()
+        self.service.mtu()
     }
 
     /// Asks by a datagram of so many octets for one of so many.
     fn ask(&self, octets: usize, wanted: usize) -> Result<Answer> {
-        let question = content(octets - WANTED);
-        let wanted_octets = u32::try_from(wanted)?.to_be_bytes();
-        let question = [&wanted_octets[..], &question].concat();
+        let number = self.asked.get() + 1;
+        self.asked.set(number);
+        let head = [number, u32::try_from(wanted)?].map(u32::to_be_bytes);
+        let question = [&head.concat(), &content(octets - QUESTION)[..]].concat();
         let mut answer = vec![0; 65536];
-        let sent = self.0.socket.send(&question);
-        let length = match sent.and_then(|_| self.0.socket.recv(&mut answer)) {
+        let sent = self.service.socket.send(&question);
+        let mut received = sent.and_then(|_| self.service.socket.recv(&mut answer));
+        // An answer may come when its question has been asked again.
+        while received.is_ok() && answer[..NUMBER] != head[0] {
+            received = self.service.socket.recv(&mut answer);
+        }
+        let length = match received {
             Ok(length) => length,
             Err(error) if is_too_big(&error) => return Ok(Answer::TooBig),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Answer::Lost),
             Err(error) => bail!("the client: {error}"),
         };
-        match <[u8; 4]>::try_from(&answer[..length]) {
+        let answer = &answer[NUMBER..length];
+        match <[u8; 4]>::try_from(answer) {
             Ok(mtu) => Ok(Answer::Mtu(usize::try_from(u32::from_be_bytes(mtu))?)),
             Err(_) => {
-                ensure!(answer[..length] == content(wanted), "another answer came");
+                ensure!(*answer == content(wanted - NUMBER), "another answer came");
                 Ok(Answer::Whole)
             }
         }
@@ -159,11 +184,11 @@ impl Client {
 
     /// Asks again until the answer comes, as programs do which leave fragments to the kernel.
     pub(super) fn insist(&self, octets: usize, wanted: usize) -> Result<()> {
-        self.0.socket.set_read_timeout(Some(ASK_AGAIN))?;
+        self.service.socket.set_read_timeout(Some(ASK_AGAIN))?;
         wait::poll(SOON, Duration::ZERO, "an answer", || {
             Ok((self.ask(octets, wanted)? == Answer::Whole).then_some(()))
         })?;
-        Ok(self.0.socket.set_read_timeout(Some(SOON))?)
+        Ok(self.service.socket.set_read_timeout(Some(SOON))?)
     }
 }
 

@@ -175,30 +175,29 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     let Some(quote) = quote(packet, upper) else {
         return Verdict::NotOurs;
     };
-    if let Some(owner) = owner(&quote) {
-        let known = if quote.later {
-            followed(&quote, &owner)
-        } else {
-            pinned(&quote, &owner).is_some()
-        };
-        if !known {
-            count(Counter::IcmpErrorNoFlow);
-            return Verdict::NotOurs;
+    let (to_client, address, delta) = match owner(&quote) {
+        Some(owner) => {
+            let known = if quote.later {
+                followed(&quote, &owner)
+            } else {
+                pinned(&quote, &owner).is_some()
+            };
+            if !known {
+                count(Counter::IcmpErrorNoFlow);
+                return Verdict::NotOurs;
+            }
+            (true, owner.anycast, owner.delta)
         }
-        let change = Change {
-            address: &owner.anycast,
-            delta: owner.delta,
-        };
-        return Verdict::Done(to_client(packet, upper, &quote, &change));
-    }
-    let Some((care_of, delta)) = sender(&quote) else {
-        return Verdict::NotOurs;
+        None => match sender(&quote) {
+            Some((care_of, delta)) => (false, care_of, delta),
+            None => return Verdict::NotOurs,
+        },
     };
     let change = Change {
-        address: &care_of,
+        address: &address,
         delta,
     };
-    Verdict::Done(to_member(packet, upper, &quote, &change))
+    Verdict::Done(translate(packet, upper, &quote, to_client, &change))
 }
 
 /// Where a packet came from that a client got from B, and what that C does to a checksum.
@@ -215,47 +214,36 @@ fn sender(quote: &Quote) -> Option<([u8; 16], u16)> {
     Some((flow.care_of, flow.delta))
 }
 
-/// A member's packet came from B, says the error, and goes to B: to the flow's member with it.
+/// The client sent to B: what the error calls C, and C itself as its source, become B. A member's packet came from
+/// B, says the error, and goes to B: to the packet's C with it.
 #[inline(always)]
-fn to_member<C: Context>(
+fn translate<C: Context>(
     packet: &Packet<'_, C>,
     upper: Upper,
     quote: &Quote,
+    to_client: bool,
     change: &Change<'_>,
 ) -> u32 {
-    let transport = Transport::of(ICMPV6);
-    let next_hop = next_hop(packet, &transport, &packet.source, change.address);
-    if next_hop.way.ends_here() {
-        return XDP_PASS;
-    }
-    requote(packet, upper, quote, Place::Source, change);
-    redirect(packet, upper, Place::Destination, change);
-    count(Counter::CorrespondentIcmpError);
-    C::send(packet, &next_hop)
-}
-
-/// The client sent to B; what the error calls C, and C itself as its source, become B.
-#[inline(always)]
-fn to_client<C: Context>(
-    packet: &Packet<'_, C>,
-    upper: Upper,
-    quote: &Quote,
-    change: &Change<'_>,
-) -> u32 {
-    let by_member = packet.source == quote.destination;
-    let source = if by_member {
-        change.address
+    let (inner, outer) = if to_client {
+        (Place::Destination, Place::Source)
     } else {
-        &packet.source
+        (Place::Source, Place::Destination)
+    };
+    // Routers on the way tell the client in their own name.
+    let redirected = !to_client || packet.source == quote.destination;
+    let (source, destination) = match (redirected, outer) {
+        (false, _) => (&packet.source, &packet.destination),
+        (true, Place::Source) => (change.address, &packet.destination),
+        (true, Place::Destination) => (&packet.source, change.address),
     };
     let transport = Transport::of(ICMPV6);
-    let next_hop = next_hop(packet, &transport, source, &packet.destination);
+    let next_hop = next_hop(packet, &transport, source, destination);
     if next_hop.way.ends_here() {
         return XDP_PASS;
     }
-    requote(packet, upper, quote, Place::Destination, change);
-    if by_member {
-        redirect(packet, upper, Place::Source, change);
+    requote(packet, upper, quote, inner, change);
+    if redirected {
+        redirect(packet, upper, outer, change);
     }
     count(Counter::CorrespondentIcmpError);
     C::send(packet, &next_hop)

@@ -48,7 +48,6 @@ pub fn tests(suite: Suite) -> Suite {
             "errors: forged ones about a care-of address do nothing",
             forged,
         )
-        .test("errors: quotes with extension headers", extended)
         .test("errors: at the member", at_member)
         .test("errors: what is not translated", untouched)
 }
@@ -132,39 +131,6 @@ fn for_client() -> Result<()> {
                 TRANSLATED,
             ),
         ])?;
-    }
-    Ok(())
-}
-
-/// The same behind extension headers of these types and so many octets.
-fn behind(headers: &[(u8, u8)], packet: Packet) -> Packet {
-    let header = |&(kind, octets): &(u8, u8)| {
-        let mut header = vec![0; usize::from(octets)];
-        (header[1], header[2], header[3]) = (octets / 8 - 1, 1, octets - 4);
-        (kind, header)
-    };
-    packet.with(|p| p.extensions = headers.iter().map(header).collect())
-}
-
-/// What is walked over in a packet is walked over in a quote.
-fn extended() -> Result<()> {
-    let mut bench = correspondent()?;
-    let headers = [(0, 8), (60, 24), (60, 8)];
-    for (seen, sent) in flows(A, C).into_iter().zip(flows(A, B)) {
-        bench.table(&[row(
-            "Packet Too Big to the client",
-            &error(HOP, A, TOO_BIG, &behind(&headers, seen)),
-            &error(HOP, A, TOO_BIG, &behind(&headers, sent)),
-            TRANSLATED,
-        )])?;
-    }
-    for (seen, sent) in flows(B, A).into_iter().zip(flows(C, A)) {
-        bench.table(&[row(
-            "Packet Too Big to the member",
-            &error(HOP, B, TOO_BIG, &behind(&headers, seen)),
-            &error(HOP, C, TOO_BIG, &behind(&headers, sent)),
-            TRANSLATED,
-        )])?;
     }
     Ok(())
 }
@@ -389,27 +355,6 @@ fn untouched() -> Result<()> {
             "a quote cut within the IPv6 header",
             &short.with(|p| p.payload.truncate(8 + 30)),
             &[],
-        ),
-        same(
-            "a quote with a Routing header, which names another destination",
-            &error(
-                HOP,
-                A,
-                TOO_BIG,
-                &behind(&[(43, 8)], Packet::tcp(A, C, PORTS, ACK)),
-            ),
-            &[("icmp_error_not_parsed", 1)],
-        ),
-        same(
-            "a quote cut within its extension headers",
-            &error(
-                HOP,
-                A,
-                TOO_BIG,
-                &behind(&[(0, 8), (60, 24)], Packet::tcp(A, C, PORTS, ACK)),
-            )
-            .with(|p| p.payload.truncate(8 + 40 + 24)),
-            &[("icmp_error_not_parsed", 1)],
         ),
     ])?;
     let mut member = Bench::new(MEMBER, true)?;

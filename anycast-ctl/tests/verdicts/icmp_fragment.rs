@@ -1,4 +1,4 @@
-//! ICMPv6 errors that quote fragments: the first has ports, the others have what was noted of it.
+//! ICMPv6 errors that quote extension headers. Of fragments, the first has ports, the others have what was noted of it.
 
 use anycast_common::abi::{
     event::kind,
@@ -14,7 +14,7 @@ use crate::{
         A, ADDRESS, B, C, HOP, PORT, PORTS, TIME_EXCEEDED, TOO_BIG, TRANSLATED, UNREACHABLE, coded,
         correspondent, error, flows, row,
     },
-    packets::{MOBILITY, Packet, address},
+    packets::{ACK, MOBILITY, Packet, address},
 };
 
 const NOT_PARSED: &[(&str, u64)] = &[("icmp_error_not_parsed", 1)];
@@ -24,6 +24,7 @@ const REASSEMBLY: u8 = 1;
 
 pub fn tests(suite: Suite) -> Suite {
     suite
+        .test("errors: quotes with extension headers", extended)
         .test("errors about fragments: the client's", for_client)
         .test("errors about fragments: the member's", for_member)
         .test("errors about fragments: of what nobody knows", unknown)
@@ -47,6 +48,60 @@ pub fn at_gateway(suite: Suite) -> Suite {
             "TCX: the kernel's errors about fragments to C",
             kernel_errors,
         )
+}
+
+/// The same behind extension headers of these types and so many octets.
+fn behind(headers: &[(u8, u8)], packet: Packet) -> Packet {
+    let header = |&(kind, octets): &(u8, u8)| {
+        let mut header = vec![0; usize::from(octets)];
+        (header[1], header[2], header[3]) = (octets / 8 - 1, 1, octets - 4);
+        (kind, header)
+    };
+    packet.with(|p| p.extensions = headers.iter().map(header).collect())
+}
+
+/// What is walked over in a packet is walked over in a quote.
+fn extended() -> Result<()> {
+    let mut bench = correspondent()?;
+    let headers = [(0, 8), (60, 24), (60, 8)];
+    for (seen, sent) in flows(A, C).into_iter().zip(flows(A, B)) {
+        bench.table(&[row(
+            "Packet Too Big to the client",
+            &error(HOP, A, TOO_BIG, &behind(&headers, seen)),
+            &error(HOP, A, TOO_BIG, &behind(&headers, sent)),
+            TRANSLATED,
+        )])?;
+    }
+    for (seen, sent) in flows(B, A).into_iter().zip(flows(C, A)) {
+        bench.table(&[row(
+            "Packet Too Big to the member",
+            &error(HOP, B, TOO_BIG, &behind(&headers, seen)),
+            &error(HOP, C, TOO_BIG, &behind(&headers, sent)),
+            TRANSLATED,
+        )])?;
+    }
+    let same = |name, packet: &Packet| row(name, packet, packet, NOT_PARSED);
+    bench.table(&[
+        same(
+            "a quote with a Routing header, which names another destination",
+            &error(
+                HOP,
+                A,
+                TOO_BIG,
+                &behind(&[(43, 8)], Packet::tcp(A, C, PORTS, ACK)),
+            ),
+        ),
+        same(
+            "a quote cut within its extension headers",
+            &error(
+                HOP,
+                A,
+                TOO_BIG,
+                &behind(&[(0, 8), (60, 24)], Packet::tcp(A, C, PORTS, ACK)),
+            )
+            .with(|p| p.payload.truncate(8 + 40 + 24)),
+        ),
+    ])
 }
 
 /// The packet in three pieces, the first with the checksum of the whole.

@@ -45,16 +45,17 @@ impl Table {
     }
 
     fn home(&self, key: &FlowKey) -> Home {
-        Home::of(key, &SECRET, self.0.len() as u32)
+        Home::of(key, &SECRET)
     }
 
-    fn set(&self, number: u32) -> *mut Set {
-        self.0[number as usize].get()
+    fn sets(&self, home: &Home) -> [*mut Set; 2] {
+        let sets = self.0.len() as u32;
+        [home.first(sets), home.second(sets)].map(|number| self.0[number as usize].get())
     }
 
     fn find(&self, key: &FlowKey) -> Option<(*mut Set, Found)> {
         let home = self.home(key);
-        let sets = home.sets.map(|number| self.set(number));
+        let sets = self.sets(&home);
         // SAFETY: the sets are there.
         sets.into_iter()
             .find_map(|set| Some((set, unsafe { flow_table::find(set, &home, key) }?)))
@@ -68,7 +69,7 @@ impl Table {
 
     fn insert(&self, key: &FlowKey, flow: &Flow, now: u64) -> Inserted {
         let home = self.home(key);
-        let sets = home.sets.map(|number| self.set(number));
+        let sets = self.sets(&home);
         // SAFETY: as above.
         unsafe { flow_table::insert(sets, &home, key, flow, now) }
     }
@@ -226,8 +227,8 @@ fn a_flood_ends_no_connection_that_was_answered() {
 fn without_a_secret_flows_spread_as_well() {
     let mut sets = vec![0_u32; 1000];
     for number in 0..6000 {
-        let home = Home::of(&key(number), &[0; 5], 1000);
-        sets[home.sets[0] as usize] += 1;
+        let home = Home::of(&key(number), &[0; 5]);
+        sets[home.first(1000) as usize] += 1;
         assert_ne!(home.tag, 0);
     }
     let most = sets.iter().max().unwrap();

@@ -83,7 +83,14 @@ pub unsafe extern "C" fn find_flow(key: *const FlowKey, care_of: *mut [u64; 2]) 
     // SAFETY: by the caller.
     let key = unsafe { &*key };
     let home = home(key);
-    for number in home.sets {
+    for second in [false, true] {
+        // Loaded anew: there is no room to keep it.
+        let sets = FLOW_SETS.load();
+        let number = if second {
+            home.second(sets)
+        } else {
+            home.first(sets)
+        };
         let Some(set) = FLOWS.get_ptr_mut(number) else {
             return NOWHERE;
         };
@@ -124,7 +131,8 @@ pub unsafe extern "C" fn pin_flow(key: *const FlowKey, binding: *const Binding, 
         (&*key, *care_of, (*binding).delta)
     };
     let home = home(key);
-    let [first, second] = home.sets;
+    let sets = FLOW_SETS.load();
+    let (first, second) = (home.first(sets), home.second(sets));
     let (Some(first), Some(second)) = (FLOWS.get_ptr_mut(first), FLOWS.get_ptr_mut(second)) else {
         return 0;
     };
@@ -153,5 +161,5 @@ pub unsafe extern "C" fn pin_flow(key: *const FlowKey, binding: *const Binding, 
 fn home(key: &FlowKey) -> Home {
     // SAFETY: that is all that it is. A copy would be one on the stack.
     let secret = unsafe { &*(&raw const FLOW_SECRET).cast::<Secret>() };
-    Home::of(key, secret, FLOW_SETS.load())
+    Home::of(key, secret)
 }

@@ -9,9 +9,9 @@ use aya_ebpf::{bindings::xdp_action::XDP_PASS, helpers::bpf_ktime_get_coarse_ns}
 
 use crate::{
     classify::{Packet, Verdict},
-    context::Context,
+    context::{Context, Hook},
     count::count,
-    forward::next_hop,
+    forward::{Way, next_hop},
     maps::{BINDINGS, CARE_OF, FRAGMENTS, LOCAL_ANYCAST, LOCAL_CARE_OF},
     packet::{Piece, octets},
     rewrite,
@@ -29,8 +29,42 @@ pub(crate) fn key(source: &[u8; 16], destination: &[u8; 16], piece: Piece) -> Fr
         destination: *destination,
         identification: piece.identification,
         protocol: piece.protocol,
-        reserved: [0; 3],
+        quoted: 0,
+        reserved: [0; 2],
     }
+}
+
+/// The care-of address of the fragments of a packet, which went to it; with `seen`, of a packet as errors
+/// quote it, whose fragments came from it. Not 0: it is known. Apart from its callers for the sake of the stack.
+#[inline(never)]
+pub(crate) fn care_of(
+    source: &[u8; 16],
+    destination: &[u8; 16],
+    piece: &Piece,
+    seen: bool,
+    care_of: &mut [u8; 16],
+) -> u32 {
+    let key = FragmentKey {
+        quoted: u8::from(seen),
+        ..key(source, destination, *piece)
+    };
+    let wanted = if seen {
+        place::SOURCE
+    } else {
+        place::DESTINATION
+    };
+    let Some(note) = FRAGMENTS.get_ptr(&key) else {
+        return 0;
+    };
+    // SAFETY: the memory of an entry stays mapped, and its fields are plain integers. One that is evicted
+    // just now may hold another note: the error goes astray.
+    unsafe {
+        if (*note).place != wanted || bpf_ktime_get_coarse_ns() >= (*note).noted_at + LIFE {
+            return 0;
+        }
+        *care_of = (*note).address;
+    }
+    1
 }
 
 /// Notes what became of the first fragment. `place` is one of [`place`].
@@ -84,6 +118,14 @@ pub(crate) fn note_first<C: Context>(packet: &Packet<'_, C>, identification: u32
         place,
         &address,
     );
+    // The other way, the pair (A, C) says what a quoted packet was sent to.
+    if place == place::SOURCE {
+        let key = FragmentKey {
+            quoted: 1,
+            ..key(&address, &packet.destination, piece)
+        };
+        note(&key, place, &packet.source);
+    }
 }
 
 /// What the first fragment's note says.
@@ -152,9 +194,20 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, piece: Piece) -> Verdict {
         _ => return Verdict::Done(XDP_PASS),
     };
     let transport = Transport::of(piece.protocol);
+    let outward = note.place == place::DESTINATION;
     let next_hop = next_hop(packet, &transport, source, destination);
-    if next_hop.way.ends_here() {
-        return Verdict::Done(XDP_PASS);
+    match next_hop.way {
+        Way::Refused => return Verdict::Done(XDP_PASS),
+        // As a whole packet.
+        Way::TooBig if outward && C::HOOK != Hook::Egress => {
+            count(Counter::TooBigForCareOf);
+        }
+        Way::TooBig => return Verdict::Done(XDP_PASS),
+        Way::None if outward => {
+            count(Counter::NoRouteToCareOf);
+            return Verdict::Done(XDP_PASS);
+        }
+        Way::Program | Way::None | Way::Kernel => {}
     }
     let rewritten = if note.place == place::SOURCE {
         rewrite::source(packet, &transport, &note.address, 0)

@@ -10,6 +10,7 @@ use anycast_common::abi::{
     event::{UNREACHABLE_EVERY, kind},
     maps::{CareOf, CareOfKey, Flow},
 };
+use anycast_common::wire::checksum;
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
     helpers::bpf_ktime_get_coarse_ns,
@@ -22,16 +23,15 @@ use crate::{
     count::count,
     flow_table,
     forward::next_hop,
-    hints,
+    fragment, hints,
     maps::{CARE_OF, LOCAL_ANYCAST, LOCAL_CARE_OF, UNREACHABLE},
-    packet::{IPV6, Ipv6, Upper, octets, words},
+    packet::{Ipv6, Piece, Upper, words},
     punt::punt,
+    quote::{HEADER, Quote, quote},
     rewrite,
     transport::{ICMPV6, MOBILITY, Transport, UDP, UDP_LITE},
 };
 
-/// Octets of an error message before the quote.
-const HEADER: usize = 8;
 const DESTINATION_UNREACHABLE: u8 = 1;
 const PARAMETER_PROBLEM: u8 = 4;
 /// Codes of Destination Unreachable that tell of the address, whoever sends to it (RFC 4443 section
@@ -57,15 +57,6 @@ fn head<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> [u8; 2] {
         Some(head) => unsafe { *head },
         None => [u8::MAX; 2],
     }
-}
-
-/// The packet that an error quotes.
-struct Quote {
-    /// Offset of its IPv6 header in the frame.
-    offset: usize,
-    source: [u8; 16],
-    destination: [u8; 16],
-    transport: Transport,
 }
 
 /// An address to put in place of another, and what that does to a checksum.
@@ -102,16 +93,26 @@ fn unreachable<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     let Some(quote) = quote(packet, upper) else {
         return Verdict::Done(XDP_PASS);
     };
-    let Some(flow) = owner(&quote).and_then(|owner| pinned(&quote, &owner)) else {
+    let Some(owner) = owner(&quote) else {
         return Verdict::NotOurs;
     };
-    count(Counter::CareOfUnreachable);
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    // SAFETY: the memory of an entry stays mapped; racing writers store times of the same moment.
-    unsafe { (*flow).unreachable_at = now };
-    // An answer that comes now contradicts it.
-    hints::forget();
+    if quote.later {
+        // Of which flow, the error about the first fragment says.
+        if !followed(&quote, &owner) {
+            return Verdict::NotOurs;
+        }
+    } else {
+        let Some(flow) = pinned(&quote, &owner) else {
+            return Verdict::NotOurs;
+        };
+        // SAFETY: the memory of an entry stays mapped; racing writers store times of the same moment.
+        unsafe { (*flow).unreachable_at = now };
+        // An answer that comes now contradicts it.
+        hints::forget();
+    }
+    count(Counter::CareOfUnreachable);
     // SAFETY: one integer.
     let told = unsafe { UNREACHABLE.get(&quote.destination) }.copied();
     if told.is_none_or(|told| now - told >= UNREACHABLE_EVERY) {
@@ -142,6 +143,25 @@ fn pinned(quote: &Quote, owner: &CareOf) -> Option<*mut Flow> {
         .map(|pinned| pinned.flow())
 }
 
+/// Whether that packet is a later fragment of one whose first went to this C.
+#[inline(always)]
+fn followed(quote: &Quote, owner: &CareOf) -> bool {
+    noted_care_of(quote, &owner.anycast, false).is_some_and(|care_of| care_of == quote.destination)
+}
+
+/// The care-of address in the note about a quoted fragment's packet, whose destination was this one when it
+/// was noted: that to which it went or, with `seen`, that from which it came.
+#[inline(always)]
+fn noted_care_of(quote: &Quote, destination: &[u8; 16], seen: bool) -> Option<[u8; 16]> {
+    let piece = Piece {
+        identification: quote.identification,
+        protocol: quote.transport.protocol,
+    };
+    let mut care_of = [0; 16];
+    let known = fragment::care_of(&quote.source, destination, &piece, seen, &mut care_of);
+    (known != 0).then_some(care_of)
+}
+
 /// An error at a correspondent: about a packet of its client to C, or about one that its client
 /// got from B.
 #[inline(never)]
@@ -155,75 +175,74 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     let Some(quote) = quote(packet, upper) else {
         return Verdict::NotOurs;
     };
-    if let Some(owner) = owner(&quote) {
-        return match pinned(&quote, &owner) {
-            Some(_) => {
-                let change = Change {
-                    address: &owner.anycast,
-                    delta: owner.delta,
-                };
-                Verdict::Done(to_client(packet, upper, &quote, &change))
-            }
-            None => {
+    let (to_client, address, delta) = match owner(&quote) {
+        Some(owner) => {
+            let known = if quote.later {
+                followed(&quote, &owner)
+            } else {
+                pinned(&quote, &owner).is_some()
+            };
+            if !known {
                 count(Counter::IcmpErrorNoFlow);
-                Verdict::NotOurs
+                return Verdict::NotOurs;
             }
-        };
-    }
-    let key = quote
-        .transport
-        .flow_to_client(&quote.destination, &quote.source);
-    let Some(pinned) = flow_table::find(&key) else {
-        return Verdict::NotOurs;
+            (true, owner.anycast, owner.delta)
+        }
+        None => match sender(&quote) {
+            Some((care_of, delta)) => (false, care_of, delta),
+            None => return Verdict::NotOurs,
+        },
     };
     let change = Change {
-        address: &pinned.care_of,
-        delta: pinned.delta,
+        address: &address,
+        delta,
     };
-    Verdict::Done(to_member(packet, upper, &quote, &change))
+    Verdict::Done(translate(packet, upper, &quote, to_client, &change))
 }
 
-/// A member's packet came from B, says the error, and goes to B: to the flow's member with it.
+/// Where a packet came from that a client got from B, and what that C does to a checksum.
 #[inline(always)]
-fn to_member<C: Context>(
-    packet: &Packet<'_, C>,
-    upper: Upper,
-    quote: &Quote,
-    change: &Change<'_>,
-) -> u32 {
-    let transport = Transport::of(ICMPV6);
-    let next_hop = next_hop(packet, &transport, &packet.source, change.address);
-    if next_hop.way.ends_here() {
-        return XDP_PASS;
+fn sender(quote: &Quote) -> Option<([u8; 16], u16)> {
+    let (anycast, client) = (&quote.source, &quote.destination);
+    if quote.later {
+        let care_of = noted_care_of(quote, client, true)?;
+        return Some((care_of, checksum::delta(anycast, &care_of)));
     }
-    requote(packet, upper, quote, Place::Source, change);
-    redirect(packet, upper, Place::Destination, change);
-    count(Counter::CorrespondentIcmpError);
-    C::send(packet, &next_hop)
+    let key = quote.transport.flow_to_client(client, anycast);
+    let pinned = flow_table::find(&key)?;
+    Some((pinned.care_of, pinned.delta))
 }
 
-/// The client sent to B; what the error calls C, and C itself as its source, become B.
+/// The client sent to B: what the error calls C, and C itself as its source, become B. A member's packet came from
+/// B, says the error, and goes to B: to the packet's C with it.
 #[inline(always)]
-fn to_client<C: Context>(
+fn translate<C: Context>(
     packet: &Packet<'_, C>,
     upper: Upper,
     quote: &Quote,
+    to_client: bool,
     change: &Change<'_>,
 ) -> u32 {
-    let by_member = packet.source == quote.destination;
-    let source = if by_member {
-        change.address
+    let (inner, outer) = if to_client {
+        (Place::Destination, Place::Source)
     } else {
-        &packet.source
+        (Place::Source, Place::Destination)
+    };
+    // Routers on the way tell the client in their own name.
+    let redirected = !to_client || packet.source == quote.destination;
+    let (source, destination) = match (redirected, outer) {
+        (false, _) => (&packet.source, &packet.destination),
+        (true, Place::Source) => (change.address, &packet.destination),
+        (true, Place::Destination) => (&packet.source, change.address),
     };
     let transport = Transport::of(ICMPV6);
-    let next_hop = next_hop(packet, &transport, source, &packet.destination);
+    let next_hop = next_hop(packet, &transport, source, destination);
     if next_hop.way.ends_here() {
         return XDP_PASS;
     }
-    requote(packet, upper, quote, Place::Destination, change);
-    if by_member {
-        redirect(packet, upper, Place::Source, change);
+    requote(packet, upper, quote, inner, change);
+    if redirected {
+        redirect(packet, upper, outer, change);
     }
     count(Counter::CorrespondentIcmpError);
     C::send(packet, &next_hop)
@@ -270,38 +289,6 @@ fn refuses_mobility<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> bool {
     };
     let quoted = packet.ctx.read::<Ipv6>(upper.offset + HEADER);
     matches!(quoted, Some(header) if header.next_header == MOBILITY)
-}
-
-/// Reads the quote. An error goes to whoever sent the packet that it quotes; another is forged.
-#[inline(always)]
-fn quote<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Option<Quote> {
-    let offset = upper.offset + HEADER;
-    let header = packet.ctx.read::<Ipv6>(offset)?;
-    let source = octets(header.source);
-    if source != packet.destination {
-        return None;
-    }
-    // Flows with extension headers go by plain anycast for the sake of this; few have any.
-    let transport = match header.next_header {
-        0 | 43 | 44 | 51 | 59 | 60 => None,
-        protocol => Transport::read(
-            packet.ctx,
-            Upper {
-                protocol,
-                offset: offset + IPV6,
-            },
-        ),
-    };
-    let Some(transport) = transport else {
-        count(Counter::IcmpErrorNotParsed);
-        return None;
-    };
-    Some(Quote {
-        offset,
-        source,
-        destination: octets(header.destination),
-        transport,
-    })
 }
 
 /// Changes an address of the quoted packet.

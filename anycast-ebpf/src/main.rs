@@ -58,6 +58,7 @@ mod policy;
 mod programs;
 #[cfg(target_arch = "bpf")]
 mod punt;
+mod quote;
 #[cfg(target_arch = "bpf")]
 mod refused;
 #[cfg(target_arch = "bpf")]

@@ -6,7 +6,7 @@ pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd_u16.to_be();
 pub(crate) const ETHERTYPE_VLAN: u16 = 0x8100_u16.to_be();
 pub(crate) const ETHERTYPE_QINQ: u16 = 0x88a8_u16.to_be();
 /// No header of interest starts later than this; it also bounds offsets for the verifier.
-const MAX_OFFSET: usize = 511;
+pub(crate) const MAX_OFFSET: usize = 511;
 /// Octets of the largest upper-layer header that is read, TCP's.
 const UPPER_HEADER: usize = 20;
 const OFFSET: u16 = 0xfff8_u16.to_be();

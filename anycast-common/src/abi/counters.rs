@@ -190,7 +190,7 @@ counters! {
     /// ICMPv6 errors about the Mobility Header given to the controller.
     MemberMobilityRefused = "member_mobility_refused",
 
-    /// ICMPv6 errors whose quote is too short or has extension headers, left to the kernel.
+    /// ICMPv6 errors whose quote is too short or has headers that are not walked, left to the kernel.
     IcmpErrorNotParsed = "icmp_error_not_parsed",
     /// Later fragments that were treated as the first one of their packet.
     FragmentFollowed = "fragment_followed",

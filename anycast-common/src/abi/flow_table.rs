@@ -104,29 +104,46 @@ const _: () = assert!(size_of::<Header>() <= size_of::<Set>());
 /// Where a flow may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Home {
-    /// Numbers of its sets.
-    pub sets: [u32; 2],
-    /// Its tag in them, not 0.
-    pub tag: u16,
-    /// The hash that both come from.
+    /// What all else comes from.
     pub hash: u64,
+    /// Its tag in a set, not 0.
+    pub tag: u16,
 }
 
 impl Home {
-    /// Where a table of so many sets has it.
+    /// That of a flow.
     #[inline(always)]
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "parts of a hash")]
-    pub fn of(key: &FlowKey, secret: &Secret, sets: u32) -> Self {
+    pub fn of(key: &FlowKey, secret: &Secret) -> Self {
         let hash = hash(key, secret);
-        let scale = |part: u32| ((u64::from(part) * u64::from(sets)) >> 32) as u32;
-        let second = (hash as u32 ^ (hash >> 40) as u32).wrapping_mul(0x9e37_79b1);
-        Self {
-            sets: [scale(hash as u32), scale(second)],
-            tag: 1 + (((hash >> 48) * 0xffff) >> 16) as u16,
-            hash,
-        }
+        let tag = 1 + (((hash >> 48) * 0xffff) >> 16) as u16;
+        Self { hash, tag }
     }
+
+    /// Number of its first set in a table of so many.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a hash")]
+    pub fn first(&self, sets: u32) -> u32 {
+        scale(self.hash as u32, sets)
+    }
+
+    /// Number of the other one.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "parts of a hash")]
+    pub fn second(&self, sets: u32) -> u32 {
+        let mixed = self.hash as u32 ^ (self.hash >> 40) as u32;
+        scale(mixed.wrapping_mul(0x9e37_79b1), sets)
+    }
+}
+
+/// A number below this one.
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "the upper half")]
+fn scale(part: u32, sets: u32) -> u32 {
+    ((u64::from(part) * u64::from(sets)) >> 32) as u32
 }
 
 /// A word of a key. They are read where they are wanted: programs have little room to keep them.

@@ -497,8 +497,11 @@ pub struct FragmentKey {
     pub identification: u32,
     /// Next Header of the Fragment header.
     pub protocol: u8,
+    /// 1: the source is the one that they got. So ICMPv6 errors quote them, and the note's address is the one
+    /// that they had.
+    pub quoted: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
 }
 
 /// What became of the first fragment, for the others to follow. Map `FRAGMENTS` (LRU).

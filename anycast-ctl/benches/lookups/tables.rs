@@ -211,10 +211,9 @@ impl Table {
         let value = Flow::new_zeroed();
         for number in 0..entries {
             let key: FlowKey = zerocopy::transmute!(flow(number));
-            let home = Home::of(&key, &SECRET, sets);
+            let home = Home::of(&key, &SECRET);
             // SAFETY: there are so many sets, and nobody else writes them.
-            let [first, second] = home
-                .sets
+            let [first, second] = [home.first(sets), home.second(sets)]
                 .map(|set| unsafe { start.add(set as usize).as_ptr() });
             // SAFETY: as above.
             unsafe { flow_table::insert([first, second], &home, &key, &value, 0) };

@@ -18,8 +18,8 @@ use xtask::{
 };
 
 use super::{
-    in_lab,
-    paths::{count, datagrams},
+    datagrams, in_lab,
+    paths::{self, count},
     sessions::LEAVE,
 };
 
@@ -81,7 +81,7 @@ pub(super) fn session() -> Result<()> {
         // The first transfer shows that what is bound in the middle of a connection loses nothing.
         let event = visitor.transfer(16 * MIB, 16 * MIB, LONG)?;
         ensure!(Visitor::shows_anycast(&event, CLIENT), "{event}");
-        datagrams(lab)?;
+        paths::datagrams(lab)?;
 
         let before = carried(lab, port, care_of)?;
         lab.daemon(here.name)?.tell(&["leave", &B.to_string()])?;
@@ -134,5 +134,13 @@ pub(super) fn small_mtu() -> Result<()> {
         visitor.tell("finish")?;
         visitor.event("finished", SOON)?;
         Ok(())
+    })
+}
+
+/// The same of datagrams, and of their fragments.
+pub(super) fn datagrams() -> Result<()> {
+    in_lab(None, |lab, _| {
+        daemons(lab)?;
+        datagrams::of_client_host(lab)
     })
 }

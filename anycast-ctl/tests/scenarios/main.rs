@@ -3,6 +3,7 @@
 mod captures;
 mod client_host;
 mod course;
+mod datagrams;
 mod failure;
 mod flood;
 mod generic;
@@ -10,6 +11,7 @@ mod membership;
 mod monitor;
 mod paths;
 mod restart;
+mod service;
 mod sessions;
 mod soak;
 mod tcx;
@@ -57,12 +59,28 @@ fn main() -> ExitCode {
             paths::gone_in_full_flow,
         )
         .test("path MTU discovery works for bound flows", paths::small_mtu)
+        .test(
+            "path MTU discovery works for datagrams",
+            datagrams::small_mtu,
+        )
         .test("fragments of bound flows arrive", paths::fragments)
+        .test(
+            "path MTU discovery works for fragments",
+            datagrams::fragments,
+        )
         .test(
             "by TCX, sessions are carried with all offloads on",
             tcx::offloads,
         )
         .test("by TCX, path MTU discovery works", tcx::small_mtu)
+        .test(
+            "by TCX, path MTU discovery works for datagrams",
+            tcx::datagrams,
+        )
+        .test(
+            "by TCX, path MTU discovery works for fragments",
+            tcx::fragments,
+        )
         .test("a narrower way to C than to B", paths::narrow_care_of)
         .test("by TCX, a narrower way to C", tcx::narrow_care_of)
         .test(
@@ -85,6 +103,10 @@ fn main() -> ExitCode {
         .test(
             "a client host's own sessions find the path MTU",
             client_host::small_mtu,
+        )
+        .test(
+            "a client host's own datagrams find the path MTU",
+            client_host::datagrams,
         )
         .test(
             "a client host's packets to members take the uplink of their routes",

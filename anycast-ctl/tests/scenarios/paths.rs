@@ -17,7 +17,7 @@ use xtask::{
         stage::Lab,
         topology::{B, CLIENT, S1, S2, Server},
     },
-    net::{capture::Ledger, netlink},
+    net::{Namespace, capture::Ledger, netlink},
 };
 
 use super::{in_lab, sessions::bound};
@@ -85,15 +85,8 @@ pub(super) fn narrow_care_of() -> Result<()> {
 /// A bound session goes on where packets of its size go to B, but not to C.
 pub(super) fn becomes_narrow(lab: &Lab, mut session: Session) -> Result<()> {
     let care_of = session.server.care_of.context("a member")?;
-    let route =
-        format!("-6 route add {care_of}/128 via {GATEWAYS_ROUTER} dev up0 mtu lock {SMALL_MTU}");
-    let status = lab
-        .network
-        .gateway
-        .command("ip")
-        .args(route.split(' '))
-        .status()?;
-    ensure!(status.success(), "ip {route}: {status}");
+    let way = format!("{care_of} via {GATEWAYS_ROUTER} dev up0");
+    narrow(&lab.network.gateway, &way, SMALL_MTU)?;
     let before =
         ["too_big_for_care_of", "correspondent_icmp_error"].map(|name| count(lab, "gateway", name));
     let (_, [core]) = transfer(lab, &mut session, 8 * MIB, LONG, ["gateway-router"])?;
@@ -110,6 +103,14 @@ pub(super) fn becomes_narrow(lab: &Lab, mut session: Session) -> Result<()> {
     }
     session.visitor.tell("finish")?;
     session.visitor.event("finished", SOON)?;
+    Ok(())
+}
+
+/// A way becomes narrower than its link: packets beyond this are answered with Packet Too Big.
+pub(super) fn narrow(hop: &Namespace, way: &str, mtu: u32) -> Result<()> {
+    let route = format!("-6 route replace {way} mtu lock {mtu}");
+    let status = hop.command("ip").args(route.split(' ')).status()?;
+    ensure!(status.success(), "ip {route}: {status}");
     Ok(())
 }
 

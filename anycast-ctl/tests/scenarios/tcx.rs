@@ -22,7 +22,7 @@ use xtask::{
     },
 };
 
-use super::{in_lab, paths, sessions::bound};
+use super::{datagrams, in_lab, paths, sessions::bound};
 
 const LONG: Duration = Duration::from_secs(60);
 /// Octets of the largest packet that a link carries.
@@ -92,6 +92,20 @@ pub(super) fn small_mtu() -> Result<()> {
     in_lab(None, |lab, report| {
         let session = bound_by_tcx(lab, report)?;
         paths::becomes_small(lab, session)
+    })
+}
+
+pub(super) fn datagrams() -> Result<()> {
+    in_lab(None, |lab, report| {
+        bound_by_tcx(lab, report)?;
+        datagrams::become_small(lab)
+    })
+}
+
+pub(super) fn fragments() -> Result<()> {
+    in_lab(None, |lab, report| {
+        bound_by_tcx(lab, report)?;
+        datagrams::fragments_become_small(lab)
     })
 }
 

@@ -8,6 +8,7 @@ mod fragment;
 mod full;
 mod harness;
 mod icmp_error;
+mod icmp_fragment;
 mod limits;
 mod load;
 mod member;
@@ -36,6 +37,7 @@ fn main() -> std::process::ExitCode {
     let suite = limits::tests(suite);
     let suite = forward::tests(suite);
     let suite = icmp_error::tests(suite);
+    let suite = icmp_fragment::tests(suite);
     let suite = fragment::tests(suite);
     let suite = differential::tests(suite);
     // The same rules at another hook. What XDP forwards, the kernel does there.
@@ -45,8 +47,10 @@ fn main() -> std::process::ExitCode {
     let rules = unattended::tests(rules);
     let rules = limits::tests(rules);
     let rules = icmp_error::tests(rules);
+    let rules = icmp_fragment::tests(rules);
     let rules = fragment::tests(rules);
     let rules = differential::tests(rules);
     let suite = suite.again(rules, "TCX", harness::At::tcx);
+    let suite = icmp_fragment::at_gateway(suite);
     tcx::tests(suite).run()
 }

@@ -336,6 +336,7 @@ fn device_sums() -> Result<()> {
     let sent = Packet::tcp(A, B, PORTS, ACK);
     let seen = to(C, &sent);
     let data = Packet::udp(A, B, PORTS, b"an odd size");
+    let first = data.clone().fragment(0, true);
     // No header of UDP is in it.
     let rest = Packet::raw(A, B, UDP, vec![7; 21]).fragment(8, false);
     let from = |packet: &Packet, source: &str| packet.clone().with(|p| p.source = address(source));
@@ -343,16 +344,21 @@ fn device_sums() -> Result<()> {
     for (before, after) in [
         (sent.clone(), seen.clone()),
         (data.clone(), to(C, &data)),
-        (
-            data.clone().fragment(0, true),
-            to(C, &data.clone().fragment(0, true)),
-        ),
+        (first.clone(), to(C, &first)),
         (rest.clone(), to(C, &rest)),
         (answer.clone(), from(&answer, B)),
         (error(HOP, A, TOO_BIG, &seen), error(HOP, A, TOO_BIG, &sent)),
         (
             coded(4, error(C, A, UNREACHABLE, &seen)),
             coded(4, error(B, A, UNREACHABLE, &sent)),
+        ),
+        (
+            error(HOP, A, TOO_BIG, &to(C, &first)),
+            error(HOP, A, TOO_BIG, &first),
+        ),
+        (
+            error(HOP, A, TOO_BIG, &to(C, &rest)),
+            error(HOP, A, TOO_BIG, &rest),
         ),
     ] {
         match with_sum(&mut bench, &before.frame()) {

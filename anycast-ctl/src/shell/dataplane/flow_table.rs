@@ -111,7 +111,7 @@ impl FlowTable {
     pub(super) fn set(&self, key: &FlowKey, flow: &Flow) {
         self.remove(key);
         let home = self.home(key);
-        if let [Some(first), Some(second)] = home.sets.map(|number| self.memory.set(number)) {
+        if let [Some(first), Some(second)] = self.sets_of(&home) {
             // SAFETY: the sets are there.
             unsafe { flow_table::insert([first, second], &home, key, flow, flow.last_out) };
         }
@@ -151,16 +151,20 @@ impl FlowTable {
 
     fn find(&self, key: &FlowKey) -> Option<(*mut Set, usize)> {
         let home = self.home(key);
-        home.sets.into_iter().find_map(|number| {
-            let set = self.memory.set(number)?;
+        self.sets_of(&home).into_iter().flatten().find_map(|set| {
             // SAFETY: the set is there.
             let found = unsafe { flow_table::find(set, &home, key) }?;
             Some((set, found.number))
         })
     }
 
+    fn sets_of(&self, home: &Home) -> [Option<*mut Set>; 2] {
+        let sets = self.sets();
+        [home.first(sets), home.second(sets)].map(|number| self.memory.set(number))
+    }
+
     fn home(&self, key: &FlowKey) -> Home {
-        Home::of(key, &self.secret, self.sets())
+        Home::of(key, &self.secret)
     }
 
     fn sets(&self) -> u32 {

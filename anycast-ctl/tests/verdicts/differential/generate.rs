@@ -277,6 +277,53 @@ fn pair(theme: Theme) -> impl Strategy<Value = [Frame; 2]> {
     })
 }
 
+/// The first fragment of a packet, and an error about it or a later one, as the network has seen them.
+fn about_fragment(theme: Theme) -> impl Strategy<Value = [Frame; 2]> {
+    let first = ends(theme).prop_flat_map(move |ends| {
+        let upper = simple(theme, !ends.0.is_client());
+        body(upper.boxed(), Just(ends).boxed(), false)
+    });
+    let frame = |body| Frame {
+        body,
+        vlans: 0,
+        cut: 0,
+        padding: 0,
+        damaged: false,
+    };
+    let kind = prop_oneof![3 => Just(2_u8), 1 => 1..5_u8];
+    let code = prop_oneof![2 => Just(0_u8), 1 => 0..8_u8];
+    (first, 0..2_u8, 0..3_u16, any::<bool>(), kind, code).prop_map(
+        move |(mut first, identification, offset, more, kind, code)| {
+            first.fragment = Some((0, true, identification));
+            first.hop_limit = 64;
+            let mut quote = first.clone();
+            quote.fragment = Some((offset, more, identification));
+            if first.source.is_client() {
+                quote.destination = first.destination.partner();
+            } else {
+                quote.source = first.source.partner();
+            }
+            let upper = Upper::Error {
+                kind,
+                code,
+                quote: Box::new(quote.clone()),
+                keep: WHOLE,
+            };
+            let error = Body {
+                source: Hop,
+                destination: quote.source,
+                upper,
+                data: 0,
+                extensions: Vec::new(),
+                fragment: None,
+                zero: false,
+                ..quote
+            };
+            [first, error].map(frame)
+        },
+    )
+}
+
 /// The course of a case.
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     theme().prop_flat_map(|theme| {
@@ -286,6 +333,8 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
             5 => frame(theme).prop_map(|frame| vec![Step::Out(frame)]),
             3 => pair(theme).prop_map(|pair| pair.map(Step::In).to_vec()),
             1 => pair(theme).prop_map(|pair| pair.map(Step::Out).to_vec()),
+            1 => about_fragment(theme).prop_map(|pair| pair.map(Step::In).to_vec()),
+            1 => about_fragment(theme).prop_map(|[first, error]| vec![Step::Out(first), Step::In(error)]),
         ];
         let first = Step::Bind {
             client: A,

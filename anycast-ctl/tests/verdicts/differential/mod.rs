@@ -78,6 +78,8 @@ struct Pair {
     bench: Bench,
     roles: u8,
     packets: u32,
+    /// Errors about later fragments that the rules want translated.
+    about_later: u32,
 }
 
 /// The model's half of a case.
@@ -173,6 +175,10 @@ fn differential(roles: u8) -> Result<()> {
         .filter(|name| counters[**name] == 0)
         .collect();
     ensure!(missed.is_empty(), "{SEED}={seed}: no packet met {missed:?}");
+    ensure!(
+        pair.about_later > 0,
+        "{SEED}={seed}: no error about a later fragment"
+    );
     println!("{} packets", pair.packets);
     Ok(())
 }
@@ -202,6 +208,7 @@ impl Pair {
             bench,
             roles,
             packets: 0,
+            about_later: 0,
         })
     }
 
@@ -246,6 +253,9 @@ impl Pair {
                     return Ok(());
                 }
                 let fate = model.ingress(&bytes, self.roles);
+                if fate.frame != bytes && model::quotes_later(&bytes) {
+                    self.about_later += 1;
+                }
                 let real = self.bench.run(&bytes)?;
                 self.compare(&bytes, &fate, real)
             }

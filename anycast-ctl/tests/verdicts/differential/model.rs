@@ -131,12 +131,22 @@ pub(super) fn kind_of_mobility(frame: &[u8], view: &View) -> Option<u8> {
     Some(header[2])
 }
 
-/// The packet that an error quotes, and its transport header.
-pub(super) fn quote(frame: &[u8], view: &View) -> Option<(View, Transport)> {
+/// The packet that an error quotes, and its transport header, which a later fragment has not.
+pub(super) fn quote(frame: &[u8], view: &View) -> Option<(View, Option<Transport>)> {
     let frame = &frame[..view.end.min(frame.len())];
     let quote = View::packet(frame, view.upper + 8)?;
-    let transport = quote.transport(frame)?;
-    (!quote.extended).then_some((quote, transport))
+    let transport = match quote.is_later() {
+        true => None,
+        false => Some(quote.transport(frame)?),
+    };
+    Some((quote, transport))
+}
+
+/// Whether it is an error about a later fragment.
+pub(super) fn quotes_later(frame: &[u8]) -> bool {
+    let view = View::frame(frame).filter(|view| !view.is_later() && is_error(view, frame));
+    view.and_then(|view| quote(frame, &view))
+        .is_some_and(|(quote, _)| quote.is_later())
 }
 
 pub(super) fn packet_of(view: &View) -> Option<Packet> {
@@ -166,7 +176,7 @@ pub(super) fn rewrite(
 pub(super) fn translate(
     frame: &[u8],
     view: &View,
-    (quote, transport): (View, Transport),
+    (quote, transport): (View, Option<Transport>),
     inner: Change,
     outer: Option<Change>,
 ) -> Fate {
@@ -178,7 +188,7 @@ pub(super) fn translate(
     if let Some((place, address)) = outer {
         fate.replace(place.at(view.ip), address, &[own]);
     }
-    let quoted = Checksum::of(&transport, quote.protocol);
+    let quoted = transport.and_then(|transport| Checksum::of(&transport, quote.protocol));
     let before = quoted.map(|quoted| fate.frame[quoted.at..quoted.at + 2].to_vec());
     fate.replace(inner.0.at(quote.ip), inner.1, &[own, quoted]);
     // The quoted checksum is itself covered by the error's.
@@ -199,6 +209,8 @@ pub(super) struct Correspondent {
     /// Pinned flows, to C.
     pub(super) pins: BTreeMap<Key, Ipv6Addr>,
     fragments: Fragments,
+    /// Where fragments came from that errors quote with B: the client got them so.
+    seen: BTreeMap<Packet, Ipv6Addr>,
     /// The kernel receives what it gets, and forwards nothing: hop limits are no matter then.
     is_end: bool,
 }
@@ -245,6 +257,11 @@ impl Correspondent {
             if change.is_some() || self.is_bound(&view) {
                 self.fragments
                     .insert(packet, change.map(|(change, _)| change));
+            }
+            if let Some(((Place::Source, anycast), _)) = change {
+                let (care_of, client, identification, protocol) = packet;
+                let seen = (anycast, client, identification, protocol);
+                self.seen.insert(seen, care_of);
             }
         }
         change.map_or(same, |(change, transport)| {
@@ -313,14 +330,18 @@ impl Correspondent {
         let (quote, transport) = quote(frame, view)?;
         let (client, care_of) = (quote.source, quote.destination);
         let anycast = *self.care_of.get(&(client, care_of))?;
-        let key = (
-            client,
-            anycast,
-            transport.ports.0,
-            transport.ports.1,
-            quote.protocol,
-        );
-        if view.destination != client || self.pins.get(&key) != Some(&care_of) {
+        let sent_there = match transport {
+            Some(Transport { ports, .. }) => {
+                let key = (client, anycast, ports.0, ports.1, quote.protocol);
+                self.pins.get(&key) == Some(&care_of)
+            }
+            None => {
+                let (_, _, identification, protocol) = packet_of(&quote)?;
+                let sent = (client, anycast, identification, protocol);
+                self.fragments.get(&sent) == Some(&Some((Place::Destination, care_of)))
+            }
+        };
+        if view.destination != client || !sent_there {
             return None;
         }
         let [kind, code] = [frame[view.upper], frame[view.upper + 1]];
@@ -337,17 +358,14 @@ impl Correspondent {
     fn of_member(&self, frame: &[u8], view: &View) -> Option<Fate> {
         let (quote, transport) = quote(frame, view)?;
         let (anycast, client) = (quote.source, quote.destination);
-        let key = (
-            client,
-            anycast,
-            transport.ports.1,
-            transport.ports.0,
-            quote.protocol,
-        );
-        let care_of = *self
-            .pins
-            .get(&key)
-            .filter(|_| view.destination == anycast)?;
+        let care_of = match transport {
+            Some(Transport { ports, .. }) => {
+                let key = (client, anycast, ports.1, ports.0, quote.protocol);
+                self.pins.get(&key)
+            }
+            None => self.seen.get(&packet_of(&quote)?),
+        };
+        let care_of = *care_of.filter(|_| view.destination == anycast)?;
         let outer = Some((Place::Destination, care_of));
         let inner = (Place::Source, care_of);
         self.goes_on(view)

@@ -27,8 +27,6 @@ pub(super) struct View {
     pub(super) upper: usize,
     pub(super) end: usize,
     pub(super) fragment: Option<Fragment>,
-    /// There are extension headers.
-    pub(super) extended: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +87,6 @@ impl View {
             upper: ip + 40,
             end: ip + 40 + usize::from(u16_at(bytes, ip + 4)?),
             fragment: None,
-            extended: false,
         };
         view.walk(&bytes[..bytes.len().min(view.end)])?;
         Some(view)
@@ -119,7 +116,6 @@ impl View {
             if walked == MOST || self.upper + header > bytes.len() {
                 return None;
             }
-            self.extended = true;
             self.protocol = bytes[self.upper];
             self.upper += header;
             if self.is_later() {

@@ -39,9 +39,13 @@ fn pinned(client: Ipv6Addr, care_of: Ipv6Addr, last_out: Time, last_in: Time) ->
 fn error(client: Ipv6Addr, care_of: Ipv6Addr, message_type: u8) -> Vec<u8> {
     let mut quoted = [0; 60];
     ipv6::header(&mut quoted, client, care_of, 6, 64, 20).unwrap();
+    about(client, message_type, &quoted)
+}
+
+fn about(client: Ipv6Addr, message_type: u8, quoted: &[u8]) -> Vec<u8> {
     let mut octets = [0; 128];
     let code = ADDRESS_UNREACHABLE;
-    let length = icmpv6::error(&mut octets, HOP, client, message_type, code, 0, &quoted).unwrap();
+    let length = icmpv6::error(&mut octets, HOP, client, message_type, code, 0, quoted).unwrap();
     octets[..length].to_vec()
 }
 
@@ -187,6 +191,20 @@ fn an_unreachable_address_loses_its_bindings_at_once_and_its_flows_in_a_moment()
     assert_eq!(swept.data_plane(), pairs);
     let again = bench.bind(at(13), CLIENT, CARE_OF, 2);
     assert_eq!(again.changes(), [BindingChange::Created]);
+}
+
+#[test]
+fn an_error_about_a_later_fragment_tells_of_the_address_as_well() {
+    let mut bench = begun();
+    bench.bind(at(10), CLIENT, CARE_OF, 1);
+    let mut quoted = [0; 60];
+    let fragment = ipv6::NEXT_HEADER_FRAGMENT;
+    ipv6::header(&mut quoted, CLIENT, CARE_OF, fragment, 64, 20).unwrap();
+    // UDP, at octet 1448 of the packet, identification 9.
+    quoted[40..48].copy_from_slice(&[17, 0, 5, 0xa8, 0, 0, 0, 9]);
+    let error = about(CLIENT, DESTINATION_UNREACHABLE, &quoted);
+    assert_eq!(bench.unreachable(at(11), &error).unbound(), [CLIENT]);
+    assert_eq!(bench.correspondent.deadline(), Some(millis(11_100)));
 }
 
 #[test]

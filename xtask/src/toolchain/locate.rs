@@ -30,6 +30,8 @@ pub(crate) fn bpf_rustflags(arch: &str, linker: &Path) -> String {
         format!("--cfg=bpf_target_arch=\"{arch}\""),
         "-Cdebuginfo=2".to_owned(), // BTF is made from it
         "-Clink-arg=--btf".to_owned(),
+        // Else every `memset`, of three octets or sixty, is a call and a loop.
+        "-Clink-arg=--disable-expand-memcpy-in-order".to_owned(),
         format!("-Clinker={}", linker.display()),
     ]
     .join("\x1f")

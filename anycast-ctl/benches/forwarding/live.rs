@@ -17,8 +17,9 @@ const OBJECT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/live.bpf.o");
 const WHOLE: usize = 80;
 /// Frames that the kernel makes at once.
 const BATCH: u32 = 64;
-/// Frames of one system call.
-const REPEAT: u32 = 1 << 14;
+/// Frames of one system call. It waits for RCU once, ten milliseconds and more, in which nobody forwards: of a
+/// fast way's time that would be a large part, were there fewer.
+const REPEAT: u32 = 1 << 18;
 
 #[derive(Clone, Copy)]
 #[repr(C)]

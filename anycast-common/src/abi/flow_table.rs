@@ -358,6 +358,7 @@ pub unsafe fn insert(
         } else {
             (second, other)
         };
+        #[expect(clippy::cast_possible_truncation, reason = "three bits")]
         let number = offer as usize & (SLOTS - 1);
         free(set, number);
         write(slot(set, number), home, key, flow);

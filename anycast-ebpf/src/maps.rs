@@ -8,7 +8,7 @@ use anycast_common::abi::{
     maps::{
         self, Address, Binding, BindingKey, CachedFlow, CachedWay, CareOf, CareOfKey, Client,
         Example, Flow, FlowKey, Fragment, FragmentKey, LocalAnycast, LocalCareOf, MemberFlow,
-        NewSenders, Noted, POLICY_RULES, Rate, Refused, Sender,
+        NewSenders, POLICY_RULES, Rate, Refused, Sender,
     },
     policy::{GENERATIONS, Policy},
 };
@@ -112,10 +112,6 @@ pub(crate) static BUCKETS: Array<u64, { 2 * maps::BUCKETS_ROW as usize }> = Arra
 /// Correspondent and member: when the buckets for all of a kind are full again.
 #[btf_map]
 pub(crate) static WHOLE: PerCpuArray<u64, { maps::whole::ALL as usize }> = PerCpuArray::new();
-
-/// Correspondent: sources that need not be noted for now, by CPU and hash.
-#[btf_map]
-pub(crate) static NOTED: Array<Noted, { maps::NOTED as usize }> = Array::new();
 
 /// Correspondent: pinned flows, by CPU and hash. The controller makes it as large as the CPUs are many; an
 /// array per CPU would cost another access to memory.

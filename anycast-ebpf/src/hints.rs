@@ -41,6 +41,18 @@ static FORGOTTEN: Shared<u64> = Shared::zero();
 #[unsafe(link_section = ".data.noted")]
 static NOTED: Shared<[Noted; maps::NOTED as usize]> = Shared::zero();
 
+/// [`AGE_SECTION`](anycast_common::abi::policy::AGE_SECTION)
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.policy_age")]
+static POLICY_AGE: Shared<u64> = Shared::zero();
+
+/// Changes with every change of the policy.
+#[inline(always)]
+pub(crate) fn policy_age() -> u64 {
+    // SAFETY: the static is aligned and there.
+    unsafe { POLICY_AGE.get().read_volatile() }
+}
+
 /// Whether any map may speak of the address, which is given [`mixed`]: 1 or 0.
 #[inline(always)]
 pub(crate) fn is_ours(mixed: u64) -> u8 {

@@ -67,10 +67,6 @@ pub(crate) static EVENTS: RingBuf<(), { event::RING }> = RingBuf::new();
 #[btf_map]
 pub(crate) static POLICY: Array<Policy, { GENERATIONS as usize }> = Array::new();
 
-/// Router: how often the policy was replaced, which tells which of the two applies.
-#[btf_map]
-pub(crate) static POLICY_AGE: Array<u64, 1> = Array::new();
-
 /// Router: what each rule decided, by its number.
 #[btf_map]
 pub(crate) static POLICY_HITS: PerCpuArray<u64, { POLICY_RULES as usize }> = PerCpuArray::new();

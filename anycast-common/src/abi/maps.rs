@@ -233,7 +233,8 @@ pub struct Refused {
     pub source: [u64; 2],
     /// The MLD message.
     pub message: [u64; 3],
-    /// What `POLICY_AGE` was, plus 1.
+    /// The timer tick, in jiffies, in which such refusals were known to need no example, and [`AGE`] for each
+    /// policy until then, this one included.
     pub stamp: u64,
     /// Interface by which it came.
     pub ifindex: u32,

@@ -16,7 +16,7 @@ use crate::{
     classify::Packet,
     context::Context,
     count::count_index,
-    fast,
+    hints,
     limit::{holds, now, spend},
     maps::{
         ANYCAST_PREFIXES, CLIENT_PREFIXES, EVENTS, MESSAGES_FROM_PREFIX, MESSAGES_SOLICITED,
@@ -209,7 +209,7 @@ pub(crate) fn expect_messages<C: Context>(packet: &Packet<'_, C>) {
         let client = Key::new(128, packet.source);
         CLIENT_PREFIXES.get(&client).is_some()
     });
-    fast::noted(words(&packet.source));
+    hints::note(words(&packet.source));
 }
 
 #[inline(always)]

@@ -14,8 +14,8 @@ use crate::{
     context::{Context, Hook},
     correspondent,
     count::count,
-    fast::fast,
-    fragment, icmp_error,
+    fast::{Head, Sight, sight},
+    flow_cache, fragment, icmp_error,
     maps::CARE_OF,
     member,
     mld::{self, HOP_BY_HOP},
@@ -68,30 +68,42 @@ impl Verdict {
 /// Classifies the packet for an interface with the given roles and gives the XDP action.
 #[inline(always)]
 pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
-    match short_way::<ROLES>(ctx.ctx) {
-        UNDECIDED => closely::<_, ROLES>(ctx),
-        action => action,
+    let action = match sight::<ROLES>(ctx) {
+        Sight::Done(action) => return action,
+        Sight::Flow if ROLES & CORRESPONDENT != 0 => pinned(ctx.ctx),
+        Sight::Other if ROLES & ROUTER != 0 => refused(ctx.ctx),
+        Sight::Flow | Sight::Other | Sight::Unknown => UNDECIDED,
+    };
+    if action != UNDECIDED {
+        return action;
     }
+    long_way::<ROLES>(ctx.ctx)
+}
+
+/// A function of its own, as what is known of the frame by now is nothing to it.
+#[inline(never)]
+fn long_way<const ROLES: u8>(ctx: *mut xdp_md) -> u32 {
+    // Else the compiler hands over what it reads of the context instead of the context.
+    closely::<_, ROLES>(&XdpContext::new(core::hint::black_box(ctx)))
 }
 
 /// Not an XDP action.
 const UNDECIDED: u32 = u32::MAX;
 
-/// What needs no thought. Apart from the rest, so that what it knew of a packet is nothing to the verifier
-/// later, which else follows the long way once for each way out of this one.
+/// Likewise.
 #[inline(never)]
-fn short_way<const ROLES: u8>(ctx: *mut xdp_md) -> u32 {
-    // Else the compiler hands over what it reads of the context instead of the context.
+fn pinned(ctx: *mut xdp_md) -> u32 {
     let ctx = XdpContext::new(core::hint::black_box(ctx));
-    if let Some(action) = fast::<ROLES>(&ctx) {
-        return action;
-    }
-    if ROLES & ROUTER != 0
-        && let Some(action) = refused::again(&ctx)
-    {
-        return action;
-    }
-    UNDECIDED
+    Head::of(&ctx)
+        .and_then(|head| flow_cache::send(&ctx, head))
+        .unwrap_or(UNDECIDED)
+}
+
+/// Likewise.
+#[inline(never)]
+fn refused(ctx: *mut xdp_md) -> u32 {
+    let ctx = XdpContext::new(core::hint::black_box(ctx));
+    refused::again(&ctx).unwrap_or(UNDECIDED)
 }
 
 /// The same, the long way, at any hook.

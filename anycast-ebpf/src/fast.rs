@@ -5,17 +5,13 @@
 //! be what `classify` would have said.
 
 use anycast_common::abi::{
-    maps,
+    maps::mixed,
     roles::{CORRESPONDENT, MEMBER},
 };
-use aya_ebpf::{
-    bindings::xdp_action::XDP_PASS, helpers::bpf_get_smp_processor_id, programs::XdpContext,
-};
+use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 
 use crate::{
-    flow_cache,
-    hints::{holds, in_scope, is_ours, stamp},
-    maps::NOTED,
+    hints::{in_scope, is_noted, is_ours},
     mld::HOP_BY_HOP,
     packet::{ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN},
     transport::{ICMPV6, TCP, UDP},
@@ -72,6 +68,12 @@ impl Head {
     }
 
     #[inline(always)]
+    fn ethertype(self) -> u16 {
+        // SAFETY: as above.
+        unsafe { self.field::<u16>(ETHERTYPE).read_volatile() }
+    }
+
+    #[inline(always)]
     fn address(self, offset: usize) -> [u64; 2] {
         // SAFETY: as above.
         unsafe { [*self.field(offset), *self.field(offset + 8)] }
@@ -84,77 +86,60 @@ impl Head {
     }
 }
 
-/// The XDP action, when the short way leads to one.
+/// What a frame is at first sight.
+pub(crate) enum Sight {
+    /// XDP action.
+    Done(u32),
+    /// Plain TCP or UDP, perhaps of a pinned flow.
+    Flow,
+    /// No tag, and neither TCP nor UDP.
+    Other,
+    Unknown,
+}
+
+/// What can be said of a frame without a call or a map.
 #[inline(always)]
-pub(crate) fn fast<const ROLES: u8>(ctx: &XdpContext) -> Option<u32> {
-    let head = Head::of(ctx)?;
-    // SAFETY: the bounds of this field and the next are checked.
-    let ethertype = unsafe { *head.field::<u16>(ETHERTYPE) };
-    if ethertype != ETHERTYPE_IPV6 {
-        let tagged = ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ;
-        return if tagged { None } else { Some(XDP_PASS) };
+pub(crate) fn sight<const ROLES: u8>(ctx: &XdpContext) -> Sight {
+    let Some(head) = Head::of(ctx) else {
+        return Sight::Unknown;
+    };
+    if head.ethertype() != ETHERTYPE_IPV6 {
+        // Read again, so that the compiler does not look for tags before it looks for IPv6.
+        let tagged = matches!(head.ethertype(), ETHERTYPE_VLAN | ETHERTYPE_QINQ);
+        return if tagged {
+            Sight::Unknown
+        } else {
+            Sight::Done(XDP_PASS)
+        };
     }
     let protocol = head.protocol();
     if ROLES & (MEMBER | CORRESPONDENT) == 0 {
         // MLD is all that is for a router.
         let mld = protocol == HOP_BY_HOP || protocol == ICMPV6;
-        return if mld { None } else { Some(XDP_PASS) };
+        return if mld {
+            Sight::Other
+        } else {
+            Sight::Done(XDP_PASS)
+        };
     }
     if protocol != TCP && protocol != UDP {
-        return None;
+        return Sight::Other;
     }
-    let to_us = is_ours(head.destination());
+    let destination = mixed(head.destination());
     if ROLES & CORRESPONDENT == 0 {
-        return if to_us { None } else { Some(XDP_PASS) };
+        return if is_ours(destination) != 0 {
+            Sight::Unknown
+        } else {
+            Sight::Done(XDP_PASS)
+        };
     }
-    if to_us {
-        return flow_cache::send(ctx, head);
+    let source = mixed(head.source());
+    if is_ours(destination) | is_ours(source) != 0 {
+        return Sight::Flow;
     }
     // It may be a client's packet to an anycast address, and the first in a while.
-    let to_be_noted = in_scope(head.source()[0], head.destination()[0]);
-    if to_be_noted && is_noted(head) {
-        return Some(XDP_PASS);
+    if in_scope(head.source()[0], head.destination()[0]) && !is_noted(head.source(), source) {
+        return Sight::Unknown;
     }
-    if is_ours(head.source()) {
-        return flow_cache::send(ctx, head);
-    }
-    if to_be_noted { None } else { Some(XDP_PASS) }
-}
-
-/// Whether this source needs no attention for now.
-#[inline(always)]
-fn is_noted(head: Head) -> bool {
-    let Some(noted) = NOTED.get(noted_place(head.source())) else {
-        return false;
-    };
-    let source = head.source();
-    let difference = (noted.source[0] ^ source[0]) | (noted.source[1] ^ source[1]);
-    difference == 0 && holds(noted.stamp, stamp())
-}
-
-/// Notes that this source needs no more attention for now, unless its packets might be a member's.
-#[inline(always)]
-pub(crate) fn noted(source: [u64; 2]) {
-    // Before it is asked, so that what the controller says meanwhile ends it.
-    let stamp = stamp();
-    if is_ours(source) {
-        return;
-    }
-    if let Some(noted) = NOTED.get_ptr_mut(noted_place(source)) {
-        // SAFETY: the slot belongs to this CPU, see `count`.
-        unsafe {
-            (*noted).source = source;
-            (*noted).stamp = stamp;
-        }
-    }
-}
-
-/// Its place among those of this CPU.
-#[inline(always)]
-fn noted_place(source: [u64; 2]) -> u32 {
-    let mixed = (source[0] ^ source[1]).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let place = (mixed >> 32) as u32 & (maps::NOTED - 1);
-    // SAFETY: no arguments.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    cpu * maps::NOTED + place
+    Sight::Done(XDP_PASS)
 }

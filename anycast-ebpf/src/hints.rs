@@ -3,7 +3,7 @@
 
 use core::{cell::UnsafeCell, mem::MaybeUninit};
 
-use anycast_common::abi::maps::{self, AGE, OUR_ADDRESSES, Scope, our_address};
+use anycast_common::abi::maps::{self, AGE, Noted, Scope, mixed, our_address};
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 
 use crate::maps::CACHE_JIFFIES;
@@ -36,18 +36,74 @@ static HINTS: Shared<maps::Hints> = Shared::zero();
 #[unsafe(link_section = ".data.forgotten")]
 static FORGOTTEN: Shared<u64> = Shared::zero();
 
-/// Whether any map may speak of the address.
+/// See [`Noted`].
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.noted")]
+static NOTED: Shared<[Noted; maps::NOTED as usize]> = Shared::zero();
+
+/// [`AGE_SECTION`](anycast_common::abi::policy::AGE_SECTION)
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.policy_age")]
+static POLICY_AGE: Shared<u64> = Shared::zero();
+
+/// Changes with every change of the policy.
 #[inline(always)]
-pub(crate) fn is_ours(address: [u64; 2]) -> bool {
-    let (word, bit) = our_address(address);
-    // SAFETY: the number of a word has as many bits as the array has places.
-    let bits = unsafe {
+pub(crate) fn policy_age() -> u64 {
+    // SAFETY: the static is aligned and there.
+    unsafe { POLICY_AGE.get().read_volatile() }
+}
+
+/// Whether any map may speak of the address, which is given [`mixed`]: 1 or 0.
+#[inline(always)]
+pub(crate) fn is_ours(mixed: u64) -> u8 {
+    // SAFETY: there is an octet for each place.
+    unsafe {
         (&raw const (*HINTS.get()).addresses)
-            .cast::<u64>()
-            .add((word & (OUR_ADDRESSES - 1)) as usize)
+            .cast::<u8>()
+            .add(our_address(mixed) as usize)
             .read_volatile()
+    }
+}
+
+/// The slot of a source among those that are noted. Who makes others share one slows them.
+#[inline(always)]
+fn slot(mixed: u64) -> *mut Noted {
+    let place = (mixed >> 32) as usize & (maps::NOTED as usize - 1);
+    // SAFETY: there are so many.
+    unsafe { NOTED.get().cast::<Noted>().add(place) }
+}
+
+/// Whether this source needs no attention for now.
+#[inline(always)]
+pub(crate) fn is_noted(source: [u64; 2], mixed: u64) -> bool {
+    let noted = slot(mixed);
+    // SAFETY: the static is aligned and there.
+    let (address, stamp_mixed) = unsafe {
+        (
+            (&raw const (*noted).source).read_volatile(),
+            (&raw const (*noted).stamp).read_volatile(),
+        )
     };
-    bits & bit != 0
+    let difference = (address[0] ^ source[0]) | (address[1] ^ source[1]);
+    difference == 0 && holds(stamp_mixed.wrapping_sub(mixed), stamp())
+}
+
+/// Notes that this source needs no more attention for now, unless its packets might be a member's.
+#[inline(always)]
+pub(crate) fn note(source: [u64; 2]) {
+    // Before it is asked, so that what the controller says meanwhile ends it.
+    let stamp = stamp();
+    let mixed = mixed(source);
+    if is_ours(mixed) != 0 {
+        return;
+    }
+    let noted = Noted {
+        source,
+        stamp: stamp.wrapping_add(mixed),
+        reserved: 0,
+    };
+    // SAFETY: as above.
+    unsafe { slot(mixed).write_volatile(noted) };
 }
 
 /// Whether the addresses may be a client's and an anycast address.

@@ -99,7 +99,7 @@ pub(crate) fn has_no_example(reason: u32) -> bool {
 
 /// Timer ticks. It costs one load, for the verifier puts it in place of the call.
 #[inline(always)]
-fn jiffies() -> u64 {
+pub(crate) fn jiffies() -> u64 {
     // SAFETY: the helper takes nothing.
     unsafe { bpf_jiffies64() }
 }

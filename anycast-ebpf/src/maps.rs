@@ -9,7 +9,7 @@ use anycast_common::abi::{
     maps::{
         self, Address, Binding, BindingKey, CachedFlow, CachedWay, CareOf, CareOfKey, Client,
         Example, FlowKey, Fragment, FragmentKey, LocalAnycast, LocalCareOf, MemberFlow, NewSenders,
-        Noted, POLICY_RULES, Rate, Refused, Sender,
+        POLICY_RULES, Rate, Refused, Sender,
     },
     policy::{GENERATIONS, Policy},
 };
@@ -74,10 +74,6 @@ pub(crate) static EVENTS: RingBuf<(), { event::RING }> = RingBuf::new();
 #[btf_map]
 pub(crate) static POLICY: Array<Policy, { GENERATIONS as usize }> = Array::new();
 
-/// Router: how often the policy was replaced, which tells which of the two applies.
-#[btf_map]
-pub(crate) static POLICY_AGE: Array<u64, 1> = Array::new();
-
 /// Router: what each rule decided, by its number.
 #[btf_map]
 pub(crate) static POLICY_HITS: PerCpuArray<u64, { POLICY_RULES as usize }> = PerCpuArray::new();
@@ -119,10 +115,6 @@ pub(crate) static BUCKETS: Array<u64, { 2 * maps::BUCKETS_ROW as usize }> = Arra
 /// Correspondent and member: when the buckets for all of a kind are full again.
 #[btf_map]
 pub(crate) static WHOLE: PerCpuArray<u64, { maps::whole::ALL as usize }> = PerCpuArray::new();
-
-/// Correspondent: sources that need not be noted for now, by CPU and hash.
-#[btf_map]
-pub(crate) static NOTED: Array<Noted, { maps::NOTED as usize }> = Array::new();
 
 /// Correspondent: pinned flows, by CPU and hash. The controller makes it as large as the CPUs are many; an
 /// array per CPU would cost another access to memory.

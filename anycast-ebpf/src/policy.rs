@@ -11,7 +11,8 @@ use anycast_common::abi::{
 use crate::{
     classify::Packet,
     context::Context,
-    maps::{POLICY, POLICY_AGE, POLICY_HITS},
+    hints::policy_age,
+    maps::{POLICY, POLICY_HITS},
 };
 
 /// Bits of an index of a piece.
@@ -47,18 +48,12 @@ pub(crate) fn hit(rule: u32) {
     }
 }
 
-/// Changes with every change of the policy.
-#[inline(always)]
-pub(crate) fn age() -> Option<u64> {
-    POLICY_AGE.get(0).copied()
-}
-
 /// The verdict as one register: the number of the rule, and [`ALLOWED`]. A policy may be replaced while this reads the old one, which stays as
 /// it is; were it replaced twice in that time, this might refuse what both would allow, or have the
 /// controller refuse it.
 #[inline(never)]
 pub(crate) fn search(source: &Address, anycast: &Address, mac: u64, ifindex: u32) -> u32 {
-    let Some(policy) = age().and_then(|age| POLICY.get(age as u32 & 1)) else {
+    let Some(policy) = POLICY.get(policy_age() as u32 & 1) else {
         return DEFAULT_DENY;
     };
     let address = &policy.anycast;

@@ -7,7 +7,7 @@
 
 use anycast_common::abi::{
     counters::Counter,
-    maps::{self, Address, Refused},
+    maps::{self, AGE, Address, Refused},
     policy::{ALLOWED, ethernet},
 };
 use aya_ebpf::{
@@ -17,6 +17,7 @@ use aya_ebpf::{
 
 use crate::{
     count::count_index,
+    hints::policy_age,
     limit,
     maps::REFUSED,
     mld,
@@ -145,7 +146,7 @@ pub(crate) fn again(ctx: &XdpContext) -> Option<u32> {
         | (refused.message[1] ^ key.message[1])
         | (refused.message[2] ^ key.message[2]);
     if difference != 0
-        || refused.stamp != policy::age()? + 1
+        || refused.stamp != stamp()
         || refused.ifindex != ctx.ingress_ifindex() as u32
     {
         return match first_time(ctx, &key) {
@@ -153,18 +154,23 @@ pub(crate) fn again(ctx: &XdpContext) -> Option<u32> {
             _ => None,
         };
     }
-    drop_and_count(refused.rule.into(), refused.reason.into())
+    count(refused.rule.into(), refused.reason.into());
+    Some(XDP_DROP)
 }
 
-/// `None`: an example for the controller may be due.
+/// The policy, and the timer tick. In another tick an example for the controller may be due, which `first_time`
+/// looks for.
 #[inline(always)]
-fn drop_and_count(rule: u32, reason: u32) -> Option<u32> {
-    if !limit::has_no_example(reason) {
-        return None;
-    }
+fn stamp() -> u64 {
+    (policy_age() + 1)
+        .wrapping_mul(AGE)
+        .wrapping_add(limit::jiffies())
+}
+
+#[inline(always)]
+fn count(rule: u32, reason: u32) {
     policy::hit(rule);
     count_index(reason);
-    Some(XDP_DROP)
 }
 
 /// Asks the policy, where all else is as it should be. Anything but `XDP_DROP`: look closer.
@@ -173,9 +179,8 @@ fn first_time(ctx: &XdpContext, key: &Key) -> u32 {
     if !key.is_valid() {
         return XDP_PASS;
     }
-    let Some(age) = policy::age() else {
-        return XDP_PASS;
-    };
+    // Before all that it stands for.
+    let stamp = stamp();
     let ifindex = ctx.ingress_ifindex() as u32;
     let [a, b, c, d, e, f, ..] = key.ethernet.to_ne_bytes();
     let mac = ethernet([a, b, c, d, e, f]);
@@ -188,22 +193,24 @@ fn first_time(ctx: &XdpContext, key: &Key) -> u32 {
     } else {
         Counter::MldDoneDenied
     };
-    let Some(action) = drop_and_count(rule, reason as u32) else {
+    // An example for the controller may be due.
+    if !limit::has_no_example(reason as u32) {
         return XDP_PASS;
-    };
+    }
+    count(rule, reason as u32);
     remember(
         key,
         Refused {
             ethernet: key.ethernet,
             source: key.source,
             message: key.message,
-            stamp: age + 1,
+            stamp,
             ifindex,
             rule: rule as u16,
             reason: reason as u16,
         },
     );
-    action
+    XDP_DROP
 }
 
 #[inline(always)]

@@ -24,7 +24,7 @@ macro_rules! layout {
 layout!(
     PolicyRule: 80, Refused: 64, Example: 16, NewSenders: 8, Sender: 32, FlowKey: 40, Flow: 56, BindingKey: 32, Binding: 32, CareOfKey: 32, CareOf: 24,
     LocalCareOf: 24, LocalAnycast: 8, MemberFlow: 40, Client: 8, FragmentKey: 40, Fragment: 32,
-    Set: 1088, Header: 48, Rate: 16, Scope: 32, Hints: 8232, Noted: 32, CachedFlow: 64, CachedWay: 64,
+    Set: 1088, Header: 48, Rate: 16, Scope: 32, Hints: 65576, Noted: 32, CachedFlow: 64, CachedWay: 64,
 );
 
 /// A token bucket, which a map keeps as the time, in nanoseconds of `CLOCK_MONOTONIC_COARSE`, at
@@ -88,29 +88,37 @@ pub const BUCKETS_ROW: u32 = 1 << 16;
 /// Capacity of the maps `LOCAL_ANYCAST` and `LOCAL_CARE_OF`.
 pub const LOCAL_GROUPS: u32 = 4096;
 
-/// Words of [`Hints::addresses`]: 64 bits each, of which [`our_address`] says which is an
-/// address's. Those of the anycast and care-of addresses that any map speaks of are set, and
-/// none is ever cleared: a packet without one is nobody's here, one with it may be.
-pub const OUR_ADDRESSES: u32 = 1024;
+/// Octets of [`Hints::addresses`], of which [`our_address`] says which is an address's. Those of the anycast
+/// and care-of addresses that any map speaks of are 1, and none ever becomes 0 again: a packet without one
+/// is nobody's here, one with it may be.
+pub const OUR_ADDRESSES: u32 = 1 << 16;
 
-/// Place of an address in [`Hints::addresses`]: the word, and the bit in it. `address` is the
-/// two halves as they lie in memory.
+/// An address as a number that looks random. `address` is the two halves as they lie in memory.
+#[inline(always)]
+#[must_use]
+pub const fn mixed(address: [u64; 2]) -> u64 {
+    let high = address[0].wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    // A product tells nothing of the last octets in its low bits, so they come first, too.
+    let low = address[1].wrapping_add(address[1] >> 32);
+    high.wrapping_add(low.wrapping_mul(0xc2b2_ae3d_27d4_eb4f))
+}
+
+/// Place of an address in [`Hints::addresses`], by [`mixed`].
 #[inline(always)]
 #[must_use]
 #[allow(clippy::cast_possible_truncation, reason = "16 bits remain")]
-pub const fn our_address(address: [u64; 2]) -> (u32, u64) {
-    let mixed = (address[0] ^ address[1].rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    ((mixed >> 54) as u32, 1 << (mixed >> 48 & 63))
+pub const fn our_address(mixed: u64) -> u32 {
+    (mixed >> 48) as u32
 }
 
 /// Entries of the map `FLOW_CACHE` for each CPU. A flow has four to choose from: two pairs.
 pub const FLOW_CACHE: u32 = 1 << 16;
 /// Entries of the map `WAYS` for each CPU. A way has two to choose from, side by side.
 pub const WAYS: u32 = 1 << 13;
-/// What is in the maps `FLOW_CACHE`, `WAYS` and `NOTED` holds for so many nanoseconds at most, as a power of
+/// What is in the maps `FLOW_CACHE` and `WAYS` and in [`Noted`] holds for so many nanoseconds at most, as a power of
 /// two. What the map `FLOWS` says of times is exact to as many.
 pub const FLOW_CACHE_LIFE: u32 = 28;
-/// Clients that the map `NOTED` holds for each CPU.
+/// How many clients are [`Noted`].
 pub const NOTED: u32 = 4096;
 
 /// What all prefixes of clients, and of anycast addresses, have in common in their first 64 bits, as
@@ -133,12 +141,12 @@ pub struct Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct Hints {
-    /// See [`OUR_ADDRESSES`].
-    pub addresses: [u64; OUR_ADDRESSES as usize],
     /// Whose packets the map `SENT` notes.
     pub scope: Scope,
     /// A change of it ends all that is cached. Counted in steps of [`AGE`].
     pub age: u64,
+    /// See [`OUR_ADDRESSES`].
+    pub addresses: [u8; OUR_ADDRESSES as usize],
 }
 
 impl Hints {
@@ -149,13 +157,14 @@ impl Hints {
 /// What a stamp counts above the time in jiffies, which do not come so far in 30 years.
 pub const AGE: u64 = 1 << 40;
 
-/// A source about which the map `SENT` has nothing more to learn for a while. Map `NOTED`.
+/// A source about which the map `SENT` has nothing more to learn for a while. All CPUs share these in a
+/// section of the object; what two of them write at once is nobody's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct Noted {
     /// The source address.
     pub source: [u64; 2],
-    /// When it was noted, see [`CachedFlow::stamp`].
+    /// When it was noted, see [`CachedFlow::stamp`], and the source [`mixed`], added up.
     pub stamp: u64,
     /// Zero.
     pub reserved: u64,
@@ -228,7 +237,8 @@ pub struct Refused {
     pub source: [u64; 2],
     /// The MLD message.
     pub message: [u64; 3],
-    /// What `POLICY_AGE` was, plus 1.
+    /// The timer tick, in jiffies, in which such refusals were known to need no example, and [`AGE`] for each
+    /// policy until then, this one included.
     pub stamp: u64,
     /// Interface by which it came.
     pub ifindex: u32,

@@ -43,7 +43,10 @@ pub struct Numbers {
     pub rules: [Rules; PIECES],
 }
 
-/// A whole policy. Map `POLICY`: what the map `POLICY_AGE` says, by its lowest bit, tells which of the
+/// Section of the object, and name of its map: how often the policy was replaced, a `u64`.
+pub const AGE_SECTION: &str = ".data.policy_age";
+
+/// A whole policy. Map `POLICY`: what [`AGE_SECTION`] says, by its lowest bit, tells which of the
 /// [`GENERATIONS`] applies. All zero is a policy without rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]

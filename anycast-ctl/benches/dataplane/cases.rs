@@ -34,6 +34,8 @@ const ELSEWHERE: &str = "2001:db8:b::1";
 const PORTS: (u16, u16) = (40000, 80);
 /// Flows of the cases with many.
 const FLOWS: u16 = 32_768;
+/// How the names of those cases end.
+const MANY: &str = "32,768 flows";
 
 const DROP: u32 = 1;
 const PASS: u32 = 2;
@@ -69,6 +71,11 @@ impl Case {
     /// Whether nothing of ours is in it.
     pub fn is_anchor(&self) -> bool {
         matches!(self.subject, Subject::Anchor(_)) && self._behind.is_none()
+    }
+
+    /// Whether more flows take turns than a processor's caches hold well.
+    pub fn has_many_flows(&self) -> bool {
+        self.name.ends_with(MANY)
     }
 }
 
@@ -288,7 +295,7 @@ fn anchors(gateway: &Gateway, object: &Object) -> Result<Vec<Case>> {
     ];
     for (leader, flows) in [
         ("one_flow", "hot"),
-        ("many_flows", "32,768 flows"),
+        ("many_flows", MANY),
         ("new_flows", "new flows"),
     ] {
         let behind = Behind::anchor(&mut object.load("pass")?)?;

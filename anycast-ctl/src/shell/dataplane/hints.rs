@@ -4,7 +4,7 @@ use std::{io, net::Ipv6Addr, time::Duration};
 
 use anycast_common::abi::{
     globals,
-    maps::{self, AGE, FLOW_CACHE, FLOW_CACHE_LIFE, NOTED, WAYS, our_address},
+    maps::{self, AGE, FLOW_CACHE, FLOW_CACHE_LIFE, WAYS, mixed, our_address},
 };
 use aya::{
     Ebpf, EbpfLoader,
@@ -23,7 +23,7 @@ use super::{
 
 const HINTS: &str = maps::Hints::SECTION;
 /// Maps that have a part for each CPU, and how many entries that has.
-const PARTED: [(&str, u32); 3] = [("FLOW_CACHE", FLOW_CACHE), ("WAYS", WAYS), ("NOTED", NOTED)];
+const PARTED: [(&str, u32); 2] = [("FLOW_CACHE", FLOW_CACHE), ("WAYS", WAYS)];
 
 /// What packets read of it, and what is in there.
 pub(super) struct Hints {
@@ -49,14 +49,14 @@ impl Hints {
     /// The programs look closely at packets with this address from now on. To be said before a map
     /// speaks of the address.
     pub(super) fn add_address(&mut self, address: Ipv6Addr) -> Result<(), DataplaneError> {
-        let (word, bit) = our_address(halves(address));
-        let Some(bits) = self.value.addresses.get_mut(word as usize) else {
+        let place = our_address(mixed(halves(address)));
+        let Some(ours) = self.value.addresses.get_mut(place as usize) else {
             return Ok(());
         };
-        if *bits & bit != 0 {
+        if *ours != 0 {
             return Ok(());
         }
-        *bits |= bit;
+        *ours = 1;
         self.write()?;
         // Those that are noted are not looked at closely.
         self.end_flow_cache()
@@ -79,7 +79,7 @@ impl Hints {
 
     /// The same for what changes without us; where no address is ours, no flow is pinned.
     pub(super) fn next_hops_changed(&mut self) -> Result<(), DataplaneError> {
-        if self.value.addresses.iter().all(|bits| *bits == 0) {
+        if self.value.addresses.iter().all(|ours| *ours == 0) {
             return Ok(());
         }
         self.end_flow_cache()

@@ -6,7 +6,7 @@
 
 use anycast_common::abi::{
     maps::{Address, DEFAULT_DENY, POLICY_RULES, PolicyRule, policy},
-    policy::{ALLOWED, Addresses, Numbers, PIECES, Policy, Rules, Steps, ethernet},
+    policy::{AGE_SECTION, ALLOWED, Addresses, Numbers, PIECES, Policy, Rules, Steps, ethernet},
 };
 use aya::{
     Ebpf,
@@ -22,7 +22,7 @@ use super::{
 /// Maps that only a router needs, as large as they are.
 pub(super) const OF_ROUTER: &[&str] = &["SENDERS", "NEW_SENDERS_FULL", MAP, "REFUSED"];
 const MAP: &str = "POLICY";
-const AGE: &str = "POLICY_AGE";
+const AGE: &str = AGE_SECTION;
 
 /// The maps of the policy.
 pub(super) struct Table {

@@ -58,6 +58,7 @@ mod policy;
 mod programs;
 #[cfg(target_arch = "bpf")]
 mod punt;
+#[cfg(target_arch = "bpf")]
 mod quote;
 #[cfg(target_arch = "bpf")]
 mod refused;

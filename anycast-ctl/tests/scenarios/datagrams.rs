@@ -1,4 +1,5 @@
-//! Path MTU discovery by UDP: programs that know nothing of us, and hops that are narrower than their links.
+//! Path MTU discovery by UDP: programs that know nothing of us, and hops that are narrower than their links. And hop
+//! limits.
 //!
 //! A program asks the members' address for answers of the size that it wants. Behind the gateway it is on a host
 //! that has the client as its first hop, so that a hop lies between the two.
@@ -226,6 +227,23 @@ impl<'a> Bed<'a> {
         Ok(())
     }
 
+    /// Hop limits that run out: at the gateway, before anything is rewritten, and at the router behind it, which
+    /// quotes C. The hop after that is the server.
+    fn expire(&self) -> Result<()> {
+        for (hops, answer, errors) in [
+            (2, Answer::Expired, [0, 0]),
+            (3, Answer::Expired, [1, 0]),
+            (4, Answer::Whole, [0, 0]),
+        ] {
+            let translated = self.errors(|| self.client.must_within(hops, &answer))?;
+            ensure!(
+                translated == errors,
+                "{hops} hops: {translated:?} translated"
+            );
+        }
+        Ok(())
+    }
+
     fn knows(&self, mtu: usize) -> Result<()> {
         let known = self.client.mtu()?;
         ensure!(known == mtu, "the host's kernel knows {known}, not {mtu}");
@@ -277,6 +295,7 @@ pub(super) fn small_mtu() -> Result<()> {
 pub(super) fn become_small(lab: &Lab) -> Result<()> {
     let far = Far::up(lab)?;
     pinned(lab, far.host(), Style::Whole, |bed| {
+        bed.expire()?;
         bed.narrow_to_server(1400)?;
         bed.up(MTU, 1400, [1, 0])?;
         // The hop answers before anything is rewritten.

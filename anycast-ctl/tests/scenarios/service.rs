@@ -10,7 +10,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::{errno::Errno, libc};
+use nix::{
+    errno::Errno,
+    libc,
+    sys::socket::{setsockopt, sockopt},
+};
+use socket2::SockRef;
 use xtask::{
     lab::scenario::{ASK_AGAIN, SOON},
     net::wait,
@@ -114,6 +119,8 @@ pub(super) enum Answer {
     TooBig,
     /// The server's kernel knows this path MTU.
     Mtu(usize),
+    /// The kernel says that the last datagram did not come so far.
+    Expired,
     /// Nothing yet.
     Lost,
 }
@@ -159,6 +166,10 @@ impl Client {
         let length = match received {
             Ok(length) => length,
             Err(error) if is_too_big(&error) => return Ok(Answer::TooBig),
+            // What Linux makes of Time Exceeded.
+            Err(error) if error.kind() == io::ErrorKind::HostUnreachable => {
+                return Ok(Answer::Expired);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Answer::Lost),
             Err(error) => bail!("the client: {error}"),
         };
@@ -180,6 +191,23 @@ impl Client {
             "{octets} octets that want {wanted}: {answer:?}, not {expected:?}"
         );
         Ok(())
+    }
+
+    /// Asks once by a datagram that may go so many hops.
+    pub(super) fn must_within(&self, hops: u32, expected: &Answer) -> Result<()> {
+        let socket = &self.service.socket;
+        // Else the kernel does not tell a program of UDP.
+        setsockopt(socket, sockopt::Ipv6RecvErr, &true)?;
+        let limit = SockRef::from(socket);
+        let before = limit.unicast_hops_v6()?;
+        limit.set_unicast_hops_v6(hops)?;
+        let answer = self.ask(100, 200)?;
+        ensure!(
+            answer == *expected,
+            "{hops} hops: {answer:?}, not {expected:?}"
+        );
+        limit.set_unicast_hops_v6(before)?;
+        Ok(setsockopt(socket, sockopt::Ipv6RecvErr, &false)?)
     }
 
     /// Asks again until the answer comes, as programs do which leave fragments to the kernel.

@@ -80,11 +80,17 @@ impl Table {
         unsafe { flow_table::heard(set, found.number, now, answered) };
     }
 
-    fn free(&self, key: &FlowKey) -> bool {
+    fn answer(&self, key: &FlowKey, now: u64) {
+        let (set, found) = self.find(key).unwrap();
+        // SAFETY: as above.
+        unsafe { flow_table::answered(set, found.number, now) };
+    }
+
+    fn end(&self, key: &FlowKey) -> bool {
         let found = self.find(key);
         if let Some((set, found)) = found {
             // SAFETY: as above.
-            unsafe { flow_table::free(set, found.number) };
+            unsafe { flow_table::end(set, found.number, &self.home(key)) };
         }
         found.is_some()
     }
@@ -146,7 +152,7 @@ proptest! {
                     model.insert(number, value);
                 }
                 Step::End(number) => {
-                    prop_assert_eq!(table.free(&key(number)), model.remove(&number).is_some());
+                    prop_assert_eq!(table.end(&key(number)), model.remove(&number).is_some());
                 }
             }
         }
@@ -206,21 +212,82 @@ fn when_it_is_full_the_silent_give_way() {
 }
 
 #[test]
-fn a_flood_ends_no_connection_that_was_answered() {
+fn a_flood_ends_no_session_that_was_heard_in_the_last_minute() {
     const OPEN: u32 = 1000;
     let table = Table::of(4000);
     for number in 0..OPEN {
         table.insert(&key(number), &flow(number, 0), TICK);
         table.hear(&key(number), TICK, true);
     }
-    // Many times as many as it has room for, none of them answered, in the minute after.
+    // Many times as many as it has room for, in the minute after. Each is answered, and nobody goes on.
     let minute = u64::from(ANSWERED) - 2;
     for number in OPEN..OPEN + 100_000 {
         let now = TICK + (u64::from(number) % minute) * TICK;
         table.insert(&key(number), &flow(number, 0), now);
+        table.answer(&key(number), now);
     }
     let there = (0..OPEN).filter(|number| table.get(&key(*number)).is_some());
     assert_eq!(there.count(), OPEN as usize);
+}
+
+#[test]
+fn an_answer_keeps_a_session_what_it_is() {
+    let table = Table::of(6);
+    let [set, _] = table.sets(&table.home(&key(1)));
+    let heard = |now: u64| {
+        let (_, found) = table.find(&key(1)).unwrap();
+        // SAFETY: the set is there.
+        u64::from(unsafe { (*set).heard[found.number] }).wrapping_sub(now / TICK)
+    };
+    table.insert(&key(1), &flow(1, 0), 100 * TICK);
+    table.answer(&key(1), 100 * TICK);
+    assert_eq!(heard(100 * TICK), 0, "nobody went on after the answer");
+    table.hear(&key(1), 101 * TICK, true);
+    table.answer(&key(1), 110 * TICK);
+    assert_eq!(heard(110 * TICK), u64::from(ANSWERED));
+    table.answer(&key(1), 300 * TICK);
+    assert_eq!(heard(300 * TICK), 0, "the client was silent for long");
+}
+
+/// The clocks of two CPUs are on both sides of a tick.
+#[test]
+fn a_session_that_was_heard_a_moment_ahead_is_not_old() {
+    let table = Table::of(6);
+    for number in 0..8 {
+        table.insert(&key(number), &flow(number, 0), 100 * TICK);
+    }
+    table.hear(&key(3), 101 * TICK, true);
+    let fill = table.insert(&key(8), &flow(8, 0), 100 * TICK);
+    assert_eq!(fill, Inserted::Evicted);
+    assert!(table.get(&key(3)).is_some());
+}
+
+/// Tables outlive the programs that filled them: who changes the hash has to change
+/// [`pins::LAYOUT`](anycast_common::abi::pins::LAYOUT) as well.
+#[test]
+fn the_hash_is_what_it_was() {
+    let home = Home::of(&key(1), &SECRET);
+    let table = Table::of(600);
+    table.insert(&key(1), &flow(1, 0), 0);
+    let (set, found) = table.find(&key(1)).unwrap();
+    // SAFETY: the set is there.
+    let check = unsafe { (*flow_table::slot(set, found.number)).check };
+    assert_eq!(
+        (
+            home.hash,
+            home.tag,
+            home.first(100),
+            home.second(100),
+            check
+        ),
+        (
+            7_612_044_459_632_860_427,
+            27_043,
+            5,
+            61,
+            10_241_611_150_127_372_300
+        )
+    );
 }
 
 #[test]
@@ -253,6 +320,9 @@ fn writers_at_once_mix_nothing_up() {
                     match table.find(&key(number)) {
                         None => {
                             table.insert(&key(number), &flow(number, 0), 0);
+                        }
+                        Some(_) if state >> 28 == 0 => {
+                            table.end(&key(number));
                         }
                         Some((_, seen)) => {
                             found.fetch_add(1, Ordering::Relaxed);

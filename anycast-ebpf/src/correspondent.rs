@@ -142,8 +142,8 @@ fn from_client<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Opt
         if transport.opens() {
             count(Counter::FlowRestarted);
         // SAFETY: the memory of a slot stays mapped; its fields are plain integers, and racing
-        // writers store times of the same moment. A slot that is evicted just now may hold
-        // another flow: its time is touched.
+        // writers store times of the same moment. A slot that is evicted just now may hold another flow: its
+        // times are touched, or it is taken for closed.
         } else if unsafe { is_abandoned(flow, now) } {
             count(Counter::FlowAbandoned);
         } else {
@@ -162,7 +162,8 @@ fn from_client<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Opt
                 pinned_now: false,
             });
         }
-        pinned.end();
+        // SAFETY: the key is there.
+        unsafe { flow_table::end_flow(&raw const key) };
     }
     // SAFETY: the controller replaces bindings whole, and the copy is made at once.
     let live = unsafe { BINDINGS.get(key.binding()) }
@@ -228,7 +229,7 @@ fn to_client<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Optio
         if transport.closes() {
             (*flow).member_closed = 1;
         }
-        pinned.heard(now, true);
+        pinned.answered(now);
     }
     Some(Change {
         place: place::SOURCE,

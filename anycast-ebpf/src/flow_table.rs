@@ -29,19 +29,46 @@ impl Pinned {
         unsafe { &raw mut (*flow_table::slot(self.set, self.number)).flow }
     }
 
-    /// Notes that something was heard of it.
+    /// Notes that its client was heard.
     #[inline(always)]
     pub(crate) fn heard(&self, now: u64, answered: bool) {
         // SAFETY: as above.
         unsafe { flow_table::heard(self.set, self.number, now, answered) };
     }
 
-    /// Ends it.
+    /// Notes that its member was heard.
     #[inline(always)]
-    pub(crate) fn end(&self) {
+    pub(crate) fn answered(&self, now: u64) {
         // SAFETY: as above.
-        unsafe { flow_table::free(self.set, self.number) };
+        unsafe { flow_table::answered(self.set, self.number, now) };
     }
+}
+
+/// Ends a flow, and its double, should two CPUs have pinned it at once.
+///
+/// # Safety
+///
+/// The key must be there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn end_flow(key: *const FlowKey) -> u32 {
+    if key.is_null() {
+        return 0;
+    }
+    // SAFETY: by the caller.
+    let key = unsafe { &*key };
+    let home = home(key);
+    for second in [false, true] {
+        if let Some(set) = FLOWS.get_ptr_mut(number(&home, second)) {
+            // SAFETY: the map has the set.
+            unsafe {
+                if let Some(found) = flow_table::find(set, &home, key) {
+                    flow_table::end(set, found.number, &home);
+                }
+            }
+        }
+    }
+    0
 }
 
 /// The flow, if it is pinned.
@@ -84,13 +111,7 @@ pub unsafe extern "C" fn find_flow(key: *const FlowKey, care_of: *mut [u64; 2]) 
     let key = unsafe { &*key };
     let home = home(key);
     for second in [false, true] {
-        // Loaded anew: there is no room to keep it.
-        let sets = FLOW_SETS.load();
-        let number = if second {
-            home.second(sets)
-        } else {
-            home.first(sets)
-        };
+        let number = number(&home, second);
         let Some(set) = FLOWS.get_ptr_mut(number) else {
             return NOWHERE;
         };
@@ -131,8 +152,7 @@ pub unsafe extern "C" fn pin_flow(key: *const FlowKey, binding: *const Binding, 
         (&*key, *care_of, (*binding).delta)
     };
     let home = home(key);
-    let sets = FLOW_SETS.load();
-    let (first, second) = (home.first(sets), home.second(sets));
+    let (first, second) = (number(&home, false), number(&home, true));
     let (Some(first), Some(second)) = (FLOWS.get_ptr_mut(first), FLOWS.get_ptr_mut(second)) else {
         return 0;
     };
@@ -155,6 +175,18 @@ pub unsafe extern "C" fn pin_flow(key: *const FlowKey, binding: *const Binding, 
     }
     count(Counter::FlowPinned);
     1
+}
+
+/// Number of one of the two sets.
+#[inline(always)]
+fn number(home: &Home, second: bool) -> u32 {
+    // Loaded anew each time: there is no room to keep it.
+    let sets = FLOW_SETS.load();
+    if second {
+        home.second(sets)
+    } else {
+        home.first(sets)
+    }
 }
 
 #[inline(always)]

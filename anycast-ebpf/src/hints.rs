@@ -31,7 +31,12 @@ impl<T> Shared<T> {
 #[unsafe(link_section = ".data.hints")]
 static HINTS: Shared<maps::Hints> = Shared::zero();
 
-/// As [`maps::Hints::age`], but counted by the programs.
+/// [`maps::AGE_SECTION`]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.age")]
+static CACHE_AGE: Shared<u64> = Shared::zero();
+
+/// As that, but counted by the programs.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.forgotten")]
 static FORGOTTEN: Shared<u64> = Shared::zero();
@@ -124,7 +129,7 @@ pub(crate) fn in_scope(source: u64, destination: u64) -> bool {
 pub(crate) fn stamp() -> u64 {
     // SAFETY: the statics are aligned and there; the helper takes nothing.
     unsafe {
-        let age = (&raw const (*HINTS.get()).age).read_volatile();
+        let age = CACHE_AGE.get().read_volatile();
         let forgotten = FORGOTTEN.get().read_volatile();
         bpf_jiffies64().wrapping_add(age).wrapping_add(forgotten)
     }

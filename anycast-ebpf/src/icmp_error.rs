@@ -109,9 +109,9 @@ fn unreachable<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
         };
         // SAFETY: the memory of an entry stays mapped; racing writers store times of the same moment.
         unsafe { (*flow).unreachable_at = now };
-        // An answer that comes now contradicts it.
-        hints::forget();
     }
+    // An answer that comes now contradicts it, on any flow.
+    hints::forget();
     count(Counter::CareOfUnreachable);
     // SAFETY: one integer.
     let told = unsafe { UNREACHABLE.get(&quote.destination) }.copied();
@@ -240,7 +240,9 @@ fn translate<C: Context>(
     if next_hop.way.ends_here() {
         return XDP_PASS;
     }
-    requote(packet, upper, quote, inner, change);
+    if !requote(packet, upper, quote, inner, change) {
+        return XDP_PASS;
+    }
     if redirected {
         redirect(packet, upper, outer, change);
     }
@@ -274,9 +276,10 @@ fn member<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
             address: &owner.anycast,
             delta: owner.delta,
         };
-        requote(packet, upper, &quote, Place::Source, &change);
-        redirect(packet, upper, Place::Destination, &change);
-        count(Counter::MemberIcmpError);
+        if requote(packet, upper, &quote, Place::Source, &change) {
+            redirect(packet, upper, Place::Destination, &change);
+            count(Counter::MemberIcmpError);
+        }
     }
     Verdict::Done(XDP_PASS)
 }
@@ -291,7 +294,7 @@ fn refuses_mobility<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> bool {
     matches!(quoted, Some(header) if header.next_header == MOBILITY)
 }
 
-/// Changes an address of the quoted packet.
+/// Changes an address of the quoted packet. False: it is out of reach.
 #[inline(always)]
 fn requote<C: Context>(
     packet: &Packet<'_, C>,
@@ -299,19 +302,19 @@ fn requote<C: Context>(
     quote: &Quote,
     place: Place,
     change: &Change<'_>,
-) {
+) -> bool {
     if !readdress(packet, quote.offset, place, change) {
-        return;
+        return false;
     }
     let Transport {
         protocol, checksum, ..
     } = quote.transport;
     let udp = matches!(protocol, UDP | UDP_LITE);
-    if checksum != 0 && packet.ctx.adjust(checksum, change.delta, udp) {
-        return;
+    if checksum == 0 || !packet.ctx.adjust(checksum, change.delta, udp) {
+        // Nothing in the quote made up for the other address.
+        outer_checksum(packet, upper, change.delta);
     }
-    // Nothing in the quote made up for the other address.
-    outer_checksum(packet, upper, change.delta);
+    true
 }
 
 /// Changes an address of the error itself.

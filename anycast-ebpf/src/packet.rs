@@ -8,7 +8,7 @@ pub(crate) const ETHERTYPE_QINQ: u16 = 0x88a8_u16.to_be();
 /// No header of interest starts later than this; it also bounds offsets for the verifier.
 pub(crate) const MAX_OFFSET: usize = 511;
 /// Octets of the largest upper-layer header that is read, TCP's.
-const UPPER_HEADER: usize = 20;
+pub(crate) const UPPER_HEADER: usize = 20;
 const OFFSET: u16 = 0xfff8_u16.to_be();
 const MORE: u16 = 1_u16.to_be();
 /// Extension headers that are walked before a packet is left to the kernel.

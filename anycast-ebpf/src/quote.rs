@@ -6,7 +6,7 @@ use crate::{
     classify::Packet,
     context::Context,
     count::count,
-    packet::{Chain, Ipv6, Layout, MAX_OFFSET, Upper, chain, octets},
+    packet::{Chain, Ipv6, Layout, MAX_OFFSET, UPPER_HEADER, Upper, chain, octets},
     transport::{MOBILITY, Transport},
 };
 
@@ -128,6 +128,10 @@ fn find_upper_layer<C: Context>(packet: &Packet<'_, C>, offset: usize) -> Option
         }
         Chain::Unknown => return None,
     };
+    // So that its checksum has an offset that can be told.
+    if upper.offset > MAX_OFFSET - UPPER_HEADER {
+        return None;
+    }
     let Transport {
         protocol,
         source_port: [s0, s1],

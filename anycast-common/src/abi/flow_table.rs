@@ -3,8 +3,9 @@
 //! A kernel's LRU hash map takes an insert about as long as a hundred other instructions of a packet, and evicts
 //! whoever was silent for longest. Here a flow may be in two sets of [`SLOTS`] slots. A set begins with a line of the
 //! processor's cache that has a tag of each flow in it, so that a lookup reads this line and the flow's own, and an
-//! insert no more. When both sets are full the flow goes that was silent for longest, but one that was never
-//! answered goes before one that was: a flood of connections that nobody opens ends none that are open.
+//! insert no more. When both sets are full the flow goes that was silent for longest, where one whose client never
+//! went on after an answer counts as [`ANSWERED`] ticks older than it is: a flood of packets with forged ports, answered
+//! or not, ends no session that was heard of in the last minute.
 //!
 //! There is no lock. A slot is written by one CPU at a time but for chance, and [`Slot::check`] tells a slot that
 //! two of them wrote at once, or that is being written: it is nobody's, and the flow is pinned again by its next packet.
@@ -19,7 +20,7 @@ pub const SLOTS: usize = 8;
 /// For so many flows there is a set: with a fourth of the slots free, hardly ever are both sets of a flow full.
 const FLOWS_OF_A_SET: u32 = 6;
 
-/// An answered flow counts as one that was heard of so many [ticks](tick) later.
+/// A flow whose client went on after an answer counts as one that was heard of so many [ticks](tick) later.
 pub const ANSWERED: u32 = 64;
 
 /// Sets of a table for so many flows.
@@ -75,7 +76,7 @@ impl Slot {
 pub struct Set {
     /// A tag for each slot; 0: the slot is free. No other is there twice.
     pub tags: [u16; SLOTS],
-    /// When something was last heard of each, in [ticks](tick), plus [`ANSWERED`] once it was answered.
+    /// When something was last heard of each, in [ticks](tick), plus [`ANSWERED`] once its client went on after an answer.
     pub heard: [u32; SLOTS],
     /// Zero.
     pub reserved: [u64; 2],
@@ -183,19 +184,25 @@ const BELOW_TOP: u64 = 0x7fff_7fff_7fff_7fff;
 const NUMBERS: u64 = 1 << 45 | 2 << 29 | 3 << 13 | 4 << 57 | 5 << 41 | 6 << 25 | 7 << 9;
 
 /// A bit for each slot with a tag: all slots at once, without a branch, which the verifier would follow both ways.
+#[inline(always)]
+fn with_tag(tags: [u64; 2], tag: u16) -> u64 {
+    let wanted = u64::from(tag) * LANES;
+    // The top bit of each lane that is zero.
+    let zeros = |lanes: u64| !(((lanes & BELOW_TOP) + BELOW_TOP) | lanes | BELOW_TOP);
+    zeros(tags[0] ^ wanted) >> 15 | zeros(tags[1] ^ wanted) >> 11
+}
+
+/// All tags of a set, as they are at one time.
 ///
 /// # Safety
 ///
 /// `set` must point to a set.
 #[inline(always)]
-unsafe fn with_tag(set: *const Set, tag: u16) -> u64 {
-    let wanted = u64::from(tag) * LANES;
-    // The top bit of each lane that is zero.
-    let zeros = |lanes: u64| !(((lanes & BELOW_TOP) + BELOW_TOP) | lanes | BELOW_TOP);
+unsafe fn tags(set: *const Set) -> [u64; 2] {
     // SAFETY: the tags are two aligned words.
     unsafe {
         let tags = (&raw const (*set).tags).cast::<u64>();
-        zeros(word(tags, 0) ^ wanted) >> 15 | zeros(word(tags, 1) ^ wanted) >> 11
+        [word(tags, 0), word(tags, 1)]
     }
 }
 
@@ -240,7 +247,7 @@ pub struct Found {
 pub unsafe fn find(set: *mut Set, home: &Home, key: &FlowKey) -> Option<Found> {
     // SAFETY: by the caller; the number is that of a slot.
     unsafe {
-        let slots = with_tag(set, home.tag);
+        let slots = with_tag(tags(set), home.tag);
         if slots == 0 {
             return None;
         }
@@ -286,7 +293,8 @@ pub unsafe fn slot(set: *mut Set, number: usize) -> *mut Slot {
     }
 }
 
-/// Notes that something was heard of the flow in a slot, `now` in nanoseconds.
+/// Notes that the client of the flow in a slot was heard, `now` in nanoseconds, and whether that was after an answer:
+/// then two ends know each other.
 ///
 /// # Safety
 ///
@@ -296,9 +304,7 @@ pub unsafe fn heard(set: *mut Set, number: usize, now: u64, answered: bool) {
     let when = tick(now).wrapping_add(if answered { ANSWERED } else { 0 });
     // SAFETY: by the caller.
     unsafe {
-        let heard = (&raw mut (*set).heard)
-            .cast::<u32>()
-            .add(number & (SLOTS - 1));
+        let heard = when_heard(set, number);
         // Others may read the line just now.
         if heard.read_volatile() != when {
             heard.write_volatile(when);
@@ -306,15 +312,58 @@ pub unsafe fn heard(set: *mut Set, number: usize, now: u64, answered: bool) {
     }
 }
 
-/// Frees a slot.
+/// Notes that an answer was heard. It does not say that the client is there: a flood of SYNs is answered, too.
 ///
 /// # Safety
 ///
 /// As of [`slot`].
 #[inline(always)]
-pub unsafe fn free(set: *mut Set, number: usize) {
+pub unsafe fn answered(set: *mut Set, number: usize, now: u64) {
+    let tick = tick(now);
     // SAFETY: by the caller.
-    unsafe { tag(set, number).write_volatile(0) };
+    unsafe {
+        let before = when_heard(set, number).read_volatile().wrapping_sub(tick);
+        // One ahead may be another CPU's clock.
+        heard(set, number, now, before.wrapping_sub(2) < ANSWERED);
+    }
+}
+
+#[inline(always)]
+unsafe fn when_heard(set: *mut Set, number: usize) -> *mut u32 {
+    // SAFETY: by the caller.
+    unsafe {
+        (&raw mut (*set).heard)
+            .cast::<u32>()
+            .add(number & (SLOTS - 1))
+    }
+}
+
+/// Ends the flow in a slot, unless another has it by now.
+///
+/// # Safety
+///
+/// As of [`slot`].
+#[inline(always)]
+pub unsafe fn end(set: *mut Set, number: usize, home: &Home) {
+    // SAFETY: by the caller.
+    unsafe {
+        let tag = tag(set, number);
+        if tag.read_volatile() == home.tag {
+            tag.write_volatile(0);
+        }
+    }
+}
+
+/// Whether nobody has a slot.
+///
+/// # Safety
+///
+/// As of [`slot`].
+#[inline(always)]
+#[must_use]
+pub unsafe fn is_free(set: *mut Set, number: usize) -> bool {
+    // SAFETY: by the caller.
+    unsafe { tag(set, number).read_volatile() == 0 }
 }
 
 #[inline(always)]
@@ -323,9 +372,12 @@ unsafe fn tag(set: *mut Set, number: usize) -> *mut u16 {
     unsafe {
         (&raw mut (*set).tags)
             .cast::<u16>()
-            .add(number & (SLOTS - 1))
+            .add((number & (SLOTS - 1)) ^ LANE_ORDER)
     }
 }
+
+/// The lowest lane of a word comes last in memory where the lowest octet does.
+const LANE_ORDER: usize = if cfg!(target_endian = "big") { 3 } else { 0 };
 
 /// What an insert did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -360,7 +412,8 @@ pub unsafe fn insert(
         };
         #[expect(clippy::cast_possible_truncation, reason = "three bits")]
         let number = offer as usize & (SLOTS - 1);
-        free(set, number);
+        // Nobody's, while it is written.
+        tag(set, number).write_volatile(0);
         write(slot(set, number), home, key, flow);
         heard(set, number, now, flow.last_in != 0);
         tag(set, number).write_volatile(home.tag);
@@ -386,18 +439,18 @@ const FULL: u64 = 1 << 40;
 #[inline(always)]
 unsafe fn offer(set: *const Set, tag: u16, now: u64) -> u64 {
     // SAFETY: by the caller.
-    unsafe {
-        // No tag comes twice in a set.
-        let taken = with_tag(set, tag);
-        if taken != 0 {
-            return lowest(taken) as u64;
-        }
-        let room = with_tag(set, 0);
-        if room != 0 {
-            return ROOM + (how_many(room) << 3 | lowest(room) as u64);
-        }
-        FULL + u64::from(oldest(set, now))
+    let tags = unsafe { tags(set) };
+    // No tag comes twice in a set.
+    let taken = with_tag(tags, tag);
+    if taken != 0 {
+        return lowest(taken) as u64;
     }
+    let room = with_tag(tags, 0);
+    if room != 0 {
+        return ROOM + (how_many(room) << 3 | lowest(room) as u64);
+    }
+    // SAFETY: as above.
+    FULL + u64::from(unsafe { oldest(set, now) })
 }
 
 /// The age of the flow that was silent for longest, in ticks, times [`SLOTS`], plus its number.
@@ -415,7 +468,10 @@ unsafe fn oldest(set: *const Set, now: u64) -> u32 {
         };
         #[expect(clippy::cast_possible_truncation, reason = "it is below SLOTS")]
         let slot = number as u32;
-        oldest = oldest.max(now.wrapping_sub(heard) << 3 | slot);
+        // Another CPU may have heard of it in the tick after.
+        let age = now.wrapping_sub(heard);
+        let age = if age >> 31 == 0 { age } else { 0 };
+        oldest = oldest.max(age << 3 | slot);
     }
     oldest
 }

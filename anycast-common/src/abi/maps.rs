@@ -24,7 +24,7 @@ macro_rules! layout {
 layout!(
     PolicyRule: 80, Refused: 64, Example: 16, NewSenders: 8, Sender: 32, FlowKey: 40, Flow: 56, BindingKey: 32, Binding: 32, CareOfKey: 32, CareOf: 24,
     LocalCareOf: 24, LocalAnycast: 8, MemberFlow: 40, Client: 8, FragmentKey: 40, Fragment: 32,
-    Set: 1088, Header: 48, Rate: 16, Scope: 32, Hints: 65576, Noted: 32, CachedFlow: 64, CachedWay: 64,
+    Set: 1088, Header: 48, Rate: 16, Scope: 32, Hints: 65568, Noted: 32, CachedFlow: 64, CachedWay: 64,
 );
 
 /// A token bucket, which a map keeps as the time, in nanoseconds of `CLOCK_MONOTONIC_COARSE`, at
@@ -143,8 +143,6 @@ pub struct Scope {
 pub struct Hints {
     /// Whose packets the map `SENT` notes.
     pub scope: Scope,
-    /// A change of it ends all that is cached. Counted in steps of [`AGE`].
-    pub age: u64,
     /// See [`OUR_ADDRESSES`].
     pub addresses: [u8; OUR_ADDRESSES as usize],
 }
@@ -153,6 +151,10 @@ impl Hints {
     /// Section of the object, and name of its map.
     pub const SECTION: &str = ".data.hints";
 }
+
+/// Section of a `u64`, and name of its map: a change of it ends all that is cached. Counted in steps of [`AGE`]. By
+/// itself, since it changes with every route and every pin that ends.
+pub const AGE_SECTION: &str = ".data.age";
 
 /// What a stamp counts above the time in jiffies, which do not come so far in 30 years.
 pub const AGE: u64 = 1 << 40;

@@ -38,7 +38,7 @@ pub(super) const BEYOND_MTU: &[(&str, u64)] = &[
     ("too_big_for_care_of", 1),
 ];
 /// Many times as long as a next hop is held.
-const SOON: Duration = Duration::from_secs(10);
+pub(super) const SOON: Duration = Duration::from_secs(10);
 
 pub fn tests(suite: Suite) -> Suite {
     suite

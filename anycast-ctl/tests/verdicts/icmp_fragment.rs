@@ -1,14 +1,20 @@
 //! ICMPv6 errors that quote extension headers. Of fragments, the first has ports, the others have what was noted of it.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use anycast_common::abi::{
     event::kind,
     roles::{CORRESPONDENT, MEMBER},
 };
-use anyhow::Result;
-use xtask::{kernel_tests::Suite, net::netlink};
+use anycast_ctl::{core::Time, shell::clock};
+use anyhow::{Context as _, Result};
+use xtask::{
+    kernel_tests::Suite,
+    net::{netlink, wait},
+};
 
 use crate::{
-    forward::{self, gateway},
+    forward::{self, SOON, gateway},
     harness::{At, Bench, Hook, Row, Verdict},
     icmp_error::{
         A, ADDRESS, B, C, HOP, PORT, PORTS, TIME_EXCEEDED, TOO_BIG, TRANSLATED, UNREACHABLE, coded,
@@ -38,6 +44,10 @@ pub fn tests(suite: Suite) -> Suite {
 /// What needs interfaces, at each hook.
 pub fn at_gateway(suite: Suite) -> Suite {
     suite
+        .test(
+            "errors about fragments: a running flow is heard again",
+            contradicted,
+        )
         .test("fragments that are too big for the way to C", || {
             too_big(Hook::Xdp)
         })
@@ -276,6 +286,41 @@ fn unreachable() -> Result<()> {
     bench.run(&says(&first).frame())?;
     anyhow::ensure!(marked(&mut bench) == 1);
     Ok(())
+}
+
+/// An error that does not say of which flow it is has the next packet of every flow noted, for an answer contradicts it.
+fn contradicted() -> Result<()> {
+    let gateway = gateway()?;
+    gateway.namespace.run(|| {
+        let mut bench = Bench::new(CORRESPONDENT, true)?;
+        bench.ingress = netlink::index(&gateway.namespace, "clients0")?;
+        let up = netlink::index(&gateway.namespace, "up0")?;
+        forward::set(&mut bench, C)?;
+        let targets = BTreeSet::from([bench.ingress, up]);
+        bench.dataplane.maps().set_redirect_targets(&targets)?;
+        let packet = |destination| pieces(&Packet::udp(A, destination, (9, 9), &[0x33; 48]), 1);
+        bench.run(&packet(B)[0].frame())?;
+        let running = Packet::udp(A, B, PORTS, b"query").frame();
+        for _ in 0..3 {
+            bench.run(&running)?;
+        }
+        let noted = |bench: &mut Bench| {
+            let flows = bench.dataplane.maps().flow_reader().flows().into_iter();
+            let mut its = flows.filter(|(key, _)| key.client_port == PORTS.0.to_be_bytes());
+            its.next().map(|(_, flow)| flow.last_out).context("no flow")
+        };
+        let before = noted(&mut bench)?;
+        let tick = Duration::from_millis(20);
+        let later = Time::from_nanos(before) + tick;
+        wait::poll(SOON, Duration::ZERO, "the clock of pins to go on", || {
+            Ok((clock::now() > later).then_some(()))
+        })?;
+        let [_, piece, _] = packet(C);
+        bench.run(&coded(ADDRESS, error(HOP, A, UNREACHABLE, &piece)).frame())?;
+        bench.run(&running)?;
+        anyhow::ensure!(noted(&mut bench)? > before, "its packet was not noted");
+        Ok(())
+    })
 }
 
 /// The member's socket sent B -> A, the network saw C -> A.

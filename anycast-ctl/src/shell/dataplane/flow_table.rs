@@ -8,7 +8,7 @@ use std::{
 };
 
 use anycast_common::abi::{
-    flow_table::{self, Header, Home, SLOTS, Secret, Set, Slot},
+    flow_table::{self, Header, Home, SLOTS, Secret, Set},
     globals,
     maps::{Flow, FlowKey},
     roles,
@@ -100,13 +100,6 @@ pub(super) struct FlowTable {
 }
 
 impl FlowTable {
-    /// The flow, if it is pinned.
-    pub(super) fn get(&self, key: &FlowKey) -> Option<Flow> {
-        let (set, number) = self.find(key)?;
-        // SAFETY: the set is there.
-        Some(unsafe { (&raw const (*flow_table::slot(set, number)).flow).read_volatile() })
-    }
-
     /// Pins it anew.
     pub(super) fn set(&self, key: &FlowKey, flow: &Flow) {
         self.remove(key);
@@ -119,42 +112,53 @@ impl FlowTable {
 
     /// Ends it, if it is pinned.
     pub(super) fn remove(&self, key: &FlowKey) {
-        // Two CPUs may have pinned it at once.
-        while let Some((set, number)) = self.find(key) {
-            // SAFETY: the set is there.
-            unsafe { flow_table::free(set, number) };
-        }
+        self.remove_if(key, |_| true);
     }
 
-    /// All that are pinned. What comes or goes meanwhile may be missed, or come twice.
+    /// Ends it, if it is pinned and is as it was thought to be. True: it was.
+    pub(super) fn remove_if(&self, key: &FlowKey, same: impl Fn(&Flow) -> bool) -> bool {
+        let mut removed = false;
+        // Two CPUs may have pinned it at once.
+        for _ in 0..2 {
+            if let Some((set, number, flow)) = self.find(key)
+                && same(&flow)
+            {
+                // SAFETY: the set is there.
+                unsafe { flow_table::end(set, number, &self.home(key)) };
+                removed = true;
+            }
+        }
+        removed
+    }
+
+    /// All that are pinned. What comes or goes meanwhile may be missed.
     pub(super) fn iter(&self) -> impl Iterator<Item = (FlowKey, Flow)> + '_ {
         let sets = (0..self.sets()).filter_map(|number| self.memory.set(number));
         let slots = sets.flat_map(|set| (0..SLOTS).map(move |number| (set, number)));
         slots.filter_map(|(set, number)| {
             // SAFETY: the set is there.
-            let slot: Slot = unsafe {
-                if (&raw const (*set).tags)
-                    .cast::<u16>()
-                    .add(number)
-                    .read_volatile()
-                    == 0
-                {
+            let key = unsafe {
+                if flow_table::is_free(set, number) {
                     return None;
                 }
-                flow_table::slot(set, number).read_volatile()
+                (&raw const (*flow_table::slot(set, number)).key).read_volatile()
             };
-            // Whoever is being written is not there yet.
-            let home = self.home(&slot.key);
-            slot.is_whole(&home).then_some((slot.key, slot.flow))
+            // As the programs see it: who is being written, or has a double, is not here.
+            let (found, at, flow) = self.find(&key)?;
+            ((found, at) == (set, number)).then_some((key, flow))
         })
     }
 
-    fn find(&self, key: &FlowKey) -> Option<(*mut Set, usize)> {
+    /// Where the flow is, if it is pinned, and what is known of it.
+    fn find(&self, key: &FlowKey) -> Option<(*mut Set, usize, Flow)> {
         let home = self.home(key);
         self.sets_of(&home).into_iter().flatten().find_map(|set| {
             // SAFETY: the set is there.
-            let found = unsafe { flow_table::find(set, &home, key) }?;
-            Some((set, found.number))
+            unsafe {
+                let found = flow_table::find(set, &home, key)?;
+                let slot = flow_table::slot(set, found.number).read_volatile();
+                (slot.key == *key && slot.is_whole(&home)).then_some((set, found.number, slot.flow))
+            }
         })
     }
 

@@ -4,7 +4,7 @@ use std::{io, net::Ipv6Addr, time::Duration};
 
 use anycast_common::abi::{
     globals,
-    maps::{self, AGE, FLOW_CACHE, FLOW_CACHE_LIFE, WAYS, mixed, our_address},
+    maps::{self, AGE, AGE_SECTION, FLOW_CACHE, FLOW_CACHE_LIFE, WAYS, mixed, our_address},
 };
 use aya::{
     Ebpf, EbpfLoader,
@@ -29,6 +29,7 @@ const PARTED: [(&str, u32); 2] = [("FLOW_CACHE", FLOW_CACHE), ("WAYS", WAYS)];
 pub(super) struct Hints {
     map: Array<MapData, maps::Hints>,
     value: Box<maps::Hints>,
+    age: Array<MapData, u64>,
 }
 
 /// Whose prefixes.
@@ -43,6 +44,7 @@ impl Hints {
         Ok(Self {
             map: take(ebpf, HINTS)?,
             value: Box::new(maps::Hints::new_zeroed()),
+            age: take(ebpf, AGE_SECTION)?,
         })
     }
 
@@ -87,8 +89,9 @@ impl Hints {
 
     /// Has the next packet of every pinned flow looked at closely.
     pub(super) fn end_flow_cache(&mut self) -> Result<(), DataplaneError> {
-        self.value.age = self.value.age.wrapping_add(AGE);
-        self.write()
+        let age = self.age.get(&0, 0).map_err(failed(AGE_SECTION))?;
+        let next = age.wrapping_add(AGE);
+        self.age.set(0, next, 0).map_err(failed(AGE_SECTION))
     }
 
     fn write(&mut self) -> Result<(), DataplaneError> {

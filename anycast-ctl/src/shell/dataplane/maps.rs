@@ -174,8 +174,8 @@ impl Maps {
                 // The sweep's answer is late: the flow may have begun anew, or be answered again.
                 let same =
                     |now: &Flow| (now.pinned_at, now.last_in) == (flow.pinned_at, flow.last_in);
-                if self.flows.get(&key).is_some_and(|now| same(&now)) {
-                    self.remove_flow(&key)?;
+                if self.flows.remove_if(&key, same) {
+                    self.hints.end_flow_cache()?;
                 }
             }
             Action::Send { .. }

@@ -53,22 +53,12 @@ fn handle<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
         (&change.address, &packet.destination)
     };
     let next_hop = next_hop(packet, &transport, source, destination);
-    match next_hop.way {
-        Way::Refused => return Verdict::Done(XDP_PASS),
-        // The way to B may be wider, but leads to whoever is there now. So the kernel gets it for C;
-        // the quote of its Packet Too Big is put right on the way out. The member quotes C itself.
-        Way::TooBig if outward && C::HOOK != Hook::Egress => {
-            count(Counter::TooBigForCareOf);
-        }
-        Way::TooBig => return Verdict::Done(XDP_PASS),
-        // Better by B than not at all. The other way it may be for this host itself.
-        Way::None if outward => {
-            count(Counter::NoRouteToCareOf);
-            return Verdict::Done(XDP_PASS);
-        }
-        // Many a flow has one packet, and a place for it would be another's.
-        Way::Program if !change.pinned_now => C::remember(packet, &transport, &change, &next_hop),
-        Way::Program | Way::None | Way::Kernel => {}
+    if next_hop.way.stops::<C>(outward) {
+        return Verdict::Done(XDP_PASS);
+    }
+    // Many a flow has one packet, and a place for it would be another's.
+    if next_hop.way == Way::Program && !change.pinned_now {
+        C::remember(packet, &transport, &change, &next_hop);
     }
     if outward {
         if !rewrite::destination(packet, &transport, &change.address, change.delta) {

@@ -40,6 +40,27 @@ pub(crate) enum Way {
 }
 
 impl Way {
+    /// Whether a packet of a flow, or a fragment of one, is to stay as it is. `outward`: it goes to C.
+    #[inline(always)]
+    pub(crate) fn stops<C: Context>(self, outward: bool) -> bool {
+        match self {
+            Self::Refused => true,
+            // The way to B may be wider, but leads to whoever is there now. So the kernel gets it for C;
+            // the quote of its Packet Too Big is put right on the way out. The member quotes C itself.
+            Self::TooBig if outward && C::HOOK != Hook::Egress => {
+                count(Counter::TooBigForCareOf);
+                false
+            }
+            Self::TooBig => true,
+            // Better by B than not at all. The other way it may be for this host itself.
+            Self::None if outward => {
+                count(Counter::NoRouteToCareOf);
+                true
+            }
+            Self::Program | Self::None | Self::Kernel => false,
+        }
+    }
+
     /// Whether the kernel answers it with an ICMPv6 error.
     #[inline(always)]
     pub(crate) fn ends_here(self) -> bool {

@@ -9,9 +9,9 @@ use aya_ebpf::{bindings::xdp_action::XDP_PASS, helpers::bpf_ktime_get_coarse_ns}
 
 use crate::{
     classify::{Packet, Verdict},
-    context::{Context, Hook},
+    context::Context,
     count::count,
-    forward::{Way, next_hop},
+    forward::next_hop,
     maps::{BINDINGS, CARE_OF, FRAGMENTS, LOCAL_ANYCAST, LOCAL_CARE_OF},
     packet::{Piece, octets},
     rewrite,
@@ -196,18 +196,8 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, piece: Piece) -> Verdict {
     let transport = Transport::of(piece.protocol);
     let outward = note.place == place::DESTINATION;
     let next_hop = next_hop(packet, &transport, source, destination);
-    match next_hop.way {
-        Way::Refused => return Verdict::Done(XDP_PASS),
-        // As a whole packet.
-        Way::TooBig if outward && C::HOOK != Hook::Egress => {
-            count(Counter::TooBigForCareOf);
-        }
-        Way::TooBig => return Verdict::Done(XDP_PASS),
-        Way::None if outward => {
-            count(Counter::NoRouteToCareOf);
-            return Verdict::Done(XDP_PASS);
-        }
-        Way::Program | Way::None | Way::Kernel => {}
+    if next_hop.way.stops::<C>(outward) {
+        return Verdict::Done(XDP_PASS);
     }
     let rewritten = if note.place == place::SOURCE {
         rewrite::source(packet, &transport, &note.address, 0)

@@ -10,8 +10,12 @@
 //! There is no lock. A slot is written by one CPU at a time but for chance, and [`Slot::check`] tells a slot that
 //! two of them wrote at once, or that is being written: it is nobody's, and the flow is pinned again by its next packet.
 
+mod home;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+pub use self::home::{Home, Secret};
+use self::home::{KEY_WORDS, word, word_of};
 use super::maps::{Flow, FlowKey, unattended::tick};
 
 /// Slots of a set.
@@ -40,13 +44,6 @@ pub const fn entries(flows: u32) -> u32 {
 pub const fn flows(entries: u32) -> u32 {
     entries.saturating_sub(1).saturating_mul(FLOWS_OF_A_SET)
 }
-
-/// Words of the key of a flow.
-const KEY_WORDS: usize = size_of::<FlowKey>() / 8;
-const _: () = assert!(align_of::<FlowKey>() == 8);
-
-/// Words of the key of the hash.
-pub type Secret = [u64; KEY_WORDS];
 
 /// A flow. Two lines of a processor's cache, of which the first says whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -102,80 +99,10 @@ impl Header {
 const _: () = assert!(size_of::<Set>() == 64 + SLOTS * 128 && size_of::<Slot>() == 128);
 const _: () = assert!(size_of::<Header>() <= size_of::<Set>());
 
-/// Where a flow may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Home {
-    /// What all else comes from.
-    pub hash: u64,
-    /// Its tag in a set, not 0.
-    pub tag: u16,
-}
-
-impl Home {
-    /// That of a flow.
-    #[inline(always)]
-    #[must_use]
-    #[allow(clippy::cast_possible_truncation, reason = "parts of a hash")]
-    pub fn of(key: &FlowKey, secret: &Secret) -> Self {
-        let hash = hash(key, secret);
-        let tag = 1 + (((hash >> 48) * 0xffff) >> 16) as u16;
-        Self { hash, tag }
-    }
-
-    /// Number of its first set in a table of so many.
-    #[inline(always)]
-    #[must_use]
-    #[allow(clippy::cast_possible_truncation, reason = "a part of a hash")]
-    pub fn first(&self, sets: u32) -> u32 {
-        scale(self.hash as u32, sets)
-    }
-
-    /// Number of the other one.
-    #[inline(always)]
-    #[must_use]
-    #[allow(clippy::cast_possible_truncation, reason = "parts of a hash")]
-    pub fn second(&self, sets: u32) -> u32 {
-        let mixed = self.hash as u32 ^ (self.hash >> 40) as u32;
-        scale(mixed.wrapping_mul(0x9e37_79b1), sets)
-    }
-}
-
-/// A number below this one.
-#[inline(always)]
-#[allow(clippy::cast_possible_truncation, reason = "the upper half")]
-fn scale(part: u32, sets: u32) -> u32 {
-    ((u64::from(part) * u64::from(sets)) >> 32) as u32
-}
-
-/// A word of a key. They are read where they are wanted: programs have little room to keep them.
-#[inline(always)]
-fn word_of(key: &FlowKey, number: usize) -> u64 {
-    // SAFETY: the key is so many words, aligned as words are.
-    unsafe { word((&raw const *key).cast(), number) }
-}
-
 #[inline(always)]
 fn address(octets: &[u8; 16]) -> [u64; 2] {
     // SAFETY: both are 16 octets of plain data.
     unsafe { core::mem::transmute::<[u8; 16], [u64; 2]>(*octets) }
-}
-
-/// NH (RFC 4418 section 5.2.2) over the ten half words, and a finish that spreads it over all bits. Who does not know
-/// the secret cannot choose flows that meet.
-#[inline(always)]
-fn hash(key: &FlowKey, secret: &Secret) -> u64 {
-    let mut sum = 0_u64;
-    for number in 0..secret.len() {
-        // SAFETY: the number is that of a word.
-        let mask = unsafe { word(secret.as_ptr(), number) };
-        let word = word_of(key, number);
-        let low = word.wrapping_add(mask) & 0xffff_ffff;
-        let high = (word >> 32).wrapping_add(mask >> 32) & 0xffff_ffff;
-        sum = sum.wrapping_add(low.wrapping_mul(high));
-    }
-    let once = (sum ^ (sum >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let twice = (once ^ (once >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    twice ^ (twice >> 32)
 }
 
 const LANES: u64 = 0x0001_0001_0001_0001;
@@ -210,13 +137,6 @@ unsafe fn tags(set: *const Set) -> [u64; 2] {
 #[inline(always)]
 const fn how_many(slots: u64) -> u64 {
     ((slots & LANES) + (slots >> 4 & LANES)).wrapping_mul(LANES) >> 48
-}
-
-/// A word that others may write just now.
-#[inline(always)]
-unsafe fn word(words: *const u64, number: usize) -> u64 {
-    // SAFETY: by the caller.
-    unsafe { words.add(number).read_volatile() }
 }
 
 /// Number of the lowest of them, below [`SLOTS`].

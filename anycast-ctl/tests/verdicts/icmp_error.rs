@@ -163,7 +163,8 @@ fn for_member() -> Result<()> {
     Ok(())
 }
 
-fn dropped(name: &'static str, packet: &Packet, events: &'static [u8]) -> Row {
+/// An error that says that C cannot be reached.
+pub(super) fn dropped(name: &'static str, packet: &Packet, events: &'static [u8]) -> Row {
     Row {
         name,
         frame: packet.frame(),
@@ -174,15 +175,17 @@ fn dropped(name: &'static str, packet: &Packet, events: &'static [u8]) -> Row {
     }
 }
 
+/// Flows about which an error said so.
+pub(super) fn marked(bench: &mut Bench) -> usize {
+    let flows = bench.dataplane.maps().flow_reader().flows().into_iter();
+    flows.filter(|(_, flow)| flow.unreachable_at != 0).count()
+}
+
 /// Codes 0, 3 and 6 tell of C, the others of one flow or one sender.
 fn unreachable() -> Result<()> {
     const TOLD: &[u8] = &[kind::CARE_OF_UNREACHABLE];
     let mut bench = correspondent()?;
     let seen = flows(A, C);
-    let marked = |bench: &mut Bench| {
-        let flows = bench.dataplane.maps().flow_reader().flows().into_iter();
-        flows.filter(|(_, flow)| flow.unreachable_at != 0).count()
-    };
     for code in [PROHIBITED, 2, PORT, 5, 7] {
         let says = |packet, from: &Packet| coded(code, error(HOP, packet, UNREACHABLE, from));
         let (before, after) = (says(A, &seen[0]), says(A, &flows(A, B)[0]));

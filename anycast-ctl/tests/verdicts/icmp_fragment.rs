@@ -18,7 +18,7 @@ use crate::{
     harness::{At, Bench, Hook, Row, Verdict},
     icmp_error::{
         A, ADDRESS, B, C, HOP, PORT, PORTS, TIME_EXCEEDED, TOO_BIG, TRANSLATED, UNREACHABLE, coded,
-        correspondent, error, flows, row,
+        correspondent, dropped, error, flows, marked, row,
     },
     packets::{ACK, MOBILITY, Packet, address},
 };
@@ -268,18 +268,6 @@ fn unreachable() -> Result<()> {
     );
     bench.table(&[no_flow])?;
     bench.run(&packet(B)[0].frame())?;
-    let marked = |bench: &mut Bench| {
-        let flows = bench.dataplane.maps().flow_reader().flows().into_iter();
-        flows.filter(|(_, flow)| flow.unreachable_at != 0).count()
-    };
-    let dropped = |name, packet: &Packet, events| Row {
-        name,
-        frame: packet.frame(),
-        verdict: Verdict::Drop,
-        becomes: None,
-        counts: &[("care_of_unreachable", 1)],
-        events,
-    };
     let told: &[u8] = &[kind::CARE_OF_UNREACHABLE];
     bench.table(&[dropped("a later one", &says(&later), told)])?;
     anyhow::ensure!(marked(&mut bench) == 0);

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use anycast_common::abi::roles::{CORRESPONDENT, MEMBER};
 use anycast_ctl::{
-    core::{Action, rate::Rate},
+    core::{MapAction, rate::Rate},
     shell::dataplane::{Dataplane, Limits, OBJECT, Settings},
 };
 use aya::programs::{TestRun as _, TestRunOptions};
@@ -95,7 +95,7 @@ fn load() -> Dataplane {
         .unwrap();
     maps.set_anycast_prefixes(&["2001:db8:a::/48".parse().unwrap()])
         .unwrap();
-    maps.apply(&Action::SetLocalAnycast {
+    maps.apply(&MapAction::SetLocalAnycast {
         anycast: address(B),
         report_clients: true,
     })

@@ -24,7 +24,7 @@ use std::{
 
 use anycast_common::abi::roles::CORRESPONDENT;
 use anycast_ctl::{
-    core::{Action, Time},
+    core::{MapAction, Time},
     shell::dataplane::{Dataplane, Limits, Mode, OBJECT, Settings},
 };
 use anyhow::{Context as _, Result, ensure};
@@ -264,19 +264,19 @@ impl Path {
         maps.set_anycast_prefixes(&[])?;
         maps.set_redirect_targets(&BTreeSet::from(links))?;
         for action in [
-            Action::SetCareOf {
+            MapAction::SetCareOf {
                 client: A,
                 care_of: C,
                 anycast: B,
             },
-            Action::SetBinding {
+            MapAction::SetBinding {
                 client: A,
                 anycast: B,
                 care_of: C,
                 expires: Time::from_nanos(u64::MAX / 2),
             },
         ] {
-            ensure!(maps.apply(&action)?);
+            maps.apply(&action)?;
         }
         for link in links {
             dataplane.attach(link, CORRESPONDENT, mode)?;

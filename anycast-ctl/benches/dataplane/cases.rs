@@ -7,10 +7,10 @@ use anycast_common::abi::{
     roles::{CORRESPONDENT, MEMBER, ROUTER},
 };
 use anycast_ctl::{
-    core::{Action, Time, rate::Rate},
+    core::{MapAction, Time, rate::Rate},
     shell::dataplane::{Dataplane, Limits, OBJECT, Settings},
 };
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use aya::programs::{ProgramFd, Xdp};
 use xtask::net::{
     Pass, Site,
@@ -209,7 +209,7 @@ impl Gateway {
         maps.set_client_prefixes(&["2001:db8:1::/64".parse()?])?;
         maps.set_anycast_prefixes(&[])?;
         maps.set_redirect_targets(&BTreeSet::from([self.inside, self.outside]))?;
-        maps.apply(&Action::SetLocalAnycast {
+        maps.apply(&MapAction::SetLocalAnycast {
             anycast: address("2001:db8:a::54"),
             report_clients: true,
         })?;
@@ -222,19 +222,19 @@ impl Gateway {
         let mut dataplane = self.load(&[])?;
         let (client, anycast, care_of) = (address(A), address(B), address(care_of));
         for action in [
-            Action::SetCareOf {
+            MapAction::SetCareOf {
                 client,
                 care_of,
                 anycast,
             },
-            Action::SetBinding {
+            MapAction::SetBinding {
                 client,
                 anycast,
                 care_of,
                 expires: Time::from_nanos(u64::MAX / 2),
             },
         ] {
-            ensure!(dataplane.maps().apply(&action)?);
+            dataplane.maps().apply(&action)?;
         }
         let program = dataplane.xdp(CORRESPONDENT)?.fd()?.try_clone()?;
         Ok(Behind {

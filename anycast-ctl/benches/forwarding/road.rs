@@ -9,7 +9,7 @@ use std::{
 
 use anycast_common::abi::roles::CORRESPONDENT;
 use anycast_ctl::{
-    core::{Action, Time},
+    core::{MapAction, Time},
     shell::dataplane::{self, Dataplane, Limits, OBJECT, Settings, Sizes},
 };
 use anyhow::{Result, ensure};
@@ -236,19 +236,19 @@ fn correspondent(outside: u32) -> Result<Dataplane> {
     maps.set_anycast_prefixes(&["2001:db8:a::/48".parse()?])?;
     maps.set_redirect_targets(&BTreeSet::from([inside, outside]))?;
     for action in [
-        Action::SetCareOf {
+        MapAction::SetCareOf {
             client,
             care_of,
             anycast,
         },
-        Action::SetBinding {
+        MapAction::SetBinding {
             client,
             anycast,
             care_of,
             expires: Time::from_nanos(u64::MAX / 2),
         },
     ] {
-        ensure!(maps.apply(&action)?);
+        maps.apply(&action)?;
     }
     dataplane.attach(inside, CORRESPONDENT, dataplane::Mode::Native)?;
     Ok(dataplane)

@@ -4,7 +4,7 @@ use std::{net::Ipv6Addr, time::Duration};
 
 use anycast_common::{abi::event::kind, wire::ipv6::Packet};
 use anycast_ctl::core::{
-    Action, Actions, Received, Time,
+    Action, Actions, MapAction, Received, Time,
     controller::{Command, Controller, Input, Settings},
     correspondent::{self, Selection},
     member, pins,
@@ -57,7 +57,8 @@ fn clients(count: usize) {
         times[2].push(took);
         let (acks, took) = step(&mut correspondent, now, &packets(updates));
         times[3].push(took);
-        let is_binding = |action: &&Action| matches!(action, Action::SetBinding { .. });
+        let is_binding =
+            |action: &&Action| matches!(action, Action::Map(MapAction::SetBinding { .. }));
         let bound = acks.iter().filter(is_binding).count();
         let (rest, took) = step(&mut member, now, &packets(acks));
         times[4].push(took);

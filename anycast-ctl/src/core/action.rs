@@ -1,4 +1,6 @@
 //! What the core asks the shell to do. Every action is idempotent.
+//!
+//! Each part of the shell that carries something out has one enum of its own, which it takes apart in one place.
 
 use std::net::Ipv6Addr;
 
@@ -19,7 +21,7 @@ pub struct NextHop {
     pub ifindex: u32,
 }
 
-/// One thing to do.
+/// One thing to do, by the part of the shell that does it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Sends a complete IPv6 packet. `ifindex` is set where the destination needs a scope.
@@ -29,20 +31,10 @@ pub enum Action {
         /// The packet, from its IPv6 header on.
         packet: Vec<u8>,
     },
-
-    /// Router: the /128 route of `anycast` has exactly these next hops (at least one).
-    SetRoute {
-        /// The anycast address, B.
-        anycast: Ipv6Addr,
-        /// Sorted, no duplicates.
-        next_hops: Vec<NextHop>,
-    },
-    /// Router: `anycast` has no route of ours.
-    RemoveRoute {
-        /// The anycast address, B.
-        anycast: Ipv6Addr,
-    },
-
+    /// Changes a map of the data plane.
+    Map(MapAction),
+    /// Router: changes a route.
+    Route(RouteAction),
     /// Router: the kernel finds out whether a member still answers on its link, and tells when not.
     ProbeNeighbour {
         /// Interface index.
@@ -50,22 +42,19 @@ pub enum Action {
         /// Link-local address of the member.
         address: Ipv6Addr,
     },
+    /// Member, router: changes which multicast groups the host listens to.
+    Group(GroupAction),
+    /// Member: begins or ends a health check.
+    Check(CheckAction),
+    /// Correspondent: the pinned flows are read and given to the core.
+    ReadFlows,
+    /// Something that an operator may want to see in a log or a monitor.
+    Notice(Notice),
+}
 
-    /// Member, router: the host listens to the multicast group `group` on the interface. No two roles
-    /// want the same group.
-    JoinGroup {
-        /// Interface index.
-        ifindex: u32,
-        /// Member: a solicited-node address; router: the transient group by which it listens.
-        group: Ipv6Addr,
-    },
-    /// Member, router: it no longer does.
-    LeaveGroup {
-        /// Interface index.
-        ifindex: u32,
-        /// As above.
-        group: Ipv6Addr,
-    },
+/// What the maps of the data plane say from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapAction {
     /// Member: the data plane knows `anycast` as served here.
     SetLocalAnycast {
         /// The anycast address, B.
@@ -82,19 +71,6 @@ pub enum Action {
         /// When they may be reported again.
         until: Time,
     },
-    /// Member: check the service behind `anycast`. The result names `run`.
-    StartCheck {
-        /// The anycast address, B.
-        anycast: Ipv6Addr,
-        /// Number of the check.
-        run: u64,
-    },
-    /// Member: nothing waits for the check of `anycast` any more.
-    AbortCheck {
-        /// The anycast address, B.
-        anycast: Ipv6Addr,
-    },
-
     /// Correspondent: new flows (A, B) go to `care_of` until `expires`.
     SetBinding {
         /// The client, A.
@@ -129,9 +105,6 @@ pub enum Action {
         /// The member's unicast address, C.
         care_of: Ipv6Addr,
     },
-
-    /// Correspondent: the pinned flows are read and given to the core.
-    ReadFlows,
     /// Correspondent: the flow is not pinned any more, unless it began anew or the member was heard
     /// since it was read.
     RemoveFlow {
@@ -140,7 +113,57 @@ pub enum Action {
         /// Its pin, as it was read.
         flow: Flow,
     },
+}
 
-    /// Something that an operator may want to see in a log or a monitor.
-    Notice(Notice),
+/// Which routes the router role has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteAction {
+    /// The /128 route of `anycast` has exactly these next hops (at least one).
+    Set {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// Sorted, no duplicates.
+        next_hops: Vec<NextHop>,
+    },
+    /// `anycast` has no route of ours.
+    Remove {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+    },
+}
+
+/// Which multicast groups the host listens to. No two roles want the same group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupAction {
+    /// The host listens to `group` on the interface.
+    Join {
+        /// Interface index.
+        ifindex: u32,
+        /// Member: a solicited-node address. Router: the transient group by which it listens.
+        group: Ipv6Addr,
+    },
+    /// The host does not listen to `group` on the interface any more.
+    Leave {
+        /// Interface index.
+        ifindex: u32,
+        /// The same group as when it joined.
+        group: Ipv6Addr,
+    },
+}
+
+/// Which services are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckAction {
+    /// The service behind `anycast` is checked. The result names `run`.
+    Start {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// Number of the check.
+        run: u64,
+    },
+    /// Nothing waits for the check of `anycast` any more.
+    Abort {
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+    },
 }

@@ -19,7 +19,7 @@ pub mod rr;
 pub mod time;
 mod timers;
 
-pub use action::{Action, Actions, NextHop};
+pub use action::{Action, Actions, CheckAction, GroupAction, MapAction, NextHop, RouteAction};
 pub use input::{Link, Received};
 pub use notice::Notice;
 pub use time::Time;

@@ -15,7 +15,7 @@ use super::{
     throttle::Throttle,
 };
 use crate::core::{
-    Action, Actions, Notice,
+    Action, Actions, MapAction, Notice,
     refusals::{Refusals, What},
 };
 
@@ -87,14 +87,10 @@ impl Performer {
         for action in actions.drain(..) {
             match action {
                 Action::Send { ifindex, packet } => outgoing.push((ifindex, packet)),
-                Action::SetRoute { anycast, next_hops } => {
+                Action::Map(action) => self.map(&action, dataplane),
+                Action::Route(action) => {
                     if let Some(routes) = &mut self.routes {
-                        routes.set(anycast, next_hops);
-                    }
-                }
-                Action::RemoveRoute { anycast } => {
-                    if let Some(routes) = &mut self.routes {
-                        routes.remove(anycast);
+                        routes.apply(action);
                     }
                 }
                 Action::ProbeNeighbour { ifindex, address } => {
@@ -102,25 +98,8 @@ impl Performer {
                         reachability.probe(ifindex, address);
                     }
                 }
-                Action::JoinGroup { ifindex, group } => {
-                    if let Err(error) = self.groups.join(ifindex, group) {
-                        tracing::warn!(ifindex, %group, %error, "cannot join a multicast group: trying again");
-                    }
-                }
-                Action::LeaveGroup { ifindex, group } => {
-                    if let Err(error) = self.groups.leave(ifindex, group) {
-                        tracing::warn!(ifindex, %group, %error, "cannot leave a multicast group");
-                    }
-                }
-                Action::StartCheck { anycast, run } => self.checks.start(anycast, run),
-                Action::AbortCheck { anycast } => self.checks.abort(anycast),
-                Action::SetLocalAnycast { .. }
-                | Action::QuietClient { .. }
-                | Action::SetBinding { .. }
-                | Action::RemoveBinding { .. }
-                | Action::SetCareOf { .. }
-                | Action::RemoveCareOf { .. }
-                | Action::RemoveFlow { .. } => self.map(&action, dataplane),
+                Action::Group(action) => self.groups.apply(action),
+                Action::Check(action) => self.checks.apply(action),
                 Action::ReadFlows => self.flows_wanted = true,
                 Action::Notice(notice) => self.notice(notice, links),
             }
@@ -177,16 +156,13 @@ impl Performer {
         });
     }
 
-    fn map(&mut self, action: &Action, dataplane: &mut Dataplane) {
-        match dataplane.maps().apply(action) {
-            Ok(true) => {}
-            Ok(false) => tracing::error!(?action, "the data plane does not know this action"),
-            Err(error) => {
-                self.map_failed += 1;
-                if let Some(held) = self.failures.admit(("map", None), Instant::now()) {
-                    tracing::error!(?action, %error, held, "the kernel refused a map update");
-                }
-            }
+    fn map(&mut self, action: &MapAction, dataplane: &mut Dataplane) {
+        let Err(error) = dataplane.maps().apply(action) else {
+            return;
+        };
+        self.map_failed += 1;
+        if let Some(held) = self.failures.admit(("map", None), Instant::now()) {
+            tracing::error!(?action, %error, held, "the kernel refused a map update");
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{
     reconcile::{Change, Known, Style},
     throttle::Throttle,
 };
-use crate::core::NextHop;
+use crate::core::{NextHop, RouteAction};
 
 /// After a notification: time for a burst of them to end.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -105,6 +105,14 @@ impl Routes {
     #[must_use]
     pub fn style(&self) -> Style {
         self.settings.style
+    }
+
+    /// Takes over what the core wants, for the next flush.
+    pub fn apply(&mut self, action: RouteAction) {
+        match action {
+            RouteAction::Set { anycast, next_hops } => self.set(anycast, next_hops),
+            RouteAction::Remove { anycast } => self.remove(anycast),
+        }
     }
 
     /// A route of `anycast` with exactly these next hops is wanted, from the next flush on.

@@ -14,6 +14,8 @@ use nix::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::core::GroupAction;
+
 /// Octets before the Destination Address of an IPv6 header, and after it.
 const DESTINATION: std::ops::Range<usize> = 24..40;
 /// `IPPROTO_RAW`: the packets are complete, their IPv6 header included.
@@ -121,6 +123,22 @@ impl Groups {
             wanted: BTreeSet::new(),
             joined: BTreeSet::new(),
         })
+    }
+
+    /// Joins or leaves, as the core wants it. What fails is logged.
+    pub fn apply(&mut self, action: GroupAction) {
+        match action {
+            GroupAction::Join { ifindex, group } => {
+                if let Err(error) = self.join(ifindex, group) {
+                    tracing::warn!(ifindex, %group, %error, "cannot join a multicast group: trying again");
+                }
+            }
+            GroupAction::Leave { ifindex, group } => {
+                if let Err(error) = self.leave(ifindex, group) {
+                    tracing::warn!(ifindex, %group, %error, "cannot leave a multicast group");
+                }
+            }
+        }
     }
 
     /// Joins; [`Groups::retry`] repeats what fails.

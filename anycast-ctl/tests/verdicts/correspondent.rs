@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anycast_common::abi::{event::kind, maps::FlowKey, roles::CORRESPONDENT};
-use anycast_ctl::core::{Action, Time};
+use anycast_ctl::core::{MapAction, Time};
 use anyhow::{Context as _, Result, ensure};
 use xtask::{kernel_tests::Suite, net::wait};
 
@@ -172,7 +172,7 @@ fn expiry() -> Result<()> {
         to(C, "the pin outlives the binding", &pinned, FOLLOWS),
         row("a new flow goes by anycast", &new, &[]),
     ])?;
-    let remove = Action::RemoveBinding {
+    let remove = MapAction::RemoveBinding {
         client: address(A),
         anycast: address(B),
     };
@@ -360,7 +360,7 @@ fn removal() -> Result<()> {
     let mut bench = bench()?;
     bind(&mut bench, C, LATER)?;
     let remove = |bench: &mut Bench, (key, flow)| {
-        let action = Action::RemoveFlow { key, flow };
+        let action = MapAction::RemoveFlow { key, flow };
         bench.dataplane.maps().apply(&action)?;
         anyhow::Ok(bench.dataplane.maps().flow_reader().flows().len())
     };

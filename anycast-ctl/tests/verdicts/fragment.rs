@@ -1,7 +1,7 @@
 //! Fragments follow the first of their packet, whatever order they come in.
 
 use anycast_common::abi::roles::{CORRESPONDENT, MEMBER};
-use anycast_ctl::core::{Action, Time};
+use anycast_ctl::core::{MapAction, Time};
 use anyhow::Result;
 use xtask::kernel_tests::Suite;
 
@@ -197,7 +197,7 @@ fn member() -> Result<()> {
         .dataplane
         .maps()
         .set_local_care_of(address(C), address(B))?;
-    bench.dataplane.maps().apply(&Action::SetLocalAnycast {
+    bench.dataplane.maps().apply(&MapAction::SetLocalAnycast {
         anycast: address(B),
         report_clients: false,
     })?;

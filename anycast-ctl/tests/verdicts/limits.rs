@@ -7,7 +7,7 @@ use anycast_common::abi::{
     roles::{CORRESPONDENT, MEMBER},
 };
 use anycast_ctl::{
-    core::{Action, rate::Rate},
+    core::{MapAction, rate::Rate},
     shell::dataplane::Limits,
 };
 use anyhow::{Result, ensure};
@@ -279,7 +279,7 @@ fn new_clients() -> Result<()> {
             ..Limits::NONE
         },
     )?;
-    bench.dataplane.maps().apply(&Action::SetLocalAnycast {
+    bench.dataplane.maps().apply(&MapAction::SetLocalAnycast {
         anycast: address(B),
         report_clients: true,
     })?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anycast_common::abi::{event::kind, roles::MEMBER};
-use anycast_ctl::core::{Action, Time};
+use anycast_ctl::core::{MapAction, Time};
 use anyhow::{Result, ensure};
 use xtask::kernel_tests::Suite;
 
@@ -46,7 +46,7 @@ fn bench() -> Result<Bench> {
 }
 
 fn serve(bench: &mut Bench, report_clients: bool) -> Result<()> {
-    bench.dataplane.maps().apply(&Action::SetLocalAnycast {
+    bench.dataplane.maps().apply(&MapAction::SetLocalAnycast {
         anycast: address(B),
         report_clients,
     })?;
@@ -335,7 +335,7 @@ fn new_client() -> Result<()> {
             &[],
         ),
     ])?;
-    let quiet = |until| Action::QuietClient {
+    let quiet = |until| MapAction::QuietClient {
         client: address(A),
         anycast: address(B),
         until,

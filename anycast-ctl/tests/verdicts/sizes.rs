@@ -3,7 +3,7 @@
 
 use anycast_common::abi::{flow_table, roles::CORRESPONDENT};
 use anycast_ctl::{
-    core::{Action, Time},
+    core::{MapAction, Time},
     shell::dataplane::{Dataplane, Limits, Mode, OBJECT, OtherSize, Pins, Settings, Sizes},
 };
 use anyhow::{Context as _, Result, ensure};
@@ -35,7 +35,7 @@ fn load(sizes: Sizes) -> Result<Dataplane> {
 fn fill(dataplane: &mut Dataplane, most: u32) -> Result<u32> {
     for number in 0..most {
         let [a, b] = [number >> 16, number & 0xffff].map(|half| half as u16);
-        let set = Action::SetCareOf {
+        let set = MapAction::SetCareOf {
             client: std::net::Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, a, b),
             care_of: address("2001:db8:20::c1"),
             anycast: address("2001:db8:a::53"),
@@ -90,7 +90,7 @@ fn taken_over() -> Result<()> {
     let pairs = second.maps().care_of().count();
     ensure!(pairs == small.bindings as usize, "{pairs} pairs were kept");
     // What is not taken over is as large as it is told.
-    let binding = |number: u16| Action::SetBinding {
+    let binding = |number: u16| MapAction::SetBinding {
         client: std::net::Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, number),
         anycast: address("2001:db8:a::53"),
         care_of: address("2001:db8:20::c1"),

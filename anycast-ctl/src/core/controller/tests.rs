@@ -11,7 +11,7 @@ use rand::SeedableRng;
 
 use super::*;
 use crate::core::{
-    Action, Notice, Received,
+    Action, GroupAction, Notice, Received, RouteAction,
     correspondent::Limits,
     member::{GroupSettings, HandshakeSettings, ListenerTimers},
     notice::RefusedBy,
@@ -152,13 +152,13 @@ fn mld(message: &mld::Message, source: Ipv6Addr, destination: Ipv6Addr) -> Vec<u
 fn reports_reach_the_router_on_its_own_links_only() {
     let mut machine = Machine::new(settings());
     let actions = machine.packet(kind::MLD, LAN0, &report(S1));
-    let route = Action::SetRoute {
+    let route = Action::Route(RouteAction::Set {
         anycast: B,
         next_hops: vec![crate::core::NextHop {
             via: Some(S1),
             ifindex: LAN0,
         }],
-    };
+    });
     assert!(actions.contains(&route), "{actions:?}");
     assert_eq!(machine.packet(kind::MLD, ETH0, &report(S1)), []);
     assert_eq!(machine.packet(kind::MLD, 99, &report(S1)), []);
@@ -230,7 +230,7 @@ fn roles_that_share_an_interface_share_no_group() {
     let solicited = ipv6::solicited_node(B);
     let left = |actions: &Actions| -> Vec<Ipv6Addr> {
         let group = |action: &Action| match action {
-            Action::LeaveGroup { group, .. } => Some(*group),
+            Action::Group(GroupAction::Leave { group, .. }) => Some(*group),
             _ => None,
         };
         actions.iter().filter_map(group).collect()

@@ -20,7 +20,7 @@ use super::{
     ended,
 };
 use crate::core::{
-    Action, Actions, Notice, Time, counters::Counter, notice::BindingChange, pins::End,
+    Action, Actions, MapAction, Notice, Time, counters::Counter, notice::BindingChange, pins::End,
 };
 
 /// Which bindings and flows; each address that is given must be theirs.
@@ -86,7 +86,7 @@ impl Correspondent {
                 End::Unreachable => Counter::FlowUnreachable,
             });
             let (key, flow) = (*key, *flow);
-            actions.push(Action::RemoveFlow { key, flow });
+            actions.push(Action::Map(MapAction::RemoveFlow { key, flow }));
         }
         for (care_of, cause) in &sweep.failed {
             self.counters.count(Counter::CareOfFailed);

@@ -25,7 +25,7 @@ use view::Pinned;
 pub use view::{BindingPlace, BindingView};
 
 use super::{
-    Action, Actions, Notice, Received, Time,
+    Action, Actions, MapAction, Notice, Received, Time,
     counters::{Counter, Counters},
     notice::BindingChange,
     pins::Pins,
@@ -115,7 +115,7 @@ impl Correspondent {
         actions: &mut Actions,
     ) {
         for (client, care_of) in self.cache.sweep(now, &pairs) {
-            actions.push(Action::RemoveCareOf { client, care_of });
+            actions.push(Action::Map(MapAction::RemoveCareOf { client, care_of }));
         }
         self.pinned = Pinned::counted(now, pairs);
     }
@@ -148,7 +148,7 @@ impl Correspondent {
         for pair in pairs {
             self.cache.unbind(now, pair);
             let Pair { client, anycast } = pair;
-            actions.push(Action::RemoveBinding { client, anycast });
+            actions.push(Action::Map(MapAction::RemoveBinding { client, anycast }));
         }
     }
 
@@ -180,7 +180,7 @@ impl Correspondent {
 /// Tells the data plane and people that a binding is over.
 fn ended(pair: Pair, care_of: Ipv6Addr, change: BindingChange, actions: &mut Actions) {
     let Pair { client, anycast } = pair;
-    actions.push(Action::RemoveBinding { client, anycast });
+    actions.push(Action::Map(MapAction::RemoveBinding { client, anycast }));
     actions.push(changed(pair, care_of, change, None));
 }
 

@@ -13,7 +13,7 @@ use super::{
     changed, ended,
 };
 use crate::core::{
-    Action, Actions, Time,
+    Action, Actions, MapAction, Time,
     counters::Counter,
     notice::BindingChange,
     rr::{self, Kbm},
@@ -251,17 +251,17 @@ impl Correspondent {
                 let Pair { client, anycast } = pair;
                 let care_of = live.care_of;
                 // The way back first: the answer to a flow that goes to C must find it.
-                actions.push(Action::SetCareOf {
+                actions.push(Action::Map(MapAction::SetCareOf {
                     client,
                     care_of,
                     anycast,
-                });
-                actions.push(Action::SetBinding {
+                }));
+                actions.push(Action::Map(MapAction::SetBinding {
                     client,
                     anycast,
                     care_of,
                     expires: live.expires,
-                });
+                }));
                 let (change, from) = match before {
                     None => (BindingChange::Created, None),
                     Some(before) if before.care_of == care_of => (BindingChange::Renewed, None),

@@ -10,7 +10,7 @@ use super::{
     context::Context,
     listener::{Event, Message, State},
 };
-use crate::core::{Action, Time, counters::Counter, timers::Timers};
+use crate::core::{Action, GroupAction, Time, counters::Counter, timers::Timers};
 
 /// An address on an interface.
 type Place = (Ipv6Addr, u32);
@@ -61,10 +61,10 @@ impl Listeners {
         link_local: Ipv6Addr,
         cx: &mut Context<'_>,
     ) {
-        cx.act(Action::JoinGroup {
+        cx.act(Action::Group(GroupAction::Join {
             ifindex,
             group: ipv6::solicited_node(anycast),
-        });
+        }));
         let listener = Listener {
             state: State::NonListener,
             link_local,
@@ -142,7 +142,7 @@ impl Listeners {
             .keys()
             .any(|(other, at)| *at == ifindex && ipv6::solicited_node(*other) == group);
         if !shared {
-            cx.act(Action::LeaveGroup { ifindex, group });
+            cx.act(Action::Group(GroupAction::Leave { ifindex, group }));
         }
     }
 }

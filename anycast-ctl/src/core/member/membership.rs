@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::{CommandError, Finding, Member, health::Step};
-use crate::core::{Action, Actions, Notice, Time, counters::Counter};
+use crate::core::{Action, Actions, CheckAction, MapAction, Notice, Time, counters::Counter};
 
 impl Member {
     /// Begins to serve `anycast`: tells the routers, and binds clients that come, as soon as its
@@ -95,10 +95,12 @@ impl Member {
             let step = checks.poll(now);
             let run = checks.run();
             match step {
-                Some(Step::Start) => actions.push(Action::StartCheck { anycast, run }),
+                Some(Step::Start) => {
+                    actions.push(Action::Check(CheckAction::Start { anycast, run }))
+                }
                 Some(Step::Abort) => {
                     self.counters.count(Counter::HealthCheckTimeout);
-                    actions.push(Action::AbortCheck { anycast });
+                    actions.push(Action::Check(CheckAction::Abort { anycast }));
                 }
                 None => {}
             }
@@ -134,10 +136,10 @@ impl Member {
         let report_clients = group.settings.care_of.is_some();
         let is = std::mem::replace(&mut group.joined, should);
         if should && !is {
-            actions.push(Action::SetLocalAnycast {
+            actions.push(Action::Map(MapAction::SetLocalAnycast {
                 anycast,
                 report_clients,
-            });
+            }));
             for ifindex in self.ifindexes() {
                 self.report_on(now, anycast, ifindex, actions);
             }

@@ -29,7 +29,7 @@ pub use view::{
 };
 
 use super::{
-    Action, Actions, Link, Notice, Received, Time,
+    Action, Actions, CheckAction, Link, MapAction, Notice, Received, Time,
     counters::{Counter, Counters},
     rr::Generator,
     time::earliest,
@@ -224,7 +224,7 @@ impl Member {
                 .get_mut(&anycast)
                 .and_then(|group| group.checks.take());
             if checks.is_some_and(|checks| checks.under_way()) {
-                actions.push(Action::AbortCheck { anycast });
+                actions.push(Action::Check(CheckAction::Abort { anycast }));
             }
             let (handshakes, mut cx) = self.handshakes_mut(now, actions);
             handshakes.stop(anycast, &mut cx);
@@ -293,10 +293,10 @@ impl Member {
 
     /// What there is to do when a group is no longer joined.
     fn part(&mut self, now: Time, anycast: Ipv6Addr, actions: &mut Actions) {
-        actions.push(Action::SetLocalAnycast {
+        actions.push(Action::Map(MapAction::SetLocalAnycast {
             anycast,
             report_clients: false,
-        });
+        }));
         let places: Vec<u32> = self
             .listeners
             .interfaces(anycast)

@@ -7,7 +7,7 @@
 use std::{net::Ipv6Addr, time::Duration};
 
 use super::{LinkId, Router, Timer};
-use crate::core::{Action, Actions, Time};
+use crate::core::{Action, Actions, GroupAction, Time};
 
 /// A transient group of the link (RFC 4291 section 2.7) that nothing is sent to but the Queries
 /// about it. They come after we left it: by the last four octets it shares its Ethernet address with
@@ -23,10 +23,10 @@ impl Router {
         };
         let timers = link.settings.timers;
         link.listening = true;
-        actions.push(Action::JoinGroup {
+        actions.push(Action::Group(GroupAction::Join {
             ifindex,
             group: GROUP,
-        });
+        }));
         let joined = timers.last_listener_query_interval;
         self.schedule.start(Timer::LeaveGroup(id), now, joined);
         let whole = timers.listening_time();
@@ -45,10 +45,10 @@ impl Router {
     fn leave_group(&mut self, id: LinkId, actions: &mut Actions) {
         self.schedule.cancel(Timer::LeaveGroup(id));
         if let Some(ifindex) = self.links[id].ifindex {
-            actions.push(Action::LeaveGroup {
+            actions.push(Action::Group(GroupAction::Leave {
                 ifindex,
                 group: GROUP,
-            });
+            }));
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{GroupKey, LinkId, NextHopChoice, group::Group, links::LinkState};
-use crate::core::{Action, Actions, NextHop, Notice};
+use crate::core::{Action, Actions, NextHop, Notice, RouteAction};
 
 /// Next hops of a route, at most: those who have been members longest. The kernel hashes over a
 /// few hundred at best, and a message to it has room for some thousand.
@@ -89,10 +89,10 @@ impl Routes {
             };
             if next_hops.is_empty() {
                 self.installed.remove(&anycast);
-                actions.push(Action::RemoveRoute { anycast });
+                actions.push(Action::Route(RouteAction::Remove { anycast }));
             } else {
                 self.installed.insert(anycast, next_hops.clone());
-                actions.push(Action::SetRoute { anycast, next_hops });
+                actions.push(Action::Route(RouteAction::Set { anycast, next_hops }));
             }
             actions.push(Action::Notice(notice));
         }

@@ -30,7 +30,7 @@ use super::{
     octets,
     policy::Table,
 };
-use crate::core::{Action, Time};
+use crate::core::{MapAction, Time};
 
 /// Maps that only a correspondent needs, as large as they are.
 pub(super) const OF_CORRESPONDENT: &[&str] =
@@ -95,14 +95,14 @@ impl Maps {
         Ok(())
     }
 
-    /// Carries out an action of the core. False: it is not about maps.
+    /// Makes the maps say what the core wants.
     ///
     /// # Errors
     ///
     /// When the kernel refuses, for example because a map is full.
-    pub fn apply(&mut self, action: &Action) -> Result<bool, DataplaneError> {
+    pub fn apply(&mut self, action: &MapAction) -> Result<(), DataplaneError> {
         match *action {
-            Action::SetLocalAnycast {
+            MapAction::SetLocalAnycast {
                 anycast,
                 report_clients,
             } => {
@@ -118,7 +118,7 @@ impl Maps {
                     value,
                 )?;
             }
-            Action::QuietClient {
+            MapAction::QuietClient {
                 client,
                 anycast,
                 until,
@@ -128,7 +128,7 @@ impl Maps {
                 };
                 set("CLIENTS", &mut self.clients, pair(client, anycast), value)?;
             }
-            Action::SetBinding {
+            MapAction::SetBinding {
                 client,
                 anycast,
                 care_of,
@@ -143,10 +143,10 @@ impl Maps {
                 self.hints.add_address(anycast)?;
                 set("BINDINGS", &mut self.bindings, pair(client, anycast), value)?;
             }
-            Action::RemoveBinding { client, anycast } => {
+            MapAction::RemoveBinding { client, anycast } => {
                 remove("BINDINGS", &mut self.bindings, &pair(client, anycast))?;
             }
-            Action::SetCareOf {
+            MapAction::SetCareOf {
                 client,
                 care_of,
                 anycast,
@@ -163,14 +163,14 @@ impl Maps {
                 self.hints.add_address(care_of)?;
                 set("CARE_OF", &mut self.care_of, key, value)?;
             }
-            Action::RemoveCareOf { client, care_of } => {
+            MapAction::RemoveCareOf { client, care_of } => {
                 let key = CareOfKey {
                     client: octets(client),
                     care_of: octets(care_of),
                 };
                 remove("CARE_OF", &mut self.care_of, &key)?;
             }
-            Action::RemoveFlow { key, flow } => {
+            MapAction::RemoveFlow { key, flow } => {
                 // The sweep's answer is late: the flow may have begun anew, or be answered again.
                 let same =
                     |now: &Flow| (now.pinned_at, now.last_in) == (flow.pinned_at, flow.last_in);
@@ -178,18 +178,8 @@ impl Maps {
                     self.hints.end_flow_cache()?;
                 }
             }
-            Action::Send { .. }
-            | Action::SetRoute { .. }
-            | Action::ReadFlows
-            | Action::ProbeNeighbour { .. }
-            | Action::RemoveRoute { .. }
-            | Action::JoinGroup { .. }
-            | Action::LeaveGroup { .. }
-            | Action::StartCheck { .. }
-            | Action::AbortCheck { .. }
-            | Action::Notice(_) => return Ok(false),
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Replaces the router's policy, all of it at once.
@@ -310,7 +300,7 @@ impl Maps {
         care_of: Ipv6Addr,
         anycast: Ipv6Addr,
     ) -> Result<(), DataplaneError> {
-        let quiet = Action::SetLocalAnycast {
+        let quiet = MapAction::SetLocalAnycast {
             anycast,
             report_clients: false,
         };

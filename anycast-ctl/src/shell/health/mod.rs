@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{sync::mpsc, task::AbortHandle};
 
-use crate::core::member::Finding;
+use crate::core::{CheckAction, member::Finding};
 
 /// Results that wait for the loop. There is at most one check of a group at a time.
 const RESULTS: usize = 64;
@@ -62,8 +62,16 @@ impl Checks {
         }
     }
 
+    /// Begins or ends a check, as the core wants it.
+    pub fn apply(&mut self, action: CheckAction) {
+        match action {
+            CheckAction::Start { anycast, run } => self.start(anycast, run),
+            CheckAction::Abort { anycast } => self.abort(anycast),
+        }
+    }
+
     /// Starts a check. One that is under way already for the group is given up.
-    pub fn start(&mut self, anycast: Ipv6Addr, run: u64) {
+    fn start(&mut self, anycast: Ipv6Addr, run: u64) {
         self.abort(anycast);
         let Some(target) = self.targets.get(&anycast).cloned() else {
             return;
@@ -81,7 +89,7 @@ impl Checks {
     }
 
     /// Gives a check up. A program is killed, with everything that it started.
-    pub fn abort(&mut self, anycast: Ipv6Addr) {
+    fn abort(&mut self, anycast: Ipv6Addr) {
         if let Some(task) = self.running.remove(&anycast) {
             task.abort();
         }

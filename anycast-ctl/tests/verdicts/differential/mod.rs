@@ -18,7 +18,7 @@ use anycast_common::abi::{
     maps::FlowKey,
     roles::{CORRESPONDENT, MEMBER},
 };
-use anycast_ctl::core::{Action, Time};
+use anycast_ctl::core::{MapAction, Time};
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::XdpMode;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
@@ -198,7 +198,7 @@ impl Pair {
         bench.dataplane.maps().set_client_prefixes(&[prefix])?;
         for (care_of, anycast) in groups(roles) {
             bench.dataplane.maps().set_local_care_of(care_of, anycast)?;
-            let serve = Action::SetLocalAnycast {
+            let serve = MapAction::SetLocalAnycast {
                 anycast,
                 report_clients: false,
             };
@@ -280,19 +280,19 @@ impl Pair {
         live: bool,
     ) -> Result<()> {
         let expires = Time::from_nanos(if live { u64::MAX / 2 } else { 1 });
-        let pair = Action::SetCareOf {
+        let pair = MapAction::SetCareOf {
             client,
             care_of,
             anycast,
         };
-        let binding = Action::SetBinding {
+        let binding = MapAction::SetBinding {
             client,
             anycast,
             care_of,
             expires,
         };
         for action in [pair, binding] {
-            ensure!(self.bench.dataplane.maps().apply(&action)?);
+            self.bench.dataplane.maps().apply(&action)?;
         }
         Ok(())
     }

@@ -11,8 +11,8 @@ use anycast_common::wire::{
     mobility,
 };
 use anycast_ctl::core::{
-    Action, NextHop, Time, controller::Controller, correspondent::Selection,
-    member::HandshakeFilter,
+    Action, CheckAction, GroupAction, MapAction, NextHop, RouteAction, Time,
+    controller::Controller, correspondent::Selection, member::HandshakeFilter,
 };
 
 use super::settings::{
@@ -34,47 +34,47 @@ impl Mirror {
     pub(super) fn apply(&mut self, now: Time, action: &Action) {
         match action {
             Action::Send { ifindex, packet } => sent(*ifindex, packet),
-            Action::SetRoute { anycast, next_hops } => {
+            Action::Route(RouteAction::Set { anycast, next_hops }) => {
                 assert!(!next_hops.is_empty());
                 assert!(next_hops.is_sorted_by(|left, right| left < right));
                 self.routes.insert(*anycast, next_hops.clone());
             }
-            Action::RemoveRoute { anycast } => {
+            Action::Route(RouteAction::Remove { anycast }) => {
                 self.routes.remove(anycast);
             }
-            Action::SetBinding {
+            Action::Map(MapAction::SetBinding {
                 client,
                 anycast,
                 care_of,
                 expires,
-            } => {
+            }) => {
                 assert!(is_client(*client) && is_routable_unicast(*care_of));
                 assert!(*expires > now);
                 self.bindings.insert((*client, *anycast), *care_of);
             }
-            Action::RemoveBinding { client, anycast } => {
+            Action::Map(MapAction::RemoveBinding { client, anycast }) => {
                 self.bindings.remove(&(*client, *anycast));
             }
-            Action::SetCareOf {
+            Action::Map(MapAction::SetCareOf {
                 client,
                 care_of,
                 anycast,
-            } => {
+            }) => {
                 let before = self.care_of.insert((*client, *care_of), *anycast);
                 assert!(before.is_none_or(|before| before == *anycast), "taken over");
             }
-            Action::RemoveCareOf { client, care_of } => {
+            Action::Map(MapAction::RemoveCareOf { client, care_of }) => {
                 self.care_of.remove(&(*client, *care_of));
             }
-            Action::QuietClient { until, .. } => assert!(*until > now),
+            Action::Map(MapAction::QuietClient { until, .. }) => assert!(*until > now),
             Action::ProbeNeighbour { .. }
-            | Action::JoinGroup { .. }
-            | Action::LeaveGroup { .. }
-            | Action::SetLocalAnycast { .. }
-            | Action::StartCheck { .. }
-            | Action::AbortCheck { .. }
+            | Action::Group(GroupAction::Join { .. })
+            | Action::Group(GroupAction::Leave { .. })
+            | Action::Map(MapAction::SetLocalAnycast { .. })
+            | Action::Check(CheckAction::Start { .. })
+            | Action::Check(CheckAction::Abort { .. })
             | Action::ReadFlows
-            | Action::RemoveFlow { .. }
+            | Action::Map(MapAction::RemoveFlow { .. })
             | Action::Notice(_) => {}
         }
     }

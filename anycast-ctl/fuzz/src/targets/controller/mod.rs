@@ -9,7 +9,7 @@ mod mirror;
 mod settings;
 mod step;
 
-use anycast_ctl::core::Action;
+use anycast_ctl::core::{Action, MapAction, RouteAction};
 use machine::Machine;
 use step::Script;
 
@@ -44,7 +44,7 @@ mod tests {
     fn a_script_reaches_bindings_and_their_cap() {
         let actions = run(HANDSHAKES);
         let count = |wanted: fn(&Action) -> bool| actions.iter().filter(|it| wanted(it)).count();
-        let bound = count(|action| matches!(action, Action::SetBinding { .. }));
+        let bound = count(|action| matches!(action, Action::Map(MapAction::SetBinding { .. })));
         assert_eq!(bound, settings::MAX_BINDINGS, "{actions:#?}");
     }
 
@@ -53,7 +53,13 @@ mod tests {
         // A Report by host 1 on lan0 for group 3; a minute later, its Done.
         let actions = run(&[0, 9, 1, 0, 0, 3, 0, 60, 10, 9, 1, 0, 1, 3, 0, 60, 10]);
         let count = |wanted: fn(&Action) -> bool| actions.iter().filter(|it| wanted(it)).count();
-        assert_eq!(count(|it| matches!(it, Action::SetRoute { .. })), 1);
-        assert_eq!(count(|it| matches!(it, Action::RemoveRoute { .. })), 1);
+        assert_eq!(
+            count(|it| matches!(it, Action::Route(RouteAction::Set { .. }))),
+            1
+        );
+        assert_eq!(
+            count(|it| matches!(it, Action::Route(RouteAction::Remove { .. }))),
+            1
+        );
     }
 }

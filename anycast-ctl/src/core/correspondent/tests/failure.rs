@@ -124,7 +124,7 @@ impl Bench {
 impl Output {
     fn removed_flows(&self) -> Vec<FlowKey> {
         let key = |action: &Action| match action {
-            Action::RemoveFlow { key, .. } => Some(*key),
+            Action::Map(MapAction::RemoveFlow { key, .. }) => Some(*key),
             _ => None,
         };
         self.actions.iter().filter_map(key).collect()
@@ -144,7 +144,7 @@ impl Output {
 
     fn unbound(&self) -> Vec<Ipv6Addr> {
         let client = |action: &Action| match action {
-            Action::RemoveBinding { client, .. } => Some(*client),
+            Action::Map(MapAction::RemoveBinding { client, .. }) => Some(*client),
             _ => None,
         };
         self.actions.iter().filter_map(client).collect()
@@ -184,9 +184,11 @@ fn an_unreachable_address_loses_its_bindings_at_once_and_its_flows_in_a_moment()
 
     // The pairs (A, C) follow when no flow can have been pinned in the last moment.
     let swept = bench.sweep_if_due(millis(12_100), &[]).unwrap();
-    let pairs = [CLIENT, OTHER_CLIENT].map(|client| Action::RemoveCareOf {
-        client,
-        care_of: CARE_OF,
+    let pairs = [CLIENT, OTHER_CLIENT].map(|client| {
+        Action::Map(MapAction::RemoveCareOf {
+            client,
+            care_of: CARE_OF,
+        })
     });
     assert_eq!(swept.data_plane(), pairs);
     let again = bench.bind(at(13), CLIENT, CARE_OF, 2);

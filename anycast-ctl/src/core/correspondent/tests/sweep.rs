@@ -3,10 +3,10 @@
 use super::*;
 
 fn removed(care_of: Ipv6Addr) -> Action {
-    Action::RemoveCareOf {
+    Action::Map(MapAction::RemoveCareOf {
         client: CLIENT,
         care_of,
-    }
+    })
 }
 
 impl Bench {

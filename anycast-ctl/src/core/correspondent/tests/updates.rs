@@ -5,17 +5,17 @@ use crate::core::rr::tests::checksummed;
 
 fn bound(expires: Time) -> [Action; 2] {
     [
-        Action::SetCareOf {
+        Action::Map(MapAction::SetCareOf {
             client: CLIENT,
             care_of: CARE_OF,
             anycast: ANYCAST,
-        },
-        Action::SetBinding {
+        }),
+        Action::Map(MapAction::SetBinding {
             client: CLIENT,
             anycast: ANYCAST,
             care_of: CARE_OF,
             expires,
-        },
+        }),
     ]
 }
 
@@ -59,10 +59,10 @@ fn a_binding_expires() {
     bench.update(at(11), &peer, peer.good(77));
     assert_eq!(bench.poll(at(26)).actions, []);
     let output = bench.poll(at(27));
-    let removed = Action::RemoveBinding {
+    let removed = Action::Map(MapAction::RemoveBinding {
         client: CLIENT,
         anycast: ANYCAST,
-    };
+    });
     assert_eq!(output.data_plane(), [removed]);
     assert_eq!(output.changes(), [BindingChange::Expired]);
     assert_eq!(bench.correspondent.bindings(at(27)), []);
@@ -147,10 +147,10 @@ fn a_lifetime_of_zero_deletes_with_the_home_token_alone() {
         ..peer.deletion(78)
     };
     let output = bench.update(at(12), &peer, deletion);
-    let removed = Action::RemoveBinding {
+    let removed = Action::Map(MapAction::RemoveBinding {
         client: CLIENT,
         anycast: ANYCAST,
-    };
+    });
     assert_eq!(output.data_plane(), [removed]);
     assert_eq!(output.changes(), [BindingChange::Deleted]);
     let ack = output.ack();
@@ -426,10 +426,10 @@ fn a_shutdown_takes_the_bindings_away_and_leaves_the_pins() {
     bench.update(at(11), &peer, peer.good(77));
     let mut actions = Vec::new();
     bench.correspondent.shutdown(at(12), &mut actions);
-    let removed = Action::RemoveBinding {
+    let removed = Action::Map(MapAction::RemoveBinding {
         client: CLIENT,
         anycast: ANYCAST,
-    };
+    });
     assert_eq!(actions, [removed]);
     assert_eq!(bench.correspondent.bindings(at(12)), []);
 }

@@ -14,7 +14,7 @@ use machine::Handshake;
 pub(super) use machine::{Event, Evidence, Test};
 
 use super::{HandshakeSettings, context::Context};
-use crate::core::{Action, Time, counters::Counter, timers::Timers};
+use crate::core::{Action, MapAction, Time, counters::Counter, timers::Timers};
 
 /// How long the data plane keeps a client to itself whose handshake a limit held back.
 const LIMITED: Duration = Duration::from_secs(1);
@@ -165,9 +165,9 @@ impl Key {
 }
 
 fn quiet(peer: Peer, until: Time) -> Action {
-    Action::QuietClient {
+    Action::Map(MapAction::QuietClient {
         client: peer.client,
         anycast: peer.anycast,
         until,
-    }
+    })
 }

@@ -32,7 +32,7 @@ pub struct HealthSettings {
 /// What the shell found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Which check, as [`Action::StartCheck`](crate::core::Action::StartCheck) numbered it.
+    /// Which check, as [`CheckAction::Start`](crate::core::CheckAction::Start) numbered it.
     pub run: u64,
     /// Whether the service is well.
     pub passed: bool,

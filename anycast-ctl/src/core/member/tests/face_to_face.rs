@@ -79,15 +79,15 @@ impl World {
                     }
                     self.sent += 1;
                 }
-                Action::SetBinding {
+                Action::Map(MapAction::SetBinding {
                     care_of, expires, ..
-                } => {
+                }) => {
                     assert_eq!(care_of, CARE_OF);
                     assert_eq!(expires.since(self.now), Duration::from_secs(16));
                     self.bound_until = Some(expires);
                 }
-                Action::RemoveBinding { .. } => self.bound_until = None,
-                Action::QuietClient { until, .. } => self.quiet_until = until,
+                Action::Map(MapAction::RemoveBinding { .. }) => self.bound_until = None,
+                Action::Map(MapAction::QuietClient { until, .. }) => self.quiet_until = until,
                 Action::Notice(Notice::Handshake { outcome, .. }) => self.outcomes.push(outcome),
                 Action::Notice(Notice::Binding { change, .. }) => self.changes.push(change),
                 _ => {}

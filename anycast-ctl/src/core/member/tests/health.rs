@@ -139,10 +139,10 @@ impl Bench {
 impl Output {
     fn started(&self) -> Option<u64> {
         self.0.iter().find_map(|action| match action {
-            Action::StartCheck {
+            Action::Check(CheckAction::Start {
                 anycast: ANYCAST,
                 run,
-            } => Some(*run),
+            }) => Some(*run),
             _ => None,
         })
     }
@@ -206,7 +206,7 @@ fn a_check_that_takes_too_long_has_failed_and_its_result_is_late() {
     assert_eq!(bench.poll(at(0)).started(), Some(1));
     assert_eq!(bench.poll(at(1999)).started(), None);
     let output = bench.poll(at(2000));
-    let abort = Action::AbortCheck { anycast: ANYCAST };
+    let abort = Action::Check(CheckAction::Abort { anycast: ANYCAST });
     assert!(output.0.contains(&abort), "{output:?}");
     assert_eq!(bench.count(Counter::HealthCheckTimeout), 1);
     let error = bench.view().health.unwrap().last_error;
@@ -241,10 +241,10 @@ fn a_drain_goes_before_health_and_ends_with_undrain_or_join() {
     };
     let output = bench.run(drain);
     assert_eq!(output.messages(), [DONE]);
-    let refused = Action::SetLocalAnycast {
+    let refused = Action::Map(MapAction::SetLocalAnycast {
         anycast: ANYCAST,
         report_clients: false,
-    };
+    });
     assert!(output.0.contains(&refused), "new clients: {output:?}");
     assert!(bench.packet_of(at(30_001), CLIENT).mobility().is_empty());
     assert!(bench.view().draining.is_some() && bench.view().wanted);
@@ -276,7 +276,7 @@ fn no_check_survives_a_shutdown() {
     bench.poll(at(0));
     let output = bench.run(|member, actions| member.shutdown(at(10), actions));
     assert_eq!(output.messages(), [DONE]);
-    let abort = Action::AbortCheck { anycast: ANYCAST };
+    let abort = Action::Check(CheckAction::Abort { anycast: ANYCAST });
     assert!(output.0.contains(&abort), "{output:?}");
     assert!(bench.found(at(20), 1, true).0.is_empty());
     assert_eq!(bench.poll(at(60_000)).started(), None);

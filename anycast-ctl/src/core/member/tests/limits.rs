@@ -25,11 +25,11 @@ fn all_clients_together_are_limited() {
     // The data plane need not report every packet of it meanwhile.
     assert_eq!(
         output,
-        Output(vec![Action::QuietClient {
+        Output(vec![Action::Map(MapAction::QuietClient {
             client: client(3, 1),
             anycast: ANYCAST,
             until: at(1000),
-        }])
+        })])
     );
     assert_eq!(bench.count(Counter::HandshakeLimited), 1);
     assert!(started(&mut bench, at(1000), client(3, 1)));

@@ -1,6 +1,7 @@
 //! Joining, leaving, links that come and go, and Queries, through the member.
 
 use super::*;
+use crate::core::GroupAction;
 
 const REPORT: mld::Message = mld::Message::Report { address: ANYCAST };
 const DONE: mld::Message = mld::Message::Done { address: ANYCAST };
@@ -71,11 +72,11 @@ fn joining_opens_the_data_plane_then_listens_then_reports() {
     assert!(matches!(
         actions.as_slice(),
         [
-            Action::SetLocalAnycast {
+            Action::Map(MapAction::SetLocalAnycast {
                 anycast: ANYCAST,
                 report_clients: true
-            },
-            Action::JoinGroup { ifindex: 1, group: solicited },
+            }),
+            Action::Group(GroupAction::Join { ifindex: 1, group: solicited }),
             Action::Send {
                 ifindex: Some(1),
                 ..
@@ -128,12 +129,12 @@ fn leaving_says_done_and_takes_the_group_back() {
         actions.as_slice(),
         [
             // Pinned flows go on, so that the address stays.
-            Action::SetLocalAnycast {
+            Action::Map(MapAction::SetLocalAnycast {
                 anycast: ANYCAST,
                 report_clients: false
-            },
+            }),
             Action::Send { .. },
-            Action::LeaveGroup { ifindex: 1, group: solicited },
+            Action::Group(GroupAction::Leave { ifindex: 1, group: solicited }),
             Action::Notice(Notice::Membership {
                 anycast: ANYCAST,
                 joined: false
@@ -154,7 +155,7 @@ fn a_solicited_node_group_is_left_with_its_last_address() {
     bench.join(at(0), ANYCAST);
     bench.join(at(0), PLAIN);
     let leaves = |Output(actions): Output| {
-        let leave = |action: &&Action| matches!(action, Action::LeaveGroup { .. });
+        let leave = |action: &&Action| matches!(action, Action::Group(GroupAction::Leave { .. }));
         actions.iter().filter(leave).count()
     };
     assert_eq!(leaves(bench.leave(at(1), ANYCAST)), 0);
@@ -179,10 +180,10 @@ fn an_unknown_address_is_an_error() {
 fn a_group_without_care_of_address_reports_no_clients() {
     let mut bench = Bench::new(settings());
     let Output(actions) = bench.join(at(0), PLAIN);
-    let set = Action::SetLocalAnycast {
+    let set = Action::Map(MapAction::SetLocalAnycast {
         anycast: PLAIN,
         report_clients: false,
-    };
+    });
     assert_eq!(actions[0], set);
     let output = bench.run(|member, actions| member.new_client(at(1), CLIENT, PLAIN, actions));
     assert_eq!(output, Output(vec![]));
@@ -223,11 +224,17 @@ fn a_link_that_goes_down_is_left_in_silence_and_joined_again() {
     bench.link(at(1), &link(1, "eth0"));
     let Output(actions) = bench.link(at(2), &down);
     let group = group();
-    assert_eq!(actions, [Action::LeaveGroup { ifindex: 1, group }]);
+    assert_eq!(
+        actions,
+        [Action::Group(GroupAction::Leave { ifindex: 1, group })]
+    );
     assert_eq!(bench.0.deadline(), None);
     assert_eq!(bench.link(at(3), &link(1, "eth0")).mld(), [report(1)]);
     let Output(actions) = bench.run(|member, actions| member.link_gone(at(4), 1, actions));
-    assert_eq!(actions, [Action::LeaveGroup { ifindex: 1, group }]);
+    assert_eq!(
+        actions,
+        [Action::Group(GroupAction::Leave { ifindex: 1, group })]
+    );
     assert_eq!(bench.0.deadline(), None);
 }
 

@@ -129,11 +129,11 @@ impl Output {
     /// Until when the client is kept quiet, by the last word.
     fn quiet(&self) -> Option<Time> {
         self.0.iter().rev().find_map(|action| match action {
-            Action::QuietClient {
+            Action::Map(MapAction::QuietClient {
                 client: CLIENT,
                 anycast: ANYCAST,
                 until,
-            } => Some(*until),
+            }) => Some(*until),
             _ => None,
         })
     }

@@ -28,15 +28,15 @@ fn a_link_that_goes_down_takes_its_members_along() {
         [
             left(B1, M1, LeaveCause::LinkDown),
             left(B2, M2, LeaveCause::LinkDown),
-            Action::SetRoute {
+            Action::Route(RouteAction::Set {
                 anycast: B1,
                 next_hops: vec![hop]
-            },
+            }),
             Action::Notice(Notice::Route {
                 anycast: B1,
                 next_hops: vec![M1]
             }),
-            Action::RemoveRoute { anycast: B2 },
+            Action::Route(RouteAction::Remove { anycast: B2 }),
             Action::Notice(Notice::Route {
                 anycast: B2,
                 next_hops: vec![]

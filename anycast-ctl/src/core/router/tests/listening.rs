@@ -1,16 +1,17 @@
 //! Before the first General Query: whether an MLDv2 querier is there.
 
 use super::*;
+use crate::core::GroupAction;
 use crate::core::router::{LinkRole, Queries, Reason, listening::GROUP};
 
-const JOIN: Action = Action::JoinGroup {
+const JOIN: Action = Action::Group(GroupAction::Join {
     ifindex: LAN,
     group: GROUP,
-};
-const LEAVE: Action = Action::LeaveGroup {
+});
+const LEAVE: Action = Action::Group(GroupAction::Leave {
     ifindex: LAN,
     group: GROUP,
-};
+});
 
 /// The link has come up this long ago.
 fn after(settings: Settings, time: Duration) -> World {

@@ -10,10 +10,10 @@ fn a_report_joins_and_its_member_times_out() {
         world.take(),
         [
             joined(B1, M1),
-            Action::SetRoute {
+            Action::Route(RouteAction::Set {
                 anycast: B1,
                 next_hops: vec![via(M1)]
-            },
+            }),
             Action::Notice(Notice::Route {
                 anycast: B1,
                 next_hops: vec![M1]
@@ -40,7 +40,7 @@ fn a_report_joins_and_its_member_times_out() {
         world.take(),
         [
             left(B1, M1, LeaveCause::Timeout),
-            Action::RemoveRoute { anycast: B1 },
+            Action::Route(RouteAction::Remove { anycast: B1 }),
             Action::Notice(Notice::Route {
                 anycast: B1,
                 next_hops: vec![]

@@ -28,7 +28,8 @@ use super::{
     Rule, Settings,
 };
 use crate::core::{
-    Action, Link, NextHop, Notice, Received, Time, counters::Counter, notice::LeaveCause,
+    Action, Link, NextHop, Notice, Received, RouteAction, Time, counters::Counter,
+    notice::LeaveCause,
 };
 
 /// Interface indices of the two links that tests have.
@@ -301,8 +302,10 @@ impl World {
         self.actions
             .drain(..)
             .filter_map(|(_, action)| match action {
-                Action::SetRoute { anycast, next_hops } => Some((anycast, next_hops)),
-                Action::RemoveRoute { anycast } => Some((anycast, Vec::new())),
+                Action::Route(RouteAction::Set { anycast, next_hops }) => {
+                    Some((anycast, next_hops))
+                }
+                Action::Route(RouteAction::Remove { anycast }) => Some((anycast, Vec::new())),
                 _ => None,
             })
             .collect()

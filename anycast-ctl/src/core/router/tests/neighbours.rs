@@ -118,11 +118,11 @@ fn an_unreachable_member_leaves_all_its_groups_and_is_asked() {
         actions.contains(&left(B2, M1, LeaveCause::Unreachable)),
         "{actions:?}"
     );
-    assert!(actions.contains(&Action::SetRoute {
+    assert!(actions.contains(&Action::Route(RouteAction::Set {
         anycast: B1,
         next_hops: vec![via(M2)]
-    }));
-    assert!(actions.contains(&Action::RemoveRoute { anycast: B2 }));
+    })));
+    assert!(actions.contains(&Action::Route(RouteAction::Remove { anycast: B2 })));
     let queries = actions.iter().filter_map(|action| match action {
         Action::Send { ifindex, packet } => Some(sent(ifindex.unwrap(), packet)),
         _ => None,

@@ -150,15 +150,15 @@ fn another_policy_takes_effect_at_once() {
         [
             left(B1, M2, LeaveCause::Policy),
             left(B2, M2, LeaveCause::Policy),
-            Action::SetRoute {
+            Action::Route(RouteAction::Set {
                 anycast: B1,
                 next_hops: vec![via(M1)]
-            },
+            }),
             Action::Notice(Notice::Route {
                 anycast: B1,
                 next_hops: vec![M1]
             }),
-            Action::RemoveRoute { anycast: B2 },
+            Action::Route(RouteAction::Remove { anycast: B2 }),
             Action::Notice(Notice::Route {
                 anycast: B2,
                 next_hops: vec![]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
+use crate::core::GroupAction;
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug)]
@@ -198,7 +199,7 @@ fn carry_out(actions: Vec<Action>, model: &Model, outside: &mut Outside) {
                 assert_eq!(ipv6::Packet::parse(&packet).unwrap().source, OWN);
                 sent(ifindex, &packet);
             }
-            Action::SetRoute { anycast, next_hops } => {
+            Action::Route(RouteAction::Set { anycast, next_hops }) => {
                 assert!(next_hops.is_sorted() && !next_hops.is_empty());
                 let down = next_hops
                     .iter()
@@ -207,14 +208,14 @@ fn carry_out(actions: Vec<Action>, model: &Model, outside: &mut Outside) {
                 let old = routes.insert(anycast, next_hops.clone());
                 assert_ne!(old, Some(next_hops), "an action that changes nothing");
             }
-            Action::RemoveRoute { anycast } => {
+            Action::Route(RouteAction::Remove { anycast }) => {
                 assert!(routes.remove(&anycast).is_some(), "there was no route");
             }
-            Action::JoinGroup { ifindex, group } => {
+            Action::Group(GroupAction::Join { ifindex, group }) => {
                 assert!(group.is_multicast() && model.up.get(&ifindex) == Some(&true));
                 assert!(joined.insert(ifindex), "joined twice on {ifindex}");
             }
-            Action::LeaveGroup { ifindex, .. } => {
+            Action::Group(GroupAction::Leave { ifindex, .. }) => {
                 assert!(joined.remove(&ifindex), "left twice on {ifindex}");
             }
             Action::Notice(_) => {}

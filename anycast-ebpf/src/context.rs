@@ -59,12 +59,12 @@ pub(crate) trait Context: Bytes + EbpfContext {
     /// UDP that was never computed.
     fn adjust(&self, offset: usize, delta: u16, udp: bool) -> bool;
 
-    /// Puts an address in place of that at `place` in the IPv6 header, and what that does to a checksum
+    /// Puts an address in place of that at `offset` in the IPv6 header, and what that does to a checksum
     /// into the one of the transport header. False: nothing was done.
     fn replace(
         packet: &Packet<'_, Self>,
         transport: &Transport,
-        place: usize,
+        offset: usize,
         address: &[u8; 16],
         delta: u16,
     ) -> bool
@@ -127,11 +127,11 @@ impl Context for XdpContext {
     fn store<T: Copy>(&self, offset: usize, value: &T) -> bool {
         // Else the compiler takes the checks that were made for what is around it as made for this, too,
         // which the verifier cannot see.
-        let Some(place) = self.at::<T>(core::hint::black_box(offset)) else {
+        let Some(field) = self.at::<T>(core::hint::black_box(offset)) else {
             return false;
         };
         // SAFETY: `at` checked the bounds.
-        unsafe { *place = *value };
+        unsafe { *field = *value };
         true
     }
 
@@ -155,7 +155,7 @@ impl Context for XdpContext {
     fn replace(
         packet: &Packet<'_>,
         transport: &Transport,
-        place: usize,
+        offset: usize,
         address: &[u8; 16],
         delta: u16,
     ) -> bool {
@@ -165,7 +165,7 @@ impl Context for XdpContext {
         }
         // SAFETY: `classify` checked that the IPv6 header lies within the packet.
         unsafe {
-            if place == rewrite::SOURCE {
+            if offset == rewrite::SOURCE {
                 (*packet.ipv6).source = words(address);
             } else {
                 (*packet.ipv6).destination = words(address);

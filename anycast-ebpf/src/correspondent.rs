@@ -3,7 +3,7 @@
 use anycast_common::abi::{
     counters::Counter,
     event::kind,
-    maps::{CareOfKey, Flow, place, unattended},
+    maps::{CareOfKey, Flow, side, unattended},
 };
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
@@ -46,7 +46,7 @@ fn handle<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     let Some(change) = change else {
         return Verdict::NotOurs;
     };
-    let outward = change.place == place::DESTINATION;
+    let outward = change.side == side::DESTINATION;
     let (source, destination) = if outward {
         (&packet.source, &change.address)
     } else {
@@ -56,7 +56,7 @@ fn handle<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     if next_hop.way.stops::<C>(outward) {
         return Verdict::Done(XDP_PASS);
     }
-    // Many a flow has one packet, and a place for it would be another's.
+    // Many a flow has one packet, and a slot for it would be another's.
     if next_hop.way == Way::Program && !change.pinned_now {
         C::remember(packet, &transport, &change, &next_hop);
     }
@@ -76,8 +76,8 @@ fn handle<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
 
 /// What is to become of a packet.
 pub(crate) struct Change {
-    /// Which address gives way: one of [`place`].
-    pub place: u8,
+    /// Which address gives way: one of [`side`].
+    pub side: u8,
     /// To which.
     pub address: [u8; 16],
     /// What that does to a checksum (RFC 1624).
@@ -125,7 +125,7 @@ fn from_client<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Opt
     let key = transport.flow_from_client(&packet.source, &packet.destination);
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    let place = place::DESTINATION;
+    let side = side::DESTINATION;
     if let Some(pinned) = flow_table::find(&key) {
         let flow = pinned.flow();
         // A SYN opens a new flow on the ports of an old one: the binding decides anew.
@@ -146,7 +146,7 @@ fn from_client<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Opt
                 pinned.heard(now, (*flow).last_in != 0);
             }
             return Some(Change {
-                place,
+                side,
                 address: pinned.care_of,
                 delta: pinned.delta,
                 pinned_now: false,
@@ -169,7 +169,7 @@ fn from_client<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Opt
     }
     flow_table::pin(&key, &binding, now);
     Some(Change {
-        place,
+        side,
         address: binding.care_of,
         delta: binding.delta,
         pinned_now: true,
@@ -222,7 +222,7 @@ fn to_client<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Optio
         pinned.answered(now);
     }
     Some(Change {
-        place: place::SOURCE,
+        side: side::SOURCE,
         address: owner.anycast,
         delta: owner.delta,
         pinned_now: false,

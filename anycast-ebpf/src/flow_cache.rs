@@ -10,7 +10,7 @@
 use anycast_common::{
     abi::{
         counters::short,
-        maps::{self, CachedFlow, CachedWay, place},
+        maps::{self, CachedFlow, CachedWay, side},
     },
     wire::checksum,
 };
@@ -80,7 +80,7 @@ fn find(ctx: &XdpContext, head: Head) -> Option<&'static CachedFlow> {
     // SAFETY: the bounds were checked.
     let ports = unsafe { *head.field::<u32>(PORTS) };
     let places = places(head.source(), head.destination(), ports);
-    let of = |place| FLOW_CACHE.get(place).filter(|flow| is_it(ctx, head, flow));
+    let of = |index| FLOW_CACHE.get(index).filter(|flow| is_it(ctx, head, flow));
     let [first, second] = places;
     of(first)
         .or_else(|| of(first ^ 1))
@@ -154,7 +154,7 @@ fn fix_checksum(ctx: &XdpContext, head: Head, delta: u16) -> Option<()> {
 
 #[inline(always)]
 fn rewrite(head: Head, way: &CachedWay) {
-    let (place, counter) = if way.place == u32::from(place::DESTINATION) {
+    let (offset, counter) = if way.side == u32::from(side::DESTINATION) {
         (DESTINATION, short::TO_CARE_OF)
     } else {
         (SOURCE, short::FROM_CARE_OF)
@@ -162,8 +162,8 @@ fn rewrite(head: Head, way: &CachedWay) {
     count_index(counter);
     // SAFETY: the bounds were checked.
     unsafe {
-        *head.field(place) = way.address[0];
-        *head.field(place + 8) = way.address[1];
+        *head.field(offset) = way.address[0];
+        *head.field(offset + 8) = way.address[1];
         *head.field(ETHERNET) = *way.ethernet.as_ptr().cast::<u64>();
         *head.field(ETHERNET + 8) = way.ethernet[2];
         *head.field::<u8>(HOP_LIMIT) -= 1;
@@ -194,7 +194,7 @@ pub(crate) fn remember(
     }
 }
 
-/// Not the place of a way.
+/// Not the index of a way.
 const NONE: u32 = u32::MAX;
 
 /// The entry that a flow has, or may have: another keeps its own until its time is over.
@@ -207,12 +207,12 @@ fn remember_flow(ctx: &XdpContext, way: u32, stamp: u64) -> u32 {
     let ports = unsafe { *head.field::<u32>(PORTS) };
     let [first, second] = places(head.source(), head.destination(), ports);
     let mut room = NONE;
-    for place in [second ^ 1, second, first ^ 1, first] {
-        let Some(flow) = FLOW_CACHE.get(place) else {
+    for index in [second ^ 1, second, first ^ 1, first] {
+        let Some(flow) = FLOW_CACHE.get(index) else {
             return 0;
         };
         if is_it(ctx, head, flow) || !holds(flow.stamp, stamp) {
-            room = place;
+            room = index;
         }
     }
     let Some(flow) = FLOW_CACHE.get_ptr_mut(room) else {
@@ -232,12 +232,12 @@ fn remember_flow(ctx: &XdpContext, way: u32, stamp: u64) -> u32 {
     1
 }
 
-/// The place of a way, which is made if there is room for it: one that a flow may use is not replaced.
+/// The index of a way, which is made if there is room for it: one that a flow may use is not replaced.
 #[inline(never)]
 fn remember_way(change: &Change, next_hop: &NextHop, stamp: u64) -> u32 {
     let first = way_place(change, next_hop);
-    for place in [first, first ^ 1] {
-        let Some(way) = WAYS.get_ptr_mut(place) else {
+    for index in [first, first ^ 1] {
+        let Some(way) = WAYS.get_ptr_mut(index) else {
             return NONE;
         };
         // SAFETY: as in `remember_flow`.
@@ -249,11 +249,11 @@ fn remember_way(change: &Change, next_hop: &NextHop, stamp: u64) -> u32 {
                 way.address = words(&change.address);
                 way.ethernet = ethernet(next_hop);
                 way.ifindex = next_hop.ifindex;
-                way.place = u32::from(change.place);
+                way.side = u32::from(change.side);
                 way.mtu = next_hop.mtu;
                 way.delta = change.delta;
             }
-            return place;
+            return index;
         }
     }
     NONE
@@ -268,7 +268,7 @@ fn is_that_way(way: &CachedWay, change: &Change, next_hop: &NextHop) -> bool {
         | u64::from(way.ethernet[1] ^ ethernet[1])
         | u64::from(way.ethernet[2] ^ ethernet[2])
         | u64::from(way.ifindex ^ next_hop.ifindex)
-        | u64::from(way.place ^ u32::from(change.place))
+        | u64::from(way.side ^ u32::from(change.side))
         | u64::from(way.mtu ^ next_hop.mtu)
         | u64::from(way.delta ^ change.delta);
     difference == 0
@@ -308,7 +308,7 @@ fn places(source: [u64; 2], destination: [u64; 2], ports: u32) -> [u32; 2] {
     ]
 }
 
-/// A place among those of this CPU, of which there are so many, a power of two.
+/// An index among those of this CPU, of which there are so many, a power of two.
 #[inline(always)]
 fn of_this_cpu(places: u32, hash: u32) -> u32 {
     // SAFETY: no arguments.

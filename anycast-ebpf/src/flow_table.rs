@@ -15,7 +15,7 @@ use crate::{
 pub(crate) struct Pinned {
     set: *mut Set,
     number: usize,
-    /// To which address. A copy, which stays this flow's whatever becomes of its place.
+    /// To which address. A copy, which stays this flow's whatever becomes of its slot.
     pub care_of: [u8; 16],
     /// What that does to a checksum.
     pub delta: u16,
@@ -76,16 +76,16 @@ pub unsafe extern "C" fn end_flow(key: *const FlowKey) -> u32 {
 pub(crate) fn find(key: &FlowKey) -> Option<Pinned> {
     let mut care_of = [0; 2];
     // SAFETY: both are there.
-    let place = unsafe { find_flow(key, &raw mut care_of) };
-    if place == NOWHERE {
+    let found = unsafe { find_flow(key, &raw mut care_of) };
+    if found == NOWHERE {
         return None;
     }
     Some(Pinned {
-        set: FLOWS.get_ptr_mut(place as u32)?,
-        number: (place >> NUMBER) as usize,
+        set: FLOWS.get_ptr_mut(found as u32)?,
+        number: (found >> NUMBER) as usize,
         // SAFETY: 16 plain octets either way.
         care_of: unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(care_of) },
-        delta: (place >> DELTA) as u16,
+        delta: (found >> DELTA) as u16,
     })
 }
 

@@ -3,7 +3,7 @@
 
 use anycast_common::abi::{
     counters::Counter,
-    maps::{BindingKey, CareOfKey, Fragment, FragmentKey, place},
+    maps::{BindingKey, CareOfKey, Fragment, FragmentKey, side},
 };
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, helpers::bpf_ktime_get_coarse_ns};
 
@@ -49,9 +49,9 @@ pub(crate) fn care_of(
         ..key(source, destination, *piece)
     };
     let wanted = if seen {
-        place::SOURCE
+        side::SOURCE
     } else {
-        place::DESTINATION
+        side::DESTINATION
     };
     let Some(note) = FRAGMENTS.get_ptr(&key) else {
         return 0;
@@ -59,7 +59,7 @@ pub(crate) fn care_of(
     // SAFETY: the memory of an entry stays mapped, and its fields are plain integers. One that is evicted
     // just now may hold another note: the error goes astray.
     unsafe {
-        if (*note).place != wanted || bpf_ktime_get_coarse_ns() >= (*note).noted_at + LIFE {
+        if (*note).side != wanted || bpf_ktime_get_coarse_ns() >= (*note).noted_at + LIFE {
             return 0;
         }
         *care_of = (*note).address;
@@ -67,14 +67,14 @@ pub(crate) fn care_of(
     1
 }
 
-/// Notes what became of the first fragment. `place` is one of [`place`].
+/// Notes what became of the first fragment. `side` is one of [`side`].
 #[inline(always)]
-pub(crate) fn note(key: &FragmentKey, place: u8, address: &[u8; 16]) {
+pub(crate) fn note(key: &FragmentKey, side: u8, address: &[u8; 16]) {
     let note = Fragment {
         address: *address,
         // SAFETY: no arguments.
         noted_at: unsafe { bpf_ktime_get_coarse_ns() },
-        place,
+        side,
         reserved: [0; 7],
     };
     // A note that is lost costs the packet, as a lost fragment would.
@@ -90,10 +90,10 @@ pub(crate) fn note_first<C: Context>(packet: &Packet<'_, C>, identification: u32
     // SAFETY: the IPv6 header lies within the packet.
     let (source, destination) =
         unsafe { (octets((*header).source), octets((*header).destination)) };
-    let (place, address) = if source != packet.source {
-        (place::SOURCE, source)
+    let (side, address) = if source != packet.source {
+        (side::SOURCE, source)
     } else if destination != packet.destination {
-        (place::DESTINATION, destination)
+        (side::DESTINATION, destination)
     } else {
         // The others must not be taken for those of a pinned flow, or of one that may be pinned.
         let pair = CareOfKey {
@@ -107,7 +107,7 @@ pub(crate) fn note_first<C: Context>(packet: &Packet<'_, C>, identification: u32
         if CARE_OF.get_ptr(&pair).is_none() && BINDINGS.get_ptr(&binding).is_none() {
             return;
         }
-        (place::NONE, source)
+        (side::NONE, source)
     };
     let piece = Piece {
         identification,
@@ -115,16 +115,16 @@ pub(crate) fn note_first<C: Context>(packet: &Packet<'_, C>, identification: u32
     };
     note(
         &key(&packet.source, &packet.destination, piece),
-        place,
+        side,
         &address,
     );
     // The other way, the pair (A, C) says what a quoted packet was sent to.
-    if place == place::SOURCE {
+    if side == side::SOURCE {
         let key = FragmentKey {
             quoted: 1,
             ..key(&address, &packet.destination, piece)
         };
-        note(&key, place, &packet.source);
+        note(&key, side, &packet.source);
     }
 }
 
@@ -188,18 +188,18 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, piece: Piece) -> Verdict {
             None => return Verdict::NotOurs,
         },
     };
-    let (source, destination) = match note.place {
-        place::SOURCE => (&note.address, &packet.destination),
-        place::DESTINATION => (&packet.source, &note.address),
+    let (source, destination) = match note.side {
+        side::SOURCE => (&note.address, &packet.destination),
+        side::DESTINATION => (&packet.source, &note.address),
         _ => return Verdict::Done(XDP_PASS),
     };
     let transport = Transport::of(piece.protocol);
-    let outward = note.place == place::DESTINATION;
+    let outward = note.side == side::DESTINATION;
     let next_hop = next_hop(packet, &transport, source, destination);
     if next_hop.way.stops::<C>(outward) {
         return Verdict::Done(XDP_PASS);
     }
-    let rewritten = if note.place == place::SOURCE {
+    let rewritten = if note.side == side::SOURCE {
         rewrite::source(packet, &transport, &note.address, 0)
     } else {
         rewrite::destination(packet, &transport, &note.address, 0)
@@ -218,10 +218,10 @@ fn guess<C: Context>(packet: &Packet<'_, C>) -> Option<Fragment> {
         client: packet.source,
         anycast: packet.destination,
     };
-    let guess = |place, address| Fragment {
+    let guess = |side, address| Fragment {
         address,
         noted_at: 0,
-        place,
+        side,
         reserved: [0; 7],
     };
     // SAFETY: the controller replaces entries whole, and the copy is made at once.
@@ -229,7 +229,7 @@ fn guess<C: Context>(packet: &Packet<'_, C>) -> Option<Fragment> {
         // SAFETY: no arguments.
         && unsafe { bpf_ktime_get_coarse_ns() } < binding.expires
     {
-        return Some(guess(place::DESTINATION, binding.care_of));
+        return Some(guess(side::DESTINATION, binding.care_of));
     }
     let pair = CareOfKey {
         client: packet.destination,
@@ -237,5 +237,5 @@ fn guess<C: Context>(packet: &Packet<'_, C>) -> Option<Fragment> {
     };
     // SAFETY: as above.
     let owner = unsafe { CARE_OF.get(&pair) }.copied()?;
-    Some(guess(place::SOURCE, owner.anycast))
+    Some(guess(side::SOURCE, owner.anycast))
 }

@@ -61,7 +61,7 @@ pub(crate) fn policy_age() -> u64 {
 /// Whether any map may speak of the address, which is given [`mixed`]: 1 or 0.
 #[inline(always)]
 pub(crate) fn is_ours(mixed: u64) -> u8 {
-    // SAFETY: there is an octet for each place.
+    // SAFETY: there is an octet for each index.
     unsafe {
         (&raw const (*HINTS.get()).addresses)
             .cast::<u8>()
@@ -73,9 +73,9 @@ pub(crate) fn is_ours(mixed: u64) -> u8 {
 /// The slot of a source among those that are noted. Who makes others share one slows them.
 #[inline(always)]
 fn slot(mixed: u64) -> *mut Noted {
-    let place = (mixed >> 32) as usize & (maps::NOTED as usize - 1);
+    let index = (mixed >> 32) as usize & (maps::NOTED as usize - 1);
     // SAFETY: there are so many.
-    unsafe { NOTED.get().cast::<Noted>().add(place) }
+    unsafe { NOTED.get().cast::<Noted>().add(index) }
 }
 
 /// Whether this source needs no attention for now.

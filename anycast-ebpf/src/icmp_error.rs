@@ -67,7 +67,7 @@ struct Change<'a> {
 
 /// Which address of a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Side {
     Source,
     Destination,
 }
@@ -224,16 +224,16 @@ fn translate<C: Context>(
     change: &Change<'_>,
 ) -> u32 {
     let (inner, outer) = if to_client {
-        (Place::Destination, Place::Source)
+        (Side::Destination, Side::Source)
     } else {
-        (Place::Source, Place::Destination)
+        (Side::Source, Side::Destination)
     };
     // Routers on the way tell the client in their own name.
     let redirected = !to_client || packet.source == quote.destination;
     let (source, destination) = match (redirected, outer) {
         (false, _) => (&packet.source, &packet.destination),
-        (true, Place::Source) => (change.address, &packet.destination),
-        (true, Place::Destination) => (&packet.source, change.address),
+        (true, Side::Source) => (change.address, &packet.destination),
+        (true, Side::Destination) => (&packet.source, change.address),
     };
     let transport = Transport::of(ICMPV6);
     let next_hop = next_hop(packet, &transport, source, destination);
@@ -276,8 +276,8 @@ fn member<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
             address: &owner.anycast,
             delta: owner.delta,
         };
-        if requote(packet, upper, &quote, Place::Source, &change) {
-            redirect(packet, upper, Place::Destination, &change);
+        if requote(packet, upper, &quote, Side::Source, &change) {
+            redirect(packet, upper, Side::Destination, &change);
             count(Counter::MemberIcmpError);
         }
     }
@@ -300,10 +300,10 @@ fn requote<C: Context>(
     packet: &Packet<'_, C>,
     upper: Upper,
     quote: &Quote,
-    place: Place,
+    side: Side,
     change: &Change<'_>,
 ) -> bool {
-    if !readdress(packet, quote.offset, place, change) {
+    if !readdress(packet, quote.offset, side, change) {
         return false;
     }
     let Transport {
@@ -319,8 +319,8 @@ fn requote<C: Context>(
 
 /// Changes an address of the error itself.
 #[inline(always)]
-fn redirect<C: Context>(packet: &Packet<'_, C>, upper: Upper, place: Place, change: &Change<'_>) {
-    if readdress(packet, packet.layout.ipv6, place, change) {
+fn redirect<C: Context>(packet: &Packet<'_, C>, upper: Upper, side: Side, change: &Change<'_>) {
+    if readdress(packet, packet.layout.ipv6, side, change) {
         outer_checksum(packet, upper, change.delta);
     }
 }
@@ -330,12 +330,12 @@ fn redirect<C: Context>(packet: &Packet<'_, C>, upper: Upper, place: Place, chan
 fn readdress<C: Context>(
     packet: &Packet<'_, C>,
     offset: usize,
-    place: Place,
+    side: Side,
     change: &Change<'_>,
 ) -> bool {
-    let address = match place {
-        Place::Source => rewrite::SOURCE,
-        Place::Destination => rewrite::DESTINATION,
+    let address = match side {
+        Side::Source => rewrite::SOURCE,
+        Side::Destination => rewrite::DESTINATION,
     };
     packet.ctx.store(offset + address, &words(change.address))
 }

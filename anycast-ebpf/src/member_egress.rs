@@ -1,6 +1,6 @@
 //! The member's answers: B -> A becomes C -> A when the flow last came by C.
 
-use anycast_common::abi::{counters::Counter, maps::place};
+use anycast_common::abi::{counters::Counter, maps::side};
 use aya_ebpf::{
     bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_UNSPEC},
     helpers::{bpf_csum_diff, bpf_l4_csum_replace, bpf_skb_store_bytes},
@@ -73,7 +73,7 @@ fn answer(ctx: &TcContext) -> Option<()> {
     };
     if let Some(piece) = piece {
         let key = fragment::key(&source, &destination, piece);
-        fragment::note(&key, place::SOURCE, &care_of);
+        fragment::note(&key, side::SOURCE, &care_of);
     }
     let mut old = source;
     let mut new = care_of;

@@ -96,12 +96,12 @@ impl UpperQuote {
 /// for each way that leads to it.
 #[inline(always)]
 fn unknown(number: u64) -> u64 {
-    let mut place = number;
-    let octet = (&raw mut place).cast::<u8>();
+    let mut hidden = number;
+    let octet = (&raw mut hidden).cast::<u8>();
     // SAFETY: the first octet of the number.
     unsafe {
         octet.write_volatile(octet.read_volatile());
-        (&raw const place).read_volatile()
+        (&raw const hidden).read_volatile()
     }
 }
 

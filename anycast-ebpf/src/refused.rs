@@ -80,9 +80,9 @@ impl Key {
         })
     }
 
-    /// Its place among those of this CPU. Who makes others share one slows them.
+    /// Its index among those of this CPU. Who makes others share one slows them.
     #[inline(always)]
-    fn place(&self) -> u32 {
+    fn index(&self) -> u32 {
         let [_, anycast, service] = self.message;
         let mixed = self.ethernet ^ self.source[1].rotate_left(32) ^ service ^ anycast;
         (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u32 & (maps::REFUSED - 1)
@@ -136,7 +136,7 @@ impl Key {
 #[inline(always)]
 pub(crate) fn again(ctx: &XdpContext) -> Option<u32> {
     let key = Key::read(ctx)?;
-    let refused = REFUSED.get_ptr(key.place())?;
+    let refused = REFUSED.get_ptr(key.index())?;
     // SAFETY: the slot belongs to this CPU, see `count`.
     let refused = unsafe { &*refused };
     let difference = (refused.ethernet ^ key.ethernet)
@@ -215,8 +215,8 @@ fn first_time(ctx: &XdpContext, key: &Key) -> u32 {
 
 #[inline(always)]
 fn remember(key: &Key, refused: Refused) {
-    if let Some(place) = REFUSED.get_ptr_mut(key.place()) {
+    if let Some(entry) = REFUSED.get_ptr_mut(key.index()) {
         // SAFETY: the slot belongs to this CPU, see `count`.
-        unsafe { *place = refused };
+        unsafe { *entry = refused };
     }
 }

@@ -207,7 +207,7 @@ impl<const OUT: bool> Context for Skb<OUT> {
     fn replace(
         packet: &Packet<'_, Self>,
         transport: &Transport,
-        place: usize,
+        offset: usize,
         address: &[u8; 16],
         delta: u16,
     ) -> bool {
@@ -232,7 +232,7 @@ impl<const OUT: bool> Context for Skb<OUT> {
                 return false;
             }
         }
-        packet.ctx.overwrite(packet.layout.ipv6 + place, address)
+        packet.ctx.overwrite(packet.layout.ipv6 + offset, address)
     }
 
     #[inline(always)]

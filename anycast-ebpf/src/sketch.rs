@@ -1,9 +1,9 @@
 //! Token buckets of many keys in a fixed array, and the clients that sent a packet of late: count-min
 //! sketches of two rows.
 //!
-//! A key has a place in each row, and the better of both counts. An LRU map would forget a bucket as
+//! A key has a bucket in each row, and the better of both counts. An LRU map would forget a bucket as
 //! soon as enough others are asked for, and it is the attacker who asks for them; here nothing
-//! is forgotten and nothing grows. Who shares a place with a flooded key in one row has another in
+//! is forgotten and nothing grows. Who shares a bucket with a flooded key in one row has another in
 //! the other, and the hash is keyed, so that nobody can choose whose places to share.
 
 use anycast_common::abi::maps::{BUCKETS_ROW, Rate, SENT_ROW};
@@ -89,8 +89,8 @@ pub(crate) fn note_sent(key: [u64; 2], is_client: impl FnOnce() -> bool) {
 pub(crate) fn sent_lately(key: [u64; 2]) -> bool {
     let tick = tick();
     let [left, right] = places(hash(SENT_TAG, key[0], key[1]), SENT_ROW);
-    let lately = |place| {
-        let sent = SENT.get(place).copied().unwrap_or(0);
+    let lately = |index| {
+        let sent = SENT.get(index).copied().unwrap_or(0);
         sent != 0 && tick.wrapping_sub(sent) <= LATELY
     };
     lately(left) && lately(right)
@@ -102,7 +102,7 @@ pub(crate) fn tick() -> u32 {
     (now() >> TICK) as u32 + 1
 }
 
-/// A place in each row.
+/// An index in each row.
 #[inline(always)]
 fn places(hash: u64, row: u32) -> [u32; 2] {
     [

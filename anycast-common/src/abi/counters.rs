@@ -106,7 +106,8 @@ counters! {
     MldBadAddress = "mld_bad_address",
     /// Reports or Dones beyond the rate of one source, dropped.
     MldRateLimited = "mld_rate_limited",
-    /// Reports or Dones of senders that are new, beyond the rate of new ones that a rule allows on an interface, dropped.
+    /// Reports or Dones of senders that are new, beyond the rate of new ones that a rule allows on an interface,
+    /// dropped.
     MldNewSenderLimited = "mld_new_sender_limited",
 
     /// Mobility messages given to the controller.
@@ -141,7 +142,8 @@ counters! {
     FromCareOf = "correspondent_from_care_of",
     /// Flows pinned to a binding.
     FlowPinned = "flow_pinned",
-    /// Pinned flows that gave way to a new one, because the table was full; they go by the binding, or by plain anycast.
+    /// Pinned flows that gave way to a new one, because the table was full; they go by the binding, or by plain
+    /// anycast.
     FlowEvicted = "flow_evicted",
     /// Pins dropped because a TCP SYN reused the flow's ports.
     FlowRestarted = "flow_restarted",
@@ -179,7 +181,8 @@ counters! {
     MemberRingBusy = "member_new_client_ring_busy",
     /// Answers to a member dropped beyond 20000 a second on a CPU, or because half of the ring buffer was taken.
     MemberAnswerLimited = "member_answer_limited",
-    /// ICMPv6 errors about a member's messages beyond 1000 a second on a CPU, or because half of the ring buffer was taken.
+    /// ICMPv6 errors about a member's messages beyond 1000 a second on a CPU, or because half of the ring buffer was
+    /// taken.
     MemberErrorLimited = "member_error_limited",
     /// TCP resets by the care-of address held back, because the correspondent may have lost the pin.
     MemberResetHeld = "member_reset_held",

@@ -6,6 +6,20 @@
 //! `CLOCK_MONOTONIC` (what `bpf_ktime_get_ns` gives), tags are integers: never a Rust enum, `bool`
 //! or `Option`, whose layout or validity the other side could break.
 
+/// Asserts the size of types that the maps hold, and tells aya that they are plain data.
+macro_rules! layout {
+    ($($type:ident: $size:literal),* $(,)?) => {
+        $(
+            const _: () = assert!(size_of::<$type>() == $size && align_of::<$type>() <= 8);
+
+            // SAFETY: `FromBytes` and `IntoBytes` below say that every bit pattern is a value and
+            // that there is no padding.
+            #[cfg(feature = "user")]
+            unsafe impl aya::Pod for $type {}
+        )*
+    };
+}
+
 pub mod counters;
 pub mod event;
 pub mod flow_table;

@@ -18,7 +18,8 @@ pub const OF_CORRESPONDENT: &[&str] = &["FLOWS", "CARE_OF", "FRAGMENTS"];
 /// Maps of a member.
 pub const OF_MEMBER: &[&str] = &["MEMBER_FLOWS", "FRAGMENTS"];
 
-/// To be raised when a field of these maps gets another meaning in the same place, or flows another place in their table.
+/// To be raised when a field of these maps gets another meaning in the same place, or flows another place in their
+/// table.
 const MEANING: usize = 2;
 
 /// A hash of what the pinned maps look like: a daemon takes over those of its own layout alone.
@@ -74,7 +75,7 @@ pub const LAYOUT: u32 = hash(&[
     size_of::<Fragment>(),
     offset_of!(Fragment, address),
     offset_of!(Fragment, noted_at),
-    offset_of!(Fragment, place),
+    offset_of!(Fragment, side),
 ]);
 
 /// FNV-1a, a number at a time.

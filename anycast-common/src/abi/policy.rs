@@ -19,14 +19,14 @@ pub const GENERATIONS: u32 = 2;
 /// Bit of [`Policy::verdicts`] that allows; the others are the number of the rule.
 pub const ALLOWED: u32 = 1 << 31;
 
-/// A set of rules, by their place in the order.
+/// A set of rules, by their position in the order.
 pub type Rules = [u64; POLICY_RULES as usize / 64];
 
 /// An axis of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct Addresses {
-    /// Where pieces begin, as two numbers, in ascending order and from 0 on; the places that are left
+    /// Where pieces begin, as two numbers, in ascending order and from 0 on; the entries that are left
     /// are filled with the last address.
     pub cuts: [[u64; 2]; PIECES],
     /// Which rules hold on each.

@@ -1,0 +1,138 @@
+//! Bindings and pinned flows of a correspondent.
+
+use core::mem::offset_of;
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::address::Address;
+
+layout!(FlowKey: 40, Flow: 56, BindingKey: 32, Binding: 32, CareOfKey: 32, CareOf: 24);
+
+/// A transport flow as the client names it. Maps `FLOWS` and `MEMBER_FLOWS`.
+///
+/// Protocols without ports use 0; ICMPv6 echo puts its identifier in `client_port`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct FlowKey {
+    /// The client, A.
+    pub client: Address,
+    /// The anycast address, B.
+    pub anycast: Address,
+    /// Port of the client, network order.
+    pub client_port: [u8; 2],
+    /// Port of the service, network order.
+    pub service_port: [u8; 2],
+    /// Upper-layer protocol.
+    pub protocol: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+}
+
+impl FlowKey {
+    /// (A, B) of the flow, in place.
+    #[inline(always)]
+    #[must_use]
+    pub const fn binding(&self) -> &BindingKey {
+        const {
+            assert!(
+                offset_of!(Self, client) == offset_of!(BindingKey, client)
+                    && offset_of!(Self, anycast) == offset_of!(BindingKey, anycast)
+            );
+        }
+        // SAFETY: it begins with the same fields in the same places, and is larger.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+}
+
+/// What ends a pin while no controller does, which would do it earlier.
+pub mod unattended {
+    /// The map `ATTENDED` has one value: when a controller last said that it lives. So long after it is
+    /// taken for dead, in nanoseconds.
+    pub const AFTER: u64 = 120_000_000_000;
+    /// A client that sends for so many ticks without an answer is sent elsewhere.
+    pub const PATIENCE: u32 = 256;
+    /// Unless it was silent itself for so long: longer than TCP's longest retransmission timer (120 s).
+    pub const PAUSE: u64 = 150_000_000_000;
+
+    /// Time in units of 2^30 nanoseconds, a little more than a second.
+    #[must_use]
+    #[inline(always)]
+    pub const fn tick(nanoseconds: u64) -> u32 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "it wraps, and differences are taken"
+        )]
+        let tick = (nanoseconds >> 30) as u32;
+        tick
+    }
+}
+
+/// A flow pinned to a care-of address at the correspondent. Map `FLOWS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Flow {
+    /// The member's unicast address, C.
+    pub care_of: Address,
+    /// When the flow was pinned.
+    pub pinned_at: u64,
+    /// Last packet from the client.
+    pub last_out: u64,
+    /// Last packet from the member; 0 when none came yet.
+    pub last_in: u64,
+    /// Checksum delta B -> C (RFC 1624), see `wire::checksum::delta`.
+    pub delta: u16,
+    /// 1: the client sent FIN or RST. Octets of their own, which two CPUs can write at once.
+    pub client_closed: u8,
+    /// 1: the member sent FIN or RST.
+    pub member_closed: u8,
+    /// When the client began to send what is not answered yet, see [`unattended::tick`].
+    pub asked_at: u32,
+    /// When an ICMPv6 error about a packet of the flow said that C cannot be reached; 0 when none did.
+    pub unreachable_at: u64,
+}
+
+/// (A, B). Maps `BINDINGS` and `CLIENTS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct BindingKey {
+    /// The client, A.
+    pub client: Address,
+    /// The anycast address, B.
+    pub anycast: Address,
+}
+
+/// A verified binding at the correspondent. Map `BINDINGS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Binding {
+    /// The member's unicast address, C.
+    pub care_of: Address,
+    /// New flows use the binding before this time, and not from it on.
+    pub expires: u64,
+    /// Checksum delta B -> C.
+    pub delta: u16,
+    /// Zero.
+    pub reserved: [u8; 6],
+}
+
+/// (A, C). Map `CARE_OF`: which anycast address a member's packet belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct CareOfKey {
+    /// The client, A.
+    pub client: Address,
+    /// The member's unicast address, C.
+    pub care_of: Address,
+}
+
+/// Value of the map `CARE_OF`. It stands while a binding or a pinned flow uses the pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct CareOf {
+    /// The anycast address, B.
+    pub anycast: Address,
+    /// Checksum delta C -> B.
+    pub delta: u16,
+    /// Zero.
+    pub reserved: [u8; 6],
+}

@@ -1,0 +1,16 @@
+//! Keys and values of the maps. The maps themselves are declared in `anycast-ebpf/src/maps.rs`.
+
+mod address;
+mod cache;
+mod correspondent;
+mod fragment;
+mod hints;
+mod limits;
+mod member;
+mod rules;
+mod sizes;
+
+pub use self::{
+    address::*, cache::*, correspondent::*, fragment::*, hints::*, limits::*, member::*, rules::*,
+    sizes::*,
+};

@@ -38,12 +38,13 @@ def text(octets):
 
 
 def home_keygen_token(kcn, nonce, home):
-    """Section 5.2.5: First (64, HMAC_SHA1 (Kcn, (home address | nonce | 0)))."""
+    """Section 5.2.5: First (64, HMAC_SHA1 (Kcn, (home address | nonce | 0))). Members cannot tell what a
+    correspondent makes its tokens of, so this is the plain formula; the gateway under test adds the client."""
     return hmac.new(kcn, packed(home) + nonce + b"\x00", hashlib.sha1).digest()[:8]
 
 
 def care_of_keygen_token(kcn, nonce, care_of):
-    """Section 5.2.5: First (64, HMAC_SHA1 (Kcn, (care-of address | nonce | 1)))."""
+    """Section 5.2.5: First (64, HMAC_SHA1 (Kcn, (care-of address | nonce | 1))), likewise."""
     return hmac.new(kcn, packed(care_of) + nonce + b"\x01", hashlib.sha1).digest()[:8]
 
 

@@ -28,7 +28,7 @@ impl Correspondent {
         let test = Message::HomeTest {
             nonce_index: generation.index(),
             cookie,
-            token: generation.home(packet.source).expose(),
+            token: generation.home(packet.source, packet.destination).expose(),
         };
         self.answer(packet, &test, Counter::HomeTestSent, actions);
     }
@@ -48,7 +48,9 @@ impl Correspondent {
         let test = Message::CareOfTest {
             nonce_index: generation.index(),
             cookie,
-            token: generation.care_of(packet.source).expose(),
+            token: generation
+                .care_of(packet.source, packet.destination)
+                .expose(),
         };
         self.answer(packet, &test, Counter::CareOfTestSent, actions);
     }

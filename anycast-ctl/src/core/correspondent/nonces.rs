@@ -62,14 +62,14 @@ impl Generation {
         self.index
     }
 
-    /// The home keygen token of `home`.
-    pub(super) fn home(&self, home: Ipv6Addr) -> KeygenToken {
-        rr::home_keygen_token(&self.key, &self.nonce, home)
+    /// The home keygen token of `home`, for this client.
+    pub(super) fn home(&self, home: Ipv6Addr, client: Ipv6Addr) -> KeygenToken {
+        rr::home_keygen_token(&self.key, &self.nonce, home, client)
     }
 
-    /// The care-of keygen token of `care_of`.
-    pub(super) fn care_of(&self, care_of: Ipv6Addr) -> KeygenToken {
-        rr::care_of_keygen_token(&self.key, &self.nonce, care_of)
+    /// The care-of keygen token of `care_of`, for this client.
+    pub(super) fn care_of(&self, care_of: Ipv6Addr, client: Ipv6Addr) -> KeygenToken {
+        rr::care_of_keygen_token(&self.key, &self.nonce, care_of, client)
     }
 }
 

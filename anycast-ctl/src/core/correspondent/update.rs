@@ -133,12 +133,12 @@ impl Correspondent {
             seal: None,
         };
         let no_home = || expired(Counter::BindingUpdateHomeNonce, status::EXPIRED_HOME_NONCE);
-        let anycast = packet.source;
+        let Pair { client, anycast } = pair(packet);
         let home = self.nonces.find(now, home);
         if update.lifetime == 0 {
             let home = home.ok_or_else(no_home)?;
             return Ok(Seal {
-                key: Kbm::deletion(&home.home(anycast)),
+                key: Kbm::deletion(&home.home(anycast, client)),
                 care_of: anycast,
             });
         }
@@ -147,7 +147,10 @@ impl Correspondent {
         };
         match (home, self.nonces.find(now, care_of)) {
             (Some(home), Some(care_of)) => Ok(Seal {
-                key: Kbm::binding(&home.home(anycast), &care_of.care_of(address)),
+                key: Kbm::binding(
+                    &home.home(anycast, client),
+                    &care_of.care_of(address, client),
+                ),
                 care_of: address,
             }),
             (None, Some(_)) => Err(no_home()),

@@ -85,8 +85,8 @@ impl Kcn {
         key.into()
     }
 
-    fn token(&self, address: Ipv6Addr, nonce: &Nonce, kind: u8) -> KeygenToken {
-        let parts: [&[u8]; 3] = [&address.octets(), &nonce.0, &[kind]];
+    fn token(&self, address: Ipv6Addr, nonce: &Nonce, kind: u8, client: Ipv6Addr) -> KeygenToken {
+        let parts: [&[u8]; 4] = [&address.octets(), &nonce.0, &[kind], &client.octets()];
         let mut mac = self.keyed.mac(&parts);
         let token = KeygenToken(first(&mac));
         mac.zeroize();
@@ -173,16 +173,27 @@ impl KeygenToken {
     }
 }
 
-/// First (64, HMAC_SHA1 (Kcn, (home address | nonce | 0x00))), RFC 6275 section 5.2.5.
+/// First (64, HMAC_SHA1 (Kcn, (home address | nonce | 0x00 | client))): RFC 6275 section 5.2.5 with the
+/// client at the end, because one Kcn serves many of them, and a token for one must not bind another.
 #[must_use]
-pub fn home_keygen_token(key: &Kcn, nonce: &Nonce, home: Ipv6Addr) -> KeygenToken {
-    key.token(home, nonce, 0)
+pub fn home_keygen_token(
+    key: &Kcn,
+    nonce: &Nonce,
+    home: Ipv6Addr,
+    client: Ipv6Addr,
+) -> KeygenToken {
+    key.token(home, nonce, 0, client)
 }
 
-/// First (64, HMAC_SHA1 (Kcn, (care-of address | nonce | 0x01))), RFC 6275 section 5.2.5.
+/// First (64, HMAC_SHA1 (Kcn, (care-of address | nonce | 0x01 | client))), as [`home_keygen_token`].
 #[must_use]
-pub fn care_of_keygen_token(key: &Kcn, nonce: &Nonce, care_of: Ipv6Addr) -> KeygenToken {
-    key.token(care_of, nonce, 1)
+pub fn care_of_keygen_token(
+    key: &Kcn,
+    nonce: &Nonce,
+    care_of: Ipv6Addr,
+    client: Ipv6Addr,
+) -> KeygenToken {
+    key.token(care_of, nonce, 1, client)
 }
 
 impl Kbm {

@@ -80,11 +80,13 @@ impl Vector {
             &Kcn::from(octets(&self.kcn_home)),
             &Nonce::from(octets(&self.nonce_home)),
             self.home,
+            self.correspondent,
         );
         let care_of = care_of_keygen_token(
             &Kcn::from(octets(&self.kcn_care_of)),
             &Nonce::from(octets(&self.nonce_care_of)),
             self.care_of,
+            self.correspondent,
         );
         (home, care_of)
     }
@@ -243,10 +245,10 @@ fn a_message_without_authorization_never_verifies() {
 #[test]
 fn home_and_care_of_tokens_differ() {
     let (key, nonce) = (Kcn::from([7; 20]), Nonce::from([9; 8]));
-    let address = vectors()[0].home;
+    let (address, client) = (vectors()[0].home, vectors()[0].correspondent);
     assert_ne!(
-        home_keygen_token(&key, &nonce, address).expose(),
-        care_of_keygen_token(&key, &nonce, address).expose()
+        home_keygen_token(&key, &nonce, address, client).expose(),
+        care_of_keygen_token(&key, &nonce, address, client).expose()
     );
 }
 

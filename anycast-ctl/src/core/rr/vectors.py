@@ -7,7 +7,7 @@ Written from RFC 6275 sections 5.2.5, 6.1 and 6.2 with Python's own hmac and has
 nothing else: neither the code under test nor its packet encoder had a part in it. `openssl` gives
 the same, for example for the first home keygen token:
 
-    printf '<home><nonce>00' | xxd -r -p | openssl dgst -sha1 -mac HMAC -macopt hexkey:<kcn>
+    printf '<home><nonce>00<correspondent>' | xxd -r -p | openssl dgst -sha1 -mac HMAC -macopt hexkey:<kcn>
 """
 
 import hashlib
@@ -21,8 +21,10 @@ def octets(text):
     return ipaddress.IPv6Address(text).packed
 
 
-def token(kcn, address, nonce, kind):
-    return hmac.new(kcn, octets(address) + nonce + bytes([kind]), hashlib.sha1).digest()[:8]
+def token(kcn, address, nonce, kind, client):
+    """RFC 6275 section 5.2.5, with the client at the end (docs/protocol.md)."""
+    covered = octets(address) + nonce + bytes([kind]) + octets(client)
+    return hmac.new(kcn, covered, hashlib.sha1).digest()[:8]
 
 
 def checksum(source, destination, message):
@@ -84,8 +86,8 @@ def exchange(name, seed, home, care_of, correspondent, indices, sequence):
     stream = hashlib.sha512(seed.encode()).digest()
     kcn_home, kcn_care_of = stream[0:20], stream[20:40]
     nonce_home, nonce_care_of = stream[40:48], stream[48:56]
-    home_token = token(kcn_home, home, nonce_home, 0)
-    care_of_token = token(kcn_care_of, care_of, nonce_care_of, 1)
+    home_token = token(kcn_home, home, nonce_home, 0, correspondent)
+    care_of_token = token(kcn_care_of, care_of, nonce_care_of, 1, correspondent)
     kbm = hashlib.sha1(home_token + care_of_token).digest()
     kbm_deletion = hashlib.sha1(home_token).digest()
     a_and_e = 0x8000 | 0x0400

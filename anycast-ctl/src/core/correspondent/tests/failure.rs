@@ -57,48 +57,8 @@ impl Bench {
         care_of: Ipv6Addr,
         sequence: u16,
     ) -> Output {
-        let init = Message::HomeTestInit { cookie: COOKIE };
-        let home = self.message(now, ANYCAST, client, &init).messages();
-        let init = Message::CareOfTestInit { cookie: COOKIE };
-        let away = self.message(now, care_of, client, &init).messages();
-        let [
-            (
-                ..,
-                Message::HomeTest {
-                    nonce_index: home,
-                    token: home_token,
-                    ..
-                },
-            ),
-        ] = home[..]
-        else {
-            panic!("{home:?}");
-        };
-        let [
-            (
-                ..,
-                Message::CareOfTest {
-                    nonce_index: away,
-                    token: away_token,
-                    ..
-                },
-            ),
-        ] = away[..]
-        else {
-            panic!("{away:?}");
-        };
-        let update = Message::BindingUpdate(BindingUpdate {
-            sequence,
-            flags: Flags::ACKNOWLEDGE | Flags::EQUIVALENT,
-            lifetime: 1,
-            alternate_care_of: Some(care_of),
-            nonce_indices: Some((home, away)),
-            authenticator: Some([0; 12]),
-        });
-        let key = Kbm::binding(&home_token.into(), &away_token.into());
-        let mut octets = rr::build(&update, ANYCAST, client).unwrap();
-        rr::seal(&key, care_of, client, &mut octets).unwrap();
-        self.octets(now, &octets)
+        let peer = self.peer_of(now, client, ANYCAST, care_of);
+        self.update(now, &peer, peer.good(sequence))
     }
 
     fn unreachable(&mut self, now: Time, octets: &[u8]) -> Output {

@@ -168,20 +168,24 @@ impl Bench {
     }
 
     fn home_test(&mut self, now: Time) -> Test {
+        self.home_test_of(now, CLIENT, ANYCAST)
+    }
+
+    fn home_test_of(&mut self, now: Time, client: Ipv6Addr, anycast: Ipv6Addr) -> Test {
         let init = Message::HomeTestInit { cookie: COOKIE };
-        let output = self.message(now, ANYCAST, CLIENT, &init);
+        let output = self.message(now, anycast, client, &init);
         match output.messages().as_slice() {
             [
                 (
-                    CLIENT,
-                    ANYCAST,
+                    from,
+                    to,
                     Message::HomeTest {
                         nonce_index,
                         cookie: COOKIE,
                         token,
                     },
                 ),
-            ] => Test {
+            ] if (*from, *to) == (client, anycast) => Test {
                 index: *nonce_index,
                 token: (*token).into(),
             },
@@ -189,13 +193,17 @@ impl Bench {
         }
     }
 
-    fn care_of_test(&mut self, now: Time, from: Ipv6Addr) -> Test {
+    fn care_of_test(&mut self, now: Time, care_of: Ipv6Addr) -> Test {
+        self.care_of_test_of(now, CLIENT, care_of)
+    }
+
+    fn care_of_test_of(&mut self, now: Time, client: Ipv6Addr, care_of: Ipv6Addr) -> Test {
         let init = Message::CareOfTestInit { cookie: COOKIE };
-        let output = self.message(now, from, CLIENT, &init);
+        let output = self.message(now, care_of, client, &init);
         match output.messages().as_slice() {
             [
                 (
-                    CLIENT,
+                    from,
                     to,
                     Message::CareOfTest {
                         nonce_index,
@@ -203,7 +211,7 @@ impl Bench {
                         token,
                     },
                 ),
-            ] if *to == from => Test {
+            ] if (*from, *to) == (client, care_of) => Test {
                 index: *nonce_index,
                 token: (*token).into(),
             },
@@ -217,10 +225,22 @@ impl Bench {
     }
 
     fn peer_at(&mut self, now: Time, care_of: Ipv6Addr) -> Peer {
+        self.peer_of(now, CLIENT, ANYCAST, care_of)
+    }
+
+    fn peer_of(
+        &mut self,
+        now: Time,
+        client: Ipv6Addr,
+        anycast: Ipv6Addr,
+        care_of: Ipv6Addr,
+    ) -> Peer {
         Peer {
+            client,
+            anycast,
             care_of,
-            home: self.home_test(now),
-            care_of_test: self.care_of_test(now, care_of),
+            home: self.home_test_of(now, client, anycast),
+            care_of_test: self.care_of_test_of(now, client, care_of),
         }
     }
 
@@ -242,6 +262,8 @@ impl Bench {
 /// A member that has both tokens.
 #[derive(Clone)]
 struct Peer {
+    client: Ipv6Addr,
+    anycast: Ipv6Addr,
     care_of: Ipv6Addr,
     home: Test,
     care_of_test: Test,
@@ -277,15 +299,15 @@ impl Peer {
     /// The update with the authenticator that belongs to it.
     fn sealed(&self, update: BindingUpdate) -> Vec<u8> {
         let (key, care_of) = if update.lifetime == 0 {
-            (Kbm::deletion(&self.home.token), ANYCAST)
+            (Kbm::deletion(&self.home.token), self.anycast)
         } else {
-            let care_of = update.alternate_care_of.unwrap_or(ANYCAST);
+            let care_of = update.alternate_care_of.unwrap_or(self.anycast);
             (self.binding_key(), care_of)
         };
         let message = Message::BindingUpdate(update);
-        let mut octets = rr::build(&message, ANYCAST, CLIENT).unwrap();
+        let mut octets = rr::build(&message, self.anycast, self.client).unwrap();
         if update.authenticator.is_some() {
-            rr::seal(&key, care_of, CLIENT, &mut octets).unwrap();
+            rr::seal(&key, care_of, self.client, &mut octets).unwrap();
         }
         octets
     }

@@ -59,12 +59,12 @@ fn the_index_wraps_and_names_the_new_nonce() {
     let mut rng = rng();
     let mut nonces = Nonces::new(&mut rng);
     let first = nonces.current(at(0), &mut rng);
-    let (index, token) = (first.index(), first.home(ANYCAST).expose());
+    let (index, token) = (first.index(), first.home(ANYCAST, CLIENT).expose());
     for renewal in 1..=0x1_0000 {
         let generation = nonces.current(at(renewal * 30), &mut rng);
         if renewal == 0x1_0000 {
             assert_eq!(generation.index(), index);
-            assert_ne!(generation.home(ANYCAST).expose(), token);
+            assert_ne!(generation.home(ANYCAST, CLIENT).expose(), token);
         } else {
             assert_ne!(generation.index(), index);
         }

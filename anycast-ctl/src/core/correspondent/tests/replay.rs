@@ -180,22 +180,8 @@ fn remembered_sequence_numbers_take_room() {
     assert_eq!(actions.len(), 1);
 
     let other: Ipv6Addr = "2001:db8:a::2".parse().unwrap();
-    let init = Message::HomeTestInit { cookie: COOKIE };
-    let home = bench.message(at(35), ANYCAST, other, &init);
-    let Message::HomeTest {
-        nonce_index, token, ..
-    } = home.messages()[0].2
-    else {
-        panic!();
-    };
-    let care_of = bench.care_of_test(at(35), CARE_OF);
-    let key = Kbm::binding(&token.into(), &care_of.token);
-    let update = Message::BindingUpdate(BindingUpdate {
-        nonce_indices: Some((nonce_index, care_of.index)),
-        ..peer.good(1)
-    });
-    let mut octets = rr::build(&update, ANYCAST, other).unwrap();
-    rr::seal(&key, CARE_OF, other, &mut octets).unwrap();
+    let peer = bench.peer_of(at(35), other, ANYCAST, CARE_OF);
+    let octets = peer.sealed(peer.good(1));
     let full = bench.octets(at(35), &octets);
     assert_eq!(full.refusals(), ["binding_table_full"]);
     bench.poll(at(240));

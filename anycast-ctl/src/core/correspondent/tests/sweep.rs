@@ -72,21 +72,8 @@ fn a_pair_is_not_taken_over_by_another_anycast_address() {
     let peer = bench.peer(at(10));
     bench.update(at(10), &peer, peer.good(77));
 
-    let init = Message::HomeTestInit { cookie: COOKIE };
-    let home = bench.message(at(11), second, CLIENT, &init);
-    let Message::HomeTest {
-        nonce_index, token, ..
-    } = home.messages()[0].2
-    else {
-        panic!();
-    };
-    let key = Kbm::binding(&token.into(), &peer.care_of_test.token);
-    let update = Message::BindingUpdate(BindingUpdate {
-        nonce_indices: Some((nonce_index, peer.care_of_test.index)),
-        ..peer.good(1)
-    });
-    let mut octets = rr::build(&update, second, CLIENT).unwrap();
-    rr::seal(&key, CARE_OF, CLIENT, &mut octets).unwrap();
+    let peer = bench.peer_of(at(11), CLIENT, second, CARE_OF);
+    let octets = peer.sealed(peer.good(1));
     let output = bench.octets(at(11), &octets);
     assert_eq!(output.refusals(), ["binding_update_care_of_taken"]);
     let messages = output.messages();

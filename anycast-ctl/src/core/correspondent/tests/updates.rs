@@ -281,11 +281,38 @@ fn a_care_of_address_that_cannot_be_one_is_refused_in_silence() {
         peer.care_of = care_of;
         peer.care_of_test = Test {
             index: generation.index(),
-            token: generation.care_of(care_of),
+            token: generation.care_of(care_of, CLIENT),
         };
         let output = bench.update(at(11), &peer, peer.good(77));
         output.assert_silent(Counter::BindingUpdateBadCareOf);
     }
+}
+
+#[test]
+fn a_token_for_one_client_does_not_bind_another() {
+    // A member, or who has broken into one, has asked for the tokens of its own client only.
+    let other: Ipv6Addr = "2001:db8:a::2".parse().unwrap();
+    let mut bench = Bench::new(settings());
+    let own = bench.peer(at(10));
+    let others = bench.peer_of(at(10), other, ANYCAST, CARE_OF);
+    let mixed = |home: &Peer, care_of: &Peer| Peer {
+        client: other,
+        home: home.home.clone(),
+        care_of_test: care_of.care_of_test.clone(),
+        ..own.clone()
+    };
+    for (home, care_of) in [(&own, &own), (&own, &others), (&others, &own)] {
+        let forged = mixed(home, care_of);
+        let output = bench.update(at(11), &forged, forged.good(77));
+        output.assert_silent(Counter::BindingUpdateBadAuthenticator);
+    }
+    let right = mixed(&others, &others);
+    let output = bench.update(at(11), &right, right.good(77));
+    assert_eq!(output.changes(), [BindingChange::Created]);
+    // And the home token of one alone deletes nothing of another.
+    let forged = mixed(&own, &own);
+    let output = bench.update(at(12), &forged, forged.deletion(78));
+    output.assert_silent(Counter::BindingUpdateBadAuthenticator);
 }
 
 #[test]
@@ -336,6 +363,8 @@ fn expired_nonces_are_answered_without_authenticator() {
                 (bench.home_test(at(home)), care_of)
             };
             let peer = Peer {
+                client: CLIENT,
+                anycast: ANYCAST,
                 care_of: CARE_OF,
                 home,
                 care_of_test: care_of,

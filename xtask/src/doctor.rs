@@ -1,11 +1,12 @@
 //! `cargo xtask doctor`: what this machine has, what it lacks, and what to do about it.
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{fs, path::Path, process::ExitCode, thread};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use serde::Serialize;
 
 use crate::{
+    net::bpffs,
     privilege::Root,
     probe, process,
     toolchain::{self, locate},
@@ -105,9 +106,12 @@ fn checks() -> Vec<Check> {
         kernel(),
         btf(),
         jit(),
-        bpffs(),
+        bpf_file_system(),
         kernel_probe(),
-        tool("ip", "for looking around in the lab: install iproute2"),
+        tool(
+            "ip",
+            "for looking around in the lab, and for tests: `cargo xtask test` installs iproute2 on Debian",
+        ),
         tool("tc", "for shaping links by hand: install iproute2"),
         tool(
             "tshark",
@@ -221,20 +225,30 @@ fn jit() -> Check {
     }
 }
 
-fn bpffs() -> Check {
+fn bpf_file_system() -> Check {
     let mounts = read("/proc/mounts");
     let mounted = mounts.lines().any(|line| {
         let mut fields = line.split(' ').skip(1);
-        fields.next() == Some("/sys/fs/bpf") && fields.next() == Some("bpf")
+        fields.next() == Some(bpffs::MOUNT_POINT) && fields.next() == Some("bpf")
     });
     if mounted {
-        Check::ok("bpffs", "mounted at /sys/fs/bpf")
-    } else {
-        Check::optional(
+        return Check::ok("bpffs", "mounted at /sys/fs/bpf");
+    }
+    if Root::find() != Root::Here {
+        return Check::ok(
             "bpffs",
-            "nothing is mounted at /sys/fs/bpf, so programs cannot outlive the daemon",
-            "mount -t bpf bpf /sys/fs/bpf",
-        )
+            "none at /sys/fs/bpf; as root, the daemon mounts one",
+        );
+    }
+    // A mount namespace belongs to a thread: it goes when the thread does.
+    let tried = thread::spawn(bpffs::private).join();
+    match tried.unwrap_or_else(|_| Err(anyhow!("the probe broke"))) {
+        Ok(()) => Check::ok("bpffs", "none at /sys/fs/bpf; the daemon mounts one"),
+        Err(error) => Check::optional(
+            "bpffs",
+            format!("none at /sys/fs/bpf, so that sessions end with the daemon: {error:#}"),
+            "mount -t bpf bpf /sys/fs/bpf, as root of this machine or container",
+        ),
     }
 }
 

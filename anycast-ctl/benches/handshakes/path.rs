@@ -72,6 +72,8 @@ rate = 1000000
 }
 
 pub fn run() -> Result<()> {
+    // For what the daemons pin.
+    xtask::net::bpffs::private()?;
     println!(
         "path: a packet of each of {COUNT} clients, two daemons, XDP native on veth; at most \
          {WINDOW} handshakes under way"

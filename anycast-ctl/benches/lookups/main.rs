@@ -23,6 +23,7 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use serde::Serialize;
+use xtask::net::bpffs;
 
 use tables::{Kind, Sources, Table, Walk};
 
@@ -58,6 +59,8 @@ struct Row {
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    // What is pinned is for bpftool to fill, and for nobody else.
+    bpffs::private()?;
     let sources = Sources::new()?;
     let mut rows = Vec::new();
     for (kind, size) in [Kind::Binding, Kind::Flow].into_iter().zip(&options.sizes) {

@@ -112,8 +112,7 @@ impl Sources {
             ],
         )?;
         let pins = PathBuf::from(format!("/sys/fs/bpf/anycast-bench-{}", std::process::id()));
-        fs::create_dir(&pins)
-            .with_context(|| format!("cannot make {}: is bpffs mounted there?", pins.display()))?;
+        fs::create_dir(&pins).with_context(|| format!("cannot make {}", pins.display()))?;
         Ok(Self { object, pins })
     }
 }

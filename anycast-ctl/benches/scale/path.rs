@@ -49,6 +49,8 @@ action = "allow"
 "#;
 
 pub fn run() -> Result<()> {
+    // For what the daemons pin.
+    xtask::net::bpffs::private()?;
     println!("path: wire, XDP (native, veth), ring buffer, daemon, kernel; {PAIRS} pairs");
     for (groups, members) in [(PAIRS, 1), (1000, 100)] {
         let link = Link::new()?;

@@ -280,11 +280,11 @@ pub fn run(cli: Cli) -> Result<()> {
 
 /// Refused while a daemon runs, which would not notice.
 fn detach() -> Result<()> {
-    let pins = Pins::claim().map_err(|error| match error {
+    let pins = Pins::left().map_err(|error| match error {
         PinsError::Taken(_) => anyhow!("{error}: end that first"),
         error => error.into(),
     })?;
-    match pins.remove()? {
+    match pins.map_or(Ok(0), Pins::remove)? {
         0 => print("nothing was attached\n"),
         1 => print("1 program detached\n"),
         programs => print(&format!("{programs} programs detached\n")),

@@ -1,6 +1,7 @@
 //! The daemon itself: a router and a member on a veth pair, asked over their control sockets.
 
 mod attach;
+mod bpffs;
 
 use std::{
     net::Ipv6Addr,
@@ -29,21 +30,21 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const AGAIN: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
-    Suite::new()
+    let suite = Suite::new()
         .test("a member joins, leaves and the route follows", member_joins)
         .test("a route outlives a crash and not a shutdown", crash)
         .test("a second daemon leaves the first alone", second_daemon)
         .test("an interface may come late", late_interface)
         .test("a mode that is chosen is explained", attach::mode)
-        .test(
+        .test_with_pins(
             "a foreign XDP program is left alone, and named",
             attach::foreign_program,
         )
-        .test(
+        .test_with_pins(
             "what dead daemons have pinned is adopted or removed",
             attach::pins,
-        )
-        .run()
+        );
+    bpffs::add(suite).run()
 }
 
 /// The link of the examples, and a directory for sockets.
@@ -148,7 +149,11 @@ impl Daemon {
     }
 
     fn start_with(namespace: &Namespace, socket: &Path, config: &Path) -> Result<Self> {
-        let child = run(namespace, socket, &config.to_string_lossy()).spawn()?;
+        Self::spawn(run(namespace, socket, &config.to_string_lossy()), socket)
+    }
+
+    fn spawn(mut command: Command, socket: &Path) -> Result<Self> {
+        let child = command.spawn()?;
         let mut daemon = Self {
             child,
             socket: socket.to_owned(),

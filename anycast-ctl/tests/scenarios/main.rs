@@ -92,7 +92,7 @@ fn main() -> ExitCode {
             tcx::not_linear,
         )
         .test("by generic XDP, sessions are carried", generic::session)
-        .test(
+        .test_with_pins(
             "a session survives a gateway that changes its mode",
             tcx::other_mode,
         )
@@ -140,15 +140,15 @@ fn main() -> ExitCode {
             "a handshake under way survives a restart of the gateway",
             restart::nonces,
         )
-        .test(
+        .test_with_pins(
             "a session survives the death of its member's daemon, and the next one's start",
             unattended::member,
         )
-        .test(
+        .test_with_pins(
             "a session survives the death of its gateway's daemon, although the route has moved",
             unattended::gateway,
         )
-        .test(
+        .test_with_pins(
             "a member that is stopped keeps its sessions until they are detached",
             unattended::stopped,
         )

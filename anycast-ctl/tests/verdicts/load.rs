@@ -17,7 +17,7 @@ pub fn tests(suite: Suite) -> Suite {
     );
     let name = "libbpf loads the same object";
     match process::find("bpftool") {
-        Some(bpftool) => suite.test(name, move || by_libbpf(bpftool)),
+        Some(bpftool) => suite.test_with_pins(name, move || by_libbpf(bpftool)),
         None => suite.ignored(name, "there is no bpftool here"),
     }
 }

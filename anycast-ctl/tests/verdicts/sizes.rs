@@ -15,7 +15,7 @@ use crate::packets::address;
 const LOOPBACK: u32 = 1;
 
 pub fn tests(suite: Suite) -> Suite {
-    suite.test("sizes: of new maps, and of those taken over", taken_over)
+    suite.test_with_pins("sizes: of new maps, and of those taken over", taken_over)
 }
 
 fn load(sizes: Sizes) -> Result<Dataplane> {

@@ -18,7 +18,10 @@ use std::{
 
 use anyhow::Result;
 
-use crate::net::wait::{self, Watched};
+use crate::net::{
+    bpffs,
+    wait::{self, Watched},
+};
 
 use self::{report::Report, scenario::Plan, stage::Lab};
 
@@ -45,6 +48,8 @@ const INTERRUPTED: u8 = 130;
 /// Runs the lab with this daemon, as root.
 pub fn run(options: Options, daemon: &Path) -> Result<ExitCode> {
     wait::interruptible()?;
+    // This machine's is left alone, and need not be there.
+    bpffs::private()?;
     let mut report = Report::begin(false);
     report.tell(topology::PICTURE);
     let mut lab = None;

@@ -1,17 +1,22 @@
-//! A look into the maps of another process, past that process: what a daemon says about its maps is
-//! one thing, what is in them another.
+//! A look into the maps of another process, past that process, and at what is pinned: what a daemon says about its maps
+//! is one thing, what is in them another.
 
 use std::{
-    ffi::CStr,
+    ffi::{CStr, CString},
     fs, io,
     mem::size_of,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use nix::{errno::Errno, libc};
 
 const MAP_LOOKUP_ELEM: libc::c_long = 1;
+const OBJ_GET: libc::c_long = 7;
 const MAP_GET_FD_BY_ID: libc::c_long = 14;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 
@@ -64,6 +69,60 @@ pub fn lookup(process: u32, map: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
     // SAFETY: key and value have the sizes that the map has told.
     let is_there = unsafe { value(&descriptor, key.as_ptr(), found.as_mut_ptr()) }?;
     Ok(is_there.then_some(found))
+}
+
+/// A link that hangs on an interface, by the kernel's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its own.
+    pub id: u32,
+    /// That of its program.
+    pub program: u32,
+    /// The interface; 0 when that is gone.
+    pub ifindex: u32,
+}
+
+/// The link that is pinned here.
+pub fn pinned_link(path: &Path) -> Result<Link> {
+    #[repr(C)]
+    struct Get {
+        path: u64,
+        descriptor: u32,
+        flags: u32,
+    }
+    /// The first octets of `struct bpf_link_info`, which is the same for XDP and TCX.
+    #[repr(C)]
+    #[derive(Default)]
+    struct LinkInfo {
+        kind: u32,
+        id: u32,
+        program: u32,
+        padding: u32,
+        ifindex: u32,
+        attach_type: u32,
+    }
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let attribute = Get {
+        path: name.as_ptr() as u64,
+        descriptor: 0,
+        flags: 0,
+    };
+    // SAFETY: the path is a C string, and the call returns a descriptor.
+    let link = unsafe { open(OBJ_GET, &attribute) };
+    let link = link.with_context(|| format!("cannot open {}", path.display()))?;
+    let mut info = LinkInfo::default();
+    let attribute = GetInfo {
+        descriptor: link.as_raw_fd().try_into()?,
+        length: size_of::<LinkInfo>().try_into()?,
+        info: (&raw mut info) as u64,
+    };
+    // SAFETY: the kernel writes no more than the length that it is told.
+    unsafe { call(OBJ_GET_INFO_BY_FD, &attribute) }.map_err(io::Error::from)?;
+    Ok(Link {
+        id: info.id,
+        program: info.program,
+        ifindex: info.ifindex,
+    })
 }
 
 /// Copies a value out of a map, if it is there.

@@ -2,6 +2,7 @@
 //! Nothing here knows what anycast is, and no program such as `ip` is needed.
 
 pub mod bpf;
+pub mod bpffs;
 pub mod capture;
 pub mod ethtool;
 pub mod namespace;

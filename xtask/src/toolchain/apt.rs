@@ -8,13 +8,14 @@ use crate::{
     process::{self, say},
 };
 
-/// Installs what tests use beside the daemon, where apt is there to do it: tshark, the second
-/// opinion on every packet, BIRD, which passes routes on, Python for the peer of `interop`, and
+/// Installs what tests use beside the daemon, where apt is there to do it: ip, by which people start
+/// daemons in namespaces, tshark, the second opinion on every packet, BIRD, which passes routes on, Python for the peer of `interop`, and
 /// bpftool, which loads the programs by libbpf.
 ///
 /// The tests do without them, so a failure is only told.
 pub fn install_helpers() {
     for (program, package) in [
+        ("ip", "iproute2"),
         ("tshark", "tshark"),
         ("bird", "bird2"),
         ("python3", "python3"),

@@ -5,6 +5,7 @@
 //! router's programs end with the process.
 
 mod attach;
+mod bpffs;
 mod driver;
 mod events;
 mod flow_table;
@@ -26,6 +27,7 @@ use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
 
 pub use attach::{Attached, Mode};
+pub use bpffs::BpffsError;
 pub use flows::{FlowReader, order as flow_order};
 pub use limits::Limits;
 pub use pins::{Pins, PinsError};

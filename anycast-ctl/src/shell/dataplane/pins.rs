@@ -22,12 +22,14 @@ use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
     libc,
-    sys::statfs::{BPF_FS_MAGIC, statfs},
     unistd::geteuid,
 };
 use socket2::{Domain, Socket, Type};
 
-use super::link::{Hook, Link};
+use super::{
+    bpffs::{self, BpffsError},
+    link::{Hook, Link},
+};
 
 /// Roles that have sessions.
 pub(super) const ROLES: u8 = roles::MEMBER | roles::CORRESPONDENT;
@@ -35,12 +37,9 @@ pub(super) const ROLES: u8 = roles::MEMBER | roles::CORRESPONDENT;
 /// Why nothing can be pinned.
 #[derive(Debug, thiserror::Error)]
 pub enum PinsError {
-    /// It is not mounted.
-    #[error(
-        "there is no BPF file system at {}: mount -t bpf bpf {0}",
-        mount_point().display()
-    )]
-    NoFileSystem,
+    /// There is no BPF file system.
+    #[error(transparent)]
+    FileSystem(#[from] BpffsError),
     /// One daemon for a namespace.
     #[error("{0} belongs to an anycast-ctl that runs in this network namespace")]
     Taken(PathBuf),
@@ -65,18 +64,29 @@ pub struct Pins {
 }
 
 impl Pins {
-    /// Takes it. What is left of namespaces and interfaces that are gone is removed.
+    /// Takes it, in a BPF file system that is mounted if there is none. What is left of namespaces and interfaces that
+    /// are gone is removed.
     ///
     /// # Errors
     ///
-    /// [`PinsError::NoFileSystem`], [`PinsError::Taken`], or what the kernel refuses.
+    /// [`PinsError::FileSystem`], [`PinsError::Taken`], or what the kernel refuses.
     pub fn claim() -> Result<Self, PinsError> {
-        let mount = mount_point();
-        let system = statfs(mount).map_err(|errno| failed(mount)(errno.into()))?;
-        if system.filesystem_type() != BPF_FS_MAGIC {
-            return Err(PinsError::NoFileSystem);
-        }
-        let root = Path::new(DIRECTORY);
+        Self::claim_in(&bpffs::find_or_mount()?)
+    }
+
+    /// As [`Pins::claim`], and mounts nothing: where there is no BPF file system, nothing is pinned.
+    ///
+    /// # Errors
+    ///
+    /// [`PinsError::Taken`], or what the kernel refuses.
+    pub fn left() -> Result<Option<Self>, PinsError> {
+        bpffs::find()
+            .map(|mount| Self::claim_in(&mount))
+            .transpose()
+    }
+
+    fn claim_in(mount: &Path) -> Result<Self, PinsError> {
+        let root = &mount.join(Path::new(DIRECTORY).file_name().unwrap_or_default());
         private(root)?;
         // Nobody removes what another one is just making.
         let _one_at_a_time = lock(root, FlockArg::LockExclusive)?;
@@ -250,11 +260,6 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> PinsError {
         path: path.to_owned(),
         error,
     }
-}
-
-fn mount_point() -> &'static Path {
-    let directory = Path::new(DIRECTORY);
-    directory.parent().unwrap_or(directory)
 }
 
 /// Of the network namespace that this process is in.

@@ -4,8 +4,7 @@ use std::{net::Ipv6Addr, ops::Bound};
 
 use super::{
     Handshakes, Key,
-    machine::Handshake,
-    state::{State, Unanswered},
+    machine::{Handshake, State, Unanswered},
 };
 use crate::core::{
     Time,

@@ -10,7 +10,8 @@ use rand::Rng;
 
 use super::{
     exchange::Peer,
-    state::{Evidence, Half, State, Test, Testing, Unanswered, Updating},
+    machine::{Evidence, Half, State, Test, Testing, Unanswered, Updating},
+    quiet,
 };
 use crate::core::{
     Notice, Time,
@@ -306,7 +307,7 @@ impl Step<'_, '_> {
     }
 
     pub(super) fn quiet(&mut self, until: Time) {
-        self.peer.quiet(until, self.cx);
+        self.cx.act(quiet(self.peer, until));
     }
 
     fn ended(&mut self, outcome: HandshakeOutcome, counter: Counter) {

@@ -35,9 +35,8 @@ enum Command {
     },
     /// Run all tests, those that need root and a kernel included
     Test {
-        /// Arguments of `cargo test`
-        #[arg(last = true, value_name = "ARGS")]
-        arguments: Vec<OsString>,
+        #[command(flatten)]
+        options: test::Options,
     },
     /// Measure
     Bench {
@@ -105,7 +104,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Build { release } => println!("{}", build::build(release)?),
         Command::Doctor { json } => return doctor::doctor(json),
-        Command::Test { arguments } => return test::test(&arguments),
+        Command::Test { options } => return test::test(&options),
         Command::Bench {
             benchmark,
             arguments,

@@ -1,0 +1,151 @@
+//! `cargo xtask test`: every test, those that need a kernel included.
+
+mod tally;
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, PipeReader, Read as _, Write as _},
+    path::PathBuf,
+    process::{Command, ExitCode, ExitStatus, Stdio},
+    thread,
+};
+
+use anyhow::{Context as _, Result};
+
+use self::tally::Tally;
+use crate::{
+    privilege::Root,
+    probe,
+    process::{self, say},
+    toolchain,
+};
+
+/// What `cargo xtask test` takes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Add to this file what is said at the end: failures, what was ignored and why, and the counts
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
+    /// Arguments of `cargo test`
+    #[arg(last = true, value_name = "ARGS")]
+    arguments: Vec<OsString>,
+}
+
+/// Runs `cargo test --workspace` with these arguments: every suite, whatever becomes of the others.
+pub fn test(options: &Options) -> Result<ExitCode> {
+    toolchain::setup()?;
+    toolchain::install_helpers();
+
+    let root = Root::find();
+    let obstacle = probe::kernel_by(root).err();
+    if let Some(reason) = &obstacle {
+        say(format_args!("kernel tests will be ignored: {reason}"));
+    }
+    say("building the tests");
+    let mut build = cargo_test("--no-run", &options.arguments);
+    // Cargo has told what is wrong.
+    if !process::show_status(&mut build, "cargo test")?.success() {
+        say("the tests cannot be built");
+        return Ok(ExitCode::FAILURE);
+    }
+    say("running the tests");
+    let mut cargo = cargo_test("--no-fail-fast", &options.arguments);
+    run_as(root, &mut cargo)?;
+    let (status, tally) = run(&mut cargo)?;
+
+    println!("\n{tally}");
+    if let Some(path) = &options.summary {
+        let file = File::options().append(true).create(true).open(path);
+        file.and_then(|mut file| writeln!(file, "{tally}"))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    match (&obstacle, status.success()) {
+        (Some(reason), true) => say(format_args!(
+            "passed, WITHOUT the kernel tests, which were ignored: {reason}"
+        )),
+        (None, true) => say("passed; nothing kept the kernel tests from running"),
+        (_, false) => say("some tests failed"),
+    }
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn cargo_test(how: &str, arguments: &[OsString]) -> Command {
+    let mut cargo = toolchain::cargo();
+    cargo.args(["test", "--workspace", how]).args(arguments);
+    cargo
+}
+
+/// Shows what it says, both its streams in one order, and reads along.
+fn run(cargo: &mut Command) -> Result<(ExitStatus, Tally)> {
+    let (reader, writer) = io::pipe()?;
+    cargo
+        .stdin(Stdio::null())
+        .stderr(writer.try_clone()?)
+        .stdout(writer);
+    let mut child = process::spawn(cargo, "cargo test")?;
+    // The command keeps ends of the pipe, and while they are open it does not end.
+    cargo.stdout(Stdio::null()).stderr(Stdio::null());
+    let reader = thread::spawn(|| follow(reader));
+    let status = process::wait(&mut child, "cargo test", None)?;
+    let tally = reader
+        .join()
+        .map_err(|_| anyhow::anyhow!("the reader of the tests' words panicked"))??;
+    Ok((status, tally))
+}
+
+fn follow(mut reader: PipeReader) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let (mut chunk, mut line) = ([0; 4096], Vec::new());
+    loop {
+        let octets = match reader.read(&mut chunk) {
+            Ok(0) => return Ok(tally),
+            Ok(length) => &chunk[..length],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.into()),
+        };
+        // A test that is at work has told its name, and its line ends when it has ended.
+        let mut shown = io::stdout();
+        shown.write_all(octets)?;
+        shown.flush()?;
+        for octet in octets {
+            match octet {
+                b'\n' => {
+                    tally.read(&String::from_utf8_lossy(&line));
+                    line.clear();
+                }
+                octet => line.push(*octet),
+            }
+        }
+    }
+}
+
+/// Cargo builds as the user; only what it runs is root.
+pub(crate) fn run_as(root: Root, cargo: &mut Command) -> Result<()> {
+    if root == Root::Sudo {
+        say("what cargo builds runs as root, by sudo");
+        cargo.env(runner_variable(&toolchain::host()?), "sudo --preserve-env");
+    }
+    Ok(())
+}
+
+/// The variable by which cargo learns what to run what it built with.
+fn runner_variable(host: &str) -> String {
+    let triple = host.to_uppercase().replace(['-', '.'], "_");
+    format!("CARGO_TARGET_{triple}_RUNNER")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_variable_is_the_one_that_cargo_reads() {
+        assert_eq!(
+            super::runner_variable("x86_64-unknown-linux-gnu"),
+            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER"
+        );
+    }
+}

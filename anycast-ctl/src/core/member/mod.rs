@@ -21,11 +21,11 @@ use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use anycast_common::wire::{ipv6, mld, neighbor::Solicitation};
 
-pub use health::{Finding, Health, HealthSettings};
+pub use health::{Finding, HealthSettings};
 pub use settings::{GroupSettings, HandshakeSettings, ListenerTimers, Settings};
 pub use view::{
-    Awaited, GroupView, HandshakeFilter, HandshakePlace, HandshakeState, HandshakeView, HealthView,
-    Heard, InterfaceView,
+    Awaited, GroupView, HandshakeFilter, HandshakePlace, HandshakeState, HandshakeView, Health,
+    HealthView, Heard, InterfaceView,
 };
 
 use super::{

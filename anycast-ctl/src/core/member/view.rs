@@ -4,7 +4,6 @@ use std::{net::Ipv6Addr, time::Duration};
 
 use serde::{Serialize, Serializer};
 
-use super::health::Health;
 use crate::core::notice::HandshakeOutcome;
 
 /// An anycast address of this member.
@@ -25,6 +24,19 @@ pub struct GroupView {
     pub health: Option<HealthView>,
     /// Where routers are told.
     pub interfaces: Vec<InterfaceView>,
+}
+
+/// What a service is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// No check has ended yet.
+    Unknown,
+    /// As many checks in a row have passed as the setting `rise` asks for.
+    Healthy,
+    /// As many checks in a row have failed as the setting `fall` asks for, or too few have passed
+    /// since the start.
+    Unhealthy,
 }
 
 /// What the checks of a service say.

@@ -1,11 +1,12 @@
-//! The messages of a handshake.
+//! What a handshake says to the client and to the data plane.
 
 use std::net::Ipv6Addr;
 
 use anycast_common::wire::mobility::{BindingUpdate, Flags, Message};
 
-use super::machine::Test;
+use super::state::Test;
 use crate::core::{
+    Action, MapAction, Time,
     counters::Counter,
     member::context::Context,
     rr::{self, Cookie, Kbm},
@@ -23,6 +24,18 @@ pub(in crate::core::member) struct Peer {
 }
 
 impl Peer {
+    /// Packets of the client to B are not reported before `until`.
+    pub(super) fn quiet(self, until: Time, cx: &mut Context<'_>) {
+        let Self {
+            client, anycast, ..
+        } = self;
+        cx.act(Action::Map(MapAction::QuietClient {
+            client,
+            anycast,
+            until,
+        }));
+    }
+
     /// RFC 6275 section 6.1.3.
     pub(super) fn send_home_test_init(self, cookie: Cookie, cx: &mut Context<'_>) {
         let packet = rr::build(&Message::HomeTestInit { cookie }, self.anycast, self.client);

@@ -4,6 +4,7 @@ mod exchange;
 mod limiter;
 mod machine;
 mod page;
+mod state;
 mod step;
 
 use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
@@ -11,10 +12,10 @@ use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 pub(super) use exchange::Peer;
 use limiter::Limiter;
 use machine::Handshake;
-pub(super) use machine::{Event, Evidence, Test};
+pub(super) use state::{Event, Evidence, Test};
 
 use super::{HandshakeSettings, context::Context};
-use crate::core::{Action, MapAction, Time, counters::Counter, timers::Timers};
+use crate::core::{Time, counters::Counter, timers::Timers};
 
 /// How long the data plane keeps a client to itself whose handshake a limit held back.
 const LIMITED: Duration = Duration::from_secs(1);
@@ -70,7 +71,7 @@ impl Handshakes {
         if let Some(counter) = held {
             cx.count(counter);
             let until = cx.now + LIMITED;
-            return cx.act(quiet(peer, until));
+            return peer.quiet(until, cx);
         }
         let handshake = || (peer, Handshake::new(cx.now));
         self.table.entry(peer.into()).or_insert_with(handshake);
@@ -162,12 +163,4 @@ impl Key {
         let key = |client| Self { anycast, client };
         key(first)..=key(last)
     }
-}
-
-fn quiet(peer: Peer, until: Time) -> Action {
-    Action::Map(MapAction::QuietClient {
-        client: peer.client,
-        anycast: peer.anycast,
-        until,
-    })
 }

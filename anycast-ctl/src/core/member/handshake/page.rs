@@ -4,7 +4,8 @@ use std::{net::Ipv6Addr, ops::Bound};
 
 use super::{
     Handshakes, Key,
-    machine::{Handshake, State, Unanswered},
+    machine::Handshake,
+    state::{State, Unanswered},
 };
 use crate::core::{
     Time,

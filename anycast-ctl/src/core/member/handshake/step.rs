@@ -10,8 +10,7 @@ use rand::Rng;
 
 use super::{
     exchange::Peer,
-    machine::{Evidence, Half, State, Test, Testing, Unanswered, Updating},
-    quiet,
+    state::{Evidence, Half, State, Test, Testing, Unanswered, Updating},
 };
 use crate::core::{
     Notice, Time,
@@ -307,7 +306,7 @@ impl Step<'_, '_> {
     }
 
     pub(super) fn quiet(&mut self, until: Time) {
-        self.cx.act(quiet(self.peer, until));
+        self.peer.quiet(until, self.cx);
     }
 
     fn ended(&mut self, outcome: HandshakeOutcome, counter: Counter) {

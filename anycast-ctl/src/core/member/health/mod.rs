@@ -7,11 +7,9 @@ mod machine;
 
 use std::time::Duration;
 
-use serde::Serialize;
-
 pub use machine::{Event, Phase, State, Step, Verdict};
 
-use super::view::HealthView;
+use super::view::{Health, HealthView};
 use crate::core::Time;
 
 /// When checks are made and how many make a verdict.
@@ -38,18 +36,6 @@ pub struct Finding {
     pub passed: bool,
     /// What it said, or what was wrong, in one line.
     pub text: String,
-}
-
-/// What a service is taken for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Health {
-    /// No check has ended yet.
-    Unknown,
-    /// [`HealthSettings::rise`] checks in a row have passed.
-    Healthy,
-    /// [`HealthSettings::fall`] checks in a row have failed, or too few have passed since the start.
-    Unhealthy,
 }
 
 /// The last check of a kind.

@@ -121,6 +121,7 @@ fn member(count: usize) -> Controller {
     let group = member::GroupSettings {
         anycast: B,
         care_of: Some(C),
+        peers: member::Peers::default(),
         interfaces: Vec::new(),
         health: None,
     };

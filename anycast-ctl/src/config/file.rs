@@ -309,6 +309,10 @@ pub struct Group {
     pub anycast: Spanned<Ipv6Addr>,
     /// The unicast address that stands for it here, C; without it there are no handshakes.
     pub care_of: Option<Spanned<Ipv6Addr>>,
+    /// Care-of addresses of the group's other members, or prefixes of them; this member's own may be
+    /// among them.
+    #[serde(default)]
+    pub peers: Vec<Spanned<Prefix>>,
     /// Links on which it is joined; all of the member's unless given.
     pub interfaces: Option<Vec<Spanned<String>>>,
     /// When it is joined: `health` where there is a health check, else `start`.

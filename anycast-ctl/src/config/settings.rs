@@ -15,7 +15,12 @@ use super::{
     limits::{self, rate},
 };
 use crate::{
-    core::{controller, correspondent, member, pins, router, rr::Generator},
+    core::{
+        controller, correspondent,
+        member::{self, Peers},
+        pins, router,
+        rr::Generator,
+    },
     shell::{
         addresses::Assigned,
         dataplane::{Mode, Sizes},
@@ -148,6 +153,7 @@ fn member_settings(member: &Member) -> member::Settings {
         member::GroupSettings {
             anycast: *group.anycast.get_ref(),
             care_of: group.care_of.as_ref().map(|care_of| *care_of.get_ref()),
+            peers: peers(group).unwrap_or_default(),
             interfaces: names(group.interfaces.as_ref().unwrap_or(&member.interfaces)),
             health: group
                 .health
@@ -169,6 +175,24 @@ fn member_settings(member: &Member) -> member::Settings {
         listener,
         handshake: handshake(&given.unwrap_or_default()),
     }
+}
+
+/// The other members of a group.
+pub(super) fn peers(group: &Group) -> Result<Peers, Fault> {
+    let (Some(first), Some(last)) = (group.peers.first(), group.peers.last()) else {
+        return Ok(Peers::default());
+    };
+    let span = first.span().start..last.span().end;
+    let Some(care_of) = &group.care_of else {
+        let reason = "peers need a care_of: a member without one asks for no bindings";
+        return Err((span, reason.to_owned()));
+    };
+    let others = group.peers.iter().map(|peer| peer.get_ref().0);
+    Peers::new(*care_of.get_ref(), others).map_err(|error| {
+        let at = |net| group.peers.iter().find(|peer| peer.get_ref().0 == net);
+        let span = at(error.about()).map_or(span, Spanned::span);
+        (span, format!("peers: {error}"))
+    })
 }
 
 pub(super) fn handshake(given: &Handshake) -> member::HandshakeSettings {

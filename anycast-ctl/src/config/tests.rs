@@ -190,6 +190,22 @@ fn a_member_gets_what_its_file_says() {
 }
 
 #[test]
+fn all_members_of_a_group_can_list_the_same_peers() {
+    for list in [
+        "\"2001:db8:20::c0/124\"",
+        "\"2001:db8:20::c1\", \"2001:db8:20::c2\"",
+    ] {
+        for own in ["2001:db8:20::c1", "2001:db8:20::c2"] {
+            let care_of = format!("care_of = \"{own}\"\npeers = [{list}]");
+            let config = good(&MEMBER.replace("care_of = \"2001:db8:20::c1\"", &care_of));
+            let member = settings::controller(&config).member.expect("a member");
+            assert!(!member.groups[0].peers.is_empty(), "{own}: {list}");
+            assert!(member.groups[1].peers.is_empty());
+        }
+    }
+}
+
+#[test]
 fn a_correspondent_gets_what_its_file_says() {
     let config = good(CORRESPONDENT);
     let role = config.correspondent.as_ref().expect("a role").get_ref();
@@ -398,6 +414,55 @@ fn what_makes_no_sense_is_named_with_its_line() {
             "care_of = \"2001:db8:20::c1\"",
             9,
             "each needs its own",
+        ),
+        (
+            MEMBER,
+            "join = \"manual\"",
+            "peers = [\"2001:db8:20::c2\"]",
+            9,
+            "peers need a care_of",
+        ),
+        (
+            MEMBER,
+            "care_of = \"2001:db8:20::c1\"",
+            "care_of = \"2001:db8:20::c1\"\npeers = [\"2001:db8:20::/64\"]",
+            7,
+            "too wide: the 16 bits",
+        ),
+        (
+            MEMBER,
+            "care_of = \"2001:db8:20::c1\"",
+            "care_of = \"2001:db8:20::c1\"\npeers = [\"2001:db8:20::c2/120\"]",
+            7,
+            "write 2001:db8:20::/120",
+        ),
+        (
+            MEMBER,
+            "care_of = \"2001:db8:20::c1\"",
+            "care_of = \"2001:db8:20::c1\"\npeers = [\"fe80::c2\"]",
+            7,
+            "no unicast address by which",
+        ),
+        (
+            MEMBER,
+            "care_of = \"2001:db8:20::c1\"",
+            "care_of = \"2001:db8:20::c1\"\npeers = [\"2001:db8:a::/112\"]",
+            7,
+            "holds the anycast address",
+        ),
+        (
+            MEMBER,
+            "care_of = \"2001:db8:20::c1\"",
+            "care_of = \"2001:db8:20::c1\"\npeers = [\"2001:db8:21::/112\"]",
+            7,
+            "the same 16 bits in a cookie",
+        ),
+        (
+            MEMBER,
+            "care_of = \"2001:db8:20::c1\"",
+            "care_of = \"2001:db8:20::c1\"\npeers = [\"2001:db8:20::c2\", \"2001:db8:20::c2\"]",
+            7,
+            "overlap",
         ),
         (
             MEMBER,

@@ -328,6 +328,7 @@ impl Check<'_> {
             if let Some(care_of) = &group.care_of {
                 self.care_of(care_of, &anycast, &mut seen);
             }
+            self.peers(group, &anycast);
             self.group_interfaces(group, member);
             self.health(group);
             self.assign(group, member);
@@ -388,6 +389,22 @@ impl Check<'_> {
             return;
         };
         self.problem(care_of.span(), reason);
+    }
+
+    fn peers(&mut self, group: &Group, anycast: &HashSet<Ipv6Addr>) {
+        for peer in &group.peers {
+            self.host_bits(peer);
+            let net = peer.get_ref().0;
+            if let Some(address) = anycast.iter().find(|address| net.contains(*address)) {
+                let reason = format!(
+                    "peers: {net} holds the anycast address {address}: peers are care_of addresses"
+                );
+                self.problem(peer.span(), reason);
+            }
+        }
+        if let Err((span, reason)) = settings::peers(group) {
+            self.problem(span, reason);
+        }
     }
 
     fn group_interfaces(&mut self, group: &Group, member: &Member) {

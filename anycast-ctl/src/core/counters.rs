@@ -83,6 +83,21 @@ counters! {
     /// Clients reported for an address that starts no handshakes, or that cannot be clients.
     ClientIgnored = "client_ignored",
 
+    /// Home Tests given to the member of the group that had asked for them.
+    HomeTestHandedOn = "home_test_handed_on",
+    /// Binding Acknowledgements given to members of the group that a Home Test was for.
+    AckHandedOn = "binding_ack_handed_on",
+    /// Binding Errors and ICMPv6 errors given to the members of the group whose message they are about.
+    ErrorHandedOn = "handshake_error_handed_on",
+    /// Messages for another member of the group that a rate limit kept from being handed on.
+    HandOnLimited = "hand_on_rate_limited",
+    /// Messages for another member of the group that have no hop left.
+    HandOnHopLimit = "hand_on_hop_limit",
+    /// Home Tests and Binding Acknowledgements that another member of the group handed on to this one.
+    HandedOnReceived = "handed_on_received",
+    /// Binding Acknowledgements that were handed on and are another member's.
+    HandedOnNotOurs = "handed_on_not_ours",
+
     /// Home Test Inits answered.
     HomeTestSent = "home_test_sent",
     /// Care-of Test Inits answered.

@@ -29,7 +29,7 @@ impl Controller {
             kind::MOBILITY => self.mobility(now, received, packet, actions),
             kind::ICMP_ERROR => {
                 if let Some(member) = &mut self.member {
-                    member.icmp_error(now, packet, actions);
+                    member.icmp_error(now, received, packet, actions);
                 }
             }
             kind::CARE_OF_UNREACHABLE => {
@@ -102,7 +102,7 @@ impl Controller {
             | Err(_) => to_member && !to_client,
         };
         if let Some(member) = self.member.as_mut().filter(|_| for_member) {
-            member.mobility(now, packet, message, actions);
+            member.mobility(now, received, packet, message, actions);
         } else if let Some(correspondent) = self.correspondent.as_mut().filter(|_| to_client) {
             correspondent.mobility(now, received, packet, message, actions);
         } else {

@@ -47,6 +47,7 @@ fn settings() -> Settings {
             groups: vec![GroupSettings {
                 anycast: B,
                 care_of: Some(C),
+                peers: member::Peers::default(),
                 interfaces: vec!["eth0".into()],
                 health: None,
             }],

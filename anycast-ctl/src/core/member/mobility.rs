@@ -1,5 +1,7 @@
 //! What clients and their correspondents answer.
 
+use std::net::Ipv6Addr;
+
 use anycast_common::wire::{
     self, icmpv6,
     ipv6::{self, NEXT_HEADER_MOBILITY},
@@ -8,15 +10,18 @@ use anycast_common::wire::{
 
 use super::{
     Member,
+    hand_on::Arrived,
     handshake::{Event, Evidence, Peer, Test},
+    peers::{Named, Peers},
 };
-use crate::core::{Actions, Time, counters::Counter};
+use crate::core::{Actions, Received, Time, counters::Counter};
 
 impl Member {
     /// A mobility message arrived at B or C.
     pub fn mobility(
         &mut self,
         now: Time,
+        received: &Received<'_>,
         packet: &ipv6::Packet<'_>,
         message: Result<Message, wire::Error>,
         actions: &mut Actions,
@@ -24,8 +29,16 @@ impl Member {
         let Ok(message) = message else {
             return self.counters.count(Counter::MobilityInvalid);
         };
+        let arrived = Arrived::new(now, received, packet);
+        if self.hand_on(&arrived, &message, actions) {
+            return;
+        }
         let to_anycast = self.peer(packet.source, packet.destination);
         let to_care_of = self.peer_by_care_of(packet);
+        let handed_on = match self.take_handed_on(packet, &message) {
+            Ok(handed_on) => handed_on,
+            Err(counter) => return self.counters.count(counter),
+        };
         let (peer, event, unexpected) = match message {
             Message::HomeTest {
                 nonce_index,
@@ -37,7 +50,7 @@ impl Member {
                     token: token.into(),
                 };
                 let event = Event::HomeTest { cookie, test };
-                (to_anycast, event, Counter::TestUnexpected)
+                (to_anycast.or(handed_on), event, Counter::TestUnexpected)
             }
             Message::CareOfTest {
                 nonce_index,
@@ -53,7 +66,7 @@ impl Member {
             }
             Message::BindingAck(ack) => {
                 let event = Event::Ack { ack, packet };
-                (to_anycast, event, Counter::AckUnexpected)
+                (to_anycast.or(handed_on), event, Counter::AckUnexpected)
             }
             Message::BindingRefreshRequest => {
                 let event = Event::RefreshRequest;
@@ -85,24 +98,33 @@ impl Member {
 
     /// An ICMPv6 error arrived. Only one matters: "unrecognized Next Header" about a message of a
     /// handshake, which says that the client cannot bind (RFC 6275 section 11.3.5).
-    pub fn icmp_error(&mut self, now: Time, packet: &ipv6::Packet<'_>, actions: &mut Actions) {
-        match refused(packet) {
-            Ok(Some((quoted, evidence))) => {
-                let peer = match evidence {
-                    Evidence::CareOfTestInit(_) => {
-                        let anycast = self.care_of.get(&quoted.source);
-                        anycast.and_then(|anycast| self.peer(quoted.destination, *anycast))
-                    }
-                    Evidence::HomeTestInit(_)
-                    | Evidence::BindingUpdate(_)
-                    | Evidence::BindingError => self.peer(quoted.destination, quoted.source),
-                };
-                let event = Event::NotUnderstood(evidence);
-                self.deliver(now, peer, event, Counter::MobilityUnexpected, actions);
-            }
-            Ok(None) => self.counters.count(Counter::IcmpErrorIgnored),
-            Err(_) => self.counters.count(Counter::IcmpErrorInvalid),
+    pub fn icmp_error(
+        &mut self,
+        now: Time,
+        received: &Received<'_>,
+        packet: &ipv6::Packet<'_>,
+        actions: &mut Actions,
+    ) {
+        let refusal = match refused(packet) {
+            Ok(Some(refusal)) => refusal,
+            Ok(None) => return self.counters.count(Counter::IcmpErrorIgnored),
+            Err(_) => return self.counters.count(Counter::IcmpErrorInvalid),
+        };
+        let arrived = Arrived::new(now, received, packet);
+        if self.hand_on_error(&arrived, &refusal, actions) {
+            return;
         }
+        let peer = match refusal.evidence {
+            Evidence::CareOfTestInit(_) => {
+                let anycast = self.care_of.get(&refusal.source);
+                anycast.and_then(|anycast| self.peer(refusal.destination, *anycast))
+            }
+            Evidence::HomeTestInit(_) | Evidence::BindingUpdate(_) | Evidence::BindingError => {
+                self.peer(refusal.destination, refusal.source)
+            }
+        };
+        let event = Event::NotUnderstood(refusal.evidence);
+        self.deliver(now, peer, event, Counter::MobilityUnexpected, actions);
     }
 
     fn deliver(
@@ -119,17 +141,40 @@ impl Member {
         }
     }
 
-    fn peer_by_care_of(&self, packet: &ipv6::Packet<'_>) -> Option<Peer> {
+    pub(super) fn peer_by_care_of(&self, packet: &ipv6::Packet<'_>) -> Option<Peer> {
         let anycast = self.care_of.get(&packet.destination)?;
         self.peer(packet.source, *anycast)
     }
 }
 
+/// A message of a member that was not understood, as an ICMPv6 error quotes it.
+pub(super) struct Refusal {
+    /// From B or C.
+    pub(super) source: Ipv6Addr,
+    /// To the client, A.
+    pub(super) destination: Ipv6Addr,
+    evidence: Evidence,
+    /// C, where the message says so.
+    care_of: Option<Ipv6Addr>,
+}
+
+impl Refusal {
+    /// The peer that sent the message from B; none when it is none of them.
+    pub(super) fn asked_by(&self, peers: &Peers) -> Option<Ipv6Addr> {
+        match self.evidence {
+            Evidence::HomeTestInit(cookie) => match peers.named(cookie) {
+                Named::Peer(care_of) => Some(care_of),
+                Named::Us | Named::Nobody => None,
+            },
+            Evidence::BindingUpdate(_) => self.care_of.filter(|care_of| peers.contains(*care_of)),
+            Evidence::CareOfTestInit(_) | Evidence::BindingError => None,
+        }
+    }
+}
+
 /// The message of ours that an ICMPv6 error says was not understood. None when it says something
 /// else.
-fn refused<'a>(
-    packet: &ipv6::Packet<'a>,
-) -> Result<Option<(ipv6::Packet<'a>, Evidence)>, wire::Error> {
+fn refused(packet: &ipv6::Packet<'_>) -> Result<Option<Refusal>, wire::Error> {
     let icmp = icmpv6::Message::parse(packet)?;
     if (icmp.message_type, icmp.code)
         != (icmpv6::PARAMETER_PROBLEM, icmpv6::UNRECOGNIZED_NEXT_HEADER)
@@ -140,10 +185,13 @@ fn refused<'a>(
     if quoted.protocol != NEXT_HEADER_MOBILITY {
         return Ok(None);
     }
-    let evidence = match Message::parse(&quoted)? {
-        Message::HomeTestInit { cookie } => Evidence::HomeTestInit(cookie),
-        Message::CareOfTestInit { cookie } => Evidence::CareOfTestInit(cookie),
-        Message::BindingUpdate(update) => Evidence::BindingUpdate(update.sequence),
+    let (evidence, care_of) = match Message::parse(&quoted)? {
+        Message::HomeTestInit { cookie } => (Evidence::HomeTestInit(cookie), None),
+        Message::CareOfTestInit { cookie } => (Evidence::CareOfTestInit(cookie), None),
+        Message::BindingUpdate(update) => (
+            Evidence::BindingUpdate(update.sequence),
+            update.alternate_care_of,
+        ),
         Message::BindingRefreshRequest
         | Message::HomeTest { .. }
         | Message::CareOfTest { .. }
@@ -151,5 +199,10 @@ fn refused<'a>(
         | Message::BindingError { .. }
         | Message::Unknown { .. } => return Ok(None),
     };
-    Ok(Some((quoted, evidence)))
+    Ok(Some(Refusal {
+        source: quoted.source,
+        destination: quoted.destination,
+        evidence,
+        care_of,
+    }))
 }

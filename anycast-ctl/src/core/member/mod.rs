@@ -4,6 +4,7 @@
 
 mod context;
 mod group;
+mod hand_on;
 mod handshake;
 pub mod health;
 mod listener;
@@ -11,6 +12,7 @@ mod listeners;
 mod membership;
 mod mobility;
 mod neighbor;
+mod peers;
 mod settings;
 mod view;
 
@@ -22,6 +24,7 @@ use std::{collections::BTreeMap, net::Ipv6Addr};
 use anycast_common::wire::{ipv6, mld, neighbor::Solicitation};
 
 pub use health::{Finding, HealthSettings};
+pub use peers::{Peers, PeersError};
 pub use settings::{GroupSettings, HandshakeSettings, ListenerTimers, Settings};
 pub use view::{
     Awaited, GroupView, HandshakeFilter, HandshakePlace, HandshakeState, HandshakeView, Health,
@@ -36,6 +39,7 @@ use super::{
 };
 use context::Context;
 use group::Group;
+use hand_on::HandOn;
 use handshake::{Handshakes, Peer};
 use listeners::Listeners;
 use neighbor::Answers;
@@ -58,6 +62,7 @@ pub struct Member {
     listeners: Listeners,
     answers: Answers,
     handshakes: Handshakes,
+    hand_on: HandOn,
     rng: Generator,
     counters: Counters,
 }
@@ -84,6 +89,7 @@ impl Member {
             links: BTreeMap::new(),
             listeners: Listeners::new(listener),
             answers: Answers::default(),
+            hand_on: HandOn::new(&handshake),
             handshakes: Handshakes::new(handshake),
             rng,
             counters: Counters::default(),
@@ -342,6 +348,7 @@ impl Member {
             client,
             anycast,
             care_of: group.settings.care_of?,
+            name: group.settings.peers.own(),
         })
     }
 

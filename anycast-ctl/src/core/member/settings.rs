@@ -2,7 +2,7 @@
 
 use std::{net::Ipv6Addr, time::Duration};
 
-use super::health::HealthSettings;
+use super::{Peers, health::HealthSettings};
 use crate::core::rate::Rate;
 
 /// Settings of the member role.
@@ -24,6 +24,8 @@ pub struct GroupSettings {
     /// The unicast address C that stands for it and for nothing else. None: clients are never
     /// bound and always served by plain anycast.
     pub care_of: Option<Ipv6Addr>,
+    /// The other members, to whom messages are handed on that routers brought here.
+    pub peers: Peers,
     /// Names of the interfaces on which routers are told.
     pub interfaces: Vec<String>,
     /// Checks of its service, on which membership depends. None: it counts as healthy.

@@ -6,7 +6,7 @@ use anycast_common::wire::mld::RouterAlert;
 use anycast_ctl::core::{
     controller::Settings,
     correspondent::{self, Limits},
-    member::{self, GroupSettings, HandshakeSettings, HealthSettings, ListenerTimers},
+    member::{self, GroupSettings, HandshakeSettings, HealthSettings, ListenerTimers, Peers},
     pins,
     rate::Rate,
     router::{self, GeneralQueries, LinkSettings, NextHopChoice, Policy, Rule},
@@ -36,6 +36,12 @@ pub(super) fn anycast(group: u8) -> Ipv6Addr {
 /// Its care-of address, C.
 pub(super) fn care_of(group: u8) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, 0xc, 1, 0, 0, 0, u16::from(group % 4))
+}
+
+/// Members that every name in a cookie leads to.
+fn peers(group: u8) -> Peers {
+    let prefix = "2001:db8:c:1::/112".parse().expect("a prefix");
+    Peers::new(care_of(group), [prefix]).expect("peers")
 }
 
 /// A client, A: half of them are the correspondent's.
@@ -102,6 +108,11 @@ fn member() -> member::Settings {
     let group = |number, bound: bool, checked: bool| GroupSettings {
         anycast: anycast(number),
         care_of: bound.then(|| care_of(number)),
+        peers: if bound && !checked {
+            peers(number)
+        } else {
+            Peers::default()
+        },
         interfaces: vec!["eth0".into(), "both0".into()],
         health: checked.then_some(HEALTH),
     };

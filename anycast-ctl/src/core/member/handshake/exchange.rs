@@ -21,6 +21,8 @@ pub(in crate::core::member) struct Peer {
     pub(in crate::core::member) anycast: Ipv6Addr,
     /// Our unicast address, C.
     pub(in crate::core::member) care_of: Ipv6Addr,
+    /// How home init cookies begin, where the group has other members who have to find us by it.
+    pub(in crate::core::member) name: Option<u16>,
 }
 
 impl Peer {

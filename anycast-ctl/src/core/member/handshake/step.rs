@@ -70,7 +70,7 @@ impl Step<'_, '_> {
     /// Every transmission has a new cookie (RFC 6275 section 11.8).
     fn send_tests(&mut self, mut testing: Testing) -> State {
         if let Half::Waiting(cookie) = &mut testing.home {
-            *cookie = self.cookie();
+            *cookie = self.home_cookie();
             self.peer.send_home_test_init(*cookie, self.cx);
         }
         if let Half::Waiting(cookie) = &mut testing.care_of {
@@ -329,6 +329,15 @@ impl Step<'_, '_> {
         };
         self.sequence = Some(sequence);
         sequence
+    }
+
+    /// Random, but for the name by which other members find us.
+    fn home_cookie(&mut self) -> Cookie {
+        let mut cookie = self.cookie();
+        if let (Some(name), Some(start)) = (self.peer.name, cookie.first_chunk_mut()) {
+            *start = name.to_be_bytes();
+        }
+        cookie
     }
 
     fn cookie(&mut self) -> Cookie {

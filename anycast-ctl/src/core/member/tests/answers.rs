@@ -84,7 +84,13 @@ fn what_a_correspondent_receives_is_counted() {
     let octets = rr::build(&Message::BindingRefreshRequest, CLIENT, ANYCAST).unwrap();
     let packet = ipv6::Packet::parse(&octets).unwrap();
     bench.run(|member, actions| {
-        member.mobility(at(0), &packet, Err(wire::Error::BadChecksum), actions);
+        member.mobility(
+            at(0),
+            &received(&octets),
+            &packet,
+            Err(wire::Error::BadChecksum),
+            actions,
+        );
     });
     assert_eq!(bench.count(Counter::MobilityInvalid), 1);
 }
@@ -154,7 +160,8 @@ impl Bench {
         let (kind, code) = kind;
         let length = icmpv6::error(&mut buffer, CLIENT, to, kind, code, 6, quoted).unwrap();
         let packet = ipv6::Packet::parse(&buffer[..length]).unwrap();
-        self.run(|member, actions| member.icmp_error(now, &packet, actions))
+        let received = received(&buffer[..length]);
+        self.run(|member, actions| member.icmp_error(now, &received, &packet, actions))
     }
 }
 

@@ -100,19 +100,19 @@ impl World {
         let message = Message::parse(&packet);
         let mut actions = Vec::new();
         if packet.destination == CLIENT {
-            let received = Received {
-                ifindex: 1,
-                mac: [0; 6],
-                packet: octets,
-            };
-            self.correspondent
-                .mobility(self.now, &received, &packet, message, &mut actions);
+            self.correspondent.mobility(
+                self.now,
+                &received(octets),
+                &packet,
+                message,
+                &mut actions,
+            );
         } else {
             if let Ok(Message::BindingAck(BindingAck { status, .. })) = message {
                 self.acks.push(status);
             }
             self.member
-                .mobility(self.now, &packet, message, &mut actions);
+                .mobility(self.now, &received(octets), &packet, message, &mut actions);
         }
         self.carry_out(actions);
     }
@@ -158,7 +158,7 @@ impl World {
     }
 }
 
-fn new_correspondent(now: Time, seed: u64) -> Correspondent {
+pub(super) fn new_correspondent(now: Time, seed: u64) -> Correspondent {
     let settings = correspondent::Settings {
         client_prefixes: vec!["2001:db8:a::/48".parse().unwrap()],
         max_bindings: 100,
@@ -304,7 +304,7 @@ fn answers_that_are_lost_are_asked_for_again() {
 }
 
 /// Loses, duplicates and reorders: per packet a few copies with delays of up to two seconds.
-fn fates() -> impl Strategy<Value = Vec<Vec<u64>>> {
+pub(super) fn fates() -> impl Strategy<Value = Vec<Vec<u64>>> {
     let copies = prop_oneof![
         3 => Just(Vec::new()),
         5 => prop::collection::vec(1u64..50, 1),

@@ -6,6 +6,7 @@ mod acks;
 mod amplification;
 mod answers;
 mod face_to_face;
+mod fleet;
 mod handshake;
 mod health;
 mod limits;
@@ -47,12 +48,14 @@ fn settings() -> Settings {
             GroupSettings {
                 anycast: ANYCAST,
                 care_of: Some(CARE_OF),
+                peers: Peers::default(),
                 interfaces: vec!["eth0".into(), "eth1".into()],
                 health: None,
             },
             GroupSettings {
                 anycast: PLAIN,
                 care_of: None,
+                peers: Peers::default(),
                 interfaces: vec!["eth0".into()],
                 health: None,
             },
@@ -68,6 +71,14 @@ fn link(ifindex: u32, name: &str) -> Link {
         name: name.into(),
         up: true,
         link_local: Some(LINK_LOCAL),
+    }
+}
+
+fn received(packet: &[u8]) -> Received<'_> {
+    Received {
+        ifindex: 1,
+        mac: [0; 6],
+        packet,
     }
 }
 
@@ -230,7 +241,8 @@ impl Bench {
     fn octets(&mut self, now: Time, octets: &[u8]) -> Output {
         let packet = ipv6::Packet::parse(octets).unwrap();
         let message = Message::parse(&packet);
-        self.run(|member, actions| member.mobility(now, &packet, message, actions))
+        let received = received(octets);
+        self.run(|member, actions| member.mobility(now, &received, &packet, message, actions))
     }
 
     fn message(&mut self, now: Time, source: Ipv6Addr, to: Ipv6Addr, message: Message) -> Output {

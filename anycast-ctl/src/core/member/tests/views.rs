@@ -73,8 +73,9 @@ fn a_client_that_is_left_alone_says_why() {
     let code = icmpv6::UNRECOGNIZED_NEXT_HEADER;
     let kind = icmpv6::PARAMETER_PROBLEM;
     let length = icmpv6::error(&mut problem, CLIENT, ANYCAST, kind, code, 6, &init.octets).unwrap();
-    let problem = ipv6::Packet::parse(&problem[..length]).unwrap();
-    bench.run(|member, actions| member.icmp_error(at(100), &problem, actions));
+    let packet = ipv6::Packet::parse(&problem[..length]).unwrap();
+    let received = received(&problem[..length]);
+    bench.run(|member, actions| member.icmp_error(at(100), &received, &packet, actions));
     let known = view(&bench, at(200));
     assert_eq!(known.alone, Some(HandshakeOutcome::NotCapable));
     assert_eq!(known.heard, Some(Heard::ParameterProblem));

@@ -7,11 +7,9 @@ use clap::{Args, Subcommand};
 
 use super::{Query, ask, print, show_policy};
 use crate::{
-    config::{
-        file::Decision,
-        value::{Mac, Prefix},
-    },
+    config::value::Prefix,
     core::router::Place,
+    model::{mac::Mac, policy::Decision},
     shell::api::{Request, client, view},
 };
 

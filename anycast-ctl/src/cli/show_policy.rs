@@ -1,7 +1,7 @@
 //! Tables about the policy.
 
 use super::table::{Table, seconds};
-use crate::{config::file::Decision, shell::api::view};
+use crate::{model::policy::Decision, shell::api::view};
 
 pub(super) fn policy(policy: &view::Policy) -> String {
     let mut table = Table::new(&[

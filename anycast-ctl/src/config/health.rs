@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::{
     core::member::HealthSettings,
-    shell::health::{Target, Web},
+    model::health::{Target, Web},
 };
 
 const INTERVAL: Duration = Duration::from_secs(5);

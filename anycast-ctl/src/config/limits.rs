@@ -2,16 +2,11 @@
 
 use std::num::NonZeroU32;
 
-use toml::Spanned;
-
 use super::{
-    file::{Config, Correspondent, MessageLimits, Router},
-    settings::{Fault, handshake, take},
+    file::{Config, Router},
+    settings::{handshake, messages},
 };
-use crate::{
-    core::{correspondent, rate::Rate},
-    shell::dataplane,
-};
+use crate::{core::rate::Rate, model::limits::Limits};
 
 /// Reports and Dones that one sender may send.
 ///
@@ -45,48 +40,10 @@ pub(super) fn new_senders(router: &Router) -> Rate {
     Rate::per_second(count, burst)
 }
 
-/// The burst of a rate is what a crowd that arrives at once may use up.
-pub(super) fn rate(rate: NonZeroU32) -> Rate {
-    Rate::per_second(rate.get(), rate.get().saturating_mul(2))
-}
-
-pub(super) fn messages(correspondent: &Correspondent) -> correspondent::Limits {
-    let given = correspondent.limits.as_ref().map(|given| *given.get_ref());
-    let given = given.unwrap_or_default();
-    let mut limits = correspondent::Limits::default();
-    take(&mut limits.per_client, given.client_rate.map(rate));
-    take(&mut limits.per_prefix, given.prefix_rate.map(rate));
-    take(&mut limits.whole, given.rate.map(rate));
-    take(&mut limits.unsolicited, given.unsolicited_rate.map(rate));
-    limits
-}
-
-/// Whether each of the given limits can be reached before the wider ones are.
-pub(super) fn nested(given: Option<&Spanned<MessageLimits>>) -> Result<(), Fault> {
-    let Some(given) = given else {
-        return Ok(());
-    };
-    let limits = given.get_ref();
-    let [client, prefix, whole] = [
-        ("client_rate", limits.client_rate),
-        ("prefix_rate", limits.prefix_rate),
-        ("rate", limits.rate),
-    ];
-    for (narrow, wide) in [(client, prefix), (client, whole), (prefix, whole)] {
-        if let (Some(less), Some(more)) = (narrow.1, wide.1)
-            && less > more
-        {
-            let reason = format!("{} {less} is above {} {more}", narrow.0, wide.0);
-            return Err((given.span(), reason));
-        }
-    }
-    Ok(())
-}
-
 /// What the data plane lets through to the controller.
 #[must_use]
-pub fn data_plane(config: &Config) -> dataplane::Limits {
-    let mut limits = dataplane::Limits::NONE;
+pub fn data_plane(config: &Config) -> Limits {
+    let mut limits = Limits::NONE;
     if let Some(router) = config.router_role() {
         limits.reports = reports(router);
         limits.new_senders = new_senders(router);

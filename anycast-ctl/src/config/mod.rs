@@ -4,6 +4,7 @@
 //! what the core takes. Every complaint names a line.
 
 pub mod file;
+mod given;
 pub mod health;
 pub mod limits;
 mod report;
@@ -15,7 +16,7 @@ use std::path::Path;
 
 use toml::Spanned;
 
-use crate::{core::router, shell::api::view};
+use crate::{core::router, model::policy};
 
 pub use file::Config;
 pub use report::{Problem, Problems};
@@ -59,7 +60,7 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
 ///
 /// What is wrong with it, in a line.
 pub fn rule<'a>(
-    rule: &view::Rule,
+    rule: &policy::Rule,
     interfaces: impl IntoIterator<Item = &'a str>,
 ) -> Result<router::Rule, String> {
     fn nowhere<T>(value: T) -> Spanned<T> {

@@ -11,7 +11,6 @@ use super::{
     routes::Routes,
 };
 use crate::{
-    config::value::Mac,
     core::{
         NextHop,
         controller::{Command, CommandError},
@@ -19,6 +18,7 @@ use crate::{
         member::{GroupView, HandshakeFilter, HealthView, InterfaceView, Member},
         router::{Cursor, Filter, MemberRow, Router},
     },
+    model::mac::Mac,
 };
 
 /// Groups or members in one answer: building it takes about a millisecond, in which nothing else runs.

@@ -12,12 +12,13 @@ use super::{
     daemon::Daemon,
 };
 use crate::{
-    config::{self, file::Decision, settings, value::Mac},
+    config::{self, settings},
     core::{
         counters::Counter,
         refusals,
         router::{Cap, Explanation, Numbered, Place, Policy, Router, Verdict},
     },
+    model::{mac::Mac, policy::Decision},
 };
 
 impl Daemon {

@@ -9,22 +9,13 @@ use anycast_common::abi::roles;
 
 use super::{
     api::view,
-    dataplane::{Attached, Dataplane, DataplaneError, Mode},
+    dataplane::{Attached, Dataplane, DataplaneError},
     netlink::LinkTable,
 };
-use crate::core::Link;
+use crate::{core::Link, model::program::Wanted};
 
 /// How often a missing or refusing interface is named in the log.
 pub(super) const REMINDER: Duration = Duration::from_secs(60);
-
-/// What a configuration wants of an interface.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// Union of its [`roles`].
-    pub roles: u8,
-    /// How XDP is attached.
-    pub mode: Mode,
-}
 
 /// The configured interfaces, and what is attached to those that are there.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{netlink::LinkTable, throttle::Throttle};
 use crate::{
-    config::value::Mac,
     core::{Notice, notice::HandshakeOutcome},
+    model::mac::Mac,
 };
 
 /// How often the same refusal, or an election, on the same interface is logged: whoever can send packets must not

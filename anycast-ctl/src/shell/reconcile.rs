@@ -7,56 +7,17 @@ use std::{
 
 use ipnet::Ipv6Net;
 
-use super::netlink::{
-    RoutePlace,
-    nexthop::{Kind, Object, Resilient},
+use crate::{
+    core::NextHop,
+    model::{
+        nexthop::{Kind, Object},
+        route::{Installed, Key, RoutePlace, Style, Way},
+    },
 };
-use crate::core::NextHop;
 
 /// Numbers of our next-hop objects begin here ("ac"), far from those that people and the kernel
 /// choose. One that is taken is passed over.
 const FIRST_ID: u32 = 0x6163_0000;
-
-/// What tells our routes apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
-    /// Routing table.
-    pub table: u32,
-    /// Destination.
-    pub destination: Ipv6Net,
-    /// Metric.
-    pub metric: u32,
-}
-
-/// Where a route leads to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// Its own next hops, sorted.
-    Hops(Vec<NextHop>),
-    /// The next-hop object of this number.
-    Object(u32),
-    /// Something that our routes never have.
-    Strange,
-}
-
-/// A route of the kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Installed {
-    /// Its place.
-    pub key: Key,
-    /// Where it leads to.
-    pub way: Way,
-}
-
-/// How next hops are written into the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    /// Into the routes: plain multipath, where a member that comes or goes moves flows of others.
-    Plain,
-    /// One resilient next-hop group a route, also for a single member: a second one then moves
-    /// nothing.
-    Resilient(Resilient),
-}
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]

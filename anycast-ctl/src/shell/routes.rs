@@ -12,14 +12,17 @@ use nix::libc;
 
 use super::{
     netlink::{
-        NetlinkError, RouteNews, RoutePlace, nexthop,
+        NetlinkError, RouteNews, nexthop,
         requests::{Batch, Requests},
         routes,
     },
-    reconcile::{Change, Known, Style},
+    reconcile::{Change, Known},
     throttle::Throttle,
 };
-use crate::core::{NextHop, RouteAction};
+use crate::{
+    core::{NextHop, RouteAction},
+    model::route::{RoutePlace, RouteSettings, Style},
+};
 
 /// After a notification: time for a burst of them to end.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -27,17 +30,6 @@ const SETTLE: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_secs(1);
 /// When nothing is known to be wrong.
 const PERIOD: Duration = Duration::from_secs(30);
-
-/// How routes are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RouteSettings {
-    /// Where they stand.
-    pub place: RoutePlace,
-    /// How their next hops are written.
-    pub style: Style,
-    /// A route may have several next hops.
-    pub multipath: bool,
-}
 
 /// The routes of the router role.
 #[derive(Debug)]

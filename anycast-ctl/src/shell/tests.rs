@@ -10,16 +10,18 @@ use anycast_common::wire::{checksum, ipv6};
 use nix::sched::{CloneFlags, unshare};
 
 use super::{
-    netlink::{
-        KernelEvent, LinkInput, LinkTable, Netlink, RoutePlace, nexthop::Resilient,
-        requests::Requests,
-    },
+    netlink::{KernelEvent, LinkInput, LinkTable, Netlink, requests::Requests},
     reachability::Reachability,
-    reconcile::Style,
-    routes::{RouteSettings, Routes},
+    routes::Routes,
     sockets::{Groups, Sender},
 };
-use crate::core::NextHop;
+use crate::{
+    core::NextHop,
+    model::{
+        nexthop::Resilient,
+        route::{RoutePlace, RouteSettings, Style},
+    },
+};
 
 const PLACE: RoutePlace = RoutePlace {
     table: 254,

@@ -11,7 +11,7 @@ use std::net::Ipv6Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{config::value::Mac, core::router::Place};
+use crate::{core::router::Place, model::mac::Mac};
 
 /// Longest request line, in octets.
 pub const REQUEST_LIMIT: usize = 4096;

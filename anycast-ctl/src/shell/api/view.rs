@@ -1,11 +1,11 @@
 //! What the control socket shows. Times are in seconds.
 
-use std::{collections::BTreeMap, net::Ipv6Addr, num::NonZeroU32};
+use std::{collections::BTreeMap, net::Ipv6Addr};
 
-use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{file::Decision, value::Mac};
+use crate::model::mac::Mac;
+pub use crate::model::policy::Rule;
 
 mod flows;
 
@@ -119,30 +119,6 @@ pub struct Page<T, C> {
 
 fn none<C>() -> Option<C> {
     None
-}
-
-/// A rule, as `[[router.policy]]` has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rule {
-    /// Link-local sources.
-    pub source: Ipv6Net,
-    /// Ethernet source.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mac: Option<Mac>,
-    /// Name of the interface.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interface: Option<String>,
-    /// Anycast addresses.
-    pub anycast: Ipv6Net,
-    /// Lets in, or keeps out.
-    pub action: Decision,
-    /// Cap of an allow.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_members_per_group: Option<NonZeroU32>,
-    /// Cap of an allow.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_groups_per_member: Option<NonZeroU32>,
 }
 
 /// The policy of a router.

@@ -8,40 +8,24 @@ use std::{
 };
 
 use aya::Ebpf;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{
-    DataplaneError, driver,
+    driver,
+    error::DataplaneError,
     link::{Hook, Link},
     pins::{self, Pins},
     programs::{self, egress_name, program_error},
 };
+use crate::model::program::Mode;
 
-/// How programs are attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Native where the driver has it, else TCX.
-    #[default]
-    Auto,
-    /// XDP in the driver, or not at all.
-    Native,
-    /// XDP in the kernel's stack: works everywhere, costs an skb per packet, and a copy of most.
-    Generic,
-    /// TCX: in the kernel's stack, too, behind its merging of segments, which XDP gives up. The only one
-    /// that sees what this host itself sends.
-    Tcx,
-}
-
-impl Mode {
-    /// What is tried, in turn.
-    const fn hooks(self) -> &'static [Hook] {
-        match self {
-            Self::Auto => &[Hook::Native, Hook::Ingress],
-            Self::Native => &[Hook::Native],
-            Self::Generic => &[Hook::Generic],
-            Self::Tcx => &[Hook::Ingress],
-        }
+/// What is tried, in turn.
+const fn hooks(mode: Mode) -> &'static [Hook] {
+    match mode {
+        Mode::Auto => &[Hook::Native, Hook::Ingress],
+        Mode::Native => &[Hook::Native],
+        Mode::Generic => &[Hook::Generic],
+        Mode::Tcx => &[Hook::Ingress],
     }
 }
 
@@ -86,8 +70,8 @@ impl Links {
             for hook in Hook::ALL {
                 // A link cannot change its hook, and an interface has one XDP program.
                 let stands_in_the_way = hook.is_xdp()
-                    && mode.hooks().iter().any(|wanted| wanted.is_xdp())
-                    && !mode.hooks().contains(&hook);
+                    && hooks(mode).iter().any(|wanted| wanted.is_xdp())
+                    && !hooks(mode).contains(&hook);
                 if stands_in_the_way || roles & pins::ROLES == 0 {
                     pins::detach(&pins.link(ifindex, hook))?;
                 }
@@ -191,11 +175,11 @@ fn attach(
     // What an earlier run found to be possible is not tried again, for that would take a moment
     // without a program.
     let pinned = pins.and_then(|pins| {
-        let mut hooks = mode.hooks().windows(1);
+        let mut hooks = hooks(mode).windows(1);
         hooks.find(|hook| pins::is_attached(&pins.link(ifindex, hook[0])))
     });
     let mut refused = None;
-    for hook in pinned.unwrap_or(mode.hooks()) {
+    for hook in pinned.unwrap_or(hooks(mode)) {
         let error = match attach_by(*hook, ebpf, pins, ifindex, roles) {
             Ok(held) => {
                 let replaced = held.iter().any(|held| held.hook == *hook && held.adopted);

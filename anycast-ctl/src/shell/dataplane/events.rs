@@ -10,7 +10,7 @@ use aya::{
 use tokio::io::{Interest, unix::AsyncFd};
 use zerocopy::FromBytes as _;
 
-use super::DataplaneError;
+use super::error::DataplaneError;
 
 /// Records taken in one go, so that a flood leaves the loop time for timers and requests.
 const BATCH: usize = 256;

@@ -11,7 +11,7 @@ use anycast_common::abi::{
     flow_table::{self, Header, Home, SLOTS, Secret, Set},
     globals,
     maps::{Flow, FlowKey},
-    roles,
+    roles::CORRESPONDENT,
 };
 use aya::{
     Ebpf, EbpfLoader,
@@ -20,9 +20,8 @@ use aya::{
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use rand::{TryRng as _, rngs::SysRng};
 
-use super::{DataplaneError, Pins, Settings, maps::failed};
-
-const MAP: &str = "FLOWS";
+use super::{access::failed, error::DataplaneError, needed::FLOWS as MAP, pins::Pins};
+use crate::model::sizes::Sizes;
 
 /// What the programs have to know of the table before there is one.
 pub(super) struct Keeper {
@@ -32,9 +31,13 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// That of an earlier run, when its table is pinned, or a new one.
-    pub(super) fn new(settings: &Settings, pins: Option<&Pins>) -> Result<Self, DataplaneError> {
+    pub(super) fn new(
+        sizes: &Sizes,
+        roles: u8,
+        pins: Option<&Pins>,
+    ) -> Result<Self, DataplaneError> {
         let path = pins.and_then(|pins| {
-            let maps = pins.maps(settings.roles);
+            let maps = pins.maps(roles);
             maps.into_iter().find(|(map, _)| *map == MAP)
         });
         // One that was never ready was never used.
@@ -50,9 +53,9 @@ impl Keeper {
                 secret: secret.map_or_else(new_secret, Ok)?,
             });
         }
-        let sets = match settings.roles & roles::CORRESPONDENT {
+        let sets = match roles & CORRESPONDENT {
             0 => 0,
-            _ => flow_table::sets(settings.sizes.flows),
+            _ => flow_table::sets(sizes.flows),
         };
         Ok(Self {
             sets,

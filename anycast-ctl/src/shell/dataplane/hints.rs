@@ -16,9 +16,8 @@ use nix::time::{ClockId, clock_getres};
 use zerocopy::FromZeros as _;
 
 use super::{
-    DataplaneError,
-    maps::{failed, take},
-    octets,
+    access::{failed, octets, take},
+    error::DataplaneError,
 };
 
 const HINTS: &str = maps::Hints::SECTION;
@@ -51,8 +50,8 @@ impl Hints {
     /// The programs look closely at packets with this address from now on. To be said before a map
     /// speaks of the address.
     pub(super) fn add_address(&mut self, address: Ipv6Addr) -> Result<(), DataplaneError> {
-        let place = our_address(mixed(halves(address)));
-        let Some(ours) = self.value.addresses.get_mut(place as usize) else {
+        let index = our_address(mixed(halves(address)));
+        let Some(ours) = self.value.addresses.get_mut(index as usize) else {
             return Ok(());
         };
         if *ours != 0 {
@@ -103,19 +102,17 @@ impl Hints {
 
 /// How large the caches are, and for how long they hold.
 pub(super) struct Caches {
-    correspondent: bool,
     cpus: u32,
     jiffies: u64,
 }
 
 impl Caches {
-    pub(super) fn of(correspondent: bool) -> Result<Self, DataplaneError> {
+    pub(super) fn new() -> Result<Self, DataplaneError> {
         let cpus = nr_cpus().map_err(|(_, error)| error)?;
         // That clock goes on once in a jiffy.
         let jiffy = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).map_err(io::Error::from)?;
         let jiffy = Duration::from(jiffy).as_nanos().max(1);
         Ok(Self {
-            correspondent,
             cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
             jiffies: u64::try_from((1 << FLOW_CACHE_LIFE) / jiffy).unwrap_or(1),
         })
@@ -124,8 +121,7 @@ impl Caches {
     pub(super) fn set<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
         loader.override_global(globals::CACHE_JIFFIES, &self.jiffies, true);
         for (map, entries) in PARTED {
-            let parts = if self.correspondent { self.cpus } else { 0 };
-            loader.map_max_entries(map, entries.saturating_mul(parts).max(1));
+            loader.map_max_entries(map, entries.saturating_mul(self.cpus));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The maps, typed.
 
-use std::{borrow::Borrow, collections::BTreeSet, net::Ipv6Addr, sync::Arc};
+use std::{collections::BTreeSet, net::Ipv6Addr, sync::Arc};
 
 use anycast_common::{
     abi::{
@@ -14,51 +14,39 @@ use anycast_common::{
 };
 use aya::util::nr_cpus;
 use aya::{
-    Ebpf, Pod,
-    maps::{
-        Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues,
-        lpm_trie::{Key, LpmTrie},
-    },
+    Ebpf,
+    maps::{Array, Map, MapData, PerCpuArray, PerCpuValues, lpm_trie::LpmTrie},
 };
 use ipnet::Ipv6Net;
 
 use super::{
-    DataplaneError, FlowReader,
+    access::{Hash, failed, octets, remove, set, set_prefixes, take},
+    error::DataplaneError,
     flow_table::FlowTable,
-    flows::MemberFlows,
+    flows::{FlowReader, MemberFlows},
     hints::{Hints, Side},
-    octets,
     policy::Table,
 };
 use crate::core::{MapAction, Time};
 
-/// Maps that only a correspondent needs, as large as they are.
-pub(super) const OF_CORRESPONDENT: &[&str] =
-    &["BINDINGS", "CARE_OF", "FLOWS", "UNREACHABLE", "SENT"];
-/// Maps that only a member needs.
-pub(super) const OF_MEMBER: &[&str] =
-    &["LOCAL_CARE_OF", "LOCAL_ANYCAST", "MEMBER_FLOWS", "CLIENTS"];
-
-type Hash<K, V> = HashMap<MapData, K, V>;
-
 /// Every map that the controller reads or writes.
 pub struct Maps {
-    counters: PerCpuArray<MapData, u64>,
-    attended: Array<MapData, u64>,
-    policy: Table,
-    policy_hits: PerCpuArray<MapData, u64>,
-    senders: Hash<Sender, u64>,
-    client_prefixes: LpmTrie<MapData, Address, u32>,
-    anycast_prefixes: LpmTrie<MapData, Address, u32>,
-    bindings: Hash<BindingKey, Binding>,
-    care_of: Hash<CareOfKey, CareOf>,
-    flows: Arc<FlowTable>,
-    local_care_of: Hash<Address, LocalCareOf>,
-    local_anycast: Hash<Address, LocalAnycast>,
-    member_flows: Arc<MemberFlows>,
-    redirect_targets: Hash<u32, u32>,
-    clients: Hash<BindingKey, Client>,
-    hints: Hints,
+    pub(super) counters: PerCpuArray<MapData, u64>,
+    pub(super) attended: Array<MapData, u64>,
+    pub(super) policy: Table,
+    pub(super) policy_hits: PerCpuArray<MapData, u64>,
+    pub(super) senders: Hash<Sender, u64>,
+    pub(super) client_prefixes: LpmTrie<MapData, Address, u32>,
+    pub(super) anycast_prefixes: LpmTrie<MapData, Address, u32>,
+    pub(super) bindings: Hash<BindingKey, Binding>,
+    pub(super) care_of: Hash<CareOfKey, CareOf>,
+    pub(super) flows: Arc<FlowTable>,
+    pub(super) local_care_of: Hash<Address, LocalCareOf>,
+    pub(super) local_anycast: Hash<Address, LocalAnycast>,
+    pub(super) member_flows: Arc<MemberFlows>,
+    pub(super) redirect_targets: Hash<u32, u32>,
+    pub(super) clients: Hash<BindingKey, Client>,
+    pub(super) hints: Hints,
 }
 
 impl Maps {
@@ -91,93 +79,6 @@ impl Maps {
         for (pair, owner) in pairs {
             self.hints.add_address(pair.care_of.into())?;
             self.hints.add_address(owner.anycast.into())?;
-        }
-        Ok(())
-    }
-
-    /// Makes the maps say what the core wants.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses, for example because a map is full.
-    pub fn apply(&mut self, action: &MapAction) -> Result<(), DataplaneError> {
-        match *action {
-            MapAction::SetLocalAnycast {
-                anycast,
-                report_clients,
-            } => {
-                let value = LocalAnycast {
-                    report_clients: u32::from(report_clients),
-                    reserved: 0,
-                };
-                self.hints.add_address(anycast)?;
-                set(
-                    "LOCAL_ANYCAST",
-                    &mut self.local_anycast,
-                    octets(anycast),
-                    value,
-                )?;
-            }
-            MapAction::QuietClient {
-                client,
-                anycast,
-                until,
-            } => {
-                let value = Client {
-                    quiet_until: until.as_nanos(),
-                };
-                set("CLIENTS", &mut self.clients, pair(client, anycast), value)?;
-            }
-            MapAction::SetBinding {
-                client,
-                anycast,
-                care_of,
-                expires,
-            } => {
-                let value = Binding {
-                    care_of: octets(care_of),
-                    expires: expires.as_nanos(),
-                    delta: checksum::delta(&octets(anycast), &octets(care_of)),
-                    reserved: [0; 6],
-                };
-                self.hints.add_address(anycast)?;
-                set("BINDINGS", &mut self.bindings, pair(client, anycast), value)?;
-            }
-            MapAction::RemoveBinding { client, anycast } => {
-                remove("BINDINGS", &mut self.bindings, &pair(client, anycast))?;
-            }
-            MapAction::SetCareOf {
-                client,
-                care_of,
-                anycast,
-            } => {
-                let key = CareOfKey {
-                    client: octets(client),
-                    care_of: octets(care_of),
-                };
-                let value = CareOf {
-                    anycast: octets(anycast),
-                    delta: checksum::delta(&octets(care_of), &octets(anycast)),
-                    reserved: [0; 6],
-                };
-                self.hints.add_address(care_of)?;
-                set("CARE_OF", &mut self.care_of, key, value)?;
-            }
-            MapAction::RemoveCareOf { client, care_of } => {
-                let key = CareOfKey {
-                    client: octets(client),
-                    care_of: octets(care_of),
-                };
-                remove("CARE_OF", &mut self.care_of, &key)?;
-            }
-            MapAction::RemoveFlow { key, flow } => {
-                // The sweep's answer is late: the flow may have begun anew, or be answered again.
-                let same =
-                    |now: &Flow| (now.pinned_at, now.last_in) == (flow.pinned_at, flow.last_in);
-                if self.flows.remove_if(&key, same) {
-                    self.hints.end_flow_cache()?;
-                }
-            }
         }
         Ok(())
     }
@@ -389,80 +290,10 @@ impl Maps {
     }
 }
 
-pub(super) fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DataplaneError>
-where
-    T: TryFrom<Map, Error = MapError>,
-{
-    let map = ebpf.take_map(name).ok_or(DataplaneError::Missing(name))?;
-    T::try_from(map).map_err(failed(name))
-}
-
 fn member_flows(ebpf: &Ebpf) -> Result<Arc<MemberFlows>, DataplaneError> {
     const MAP: &str = "MEMBER_FLOWS";
     match ebpf.map(MAP) {
         Some(Map::LruHashMap(data)) => Ok(Arc::new(MemberFlows::new(data).map_err(failed(MAP))?)),
         _ => Err(DataplaneError::Missing(MAP)),
-    }
-}
-
-pub(super) fn failed(map: &'static str) -> impl Fn(MapError) -> DataplaneError {
-    move |error| DataplaneError::Map { map, error }
-}
-
-fn set_prefixes(
-    name: &'static str,
-    map: &mut LpmTrie<MapData, Address, u32>,
-    prefixes: &[Ipv6Net],
-) -> Result<(), DataplaneError> {
-    let wanted: Vec<_> = prefixes
-        .iter()
-        .map(|prefix| Key::new(u32::from(prefix.prefix_len()), octets(prefix.network())))
-        .collect();
-    let old: Vec<_> = map.keys().collect::<Result<_, _>>().map_err(failed(name))?;
-    for key in &wanted {
-        map.insert(key, 1, 0).map_err(failed(name))?;
-    }
-    let same = |a: &Key<Address>, b: &Key<Address>| {
-        a.prefix_len() == b.prefix_len() && a.data() == b.data()
-    };
-    for key in old
-        .iter()
-        .filter(|old| !wanted.iter().any(|new| same(old, new)))
-    {
-        map.remove(key).map_err(failed(name))?;
-    }
-    Ok(())
-}
-
-fn set<K: Pod, V: Pod>(
-    name: &'static str,
-    map: &mut Hash<K, V>,
-    key: impl Borrow<K>,
-    value: V,
-) -> Result<(), DataplaneError> {
-    map.insert(key, value, 0).map_err(failed(name))
-}
-
-/// Removing what is not there is no error: actions are idempotent.
-fn remove<K: Pod, V: Pod>(
-    name: &'static str,
-    map: &mut Hash<K, V>,
-    key: &K,
-) -> Result<(), DataplaneError> {
-    match map.remove(key) {
-        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-        Err(MapError::SyscallError(error))
-            if error.io_error.kind() == std::io::ErrorKind::NotFound =>
-        {
-            Ok(())
-        }
-        Err(error) => Err(failed(name)(error)),
-    }
-}
-
-fn pair(client: Ipv6Addr, anycast: Ipv6Addr) -> BindingKey {
-    BindingKey {
-        client: octets(client),
-        anycast: octets(anycast),
     }
 }

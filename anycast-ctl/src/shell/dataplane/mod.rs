@@ -4,9 +4,12 @@
 //! that sessions need: both outlive this process, and the next one takes them over (`pins`). A
 //! router's programs end with the process.
 
+mod access;
+mod apply;
 mod attach;
 mod bpffs;
 mod driver;
+mod error;
 mod events;
 mod flow_table;
 mod flows;
@@ -14,117 +17,36 @@ mod hints;
 mod limits;
 mod link;
 mod maps;
+mod needed;
 mod pins;
 mod policy;
 mod programs;
 mod sizes;
 
-use std::{io, net::Ipv6Addr};
+use std::io;
 
-use anycast_common::abi::{self, globals, roles};
-use aya::{Ebpf, EbpfLoader, VerifierLogLevel, maps::MapError, programs::ProgramError};
+use anycast_common::abi::{self, globals};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
 
-pub use attach::{Attached, Mode};
+pub use crate::model::{limits::Limits, program::Mode, sizes::Sizes};
+pub use attach::Attached;
 pub use bpffs::BpffsError;
+pub use error::DataplaneError;
 pub use flows::{FlowReader, order as flow_order};
-pub use limits::Limits;
 pub use pins::{Pins, PinsError};
-pub use sizes::{OtherSize, RANGE as SIZES, Sizes};
+pub use sizes::OtherSize;
 
 use self::{attach::Links, events::Events, hints::Caches, limits::Globals, maps::Maps};
 
 /// The BPF object that this library was built with; empty when the tools to build it were missing.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/anycast.bpf.o"));
 
-/// Why the data plane could not do something.
-#[derive(Debug, thiserror::Error)]
-pub enum DataplaneError {
-    /// The binary carries no programs.
-    #[error(
-        "this binary was built without its BPF programs: build it with `cargo xtask build`, \
-         or set ANYCAST_BPF_OBJECT to an object when building"
-    )]
-    NoObject,
-    /// The kernel refused the object.
-    #[error("cannot load the BPF programs: {0}")]
-    Load(#[from] aya::EbpfError),
-    /// The kernel refused a program.
-    #[error("cannot load the BPF program {program}: {error}")]
-    Program {
-        /// Its name.
-        program: &'static str,
-        /// What the kernel or the verifier said.
-        error: Box<ProgramError>,
-    },
-    /// The process may not load programs.
-    #[error("loading BPF programs needs root (CAP_BPF and CAP_NET_ADMIN)")]
-    Privilege,
-    /// Another XDP program is on the interface.
-    #[error(
-        "interface {ifindex} already has an XDP program of somebody else (`bpftool net` tells whose): \
-         end its owner, detach it (`ip link set dev IFACE xdp off`, `bpftool link detach id ID`; \
-         `anycast-ctl detach` if it is of an anycast-ctl that ended) \
-         or take the interface out of the configuration"
-    )]
-    Busy {
-        /// Interface index.
-        ifindex: u32,
-    },
-    /// The driver has no native XDP and the configuration insists on it.
-    #[error("interface {ifindex} has no native XDP: use mode = \"auto\", \"tcx\" or \"generic\"")]
-    NotNative {
-        /// Interface index.
-        ifindex: u32,
-    },
-    /// The kernel refused to attach a program.
-    #[error("cannot attach {program} to interface {ifindex}: {error}")]
-    Attach {
-        /// Program name.
-        program: &'static str,
-        /// Interface index.
-        ifindex: u32,
-        /// What the kernel said.
-        error: io::Error,
-    },
-    /// Pins cannot be read or written.
-    #[error(transparent)]
-    Pins(#[from] PinsError),
-    /// The object lacks something that this binary needs; they do not belong together.
-    #[error("the BPF object has no {0}")]
-    Missing(&'static str),
-    /// A map operation failed.
-    #[error("map {map}: {error}")]
-    Map {
-        /// Map name.
-        map: &'static str,
-        /// What the kernel said.
-        error: MapError,
-    },
-    /// The memory of a map cannot be shared.
-    #[error("cannot map the memory of the map {map}: {error}")]
-    Memory {
-        /// Map name.
-        map: &'static str,
-        /// What the kernel said.
-        error: io::Error,
-    },
-    /// More rules than the map holds.
-    #[error("{0} policy rules are more than the {max} that the data plane holds", max = anycast_common::abi::maps::POLICY_RULES - 1)]
-    TooManyRules(usize),
-    /// The ring buffer cannot be watched.
-    #[error("cannot watch the ring buffer: {0}")]
-    Events(#[from] io::Error),
-    /// aya-log could not start.
-    #[error("cannot read the programs' log: {0}")]
-    Log(#[from] aya_log::Error),
-}
-
 /// What the data plane is loaded for.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Union of the roles of all interfaces ([`roles`]); the maps of other roles take no memory.
+    /// Union of the roles of all interfaces ([`roles`](abi::roles)); the maps of other roles take no memory.
     pub roles: u8,
     /// Refuse MLD messages without Router Alert.
     pub require_router_alert: bool,
@@ -171,41 +93,31 @@ impl Dataplane {
         }
         let strict = u8::from(settings.require_router_alert);
         let limits = Globals::new(&settings.limits)?;
-        let caches = Caches::of(settings.roles & roles::CORRESPONDENT != 0)?;
+        let caches = Caches::new()?;
         let mut loader = EbpfLoader::new();
         loader
             .verifier_log_level(VerifierLogLevel::STATS)
             .override_global(globals::REQUIRE_ROUTER_ALERT, &strict, true);
         limits.set(&mut loader);
-        settings.sizes.set(&mut loader, settings.roles);
-        for (role, maps) in [
-            (roles::ROUTER, policy::OF_ROUTER),
-            (roles::CORRESPONDENT, maps::OF_CORRESPONDENT),
-            (roles::MEMBER, maps::OF_MEMBER),
-        ] {
-            if settings.roles & role == 0 {
-                for map in maps {
-                    loader.map_max_entries(map, 1);
-                }
-            }
-        }
+        caches.set(&mut loader);
+        sizes::set(&mut loader, &settings.sizes, settings.roles);
         if let Some(pins) = &pins {
             pins.drop_other_maps(settings.roles)?;
             for (map, path) in pins.maps(settings.roles) {
                 loader.map_pin_path(map, path);
             }
         }
-        caches.set(&mut loader);
-        let keeper = flow_table::Keeper::new(&settings, pins.as_ref())?;
+        let keeper = flow_table::Keeper::new(&settings.sizes, settings.roles, pins.as_ref())?;
         keeper.set(&mut loader);
-        let mut ebpf = loader.load(object).map_err(privilege)?;
+        let mut ebpf = loader.load(object).map_err(error::privilege)?;
         let logger = EbpfLogger::init(&mut ebpf)?;
         forward_log(logger)?;
         let flows = keeper.take(&mut ebpf)?;
         let maps = Maps::take(&mut ebpf, flows)?;
         let events = Events::take(&mut ebpf)?;
         let pinned = pins.as_ref();
-        let other_sizes = pinned.map(|pins| settings.sizes.differing(pins, settings.roles));
+        let other_sizes =
+            pinned.map(|pins| sizes::differing(&settings.sizes, pins, settings.roles));
         Ok(Self {
             ebpf,
             links: Links::default(),
@@ -347,24 +259,6 @@ impl Dataplane {
     }
 }
 
-/// The kernel says EPERM for a missing capability, wherever in the loading it notices.
-fn privilege(error: aya::EbpfError) -> DataplaneError {
-    use std::error::Error as _;
-    let mut source: Option<&dyn std::error::Error> = error.source();
-    let mut innermost = error.to_string();
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<io::Error>()
-            && error.kind() == io::ErrorKind::PermissionDenied
-        {
-            return DataplaneError::Privilege;
-        }
-        innermost = error.to_string();
-        source = error.source();
-    }
-    tracing::debug!(%innermost, "loading the object failed");
-    DataplaneError::Load(error)
-}
-
 fn forward_log(logger: EbpfLogger<&'static dyn log::Log>) -> Result<(), DataplaneError> {
     // SAFETY: the logger owns the descriptor of its ring, which stays open and the same until it
     // is dropped.
@@ -377,8 +271,4 @@ fn forward_log(logger: EbpfLogger<&'static dyn log::Log>) -> Result<(), Dataplan
         }
     });
     Ok(())
-}
-
-fn octets(address: Ipv6Addr) -> [u8; 16] {
-    address.octets()
 }

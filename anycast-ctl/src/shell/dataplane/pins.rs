@@ -15,7 +15,7 @@ use std::{
 };
 
 use anycast_common::abi::{
-    pins::{DIRECTORY, LAYOUT, OF_CORRESPONDENT, OF_MEMBER},
+    pins::{DIRECTORY, LAYOUT},
     roles,
 };
 use nix::{
@@ -29,6 +29,7 @@ use socket2::{Domain, Socket, Type};
 use super::{
     bpffs::{self, BpffsError},
     link::{Hook, Link},
+    needed,
 };
 
 /// Roles that have sessions.
@@ -101,17 +102,9 @@ impl Pins {
 
     /// Names and paths of the maps that these roles pin.
     pub(super) fn maps(&self, roles: u8) -> Vec<(&'static str, PathBuf)> {
-        let mut names: Vec<&'static str> = Vec::new();
-        for (role, of_role) in [
-            (roles::CORRESPONDENT, OF_CORRESPONDENT),
-            (roles::MEMBER, OF_MEMBER),
-        ] {
-            if roles & role != 0 {
-                names.extend(of_role);
-            }
-        }
+        let pinned = needed::by(roles).filter(|map| map.pinned);
+        let mut names: Vec<_> = pinned.map(|map| map.name).collect();
         names.sort_unstable();
-        names.dedup();
         let path = |name| (name, self.directory.join(format!("{name}-{LAYOUT:08x}")));
         names.into_iter().map(path).collect()
     }

@@ -15,12 +15,10 @@ use aya::{
 use zerocopy::FromZeros as _;
 
 use super::{
-    DataplaneError,
-    maps::{failed, take},
+    access::{failed, take},
+    error::DataplaneError,
 };
 
-/// Maps that only a router needs, as large as they are.
-pub(super) const OF_ROUTER: &[&str] = &["SENDERS", "NEW_SENDERS_FULL", MAP, "REFUSED"];
 const MAP: &str = "POLICY";
 const AGE: &str = AGE_SECTION;
 

@@ -10,7 +10,7 @@ use aya::{
 };
 use nix::errno::Errno;
 
-use super::{DataplaneError, link::Hook};
+use super::{error::DataplaneError, link::Hook};
 
 /// The XDP program of a union of roles, loaded.
 pub(super) fn xdp(ebpf: &mut Ebpf, roles: u8) -> Result<&mut Xdp, DataplaneError> {

@@ -7,7 +7,8 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Target, Web, command};
+use super::command;
+use crate::model::health::{Target, Web};
 
 /// Longest head of an HTTP answer that is looked at: its status line has room in it.
 const HEAD: usize = 512;

@@ -5,40 +5,21 @@ mod command;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::{Ipv6Addr, SocketAddr},
+    net::Ipv6Addr,
 };
 
 use tokio::{sync::mpsc, task::AbortHandle};
 
-use crate::core::{CheckAction, member::Finding};
+use crate::{
+    core::{CheckAction, member::Finding},
+    model::health::Target,
+};
 
 /// Results that wait for the loop. There is at most one check of a group at a time.
 const RESULTS: usize = 64;
 
 /// A group, and what a check of its service found.
 type Checked = (Ipv6Addr, Finding);
-
-/// What is checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// A TCP connection can be made.
-    Tcp(SocketAddr),
-    /// A page has the right status.
-    Http(Web),
-    /// A program, with its arguments, ends with status 0.
-    Command(Vec<String>),
-}
-
-/// A page.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Web {
-    /// Where the server listens.
-    pub address: SocketAddr,
-    /// What to get, from its slash on.
-    pub path: String,
-    /// The one status that is good; none: 200 to 299.
-    pub status: Option<u16>,
-}
 
 /// The checks that are under way.
 #[derive(Debug)]

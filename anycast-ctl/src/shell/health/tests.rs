@@ -1,6 +1,6 @@
 //! Checks of real sockets and real programs.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::model::health::Web;
 
 const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -9,10 +9,8 @@ use netlink_packet_route::{
     },
 };
 
-use super::{
-    super::addresses::{Held, PROTOCOL},
-    Netlink, NetlinkError, address, collect, within,
-};
+use super::{Netlink, NetlinkError, address, collect, within};
+use crate::model::address::{Held, PROTOCOL};
 
 impl Netlink {
     /// The IPv6 addresses of every interface.

@@ -26,9 +26,8 @@ use nix::sys::socket::{setsockopt, sockopt};
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::task::JoinHandle;
 
-use super::reconcile::Installed;
+use crate::model::route::Installed;
 pub use links::{KernelChange, LinkInput, LinkTable};
-pub use routes::RoutePlace;
 
 /// Room for notifications while the loop is busy; more are lost and the tables are read again.
 const RECEIVE_BUFFER: usize = 16 << 20;

@@ -10,19 +10,10 @@ use netlink_packet_route::route::{
 };
 use rtnetlink::RouteMessageBuilder;
 
-use super::super::reconcile::{Installed, Key, Way};
-use crate::core::NextHop;
-
-/// What marks a route as ours, and where it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RoutePlace {
-    /// Routing table.
-    pub table: u32,
-    /// Metric.
-    pub metric: u32,
-    /// Route protocol number.
-    pub protocol: u8,
-}
+use crate::{
+    core::NextHop,
+    model::route::{Installed, Key, RoutePlace, Way},
+};
 
 /// A /128 route of ours; none where its way is nothing that we make.
 pub fn message(place: RoutePlace, anycast: Ipv6Addr, way: &Way) -> Option<RouteMessage> {

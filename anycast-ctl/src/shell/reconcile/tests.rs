@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::model::nexthop::Resilient;
 
 const PLACE: RoutePlace = RoutePlace {
     table: 254,

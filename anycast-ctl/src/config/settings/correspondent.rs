@@ -1,0 +1,112 @@
+//! For whom a correspondent answers, and how much.
+
+use std::{path::PathBuf, time::Duration};
+
+use ipnet::Ipv6Net;
+use toml::Spanned;
+
+use crate::{
+    config::{
+        file::{Correspondent, MessageLimits, Pins},
+        given::{Fault, rate, take},
+    },
+    core::{correspondent, pins},
+};
+
+/// Bindings that are kept unless the configuration says otherwise.
+pub(in crate::config) const DEFAULT_BINDINGS: usize = 100_000;
+
+pub(super) fn correspondent_settings(correspondent: &Correspondent) -> correspondent::Settings {
+    correspondent::Settings {
+        client_prefixes: client_prefixes(correspondent),
+        max_bindings: correspondent
+            .max_bindings
+            .map_or(DEFAULT_BINDINGS, Into::into),
+        allow: allowed(correspondent),
+        limits: messages(correspondent),
+        pins: pins(&correspondent.pins),
+    }
+}
+
+/// When pins end.
+#[must_use]
+pub fn pins(given: &Pins) -> pins::Limits {
+    let mut limits = pins::Limits::default();
+    take(&mut limits.tcp, given.tcp);
+    take(&mut limits.udp, given.udp);
+    take(&mut limits.icmp, given.icmp);
+    take(&mut limits.other, given.other);
+    take(&mut limits.closed, given.closed);
+    take(&mut limits.failure, given.failure);
+    limits
+}
+
+/// The times of pins that are given, by name.
+pub(in crate::config) fn pin_times(
+    given: &Pins,
+) -> impl Iterator<Item = (&'static str, Duration)> + use<> {
+    [
+        ("tcp", given.tcp),
+        ("udp", given.udp),
+        ("icmp", given.icmp),
+        ("other", given.other),
+        ("closed", given.closed),
+        ("failure", given.failure),
+    ]
+    .into_iter()
+    .filter_map(|(name, given)| given.map(|given| (name, given)))
+}
+
+/// The anycast prefixes that may be bound; empty allows any.
+#[must_use]
+pub fn allowed(correspondent: &Correspondent) -> Vec<Ipv6Net> {
+    let prefixes = correspondent.allow.iter();
+    prefixes.map(|prefix| prefix.get_ref().0).collect()
+}
+
+/// Where nonces are kept over a restart.
+#[must_use]
+pub fn state(correspondent: &Correspondent) -> Option<PathBuf> {
+    let state = correspondent.state.as_ref();
+    state.map(|path| path.get_ref().clone())
+}
+
+/// The clients that this machine answers for.
+#[must_use]
+pub fn client_prefixes(correspondent: &Correspondent) -> Vec<Ipv6Net> {
+    let prefixes = correspondent.client_prefixes.iter();
+    prefixes.map(|prefix| prefix.get_ref().0).collect()
+}
+
+pub(in crate::config) fn messages(correspondent: &Correspondent) -> correspondent::Limits {
+    let given = correspondent.limits.as_ref().map(|given| *given.get_ref());
+    let given = given.unwrap_or_default();
+    let mut limits = correspondent::Limits::default();
+    take(&mut limits.per_client, given.client_rate.map(rate));
+    take(&mut limits.per_prefix, given.prefix_rate.map(rate));
+    take(&mut limits.whole, given.rate.map(rate));
+    take(&mut limits.unsolicited, given.unsolicited_rate.map(rate));
+    limits
+}
+
+/// Whether each of the given limits can be reached before the wider ones are.
+pub(in crate::config) fn nested(given: Option<&Spanned<MessageLimits>>) -> Result<(), Fault> {
+    let Some(given) = given else {
+        return Ok(());
+    };
+    let limits = given.get_ref();
+    let [client, prefix, whole] = [
+        ("client_rate", limits.client_rate),
+        ("prefix_rate", limits.prefix_rate),
+        ("rate", limits.rate),
+    ];
+    for (narrow, wide) in [(client, prefix), (client, whole), (prefix, whole)] {
+        if let (Some(less), Some(more)) = (narrow.1, wide.1)
+            && less > more
+        {
+            let reason = format!("{} {less} is above {} {more}", narrow.0, wide.0);
+            return Err((given.span(), reason));
+        }
+    }
+    Ok(())
+}

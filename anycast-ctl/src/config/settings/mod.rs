@@ -1,0 +1,49 @@
+//! What the core and the shell take, out of a configuration that was checked.
+
+mod correspondent;
+mod interfaces;
+mod member;
+mod router;
+
+use anycast_common::wire::mld::RouterAlert;
+use rand::{SeedableRng, rngs::SysRng};
+
+use self::{
+    correspondent::correspondent_settings, member::member_settings, router::router_settings,
+};
+pub(super) use self::{
+    correspondent::{DEFAULT_BINDINGS, messages, nested, pin_times},
+    interfaces::attachments,
+    member::{handshake, handshakes, peers},
+    router::timers,
+};
+pub use self::{
+    correspondent::{allowed, client_prefixes, pins, state},
+    interfaces::{interfaces, roles, sizes},
+    member::{assigned, groups, health_targets, joined_at_start, sessions},
+    router::{policy, route_place, routes, rule, timers_of},
+};
+use super::file::Config;
+use crate::core::{controller, rr::Generator};
+
+/// The settings of the core.
+#[must_use]
+pub fn controller(config: &Config) -> controller::Settings {
+    let router = config.router_role();
+    let strict = router.is_none_or(|router| router.require_router_alert);
+    controller::Settings {
+        router: router.map(router_settings),
+        member: config.member_role().map(member_settings),
+        correspondent: config.correspondent_role().map(correspondent_settings),
+        router_alert: if strict {
+            RouterAlert::Required
+        } else {
+            RouterAlert::Optional
+        },
+    }
+}
+
+/// A generator that the operating system seeds.
+pub fn random() -> Result<Generator, rand::rngs::SysError> {
+    Generator::try_from_rng(&mut SysRng)
+}

@@ -1,0 +1,152 @@
+//! What becomes of a file that is right.
+
+use std::time::Duration;
+
+use anycast_common::abi::roles;
+
+use super::{CORRESPONDENT, MEMBER, ROUTER, bad, good};
+use crate::{
+    config::{parse, settings},
+    core::router::GeneralQueries,
+    model::{nexthop::Resilient, route::Style},
+};
+
+#[test]
+fn the_examples_are_right() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(directory).expect("examples") {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("text");
+        parse(&text, &path.display().to_string()).unwrap_or_else(|problems| panic!("{problems}"));
+        seen += 1;
+    }
+    assert_eq!(seen, 5);
+}
+
+#[test]
+fn all_roles_fit_on_one_machine() {
+    let config = good(&format!("{ROUTER}{MEMBER}{CORRESPONDENT}"));
+    assert_eq!(
+        settings::roles(&config),
+        roles::ROUTER | roles::MEMBER | roles::CORRESPONDENT
+    );
+    let names: Vec<_> = settings::interfaces(&config).into_keys().collect();
+    assert_eq!(names, ["clients0", "eth0", "lan0", "lan1", "up0"]);
+}
+
+#[test]
+fn a_router_gets_what_its_file_says() {
+    let config = good(ROUTER);
+    let router = settings::controller(&config).router.expect("a router");
+    let [lan0, lan1] = &router.links[..] else {
+        panic!("two links");
+    };
+    assert_eq!(lan0.general_queries, GeneralQueries::Polite);
+    assert_eq!(lan1.general_queries, GeneralQueries::Never);
+    assert_eq!((lan0.fast_leave, lan1.fast_leave), (false, true));
+    assert_eq!(lan0.timers.query_interval, Duration::from_secs(20));
+    assert_eq!(lan0.timers.startup_query_interval, Duration::from_secs(5));
+    assert_eq!(router.policy.rules().len(), 2);
+    let rule = &router.policy.rules()[0].rule;
+    assert_eq!(rule.mac, Some([2, 0, 0, 0, 0x20, 0x11]));
+    assert_eq!(rule.max_members_per_group, Some(16));
+    assert_eq!(rule.source.prefix_len(), 128);
+    let place = settings::route_place(config.router.as_ref().expect("a router").get_ref());
+    assert_eq!((place.table, place.metric, place.protocol), (254, 512, 172));
+    assert_eq!(lan0.probe_interval, Some(Duration::from_secs(10)));
+}
+
+#[test]
+fn next_hops_are_written_as_the_file_says() {
+    let style = |lines: &str| {
+        let text = ROUTER.replace("next_hops = \"best\"\n", "");
+        let config = good(&text.replace("[router]\n", &format!("[router]\n{lines}\n")));
+        let router = config.router.as_ref().expect("a router").get_ref();
+        let routes = settings::routes(router);
+        let link = settings::controller(&config)
+            .router
+            .expect("a router")
+            .links[0]
+            .clone();
+        (routes.style, routes.multipath, link.probe_interval)
+    };
+    let probe = Some(Duration::from_secs(10));
+    let usual = Resilient {
+        buckets: 128,
+        idle_timer: Duration::from_secs(120),
+        unbalanced_timer: Duration::ZERO,
+    };
+    assert_eq!(
+        style("next_hops = \"all\""),
+        (Style::Resilient(usual), true, probe)
+    );
+    let other = Resilient {
+        buckets: 256,
+        idle_timer: Duration::from_secs(30),
+        unbalanced_timer: Duration::from_secs(600),
+    };
+    assert_eq!(
+        style(
+            "next_hops = \"all\"\nbuckets = 256\nidle_timer = \"30s\"\nunbalanced_timer = \"10m\"\nprobe_interval = \"0s\""
+        ),
+        (Style::Resilient(other), true, None)
+    );
+    assert_eq!(
+        style("next_hops = \"all\"\nresilient = \"never\""),
+        (Style::Plain, true, probe)
+    );
+    assert_eq!(style("next_hops = \"best\""), (Style::Plain, false, probe));
+}
+
+#[test]
+fn a_member_gets_what_its_file_says() {
+    let config = good(MEMBER);
+    let member = settings::controller(&config).member.expect("a member");
+    assert_eq!(member.groups.len(), 2);
+    assert_eq!(member.groups[1].care_of, None);
+    assert_eq!(member.groups[1].interfaces, ["eth0"]);
+    assert_eq!(member.listener.robustness, 3);
+    assert_eq!(member.handshake.whole.burst, 100);
+    let joined: Vec<_> = settings::joined_at_start(&config).collect();
+    assert_eq!(joined, [member.groups[0].anycast]);
+}
+
+#[test]
+fn all_members_of_a_group_can_list_the_same_peers() {
+    for list in [
+        "\"2001:db8:20::c0/124\"",
+        "\"2001:db8:20::c1\", \"2001:db8:20::c2\"",
+    ] {
+        for own in ["2001:db8:20::c1", "2001:db8:20::c2"] {
+            let care_of = format!("care_of = \"{own}\"\npeers = [{list}]");
+            let config = good(&MEMBER.replace("care_of = \"2001:db8:20::c1\"", &care_of));
+            let member = settings::controller(&config).member.expect("a member");
+            assert!(!member.groups[0].peers.is_empty(), "{own}: {list}");
+            assert!(member.groups[1].peers.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_correspondent_gets_what_its_file_says() {
+    let config = good(CORRESPONDENT);
+    let role = config.correspondent.as_ref().expect("a role").get_ref();
+    let limits = settings::pins(&role.pins);
+    assert_eq!(limits.udp, Duration::from_secs(120));
+    assert_eq!(limits.tcp, Duration::from_secs(7440));
+    let role = settings::controller(&config).correspondent.expect("a role");
+    assert_eq!(role.max_bindings, 100_000);
+}
+
+#[test]
+fn programs_stay_unless_told_otherwise() {
+    let keep = |head: &str| {
+        let config = parse(&format!("{head}{MEMBER}"), "f").expect("a configuration");
+        config.data_plane.keep
+    };
+    assert!(keep(""));
+    assert!(keep("[data_plane]\n"));
+    assert!(!keep("[data_plane]\nkeep = false\n"));
+    assert!(bad(&format!("[data_plane]\nkept = true\n{MEMBER}")).contains("kept"));
+}

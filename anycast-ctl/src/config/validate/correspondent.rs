@@ -1,0 +1,101 @@
+//! `[correspondent]`
+
+use std::ops::Range;
+
+use anycast_common::abi::maps;
+use ipnet::Ipv6Net;
+use toml::Spanned;
+
+use super::check::{Check, touch, within};
+use crate::{
+    config::{file::Correspondent, settings},
+    model::{program::Mode, sizes::Sizes},
+};
+
+impl Check<'_> {
+    pub(super) fn correspondent(&mut self, span: Range<usize>, correspondent: &Correspondent) {
+        self.interfaces(span.clone(), "[correspondent]", &correspondent.interfaces);
+        if correspondent.client_prefixes.is_empty() {
+            self.problem(
+                span.clone(),
+                "[correspondent] has no client_prefixes: it would answer for nobody",
+            );
+        }
+        if let Some(local) = &correspondent.local
+            && correspondent.is_client()
+            && correspondent.effective_mode() != Mode::Tcx
+        {
+            self.problem(
+                local.span(),
+                "local = true needs mode = \"tcx\": XDP sees nothing of what this host itself sends",
+            );
+        }
+        let most = maps::CLIENT_PREFIXES as usize;
+        if correspondent.client_prefixes.len() > most {
+            self.problem(
+                span.clone(),
+                format!("more client_prefixes than the {most} that the data plane holds"),
+            );
+        }
+        let mut seen: Vec<Ipv6Net> = Vec::new();
+        for prefix in &correspondent.client_prefixes {
+            self.host_bits(prefix);
+            let net = prefix.get_ref().0;
+            if ["ff00::/8", "fe80::/10", "::/96", "::ffff:0:0/96"]
+                .iter()
+                .any(|other| within(&net, other))
+            {
+                self.problem(
+                    prefix.span(),
+                    format!("{net} holds no client that can be reached"),
+                );
+            }
+            if let Some(other) = seen.iter().find(|other| touch(other, &net)) {
+                self.problem(prefix.span(), format!("{net} overlaps {other}"));
+            }
+            seen.push(net);
+        }
+        if let Some(state) = &correspondent.state
+            && !state.get_ref().is_absolute()
+        {
+            self.problem(state.span(), "state needs an absolute path");
+        }
+        let most = maps::ANYCAST_PREFIXES as usize;
+        if correspondent.allow.len() > most {
+            self.problem(
+                span.clone(),
+                format!("more prefixes in allow than the {most} that the data plane holds"),
+            );
+        }
+        for prefix in &correspondent.allow {
+            self.host_bits(prefix);
+        }
+        if let Err((span, reason)) = settings::nested(correspondent.limits.as_ref()) {
+            self.problem(span, reason);
+        }
+        for (name, duration) in settings::pin_times(&correspondent.pins) {
+            if duration.is_zero() {
+                self.problem(
+                    span.clone(),
+                    format!("[correspondent.pins] {name} cannot be 0"),
+                );
+            }
+        }
+    }
+
+    pub(super) fn max_bindings(&mut self, correspondent: &Spanned<Correspondent>, sizes: Sizes) {
+        let given = correspondent.get_ref().max_bindings;
+        let most = sizes.bindings;
+        if given.is_some_and(|given| given.get() > most as usize) {
+            let reason = format!(
+                "max_bindings is more than the {most} that the data plane holds ([data_plane] bindings)"
+            );
+            self.problem(correspondent.span(), reason);
+        } else if given.is_none() && settings::DEFAULT_BINDINGS > most as usize {
+            let reason = format!(
+                "[data_plane] bindings is {most}: give a max_bindings that is not above it"
+            );
+            self.problem(correspondent.span(), reason);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What the core wants of the maps.
+
+use anycast_common::{
+    abi::maps::{Binding, CareOf, CareOfKey, Client, Flow, LocalAnycast},
+    wire::checksum,
+};
+
+use super::{
+    access::{octets, pair, remove, set},
+    error::DataplaneError,
+    maps::Maps,
+};
+use crate::core::MapAction;
+
+impl Maps {
+    /// Makes the maps say what the core wants.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses, for example because a map is full.
+    pub fn apply(&mut self, action: &MapAction) -> Result<(), DataplaneError> {
+        match *action {
+            MapAction::SetLocalAnycast {
+                anycast,
+                report_clients,
+            } => {
+                let value = LocalAnycast {
+                    report_clients: u32::from(report_clients),
+                    reserved: 0,
+                };
+                self.hints.add_address(anycast)?;
+                set(
+                    "LOCAL_ANYCAST",
+                    &mut self.local_anycast,
+                    octets(anycast),
+                    value,
+                )?;
+            }
+            MapAction::QuietClient {
+                client,
+                anycast,
+                until,
+            } => {
+                let value = Client {
+                    quiet_until: until.as_nanos(),
+                };
+                set("CLIENTS", &mut self.clients, pair(client, anycast), value)?;
+            }
+            MapAction::SetBinding {
+                client,
+                anycast,
+                care_of,
+                expires,
+            } => {
+                let value = Binding {
+                    care_of: octets(care_of),
+                    expires: expires.as_nanos(),
+                    delta: checksum::delta(&octets(anycast), &octets(care_of)),
+                    reserved: [0; 6],
+                };
+                self.hints.add_address(anycast)?;
+                set("BINDINGS", &mut self.bindings, pair(client, anycast), value)?;
+            }
+            MapAction::RemoveBinding { client, anycast } => {
+                remove("BINDINGS", &mut self.bindings, &pair(client, anycast))?;
+            }
+            MapAction::SetCareOf {
+                client,
+                care_of,
+                anycast,
+            } => {
+                let key = CareOfKey {
+                    client: octets(client),
+                    care_of: octets(care_of),
+                };
+                let value = CareOf {
+                    anycast: octets(anycast),
+                    delta: checksum::delta(&octets(care_of), &octets(anycast)),
+                    reserved: [0; 6],
+                };
+                self.hints.add_address(care_of)?;
+                set("CARE_OF", &mut self.care_of, key, value)?;
+            }
+            MapAction::RemoveCareOf { client, care_of } => {
+                let key = CareOfKey {
+                    client: octets(client),
+                    care_of: octets(care_of),
+                };
+                remove("CARE_OF", &mut self.care_of, &key)?;
+            }
+            MapAction::RemoveFlow { key, flow } => {
+                // The sweep's answer is late: the flow may have begun anew, or be answered again.
+                let same =
+                    |now: &Flow| (now.pinned_at, now.last_in) == (flow.pinned_at, flow.last_in);
+                if self.flows.remove_if(&key, same) {
+                    self.hints.end_flow_cache()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -83,17 +83,21 @@ pub(super) fn handshakes() -> Result<()> {
             sent as f64 / took.as_secs_f64(),
             count("mobility_punted")?
         );
+        // Of what was sent a busy machine loses a part on the way to the programs, which is not what this is about.
+        let mut seen = count("mobility_punted")?;
         for name in REFUSALS {
             println!("flood: {name} {}", count(name)?);
+            seen += count(name)?;
         }
+        ensure!(seen > u64::from(FRAMES), "{seen} messages are no flood");
         let rate = 100.0 * bound as f64 / f64::from(CLIENTS);
         println!("flood: {bound} of {CLIENTS} clients bound, {rate:.1} %");
         ensure!(rate >= 99.0, "{bound} of {CLIENTS} handshakes succeeded");
         ensure!(count("punt_ring_full")? == 0, "messages were lost");
         for name in ["test_init_unsolicited_limited", "test_init_client_limited"] {
             ensure!(
-                count(name)? > sent / 8,
-                "{name}: {} of {sent}",
+                count(name)? > seen / 8,
+                "{name}: {} of {seen}",
                 count(name)?
             );
         }
@@ -119,15 +123,14 @@ fn connect(lab: &Lab) -> Result<usize> {
     };
     // The one that is flooded: what it has coming is refused by its own limit.
     let mut connections = vec![lab.network.client.run(|| open(CLIENT))?];
-    let start = Instant::now();
     for number in 0..CLIENTS {
         let connection = lab.network.client.run(|| open(client(number)))?;
         connections.push(connection);
         if number % 50 == 0 {
             look()?;
         }
-        let next = start + PACE * u32::from(number + 1);
-        thread::sleep(next.saturating_duration_since(Instant::now()));
+        // After each, also where this machine is late: what it has missed must not become a crowd.
+        thread::sleep(PACE);
     }
     let all = wait::poll(HANDSHAKE, AGAIN, "all are bound", || {
         Ok((look()? >= usize::from(CLIENTS)).then_some(()))

@@ -125,20 +125,22 @@ pub(super) fn drain() -> Result<()> {
         let (_, [core]) = transfer(lab, &mut session, MIB, SOON, ["gateway-router"])?;
         core.must_be_by_care_of("gateway-router")?;
         let daemon = lab.daemon(here.name)?;
-        let visitor = &mut session.visitor;
-        std::thread::scope(|scope| {
-            let waiting =
-                scope.spawn(|| daemon.tell(&["drain", "--all", "--wait", "--timeout", "20s"]));
-            ensure!(!waiting.is_finished(), "it did not wait");
-            visitor.tell("finish")?;
-            visitor.event("finished", SOON)?;
-            let Ok(said) = waiting.join() else {
-                anyhow::bail!("the waiting thread panicked");
-            };
-            let said = said?;
-            ensure!(said.ends_with("draining, no sessions left"), "{said}");
-            Ok(())
+        let mut waiting =
+            daemon.start_telling("drain", &["drain", "--all", "--wait", "--timeout", "60s"])?;
+        let says = |left: &str| format!("{b} draining, {left}");
+        let one = says("1 session left");
+        let (_, next) = waiting.wait_line(SOON, "it tells what is left", 0, |line| {
+            (line == one).then_some(())
         })?;
+        session.visitor.tell("finish")?;
+        session.visitor.event("finished", SOON)?;
+        // One that does not wait has ended without this line.
+        let none = says("no sessions left");
+        waiting.wait_line(LEAVE, "it tells that none is left", next, |line| {
+            (line == none).then_some(())
+        })?;
+        let status = waiting.wait_end(SOON)?;
+        ensure!(status.success(), "{status}");
         let said = daemon.tell(&["undrain", "--all"])?;
         ensure!(said == format!("{b} joined"), "{said}");
         wait::poll(SOON, ASK_AGAIN, "two members again", || {

@@ -163,6 +163,11 @@ fn for_member() -> Result<()> {
     Ok(())
 }
 
+/// The slowest timer of kernels.
+const TICK: Duration = Duration::from_millis(10);
+/// For a machine that is busy with other things.
+const AGAIN: Duration = Duration::from_secs(60);
+
 /// An error that says that C cannot be reached.
 pub(super) fn dropped(name: &'static str, packet: &Packet, events: &'static [u8]) -> Row {
     Row {
@@ -193,22 +198,26 @@ fn unreachable() -> Result<()> {
     }
     ensure!(marked(&mut bench) == 0);
     let says = |code, packet| coded(code, error(HOP, A, UNREACHABLE, packet));
+    let started = Instant::now();
     bench.table(&[dropped("the first", &says(ADDRESS, &seen[0]), TOLD)])?;
     ensure!(marked(&mut bench) == 1);
-    // No event of its own for each flow; how long the hold lasts is measured, not assumed.
-    let started = Instant::now();
-    for (packet, code) in seen.iter().zip([0, 6, ADDRESS, 0]) {
-        bench.run(&says(code, packet).frame())?;
+    // No event of its own for each flow, and few for many errors: as many as the time that all takes allows, which is
+    // measured, since this machine may be slow. The clock of the programs is late by a timer tick at most.
+    for _ in 0..50 {
+        for (packet, code) in seen.iter().zip([0, 6, ADDRESS, 0]) {
+            bench.run(&says(code, packet).frame())?;
+        }
     }
+    let took = started.elapsed();
     let told = bench.events()?.len();
     let every = Duration::from_nanos(UNREACHABLE_EVERY);
+    let most = (took + TICK).as_nanos() / every.as_nanos();
     ensure!(
-        told == 0 || started.elapsed() > every / 2,
-        "{told} events in {:?}",
-        started.elapsed()
+        u128::try_from(told)? <= most,
+        "{told} events in {took:?}, no more than {most} are due"
     );
     ensure!(marked(&mut bench) == seen.len());
-    wait::poll(every * 10, every / 10, "it is told again", || {
+    wait::poll(AGAIN, every / 10, "it is told again", || {
         bench.run(&says(ADDRESS, &seen[0]).frame())?;
         let events = bench.events()?;
         Ok(events

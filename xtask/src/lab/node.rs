@@ -100,6 +100,14 @@ impl Daemon {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
+    /// Starts a command of the CLI that takes its time. Its name is for logs.
+    pub fn start_telling(&self, name: &str, arguments: &[&str]) -> Result<Process> {
+        let mut command = Command::new(&self.program);
+        command.arg("--socket").arg(&self.socket).args(arguments);
+        let log = self.socket.with_extension(name);
+        Process::start(&format!("{}'s {name}", self.node), command, &log)
+    }
+
     /// Asks something and gives the answer as data.
     pub fn ask(&self, query: &str) -> Result<Value> {
         let text = self.tell(&[query, "--json"])?;
@@ -117,11 +125,7 @@ impl Daemon {
 
     /// Starts its monitor, which says a line of JSON for each event, and waits until it watches.
     pub fn monitor(&self) -> Result<Process> {
-        let mut command = Command::new(&self.program);
-        command.arg("--socket").arg(&self.socket);
-        command.args(["monitor", "--json"]);
-        let log = self.socket.with_extension("events");
-        let process = Process::start(&format!("{}'s monitor", self.node), command, &log)?;
+        let process = self.start_telling("monitor", &["monitor", "--json"])?;
         process.wait_line(START, "the monitor watches", 0, |line| {
             line.starts_with("watching").then_some(())
         })?;

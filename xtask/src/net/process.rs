@@ -145,6 +145,17 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Waits until it ends by itself.
+    pub fn wait_end(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let what = format!("{} ends", self.name);
+        self.output
+            .wait(limit, &what, |output| output.ended.then_some(()))?;
+        // Both its streams are closed: nothing is left to be done by it.
+        let status = self.child.wait()?;
+        self.join();
+        Ok(status)
+    }
+
     /// Ends it at once, without a chance to clean up.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;

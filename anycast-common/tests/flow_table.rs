@@ -115,13 +115,9 @@ fn flow(number: u32, last_in: u64) -> Flow {
     Flow {
         care_of,
         pinned_at: u64::from(number),
-        last_out: 0,
         last_in,
         delta: number as u16,
-        client_closed: 0,
-        member_closed: 0,
-        asked_at: 0,
-        unreachable_at: 0,
+        ..Flow::new_zeroed()
     }
 }
 

@@ -268,6 +268,7 @@ impl Path {
                 client: A,
                 care_of: C,
                 anycast: B,
+                expires: Time::from_nanos(u64::MAX / 2),
             },
             MapAction::SetBinding {
                 client: A,

@@ -6,7 +6,7 @@
 use anycast_common::abi::{
     counters::Counter,
     event::RING,
-    maps::{Rate, whole},
+    maps::{FlowKey, Rate, whole},
 };
 use aya_ebpf::{
     bindings::BPF_RB_AVAIL_DATA, btf_maps::lpm_trie::Key, helpers::generated::bpf_ringbuf_query,
@@ -198,18 +198,29 @@ fn spent(kind: u32, rate: Rate, refused: u32) -> u32 {
     ADMITTED
 }
 
-/// A client's packet goes to B itself: a member may answer it with a handshake.
-#[inline(always)]
-pub(crate) fn expect_messages<C: Context>(packet: &Packet<'_, C>) {
-    let anycast = Key::new(128, packet.destination);
-    if ANYCAST_PREFIXES.get(&anycast).is_none() {
-        return;
+/// A client's packet goes to B itself: a member may answer it with a handshake. A global function.
+///
+/// # Safety
+///
+/// The key must be there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn expect_messages(flow: *const FlowKey) -> u32 {
+    if flow.is_null() {
+        return 0;
     }
-    note_sent(words(&packet.source), || {
-        let client = Key::new(128, packet.source);
+    // SAFETY: by the caller.
+    let flow = unsafe { &*flow };
+    let anycast = Key::new(128, flow.anycast);
+    if ANYCAST_PREFIXES.get(&anycast).is_none() {
+        return 0;
+    }
+    note_sent(words(&flow.client), || {
+        let client = Key::new(128, flow.client);
         CLIENT_PREFIXES.get(&client).is_some()
     });
-    hints::note(words(&packet.source));
+    hints::note(words(&flow.client));
+    1
 }
 
 #[inline(always)]

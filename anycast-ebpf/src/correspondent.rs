@@ -1,14 +1,9 @@
 //! The correspondent: A -> B becomes A -> C for bound flows, and C -> A becomes B -> A.
 
-use anycast_common::abi::{
-    counters::Counter,
-    event::kind,
-    maps::{CareOfKey, Flow, side, unattended},
-};
+use anycast_common::abi::{counters::Counter, event::kind, maps::side};
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
     btf_maps::lpm_trie::Key,
-    helpers::bpf_ktime_get_coarse_ns,
 };
 
 use crate::{
@@ -16,13 +11,13 @@ use crate::{
     classify::{Packet, Verdict},
     context::{Context, Hook},
     count::count,
-    flow_table,
     forward::{Way, next_hop},
-    maps::{ATTENDED, BINDINGS, CARE_OF, CLIENT_PREFIXES},
+    maps::CLIENT_PREFIXES,
     packet::Upper,
     punt::punt,
     rewrite,
-    transport::{TCP_RST, Transport},
+    steer::{self, Question, answer},
+    transport::Transport,
 };
 
 /// A packet at an interface of a correspondent. A function of its own, because a BPF stack frame
@@ -37,13 +32,7 @@ fn handle<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     let Some(transport) = Transport::read(packet.ctx, upper) else {
         return Verdict::NotOurs;
     };
-    // XDP has its short way. Elsewhere what a member sends would look for a binding of the member first.
-    let change = if C::HOOK == Hook::Xdp {
-        from_client(packet, &transport).or_else(|| to_client(packet, &transport))
-    } else {
-        to_client(packet, &transport).or_else(|| from_client(packet, &transport))
-    };
-    let Some(change) = change else {
+    let Some(change) = change::<C>(packet, &transport) else {
         return Verdict::NotOurs;
     };
     let outward = change.side == side::DESTINATION;
@@ -57,7 +46,7 @@ fn handle<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
         return Verdict::Done(XDP_PASS);
     }
     // Many a flow has one packet, and a slot for it would be another's.
-    if next_hop.way == Way::Program && !change.pinned_now {
+    if next_hop.way == Way::Program && change.lasts {
         C::remember(packet, &transport, &change, &next_hop);
     }
     if outward {
@@ -74,6 +63,50 @@ fn handle<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     Verdict::Done(C::send(packet, &next_hop))
 }
 
+/// What the flow of the packet makes of it.
+#[inline(always)]
+fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Option<Change> {
+    let mut question = Question::about(transport, &packet.source, &packet.destination);
+    // XDP has its short way. Elsewhere what a member sends would look for a binding of the member first.
+    let mut outward = C::HOOK == Hook::Xdp;
+    if !outward {
+        question.turn();
+    }
+    let mut answer = ask(&mut question, outward);
+    if answer == answer::UNKNOWN {
+        outward = !outward;
+        question.turn();
+        answer = ask(&mut question, outward);
+    }
+    if answer == answer::UNKNOWN {
+        return None;
+    }
+    let (side, address) = if outward {
+        (side::DESTINATION, question.address)
+    } else {
+        (side::SOURCE, question.key.anycast)
+    };
+    Some(Change {
+        side,
+        address,
+        delta: question.delta,
+        lasts: answer == answer::REWRITE,
+    })
+}
+
+/// As a packet of a client, or of a member.
+#[inline(always)]
+fn ask(question: &mut Question, outward: bool) -> u32 {
+    // SAFETY: the question is there.
+    unsafe {
+        if outward {
+            steer::steer_from_client(question)
+        } else {
+            steer::steer_to_client(question)
+        }
+    }
+}
+
 /// What is to become of a packet.
 pub(crate) struct Change {
     /// Which address gives way: one of [`side`].
@@ -82,8 +115,8 @@ pub(crate) struct Change {
     pub address: [u8; 16],
     /// What that does to a checksum (RFC 1624).
     pub delta: u16,
-    /// The packet is the first of its flow.
-    pub pinned_now: bool,
+    /// The same is to become of the next one.
+    pub lasts: bool,
 }
 
 /// Home Test Init, Care-of Test Init, Binding Update and unknown types for our clients are
@@ -117,114 +150,4 @@ fn for_client<C: Context>(packet: &Packet<'_, C>, offset: usize) -> Verdict {
     }
     // The client does not know the protocol; its kernel would refuse the message.
     Verdict::Done(XDP_DROP)
-}
-
-/// A -> B: to the member that the flow is pinned to, or that the client is bound to, which pins it.
-#[inline(always)]
-fn from_client<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Option<Change> {
-    let key = transport.flow_from_client(&packet.source, &packet.destination);
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
-    let side = side::DESTINATION;
-    if let Some(pinned) = flow_table::find(&key) {
-        let flow = pinned.flow();
-        // A SYN opens a new flow on the ports of an old one: the binding decides anew.
-        if transport.opens() {
-            count(Counter::FlowRestarted);
-        // SAFETY: the memory of a slot stays mapped; its fields are plain integers, and racing
-        // writers store times of the same moment. A slot that is evicted just now may hold another flow: its
-        // times are touched, or it is taken for closed.
-        } else if unsafe { is_abandoned(flow, now) } {
-            count(Counter::FlowAbandoned);
-        } else {
-            // SAFETY: as above.
-            unsafe {
-                (*flow).last_out = now;
-                if transport.closes() {
-                    (*flow).client_closed = 1;
-                }
-                pinned.heard(now, (*flow).last_in != 0);
-            }
-            return Some(Change {
-                side,
-                address: pinned.care_of,
-                delta: pinned.delta,
-                pinned_now: false,
-            });
-        }
-        // SAFETY: the key is there.
-        unsafe { flow_table::end_flow(&raw const key) };
-    }
-    // SAFETY: the controller replaces bindings whole, and the copy is made at once.
-    let live = unsafe { BINDINGS.get(key.binding()) }
-        .copied()
-        .filter(|binding| now < binding.expires);
-    let Some(binding) = live else {
-        admission::expect_messages(packet);
-        return None;
-    };
-    // Nothing follows a reset, so it is not worth a pin; it must not go elsewhere than the flow.
-    if transport.flags & TCP_RST != 0 {
-        return None;
-    }
-    flow_table::pin(&key, &binding, now);
-    Some(Change {
-        side,
-        address: binding.care_of,
-        delta: binding.delta,
-        pinned_now: true,
-    })
-}
-
-/// Whether the client has been trying for long without an answer, and there is no controller to judge
-/// it. Its member may be dead, and nobody else would send it elsewhere.
-#[inline(always)]
-unsafe fn is_abandoned(flow: *mut Flow, now: u64) -> bool {
-    let tick = unattended::tick(now);
-    // SAFETY: the caller's entry.
-    unsafe {
-        let last_out = (*flow).last_out;
-        if last_out <= (*flow).last_in || now.wrapping_sub(last_out) > unattended::PAUSE {
-            (*flow).asked_at = tick;
-            return false;
-        }
-        tick.wrapping_sub((*flow).asked_at) > unattended::PATIENCE && is_unattended(now)
-    }
-}
-
-#[inline(always)]
-fn is_unattended(now: u64) -> bool {
-    // SAFETY: one integer.
-    ATTENDED
-        .get(0)
-        .is_none_or(|attended| now > attended.saturating_add(unattended::AFTER))
-}
-
-/// C -> A: from B, when the flow is pinned to C.
-#[inline(always)]
-fn to_client<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Option<Change> {
-    let pair = CareOfKey {
-        client: packet.destination,
-        care_of: packet.source,
-    };
-    // SAFETY: the controller replaces entries whole, and the copy is made at once.
-    let owner = unsafe { CARE_OF.get(&pair) }.copied()?;
-    let key = transport.flow_to_client(&packet.destination, &owner.anycast);
-    let pinned = flow_table::find(&key).filter(|pinned| pinned.care_of == packet.source)?;
-    let flow = pinned.flow();
-    // SAFETY: as in `from_client`.
-    unsafe {
-        let now = bpf_ktime_get_coarse_ns();
-        (*flow).last_in = now;
-        if transport.closes() {
-            (*flow).member_closed = 1;
-        }
-        pinned.answered(now);
-    }
-    Some(Change {
-        side: side::SOURCE,
-        address: owner.anycast,
-        delta: owner.delta,
-        pinned_now: false,
-    })
 }

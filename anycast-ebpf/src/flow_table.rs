@@ -3,7 +3,7 @@
 use anycast_common::abi::{
     counters::Counter,
     flow_table::{self, Home, Inserted, Secret, Set},
-    maps::{Binding, Flow, FlowKey, unattended},
+    maps::{Flow, FlowKey, state, unattended},
 };
 
 use crate::{
@@ -128,12 +128,16 @@ pub unsafe extern "C" fn find_flow(key: *const FlowKey, care_of: *mut [u64; 2]) 
     NOWHERE
 }
 
-/// Pins a flow that is not.
+/// Binds a flow that is in no slot. `how` is one of [`state`].
 #[inline(always)]
-pub(crate) fn pin(key: &FlowKey, binding: &Binding, now: u64) {
+pub(crate) fn bind(key: &FlowKey, care_of: &[u8; 16], delta: u16, how: u8, now: u64) {
+    let what = u64::from(how) << STATE | u64::from(delta);
     // SAFETY: both are there.
-    unsafe { pin_flow(key, binding, now) };
+    unsafe { bind_flow(key, care_of, what, now) };
 }
+
+/// Above the checksum difference.
+const STATE: u32 = 16;
 
 /// Likewise a global function.
 ///
@@ -142,38 +146,54 @@ pub(crate) fn pin(key: &FlowKey, binding: &Binding, now: u64) {
 /// Both must be there.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub unsafe extern "C" fn pin_flow(key: *const FlowKey, binding: *const Binding, now: u64) -> u32 {
-    if key.is_null() || binding.is_null() {
+pub unsafe extern "C" fn bind_flow(
+    key: *const FlowKey,
+    care_of: *const [u8; 16],
+    what: u64,
+    now: u64,
+) -> u32 {
+    if key.is_null() || care_of.is_null() {
         return 0;
     }
     // SAFETY: by the caller. Words, because octets would be copied one by one.
-    let (key, care_of, delta) = unsafe {
-        let care_of = (&raw const (*binding).care_of).cast::<[u64; 2]>();
-        (&*key, *care_of, (*binding).delta)
-    };
+    let (key, care_of) = unsafe { (&*key, *care_of.cast::<[u64; 2]>()) };
     let home = home(key);
     let (first, second) = (number(&home, false), number(&home, true));
     let (Some(first), Some(second)) = (FLOWS.get_ptr_mut(first), FLOWS.get_ptr_mut(second)) else {
         return 0;
     };
+    let how = (what >> STATE) as u8;
+    let led = how == state::BOUND_LED;
+    let (last_out, last_in) = if led { (0, now) } else { (now, 0) };
     let flow = Flow {
         // SAFETY: 16 plain octets either way.
         care_of: unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(care_of) },
         pinned_at: now,
-        last_out: now,
-        last_in: 0,
-        delta,
+        last_out,
+        last_in,
+        delta: what as u16,
         client_closed: 0,
         member_closed: 0,
         asked_at: unattended::tick(now),
         unreachable_at: 0,
+        tried_at: last_out,
+        tried_sequence: 0,
+        client_next: 0,
+        member_next: 0,
+        state: how,
+        answered: 0,
+        reserved: [0; 2],
     };
     // SAFETY: the map has the sets.
     let inserted = unsafe { flow_table::insert([first, second], &home, key, &flow, now) };
     if inserted == Inserted::Evicted {
         count(Counter::FlowEvicted);
     }
-    count(Counter::FlowPinned);
+    count(if led {
+        Counter::FlowLed
+    } else {
+        Counter::FlowPinned
+    });
     1
 }
 

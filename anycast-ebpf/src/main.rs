@@ -69,6 +69,8 @@ mod skb;
 #[cfg(target_arch = "bpf")]
 mod sketch;
 #[cfg(target_arch = "bpf")]
+mod steer;
+#[cfg(target_arch = "bpf")]
 mod transport;
 
 #[cfg(target_arch = "bpf")]

@@ -12,8 +12,8 @@ const SCTP: u8 = 132;
 pub(crate) const MOBILITY: u8 = 135;
 pub(crate) const UDP_LITE: u8 = 136;
 
-const ECHO_REQUEST: u8 = 128;
-const ECHO_REPLY: u8 = 129;
+pub(crate) const ECHO_REQUEST: u8 = 128;
+pub(crate) const ECHO_REPLY: u8 = 129;
 
 pub(crate) const TCP_FIN: u8 = 0x01;
 pub(crate) const TCP_SYN: u8 = 0x02;
@@ -28,6 +28,8 @@ pub(crate) struct Transport {
     pub destination_port: [u8; 2],
     /// TCP flags; 0 for other protocols.
     pub flags: u8,
+    /// An ICMPv6 echo message: its type; 0 for other protocols.
+    pub echo: u8,
     /// Offset in the frame of the checksum that covers the addresses; 0 when there is none.
     pub checksum: usize,
 }
@@ -41,6 +43,7 @@ impl Transport {
             source_port: [0; 2],
             destination_port: [0; 2],
             flags: 0,
+            echo: 0,
             checksum: 0,
         }
     }
@@ -75,6 +78,7 @@ impl Transport {
             ICMPV6 => {
                 // Echo: the identifier stands for the client's port.
                 let header = packet.read::<[u8; 8]>(upper.offset)?;
+                transport.echo = header[0];
                 match header[0] {
                     ECHO_REQUEST => transport.source_port = [header[4], header[5]],
                     ECHO_REPLY => transport.destination_port = [header[4], header[5]],

@@ -142,6 +142,8 @@ counters! {
     FromCareOf = "correspondent_from_care_of",
     /// Flows pinned to a binding.
     FlowPinned = "flow_pinned",
+    /// Open flows bound to the care-of address from which their member began to send.
+    FlowLed = "flow_led",
     /// Pinned flows that gave way to a new one, because the table was full; they go by the binding, or by plain
     /// anycast.
     FlowEvicted = "flow_evicted",

@@ -20,7 +20,7 @@ pub const OF_MEMBER: &[&str] = &["MEMBER_FLOWS", "FRAGMENTS"];
 
 /// To be raised when a field of these maps gets another meaning in the same place, or flows another place in their
 /// table.
-const MEANING: usize = 2;
+const MEANING: usize = 3;
 
 /// A hash of what the pinned maps look like: a daemon takes over those of its own layout alone.
 pub const LAYOUT: u32 = hash(&[
@@ -44,6 +44,12 @@ pub const LAYOUT: u32 = hash(&[
     offset_of!(Flow, member_closed),
     offset_of!(Flow, asked_at),
     offset_of!(Flow, unreachable_at),
+    offset_of!(Flow, tried_at),
+    offset_of!(Flow, tried_sequence),
+    offset_of!(Flow, client_next),
+    offset_of!(Flow, member_next),
+    offset_of!(Flow, state),
+    offset_of!(Flow, answered),
     size_of::<Set>(),
     offset_of!(Set, tags),
     offset_of!(Set, heard),
@@ -58,6 +64,7 @@ pub const LAYOUT: u32 = hash(&[
     offset_of!(CareOfKey, care_of),
     size_of::<CareOf>(),
     offset_of!(CareOf, anycast),
+    offset_of!(CareOf, expires),
     offset_of!(CareOf, delta),
     size_of::<MemberFlow>(),
     offset_of!(MemberFlow, care_of),

@@ -51,7 +51,7 @@ struct translation {
 
 // As large as the value of a pinned flow.
 struct pin {
-	u64 words[7];
+	u64 words[10];
 };
 
 // `struct bpf_fib_lookup`

@@ -16,7 +16,7 @@ const OBJECT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/anchors.bpf.o");
 const WHOLE: usize = 80;
 
 // Those of the map `pins`.
-const _: () = assert!(size_of::<maps::FlowKey>() == 40 && size_of::<maps::Flow>() == 56);
+const _: () = assert!(size_of::<maps::FlowKey>() == 40 && size_of::<maps::Flow>() == 80);
 
 /// The source, compiled.
 pub struct Object(Vec<u8>);

@@ -226,6 +226,7 @@ impl Gateway {
                 client,
                 care_of,
                 anycast,
+                expires: Time::from_nanos(u64::MAX / 2),
             },
             MapAction::SetBinding {
                 client,

@@ -240,6 +240,7 @@ fn correspondent(outside: u32) -> Result<Dataplane> {
             client,
             care_of,
             anycast,
+            expires: Time::from_nanos(u64::MAX / 2),
         },
         MapAction::SetBinding {
             client,

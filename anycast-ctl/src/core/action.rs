@@ -97,6 +97,8 @@ pub enum MapAction {
         care_of: Ipv6Addr,
         /// The anycast address, B.
         anycast: Ipv6Addr,
+        /// Until then a packet C -> A binds its flow to C, when that is open.
+        expires: Time,
     },
     /// Correspondent: nothing uses the pair any more.
     RemoveCareOf {

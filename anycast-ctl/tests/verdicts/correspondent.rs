@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use anycast_common::abi::{event::kind, maps::FlowKey, roles::CORRESPONDENT};
+use anycast_common::abi::{
+    event::kind,
+    maps::{FlowKey, state},
+    roles::CORRESPONDENT,
+};
 use anycast_ctl::core::{MapAction, Time};
 use anyhow::{Context as _, Result, ensure};
 use xtask::{kernel_tests::Suite, net::wait};
@@ -35,6 +39,10 @@ pub fn tests(suite: Suite) -> Suite {
         .test(
             "correspondent: packets of C come from B, for pinned flows only",
             from_member,
+        )
+        .test(
+            "correspondent: a member leads its flows while its binding lives",
+            leading,
         )
         .test("correspondent: what is never rewritten", untouched)
         .test("correspondent: mobility messages for its clients", mobility)
@@ -195,7 +203,6 @@ fn from_member() -> Result<()> {
     let answer = Packet::tcp(C, A, BACK, ACK);
     bind(&mut bench, C, LATER)?;
     bench.table(&[
-        row("before the flow is pinned", &answer, &[]),
         to(
             C,
             "the client's packet",
@@ -204,11 +211,6 @@ fn from_member() -> Result<()> {
         ),
         from("the answer", &answer),
         from("FIN", &Packet::tcp(C, A, BACK, FIN | ACK)),
-        row(
-            "another flow of C",
-            &Packet::tcp(C, A, (80, 40009), ACK),
-            &[],
-        ),
         row(
             "to another client",
             &Packet::tcp(C, "2001:db8:1::101", BACK, ACK),
@@ -232,6 +234,73 @@ fn from_member() -> Result<()> {
         &Packet::tcp(C2, A, BACK, ACK),
         &[],
     )])
+}
+
+const LEADS: &[(&str, u64)] = &[
+    ("flow_led", 1),
+    ("correspondent_from_care_of", 1),
+    ("forwarded_by_kernel", 1),
+];
+
+/// A packet of C that must come from B, and binds its flow.
+fn leads(name: &'static str, packet: &Packet) -> Row {
+    Row {
+        counts: LEADS,
+        ..from(name, packet)
+    }
+}
+
+/// Two members are bound to (A, B): C2 steers, and each leads.
+fn leading() -> Result<()> {
+    let mut bench = bench()?;
+    let answer = |ports: (u16, u16), flags| Packet::tcp(C, A, (ports.1, ports.0), flags);
+    bench.table(&[row("a stranger leads nobody", &answer(PORTS, ACK), &[])])?;
+    bind(&mut bench, C, LATER)?;
+    bind(&mut bench, C2, LATER)?;
+    bench.table(&[
+        row("a SYN of the member's own", &answer(PORTS, SYN), &[]),
+        row("its reset", &answer(PORTS, RST), &[]),
+        row("its reset with ACK", &answer(PORTS, RST | ACK), &[]),
+        row("its echo request", &Packet::echo(C, A, false, 9), &[]),
+        leads("its answer binds the flow", &answer(PORTS, ACK)),
+        from("the next", &answer(PORTS, ACK)),
+        to(
+            C,
+            "the client's goes there, not to C2",
+            &Packet::tcp(A, B, PORTS, ACK),
+            FOLLOWS,
+        ),
+        row(
+            "which is not C2's any more",
+            &Packet::tcp(C2, A, BACK, ACK),
+            &[],
+        ),
+        leads("a SYN|ACK does, too", &answer((40001, 80), SYN | ACK)),
+        leads("UDP does", &Packet::udp(C, A, BACK, b"answer")),
+        leads("an echo reply does", &Packet::echo(C, A, true, 9)),
+        to(
+            C2,
+            "a flow that C2 is bound to by its first packet",
+            &Packet::tcp(A, B, (40002, 80), SYN),
+            PINS,
+        ),
+        row("is not led by C", &answer((40002, 80), ACK), &[]),
+    ])?;
+    let flows = bench.dataplane.maps().flow_reader().flows();
+    let led = flows
+        .iter()
+        .filter(|(_, flow)| flow.state == state::BOUND_LED);
+    ensure!(led.clone().count() == 4);
+    ensure!(
+        led.into_iter()
+            .all(|(_, flow)| flow.care_of == address(C).octets())
+    );
+    // What is bound stays so when the time of the triple is over.
+    bind(&mut bench, C, EARLIER)?;
+    bench.table(&[
+        from("a flow that is bound", &answer(PORTS, ACK)),
+        row("another is led no more", &answer((40003, 80), ACK), &[]),
+    ])
 }
 
 fn untouched() -> Result<()> {

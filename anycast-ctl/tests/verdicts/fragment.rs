@@ -7,7 +7,7 @@ use xtask::kernel_tests::Suite;
 
 use crate::{
     harness::{self, Bench, Row, Verdict},
-    packets::{MOBILITY, Packet, RST, TCP, UDP, address},
+    packets::{MOBILITY, Packet, RST, SYN, TCP, UDP, address},
 };
 
 const A: &str = "2001:db8:1::100";
@@ -154,7 +154,9 @@ fn to_client() -> Result<()> {
     bind(&mut bench, C, LATER)?;
     bench.run(&Packet::udp(A, B, PORTS, b"query").frame())?;
     let (sent, seen) = (pieces(C, A, BACK, 1), pieces(B, A, BACK, 1));
-    let direct = pieces(C, A, (53, 40009), 2);
+    // The member asks by itself.
+    let direct = Packet::raw(C, A, TCP, [[0; 13], [SYN; 13]].concat());
+    let direct = [direct.clone().fragment(0, true), direct.fragment(24, false)];
     let late = (pieces(C, A, BACK, 3), pieces(B, A, BACK, 3));
     bench.table(&[
         row(
@@ -169,7 +171,7 @@ fn to_client() -> Result<()> {
             &seen[1],
             &[("fragment_followed", 1), SENT],
         ),
-        row("of no pinned flow", &direct[0], &direct[0], &[]),
+        row("of no flow of a client", &direct[0], &direct[0], &[]),
         row(
             "its second",
             &direct[1],

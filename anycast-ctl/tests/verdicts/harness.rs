@@ -322,6 +322,7 @@ pub fn bind(bench: &mut Bench, pair: (&str, &str), care_of: &str, expires: Time)
             client,
             care_of,
             anycast,
+            expires,
         },
         MapAction::SetBinding {
             client,

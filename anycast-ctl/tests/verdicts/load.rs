@@ -49,6 +49,9 @@ fn every_program() -> Result<()> {
             note(&format!("{name}, egress"), program.info())?;
         }
     }
+    for (name, count) in &followed {
+        println!("{count:>7} {name}");
+    }
     ensure!(
         followed.iter().all(|(_, count)| *count < MOST),
         "{followed:#?}"

@@ -39,6 +39,7 @@ fn fill(dataplane: &mut Dataplane, most: u32) -> Result<u32> {
             client: std::net::Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, a, b),
             care_of: address("2001:db8:20::c1"),
             anycast: address("2001:db8:a::53"),
+            expires: Time::from_nanos(u64::MAX / 2),
         };
         if dataplane.maps().apply(&set).is_err() {
             return Ok(number);

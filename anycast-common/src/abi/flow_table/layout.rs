@@ -45,8 +45,6 @@ pub struct Slot {
     pub check: u64,
     /// What became of it.
     pub flow: Flow,
-    /// Zero.
-    pub reserved: [u64; 3],
 }
 
 impl Slot {

@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::address::Address;
 
-layout!(FlowKey: 40, Flow: 56, BindingKey: 32, Binding: 32, CareOfKey: 32, CareOf: 24);
+layout!(FlowKey: 40, Flow: 80, BindingKey: 32, Binding: 32, CareOfKey: 32, CareOf: 32);
 
 /// A transport flow as the client names it. Maps `FLOWS` and `MEMBER_FLOWS`.
 ///
@@ -67,13 +67,23 @@ pub mod unattended {
     }
 }
 
-/// A flow pinned to a care-of address at the correspondent. Map `FLOWS`.
+/// Values of [`Flow::state`].
+pub mod state {
+    /// The flow goes to B: no member is bound to it, or another than those that are.
+    pub const OPEN: u8 = 0;
+    /// Its first packet went to C by a live binding.
+    pub const BOUND_FIRST: u8 = 1;
+    /// Its member, at C, began to send from C when it was open.
+    pub const BOUND_LED: u8 = 2;
+}
+
+/// A flow that the correspondent remembers: bound to a care-of address, or open. Map `FLOWS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct Flow {
-    /// The member's unicast address, C.
+    /// The member's unicast address, C; `::` when the flow is open.
     pub care_of: Address,
-    /// When the flow was pinned.
+    /// When the flow became what it is.
     pub pinned_at: u64,
     /// Last packet from the client.
     pub last_out: u64,
@@ -89,6 +99,20 @@ pub struct Flow {
     pub asked_at: u32,
     /// When an ICMPv6 error about a packet of the flow said that C cannot be reached; 0 when none did.
     pub unreachable_at: u64,
+    /// When the client first sent by C; 0 when it has not yet.
+    pub tried_at: u64,
+    /// TCP: the sequence number of that packet.
+    pub tried_sequence: u32,
+    /// TCP: the sequence number after the last segment of the client that was looked at.
+    pub client_next: u32,
+    /// Likewise of the member.
+    pub member_next: u32,
+    /// One of [`state`].
+    pub state: u8,
+    /// 1: C has answered something that the client sent by C. Until then the flow is on trial.
+    pub answered: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
 }
 
 /// (A, B). Maps `BINDINGS` and `CLIENTS`.
@@ -125,12 +149,31 @@ pub struct CareOfKey {
     pub care_of: Address,
 }
 
-/// Value of the map `CARE_OF`. It stands while a binding or a pinned flow uses the pair.
+impl CareOfKey {
+    /// That of a flow whose key has C instead of B, in place.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(key: &FlowKey) -> &Self {
+        const {
+            assert!(
+                offset_of!(FlowKey, client) == offset_of!(Self, client)
+                    && offset_of!(FlowKey, anycast) == offset_of!(Self, care_of)
+            );
+        }
+        // SAFETY: it begins with the same fields in the same places, and is larger.
+        unsafe { &*core::ptr::from_ref(key).cast() }
+    }
+}
+
+/// Value of the map `CARE_OF`. It stands while a binding or a bound flow uses the pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct CareOf {
     /// The anycast address, B.
     pub anycast: Address,
+    /// Until then (A, B, C) is a live binding, and the member binds flows of its own when it sends from C. After
+    /// it, only flows that are bound already use the pair.
+    pub expires: u64,
     /// Checksum delta C -> B.
     pub delta: u16,
     /// Zero.

@@ -258,6 +258,7 @@ impl Correspondent {
                     client,
                     care_of,
                     anycast,
+                    expires: live.expires,
                 }));
                 actions.push(Action::Map(MapAction::SetBinding {
                     client,

@@ -23,11 +23,7 @@ fn flow(last_out: u64, last_in: u64) -> Flow {
         pinned_at: SECOND,
         last_out: last_out * SECOND,
         last_in: last_in * SECOND,
-        delta: 0,
-        client_closed: 0,
-        member_closed: 0,
-        asked_at: 0,
-        unreachable_at: 0,
+        ..Flow::new_zeroed()
     }
 }
 

@@ -68,6 +68,7 @@ impl Maps {
                 client,
                 care_of,
                 anycast,
+                expires,
             } => {
                 let key = CareOfKey {
                     client: octets(client),
@@ -75,6 +76,7 @@ impl Maps {
                 };
                 let value = CareOf {
                     anycast: octets(anycast),
+                    expires: expires.as_nanos(),
                     delta: checksum::delta(&octets(care_of), &octets(anycast)),
                     reserved: [0; 6],
                 };

@@ -42,6 +42,7 @@ const LOOPBACK: u32 = 1;
 /// rarer things, too, but not in every run.
 const AT_CORRESPONDENT: &[&str] = &[
     "flow_pinned",
+    "flow_led",
     "correspondent_to_care_of",
     "correspondent_from_care_of",
     "correspondent_icmp_error",
@@ -124,6 +125,10 @@ impl Model {
     fn bind(&mut self, client: Ipv6Addr, care_of: Ipv6Addr, anycast: Ipv6Addr, live: bool) {
         let correspondent = &mut self.correspondent;
         correspondent.care_of.insert((client, care_of), anycast);
+        match live {
+            true => correspondent.live.insert((client, care_of)),
+            false => correspondent.live.remove(&(client, care_of)),
+        };
         match live {
             true => correspondent.bindings.insert((client, anycast), care_of),
             false => correspondent.bindings.remove(&(client, anycast)),
@@ -284,6 +289,7 @@ impl Pair {
             client,
             care_of,
             anycast,
+            expires,
         };
         let binding = MapAction::SetBinding {
             client,

@@ -1,6 +1,9 @@
 //! The rules of the data plane, written down from `docs/protocol.md` and from nothing else.
 
-use std::{collections::BTreeMap, net::Ipv6Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
+};
 
 use super::{
     frame::UDP_LITE,
@@ -206,6 +209,8 @@ pub(super) struct Correspondent {
     pub(super) bindings: BTreeMap<(Ipv6Addr, Ipv6Addr), Ipv6Addr>,
     /// (A, C) to B.
     pub(super) care_of: BTreeMap<(Ipv6Addr, Ipv6Addr), Ipv6Addr>,
+    /// (A, C) whose binding is live.
+    pub(super) live: BTreeSet<(Ipv6Addr, Ipv6Addr)>,
     /// Pinned flows, to C.
     pub(super) pins: BTreeMap<Key, Ipv6Addr>,
     fragments: Fragments,
@@ -213,6 +218,13 @@ pub(super) struct Correspondent {
     seen: BTreeMap<Packet, Ipv6Addr>,
     /// The kernel receives what it gets, and forwards nothing: hop limits are no matter then.
     is_end: bool,
+}
+
+/// Whether a packet of a member opens something of its own, or leaves nothing to lead.
+fn is_own(frame: &[u8], view: &View, transport: &Transport) -> bool {
+    let opens = transport.flags & (SYN | ACK) == SYN;
+    let asks = view.protocol == ICMPV6 && frame[view.upper] == 128;
+    opens || asks || transport.flags & RST != 0
 }
 
 /// Test Inits, Binding Updates, and types that nobody knows.
@@ -303,8 +315,18 @@ impl Correspondent {
         let (service, client) = transport.ports;
         let anycast = *self.care_of.get(&(destination, source))?;
         let key = (destination, anycast, client, service, view.protocol);
-        let pinned = self.pins.get(&key) == Some(&source);
-        pinned.then_some(((Place::Source, anycast), transport))
+        let change = ((Place::Source, anycast), transport);
+        match self.pins.get(&key) {
+            Some(care_of) => (*care_of == source).then_some(change),
+            // Its member leads it.
+            None if self.live.contains(&(destination, source))
+                && !is_own(frame, view, &transport) =>
+            {
+                self.pins.insert(key, source);
+                Some(change)
+            }
+            None => None,
+        }
     }
 
     fn later(&self, frame: &[u8], view: &View) -> Option<Fate> {

@@ -21,6 +21,7 @@ use anycast_ctl::core::{
     rr::Generator,
 };
 use rand::SeedableRng as _;
+use zerocopy::FromZeros as _;
 
 use super::{
     super::repaired,
@@ -342,11 +343,10 @@ impl Machine {
                     pinned_at: ago(47),
                     last_out: ago(out),
                     last_in: if answer < 0x80 { ago(answer) } else { 0 },
-                    delta: 0,
                     client_closed: closed & 1,
                     member_closed: closed >> 1 & 1,
-                    asked_at: 0,
                     unreachable_at: if error < 0x80 { ago(error) } else { 0 },
+                    ..Flow::new_zeroed()
                 };
                 (key, flow)
             })

@@ -59,6 +59,7 @@ impl Mirror {
                 client,
                 care_of,
                 anycast,
+                ..
             }) => {
                 let before = self.care_of.insert((*client, *care_of), *anycast);
                 assert!(before.is_none_or(|before| before == *anycast), "taken over");

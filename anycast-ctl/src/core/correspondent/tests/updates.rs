@@ -9,6 +9,7 @@ fn bound(expires: Time) -> [Action; 2] {
             client: CLIENT,
             care_of: CARE_OF,
             anycast: ANYCAST,
+            expires,
         }),
         Action::Map(MapAction::SetBinding {
             client: CLIENT,

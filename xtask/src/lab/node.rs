@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use crate::net::{Namespace, Process, bpf};
 
-const START: Duration = Duration::from_secs(10);
+/// The verifier may be at work for several daemons at once, on a machine that is busy with other things.
+const START: Duration = Duration::from_secs(60);
 
 /// A running `anycast-ctl run`.
 #[derive(Debug)]

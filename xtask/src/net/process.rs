@@ -18,7 +18,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::wait::{Missed, Watched};
+use super::wait::{Missed, Watched, patience};
 
 /// How long a process may take to end after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -170,7 +170,7 @@ impl Process {
             return Ok(status);
         }
         kill(Pid::from_raw(self.child.id().try_into()?), Signal::SIGTERM)?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience(PATIENCE);
         // The child is ours and not reaped yet, so its id cannot have become another's.
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {

@@ -1,9 +1,9 @@
 //! Waiting for something to happen, with a deadline and with Ctrl-C.
 
 use std::{
-    fmt,
+    env, fmt,
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -76,6 +76,31 @@ impl fmt::Display for Missed {
 
 impl std::error::Error for Missed {}
 
+/// A factor for time limits of lab and tests, for machines that are slower than the limits expect.
+const SCALE: &str = "ANYCAST_TIME_SCALE";
+
+/// A time limit as it is on this machine: `ANYCAST_TIME_SCALE` times as long, from 1 to 100. All waits of this module
+/// do that themselves.
+pub fn patience(limit: Duration) -> Duration {
+    static FACTOR: OnceLock<f64> = OnceLock::new();
+    let factor = FACTOR.get_or_init(|| {
+        let Ok(text) = env::var(SCALE) else {
+            return 1.0;
+        };
+        scale(&text).unwrap_or_else(|| {
+            eprintln!("{SCALE}={text} is no number from 1 to 100, and taken for 1");
+            1.0
+        })
+    });
+    limit.mul_f64(*factor)
+}
+
+fn scale(text: &str) -> Option<f64> {
+    text.parse()
+        .ok()
+        .filter(|factor| (1.0..=100.0).contains(factor))
+}
+
 /// A value that one thread changes and others wait on.
 #[derive(Debug, Default)]
 pub struct Watched<T> {
@@ -116,6 +141,7 @@ impl<T> Watched<T> {
         what: &str,
         mut look: impl FnMut(&T) -> Option<R>,
     ) -> Result<R, Missed> {
+        let limit = patience(limit);
         let deadline = Instant::now() + limit;
         let mut guard = self.lock();
         loop {
@@ -139,6 +165,7 @@ pub fn poll<R>(
     what: &str,
     mut ask: impl FnMut() -> Result<Option<R>>,
 ) -> Result<R> {
+    let limit = patience(limit);
     let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = ask()? {
@@ -158,4 +185,17 @@ fn left(deadline: Instant, limit: Duration, what: &str) -> Result<Duration, Miss
         return Err(Missed::Deadline { what, limit });
     }
     Ok(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::scale;
+
+    #[test]
+    fn limits_become_longer_and_never_shorter() {
+        assert_eq!(scale("2.5"), Some(2.5));
+        for wrong in ["0.5", "101", "-2", "NaN", "inf", "two", ""] {
+            assert_eq!(scale(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anycast_common::{
-    abi::maps::{FLOW_CACHE_LIFE, Flow, FlowKey, MemberFlow},
+    abi::maps::{Flow, FlowKey, MemberFlow},
     wire::ipv6,
 };
 
@@ -22,8 +22,8 @@ use super::{Time, notice::FailureCause, time::earliest};
 /// heard from there for so long. Who forges one while sessions are in use achieves nothing.
 const CONFIRM: Duration = Duration::from_millis(100);
 /// What a client sends so soon after an answer may be its mere acknowledgement (RFC 9293 section
-/// 3.8.6.3), which waits for nothing: half a second, and as much as the times of a flow are inexact by.
-const ACK_DELAY: Duration = Duration::from_nanos(500_000_000 + (1 << FLOW_CACHE_LIFE));
+/// 3.8.6.3), which waits for nothing: half a second, and what the times of a flow may lag.
+const ACK_DELAY: Duration = Duration::from_nanos(500_000_000 + Flow::TIMES_LAG);
 /// Sweeps are at most so far apart.
 const REGULAR: Duration = Duration::from_secs(10);
 

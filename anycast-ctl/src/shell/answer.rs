@@ -3,6 +3,7 @@
 use std::{collections::HashMap, net::Ipv6Addr};
 
 use super::{
+    advice,
     api::{Answer, Refusal, RefusalCode, Request, view},
     clock,
     daemon::Daemon,
@@ -78,7 +79,7 @@ impl Daemon {
                     CommandError::NotMember => RefusalCode::NoSuchRole,
                     CommandError::UnknownGroup(_) => RefusalCode::UnknownGroup,
                 },
-                message: error.to_string(),
+                message: advice::command(error),
             }),
         }
     }

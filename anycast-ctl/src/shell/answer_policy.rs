@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use anycast_common::abi::{counters as abi, maps::DEFAULT_DENY, roles};
 
 use super::{
-    ShellError,
+    ShellError, advice,
     answer::{Answered, map, name_of, no_role},
     api::{Answer, Refusal, RefusalCode, view},
     clock,
@@ -58,7 +58,9 @@ impl Daemon {
     pub(super) fn add_rule(&mut self, rule: &view::Rule, place: Place) -> Answered {
         let rule = config::rule(rule, self.router()?.interfaces()).map_err(bad_rule)?;
         let mut policy = self.policy.clone();
-        let id = policy.add(rule, place).map_err(bad_rule)?;
+        let id = policy
+            .add(rule, place)
+            .map_err(|error| bad_rule(advice::policy(error)))?;
         self.reset_hits(std::iter::once(id))?;
         tracing::info!(target: "anycast::router", id, "policy rule added");
         self.change(policy, Some(id))
@@ -67,7 +69,9 @@ impl Daemon {
     pub(super) fn remove_rule(&mut self, id: usize) -> Answered {
         self.router()?;
         let mut policy = self.policy.clone();
-        policy.remove(id).map_err(bad_rule)?;
+        policy
+            .remove(id)
+            .map_err(|error| bad_rule(advice::policy(error)))?;
         tracing::info!(target: "anycast::router", id, "policy rule removed");
         self.change(policy, Some(id))
     }

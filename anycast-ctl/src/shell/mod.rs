@@ -4,6 +4,7 @@
 //! come out, each in the file that is named after its kind.
 
 pub mod addresses;
+mod advice;
 mod answer;
 mod answer_flows;
 mod answer_policy;

@@ -5,6 +5,7 @@ use std::{io, time::Duration};
 use super::{
     Paths, ShellError,
     addresses::Addresses,
+    advice,
     api::server::Server,
     clock,
     daemon::Daemon,
@@ -107,6 +108,7 @@ impl Daemon {
             let join = Command::Join { anycast };
             let (now, actions) = (clock::now(), &mut daemon.actions);
             if let Err(error) = daemon.controller.command(now, join, actions) {
+                let error = advice::command(error);
                 tracing::error!(%anycast, %error, "cannot join");
             }
         }

@@ -4,7 +4,7 @@ use core::mem::offset_of;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::address::Address;
+use super::{address::Address, cache::FLOW_CACHE_LIFE};
 
 layout!(FlowKey: 40, Flow: 80, BindingKey: 32, Binding: 32, CareOfKey: 32, CareOf: 32);
 
@@ -113,6 +113,12 @@ pub struct Flow {
     pub answered: u8,
     /// Zero.
     pub reserved: [u8; 2],
+}
+
+impl Flow {
+    /// By so many nanoseconds its times may be older than its last packets: what a program finds in its cache, it
+    /// does not look up in the map.
+    pub const TIMES_LAG: u64 = 1 << FLOW_CACHE_LIFE;
 }
 
 /// (A, B). Maps `BINDINGS` and `CLIENTS`.

@@ -103,11 +103,9 @@ pub enum Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// The machine does not have the role.
-    #[error("this machine has no member role: give it a [member] section and restart the daemon")]
+    #[error("this machine has no member role")]
     NotMember,
     /// There is no such group.
-    #[error(
-        "{0} is not a configured group: `anycast-ctl groups` lists them, [[member.group]] adds one"
-    )]
+    #[error("{0} is not a configured group")]
     UnknownGroup(Ipv6Addr),
 }

@@ -45,7 +45,7 @@ pub enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// No rule has this number.
-    #[error("there is no rule {0}: `anycast-ctl policy list` shows the rules")]
+    #[error("there is no rule {0}")]
     NoRule(usize),
     /// There are [`MAX_RULES`].
     #[error("there are {MAX_RULES} rules already, which is as many as the data plane holds")]

@@ -4,13 +4,21 @@
 //! wants to know how things are now waits for a read that begins after he asked; others may wait for
 //! the same.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    net::Ipv6Addr,
+    sync::Arc,
+    time::Duration,
+};
 
 use anycast_common::abi::maps::{Flow, FlowKey, MemberFlow};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{clock, dataplane::FlowReader};
-use crate::core::Time;
+use crate::core::{
+    Time,
+    pins::{self, Limits},
+};
 
 /// What a read found, in the order of keys.
 #[derive(Debug, Default)]
@@ -23,6 +31,64 @@ pub(super) struct Snapshot {
     pub(super) member_flows: Vec<(FlowKey, MemberFlow)>,
 }
 
+impl Snapshot {
+    fn read(reader: &FlowReader) -> Self {
+        Self {
+            began: clock::now(),
+            flows: reader.flows(),
+            member_flows: reader.member_flows(),
+        }
+    }
+}
+
+/// The last read, and what it means.
+#[derive(Debug)]
+pub(super) struct Seen {
+    last: Option<Snapshot>,
+    /// When a session that is pinned to this member counts as over.
+    sessions: Option<Limits>,
+}
+
+impl Seen {
+    /// What the last read found.
+    pub(super) fn last(&self) -> Option<&Snapshot> {
+        self.last.as_ref()
+    }
+
+    /// How many flows travel by a care-of address.
+    pub(super) fn count(&self) -> usize {
+        let count = |read: &Snapshot| read.flows.len() + read.member_flows.len();
+        // A map of a role that this machine does not have is empty.
+        self.last().map(count).unwrap_or_default()
+    }
+
+    /// How many sessions are pinned to this member, by anycast address.
+    pub(super) fn sessions(&self, now: Time) -> HashMap<Ipv6Addr, usize> {
+        let mut sessions = HashMap::new();
+        if let (Some(limits), Some(read)) = (self.sessions, self.last()) {
+            for (key, flow) in &read.member_flows {
+                if pins::goes_on(&limits, now, key, flow) {
+                    *sessions.entry(key.anycast.into()).or_default() += 1;
+                }
+            }
+        }
+        sessions
+    }
+
+    /// Reads how many sessions would end with the programs.
+    pub(super) fn read_sessions(&self, reader: &FlowReader) -> usize {
+        let limits = self.sessions.unwrap_or_default();
+        let read = Snapshot::read(reader);
+        let here = read
+            .member_flows
+            .iter()
+            .filter(|(key, flow)| pins::goes_on(&limits, read.began, key, flow));
+        let closed = |flow: &Flow| flow.client_closed & flow.member_closed != 0;
+        let there = read.flows.iter().filter(|(_, flow)| !closed(flow));
+        here.count() + there.count()
+    }
+}
+
 /// Reads the flows, for those of type `W` that wait for it.
 pub(super) struct Flows<W> {
     read: Arc<dyn Fn() -> Snapshot + Send + Sync>,
@@ -31,25 +97,26 @@ pub(super) struct Flows<W> {
     reading: Option<JoinHandle<Snapshot>>,
     /// Who waits, and for which read at least.
     waiting: VecDeque<(u64, W)>,
-    last: Option<Snapshot>,
+    seen: Seen,
 }
 
 impl<W> Flows<W> {
-    pub(super) fn new(reader: FlowReader) -> Self {
-        Self::by(move || Snapshot {
-            began: clock::now(),
-            flows: reader.flows(),
-            member_flows: reader.member_flows(),
-        })
+    /// `sessions` says when a session that is pinned to this member counts as over; none where the machine
+    /// is no member.
+    pub(super) fn new(reader: FlowReader, sessions: Option<Limits>) -> Self {
+        Self::by(move || Snapshot::read(&reader), sessions)
     }
 
-    fn by(read: impl Fn() -> Snapshot + Send + Sync + 'static) -> Self {
+    fn by(read: impl Fn() -> Snapshot + Send + Sync + 'static, sessions: Option<Limits>) -> Self {
         Self {
             read: Arc::new(read),
             begun: 0,
             reading: None,
             waiting: VecDeque::new(),
-            last: None,
+            seen: Seen {
+                last: None,
+                sessions,
+            },
         }
     }
 
@@ -75,7 +142,7 @@ impl<W> Flows<W> {
             return std::future::pending().await;
         };
         match reading.await {
-            Ok(snapshot) => self.last = Some(snapshot),
+            Ok(snapshot) => self.seen.last = Some(snapshot),
             Err(error) => tracing::error!(%error, "cannot read the flows"),
         }
         self.reading = None;
@@ -90,13 +157,15 @@ impl<W> Flows<W> {
     }
 
     /// What the last read found.
-    pub(super) fn last(&self) -> Option<&Snapshot> {
-        self.last.as_ref()
+    pub(super) fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// Frees the memory of what is older than this.
     pub(super) fn forget(&mut self, age: Duration) {
-        self.last.take_if(|read| clock::now() - read.began > age);
+        self.seen
+            .last
+            .take_if(|read| clock::now() - read.began > age);
     }
 }
 
@@ -110,43 +179,49 @@ mod tests {
     async fn who_asks_during_a_read_waits_for_the_next_and_shares_it() {
         let (go, gate) = mpsc::channel();
         let gate = Mutex::new(gate);
-        let mut flows = Flows::by(move || {
-            let began = gate.lock().expect("sound").recv().expect("a time");
-            let (flows, member_flows) = (Vec::new(), Vec::new());
-            Snapshot {
-                began,
-                flows,
-                member_flows,
-            }
-        });
+        let mut flows = Flows::by(
+            move || {
+                let began = gate.lock().expect("sound").recv().expect("a time");
+                let (flows, member_flows) = (Vec::new(), Vec::new());
+                Snapshot {
+                    began,
+                    flows,
+                    member_flows,
+                }
+            },
+            None,
+        );
         flows.wait('a');
         flows.wait('b');
         flows.wait('c');
         let first = Time::from_nanos(1);
         go.send(first).expect("somebody reads");
         assert_eq!(flows.next().await, ['a']);
-        assert_eq!(flows.last().map(|read| read.began), Some(first));
+        assert_eq!(flows.seen().last().map(|read| read.began), Some(first));
         flows.wait('d');
         let second = Time::from_nanos(2);
         go.send(second).expect("somebody reads");
         assert_eq!(flows.next().await, ['b', 'c']);
         go.send(second).expect("somebody reads");
         assert_eq!(flows.next().await, ['d']);
-        assert_eq!(flows.last().map(|read| read.began), Some(second));
+        assert_eq!(flows.seen().last().map(|read| read.began), Some(second));
         // None is under way, and what was read is forgotten when it is old.
         assert!(flows.reading.is_none());
         flows.forget(Duration::ZERO);
-        assert!(flows.last().is_none());
+        assert!(flows.seen().last().is_none());
     }
 
     #[tokio::test]
     async fn a_wait_that_is_broken_off_loses_nothing() {
         let (go, gate) = mpsc::channel::<()>();
         let gate = Mutex::new(gate);
-        let mut flows = Flows::by(move || {
-            gate.lock().expect("sound").recv().expect("open");
-            Snapshot::default()
-        });
+        let mut flows = Flows::by(
+            move || {
+                gate.lock().expect("sound").recv().expect("open");
+                Snapshot::default()
+            },
+            None,
+        );
         flows.wait('a');
         tokio::select! {
             biased;

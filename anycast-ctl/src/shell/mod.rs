@@ -6,13 +6,14 @@
 pub mod addresses;
 mod advice;
 mod answer;
-mod answer_flows;
-mod answer_policy;
 pub mod api;
 pub mod clock;
 mod daemon;
 pub mod dataplane;
+mod engine;
+mod error;
 mod flows;
+mod handover;
 pub mod health;
 pub mod interfaces;
 mod memory;
@@ -21,6 +22,7 @@ mod netdev;
 pub mod netlink;
 mod notices;
 mod perform;
+mod plane;
 mod policy;
 mod privilege;
 mod reachability;
@@ -34,66 +36,19 @@ mod systemd;
 mod tests;
 mod throttle;
 
-use std::{io, path::PathBuf};
+use std::path::PathBuf;
+
+pub use error::ShellError;
 
 use crate::config::{Config, file};
 
-/// Where things are.
+/// Which files the daemon uses.
 #[derive(Clone, Debug)]
 pub struct Paths {
     /// The configuration, which is read again on SIGHUP.
     pub config: PathBuf,
     /// The control socket, where the command line names one.
     pub socket: Option<PathBuf>,
-}
-
-/// Why the daemon does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum ShellError {
-    /// The build found no tools for the eBPF programs.
-    #[error(
-        "this anycast-ctl was built without its eBPF programs: build it with `cargo xtask build`"
-    )]
-    NoPrograms,
-    /// Not root.
-    #[error(transparent)]
-    NotPrivileged(#[from] privilege::NotPrivileged),
-    /// No control socket.
-    #[error(transparent)]
-    Server(#[from] api::server::ServerError),
-    /// The kernel does not take the programs or maps.
-    #[error("{what}: {error}")]
-    Dataplane {
-        /// What was being done.
-        what: String,
-        /// Why it failed.
-        error: Box<dataplane::DataplaneError>,
-    },
-    /// A socket or signal handler could not be made.
-    #[error("{what}: {error}")]
-    Io {
-        /// What was being done.
-        what: &'static str,
-        /// Why it failed.
-        error: io::Error,
-    },
-    /// The kernel does not say what interfaces there are.
-    #[error("cannot read the interfaces: {0}")]
-    Links(netlink::NetlinkError),
-}
-
-impl ShellError {
-    fn io(what: &'static str) -> impl Fn(io::Error) -> Self {
-        move |error| Self::Io { what, error }
-    }
-
-    fn dataplane(what: impl Into<String>) -> impl FnOnce(dataplane::DataplaneError) -> Self {
-        let what = what.into();
-        move |error| Self::Dataplane {
-            what,
-            error: Box::new(error),
-        }
-    }
 }
 
 /// Runs the daemon until SIGINT or SIGTERM. `object` is the compiled eBPF programs.

@@ -1,6 +1,6 @@
 //! Performs what the core asks for.
 
-use std::time::{Duration, Instant};
+use std::{net::Ipv6Addr, time::Instant};
 
 use super::{
     api::monitor::{Event, Monitor},
@@ -9,44 +9,35 @@ use super::{
     health::Checks,
     netlink::LinkTable,
     notices::Notices,
+    plane::Plane,
     reachability::Reachability,
     routes::Routes,
     sockets::{Groups, Outgoing, Sender},
-    throttle::Throttle,
+    throttle::{PERIOD, Throttle},
 };
 use crate::core::{
     Action, Actions, MapAction, Notice,
+    member::Finding,
     refusals::{Refusals, What},
 };
-
-/// How often the same failure is logged.
-pub(super) const PERIOD: Duration = Duration::from_secs(10);
 
 /// Different refusals that are remembered.
 const REFUSALS: usize = 128;
 
-/// What actions have their effect on, the data plane and netlink apart.
+/// What actions have their effect on, apart from the data plane.
 #[derive(Debug)]
 pub(super) struct Performer {
-    /// Routes of the router role.
-    pub(super) routes: Option<Routes>,
+    routes: Option<Routes>,
     reachability: Option<Reachability>,
-    /// Health checks of the member role.
-    pub(super) checks: Checks,
-    /// Multicast memberships.
-    pub(super) groups: Groups,
+    checks: Checks,
+    groups: Groups,
     sender: Sender,
     notices: Notices,
     monitor: Monitor,
-    /// Reports and Dones that were refused.
-    pub(super) refusals: Refusals,
+    refusals: Refusals,
     failures: Throttle<(&'static str, Option<i32>)>,
-    /// Packets that could not be sent.
-    pub(super) send_failed: u64,
-    /// Map updates that the kernel refused.
-    pub(super) map_failed: u64,
-    /// The core wants to see the pinned flows.
-    pub(super) flows_wanted: bool,
+    send_failed: u64,
+    map_failed: u64,
 }
 
 impl Performer {
@@ -70,20 +61,17 @@ impl Performer {
             failures: Throttle::new(PERIOD),
             send_failed: 0,
             map_failed: 0,
-            flows_wanted: false,
         }
     }
 
     /// Performs `actions` and leaves none: the maps and groups first, in their order, so that
     /// who gets a packet finds things as it says; then the packets in theirs; then the routes.
-    /// What fails is logged and counted; it does not hold up the others.
-    pub(super) fn perform(
-        &mut self,
-        actions: &mut Actions,
-        dataplane: &mut Dataplane,
-        links: &LinkTable,
-    ) {
+    /// What fails is logged and counted; it does not hold up the others. Gives whether the core wants to
+    /// see the pinned flows.
+    pub(super) fn perform(&mut self, actions: &mut Actions, plane: &mut Plane) -> bool {
+        let (dataplane, links) = plane.parts();
         let mut outgoing = Vec::new();
+        let mut flows_wanted = false;
         for action in actions.drain(..) {
             match action {
                 Action::Send { ifindex, packet } => outgoing.push((ifindex, packet)),
@@ -100,7 +88,7 @@ impl Performer {
                 }
                 Action::Group(action) => self.groups.apply(action),
                 Action::Check(action) => self.checks.apply(action),
-                Action::ReadFlows => self.flows_wanted = true,
+                Action::ReadFlows => flows_wanted = true,
                 Action::Notice(notice) => self.notice(notice, links),
             }
         }
@@ -108,6 +96,40 @@ impl Performer {
         if let Some(routes) = &mut self.routes {
             routes.flush();
         }
+        flows_wanted
+    }
+
+    /// Routes of the router role.
+    pub(super) fn routes(&self) -> Option<&Routes> {
+        self.routes.as_ref()
+    }
+
+    /// The same, to compare them with the kernel's.
+    pub(super) fn routes_mut(&mut self) -> Option<&mut Routes> {
+        self.routes.as_mut()
+    }
+
+    /// Multicast memberships.
+    pub(super) fn groups(&mut self) -> &mut Groups {
+        &mut self.groups
+    }
+
+    /// Waits for the result of a health check. Loses nothing when it is dropped.
+    pub(super) async fn checked(&mut self) -> (Ipv6Addr, Finding) {
+        self.checks.next().await
+    }
+
+    /// Reports and Dones that were refused.
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// Packets that could not be sent, and map updates that the kernel refused, by name.
+    pub(super) fn counters(&self) -> [(&'static str, u64); 2] {
+        [
+            ("packet_send_failed", self.send_failed),
+            ("map_update_failed", self.map_failed),
+        ]
     }
 
     fn notice(&mut self, notice: Notice, links: &LinkTable) {

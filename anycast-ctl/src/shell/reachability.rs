@@ -16,8 +16,7 @@ use super::{
         NetlinkError,
         requests::{Batch, Requests},
     },
-    perform::PERIOD,
-    throttle::Throttle,
+    throttle::{PERIOD, Throttle},
 };
 
 /// Pokes entries of the neighbour table. What comes of it the kernel tells everybody.

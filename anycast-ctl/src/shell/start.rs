@@ -1,4 +1,4 @@
-//! From a configuration to a running daemon.
+//! The parts of a running daemon, out of a configuration.
 
 use std::{io, time::Duration};
 
@@ -6,28 +6,28 @@ use super::{
     Paths, ShellError,
     addresses::Addresses,
     advice,
-    api::server::Server,
+    answer::LivePolicy,
+    api::monitor::Monitor,
     clock,
-    daemon::Daemon,
     dataplane::{self, Dataplane, Pins},
-    flows::Flows,
+    engine::Engine,
+    handover::Handover,
     health::Checks,
-    interfaces::{Interfaces, REMINDER},
-    memory,
+    interfaces::Interfaces,
     neighbors::Neighbors,
     netlink::{LinkTable, Netlink, requests::Requests},
     perform::Performer,
+    plane::Plane,
     reachability::Reachability,
     routes::Routes,
     sockets::{Groups, Sender},
     sysctl,
-    throttle::Throttle,
 };
 use crate::{
     config::{Config, file, limits, settings},
     core::{
-        Actions,
         controller::{Command, Controller, Input},
+        pins,
     },
 };
 
@@ -35,25 +35,29 @@ use crate::{
 /// run that no member claims.
 const GRACE: Duration = Duration::from_secs(5);
 
-impl Daemon {
-    /// Loads, attaches to the interfaces that are there, and does what the core wants at first.
-    pub(super) async fn start(
-        config: &Config,
-        paths: &Paths,
-        server: Server,
-        object: &[u8],
-    ) -> Result<Self, ShellError> {
-        let netlink = Netlink::open().map_err(ShellError::io("cannot open a netlink socket"))?;
-        let sender = Sender::new().map_err(ShellError::io("cannot open a raw socket"))?;
-        let groups = Groups::new().map_err(ShellError::io("cannot open a socket for groups"))?;
-        let mut dataplane = load(config, object)?;
-        let interfaces = Interfaces::new(settings::interfaces(config));
-        let mut links = LinkTable::new(interfaces.names());
-        links.replace(netlink.links().await.map_err(ShellError::Links)?);
-        warn_of_surroundings(config, &links);
+/// The sockets that need privileges, for a performer.
+pub(super) struct Sockets {
+    sender: Sender,
+    groups: Groups,
+}
 
-        let router = config.router_role();
-        let routes = router.map(|router| {
+impl Sockets {
+    /// Opens them.
+    pub(super) fn open() -> Result<Self, ShellError> {
+        Ok(Self {
+            sender: Sender::new().map_err(ShellError::io("cannot open a raw socket"))?,
+            groups: Groups::new().map_err(ShellError::io("cannot open a socket for groups"))?,
+        })
+    }
+
+    /// What performs actions by them. The time in which routes of an earlier run can be claimed begins.
+    pub(super) fn performer(
+        self,
+        config: &Config,
+        monitor: Monitor,
+    ) -> Result<Performer, ShellError> {
+        let Self { sender, groups } = self;
+        let routes = config.router_role().map(|router| {
             let grace = settings::timers_of(router).first_answers() + GRACE;
             let settings = settings::routes(router);
             let routes = Routes::new(settings, Requests::open()?, grace);
@@ -62,123 +66,103 @@ impl Daemon {
         let routes = routes
             .transpose()
             .map_err(ShellError::io("cannot open a netlink socket"))?;
-        let random = settings::random()
-            .map_err(io::Error::other)
-            .map_err(ShellError::io("cannot get random numbers"))?;
         let checks = Checks::new(settings::health_targets(config));
-        let neighbors = match config.member_role() {
-            Some(_) => Some(Neighbors::open().map_err(ShellError::io("cannot open a raw socket"))?),
-            None => None,
-        };
-        let now = clock::now();
-        let flows = Flows::new(dataplane.maps().flow_reader());
-        let mut daemon = Self {
-            controller: Controller::new(settings::controller(config), now, random),
-            dataplane,
-            performer: Performer::new(routes, sender, groups, server.monitor(), checks),
-            addresses: Addresses::new(settings::assigned(config)),
-            neighbors,
-            sessions: config
-                .member_role()
-                .map(|member| settings::sessions(&member.sessions)),
-            links,
-            interfaces,
-            roles: settings::roles(config),
-            started: now,
-            actions: Actions::new(),
-            flows,
-            netlink,
-            server,
-            keep: config.data_plane.keep,
-            state: config.correspondent_role().and_then(settings::state),
-            config: paths.config.clone(),
-            policy: router.map(settings::policy).unwrap_or_default(),
-            complaints: Throttle::new(REMINDER),
-        };
-        daemon.recall();
-        daemon.adopt_routes();
-        daemon.adopt_pairs();
-        daemon.attend();
-        daemon
-            .links_changed(true)
-            .inspect_err(|_| daemon.dataplane.undo())?;
-        daemon.detach_others();
-        daemon.assign().await;
-        for anycast in settings::joined_at_start(config) {
-            let join = Command::Join { anycast };
-            let (now, actions) = (clock::now(), &mut daemon.actions);
-            if let Err(error) = daemon.controller.command(now, join, actions) {
-                let error = advice::command(error);
-                tracing::error!(%anycast, %error, "cannot join");
-            }
-        }
-        daemon.perform();
-        Ok(daemon)
+        Ok(Performer::new(routes, sender, groups, monitor, checks))
     }
 }
 
-impl Daemon {
-    /// Gives the correspondent what it knew before a restart. Without it, handshakes under way begin
-    /// anew.
-    fn recall(&mut self) {
-        let (Some(path), Some(role)) = (&self.state, self.controller.correspondent_mut()) else {
-            return;
-        };
-        let restored = match memory::recall(path) {
-            Ok(None) => return,
-            Ok(Some((saved, elapsed))) => role
-                .restore(clock::now(), &saved, elapsed)
-                .map_err(memory::Error::from),
-            Err(error) => Err(error),
-        };
-        let file = path.display();
-        match restored {
-            Ok(nonces) => tracing::info!(%file, nonces, "nonces of the last run go on"),
-            Err(error) => tracing::warn!(%file, %error, "nonces are made anew"),
+/// Loads the programs, which are attached to nothing yet, and reads the interfaces.
+pub(super) async fn plane(
+    config: &Config,
+    object: &[u8],
+    netlink: &Netlink,
+) -> Result<Plane, ShellError> {
+    let dataplane = load(config, object)?;
+    let interfaces = Interfaces::new(settings::interfaces(config));
+    let mut links = LinkTable::new(interfaces.names());
+    links.replace(netlink.links().await.map_err(ShellError::Links)?);
+    warn_of_surroundings(config, &links);
+    let roles = settings::roles(config);
+    Ok(Plane::new(dataplane, interfaces, links, roles))
+}
+
+/// The protocols of the roles.
+pub(super) fn core(config: &Config) -> Result<Engine, ShellError> {
+    let random = settings::random()
+        .map_err(io::Error::other)
+        .map_err(ShellError::io("cannot get random numbers"))?;
+    let now = clock::now();
+    let controller = Controller::new(settings::controller(config), now, random);
+    Ok(Engine::new(controller, now))
+}
+
+/// Where a member hears Neighbor Solicitations.
+pub(super) fn neighbors(config: &Config) -> Result<Option<Neighbors>, ShellError> {
+    let open = |_| Neighbors::open().map_err(ShellError::io("cannot open a raw socket"));
+    config.member_role().map(open).transpose()
+}
+
+/// The policy of a router; that of other machines lets nobody in.
+pub(super) fn policy(config: &Config, paths: &Paths) -> LivePolicy {
+    let router = config.router_role();
+    let policy = router.map(settings::policy).unwrap_or_default();
+    LivePolicy::new(policy, paths.config.clone())
+}
+
+/// When a session that is pinned to a member counts as over.
+pub(super) fn sessions(config: &Config) -> Option<pins::Limits> {
+    let member = config.member_role();
+    member.map(|member| settings::sessions(&member.sessions))
+}
+
+/// Addresses that the configuration wants assigned.
+pub(super) fn addresses(config: &Config) -> Addresses {
+    Addresses::new(settings::assigned(config))
+}
+
+/// What outlives the daemon.
+pub(super) fn handover(config: &Config) -> Handover {
+    let nonces = config.correspondent_role().and_then(settings::state);
+    Handover::new(config.data_plane.keep, nonces)
+}
+
+/// Joins the groups that are served from the start.
+pub(super) fn join(config: &Config, core: &mut Engine) {
+    for anycast in settings::joined_at_start(config) {
+        if let Err(error) = core.command(Command::Join { anycast }) {
+            let error = advice::command(error);
+            tracing::error!(%anycast, %error, "cannot join");
         }
     }
+}
 
-    /// Sessions of an earlier run that are still in the data plane go on.
-    fn adopt_pairs(&mut self) {
-        let Some(role) = self.controller.correspondent_mut() else {
-            return;
-        };
-        let mut pairs = 0;
-        for (pair, owner) in self.dataplane.maps().care_of() {
-            role.adopt(
-                pair.client.into(),
-                pair.care_of.into(),
-                owner.anycast.into(),
-            );
-            pairs += 1;
-        }
-        if pairs > 0 {
-            tracing::info!(pairs, "clients' sessions of the last run go on");
-        }
+/// Sessions of an earlier run that are still in the data plane go on.
+pub(super) fn adopt_pairs(plane: &mut Plane, core: &mut Engine) {
+    let Some(role) = core.correspondent_mut() else {
+        return;
+    };
+    let mut pairs = 0;
+    for (pair, owner) in plane.dataplane().maps().care_of() {
+        role.adopt(
+            pair.client.into(),
+            pair.care_of.into(),
+            owner.anycast.into(),
+        );
+        pairs += 1;
     }
-
-    /// Interfaces may have been taken out of the configuration.
-    fn detach_others(&self) {
-        let wanted = |ifindex| {
-            let name = self.links.name(ifindex);
-            name.is_some_and(|name| self.interfaces.roles(name) != 0)
-        };
-        if let Err(error) = self.dataplane.retain(wanted) {
-            tracing::warn!(%error, "programs of the last run may still be attached");
-        }
+    if pairs > 0 {
+        tracing::info!(pairs, "clients' sessions of the last run go on");
     }
+}
 
-    /// Reads what an earlier run has left, and tells the core.
-    fn adopt_routes(&mut self) {
-        let Some(routes) = &mut self.performer.routes else {
-            return;
-        };
-        routes.reconcile();
-        for (anycast, next_hop) in routes.adopted() {
-            let input = Input::Adopted { anycast, next_hop };
-            self.controller
-                .handle(clock::now(), input, &mut self.actions);
-        }
+/// Reads which routes an earlier run has left, and tells the core.
+pub(super) fn adopt_routes(performer: &mut Performer, core: &mut Engine) {
+    let Some(routes) = performer.routes_mut() else {
+        return;
+    };
+    routes.reconcile();
+    for (anycast, next_hop) in routes.adopted() {
+        core.handle(Input::Adopted { anycast, next_hop });
     }
 }
 

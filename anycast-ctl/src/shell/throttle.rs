@@ -6,6 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How often the same failure is logged.
+pub const PERIOD: Duration = Duration::from_secs(10);
+
 /// A log line per kind of error and period.
 #[derive(Debug)]
 pub struct Throttle<K> {

@@ -1,0 +1,88 @@
+//! What is known of clients: a correspondent's bindings and a member's handshakes.
+
+use anycast_common::wire::mobility::status;
+
+use super::common::{Answered, PAGE, name_of, no_role};
+use crate::{
+    core::{
+        correspondent::{BindingView, Selection},
+        member::{HandshakeFilter, HandshakeView, Heard},
+    },
+    shell::{
+        api::{Answer, view},
+        clock,
+        engine::Engine,
+    },
+};
+
+pub(super) fn bindings(core: &Engine, which: &Selection, after: Option<view::Pair>) -> Answered {
+    let Some(correspondent) = core.controller().correspondent() else {
+        return Err(no_role("correspondent"));
+    };
+    let now = clock::now();
+    let after = after.map(|view::Pair { client, anycast }| (client, anycast));
+    let (rows, next) = correspondent.bindings_page(now, which, after, PAGE);
+    let flows_age = correspondent.flows_age(now);
+    let flows_age = flows_age.map(|age| age.as_secs_f64());
+    let view = |binding: BindingView| view::Binding {
+        client: binding.client,
+        anycast: binding.anycast,
+        care_of: binding.care_of,
+        sequence: binding.sequence,
+        age_seconds: binding.age.as_secs_f64(),
+        remaining_seconds: binding.remaining.as_secs_f64(),
+        flows: binding.flows,
+        flows_age_seconds: flows_age,
+    };
+    Ok(Answer::Bindings(view::Page {
+        rows: rows.into_iter().map(view).collect(),
+        next: next.map(|(client, anycast)| view::Pair { client, anycast }),
+    }))
+}
+
+pub(super) fn handshakes(
+    core: &Engine,
+    which: HandshakeFilter,
+    after: Option<view::Pair>,
+) -> Answered {
+    let Some(member) = core.controller().member() else {
+        return Err(no_role("member"));
+    };
+    let after = after.map(|view::Pair { client, anycast }| (anycast, client));
+    let (rows, next) = member.handshakes_page(clock::now(), which, after, PAGE);
+    Ok(Answer::Handshakes(view::Page {
+        rows: rows.into_iter().map(handshake).collect(),
+        next: next.map(|(anycast, client)| view::Pair { client, anycast }),
+    }))
+}
+
+fn handshake(known: HandshakeView) -> view::Handshake {
+    view::Handshake {
+        client: known.client,
+        anycast: known.anycast,
+        state: name_of(&known.state),
+        waiting_for: known.waiting_for.iter().map(name_of).collect(),
+        attempts: known.attempts,
+        failures: known.failures,
+        since_seconds: known.since.as_secs_f64(),
+        next_seconds: known.remaining.as_secs_f64(),
+        last_answer: known.heard.map(heard),
+        left_alone: known.alone.map(|why| why.name().to_owned()),
+    }
+}
+
+fn heard(heard: Heard) -> view::Heard {
+    let (message, status, name) = match heard {
+        Heard::BindingAck(status) => ("binding_ack", Some(status), Some(status::name(status))),
+        Heard::BindingError(status) => {
+            let name = "unrecognized MH type";
+            ("binding_error", Some(status), Some(name))
+        }
+        Heard::ParameterProblem => ("parameter_problem", None, None),
+    };
+    view::Heard {
+        message: message.to_owned(),
+        status,
+        status_name: name.map(str::to_owned),
+    }
+}

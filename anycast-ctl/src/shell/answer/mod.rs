@@ -1,0 +1,124 @@
+//! Answers to the control socket, out of what the core and the data plane know.
+
+mod clients;
+mod common;
+mod counters;
+mod flows;
+mod groups;
+mod policy;
+mod refusals;
+mod status;
+
+use std::net::Ipv6Addr;
+
+use anycast_common::abi::roles;
+
+pub(super) use common::{Answered, no_role};
+pub(super) use flows::flush as flush_flows;
+pub(super) use policy::LivePolicy;
+
+use super::{
+    advice,
+    api::{Answer, Refusal, RefusalCode, Reply, Request, server::Call, view},
+    engine::Engine,
+    flows::Seen,
+    perform::Performer,
+    plane::Plane,
+};
+use crate::core::{
+    controller::{Command, CommandError},
+    member::HandshakeFilter,
+    router::Filter,
+};
+
+/// What questions are answered out of.
+pub(super) struct Desk<'a> {
+    pub(super) core: &'a mut Engine,
+    pub(super) plane: &'a mut Plane,
+    pub(super) performer: &'a Performer,
+    pub(super) policy: &'a mut LivePolicy,
+    pub(super) seen: &'a Seen,
+}
+
+impl Desk<'_> {
+    /// Answers a request. The actions of a command are performed at the end of the step.
+    pub(super) fn answer(&mut self, request: &Request) -> Answered {
+        let Self {
+            core,
+            plane,
+            performer,
+            policy,
+            seen,
+        } = self;
+        match request.clone() {
+            Request::Status => status::status(core, plane, performer, seen),
+            Request::Groups { after } => Ok(Answer::Groups(groups::groups(core, seen, after))),
+            Request::Members {
+                group,
+                member,
+                after,
+            } => groups::members(core, Filter { group, member }, after),
+            Request::Policy => policy.show(core, plane),
+            Request::PolicyAdd { rule, place } => policy.add(core, plane, &rule, place),
+            Request::PolicyRemove { id } => policy.remove(core, plane, id),
+            Request::PolicyExplain {
+                source,
+                anycast,
+                interface,
+                mac,
+            } => policy::explain(core, source, anycast, interface.as_deref(), mac),
+            Request::Reload => policy.reload(core, plane),
+            Request::Refusals => refusals::refusals(core, plane, performer),
+            Request::Monitor { .. } | Request::Flush { .. } => Err(Refusal {
+                code: RefusalCode::Failed,
+                message: "it is answered elsewhere".to_owned(),
+            }),
+            Request::Bindings { which, after } => clients::bindings(core, &which.into(), after),
+            Request::Handshakes {
+                client,
+                anycast,
+                after,
+            } => clients::handshakes(core, HandshakeFilter { client, anycast }, after),
+            Request::Flows { which, after } => flows::page(seen, &which.into(), after.as_ref()),
+            Request::Counters => counters::counters(core, plane, performer),
+            Request::Join { anycast } => command(core, Command::Join { anycast }, anycast),
+            Request::Leave { anycast } => command(core, Command::Leave { anycast }, anycast),
+            Request::Drain { anycast } => command(core, Command::Drain { anycast }, anycast),
+            Request::Undrain { anycast } => command(core, Command::Undrain { anycast }, anycast),
+        }
+    }
+}
+
+/// Whether the flows have to be read for the answer.
+pub(super) fn needs_flows(request: &Request, plane: &Plane, seen: &Seen) -> bool {
+    match request {
+        Request::Status => plane.has(roles::CORRESPONDENT | roles::MEMBER),
+        Request::Groups { after: None } => plane.has(roles::MEMBER),
+        // The pages after the first one are of the same read, unless it is forgotten.
+        Request::Flows { after, .. } => after.is_none() || seen.last().is_none(),
+        _ => false,
+    }
+}
+
+/// Gives the answer to who asked.
+pub(super) fn reply(call: Call, answer: Answered) {
+    let reply = match answer {
+        Ok(answer) => Reply::Ok(answer),
+        Err(refusal) => Reply::Error(refusal),
+    };
+    // The client may have gone; that is its affair.
+    let _ = call.reply.send(reply);
+}
+
+fn command(core: &mut Engine, command: Command, anycast: Ipv6Addr) -> Answered {
+    match core.command(command) {
+        Ok(joined) => Ok(Answer::Done(view::Done { anycast, joined })),
+        Err(error) => Err(Refusal {
+            code: match error {
+                CommandError::NotMember => RefusalCode::NoSuchRole,
+                CommandError::UnknownGroup(_) => RefusalCode::UnknownGroup,
+            },
+            message: advice::command(error),
+        }),
+    }
+}

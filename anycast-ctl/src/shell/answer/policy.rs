@@ -1,0 +1,216 @@
+//! The policy at run time: what it is, why it decides as it does, and how it changes.
+
+use std::{net::Ipv6Addr, path::PathBuf};
+
+use anycast_common::abi::{maps::DEFAULT_DENY, roles};
+
+use super::common::{Answered, failed, map, no_role};
+use crate::{
+    config::{self, settings},
+    core::router::{Cap, Explanation, Numbered, Place, Policy, Router, Verdict},
+    model::{mac::Mac, policy::Decision},
+    shell::{
+        ShellError, advice,
+        api::{Answer, Refusal, RefusalCode, view},
+        engine::Engine,
+        plane::Plane,
+    },
+};
+
+/// The policy as it is now, and where it comes from.
+#[derive(Debug)]
+pub(in crate::shell) struct LivePolicy {
+    policy: Policy,
+    /// The configuration file.
+    config: PathBuf,
+}
+
+impl LivePolicy {
+    /// The policy of the file `config`.
+    pub(in crate::shell) fn new(policy: Policy, config: PathBuf) -> Self {
+        Self { policy, config }
+    }
+
+    /// As it is now.
+    pub(in crate::shell) fn current(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The rules, and what each decided.
+    pub(super) fn show(&self, core: &Engine, plane: &mut Plane) -> Answered {
+        router(core)?;
+        let hits = plane.dataplane().maps().policy_hits();
+        let hits = hits.map_err(|error| map(&error))?;
+        let of = |id: usize| hits.get(id).copied().unwrap_or(0);
+        let rule = |known: &Numbered| {
+            let cap = |cap: Option<u32>| cap.and_then(|cap| cap.try_into().ok());
+            let action = if known.rule.allow {
+                Decision::Allow
+            } else {
+                Decision::Deny
+            };
+            view::PolicyRule {
+                id: known.id,
+                rule: view::Rule {
+                    source: known.rule.source,
+                    mac: known.rule.mac.map(Mac),
+                    interface: known.rule.interface.clone(),
+                    anycast: known.rule.anycast,
+                    action,
+                    max_members_per_group: cap(known.rule.max_members_per_group),
+                    max_groups_per_member: cap(known.rule.max_groups_per_member),
+                },
+                added: known.added,
+                hits: of(known.id),
+            }
+        };
+        Ok(Answer::Policy(view::Policy {
+            rules: self.policy.rules().iter().map(rule).collect(),
+            default_deny_hits: of(DEFAULT_DENY as usize),
+        }))
+    }
+
+    /// Puts another rule where it is wanted.
+    pub(super) fn add(
+        &mut self,
+        core: &mut Engine,
+        plane: &mut Plane,
+        rule: &view::Rule,
+        place: Place,
+    ) -> Answered {
+        let rule = config::rule(rule, router(core)?.interfaces()).map_err(bad_rule)?;
+        let mut policy = self.policy.clone();
+        let id = policy
+            .add(rule, place)
+            .map_err(|error| bad_rule(advice::policy(error)))?;
+        reset_hits(plane, std::iter::once(id))?;
+        tracing::info!(target: "anycast::router", id, "policy rule added");
+        self.change(core, plane, policy, Some(id))
+    }
+
+    /// Takes a rule out.
+    pub(super) fn remove(&mut self, core: &mut Engine, plane: &mut Plane, id: usize) -> Answered {
+        router(core)?;
+        let mut policy = self.policy.clone();
+        policy
+            .remove(id)
+            .map_err(|error| bad_rule(advice::policy(error)))?;
+        tracing::info!(target: "anycast::router", id, "policy rule removed");
+        self.change(core, plane, policy, Some(id))
+    }
+
+    /// The policy is read again; the rest needs a restart.
+    pub(in crate::shell) fn reload(&mut self, core: &mut Engine, plane: &mut Plane) -> Answered {
+        let config = config::load(&self.config).map_err(|problems| {
+            for line in problems.to_string().lines() {
+                tracing::error!("not reloaded: {line}");
+            }
+            failed(format!("not reloaded: {problems}"))
+        })?;
+        let Some(router) = config.router_role().filter(|_| plane.has(roles::ROUTER)) else {
+            tracing::warn!("nothing reloaded: only the policy of a router can be");
+            return Err(no_role("router"));
+        };
+        let lost = self.policy.rules().iter().filter(|known| known.added);
+        let lost = lost.count();
+        reset_hits(plane, 0..=DEFAULT_DENY as usize)?;
+        let answer = self.change(core, plane, settings::policy(router), None)?;
+        tracing::info!(lost, "policy reloaded; other changes need a restart");
+        Ok(answer)
+    }
+
+    /// The data plane first, so that whoever is thrown out cannot come back.
+    fn change(
+        &mut self,
+        core: &mut Engine,
+        plane: &mut Plane,
+        policy: Policy,
+        id: Option<usize>,
+    ) -> Answered {
+        let before = std::mem::replace(&mut self.policy, policy);
+        if let Err(error) = plane.program_policy(&self.policy) {
+            self.policy = before;
+            let text = error.to_string();
+            plane.complain(&error);
+            return Err(failed(text));
+        }
+        core.set_policy(self.policy.clone());
+        Ok(Answer::PolicyChanged(view::PolicyChanged {
+            id,
+            rules: self.policy.rules().len(),
+        }))
+    }
+}
+
+fn reset_hits(plane: &mut Plane, ids: impl Iterator<Item = usize>) -> Result<(), Refusal> {
+    let ids = ids.filter_map(|id| u32::try_from(id).ok());
+    let reset = plane.dataplane().maps().reset_policy_hits(ids);
+    reset
+        .map_err(ShellError::dataplane("cannot reset the hits of the policy"))
+        .map_err(|error| failed(error.to_string()))
+}
+
+/// Why the policy would let a member in or not.
+pub(super) fn explain(
+    core: &Engine,
+    source: Ipv6Addr,
+    anycast: Ipv6Addr,
+    interface: Option<&str>,
+    mac: Option<Mac>,
+) -> Answered {
+    let router = router(core)?;
+    let found = router.explain(interface, source, mac.map(|mac| mac.0), anycast);
+    if found.is_empty() {
+        let names: Vec<_> = router.interfaces().collect();
+        return Err(Refusal {
+            code: RefusalCode::BadRequest,
+            message: format!("the links of this router are: {}", names.join(", ")),
+        });
+    }
+    let found = found.into_iter().map(explanation);
+    Ok(Answer::Explained(found.collect()))
+}
+
+fn router(core: &Engine) -> Result<&Router, Refusal> {
+    core.controller().router().ok_or_else(|| no_role("router"))
+}
+
+fn explanation(found: Explanation) -> view::Explanation {
+    let cap = |cap: Cap| (cap.now, cap.most);
+    let rule = found.steps.last().map_or(0, |step| step.rule);
+    let verdict = match found.verdict {
+        Verdict::BadSource => "refused: Reports come from link-local addresses".to_owned(),
+        Verdict::BadAddress => "refused: the address cannot be anycast".to_owned(),
+        Verdict::DefaultDeny => "refused: no rule matches, and the default is no".to_owned(),
+        Verdict::Deny => format!("refused by rule {rule}"),
+        Verdict::GroupFull => {
+            format!("refused: rule {rule} allows it, but the group is full (max_members_per_group)")
+        }
+        Verdict::MemberFull => format!(
+            "refused: rule {rule} allows it, but it is in as many groups as it may be \
+             (max_groups_per_member)"
+        ),
+        Verdict::Allow => format!("accepted by rule {rule}"),
+    };
+    let step = |step: crate::core::router::Step| view::Step {
+        rule: step.rule,
+        because: step.mismatches.iter().map(ToString::to_string).collect(),
+    };
+    view::Explanation {
+        interface: found.interface,
+        mac: found.mac.map(Mac),
+        allow: found.verdict == Verdict::Allow,
+        verdict,
+        member: found.member,
+        members_per_group: cap(found.members_per_group),
+        groups_per_member: cap(found.groups_per_member),
+        steps: found.steps.into_iter().map(step).collect(),
+    }
+}
+
+fn bad_rule(reason: impl ToString) -> Refusal {
+    Refusal {
+        code: RefusalCode::BadRule,
+        message: reason.to_string(),
+    }
+}

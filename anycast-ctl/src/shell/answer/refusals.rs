@@ -1,0 +1,79 @@
+//! Reports and Dones that were refused.
+
+use anycast_common::abi::counters as abi;
+
+use super::common::{Answered, map, name_of, no_role};
+use crate::{
+    core::{counters::Counter, refusals},
+    model::mac::Mac,
+    shell::{
+        api::{Answer, view},
+        clock,
+        engine::Engine,
+        perform::Performer,
+        plane::Plane,
+    },
+};
+
+/// Reasons for which the controller refuses Reports and Dones.
+const IN_CONTROLLER: [Counter; 5] = [
+    Counter::ReportDenied,
+    Counter::MldInvalid,
+    Counter::MldNoLink,
+    Counter::GroupFull,
+    Counter::MemberFull,
+];
+/// Reasons for which the data plane refuses them.
+const IN_DATA_PLANE: [abi::Counter; 11] = [
+    abi::Counter::MldReportDenied,
+    abi::Counter::MldDoneDenied,
+    abi::Counter::MldBadSource,
+    abi::Counter::MldBadChecksum,
+    abi::Counter::MldTruncated,
+    abi::Counter::MldBadHopLimit,
+    abi::Counter::MldBadDestination,
+    abi::Counter::MldNoRouterAlert,
+    abi::Counter::MldBadAddress,
+    abi::Counter::MldRateLimited,
+    abi::Counter::MldNewSenderLimited,
+];
+
+/// Examples of those refused lately, and how many there were for each reason.
+pub(super) fn refusals(core: &Engine, plane: &mut Plane, performer: &Performer) -> Answered {
+    if core.controller().router().is_none() {
+        return Err(no_role("router"));
+    }
+    let now = clock::now();
+    let seconds = |time| now.since(time).as_secs_f64();
+    let view = |known: refusals::Refusal| view::Refusal {
+        first_seconds: seconds(known.first),
+        last_seconds: seconds(known.last),
+        interface: plane.links().name(known.what.ifindex).map_or_else(
+            || format!("interface {}", known.what.ifindex),
+            str::to_owned,
+        ),
+        source: known.what.source,
+        mac: Mac(known.what.mac),
+        anycast: known.what.anycast,
+        reason: known.what.reason.to_owned(),
+        by: name_of(&known.what.by),
+        seen: known.count,
+    };
+    let refusals = performer.refusals().list().into_iter().map(view);
+    let refusals = refusals.collect();
+    let counters = plane.dataplane().maps().counters();
+    let counters = counters.map_err(|error| map(&error))?;
+    let totals = counters
+        .into_iter()
+        .filter(|(name, _)| IN_DATA_PLANE.iter().any(|reason| reason.name() == *name));
+    let own = core.controller().counters().into_iter();
+    let own = own.filter(|(name, _)| IN_CONTROLLER.iter().any(|reason| reason.name() == *name));
+    Ok(Answer::Refusals(view::Refusals {
+        refusals,
+        totals: totals
+            .chain(own)
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect(),
+    }))
+}

@@ -1,0 +1,61 @@
+//! What the machine is and how much it has to do.
+
+use super::{
+    common::{Answered, failed},
+    groups::served,
+};
+use crate::{
+    core::{correspondent::Correspondent, member::Member, router::Router},
+    shell::{
+        api::{Answer, view},
+        clock,
+        dataplane::OtherSize,
+        engine::Engine,
+        flows::Seen,
+        interfaces::role_names,
+        perform::Performer,
+        plane::Plane,
+        routes::Routes,
+    },
+};
+
+pub(super) fn status(core: &Engine, plane: &Plane, performer: &Performer, seen: &Seen) -> Answered {
+    let now = clock::now();
+    let served = served(core, seen);
+    let router = core.controller().router();
+    let member = core.controller().member();
+    let (router_groups, members) = router.map(Router::totals).unwrap_or_default();
+    let links = router.map(|router| router.links(now)).unwrap_or_default();
+    let links = links
+        .iter()
+        .map(serde_json::to_value)
+        .collect::<Result<_, _>>();
+    let correspondent = core.controller().correspondent();
+    let summary = view::Summary {
+        groups: router_groups + served.len(),
+        members,
+        routes: performer.routes().map_or(0, Routes::count),
+        bindings: correspondent.map_or(0, Correspondent::bound),
+        flows: seen.count(),
+        handshakes: member.map_or(0, Member::under_way),
+    };
+    Ok(Answer::Status(Box::new(view::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uptime_seconds: now.since(core.started()).as_secs_f64(),
+        roles: role_names(plane.roles()),
+        interfaces: plane.interfaces(),
+        links: links.map_err(|error: serde_json::Error| failed(error.to_string()))?,
+        groups: served,
+        summary,
+        other_sizes: plane.other_sizes().iter().map(other_size).collect(),
+    })))
+}
+
+fn other_size(found: &OtherSize) -> view::OtherSize {
+    view::OtherSize {
+        map: found.map.to_owned(),
+        entries: found.entries,
+        configured: found.configured,
+    }
+}

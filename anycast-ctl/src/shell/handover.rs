@@ -1,0 +1,57 @@
+//! What outlives the daemon, for the next one to take up.
+
+use std::path::PathBuf;
+
+use super::{clock, engine::Engine, memory};
+
+/// What is left behind at the end.
+#[derive(Debug)]
+pub(super) struct Handover {
+    keep_programs: bool,
+    nonces: Option<PathBuf>,
+}
+
+impl Handover {
+    /// The programs stay where they are while sessions need them, if `keep_programs`. The correspondent's
+    /// nonces are kept in the file `nonces`.
+    pub(super) fn new(keep_programs: bool, nonces: Option<PathBuf>) -> Self {
+        Self {
+            keep_programs,
+            nonces,
+        }
+    }
+
+    /// Whether the end leaves the programs where they are, if sessions need them.
+    pub(super) fn keeps_programs(&self) -> bool {
+        self.keep_programs
+    }
+
+    /// Gives the correspondent what it knew before a restart. Without it, handshakes under way begin
+    /// anew.
+    pub(super) fn recall(&self, core: &mut Engine) {
+        let (Some(path), Some(role)) = (&self.nonces, core.correspondent_mut()) else {
+            return;
+        };
+        let restored = match memory::recall(path) {
+            Ok(None) => return,
+            Ok(Some((saved, elapsed))) => role
+                .restore(clock::now(), &saved, elapsed)
+                .map_err(memory::Error::from),
+            Err(error) => Err(error),
+        };
+        let file = path.display();
+        match restored {
+            Ok(nonces) => tracing::info!(%file, nonces, "nonces of the last run go on"),
+            Err(error) => tracing::warn!(%file, %error, "nonces are made anew"),
+        }
+    }
+
+    /// Keeps what the correspondent knows for the next run.
+    pub(super) fn save(&self, core: &Engine) {
+        if let (Some(path), Some(role)) = (&self.nonces, core.controller().correspondent())
+            && let Err(error) = memory::keep(path, &role.save(clock::now()))
+        {
+            tracing::warn!(file = %path.display(), %error, "nonces are not kept");
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! their destination: an anycast or care-of address of the member, or a client of the
 //! correspondent.
 
+mod excerpt;
 mod input;
 mod packet;
 
@@ -29,7 +30,7 @@ use super::{
     rr::Generator,
     time::earliest,
 };
-use packet::{ends, refused};
+use excerpt::{ends, refused};
 
 /// What the roles of this machine are.
 #[derive(Debug, Default)]

@@ -16,6 +16,7 @@ pub mod rate;
 pub mod refusals;
 pub mod router;
 pub mod rr;
+mod seconds;
 pub mod time;
 mod timers;
 

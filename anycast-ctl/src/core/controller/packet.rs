@@ -1,19 +1,12 @@
 //! Packets of the data plane: which role each is for.
 
-use std::net::Ipv6Addr;
-
 use anycast_common::{
     abi::event::kind,
-    wire::{
-        self,
-        ipv6::{self, Packet},
-        mld,
-        mobility::Message,
-    },
+    wire::{self, ipv6::Packet, mld, mobility::Message},
 };
 
 use super::Controller;
-use crate::core::{Action, Actions, Notice, Received, Time, counters::Counter, notice::RefusedBy};
+use crate::core::{Action, Actions, Notice, Received, Time, counters::Counter};
 
 impl Controller {
     pub(super) fn packet(
@@ -136,28 +129,4 @@ impl Controller {
             error,
         }));
     }
-}
-
-/// What can be read of a packet that may be anything and may be cut short.
-pub(super) fn refused(reason: &'static str, received: &Received<'_>, actions: &mut Actions) {
-    let packet = Packet::parse_quoted(received.packet).ok();
-    let address = packet.and_then(|packet| packet.payload.get(8..24)?.try_into().ok());
-    let Some((source, _)) = ends(received.packet) else {
-        return;
-    };
-    actions.push(Action::Notice(Notice::MldRefused {
-        ifindex: received.ifindex,
-        source,
-        mac: received.mac,
-        by: RefusedBy::DataPlane,
-        anycast: address.map(|octets: [u8; 16]| octets.into()),
-        reason,
-    }));
-}
-
-/// Source and destination of a packet of which at least the IPv6 header is there.
-pub(super) fn ends(start: &[u8]) -> Option<(Ipv6Addr, Ipv6Addr)> {
-    let source: [u8; 16] = start.get(8..24)?.try_into().ok()?;
-    let destination: [u8; 16] = start.get(24..ipv6::HEADER_LEN)?.try_into().ok()?;
-    Some((source.into(), destination.into()))
 }

@@ -2,9 +2,12 @@
 
 use std::{net::Ipv6Addr, time::Duration};
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use crate::core::notice::HandshakeOutcome;
+use crate::core::{
+    notice::HandshakeOutcome,
+    seconds::{maybe_seconds, seconds},
+};
 
 /// An anycast address of this member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -18,7 +21,7 @@ pub struct GroupView {
     /// Whether configuration or operator want it to be, health and drain apart.
     pub wanted: bool,
     /// How long it has been draining, if it is.
-    #[serde(serialize_with = "optional_seconds")]
+    #[serde(serialize_with = "maybe_seconds")]
     pub draining: Option<Duration>,
     /// What the checks of its service say, where there are any.
     pub health: Option<HealthView>,
@@ -52,7 +55,7 @@ pub struct HealthView {
     /// What the last check that failed said.
     pub last_error: Option<String>,
     /// How long ago that was, in seconds.
-    #[serde(serialize_with = "optional_seconds")]
+    #[serde(serialize_with = "maybe_seconds")]
     pub last_error_age: Option<Duration>,
 }
 
@@ -141,17 +144,4 @@ pub enum HandshakeState {
     Bound,
     /// It is left alone after a failure.
     BackOff,
-}
-
-fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(duration.as_secs_f64())
-}
-
-fn optional_seconds<S: Serializer>(
-    duration: &Option<Duration>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    duration
-        .map(|duration| duration.as_secs_f64())
-        .serialize(serializer)
 }

@@ -5,43 +5,8 @@
 
 use std::net::Ipv6Addr;
 
-use super::{LinkId, Router};
+use super::{LinkId, Router, link::Adopted};
 use crate::core::Actions;
-
-/// Addresses on a link whose members are asked by name.
-#[derive(Debug, Default)]
-pub(super) struct Adopted {
-    addresses: Vec<Ipv6Addr>,
-    /// Queries for each of them, all in all.
-    count: usize,
-    /// Queries that are left.
-    left: usize,
-}
-
-impl Adopted {
-    fn new(addresses: Vec<Ipv6Addr>, count: u8) -> Self {
-        let count = usize::from(count);
-        Self {
-            left: addresses.len() * count,
-            addresses,
-            count,
-        }
-    }
-
-    /// How many Queries there are from the first to the last; none when that one has gone out.
-    pub(super) fn turns(&self) -> usize {
-        if self.left == 0 {
-            return 0;
-        }
-        self.addresses.len() * self.count
-    }
-
-    fn next(&mut self) -> Option<Ipv6Addr> {
-        self.left = self.left.checked_sub(1)?;
-        let round = self.left % self.addresses.len();
-        self.addresses.get(round).copied()
-    }
-}
 
 impl Router {
     /// From now on the members of adopted routes on a link are asked by name.

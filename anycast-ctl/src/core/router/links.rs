@@ -1,92 +1,16 @@
 //! The links of the router: whether they work, and who asks there.
 
-use std::{collections::BTreeSet, net::Ipv6Addr, time::Duration};
+use std::{net::Ipv6Addr, time::Duration};
 
 use anycast_common::wire::mld::{self, Version};
 
 use super::{
-    GeneralQueries, LinkId, LinkSettings, Router, Timer,
-    adopted::Adopted,
+    GeneralQueries, LinkId, Router, Timer,
+    link::LinkState,
     querier::{Effect, Event, Role},
     timers,
 };
 use crate::core::{Action, Actions, Link, Notice, Time, counters::Counter, notice::LeaveCause};
-
-/// A link.
-#[derive(Debug)]
-pub(super) struct LinkState {
-    pub(super) settings: LinkSettings,
-    /// None while there is no such interface.
-    pub(super) ifindex: Option<u32>,
-    pub(super) up: bool,
-    pub(super) link_local: Option<Ipv6Addr>,
-    pub(super) role: Role,
-    /// The MLDv2 querier, as long as its last Query is good for.
-    pub(super) v2_querier: Option<Ipv6Addr>,
-    /// Whether it is still to be found out if there is one.
-    pub(super) listening: bool,
-    /// Addresses that have members here.
-    pub(super) groups: BTreeSet<Ipv6Addr>,
-    /// The last of them that was refreshed.
-    pub(super) refreshed: Option<Ipv6Addr>,
-    /// Members of any group here.
-    pub(super) hosts: u32,
-    /// The last of them that was probed.
-    pub(super) probed: Option<Ipv6Addr>,
-    /// Groups still to be refreshed in haste, because an election left nobody to ask.
-    pub(super) overdue: usize,
-    /// Addresses that an earlier run had members for, and that are to be asked about.
-    pub(super) adopted: Adopted,
-    /// The Querier of the last notice.
-    announced: Option<(Ipv6Addr, bool)>,
-    /// General Queries still to be sent [Startup Query Interval] apart.
-    pub(super) startup: u8,
-}
-
-impl LinkState {
-    pub(super) fn new(settings: LinkSettings) -> Self {
-        Self {
-            settings,
-            ifindex: None,
-            up: false,
-            link_local: None,
-            role: Role::Initial,
-            v2_querier: None,
-            listening: false,
-            groups: BTreeSet::new(),
-            refreshed: None,
-            hosts: 0,
-            probed: None,
-            overdue: 0,
-            adopted: Adopted::default(),
-            announced: None,
-            startup: 0,
-        }
-    }
-
-    /// Where packets go out and their source, when they can.
-    pub(super) fn sender(&self) -> Option<(u32, Ipv6Addr)> {
-        self.ifindex.filter(|_| self.up).zip(self.link_local)
-    }
-
-    /// Whether the Querier asks everybody here, or only the members it knows.
-    pub(super) fn asks_everybody(&self) -> bool {
-        match self.settings.general_queries {
-            GeneralQueries::Always => true,
-            GeneralQueries::Polite => !self.listening && self.v2_querier.is_none(),
-            GeneralQueries::Never => false,
-        }
-    }
-
-    /// The Querier and whether it is this router.
-    pub(super) fn querier(&self) -> Option<(Ipv6Addr, bool)> {
-        match self.role {
-            Role::Initial => None,
-            Role::Querier => self.link_local.map(|own| (own, true)),
-            Role::NonQuerier { querier, .. } => Some((querier, false)),
-        }
-    }
-}
 
 impl Router {
     pub(super) fn link_changed(&mut self, now: Time, link: &Link, actions: &mut Actions) {

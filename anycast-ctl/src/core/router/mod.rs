@@ -31,6 +31,8 @@
 mod adopted;
 mod explain;
 mod group;
+mod key;
+mod link;
 mod links;
 mod listening;
 mod member;
@@ -69,35 +71,10 @@ use super::{
     notice::{LeaveCause, RefusedBy},
 };
 use group::Group;
-use links::LinkState;
+use key::{GroupKey, LinkId, Timer};
+use link::LinkState;
 use routes::Routes;
 use schedule::Schedule;
-
-/// Position of a link in the settings.
-type LinkId = usize;
-/// An anycast address on a link.
-type GroupKey = (Ipv6Addr, LinkId);
-
-/// What a timer is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Timer {
-    /// "general query timer".
-    GeneralQuery(LinkId),
-    /// "other querier present timer".
-    OtherQuerier(LinkId),
-    /// How long the last Query of the MLDv2 querier is good for.
-    V2Querier(LinkId),
-    /// The group that makes an MLDv2 querier speak is left.
-    LeaveGroup(LinkId),
-    /// The next group is refreshed with Address-Specific Queries.
-    Refresh(LinkId),
-    /// The next member is probed.
-    Probe(LinkId),
-    /// "retransmit timer".
-    Retransmit(GroupKey),
-    /// The timer of an address, here of one member.
-    Member(GroupKey, Ipv6Addr),
-}
 
 /// The router role.
 #[derive(Debug)]

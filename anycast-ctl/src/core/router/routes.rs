@@ -5,7 +5,7 @@ use std::{
     net::Ipv6Addr,
 };
 
-use super::{GroupKey, LinkId, NextHopChoice, group::Group, links::LinkState};
+use super::{GroupKey, LinkId, NextHopChoice, group::Group, link::LinkState};
 use crate::core::{Action, Actions, NextHop, Notice, RouteAction};
 
 /// Next hops of a route, at most: those who have been members longest. The kernel hashes over a

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::core::seconds::seconds;
+
 /// Timers and counts of RFC 2710 section 7. All routers of a link must use the same ones.
 ///
 /// Unsolicited Report Interval (7.10) belongs to hosts and is not here.
@@ -12,18 +14,18 @@ pub struct Timers {
     /// Robustness Variable (7.1): one less than this many lost packets in a row do no harm.
     pub robustness: u8,
     /// Query Interval (7.2): between General Queries of the Querier.
-    #[serde(serialize_with = "super::view::seconds")]
+    #[serde(serialize_with = "seconds")]
     pub query_interval: Duration,
     /// Query Response Interval (7.3): Maximum Response Delay of General Queries.
-    #[serde(serialize_with = "super::view::seconds")]
+    #[serde(serialize_with = "seconds")]
     pub query_response_interval: Duration,
     /// Startup Query Interval (7.6): between the first General Queries.
-    #[serde(serialize_with = "super::view::seconds")]
+    #[serde(serialize_with = "seconds")]
     pub startup_query_interval: Duration,
     /// Startup Query Count (7.7): how many they are.
     pub startup_query_count: u8,
     /// Last Listener Query Interval (7.8): between Address-Specific Queries.
-    #[serde(serialize_with = "super::view::seconds")]
+    #[serde(serialize_with = "seconds")]
     pub last_listener_query_interval: Duration,
     /// Last Listener Query Count (7.9): how many of them stay unanswered before a member is gone.
     pub last_listener_query_count: u8,

@@ -5,7 +5,10 @@ use std::{net::Ipv6Addr, time::Duration};
 use serde::{Serialize, Serializer};
 
 use super::{GeneralQueries, Router, Timer, Timers, member::State, querier::Role};
-use crate::core::{NextHop, Time};
+use crate::core::{
+    NextHop, Time,
+    seconds::{maybe_seconds, seconds},
+};
 
 /// A group on a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -239,24 +242,6 @@ impl Router {
 
     fn left(&self, now: Time, timer: Timer) -> Option<Duration> {
         self.schedule.get(timer).map(|time| time - now)
-    }
-}
-
-/// As a number of seconds.
-pub(super) fn seconds<S: Serializer>(
-    duration: &Duration,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(duration.as_secs_f64())
-}
-
-fn maybe_seconds<S: Serializer>(
-    duration: &Option<Duration>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match duration {
-        Some(duration) => seconds(duration, serializer),
-        None => serializer.serialize_none(),
     }
 }
 

@@ -1,37 +1,15 @@
 //! One check.
 
-use std::io;
-
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-use super::command;
+use super::{command, unwell::Unwell};
 use crate::model::health::{Target, Web};
 
 /// Longest head of an HTTP answer that is looked at: its status line has room in it.
 const HEAD: usize = 512;
-
-/// Why a service is not well.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Unwell {
-    #[error("cannot connect to {address}: {error}")]
-    Connect {
-        address: std::net::SocketAddr,
-        error: io::Error,
-    },
-    #[error("the connection broke: {0}")]
-    Broken(#[from] io::Error),
-    #[error("the answer is not HTTP: {0:?}")]
-    NotHttp(String),
-    #[error("HTTP status {0}")]
-    Status(u16),
-    #[error("cannot run {program}: {error}")]
-    Start { program: String, error: io::Error },
-    #[error("{status}{}{said}", if .said.is_empty() { "" } else { ": " })]
-    Exit { status: String, said: String },
-}
 
 /// Checks, without a limit of time. Gives what the service said, in one line.
 pub(super) async fn check(target: &Target) -> Result<String, Unwell> {

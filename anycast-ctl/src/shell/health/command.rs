@@ -12,7 +12,7 @@ use nix::{
 };
 use tokio::{io::AsyncReadExt as _, net::unix::pipe::Receiver, process::Command, time::timeout};
 
-use super::check::Unwell;
+use super::unwell::Unwell;
 
 /// What is kept of its words.
 const KEPT: usize = 256;

@@ -2,6 +2,7 @@
 
 mod check;
 mod command;
+mod unwell;
 
 use std::{
     collections::{BTreeMap, HashMap},

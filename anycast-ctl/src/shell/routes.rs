@@ -1,21 +1,18 @@
 //! Keeps the kernel's routes as the core wants them.
 
+mod tables;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv6Addr,
     time::{Duration, Instant},
 };
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
-use netlink_packet_route::RouteNetlinkMessage;
 use nix::libc;
+use tables::Tables;
 
 use super::{
-    netlink::{
-        NetlinkError, RouteNews, nexthop,
-        requests::{Batch, Requests},
-        routes,
-    },
+    netlink::{NetlinkError, RouteNews, requests::Requests},
     reconcile::{Change, Known},
     throttle::Throttle,
 };
@@ -35,7 +32,7 @@ const PERIOD: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Routes {
     settings: RouteSettings,
-    kernel: Requests,
+    kernel: Tables,
     desired: BTreeMap<Ipv6Addr, Vec<NextHop>>,
     /// What the kernel had of an earlier run, and no member has claimed or given up yet.
     adopted: BTreeMap<Ipv6Addr, BTreeSet<NextHop>>,
@@ -60,7 +57,7 @@ impl Routes {
         let now = Instant::now();
         Self {
             settings,
-            kernel,
+            kernel: Tables::new(kernel),
             desired: BTreeMap::new(),
             adopted: BTreeMap::new(),
             first: true,
@@ -325,20 +322,8 @@ impl Routes {
     }
 
     fn read(&mut self) -> Option<Known> {
-        let RouteSettings { place, style, .. } = self.settings;
-        let query = RouteNetlinkMessage::GetRoute(routes::query(place.protocol));
-        let read = |octets: &[u8]| routes::ours(octets, place.protocol);
-        // Objects after routes: an object that a route needs is there as long as the route.
-        let tables = self.kernel.dump(&query, read).and_then(|routes| {
-            let objects = self.kernel.dump(&nexthop::Message::query(), nexthop::read);
-            match objects {
-                // A kernel that does not know them has none.
-                Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => Ok((routes, Vec::new())),
-                objects => Ok((routes, objects?)),
-            }
-        });
-        match tables {
-            Ok((routes, objects)) => Some(Known::new(place, style, routes, objects)),
+        match self.kernel.read(self.settings) {
+            Ok(known) => Some(known),
             Err(error) => {
                 tracing::warn!(target: "anycast::router", %error, "cannot read the routing tables");
                 self.due_in(RETRY);
@@ -348,24 +333,8 @@ impl Routes {
     }
 
     /// Has the kernel do it all; gives what failed.
-    fn perform(&mut self, mut changes: Vec<Change>) -> Vec<(Change, NetlinkError)> {
-        let mut batch = Batch::default();
-        changes.retain(|change| push(self.settings, &mut batch, change));
-        let results = self.kernel.perform(batch);
-        let failed = |(change, result): (Change, Result<(), NetlinkError>)| {
-            let error = result.err()?;
-            let gone = match change {
-                Change::RemoveRoute(_) => error.errno() == Some(libc::ESRCH),
-                Change::RemoveObject { .. } => error.errno() == Some(libc::ENOENT),
-                _ => false,
-            };
-            (!gone).then_some((change, error))
-        };
-        changes
-            .into_iter()
-            .zip(results)
-            .filter_map(failed)
-            .collect()
+    fn perform(&mut self, changes: Vec<Change>) -> Vec<(Change, NetlinkError)> {
+        self.kernel.perform(self.settings, changes)
     }
 
     fn complain(&mut self, change: &Change, error: &NetlinkError) {
@@ -394,42 +363,4 @@ impl Routes {
     fn due_in(&mut self, delay: Duration) {
         self.due = self.due.min(Instant::now() + delay);
     }
-}
-
-/// Writes a change as a message. False where there is nothing to write.
-fn push(settings: RouteSettings, batch: &mut Batch, change: &Change) -> bool {
-    let RouteSettings { place, style, .. } = settings;
-    const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
-    const REPLACE: u16 = NLM_F_CREATE | NLM_F_REPLACE;
-    let protocol = place.protocol;
-    match (change, style) {
-        (Change::MakeHop { id, hop }, _) => {
-            batch.push(nexthop::Message::hop(protocol, *id, *hop), NEW);
-        }
-        (Change::MakeGroup { id, members }, Style::Resilient(settings)) => {
-            let group = nexthop::Message::group(protocol, *id, members, settings);
-            batch.push(group, NEW);
-        }
-        (Change::SetGroup { id, members }, Style::Resilient(settings)) => {
-            let group = nexthop::Message::group(protocol, *id, members, settings);
-            batch.push(group, REPLACE);
-        }
-        (Change::MakeGroup { .. } | Change::SetGroup { .. }, Style::Plain) => return false,
-        (Change::Add { anycast, way } | Change::Replace { anycast, way }, _) => {
-            let Some(message) = routes::message(place, *anycast, way) else {
-                return false;
-            };
-            let flags = match change {
-                Change::Add { .. } => NEW,
-                _ => REPLACE,
-            };
-            batch.push(RouteNetlinkMessage::NewRoute(message), flags);
-        }
-        (Change::RemoveRoute(key), _) => {
-            let message = routes::removal(protocol, key);
-            batch.push(RouteNetlinkMessage::DelRoute(message), 0);
-        }
-        (Change::RemoveObject { id }, _) => batch.push(nexthop::Message::removal(*id), 0),
-    }
-    true
 }

@@ -8,7 +8,32 @@ use std::time::Duration;
 use super::ListenerTimers;
 use crate::core::Time;
 
-/// State of a host with respect to an address on an interface.
+/// State of a host with respect to an address on an interface: the diagram of RFC 2710 section 5.
+///
+/// ```text
+///                       ┌─────────────┐
+///        ┌─────────────►│ NonListener │◄─────────────┐
+///        │              └──────┬──────┘              │
+///        │ StopListening       │ StartListening      │ StopListening
+///        │ (Done)              │ (Report)            │ (Done)
+///        │                     ▼                     │
+///   ┌────┴─────┐ QueryReceived (start timer)    ┌────┴─────┐
+///   │ Delaying │◄───────────────────────────────┤   Idle   │
+///   │          ├───────────────────────────────►│          │
+///   └──────────┘ TimerExpired (Report), the last└──────────┘
+/// ```
+///
+/// | Event | NonListener | Delaying | Idle |
+/// |---|---|---|---|
+/// | StartListening | Delaying: Report | stays | stays |
+/// | StopListening | stays | NonListener: Done | NonListener: Done |
+/// | QueryReceived | stays | stays: sooner, if the Query wants it | Delaying |
+/// | QueryReceived, answer at once | stays | as TimerExpired | stays: Report |
+/// | TimerExpired | stays | Report; Idle after the last, else Delaying | stays |
+///
+/// Two things differ. "report received" is no event, see above, so that every member that stops has been the
+/// last to report, and says Done. And the first Report is repeated within [Unsolicited Report Interval] each time
+/// (section 4); the state counts how many are owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// The address is not served there. It needs no storage.

@@ -16,7 +16,37 @@ pub(super) enum Diagram {
     NonQuerier,
 }
 
-/// State of one member.
+/// State of one member: the second diagram of RFC 2710 section 6, for a Querier, and the third, for a Non-Querier.
+///
+/// ```text
+///                          ┌────────┐
+///        ┌────────────────►│ Absent │◄────────────────┐
+///        │                 └───┬────┘                 │
+///        │ Timer               │ Report               │ Timer
+///        │ (notify routing -)  │ (notify routing +,   │ (notify routing -, clear
+///        │                     │ start timer)         │ retransmit timer)
+///        │                     ▼                      │
+///        │     ┌─────────┐ Report (start timer, ┌─────┴────┐
+///        └─────┤ Present │◄─────────────────────┤ Checking │
+///          ┌──►│         │ clear retransmit     │          │
+///   Report │   │         │ timer)               │          │
+///   (start └───┤         ├─────────────────────►│          │
+///   timer)     └─────────┘                      └──────────┘
+///                Querier:     Done (start timer*, start retransmit timer, send Query)
+///                Non-Querier: SpecificQuery (start timer*)
+/// ```
+///
+/// | Event | Absent | Present | Checking |
+/// |---|---|---|---|
+/// | Report | Present: Join | stays: Refresh | Present: EndCheck |
+/// | Done, Querier | stays | Checking: StartCheck | stays |
+/// | Done, Non-Querier | stays | stays | stays |
+/// | SpecificQuery, Querier | stays | stays | stays |
+/// | SpecificQuery, Non-Querier | stays | Checking: Lower | stays |
+/// | Timer | stays | Absent: Leave | Absent: Leave |
+///
+/// "retransmit timer expired" is not here, since Queries go to the group and not to one member of it: see
+/// [`Group`](super::group::Group).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// "No Listeners Present": it is not a member, and needs no storage.

@@ -4,7 +4,32 @@ use std::net::Ipv6Addr;
 
 use crate::core::Time;
 
-/// Role of this router on a link.
+/// Role of this router on a link: the first diagram of RFC 2710 section 6.
+///
+/// ```text
+///   ┌─────────┐ Started (General Query, start initial timer)  ┌─────────┐──┐ QueryTimer
+///   │ Initial ├──────────────────────────────────────────────►│ Querier │  │ (General Query,
+///   └─────────┘                                               └─────────┘◄─┘ start timer)
+///      ▲   ▲          Stopped (stop timers)                    │ │     ▲
+///      │   └───────────────────────────────────────────────────┘ │     │ OtherQuerierTimer
+///      │                        LowerQuery (start other querier  │     │ (General Query,
+///      │ Stopped                present timer)                   ▼     │ start timer)
+///      │ (stop timers)                                        ┌────────┴───┐──┐ LowerQuery
+///      └──────────────────────────────────────────────────────┤ NonQuerier │  │ (start other querier
+///                                                             └────────────┘◄─┘ present timer)
+/// ```
+///
+/// | Event | Initial | Querier | NonQuerier |
+/// |---|---|---|---|
+/// | Started | Querier: StartUp | stays | stays |
+/// | Stopped | stays | Initial: Stop | Initial: Stop |
+/// | Renumbered | stays | stays | Querier: Ask, if the new address is lower than the Querier's; else stays |
+/// | QueryTimer | stays | stays: Ask | stays |
+/// | LowerQuery | stays | NonQuerier: Listen | stays: Listen |
+/// | OtherQuerierTimer | stays | stays | Querier: Ask |
+///
+/// The RFC leaves Initial at once and never comes back. Here a link may go down, or lose its link-local address, and
+/// that address may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// The link is down or has no link-local address: no Query can be sent, nor be compared with.

@@ -3,7 +3,21 @@
 use super::HealthSettings;
 use crate::core::Time;
 
-/// Verdict and phase.
+/// Verdict and phase. No RFC has this machine; it counts as load balancers do.
+///
+/// ```text
+///   phase    ┌─────────┐ Due: run + 1, Start        ┌──────────┐
+///            │ Resting ├───────────────────────────►│ Checking │
+///            └─────────┘◄───────────────────────────┴──────────┘
+///                        Passed, Failed, or Due: Abort, and it counts as Failed
+///
+///   verdict  ┌──────┐ Passed, `rise` times in a row ┌──────┐
+///            │ Down ├──────────────────────────────►│  Up  │
+///            └──────┘◄──────────────────────────────┴──────┘
+///                      Failed, `fall` times in a row
+/// ```
+///
+/// Passed and Failed are not for a phase that rests: that check was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     /// What the checks so far amount to.

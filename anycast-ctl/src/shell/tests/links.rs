@@ -1,0 +1,93 @@
+//! Neighbours and interfaces.
+
+use super::*;
+
+#[test]
+fn neighbours_are_probed_and_those_of_administrators_left_alone() {
+    in_namespace(async || {
+        let a0 = pair();
+        let mut netlink = Netlink::open().expect("netlink");
+        let mut neighbours = Reachability::new(Requests::open().expect("a socket"));
+        let host = |last| Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last);
+        ip("-6 neigh add fe80::11 lladdr 02:00:00:00:00:11 dev a0 nud permanent");
+        neighbours.probe(a0, host(0x11));
+        assert!(ip("-6 neigh show fe80::11 dev a0").contains("PERMANENT"));
+
+        // Nobody is there: one that was known a moment ago, and one that never was.
+        ip("-6 neigh add fe80::12 lladdr 02:00:00:00:00:12 dev a0 nud stale");
+        neighbours.probe(a0, host(0x12));
+        assert!(ip("-6 neigh show fe80::12 dev a0").contains("PROBE"));
+        neighbours.probe(a0, host(0x13));
+        let mut failed = Vec::new();
+        let wait = async {
+            while failed.len() < 2 {
+                if let KernelEvent::NeighbourFailed { ifindex, address } = netlink.next().await {
+                    assert_eq!(ifindex, a0);
+                    failed.push(address);
+                }
+            }
+        };
+        let result = tokio::time::timeout(Duration::from_secs(10), wait).await;
+        assert!(result.is_ok(), "only {failed:?}");
+        failed.sort();
+        assert_eq!(failed, [host(0x12), host(0x13)]);
+    });
+}
+
+#[test]
+fn a_neighbour_that_moves_and_one_that_goes_are_told() {
+    in_namespace(async || {
+        pair();
+        let mut netlink = Netlink::open().expect("netlink");
+        for change in [
+            "add fe80::11 lladdr 02:00:00:00:00:11",
+            "replace fe80::11 lladdr 02:00:00:00:00:12",
+            "del fe80::11",
+        ] {
+            ip(&format!("-6 neigh {change} dev a0"));
+            let told = async { while netlink.next().await != KernelEvent::Neighbour {} };
+            let result = tokio::time::timeout(Duration::from_secs(10), told).await;
+            assert!(result.is_ok(), "{change}");
+        }
+    });
+}
+
+#[test]
+fn interfaces_are_told_as_they_come_and_go() {
+    in_namespace(async || {
+        let mut netlink = Netlink::open().expect("netlink");
+        let mut table = LinkTable::new(["a0".to_owned()]);
+        table.replace(netlink.links().await.expect("a dump"));
+        assert_eq!(table.differences(), []);
+        let a0 = pair();
+        let mut last = None;
+        while !matches!(&last, Some(LinkInput::Link(link)) if link.up && link.link_local.is_some())
+        {
+            if let KernelEvent::Change(change) = netlink.next().await {
+                table.apply(change);
+            }
+            last = table.differences().pop().or(last);
+        }
+        let Some(LinkInput::Link(link)) = last else {
+            panic!("a link");
+        };
+        assert_eq!((link.ifindex, link.name.as_str()), (a0, "a0"));
+        assert_eq!(
+            link.link_local,
+            Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xa))
+        );
+        table.replace(netlink.links().await.expect("a dump"));
+        assert_eq!(table.differences(), [], "a dump says the same");
+
+        ip("link del a0");
+        loop {
+            if let KernelEvent::Change(change) = netlink.next().await {
+                table.apply(change);
+            }
+            if let [.., LinkInput::Gone { ifindex, .. }] = table.differences()[..] {
+                assert_eq!(ifindex, a0);
+                break;
+            }
+        }
+    });
+}

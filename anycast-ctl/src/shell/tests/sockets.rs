@@ -1,0 +1,76 @@
+//! Packets and multicast groups.
+
+use std::net::{SocketAddr, UdpSocket};
+
+use anycast_common::wire::{checksum, ipv6};
+
+use super::*;
+
+#[test]
+fn packets_leave_as_the_core_made_them() {
+    in_namespace(async || {
+        let a0 = pair();
+        let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0x1234, 0x5678);
+        let b0 = nix::net::if_::if_nametoindex("b0").expect("b0");
+        let receiver = UdpSocket::bind("[::]:4242").expect("bound");
+        receiver.join_multicast_v6(&group, b0).expect("joined");
+        receiver
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .expect("a timeout");
+
+        let source = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xa);
+        let mut packet = vec![0; 40 + 8 + 4];
+        ipv6::header(&mut packet, source, group, 17, 1, 12).expect("a header");
+        packet[40..48].copy_from_slice(&[0x10, 0x92, 0x10, 0x92, 0, 12, 0, 0]);
+        packet[48..].copy_from_slice(b"core");
+        let sum = checksum::transport(&source.octets(), &group.octets(), 17, &packet[40..]);
+        packet[46..48].copy_from_slice(&sum.to_ne_bytes());
+
+        let mut second = packet.clone();
+        second[48..].copy_from_slice(b"reco"); // The same sum.
+        let outgoing = [
+            (Some(a0), packet.clone()),
+            (Some(a0), packet[..30].to_vec()),
+            (Some(9999), packet),
+            (Some(a0), second),
+        ];
+        let mut failed = Vec::new();
+        let mut sender = Sender::new().expect("a sender");
+        sender.send_all(&outgoing, |(ifindex, packet), error| {
+            failed.push((*ifindex, packet.len(), error.raw_os_error().is_some()));
+        });
+        assert_eq!(
+            failed,
+            [(Some(a0), 30, true), (Some(9999), 52, true)],
+            "those without a destination and without an interface"
+        );
+        for expected in [b"core", b"reco"] {
+            let mut octets = [0; 16];
+            let (length, from) = receiver.recv_from(&mut octets).expect("received");
+            assert_eq!(&octets[..length], expected);
+            assert_eq!(from.ip(), SocketAddr::from((source, 0)).ip());
+        }
+    });
+}
+
+#[test]
+fn groups_are_joined_once_and_left() {
+    in_namespace(async || {
+        let a0 = pair();
+        let group = ipv6::solicited_node(B);
+        let joined = || ip("-6 maddress show dev a0").contains(&group.to_string());
+        let mut groups = Groups::new().expect("a socket");
+        assert!(!joined());
+        groups.join(a0, group).expect("joined");
+        groups.join(a0, group).expect("idempotent");
+        assert!(joined());
+        groups.leave(a0, group).expect("left");
+        groups.leave(a0, group).expect("idempotent");
+        assert!(!joined());
+
+        // An interface that is gone takes its memberships along; its number may come back.
+        assert!(groups.join(9999, group).is_err());
+        groups.forget(9999);
+        groups.retry();
+    });
+}

@@ -39,6 +39,8 @@ mod hints;
 #[cfg(target_arch = "bpf")]
 mod icmp_error;
 #[cfg(target_arch = "bpf")]
+mod lead;
+#[cfg(target_arch = "bpf")]
 mod limit;
 #[cfg(target_arch = "bpf")]
 mod log;
@@ -49,7 +51,11 @@ mod member;
 #[cfg(target_arch = "bpf")]
 mod member_egress;
 #[cfg(target_arch = "bpf")]
+mod member_flow;
+#[cfg(target_arch = "bpf")]
 mod mld;
+#[cfg(target_arch = "bpf")]
+mod own;
 #[cfg(target_arch = "bpf")]
 mod packet;
 #[cfg(target_arch = "bpf")]
@@ -64,6 +70,8 @@ mod quote;
 mod refused;
 #[cfg(target_arch = "bpf")]
 mod rewrite;
+#[cfg(target_arch = "bpf")]
+mod segment;
 #[cfg(target_arch = "bpf")]
 mod skb;
 #[cfg(target_arch = "bpf")]

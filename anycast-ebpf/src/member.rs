@@ -3,9 +3,8 @@
 use anycast_common::abi::{
     counters::Counter,
     event::kind,
-    maps::{BindingKey, Client, LocalCareOf, MemberFlow},
+    maps::{BindingKey, Client, FlowKey, LocalCareOf, MemberFlow},
 };
-use anycast_common::wire::checksum;
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
     helpers::bpf_ktime_get_coarse_ns,
@@ -17,16 +16,17 @@ use crate::{
     context::Context,
     count::count,
     maps::{CLIENTS, LOCAL_ANYCAST, LOCAL_CARE_OF, MEMBER_FLOWS},
-    packet::Upper,
+    member_flow::{Facts, came, member_by_anycast, member_by_care_of, opened},
+    own,
+    packet::{IPV6, Upper},
     punt::{punt, punt_headers},
     rewrite,
-    transport::{TCP, TCP_ACK, TCP_RST, Transport},
+    segment::Segment,
+    transport::{ICMPV6, TCP, TCP_RST, Transport},
 };
 
 /// A client is not reported again within this time, whatever the controller makes of it.
 const REPORT_HOLD: u64 = 1_000_000_000;
-/// How long a flow that went back to B stays there at least: a few retransmissions of TCP.
-const SETTLE: u64 = 3_000_000_000;
 
 /// A packet at an interface of a member. A function of its own, because a BPF stack frame has 512
 /// octets for all roles of an interface together.
@@ -89,44 +89,27 @@ fn by_care_of<C: Context>(
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     if let Some(flow) = MEMBER_FLOWS.get_ptr_mut(&key) {
-        // SAFETY: the memory of an entry stays mapped; its fields are plain integers, and racing
-        // packets of one flow write values of the same moment.
-        unsafe {
-            if is_bare_reset(transport) && holds_reset(flow, now) {
-                count(Counter::MemberResetHeld);
+        let facts = facts(packet, transport, now);
+        // SAFETY: both are there.
+        match unsafe { member_by_care_of(flow, &facts) } {
+            came::RESET => {
+                unbound(key.binding());
                 return XDP_DROP;
             }
-            (*flow).last_in = now;
-            if transport.opens() {
-                // A new connection on the ports of an old one.
-                (*flow).client_closed = 0;
-                (*flow).member_closed = 0;
-            }
-            if transport.closes() {
-                (*flow).client_closed = 1;
-                if resets(transport) != 0 {
-                    (*flow).member_closed = 1;
-                }
-            }
-            if now >= (*flow).settles_at {
-                (*flow).by_anycast = 0;
-            }
-            // Another C of the same B, after the client was bound anew.
-            if (*flow).care_of != packet.destination {
-                (*flow).care_of = packet.destination;
-                (*flow).delta = checksum::delta(&owner.anycast, &packet.destination);
-            }
+            came::RESET_AGAIN => return XDP_DROP,
+            came::OVER => led(key.binding()),
+            _ => {}
         }
     } else {
+        // Who has opened it: a client, unless the packet itself or a socket says otherwise.
+        if !transport.opens() && own::opened_here(packet, transport) != 0 {
+            count(Counter::MemberOwnFlow);
+            return XDP_PASS;
+        }
         let flow = MemberFlow {
             care_of: packet.destination,
-            last_in: now,
-            settles_at: 0,
-            delta: checksum::delta(&owner.anycast, &packet.destination),
             by_anycast: 0,
-            client_closed: u8::from(transport.closes()),
-            member_closed: resets(transport),
-            reserved: [0; 3],
+            ..opened(now)
         };
         // Without the entry the answers leave from B, and the correspondent takes both.
         let _ = MEMBER_FLOWS.insert(&key, &flow, 0);
@@ -137,42 +120,45 @@ fn by_care_of<C: Context>(
     XDP_PASS
 }
 
-/// 1 for a reset: it ends both directions.
 #[inline(always)]
-pub(crate) fn resets(transport: &Transport) -> u8 {
-    u8::from(transport.protocol == TCP && transport.flags & TCP_RST != 0)
+fn facts<C: Context>(packet: &Packet<'_, C>, transport: &Transport, now: u64) -> Facts {
+    Facts::new(
+        &packet.destination,
+        now,
+        transport,
+        segment(packet, transport),
+    )
 }
 
-/// A reset without ACK answers a segment that no socket wanted (RFC 9293 3.10.7.1).
 #[inline(always)]
-fn is_bare_reset(transport: &Transport) -> bool {
-    transport.protocol == TCP && transport.flags & (TCP_RST | TCP_ACK) == TCP_RST
+fn segment<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Option<Segment> {
+    let header = packet.header()?;
+    // SAFETY: the IPv6 header lies within the packet.
+    let payload = unsafe { u16::from_be((*header).payload_length) };
+    let end = packet.layout.ipv6 + IPV6 + usize::from(payload);
+    Segment::read(packet.ctx, transport, end)
 }
 
-/// Whether a bare reset by C is to be held back.
-///
-/// A correspondent that lost its pins lets segments from C through to the client, which resets
-/// them although the connection lives, under B. The first such reset moves the flow to B. A client
-/// that is really gone resets what it gets from there too, and is believed once the flow settled.
+/// The correspondent does not know the binding: no more flows are led by it.
 #[inline(always)]
-unsafe fn holds_reset(flow: *mut MemberFlow, now: u64) -> bool {
-    // SAFETY: the caller's entry.
-    unsafe {
-        if (*flow).by_anycast == 0 {
-            return_to_anycast(flow, now);
+fn unbound(pair: &BindingKey) {
+    if let Some(client) = CLIENTS.get_ptr_mut(pair) {
+        // SAFETY: the memory of an entry stays mapped; its fields are plain integers.
+        unsafe { (*client).lead_until = 0 };
+    }
+}
+
+/// A flow that was led has come over to C.
+#[inline(always)]
+fn led(pair: &BindingKey) {
+    if let Some(client) = CLIENTS.get_ptr_mut(pair) {
+        // SAFETY: as above.
+        unsafe {
+            (*client).worked = 1;
+            (*client).failures = 0;
+            (*client).pause_until = 0;
         }
-        now < (*flow).settles_at
     }
-}
-
-#[inline(always)]
-unsafe fn return_to_anycast(flow: *mut MemberFlow, now: u64) {
-    // SAFETY: the caller's entry.
-    unsafe {
-        (*flow).by_anycast = 1;
-        (*flow).settles_at = now + SETTLE;
-    }
-    count(Counter::MemberFlowReturned);
 }
 
 #[inline(always)]
@@ -180,33 +166,67 @@ fn by_anycast<C: Context>(packet: &Packet<'_, C>, transport: &Transport, report:
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     let key = transport.flow_from_client(&packet.source, &packet.destination);
+    let mut opens = false;
     if let Some(flow) = MEMBER_FLOWS.get_ptr_mut(&key) {
-        // SAFETY: as in `by_care_of`.
-        unsafe {
-            if (*flow).by_anycast == 0 {
-                return_to_anycast(flow, now);
-            }
-        }
+        let facts = facts(packet, transport, now);
+        // SAFETY: both are there.
+        unsafe { member_by_anycast(flow, &facts) };
+    } else {
+        opens = is_first(packet, transport);
     }
-    if !report || transport.flags & TCP_RST != 0 {
-        return;
-    }
-    let key = BindingKey {
-        client: packet.source,
-        anycast: packet.destination,
+    let resets = transport.protocol == TCP && transport.flags & TCP_RST != 0;
+    let known = if report && !resets {
+        reported(packet, key.binding(), now)
+    } else {
+        opens && CLIENTS.get_ptr(key.binding()).is_some()
     };
-    // SAFETY: one integer.
-    if let Some(client) = unsafe { CLIENTS.get(&key) }
-        && now < client.quiet_until
+    // Clients that do not exist take no room in the table: how many are known is limited.
+    if opens && known {
+        note(&key, now);
+    }
+}
+
+#[inline(always)]
+fn note(key: &FlowKey, now: u64) {
+    // Without the entry the flow goes by plain anycast to its end.
+    let _ = MEMBER_FLOWS.insert(key, &opened(now), 0);
+}
+
+/// Whether it can be the first packet of a flow that the client opens. Of TCP, only a SYN says so; an echo reply
+/// answers.
+#[inline(always)]
+fn is_first<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> bool {
+    match transport.protocol {
+        TCP => transport.opens(),
+        ICMPV6 => !own::is_echo_reply(packet, transport),
+        _ => true,
+    }
+}
+
+/// Tells the controller of a client, unless it knows. Whether the client is noted.
+#[inline(always)]
+fn reported<C: Context>(packet: &Packet<'_, C>, pair: &BindingKey, now: u64) -> bool {
+    let known = CLIENTS.get_ptr_mut(pair);
+    if let Some(client) = known
+        // SAFETY: the memory of an entry stays mapped; its fields are plain integers.
+        && now < unsafe { (*client).quiet_until }
     {
-        return;
+        return true;
     }
     // A client that is refused is tried again with its next packet.
-    if admission::new_client(packet) && punt_headers(packet, kind::NEW_CLIENT) {
-        count(Counter::MemberNewClient);
-        let held = Client {
-            quiet_until: now + REPORT_HOLD,
-        };
-        let _ = CLIENTS.insert(&key, &held, 0);
+    if !admission::new_client(packet) || !punt_headers(packet, kind::NEW_CLIENT) {
+        return known.is_some();
     }
+    count(Counter::MemberNewClient);
+    let quiet_until = now + REPORT_HOLD;
+    if let Some(client) = known {
+        // SAFETY: as above.
+        unsafe { (*client).quiet_until = quiet_until };
+        return true;
+    }
+    let client = Client {
+        quiet_until,
+        ..Client::UNKNOWN
+    };
+    CLIENTS.insert(pair, &client, 0).is_ok()
 }

@@ -1,6 +1,9 @@
 //! The member's answers: B -> A becomes C -> A when the flow last came by C.
 
-use anycast_common::abi::{counters::Counter, maps::side};
+use anycast_common::abi::{
+    counters::Counter,
+    maps::{mixed, side},
+};
 use aya_ebpf::{
     bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_UNSPEC},
     helpers::{bpf_csum_diff, bpf_l4_csum_replace, bpf_skb_store_bytes},
@@ -10,10 +13,15 @@ use aya_ebpf::{
 use crate::{
     count::count,
     fragment,
-    maps::{LOCAL_ANYCAST, MEMBER_FLOWS},
-    member::resets,
-    packet::{self, Chain, Layout, chain, is_link_local, is_multicast, octets},
-    transport::{Transport, UDP},
+    hints::is_ours,
+    lead,
+    maps::{CLIENTS, LOCAL_ANYCAST, LOCAL_CARE_OF, MEMBER_FLOWS},
+    member_flow::{Facts, member_answers},
+    own,
+    packet::{self, Chain, Layout, Piece, chain, is_link_local, is_multicast, octets},
+    segment::Segment,
+    sketch::words as halves,
+    transport::{ICMPV6, TCP, Transport, UDP},
 };
 
 /// Offset of the source address in the IPv6 header.
@@ -22,7 +30,9 @@ const SOURCE: usize = 8;
 /// TCX egress. Never drops: whatever it cannot do goes out from B, which the client knows.
 #[inline(always)]
 pub(crate) fn member_egress(ctx: &TcContext) -> i32 {
-    let _ = answer(ctx);
+    if answer(ctx).is_none() {
+        note_own(ctx);
+    }
     // The next program of the interface decides.
     TC_ACT_UNSPEC
 }
@@ -40,7 +50,12 @@ fn answer(ctx: &TcContext) -> Option<()> {
     let (source, destination, next_header) =
         unsafe { ((*ipv6).source, (*ipv6).destination, (*ipv6).next_header) };
     let (source, destination) = (octets(source), octets(destination));
-    if is_multicast(&destination) || is_link_local(&destination) || is_link_local(&source) {
+    // Most packets of a host are nobody's here.
+    if is_ours(mixed(halves(&source))) == 0
+        || is_multicast(&destination)
+        || is_link_local(&destination)
+        || is_link_local(&source)
+    {
         return None;
     }
     LOCAL_ANYCAST.get_ptr(&source)?;
@@ -57,36 +72,39 @@ fn answer(ctx: &TcContext) -> Option<()> {
     };
     let transport = Transport::read(ctx, upper)?;
     let key = transport.flow_to_client(&destination, &source);
-    let flow = MEMBER_FLOWS.get_ptr_mut(&key)?;
-    // SAFETY: the entry outlives the program (RCU); its fields are plain integers.
-    let care_of = unsafe {
-        if (*flow).by_anycast != 0 {
+    let Some(flow) = MEMBER_FLOWS.get_ptr_mut(&key) else {
+        // A flow that this host opens is never led.
+        if transport.protocol != TCP && CLIENTS.get_ptr(key.binding()).is_some() {
+            own::note(&key);
+        }
+        return None;
+    };
+    let segment = Segment::read(ctx, &transport, ctx.len() as usize);
+    let mut facts = Facts::new(&source, 0, &transport, segment);
+    // SAFETY: both are there.
+    let is_new = unsafe { member_answers(flow, &facts) } != 0;
+    let care_of = &mut facts.destination;
+    // SAFETY: the entry stays mapped; its fields are plain integers.
+    unsafe {
+        if (*flow).by_anycast == 0 {
+            *care_of = (*flow).care_of;
+        } else if !is_new || lead::canary(ctx, flow, &key, care_of) == 0 {
             return None;
         }
-        if transport.closes() {
-            (*flow).member_closed = 1;
-            if resets(&transport) != 0 {
-                (*flow).client_closed = 1;
-            }
-        }
-        (*flow).care_of
-    };
-    if let Some(piece) = piece {
-        let key = fragment::key(&source, &destination, piece);
-        fragment::note(&key, side::SOURCE, &care_of);
     }
-    let mut old = source;
-    let mut new = care_of;
+    if let Some(piece) = piece {
+        note_piece(&source, &destination, &piece, care_of);
+    }
     // SAFETY: the helpers check offsets themselves, and the two addresses are on the stack.
     unsafe {
         if transport.checksum != 0 {
             // The socket layer may leave only the pseudo-header's sum there, for the device to
             // complete; the helper knows the difference.
             let difference = bpf_csum_diff(
-                old.as_mut_ptr().cast(),
-                size_of_val(&old) as u32,
-                new.as_mut_ptr().cast(),
-                size_of_val(&new) as u32,
+                source.as_ptr().cast_mut().cast(),
+                size_of_val(&source) as u32,
+                care_of.as_mut_ptr().cast(),
+                size_of_val(care_of) as u32,
                 0,
             );
             let mut flags = u64::from(BPF_F_PSEUDO_HDR);
@@ -105,7 +123,50 @@ fn answer(ctx: &TcContext) -> Option<()> {
             }
         }
     }
-    leave_from(ctx, layout, &care_of)
+    leave_from(ctx, layout, care_of)
+}
+
+/// The others follow the first. A function of its own for the sake of the stack.
+#[inline(never)]
+fn note_piece(source: &[u8; 16], destination: &[u8; 16], piece: &Piece, care_of: &[u8; 16]) -> u32 {
+    let key = fragment::key(source, destination, *piece);
+    fragment::note(&key, side::SOURCE, care_of);
+    1
+}
+
+/// Notes a packet that this host sends from C by itself, whose answers are its own. A function of its own, likewise.
+#[inline(never)]
+pub(crate) fn note_own(ctx: &TcContext) -> u32 {
+    u32::from(own_packet(ctx).is_some())
+}
+
+#[inline(always)]
+fn own_packet(ctx: &TcContext) -> Option<()> {
+    let (layout, ipv6) = packet::ipv6(ctx)?;
+    // SAFETY: `packet::ipv6` checked that the header lies within the packet.
+    let (source, destination, next_header) =
+        unsafe { ((*ipv6).source, (*ipv6).destination, (*ipv6).next_header) };
+    // Of TCP, sockets tell as much.
+    if matches!(next_header, TCP | ICMPV6) {
+        return None;
+    }
+    let (source, destination) = (octets(source), octets(destination));
+    if is_ours(mixed(halves(&source))) == 0 {
+        return None;
+    }
+    // SAFETY: the controller replaces entries whole, and the copy is made at once.
+    let anycast = unsafe { LOCAL_CARE_OF.get(&source) }?.anycast;
+    let (Chain::Upper(upper) | Chain::First(upper, _)) = chain(ctx, layout, next_header) else {
+        return None;
+    };
+    let transport = Transport::read(ctx, upper).filter(|transport| transport.protocol != TCP)?;
+    let mut key = transport.flow_to_client(&destination, &anycast);
+    // It may be an answer to a client that has left from C at another interface.
+    if MEMBER_FLOWS.get_ptr(&key).is_none() {
+        key.anycast = source;
+        own::note(&key);
+    }
+    Some(())
 }
 
 #[inline(always)]

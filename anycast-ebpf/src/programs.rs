@@ -9,7 +9,7 @@ use aya_ebpf::{
 
 use crate::{
     classify::classify,
-    member_egress::{answered, member_egress},
+    member_egress::{answered, member_egress, note_own},
     skb,
 };
 
@@ -104,5 +104,6 @@ fn anycast_mc_out(ctx: TcContext) -> i32 {
     if answered(&ctx) != 0 {
         return TC_ACT_UNSPEC;
     }
+    note_own(&ctx);
     skb::egress::<CORRESPONDENT>(ctx)
 }

@@ -104,12 +104,6 @@ impl Transport {
         self.protocol == TCP && self.flags & (TCP_SYN | TCP_ACK) == TCP_SYN
     }
 
-    /// A TCP segment that ends one direction.
-    #[inline(always)]
-    pub(crate) fn closes(&self) -> bool {
-        self.protocol == TCP && self.flags & (TCP_FIN | TCP_RST) != 0
-    }
-
     /// The flow of a packet from the client.
     #[inline(always)]
     pub(crate) fn flow_from_client(&self, client: &[u8; 16], anycast: &[u8; 16]) -> FlowKey {

@@ -190,6 +190,15 @@ counters! {
     MemberResetHeld = "member_reset_held",
     /// Flows that went back from the care-of to the anycast address.
     MemberFlowReturned = "member_flow_returned",
+    /// TCP resets from clients whose sequence number is none that this host would take; they end nothing.
+    MemberResetDoubted = "member_reset_doubted",
+    /// Answers to a client that came by the anycast address, sent from the care-of address: one packet, to see whether
+    /// the flow comes over.
+    MemberCanary = "member_canary",
+    /// Flows that came over from the anycast to the care-of address, because this member led them.
+    MemberFlowLed = "member_flow_led",
+    /// Packets to a care-of address of flows that this host opened itself, left as they are.
+    MemberOwnFlow = "member_own_flow",
     /// ICMPv6 errors to a care-of address of this member, translated for the kernel.
     MemberIcmpError = "member_icmp_error",
     /// ICMPv6 errors about the Mobility Header given to the controller.

@@ -71,6 +71,18 @@ pub enum MapAction {
         /// When they may be reported again.
         until: Time,
     },
+    /// Member: flows of `client` that come by `anycast` may be led to `care_of` before `until`; a time that is past
+    /// takes it back.
+    LeadClient {
+        /// The client, A.
+        client: Ipv6Addr,
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// Our unicast address, C.
+        care_of: Ipv6Addr,
+        /// When the binding ends.
+        until: Time,
+    },
     /// Correspondent: new flows (A, B) go to `care_of` until `expires`.
     SetBinding {
         /// The client, A.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anycast_common::{
-    abi::maps::{Flow, FlowKey, MemberFlow},
+    abi::maps::{Flow, FlowKey, MemberFlow, stage},
     wire::ipv6,
 };
 
@@ -74,15 +74,25 @@ impl Limits {
     }
 }
 
-/// Whether a flow that came to a member by its care-of address still does: a session that a drain
-/// waits for.
+/// How long a drain waits for a client that asked once, was answered and may ask again.
+const ONE_ANSWER: Duration = Duration::from_secs(10);
+
+/// Whether a flow of a member is a session that a drain waits for: it comes by the care-of address, so that it stays
+/// when the route moves, the client went on after the member's answer, and not both have closed it.
 #[must_use]
 pub fn goes_on(limits: &Limits, now: Time, key: &FlowKey, flow: &MemberFlow) -> bool {
-    let closed = flow.client_closed != 0 && flow.member_closed != 0;
     // The correspondent has lost its pin, and has not steered the flow here again.
     let returned = flow.by_anycast != 0 && now >= Time::from_nanos(flow.settles_at);
+    let comes = flow.care_of != [0; 16] && !returned;
+    let answered = flow.stage == stage::ANSWERED && key.protocol != ipv6::NEXT_HEADER_TCP;
+    let most = match flow.stage {
+        stage::GOES_ON => limits.idle(key.protocol),
+        _ if answered => ONE_ANSWER,
+        // Half open, or never answered.
+        _ => return false,
+    };
     let idle = now.since(Time::from_nanos(flow.last_in));
-    !closed && !returned && idle < limits.idle(key.protocol)
+    comes && !flow.is_closed() && idle < most
 }
 
 /// Why a pin is over.

@@ -86,6 +86,8 @@ pub struct Bench {
     pub hook: Hook,
     /// Octets of a segment in what is a merged packet to TCX; 0: nothing is merged.
     pub segment: u32,
+    /// Packets of the wire in what a member sends at once; 0: nothing is merged.
+    pub merged: u32,
     /// Interface by which a packet came that goes out at TCX; 0: it is one of this host.
     pub arrived: u32,
     /// Interface on which frames come; the kernel makes it the loopback interface when it is 0.
@@ -130,6 +132,7 @@ impl Bench {
             roles,
             hook: HOOK.get(),
             segment: 0,
+            merged: 0,
             arrived: 0,
             ingress: 0,
         })
@@ -276,10 +279,15 @@ impl Bench {
 
     pub fn egress(&mut self, frame: &[u8]) -> Result<(Verdict, Vec<u8>)> {
         let mut out = vec![0; frame.len() + 256];
+        // struct __sk_buff: `gso_segs` is the 42nd of its words.
+        let mut words = [0_u32; 42];
+        words[41] = self.merged;
+        let context: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let program = self.dataplane.egress()?;
         let result = program.test_run(TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut out),
+            ctx_in: Some(&context),
             ..TestRunOptions::default()
         })?;
         out.truncate(usize::try_from(result.data_size_out)?);

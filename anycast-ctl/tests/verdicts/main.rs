@@ -9,9 +9,11 @@ mod full;
 mod harness;
 mod icmp_error;
 mod icmp_fragment;
+mod lead;
 mod limits;
 mod load;
 mod member;
+mod member_flow;
 mod packets;
 mod refused;
 mod router;
@@ -31,6 +33,8 @@ fn main() -> std::process::ExitCode {
     let suite = router::tests(suite);
     let suite = refused::tests(suite);
     let suite = member::tests(suite);
+    let suite = member_flow::tests(suite);
+    let suite = lead::tests(suite);
     let suite = correspondent::tests(suite);
     let suite = unattended::tests(suite);
     let suite = full::tests(suite);
@@ -43,6 +47,8 @@ fn main() -> std::process::ExitCode {
     // The same rules at another hook. What XDP forwards, the kernel does there.
     let rules = router::tests(Suite::new());
     let rules = member::tests(rules);
+    let rules = member_flow::tests(rules);
+    let rules = lead::tests(rules);
     let rules = correspondent::tests(rules);
     let rules = unattended::tests(rules);
     let rules = limits::tests(rules);

@@ -70,6 +70,15 @@ impl Packet {
         Self::new(source, destination, TCP, payload)
     }
 
+    /// The same TCP segment with these numbers, and so much data.
+    pub fn numbered(mut self, sequence: u32, acknowledged: u32, data: &[u8]) -> Self {
+        self.payload.truncate(20);
+        self.payload[4..8].copy_from_slice(&sequence.to_be_bytes());
+        self.payload[8..12].copy_from_slice(&acknowledged.to_be_bytes());
+        self.payload.extend(data);
+        self
+    }
+
     pub fn udp(source: &str, destination: &str, ports: (u16, u16), data: &[u8]) -> Self {
         let mut payload = Vec::new();
         payload.extend(ports.0.to_be_bytes());

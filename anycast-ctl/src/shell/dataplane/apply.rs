@@ -1,5 +1,7 @@
 //! What the core wants of the maps.
 
+use std::net::Ipv6Addr;
+
 use anycast_common::{
     abi::maps::{Binding, CareOf, CareOfKey, Client, Flow, LocalAnycast},
     wire::checksum,
@@ -43,6 +45,20 @@ impl Maps {
             } => {
                 let value = Client {
                     quiet_until: until.as_nanos(),
+                    ..self.client(client, anycast)
+                };
+                set("CLIENTS", &mut self.clients, pair(client, anycast), value)?;
+            }
+            MapAction::LeadClient {
+                client,
+                anycast,
+                care_of,
+                until,
+            } => {
+                let value = Client {
+                    lead_until: until.as_nanos(),
+                    care_of: octets(care_of),
+                    ..self.client(client, anycast)
                 };
                 set("CLIENTS", &mut self.clients, pair(client, anycast), value)?;
             }
@@ -100,5 +116,11 @@ impl Maps {
             }
         }
         Ok(())
+    }
+
+    /// What is known of a client. The programs note there what became of their canaries.
+    fn client(&self, client: Ipv6Addr, anycast: Ipv6Addr) -> Client {
+        let known = self.clients.get(&pair(client, anycast), 0);
+        known.unwrap_or(Client::UNKNOWN)
     }
 }

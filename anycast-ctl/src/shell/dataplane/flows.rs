@@ -32,7 +32,9 @@ impl FlowReader {
     /// The flows of a member that came by a care-of address, likewise.
     #[must_use]
     pub fn member_flows(&self) -> Vec<(FlowKey, MemberFlow)> {
-        ordered(self.member_flows.read())
+        let mut flows = self.member_flows.read();
+        flows.retain(|(_, flow)| flow.care_of != [0; 16]);
+        ordered(flows)
     }
 }
 

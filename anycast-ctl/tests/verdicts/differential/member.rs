@@ -1,6 +1,9 @@
 //! The member's half of the rules.
 
-use std::{collections::BTreeMap, net::Ipv6Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
+};
 
 use super::{
     model::{
@@ -11,8 +14,10 @@ use super::{
 };
 use crate::{
     harness::Verdict,
-    packets::{ACK, MOBILITY, RST},
+    packets::{ACK, ICMPV6, MOBILITY, RST, TCP},
 };
+
+const ECHO_REPLY: u8 = 129;
 
 /// How a flow reaches a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +33,8 @@ pub(super) struct Member {
     /// C to B.
     pub(super) groups: BTreeMap<Ipv6Addr, Ipv6Addr>,
     pub(super) flows: BTreeMap<Key, Way>,
+    /// Flows that this host opened itself, by C.
+    own: BTreeSet<Key>,
     sent: Fragments,
 }
 
@@ -88,6 +95,11 @@ impl Member {
             return dropped;
         }
         let known = self.flows.get(&key(anycast)).copied();
+        // Sockets are none of this test.
+        let is_echo_reply = view.protocol == ICMPV6 && frame[view.upper] == ECHO_REPLY;
+        if known.is_none() && (is_echo_reply || self.own.contains(&key(destination))) {
+            return same;
+        }
         self.flows.insert(
             key(anycast),
             Way {
@@ -107,11 +119,28 @@ impl Member {
         own.then(|| translate(frame, view, quoted, inner, outer))
     }
 
+    /// This host sends something from C, and no flow of a client does.
+    fn note_own(&mut self, frame: &[u8], view: &View, anycast: Ipv6Addr) {
+        let connected = matches!(view.protocol, TCP | ICMPV6 | MOBILITY);
+        let transport = view.transport(frame);
+        let Some(transport) = transport.filter(|_| !view.is_later() && !connected) else {
+            return;
+        };
+        let (service, client) = transport.ports;
+        let key = |local| (view.destination, local, client, service, view.protocol);
+        if !self.flows.contains_key(&key(anycast)) {
+            self.own.insert(key(view.source));
+        }
+    }
+
     pub(super) fn egress(&mut self, frame: &[u8]) -> Fate {
         let same = Fate::same(Verdict::Next, frame);
         let Some(view) = View::frame(frame).filter(|view| !is_never_rewritten(view)) else {
             return same;
         };
+        if let Some(anycast) = self.groups.get(&view.source).copied() {
+            self.note_own(frame, &view, anycast);
+        }
         if view.protocol == MOBILITY || !self.serves(view.source) {
             return same;
         }

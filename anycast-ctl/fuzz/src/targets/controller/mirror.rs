@@ -72,6 +72,8 @@ impl Mirror {
             | Action::Group(GroupAction::Join { .. })
             | Action::Group(GroupAction::Leave { .. })
             | Action::Map(MapAction::SetLocalAnycast { .. })
+            // At once, when a binding is taken back.
+            | Action::Map(MapAction::LeadClient { .. })
             | Action::Check(CheckAction::Start { .. })
             | Action::Check(CheckAction::Abort { .. })
             | Action::ReadFlows

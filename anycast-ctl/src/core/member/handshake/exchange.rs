@@ -38,6 +38,22 @@ impl Peer {
         }));
     }
 
+    /// Flows of the client may be led to C until then.
+    pub(super) fn lead(self, until: Time, cx: &mut Context<'_>) {
+        let Self {
+            client,
+            anycast,
+            care_of,
+            ..
+        } = self;
+        cx.act(Action::Map(MapAction::LeadClient {
+            client,
+            anycast,
+            care_of,
+            until,
+        }));
+    }
+
     /// RFC 6275 section 6.1.3.
     pub(super) fn send_home_test_init(self, cookie: Cookie, cx: &mut Context<'_>) {
         let packet = rr::build(&Message::HomeTestInit { cookie }, self.anycast, self.client);

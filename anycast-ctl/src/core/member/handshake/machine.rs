@@ -148,6 +148,9 @@ impl Handshake {
             // The data plane has forgotten what it was told.
             (state @ (Testing(_) | Updating(_) | Bound { .. } | BackOff { .. }), Event::Packet) => {
                 step.quiet(state.deadline());
+                if let Bound { until, .. } = &state {
+                    step.lead(*until);
+                }
                 Some(state)
             }
             (state @ (Testing(_) | Updating(_)), Event::RefreshRequest) => Some(state),

@@ -208,6 +208,7 @@ impl Step<'_, '_> {
     fn bound(&mut self, until: Time, home: Test) -> State {
         self.failures = 0;
         self.quiet(until);
+        self.lead(until);
         self.ended(HandshakeOutcome::Bound, Counter::HandshakeBound);
         State::Bound { until, home }
     }
@@ -297,6 +298,7 @@ impl Step<'_, '_> {
     pub(super) fn delete(&mut self, home: &Test) {
         let sequence = self.next_sequence();
         self.peer.send_deletion(sequence, home, self.cx);
+        self.lead(self.cx.now);
     }
 
     /// Counts what does not belong here; nothing changes.
@@ -307,6 +309,11 @@ impl Step<'_, '_> {
 
     pub(super) fn quiet(&mut self, until: Time) {
         self.peer.quiet(until, self.cx);
+    }
+
+    /// Our flows of this client may be led to C so long, as the correspondent has acknowledged the binding.
+    pub(super) fn lead(&mut self, until: Time) {
+        self.peer.lead(until, self.cx);
     }
 
     fn ended(&mut self, outcome: HandshakeOutcome, counter: Counter) {

@@ -4,156 +4,21 @@
 //! seconds, and gets a copy of what names nobody: a Binding Acknowledgement that is not ours, a Binding
 //! Error. Each takes what belongs to a handshake of its own, by cookie, sequence number and authenticator.
 
-use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
+use std::net::Ipv6Addr;
 
 use anycast_common::wire::{
-    checksum,
-    ipv6::{self, NEXT_HEADER_MOBILITY},
+    ipv6,
     mobility::{Message, error_status},
 };
 
 use super::{
-    HandshakeSettings, Member,
+    Member,
+    arrived::Arrived,
     handshake::Peer,
     mobility::Refusal,
     peers::{Named, Peers},
 };
-use crate::core::{
-    Actions, Received, Time,
-    counters::Counter,
-    rate::{Bucket, Buckets, Rate, prefix64},
-    timers::Timers,
-};
-
-/// How long acknowledgements follow a Home Test: a Binding Update is sent again for 15 seconds.
-const FOLLOWS: Duration = Duration::from_secs(16);
-/// Members to whom they may go: as many as a correspondent binds to one (A, B).
-const FOLLOWERS: usize = 8;
-/// Messages that may be handed on for each handshake that this member may start: of each other one a
-/// Home Test and an acknowledgement, and copies of those.
-const PER_HANDSHAKE: u32 = 4;
-
-/// Checksum fields, in octets behind the chain of headers.
-const MOBILITY_CHECKSUM: usize = 4;
-const ICMPV6_CHECKSUM: usize = 2;
-/// Where the IPv6 header has them.
-const HOP_LIMIT: usize = 7;
-const DESTINATION: std::ops::Range<usize> = 24..ipv6::HEADER_LEN;
-
-/// What is remembered of messages that were handed on.
-#[derive(Debug)]
-pub(super) struct HandOn {
-    prefixes: Buckets<u64>,
-    whole: Bucket,
-    shown: HashMap<Pair, Vec<Shown>>,
-    /// When the last of a pair ends.
-    ends: Timers<Pair>,
-    capacity: usize,
-}
-
-/// A and B.
-type Pair = (Ipv6Addr, Ipv6Addr);
-
-/// A member that a Home Test was for.
-#[derive(Clone, Copy, Debug)]
-struct Shown {
-    care_of: Ipv6Addr,
-    until: Time,
-}
-
-/// A packet as it came, and its parts.
-#[derive(Clone, Copy)]
-pub(super) struct Arrived<'a> {
-    pub(super) now: Time,
-    pub(super) octets: &'a [u8],
-    pub(super) packet: &'a ipv6::Packet<'a>,
-}
-
-impl<'a> Arrived<'a> {
-    pub(super) const fn new(
-        now: Time,
-        received: &Received<'a>,
-        packet: &'a ipv6::Packet<'a>,
-    ) -> Self {
-        Self {
-            now,
-            octets: received.packet,
-            packet,
-        }
-    }
-
-    /// The same packet to another address, one hop further; none when it has no hop left.
-    fn to(&self, address: Ipv6Addr) -> Option<Vec<u8>> {
-        let start = self.packet.payload_offset;
-        let field = start
-            + match self.packet.protocol {
-                NEXT_HEADER_MOBILITY => MOBILITY_CHECKSUM,
-                _ => ICMPV6_CHECKSUM,
-            };
-        let mut octets = self
-            .octets
-            .get(..start + self.packet.payload.len())?
-            .to_vec();
-        let hop_limit = octets.get_mut(HOP_LIMIT)?;
-        *hop_limit = hop_limit.checked_sub(1).filter(|left| *left > 0)?;
-        octets
-            .get_mut(DESTINATION)?
-            .copy_from_slice(&address.octets());
-        let check = octets.get_mut(field..field + 2)?;
-        let before = u16::from_ne_bytes([*check.first()?, *check.last()?]);
-        let delta = checksum::delta(&self.packet.destination.octets(), &address.octets());
-        check.copy_from_slice(&checksum::apply(before, delta).to_ne_bytes());
-        Some(octets)
-    }
-}
-
-impl HandOn {
-    pub(super) fn new(settings: &HandshakeSettings) -> Self {
-        Self {
-            prefixes: Buckets::new(more(settings.per_prefix), settings.max_clients),
-            whole: Bucket::new(more(settings.whole)),
-            shown: HashMap::new(),
-            ends: Timers::default(),
-            capacity: settings.max_clients.max(1),
-        }
-    }
-
-    /// Whether a message of `client` may be handed on.
-    fn admits(&mut self, now: Time, client: Ipv6Addr) -> bool {
-        let prefix = prefix64(client);
-        self.prefixes.holds(now, prefix) && self.whole.take(now) && self.prefixes.take(now, prefix)
-    }
-
-    /// A Home Test from `client` to `anycast` was for the member with `care_of`.
-    fn note(&mut self, now: Time, pair: Pair, care_of: Ipv6Addr) {
-        while let Some(pair) = self.ends.pop(now) {
-            self.shown.remove(&pair);
-        }
-        if !self.shown.contains_key(&pair)
-            && self.shown.len() >= self.capacity
-            && let Some(first) = self.ends.first()
-        {
-            self.ends.set(first, None);
-            self.shown.remove(&first);
-        }
-        let until = now + FOLLOWS;
-        let shown = self.shown.entry(pair).or_default();
-        shown.retain(|other| other.care_of != care_of && other.until > now);
-        if shown.len() >= FOLLOWERS {
-            // The one that was named first.
-            shown.remove(0);
-        }
-        shown.push(Shown { care_of, until });
-        self.ends.set(pair, Some(until));
-    }
-
-    /// Whom the latest Home Tests from A to B were for.
-    fn shown(&self, now: Time, pair: Pair) -> Vec<Ipv6Addr> {
-        let shown = self.shown.get(&pair).into_iter().flatten();
-        let shown = shown.filter(|shown| shown.until > now);
-        shown.map(|shown| shown.care_of).collect()
-    }
-}
+use crate::core::{Actions, counters::Counter};
 
 impl Member {
     /// Hands a message on that came to B and is for other members. False: it is not.
@@ -284,12 +149,5 @@ impl Member {
         let (_, mut cx) = self.handshakes_mut(arrived.now, actions);
         cx.send(None, Ok(packet), counter);
         true
-    }
-}
-
-fn more(rate: Rate) -> Rate {
-    Rate {
-        every: rate.every / PER_HANDSHAKE,
-        burst: rate.burst.saturating_mul(PER_HANDSHAKE),
     }
 }

@@ -10,7 +10,7 @@ use anycast_common::wire::{
 
 use super::{
     Member,
-    hand_on::Arrived,
+    arrived::Arrived,
     handshake::{Event, Evidence, Peer, Test},
     peers::{Named, Peers},
 };

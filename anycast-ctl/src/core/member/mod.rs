@@ -2,7 +2,9 @@
 //! host-anycast), and binds its clients to its own unicast address (RFC 6275 section 11, draft
 //! anycast-rr).
 
+mod arrived;
 mod context;
+mod followers;
 mod group;
 mod hand_on;
 mod handshake;
@@ -38,8 +40,8 @@ use super::{
     time::earliest,
 };
 use context::Context;
+use followers::HandOn;
 use group::Group;
-use hand_on::HandOn;
 use handshake::{Handshakes, Peer};
 use listeners::Listeners;
 use neighbor::Answers;

@@ -1,0 +1,94 @@
+//! Who gets copies of what names no member, and how much may be handed on.
+
+use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
+
+use super::HandshakeSettings;
+use crate::core::{
+    Time,
+    rate::{Bucket, Buckets, Rate, prefix64},
+    timers::Timers,
+};
+
+/// How long acknowledgements follow a Home Test: a Binding Update is sent again for 15 seconds.
+const FOLLOWS: Duration = Duration::from_secs(16);
+/// Members to whom they may go: as many as a correspondent binds to one (A, B).
+const FOLLOWERS: usize = 8;
+/// Messages that may be handed on for each handshake that this member may start: of each other one a
+/// Home Test and an acknowledgement, and copies of those.
+const PER_HANDSHAKE: u32 = 4;
+
+/// What is remembered of messages that were handed on.
+#[derive(Debug)]
+pub(super) struct HandOn {
+    prefixes: Buckets<u64>,
+    whole: Bucket,
+    shown: HashMap<Pair, Vec<Shown>>,
+    /// When the last of a pair ends.
+    ends: Timers<Pair>,
+    capacity: usize,
+}
+
+/// A and B.
+pub(super) type Pair = (Ipv6Addr, Ipv6Addr);
+
+/// A member that a Home Test was for.
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    care_of: Ipv6Addr,
+    until: Time,
+}
+
+impl HandOn {
+    pub(super) fn new(settings: &HandshakeSettings) -> Self {
+        Self {
+            prefixes: Buckets::new(more(settings.per_prefix), settings.max_clients),
+            whole: Bucket::new(more(settings.whole)),
+            shown: HashMap::new(),
+            ends: Timers::default(),
+            capacity: settings.max_clients.max(1),
+        }
+    }
+
+    /// Whether a message of `client` may be handed on.
+    pub(super) fn admits(&mut self, now: Time, client: Ipv6Addr) -> bool {
+        let prefix = prefix64(client);
+        self.prefixes.holds(now, prefix) && self.whole.take(now) && self.prefixes.take(now, prefix)
+    }
+
+    /// A Home Test from `client` to `anycast` was for the member with `care_of`.
+    pub(super) fn note(&mut self, now: Time, pair: Pair, care_of: Ipv6Addr) {
+        while let Some(pair) = self.ends.pop(now) {
+            self.shown.remove(&pair);
+        }
+        if !self.shown.contains_key(&pair)
+            && self.shown.len() >= self.capacity
+            && let Some(first) = self.ends.first()
+        {
+            self.ends.set(first, None);
+            self.shown.remove(&first);
+        }
+        let until = now + FOLLOWS;
+        let shown = self.shown.entry(pair).or_default();
+        shown.retain(|other| other.care_of != care_of && other.until > now);
+        if shown.len() >= FOLLOWERS {
+            // The one that was named first.
+            shown.remove(0);
+        }
+        shown.push(Shown { care_of, until });
+        self.ends.set(pair, Some(until));
+    }
+
+    /// Whom the latest Home Tests from A to B were for.
+    pub(super) fn shown(&self, now: Time, pair: Pair) -> Vec<Ipv6Addr> {
+        let shown = self.shown.get(&pair).into_iter().flatten();
+        let shown = shown.filter(|shown| shown.until > now);
+        shown.map(|shown| shown.care_of).collect()
+    }
+}
+
+fn more(rate: Rate) -> Rate {
+    Rate {
+        every: rate.every / PER_HANDSHAKE,
+        burst: rate.burst.saturating_mul(PER_HANDSHAKE),
+    }
+}

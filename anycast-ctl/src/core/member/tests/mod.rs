@@ -7,6 +7,7 @@ mod amplification;
 mod answers;
 mod face_to_face;
 mod fleet;
+mod hand_on;
 mod handshake;
 mod health;
 mod limits;

@@ -8,7 +8,7 @@ use clap::Args;
 use super::{Query, ask, show};
 use crate::shell::api::{Request, view};
 
-/// Which bindings and flows; each address that is given must be theirs.
+/// Which bindings and flows, or clients; each address that is given must be theirs.
 #[derive(Clone, Copy, Debug, Args)]
 #[group(required = true, multiple = true)]
 pub(super) struct Which {
@@ -33,8 +33,19 @@ pub(super) fn run(path: &Path, which: &Which, query: Query) -> Result<()> {
         care_of: which.care_of,
     };
     ask(path, &request, query, |flushed: &view::Flushed| {
-        let view::Flushed { bindings, flows } = flushed;
-        let bindings = show::counted(*bindings, "binding");
-        format!("ended: {bindings}, {}\n", show::counted(*flows, "flow"))
+        let view::Flushed {
+            bindings,
+            flows,
+            clients,
+        } = *flushed;
+        let mut said = String::new();
+        if let (Some(bindings), Some(flows)) = (bindings, flows) {
+            let bindings = show::counted(bindings, "binding");
+            said += &format!("ended: {bindings}, {}\n", show::counted(flows, "flow"));
+        }
+        if let Some(clients) = clients {
+            said += &format!("forgotten: {}\n", show::counted(clients, "client"));
+        }
+        said
     })
 }

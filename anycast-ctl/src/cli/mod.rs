@@ -125,7 +125,8 @@ enum Command {
         #[command(flatten)]
         query: Query,
     },
-    /// End bindings and flows: packets take the anycast route, members bind again
+    /// End bindings and flows of a gateway: packets take the anycast route, members bind again. At a
+    /// member: forget what is known of clients, so that they are tried again
     Flush {
         #[command(flatten)]
         which: flush::Which,

@@ -22,7 +22,7 @@ use ipnet::Ipv6Net;
 use rand::SeedableRng as _;
 
 use super::{
-    Actions, Link, Time,
+    Action, Actions, Link, Notice, Time,
     correspondent::{self, Correspondent, Selection},
     counters::{Counter, Counters},
     member::{self, Member},
@@ -43,6 +43,15 @@ pub struct Settings {
     pub correspondent: Option<correspondent::Settings>,
     /// What is asked of an MLD message.
     pub router_alert: mld::RouterAlert,
+}
+
+/// How much a flush has ended; none of what belongs to a role that the machine does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flushed {
+    /// Bindings of the correspondent.
+    pub bindings: Option<usize>,
+    /// Clients that the member knew.
+    pub clients: Option<usize>,
 }
 
 /// Roles of an interface.
@@ -200,11 +209,27 @@ impl Controller {
         .map_err(|member::CommandError::UnknownGroup(anycast)| CommandError::UnknownGroup(anycast))
     }
 
-    /// An operator ends these bindings of a correspondent. Gives how many there were; none where the
-    /// machine does not have the role.
-    pub fn flush(&mut self, now: Time, which: &Selection, actions: &mut Actions) -> Option<usize> {
-        let correspondent = self.correspondent.as_mut()?;
-        Some(correspondent.flush(now, which, actions))
+    /// An operator ends these bindings of a correspondent, and has a member forget these clients.
+    pub fn flush(&mut self, now: Time, which: &Selection, actions: &mut Actions) -> Flushed {
+        let correspondent = self.correspondent.as_mut();
+        let bindings = correspondent.map(|role| role.flush(now, which, actions));
+        let Selection {
+            client,
+            anycast,
+            care_of,
+        } = *which;
+        let filter = member::HandshakeFilter { client, anycast };
+        let member = self.member.as_mut();
+        let clients = member.map(|role| role.flush(now, filter, care_of, actions));
+        if let Some(clients) = clients {
+            actions.push(Action::Notice(Notice::Forgotten {
+                client,
+                anycast,
+                care_of,
+                clients,
+            }));
+        }
+        Flushed { bindings, clients }
     }
 
     /// Another policy applies from now on.

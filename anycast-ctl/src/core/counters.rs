@@ -56,6 +56,10 @@ counters! {
     HandshakeStarted = "handshake_started",
     /// Handshakes not started because a rate limit held them.
     HandshakeLimited = "handshake_rate_limited",
+    /// Clients that came to nothing and are not tried again yet, because too many are.
+    HandshakePostponed = "handshake_postponed",
+    /// Clients that were left alone and said something after all.
+    BackOffEnded = "back_off_ended",
     /// Handshakes not started because as many clients are known as can be, and none can be forgotten.
     HandshakeTableFull = "handshake_table_full",
     /// Home Test Inits sent.

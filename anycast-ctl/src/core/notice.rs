@@ -132,6 +132,17 @@ pub enum Notice {
         /// How many flows.
         flows: usize,
     },
+    /// Member: an operator had what is known of clients forgotten; an address that is given was theirs.
+    Forgotten {
+        /// The client, A.
+        client: Option<Ipv6Addr>,
+        /// The anycast address, B.
+        anycast: Option<Ipv6Addr>,
+        /// Our unicast address, C.
+        care_of: Option<Ipv6Addr>,
+        /// How many.
+        clients: usize,
+    },
     /// Correspondent: a mobility message was refused.
     MobilityRefused {
         /// Its source.
@@ -174,7 +185,8 @@ impl Notice {
             Self::Membership { .. }
             | Self::Health { .. }
             | Self::HandshakeStarted { .. }
-            | Self::Handshake { .. } => Some("member"),
+            | Self::Handshake { .. }
+            | Self::Forgotten { .. } => Some("member"),
             Self::Binding { .. }
             | Self::CareOfFailed { .. }
             | Self::Flushed { .. }
@@ -197,6 +209,7 @@ impl Notice {
             | Self::Health { .. }
             | Self::HandshakeStarted { .. }
             | Self::Handshake { .. }
+            | Self::Forgotten { .. }
             | Self::Binding { .. }
             | Self::CareOfFailed { .. }
             | Self::Flushed { .. }

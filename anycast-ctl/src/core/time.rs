@@ -26,6 +26,16 @@ impl Time {
         self.0
     }
 
+    /// The time that is `duration` earlier, or the start of the clock.
+    #[must_use]
+    pub const fn before(self, duration: Duration) -> Self {
+        match Duration::from_nanos(self.0).checked_sub(duration) {
+            // What is left of 64 bits fits into 64.
+            Some(left) => Self(left.as_secs() * 1_000_000_000 + left.subsec_nanos() as u64),
+            None => Self::ZERO,
+        }
+    }
+
     /// How much later `self` is than `earlier`; zero when it is not.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

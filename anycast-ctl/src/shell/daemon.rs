@@ -13,7 +13,7 @@ use tokio::{
 use super::{
     Paths, ShellError,
     addresses::Addresses,
-    answer::{Answered, Desk, LivePolicy, flush_flows, needs_flows, no_role, reply},
+    answer::{Answered, Desk, LivePolicy, flush_flows, flushed, needs_flows, no_role, reply},
     api::{
         Answer, Request,
         server::{Call, Server},
@@ -31,7 +31,11 @@ use super::{
 };
 use crate::{
     config::Config,
-    core::{Time, controller::Input, correspondent::Selection},
+    core::{
+        Time,
+        controller::{Flushed, Input},
+        correspondent::Selection,
+    },
 };
 
 /// How often everything that notifications should have told is read again.
@@ -44,10 +48,10 @@ enum Waiter {
     Core,
     /// Somebody who asked what can be answered then.
     Call(Call),
-    /// Somebody who ended so many bindings; their flows are next.
+    /// Somebody who ended bindings; their flows are next.
     Flush {
         which: Selection,
-        bindings: usize,
+        ended: Flushed,
         call: Call,
     },
 }
@@ -331,12 +335,17 @@ impl Daemon {
         let ended = self.core.flush(&which);
         self.perform();
         match ended {
-            Some(bindings) => self.flows.wait(Waiter::Flush {
-                which,
-                bindings,
-                call,
-            }),
-            None => reply(call, Err(no_role("correspondent"))),
+            Flushed {
+                bindings: Some(_), ..
+            } => self.flows.wait(Waiter::Flush { which, ended, call }),
+            Flushed {
+                bindings: None,
+                clients: Some(_),
+            } => reply(call, Ok(Answer::Flushed(flushed(ended, None)))),
+            Flushed {
+                bindings: None,
+                clients: None,
+            } => reply(call, Err(no_role("member or correspondent"))),
         }
     }
 
@@ -352,14 +361,9 @@ impl Daemon {
                     None => self.flows.wait(Waiter::Core),
                 },
                 Waiter::Call(call) => self.answer(call),
-                Waiter::Flush {
-                    which,
-                    bindings,
-                    call,
-                } => {
+                Waiter::Flush { which, ended, call } => {
                     let read = self.flows.seen().last();
-                    let answer =
-                        flush_flows(&mut self.core, &mut self.plane, read, &which, bindings);
+                    let answer = flush_flows(&mut self.core, &mut self.plane, read, &which, ended);
                     self.done(call, answer.map(Answer::Flushed));
                 }
             }

@@ -8,7 +8,7 @@ use anycast_common::abi::{
 use super::clock;
 use crate::core::{
     Action, Actions, Notice, Received, Time,
-    controller::{Command, CommandError, Controller, Input},
+    controller::{Command, CommandError, Controller, Flushed, Input},
     correspondent::{Correspondent, Selection},
     router::Policy,
 };
@@ -69,8 +69,8 @@ impl Engine {
             .command(clock::now(), command, &mut self.actions)
     }
 
-    /// An operator ends bindings. Gives how many there were; none without the role.
-    pub(super) fn flush(&mut self, which: &Selection) -> Option<usize> {
+    /// An operator ends bindings, and has clients forgotten.
+    pub(super) fn flush(&mut self, which: &Selection) -> Flushed {
         self.controller
             .flush(clock::now(), which, &mut self.actions)
     }

@@ -140,6 +140,16 @@ impl Notices {
                     [client, anycast, care_of].map(|address| address.map(tracing::field::display));
                 tracing::info!(target: "anycast::correspondent", client, anycast, care_of, bindings, flows, "flushed");
             }
+            Notice::Forgotten {
+                client,
+                anycast,
+                care_of,
+                clients,
+            } => {
+                let [client, anycast, care_of] =
+                    [client, anycast, care_of].map(|address| address.map(tracing::field::display));
+                tracing::info!(target: "anycast::member", client, anycast, care_of, clients, "forgotten");
+            }
             Notice::MobilityRefused {
                 source,
                 destination,

@@ -96,7 +96,7 @@ pub(super) fn course() -> Result<()> {
         );
 
         // Who has no gateway cannot bind, and is left alone.
-        let plain = lab.visit("plain", false)?;
+        let mut plain = lab.visit("plain", false)?;
         ensure!(
             plain.server() == member.name,
             "served by {}",
@@ -112,6 +112,20 @@ pub(super) fn course() -> Result<()> {
         );
         let table = lab.daemon(member.name)?.tell(&["handshakes"])?;
         ensure!(table.contains("left alone: cannot bind"), "{table}");
+        // An operator knows better, and it is tried again with its next packet.
+        let client = PLAIN.to_string();
+        let flush = ["flush", "--client", &client];
+        let said = lab.daemon(member.name)?.tell(&flush)?;
+        ensure!(said == "forgotten: 1 client", "{said}");
+        plain.transfer(MIB, MIB, SOON)?;
+        let again = [
+            refused[0],
+            refused[1],
+            ("forgotten", ""),
+            refused[0],
+            refused[1],
+        ];
+        wait_told(&members, PLAIN, &again)?;
 
         let expired = [("binding", "created"), ("binding", "expired")];
         wait_told(&gateway, CLIENT, &expired)?;

@@ -14,7 +14,7 @@ use anycast_common::wire::{
 use super::{
     Member,
     arrived::Arrived,
-    handshake::Peer,
+    handshake::{Event, Peer},
     mobility::Refusal,
     peers::{Named, Peers},
 };
@@ -65,6 +65,13 @@ impl Member {
             | Message::BindingUpdate(_)
             | Message::Unknown { .. } => return false,
         };
+        if let Some(ours) = self.peer(packet.source, packet.destination)
+            && !matches!(message, Message::BindingError { .. })
+            && !to.is_empty()
+        {
+            let (handshakes, mut cx) = self.handshakes_mut(now, actions);
+            handshakes.message(ours, Event::Speaks, &mut cx);
+        }
         let names_its_owner = matches!(message, Message::HomeTest { .. });
         for care_of in &to {
             if self.send_on(arrived, packet.source, *care_of, counter, actions) && names_its_owner {

@@ -4,6 +4,7 @@
 
 mod arrived;
 mod context;
+mod flush;
 mod followers;
 mod group;
 mod hand_on;

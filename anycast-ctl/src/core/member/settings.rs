@@ -81,9 +81,11 @@ impl Default for HandshakeSettings {
             per_prefix: Rate::per_second(100, 200),
             whole: Rate::per_second(1000, 2000),
             max_clients: 65_536,
-            first_back_off: Duration::from_mins(1),
-            max_back_off: Duration::from_hours(1),
-            not_capable: Duration::from_hours(1),
+            // Eight seconds pass after the last try of a handshake, and 45 until the next: who is behind a
+            // gateway from now on is found within a minute.
+            first_back_off: Duration::from_secs(15),
+            max_back_off: Duration::from_secs(45),
+            not_capable: Duration::from_secs(45),
         }
     }
 }

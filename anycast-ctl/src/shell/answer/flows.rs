@@ -4,7 +4,7 @@ use anycast_common::abi::maps::FlowKey;
 
 use super::common::{Answered, PAGE, failed, map};
 use crate::{
-    core::{Notice, Time, correspondent::Selection},
+    core::{Notice, Time, controller::Flushed, correspondent::Selection},
     shell::{
         api::{Answer, Refusal, view},
         clock,
@@ -18,13 +18,13 @@ use crate::{
 /// Flows that are looked at for a page, whether they are on it or not.
 const SCAN: usize = 10_000;
 
-/// Ends pinned flows, as they were read after so many `bindings` had been ended.
+/// Ends pinned flows, as they were read after bindings had been `ended`.
 pub(in crate::shell) fn flush(
     core: &mut Engine,
     plane: &mut Plane,
     read: Option<&Snapshot>,
     which: &Selection,
-    bindings: usize,
+    ended: Flushed,
 ) -> Result<view::Flushed, Refusal> {
     let read = read.ok_or_else(unread)?;
     let maps = plane.dataplane().maps();
@@ -44,10 +44,20 @@ pub(in crate::shell) fn flush(
         client,
         anycast,
         care_of,
-        bindings,
+        bindings: ended.bindings.unwrap_or_default(),
         flows,
     });
-    Ok(view::Flushed { bindings, flows })
+    Ok(flushed(ended, Some(flows)))
+}
+
+/// What a flush came to; `flows` are none without a correspondent.
+pub(in crate::shell) const fn flushed(ended: Flushed, flows: Option<usize>) -> view::Flushed {
+    let Flushed { bindings, clients } = ended;
+    view::Flushed {
+        bindings,
+        flows,
+        clients,
+    }
 }
 
 /// A page of the flows of the last read.

@@ -14,7 +14,7 @@ use std::net::Ipv6Addr;
 use anycast_common::abi::roles;
 
 pub(super) use common::{Answered, no_role};
-pub(super) use flows::flush as flush_flows;
+pub(super) use flows::{flush as flush_flows, flushed};
 pub(super) use policy::LivePolicy;
 
 use super::{

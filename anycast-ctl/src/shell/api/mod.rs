@@ -108,7 +108,8 @@ pub enum Request {
         #[serde(default)]
         after: Option<view::FlowPlace>,
     },
-    /// Ends bindings and flows of a correspondent; all of them where no address is given.
+    /// Ends bindings and flows of a correspondent, and has a member forget what it knows of clients; all
+    /// of them where no address is given.
     Flush {
         /// Of this client only, A.
         #[serde(default)]

@@ -364,7 +364,8 @@ impl Machine {
         };
         self.act(|controller, now, actions| {
             let ended = controller.flush(now, &selection, actions);
-            assert!(ended.is_some(), "the role is there");
+            let both = ended.bindings.is_some() && ended.clients.is_some();
+            assert!(both, "the roles are there");
         });
     }
 }

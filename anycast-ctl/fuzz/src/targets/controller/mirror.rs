@@ -67,7 +67,7 @@ impl Mirror {
             Action::Map(MapAction::RemoveCareOf { client, care_of }) => {
                 self.care_of.remove(&(*client, *care_of));
             }
-            Action::Map(MapAction::QuietClient { until, .. }) => assert!(*until > now),
+            Action::Map(MapAction::QuietClient { until, .. }) => assert!(*until >= now),
             Action::ProbeNeighbour { .. }
             | Action::Group(GroupAction::Join { .. })
             | Action::Group(GroupAction::Leave { .. })

@@ -27,7 +27,7 @@ pub(in crate::core::member) struct Peer {
 
 impl Peer {
     /// Packets of the client to B are not reported before `until`.
-    pub(super) fn quiet(self, until: Time, cx: &mut Context<'_>) {
+    pub(in crate::core::member) fn quiet(self, until: Time, cx: &mut Context<'_>) {
         let Self {
             client, anycast, ..
         } = self;

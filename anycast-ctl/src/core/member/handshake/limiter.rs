@@ -5,15 +5,19 @@ use std::net::Ipv6Addr;
 use crate::core::{
     Time,
     member::HandshakeSettings,
-    rate::{Bucket, Buckets, prefix64},
+    rate::{Bucket, Buckets, Rate, prefix64},
 };
 
-/// The three limits.
+/// Of so many handshakes one may be with a client that came to nothing before: who is new comes first.
+const AGAIN: u32 = 4;
+
+/// The three limits, and that of further tries.
 #[derive(Debug)]
 pub(super) struct Limiter {
     clients: Buckets<Ipv6Addr>,
     prefixes: Buckets<u64>,
     whole: Bucket,
+    again: Bucket,
 }
 
 impl Limiter {
@@ -22,7 +26,16 @@ impl Limiter {
             clients: Buckets::new(settings.per_client, settings.max_clients),
             prefixes: Buckets::new(settings.per_prefix, settings.max_clients),
             whole: Bucket::new(settings.whole),
+            again: Bucket::new(Rate {
+                every: settings.whole.every * AGAIN,
+                burst: (settings.whole.burst / AGAIN).max(1),
+            }),
         }
+    }
+
+    /// Whether one more client that came to nothing may be tried again.
+    pub(super) fn tries_again(&mut self, now: Time) -> bool {
+        self.again.take(now)
     }
 
     /// Whether a handshake with `client` may start. A refusal by one limit takes nothing from the

@@ -2,7 +2,7 @@
 
 use super::{
     exchange::Peer,
-    state::{self, Event, State, Unanswered},
+    state::{Event, State, Unanswered},
     step::Step,
 };
 use crate::core::{
@@ -41,12 +41,25 @@ impl Handshake {
     }
 
     /// Whether `event` would start the exchange of messages.
-    pub(super) const fn starts(&self, event: &Event<'_>) -> bool {
-        matches!(
-            (&self.state, event),
+    pub(super) fn starts(&self, event: &Event<'_>, now: Time) -> bool {
+        match (&self.state, event) {
             (State::Resting { .. }, Event::Packet | Event::RefreshRequest)
-                | (State::Bound { .. }, Event::RefreshRequest)
-        )
+            | (State::Bound { .. }, Event::RefreshRequest) => true,
+            (State::Bound { .. }, Event::Packet) => self.state.quiet_until() <= now,
+            _ => false,
+        }
+    }
+
+    /// Whether it would be another try after one that came to nothing.
+    pub(super) const fn tries_again(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// Nothing is tried before `until`, and what is known is kept for as long again.
+    pub(super) fn postpone(&mut self, now: Time, until: Time) {
+        if let State::Resting { until: forgotten } = &mut self.state {
+            *forgotten = until + (until - now);
+        }
     }
 
     /// The handshake after `event`; none when there is nothing to remember.
@@ -126,13 +139,14 @@ impl Handshake {
                 Some(step.presume_bound(updating))
             }
             (state @ Bound { .. }, Event::Leave) => Some(state),
-            (Bound { until, home }, Event::RefreshRequest) => Some(match step.test(0) {
-                Testing(testing) => Testing(state::Testing {
-                    bound: Some((until, home)),
-                    ..testing
-                }),
-                other => other,
-            }),
+            (Bound { until, home }, Event::RefreshRequest) => Some(step.renew(until, home)),
+            // The data plane has forgotten what it was told.
+            (state @ Bound { until, .. }, Event::Packet) if step.cx.now < state.quiet_until() => {
+                step.quiet(state.quiet_until());
+                step.lead(until);
+                Some(state)
+            }
+            (Bound { until, home }, Event::Packet) => Some(step.renew(until, home)),
             (Bound { .. }, Event::TimerExpired) => Some(step.rest_after_binding()),
             (Bound { home, .. }, Event::Stop) => {
                 step.delete(&home);
@@ -141,27 +155,35 @@ impl Handshake {
 
             (BackOff { wait, .. }, Event::TimerExpired) => Some(step.rest(wait)),
             // A member that comes back soon must not try them all again.
-            (state @ BackOff { .. }, Event::RefreshRequest | Event::Leave | Event::Stop) => {
-                Some(state)
+            (state @ BackOff { .. }, Event::Leave | Event::Stop) => Some(state),
+            (state @ BackOff { .. }, Event::RefreshRequest | Event::Speaks) => {
+                Some(step.speaks(state))
+            }
+            (state @ BackOff { .. }, Event::HomeTest { .. } | Event::CareOfTest { .. }) => {
+                let state = step.speaks(state);
+                Some(step.unexpected(Counter::TestUnexpected, state))
+            }
+            (state @ BackOff { .. }, Event::Ack { .. }) => {
+                let state = step.speaks(state);
+                Some(step.unexpected(Counter::AckUnexpected, state))
             }
 
             // The data plane has forgotten what it was told.
-            (state @ (Testing(_) | Updating(_) | Bound { .. } | BackOff { .. }), Event::Packet) => {
-                step.quiet(state.deadline());
-                if let Bound { until, .. } = &state {
-                    step.lead(*until);
-                }
+            (state @ (Testing(_) | Updating(_) | BackOff { .. }), Event::Packet) => {
+                step.quiet(state.quiet_until());
                 Some(state)
             }
             (state @ (Testing(_) | Updating(_)), Event::RefreshRequest) => Some(state),
+            (state @ (Resting { .. } | Testing(_) | Updating(_) | Bound { .. }), Event::Speaks) => {
+                Some(state)
+            }
             (
-                state @ (Resting { .. } | Updating(_) | Bound { .. } | BackOff { .. }),
+                state @ (Resting { .. } | Updating(_) | Bound { .. }),
                 Event::HomeTest { .. } | Event::CareOfTest { .. },
             ) => Some(step.unexpected(Counter::TestUnexpected, state)),
-            (
-                state @ (Resting { .. } | Testing(_) | Bound { .. } | BackOff { .. }),
-                Event::Ack { .. },
-            ) => Some(step.unexpected(Counter::AckUnexpected, state)),
+            (state @ (Resting { .. } | Testing(_) | Bound { .. }), Event::Ack { .. }) => {
+                Some(step.unexpected(Counter::AckUnexpected, state))
+            }
             // Both Test Inits are refused, one after the other.
             (
                 BackOff {

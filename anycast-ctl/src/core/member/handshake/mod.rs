@@ -61,10 +61,14 @@ impl Handshakes {
 
     /// A packet of the client came to B: starts a handshake, if none stands and the limits allow.
     pub(super) fn packet(&mut self, peer: Peer, cx: &mut Context<'_>) {
-        let known = self.table.get(&peer.into());
-        let starts = known.is_none_or(|(_, handshake)| handshake.starts(&Event::Packet));
+        let known = self.table.get(&peer.into()).map(|(_, handshake)| handshake);
+        let starts = known.is_none_or(|known| known.starts(&Event::Packet, cx.now));
+        let again = known.is_some_and(Handshake::tries_again);
         let held = match starts {
             false => None,
+            true if again && !self.limiter.tries_again(cx.now) => {
+                return self.postpone(peer, cx);
+            }
             true if !self.limiter.start(cx.now, peer.client) => Some(Counter::HandshakeLimited),
             true if !self.has_room(peer) => Some(Counter::HandshakeTableFull),
             true => None,
@@ -85,12 +89,50 @@ impl Handshakes {
         let Some((_, handshake)) = self.table.get(&key) else {
             return false;
         };
-        if handshake.starts(&event) && !self.limiter.start(cx.now, peer.client) {
+        if handshake.starts(&event, cx.now) && !self.limiter.start(cx.now, peer.client) {
             cx.count(Counter::HandshakeLimited);
             return true;
         }
         self.step(key, event, cx);
         true
+    }
+
+    /// Too many clients that came to nothing are tried again just now. This one waits as long as clients
+    /// are left alone, lest the data plane reports all of them every second.
+    fn postpone(&mut self, peer: Peer, cx: &mut Context<'_>) {
+        cx.count(Counter::HandshakePostponed);
+        let key = peer.into();
+        let until = cx.now + self.settings.max_back_off;
+        if let Some((_, handshake)) = self.table.get_mut(&key) {
+            handshake.postpone(cx.now, until);
+            self.timers.set(key, Some(handshake.deadline()));
+            self.forgettable.set(key, Some(handshake.deadline()));
+        }
+        peer.quiet(until, cx);
+    }
+
+    /// Forgets clients of the anycast addresses, so that they are tried again with their next packet;
+    /// gives how many. Bindings live to their end.
+    pub(super) fn forget(
+        &mut self,
+        client: Option<Ipv6Addr>,
+        anycast: &[Ipv6Addr],
+        cx: &mut Context<'_>,
+    ) -> usize {
+        let known = self.table.keys();
+        let keys: Vec<Key> = known
+            .filter(|key| client.is_none_or(|client| client == key.client))
+            .filter(|key| anycast.contains(&key.anycast))
+            .copied()
+            .collect();
+        for key in &keys {
+            self.timers.set(*key, None);
+            self.forgettable.set(*key, None);
+            if let Some((peer, _)) = self.table.remove(key) {
+                peer.quiet(cx.now, cx);
+            }
+        }
+        keys.len()
     }
 
     /// Ends the handshakes of `anycast` that are not bound yet. Bindings live to their end: while

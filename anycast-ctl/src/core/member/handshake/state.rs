@@ -25,6 +25,8 @@ pub(in crate::core::member) enum Event<'a> {
     Packet,
     /// A Binding Refresh Request.
     RefreshRequest,
+    /// A Test or an acknowledgement of it came that is another member's: it speaks the protocol.
+    Speaks,
     /// A Home Test that came to B.
     HomeTest { cookie: Cookie, test: Test },
     /// A Care-of Test that came to C.
@@ -71,12 +73,13 @@ pub(in crate::core::member) enum Evidence {
 ///     │      │  refused, or│       │  (11.7.3)         │     │ accepted (11.7.3),
 ///     │      │  no answer  │       │                   │     │ or Leave
 ///     │      │  (11.8)     │       │ RefreshRequest    │     ▼
-///     │      │             │       │ (11.7.4)          │  ┌───────┐
+///     │      │             │       │ (11.7.4), Packet  │  ┌───────┐
 ///     │      │             │       └───────────────────┼──┤ Bound │
 ///     │      │             ▼                           │  └───────┘
 ///     │      │        ┌─────────┐ refused, or no answer│     │
 ///     │      └────────┤ BackOff │◄─────────────────────┘     │
-///     │  TimerExpired └─────────┘                            │
+///     │ TimerExpired, └─────────┘                            │
+///     │ or it speaks                                         │
 ///     └──────────────────────────────────────────────────────┘
 ///                          TimerExpired
 /// ```
@@ -86,16 +89,18 @@ pub(in crate::core::member) enum Evidence {
 ///
 /// | Event | Resting | Testing | Updating | Bound | BackOff |
 /// |---|---|---|---|---|---|
-/// | Packet | Testing | quiet | quiet | quiet | quiet |
-/// | RefreshRequest (11.7.4) | Testing | stays | stays | Testing | stays |
-/// | HomeTest, CareOfTest (11.6.2) | counted | Updating, with both | counted | counted | counted |
-/// | Ack (11.7.3) | counted | counted | Bound, Testing, BackOff; status 135: stays, sends again | counted | counted |
+/// | Packet | Testing | quiet | quiet | quiet; Testing, shortly before its end | quiet |
+/// | RefreshRequest (11.7.4) | Testing | stays | stays | Testing | Resting |
+/// | HomeTest, CareOfTest (11.6.2) | counted | Updating, with both | counted | counted | counted, Resting |
+/// | Ack (11.7.3) | counted | counted | Bound, Testing, BackOff; status 135: stays, sends again | counted | counted, Resting |
+/// | Speaks | stays | stays | stays | stays | Resting |
 /// | NotUnderstood (11.3.5, 11.3.6) | counted | BackOff | BackOff | counted | stays |
 /// | TimerExpired (11.8) | forgotten | sends again, then BackOff | sends again, then BackOff | Resting | Resting |
 /// | Leave | forgotten | forgotten; Bound, if it renewed a binding | Bound, presumed | stays | stays |
 /// | Stop | forgotten | forgotten | forgotten | forgotten | stays |
 ///
-/// What may be bound when Stop comes is deleted (11.7.2).
+/// What may be bound when Stop comes is deleted (11.7.2). A client that refused with a status stays in BackOff
+/// whatever it says: that it speaks was known.
 #[derive(Debug)]
 pub(super) enum State {
     /// Nothing is under way. Until then the sequence number and the failures are remembered.
@@ -161,7 +166,20 @@ pub(super) struct Updating {
     pub(super) outstanding: Vec<(u16, Time)>,
 }
 
+/// So long before the end of a binding a packet that comes to B renews it.
+const RENEWED_AHEAD: Duration = Duration::from_secs(4);
+
 impl State {
+    /// Until when packets to B are of no interest.
+    pub(super) const fn quiet_until(&self) -> Time {
+        match self {
+            Self::Bound { until, .. } => until.before(RENEWED_AHEAD),
+            Self::Resting { .. } | Self::Testing(_) | Self::Updating(_) | Self::BackOff { .. } => {
+                self.deadline()
+            }
+        }
+    }
+
     /// When [`Event::TimerExpired`] happens.
     pub(super) const fn deadline(&self) -> Time {
         match self {

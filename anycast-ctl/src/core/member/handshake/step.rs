@@ -23,6 +23,9 @@ use crate::core::{
     },
 };
 
+/// How long a client is left alone at first whose correspondent answered with a status of 128 or more.
+const REFUSED: Duration = Duration::from_secs(5);
+
 /// One transition.
 pub(super) struct Step<'a, 'b> {
     pub(super) peer: Peer,
@@ -57,6 +60,17 @@ impl Step<'_, '_> {
             bound: None,
         };
         self.send_tests(testing)
+    }
+
+    /// Tests anew while the binding lives.
+    pub(super) fn renew(&mut self, until: Time, home: Test) -> State {
+        match self.test(0) {
+            State::Testing(testing) => State::Testing(Testing {
+                bound: Some((until, home)),
+                ..testing
+            }),
+            other => other,
+        }
     }
 
     /// Nothing came in time: sends again what is not answered, or gives up.
@@ -207,10 +221,11 @@ impl Step<'_, '_> {
 
     fn bound(&mut self, until: Time, home: Test) -> State {
         self.failures = 0;
-        self.quiet(until);
+        let state = State::Bound { until, home };
+        self.quiet(state.quiet_until());
         self.lead(until);
         self.ended(HandshakeOutcome::Bound, Counter::HandshakeBound);
-        State::Bound { until, home }
+        state
     }
 
     /// As bound as the last update can have made it, without waiting for the answer.
@@ -236,22 +251,58 @@ impl Step<'_, '_> {
             Evidence::HomeTestInit(_) | Evidence::CareOfTestInit(_) => false,
         };
         let wait = if doubtful {
-            self.growing()
+            self.growing(self.settings.first_back_off)
         } else {
             self.settings.not_capable
         };
         self.leave_alone(HandshakeOutcome::NotCapable, wait, unanswered)
     }
 
-    /// Leaves the client alone for a while, longer each time.
+    /// Leaves the client alone for a while, longer each time. One that refused is there, and what made it
+    /// refuse may be over soon: it is tried again earlier.
     pub(super) fn back_off(&mut self, outcome: HandshakeOutcome) -> State {
-        self.leave_alone(outcome, self.growing(), Unanswered::default())
+        let first = match outcome {
+            HandshakeOutcome::Refused(_) => self.settings.first_back_off.min(REFUSED),
+            HandshakeOutcome::NoAnswer
+            | HandshakeOutcome::NotCapable
+            | HandshakeOutcome::Bound
+            | HandshakeOutcome::Left => self.settings.first_back_off,
+        };
+        self.leave_alone(outcome, self.growing(first), Unanswered::default())
     }
 
-    fn growing(&self) -> Duration {
+    fn growing(&self, first: Duration) -> Duration {
         let doubled = 2u32.saturating_pow(self.failures);
-        let growing = self.settings.first_back_off.saturating_mul(doubled);
-        growing.min(self.settings.max_back_off)
+        first
+            .saturating_mul(doubled)
+            .min(self.settings.max_back_off)
+    }
+
+    /// The client has said something after all: it is tried again with its next packet.
+    pub(super) fn speaks(&mut self, state: State) -> State {
+        match state {
+            State::BackOff {
+                wait,
+                why:
+                    HandshakeOutcome::NoAnswer
+                    | HandshakeOutcome::NotCapable
+                    | HandshakeOutcome::Bound
+                    | HandshakeOutcome::Left,
+                ..
+            } => {
+                self.cx.count(Counter::BackOffEnded);
+                self.quiet(self.cx.now);
+                self.rest(wait)
+            }
+            state @ (State::BackOff {
+                why: HandshakeOutcome::Refused(_),
+                ..
+            }
+            | State::Resting { .. }
+            | State::Testing(_)
+            | State::Updating(_)
+            | State::Bound { .. }) => state,
+        }
     }
 
     fn leave_alone(

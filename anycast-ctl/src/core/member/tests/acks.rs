@@ -44,7 +44,7 @@ fn an_acceptance_binds_until_16_seconds_after_the_update() {
         let update = bench.tested(at(1000)).update().0;
         let output = bench.ack(at(1800), status, update.sequence);
         assert_eq!(output.outcome(), Some(HandshakeOutcome::Bound));
-        assert_eq!(output.quiet(), Some(at(17_000)));
+        assert_eq!(output.quiet(), Some(at(13_000)), "then it is renewed");
         assert_eq!(bench.state(), Some(HandshakeState::Bound));
         bench.due(17_000);
         assert_eq!(bench.count(Counter::HandshakeBound), 1);
@@ -57,7 +57,7 @@ fn the_acknowledgement_of_any_outstanding_update_counts() {
     let first = bench.tested(at(0)).update().0;
     bench.poll(at(1000));
     let output = bench.ack(at(1100), 0, first.sequence);
-    assert_eq!(output.quiet(), Some(at(16_000)), "counted from that update");
+    assert_eq!(output.quiet(), Some(at(12_000)), "counted from that update");
     // The other answer changes nothing.
     let second = bench.ack(at(1200), 0, first.sequence.wrapping_add(1));
     assert_eq!(second, Output(vec![]));
@@ -84,9 +84,30 @@ fn refusals_leave_the_client_alone() {
         let output = bench.ack(at(100), status, update.sequence);
         assert_eq!(output.mobility(), []);
         assert_eq!(output.outcome(), Some(HandshakeOutcome::Refused(status)));
-        assert_eq!(output.quiet(), Some(at(60_100)));
+        assert_eq!(output.quiet(), Some(at(5100)));
         assert_eq!(bench.count(Counter::HandshakeRefused), 1);
     }
+}
+
+#[test]
+fn who_refuses_is_asked_again_soon_and_then_less_often() {
+    let mut bench = Bench::joined();
+    let mut now = at(0);
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        let update = bench.tested(now).update().0;
+        let until = bench.ack(now, 130, update.sequence).quiet().unwrap();
+        waits.push(until.since(now).as_secs());
+        // It speaks, as was known: what else it says changes nothing.
+        let said = bench.message(now, CLIENT, ANYCAST, Message::BindingRefreshRequest);
+        assert_eq!(said, Output(vec![]));
+        bench.poll(until);
+        now = until;
+    }
+    assert_eq!(waits, [5, 10, 20, 40, 45, 45]);
+    let update = bench.tested(now).update().0;
+    bench.accept(now, update.sequence);
+    assert_eq!(bench.state(), Some(HandshakeState::Bound));
 }
 
 #[test]

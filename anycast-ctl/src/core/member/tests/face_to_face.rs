@@ -182,7 +182,7 @@ fn a_perfect_link_binds_in_two_round_trips() {
     assert_eq!(world.sent, 12, "six messages, each sent and arrived");
     // Both ends agree, the member being the one that stops first.
     assert_eq!(world.bound_until, Some(at(16_030)));
-    assert_eq!(world.quiet_until, at(16_020));
+    assert_eq!(world.quiet_until, at(12_020));
     world.run_until(at(16_030));
     assert_eq!(
         world.changes,
@@ -206,7 +206,7 @@ fn a_client_that_goes_on_is_bound_again_and_again() {
             .iter()
             .all(|outcome| *outcome == HandshakeOutcome::Bound)
     );
-    // 100 seconds; each binding lives 16 and a bit.
+    // 100 seconds; each binding lives 16 and a bit, for what is sent meanwhile goes to C: then routing has its say.
     assert_eq!(bound, 7);
     assert!(world.acks.iter().all(|status| *status == 0));
 }
@@ -346,7 +346,7 @@ proptest! {
                 );
             }
             HandshakeOutcome::NoAnswer => {
-                prop_assert!(world.quiet_until >= world.now + Duration::from_secs(60));
+                prop_assert!(world.quiet_until >= world.now + Duration::from_secs(15));
             }
             // Duplicates that overtake each other look like old sequence numbers.
             HandshakeOutcome::Left => prop_assert!(false, "nobody left"),
@@ -383,8 +383,8 @@ proptest! {
             let delays = fates.get(nth - 1).cloned().unwrap_or_else(|| vec![20]);
             delays.into_iter().map(Duration::from_millis).collect()
         });
-        // The losses last for five failures at most, whose back-offs are 1900 seconds together.
-        for packet in 0..800 {
+        // The losses last for five failures at most, each of 15 seconds, whose back-offs are 180 together.
+        for packet in 0..100 {
             world.run_until(at(packet * 5000));
             world.client_packet();
         }

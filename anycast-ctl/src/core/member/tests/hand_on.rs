@@ -293,7 +293,7 @@ fn what_is_remembered_of_home_tests_is_bounded() {
         token: HOME_TOKEN,
     };
     for client in 0..100 {
-        assert_eq!(message(test.clone(), &mut bench, client), 1);
+        assert_eq!(message(test, &mut bench, client), 1);
     }
     let followed = (0..100).filter(|client| {
         let ack = Message::BindingAck(Default::default());

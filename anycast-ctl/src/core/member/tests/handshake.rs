@@ -70,7 +70,7 @@ fn test_inits_are_sent_again_at_1_3_and_7_seconds_and_given_up_at_15() {
     let output = bench.poll(at(15_000));
     assert_eq!(output.mobility(), []);
     assert_eq!(output.outcome(), Some(HandshakeOutcome::NoAnswer));
-    assert_eq!(output.quiet(), Some(at(75_000)));
+    assert_eq!(output.quiet(), Some(at(30_000)));
     assert_eq!(bench.state(), Some(HandshakeState::BackOff));
     assert_eq!(bench.count(Counter::HandshakeNoAnswer), 1);
     assert_eq!(bench.count(Counter::HomeTestInitSent), 4);
@@ -130,19 +130,19 @@ fn the_back_off_grows_and_ends_at_its_maximum() {
             }
         }
     }
-    assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]);
+    assert_eq!(waits, [15, 30, 45, 45, 45, 45, 45, 45, 45]);
 }
 
 #[test]
 fn a_success_ends_the_growth() {
     let mut bench = Bench::joined();
     bench.packet_of(at(0), CLIENT);
-    for seconds in [1, 3, 7, 15, 75] {
+    for seconds in [1, 3, 7, 15, 30] {
         bench.poll(at(seconds * 1000));
     }
     assert_eq!(bench.0.handshakes(at(0))[0].failures, 1);
-    let update = bench.tested(at(80_000)).update().0;
-    bench.accept(at(80_000), update.sequence);
+    let update = bench.tested(at(40_000)).update().0;
+    bench.accept(at(40_000), update.sequence);
     assert_eq!(bench.0.handshakes(at(0))[0].failures, 0);
 }
 
@@ -150,11 +150,11 @@ fn a_success_ends_the_growth() {
 fn failures_are_forgotten_after_as_long_again() {
     let mut bench = Bench::joined();
     bench.packet_of(at(0), CLIENT);
-    for seconds in [1, 3, 7, 15, 75, 134] {
+    for seconds in [1, 3, 7, 15, 30, 44] {
         bench.poll(at(seconds * 1000));
     }
     assert_eq!(bench.state(), Some(HandshakeState::Resting));
-    bench.poll(at(135_000));
+    bench.poll(at(45_000));
     assert_eq!(bench.state(), None);
     assert_eq!(bench.0.deadline(), None);
 }
@@ -164,14 +164,36 @@ fn a_bound_client_is_bound_again_when_its_packets_come_to_b_after_16_seconds() {
     let mut bench = Bench::joined();
     let first = bench.tested(at(0)).update().0;
     let output = bench.accept(at(100), first.sequence);
-    assert_eq!(output.quiet(), Some(at(16_000)));
+    assert_eq!(output.quiet(), Some(at(12_000)));
     // In flight, or its correspondent was restarted: routing still brings it here.
-    assert_eq!(bench.packet_of(at(200), CLIENT).mobility(), []);
+    let output = bench.packet_of(at(200), CLIENT);
+    assert_eq!(
+        (output.mobility().len(), output.quiet()),
+        (0, Some(at(12_000)))
+    );
     bench.poll(at(16_000));
     assert_eq!(bench.state(), Some(HandshakeState::Resting));
     // The sequence goes on.
     let second = bench.tested(at(16_000)).update().0;
     assert_eq!(second.sequence, first.sequence.wrapping_add(1));
+}
+
+#[test]
+fn a_binding_is_renewed_before_its_end_when_packets_come_to_b() {
+    let mut bench = Bench::joined();
+    let first = bench.tested(at(0)).update().0;
+    bench.accept(at(100), first.sequence);
+    assert_eq!(bench.packet_of(at(11_999), CLIENT).mobility(), []);
+    let (home, care_of) = bench.packet_of(at(12_000), CLIENT).cookies();
+    bench.home_test(at(12_010), home);
+    let second = bench.care_of_test(at(12_010), care_of).update().0;
+    assert_eq!(second.sequence, first.sequence.wrapping_add(1));
+    let output = bench.accept(at(12_020), second.sequence);
+    assert_eq!(output.quiet(), Some(at(24_010)));
+    assert_eq!(bench.count(Counter::HandshakeBound), 2);
+    // Without such packets it comes to its end.
+    bench.poll(at(28_010));
+    assert_eq!(bench.state(), Some(HandshakeState::Resting));
 }
 
 #[test]
@@ -293,6 +315,6 @@ fn leaving_forgets_no_failure() {
     let output = bench.packet_of(at(18_000), CLIENT);
     assert_eq!(
         (output.mobility().len(), output.quiet()),
-        (0, Some(at(75_000)))
+        (0, Some(at(30_000)))
     );
 }

@@ -10,6 +10,7 @@ mod fleet;
 mod hand_on;
 mod handshake;
 mod health;
+mod left_alone;
 mod limits;
 mod listener;
 mod membership;

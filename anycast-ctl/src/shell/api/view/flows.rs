@@ -170,11 +170,16 @@ pub struct Flow {
     pub role: String,
 }
 
-/// What a flush has ended.
+/// What a flush has ended; what belongs to a role that the machine does not have is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flushed {
-    /// Bindings.
-    pub bindings: usize,
-    /// Pinned flows.
-    pub flows: usize,
+    /// Bindings of a correspondent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bindings: Option<usize>,
+    /// Its pinned flows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flows: Option<usize>,
+    /// Clients that a member has forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<usize>,
 }

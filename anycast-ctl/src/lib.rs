@@ -1,7 +1,7 @@
 //! The controller of an IPv6 anycast node.
 //!
-//! [`core`] is the protocols: pure machines that take `(input, now)` and give actions and their
-//! next deadline. The shell around them owns the sockets, the maps, the routes and the clock.
+//! [`core`] contains the protocols as pure state machines: they take an input and the current time, and give actions
+//! and their next deadline. The shell around them owns the sockets, the maps, the routes and the clock.
 
 pub mod cli;
 pub mod config;

@@ -1,4 +1,4 @@
-//! The controller of an IPv6 anycast node, and the command line that asks it.
+//! The controller of an IPv6 anycast node, and the command line that queries it.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     match cli::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Each problem of a configuration has its own line, as editors read them.
+            // Each problem of a configuration is printed on a line of its own, in the form that editors understand.
             match error.downcast_ref::<Problems>() {
                 Some(problems) => eprintln!("{problems}"),
                 None => eprintln!("anycast-ctl: {error:#}"),

@@ -1,4 +1,4 @@
-//! `drain` and `undrain`.
+//! The commands `drain` and `undrain`.
 
 use std::{
     collections::BTreeMap,
@@ -16,9 +16,10 @@ use serde::{Deserialize as _, de::IntoDeserializer as _};
 use super::{print, show};
 use crate::shell::api::{Request, client, view};
 
-/// How often the daemon is asked what is left.
+/// How often the client asks the daemon which sessions are left.
 const ASK: Duration = Duration::from_millis(500);
-/// Its thread goes through a whole map to answer: it is left alone for so many times as long as it took.
+/// The daemon reads a whole map to answer. So the client waits at least this many times as long as the last answer took
+/// before it asks again.
 const SPARE: u32 = 10;
 
 /// Which groups a command is for.
@@ -32,7 +33,7 @@ pub(super) struct Which {
     all: bool,
 }
 
-/// A time such as `5m` or `1h 30m`.
+/// How long `drain --timeout` waits, written as a time such as `5m` or `1h 30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Patience(Duration);
 
@@ -40,7 +41,7 @@ impl FromStr for Patience {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // As in the configuration.
+        // The time is written as in the configuration file.
         let text = text.into_deserializer();
         humantime_serde::Serde::deserialize(text)
             .map(|time: humantime_serde::Serde<Duration>| Self(time.into_inner()))
@@ -48,7 +49,7 @@ impl FromStr for Patience {
     }
 }
 
-/// Drains, and waits if told so.
+/// Drains the groups, and waits for their sessions to end if the operator wants that.
 pub(super) fn drain(path: &Path, which: &Which, wait: Option<Option<Patience>>) -> Result<()> {
     let groups = groups(path, which)?;
     for anycast in &groups {
@@ -62,7 +63,7 @@ pub(super) fn drain(path: &Path, which: &Which, wait: Option<Option<Patience>>) 
     }
 }
 
-/// Ends a drain.
+/// Ends the drain of the groups.
 pub(super) fn undrain(path: &Path, which: &Which) -> Result<()> {
     for anycast in groups(path, which)? {
         let _: view::Done = client::ask(path, &Request::Undrain { anycast })?;
@@ -116,7 +117,7 @@ fn left(path: &Path, groups: &[Ipv6Addr]) -> Result<Vec<view::MemberGroup>> {
     Ok(all.member)
 }
 
-/// A line for each group whose state is another than the one shown last.
+/// Prints a line for each group whose state differs from the one that was printed last.
 fn show_changes(
     groups: &[view::MemberGroup],
     shown: &mut BTreeMap<Ipv6Addr, String>,

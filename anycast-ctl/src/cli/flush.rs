@@ -1,4 +1,4 @@
-//! `flush`.
+//! The command `flush`.
 
 use std::{net::Ipv6Addr, path::Path};
 

@@ -214,7 +214,7 @@ impl From<Which> for view::Which {
     }
 }
 
-/// Does what the command line says.
+/// Executes the command line.
 pub fn run(cli: Cli) -> Result<()> {
     let socket = cli.socket.as_deref();
     let path = socket.unwrap_or(config::file::DEFAULT_SOCKET.as_ref());
@@ -279,7 +279,8 @@ pub fn run(cli: Cli) -> Result<()> {
     }
 }
 
-/// Refused while a daemon runs, which would not notice.
+/// Removes what a stopped daemon left in the kernel. It refuses to do so while a daemon runs, because that daemon would
+/// not notice.
 fn detach() -> Result<()> {
     let pins = Pins::left().map_err(|error| match error {
         PinsError::Taken(_) => anyhow!("{error}: end that first"),
@@ -292,7 +293,7 @@ fn detach() -> Result<()> {
     }
 }
 
-/// Every problem of a file; with JSON on standard output as well, whatever is wrong.
+/// Prints every problem of a configuration file. With `--json`, standard output gets the problems as JSON as well.
 fn check(file: &std::path::Path, query: Query) -> Result<()> {
     let checked = config::load(file);
     if query.json {
@@ -332,7 +333,7 @@ fn answer<T: Serialize>(answer: &T, query: Query, show: impl FnOnce(&T) -> Strin
     }
 }
 
-/// To standard output; a reader such as `head` that has enough is no error.
+/// Writes to standard output. A closed pipe is no error, since a reader such as `head` may have read enough.
 fn print(text: &str) -> Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),

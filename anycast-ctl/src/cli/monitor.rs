@@ -1,4 +1,4 @@
-//! `monitor`: events, a line each.
+//! The command `monitor`, which prints one line for each event.
 
 use std::{
     io::{self, Write},
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::shell::api::{Request, client, view};
 
-/// Fields that people look for first.
+/// Fields that are printed first, since people look for them first.
 const FIRST: [&str; 11] = [
     "anycast",
     "interface",
@@ -26,12 +26,12 @@ const FIRST: [&str; 11] = [
     "reason",
     "querier",
 ];
-/// Fields that stand elsewhere, or say nothing to people.
+/// Fields that are not printed again, because they stand elsewhere in the line or mean nothing to people.
 const LEFT_OUT: [&str; 4] = ["time", "role", "event", "ifindex"];
 
 pub(super) fn run(path: &Path, roles: Vec<String>, json: bool) -> Result<()> {
     let mut stdout = io::stdout();
-    // Beside the events, so that nobody takes it for one.
+    // This line goes to standard error, so that nobody takes it for an event.
     let begun = |begun: &view::Monitoring| match begun.monitoring.as_slice() {
         [] => eprintln!("watching all roles"),
         roles => eprintln!("watching {}", roles.join(", ")),
@@ -46,7 +46,7 @@ pub(super) fn run(path: &Path, roles: Vec<String>, json: bool) -> Result<()> {
     Ok(result?)
 }
 
-/// An event for people; what is none stays as it is.
+/// Formats an event for people. A line that is not an event stays as it is.
 fn text(line: &str) -> String {
     let Ok(Value::Object(event)) = serde_json::from_str(line) else {
         return line.to_owned();

@@ -1,4 +1,4 @@
-//! `policy` and `reload`.
+//! The commands `policy` and `reload`.
 
 use std::{net::Ipv6Addr, num::NonZeroU32, path::Path};
 

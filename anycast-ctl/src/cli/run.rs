@@ -1,4 +1,4 @@
-//! `run`: logging, the runtime, and the daemon on it.
+//! The command `run`: sets up logging and the runtime, and runs the daemon.
 
 use std::{io::IsTerminal, path::Path};
 
@@ -11,7 +11,7 @@ use crate::{config, shell};
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
     /// One JSON object per line.
     Json,

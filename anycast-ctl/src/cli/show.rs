@@ -1,4 +1,4 @@
-//! Answers as tables.
+//! Formats answers of the daemon as tables.
 
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
@@ -80,7 +80,7 @@ pub(super) fn status(status: &view::Status) -> String {
     text
 }
 
-/// `1 flow`, `2 flows`.
+/// Formats a count with its noun, such as `1 flow` or `2 flows`.
 pub(super) fn counted(count: usize, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),
@@ -88,7 +88,7 @@ pub(super) fn counted(count: usize, what: &str) -> String {
     }
 }
 
-/// What a router asks on a link, and why not more.
+/// Which Queries the router sends on a link, and why it does not send more.
 fn sends(queries: &str, reason: &str) -> String {
     let queries = match queries {
         "general" => "General Queries",
@@ -123,7 +123,7 @@ fn links(links: &[Value]) -> String {
         };
         let next = link.get("next_query_in").and_then(Value::as_f64);
         table.row([
-            // A name stands as it is.
+            // Strings are printed without quotes.
             link.get("interface")
                 .and_then(Value::as_str)
                 .unwrap_or_default()
@@ -215,7 +215,7 @@ fn served(groups: &[view::MemberGroup]) -> String {
     table.render("no groups") + &errors
 }
 
-/// What a group is doing, and what it waits for.
+/// The state of a group on a member, and what the group waits for.
 pub(super) fn state(group: &view::MemberGroup) -> String {
     let left = match group.sessions {
         0 => String::new(),

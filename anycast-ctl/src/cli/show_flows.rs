@@ -82,7 +82,7 @@ fn handshake_state(handshake: &view::Handshake) -> String {
     }
 }
 
-/// What happens by itself, and when.
+/// Says what happens next to a handshake without further input, and when.
 fn next(handshake: &view::Handshake) -> String {
     let what = match handshake.state.as_str() {
         "testing" | "updating" => "sends again or gives up",

@@ -1,4 +1,4 @@
-//! Tables about the policy.
+//! Formats answers about the policy as tables.
 
 use super::table::{Table, seconds};
 use crate::{model::policy::Decision, shell::api::view};
@@ -39,7 +39,7 @@ pub(super) fn policy(policy: &view::Policy) -> String {
     format!("{text}everything else is refused: {hits} hits\n")
 }
 
-/// As a configuration file has it.
+/// Formats the rules as they stand in a configuration file.
 pub(super) fn policy_toml(policy: &view::Policy) -> String {
     let mut text = String::new();
     for known in &policy.rules {

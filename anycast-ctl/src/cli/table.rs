@@ -1,13 +1,13 @@
-//! Aligned columns of text.
+//! Tables of text with aligned columns.
 
-/// A table that is as wide as its cells.
+/// A table whose columns are as wide as their widest cells.
 #[derive(Debug)]
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// With these headings.
+    /// Makes an empty table with these headings.
     pub(super) fn new(headings: &[&str]) -> Self {
         Self {
             rows: vec![headings.iter().map(|text| (*text).to_owned()).collect()],
@@ -26,7 +26,7 @@ impl Table {
         self.rows.push(cells.into_iter().map(cell).collect());
     }
 
-    /// The table, or `otherwise` when it has no rows.
+    /// Formats the table. A table without rows gives the text `otherwise`.
     pub(super) fn render(&self, otherwise: &str) -> String {
         if self.rows.len() < 2 {
             return format!("{otherwise}\n");
@@ -51,7 +51,7 @@ impl Table {
     }
 }
 
-/// A time that a tired person reads at a glance: `850ms`, `12.3s`, `4m05s`, `3h02m`, `5d07h`.
+/// Formats a duration in a form that is easy to read: `850ms`, `12.3s`, `4m05s`, `3h02m`, `5d07h`.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

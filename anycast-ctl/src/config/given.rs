@@ -1,10 +1,10 @@
-//! What several parts of a configuration have in common.
+//! Helpers that several parts of the configuration share.
 
 use std::{num::NonZeroU32, ops::Range};
 
 use crate::core::rate::Rate;
 
-/// A place in the file, and what is wrong there.
+/// A range in the text of the file, and what is wrong there.
 pub(super) type Fault = (Range<usize>, String);
 
 pub(super) fn take<T>(target: &mut T, given: Option<T>) {
@@ -13,7 +13,7 @@ pub(super) fn take<T>(target: &mut T, given: Option<T>) {
     }
 }
 
-/// The burst of a rate is what a crowd that arrives at once may use up.
+/// A token bucket of this rate per second. Its burst is twice as many, for clients that arrive all at once.
 pub(super) fn rate(rate: NonZeroU32) -> Rate {
     Rate::per_second(rate.get(), rate.get().saturating_mul(2))
 }

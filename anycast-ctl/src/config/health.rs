@@ -1,4 +1,4 @@
-//! `[member.group.health]`: how a member finds out whether its service is well.
+//! The `[member.group.health]` section: how a member finds out whether its service works.
 
 use std::{
     net::{Ipv6Addr, SocketAddr},
@@ -19,49 +19,49 @@ const RISE: u32 = 2;
 const FALL: u32 = 3;
 const HTTP: u16 = 80;
 
-/// What is checked, and how often.
+/// What the health check tests, and how often.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Health {
-    /// What is checked.
+    /// Kind of the check.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// Address and port to connect to.
+    /// For `tcp` and `http`: address and port to connect to.
     pub address: Option<SocketAddr>,
-    /// Port to connect to at the anycast address.
+    /// For `tcp` and `http`: port to connect to at the anycast address.
     pub port: Option<NonZeroU16>,
-    /// What to get by HTTP.
+    /// For `http`: path to request.
     pub path: Option<String>,
-    /// The one status that is good; any of 200 to 299 unless given.
+    /// For `http`: the one status that passes. Unless given, any status from 200 to 299 passes.
     pub status: Option<u16>,
-    /// Program and arguments; status 0 is good.
+    /// For `command`: program and arguments. Exit status 0 passes.
     pub command: Option<Vec<String>>,
-    /// From the start of one check to that of the next.
+    /// Time from the start of one check to the start of the next.
     #[serde(default, with = "humantime_serde")]
     pub interval: Option<Duration>,
-    /// How long a check may take.
+    /// Longest time that a check may take before it counts as failed.
     #[serde(default, with = "humantime_serde")]
     pub timeout: Option<Duration>,
-    /// Successes in a row that make the service healthy.
+    /// Number of checks that must pass in a row before the service counts as healthy.
     pub rise: Option<NonZeroU32>,
-    /// Failures in a row that make it unhealthy.
+    /// Number of checks that must fail in a row before the service counts as unhealthy.
     pub fall: Option<NonZeroU32>,
 }
 
-/// What is checked.
+/// Kind of a health check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// A TCP connection can be made.
+    /// The check passes when a TCP connection can be made.
     Tcp,
-    /// A page has the right status.
+    /// The check passes when an HTTP server answers with the right status.
     Http,
-    /// A program ends with status 0.
+    /// The check passes when a program ends with exit status 0.
     Command,
 }
 
 impl Health {
-    /// When checks are made. `presumed`: the service counts as healthy until they fail.
+    /// When checks are made. If `presumed` is true, the service counts as healthy until its checks fail.
     #[must_use]
     pub fn settings(&self, presumed: bool) -> HealthSettings {
         HealthSettings {
@@ -73,7 +73,7 @@ impl Health {
         }
     }
 
-    /// What to check for the group of `anycast`, or what is wrong with that.
+    /// The target of the check for the group `anycast`, or a sentence that says what is wrong with the settings.
     pub fn target(&self, anycast: Ipv6Addr) -> Result<Target, &'static str> {
         if self.path.is_some() && self.kind != Kind::Http {
             return Err("`path` is for type = \"http\"");
@@ -97,7 +97,7 @@ impl Health {
         }
     }
 
-    /// Whether the times can work together.
+    /// Checks that the given times are consistent, or says what is wrong with them.
     pub(super) fn times(&self) -> Result<(), &'static str> {
         let settings = self.settings(false);
         if settings.timeout.is_zero() {

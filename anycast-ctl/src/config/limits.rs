@@ -1,4 +1,4 @@
-//! Rates, out of a configuration that was checked.
+//! Makes the rate limits of the data plane out of a checked configuration.
 
 use std::num::NonZeroU32;
 
@@ -8,11 +8,12 @@ use super::{
 };
 use crate::{core::rate::Rate, model::limits::Limits};
 
-/// Reports and Dones that one sender may send.
+/// Token bucket for the Reports and Dones of one sender.
 ///
-/// Unless it is given: a host spreads its answer to a General Query over the Query Response Interval,
-/// 10 s, so 500 a second are 5000 groups; and a host that starts, drains or is asked group by group
-/// sends one for each group at once, so the burst is 2000. A router takes in hundreds of times that.
+/// The defaults are 500 messages per second and 2000 at once. A host spreads its answers to a General Query over the
+/// Query Response Interval of 10 s, so that 500 per second are enough for 5000 groups. A host that starts, drains, or
+/// is asked for each group sends one message per group at once, which the burst allows. A router can process hundreds
+/// of times that rate.
 pub(super) fn reports(router: &Router) -> Rate {
     let given = router.limits.as_ref().map(|limits| *limits.get_ref());
     let given = given.unwrap_or_default();
@@ -24,11 +25,11 @@ pub(super) fn reports(router: &Router) -> Rate {
     Rate::per_second(count, burst)
 }
 
-/// Senders that a rule allows on an interface and that are not known yet.
+/// Token bucket for senders that are not known yet, for each pair of a policy rule and an interface.
 ///
-/// Unless it is given: 10,000 at once and 200 a second are 62,000 in the 260 s of a membership, fewer
-/// than the 65,536 senders that are remembered. So however many are invented, none is forgotten who
-/// still reports, and 12,000 hosts join within the 10 s of the answers to a first Query.
+/// The defaults are 200 senders per second and 10,000 at once. In the 260 s of a membership that is 62,000 senders,
+/// fewer than the 65,536 that are remembered. So an attacker who invents senders cannot push out one that still
+/// reports, and 12,000 hosts can join within the 10 s of the answers to a first Query.
 pub(super) fn new_senders(router: &Router) -> Rate {
     let given = router.limits.as_ref().map(|limits| *limits.get_ref());
     let given = given.unwrap_or_default();
@@ -40,7 +41,7 @@ pub(super) fn new_senders(router: &Router) -> Rate {
     Rate::per_second(count, burst)
 }
 
-/// What the data plane lets through to the controller.
+/// The token buckets of the data plane.
 #[must_use]
 pub fn data_plane(config: &Config) -> Limits {
     let mut limits = Limits::NONE;
@@ -64,7 +65,8 @@ pub fn data_plane(config: &Config) -> Limits {
     limits
 }
 
-/// Not all who are reported begin a handshake: the controller has its own, narrower limits.
+/// The data plane reports twice as many clients as the controller begins handshakes with: not every client that is
+/// reported needs one, and the controller has its own, narrower limits.
 fn twice(rate: Rate) -> Rate {
     Rate {
         every: rate.every / 2,

@@ -1,7 +1,7 @@
 //! The configuration file: one TOML file per machine.
 //!
-//! [`file`] is what may stand in it, [`validate`] what it must not say, [`settings`] turns it into
-//! what the core takes. Every complaint names a line.
+//! [`file`] describes the structure of the file, [`validate`] checks what the structure alone cannot express, and
+//! [`settings`] makes the settings of the core out of it. Every complaint names a line of the file.
 
 pub mod file;
 mod given;
@@ -33,7 +33,7 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
     parse(&text, &path.display().to_string())
 }
 
-/// Reads and checks the text of a configuration; `file` names it in complaints.
+/// Reads and checks the text of a configuration. `file` is the name that complaints give to it.
 pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
     let problems = |problems| Problems {
         file: file.to_owned(),
@@ -53,12 +53,11 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
     }
 }
 
-/// A rule that comes from elsewhere than a file, checked as if it stood in one: of a router of these
-/// interfaces.
+/// Checks a rule that was given at run time as if it stood in the configuration file of a router with these interfaces.
 ///
 /// # Errors
 ///
-/// What is wrong with it, in a line.
+/// A sentence that says what is wrong with the rule.
 pub fn rule<'a>(
     rule: &policy::Rule,
     interfaces: impl IntoIterator<Item = &'a str>,

@@ -1,4 +1,4 @@
-//! Complaints about a configuration.
+//! Problems of a configuration, as they are shown to the operator.
 
 use std::fmt;
 
@@ -13,12 +13,12 @@ pub struct Problem {
     pub reason: String,
 }
 
-/// Everything that is wrong with a file, one `file:line: reason` per line.
+/// All problems of a file. They are shown one per line, as `file:line: reason`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
     /// Name of the file.
     pub file: String,
-    /// In the order of the lines, at least one.
+    /// The problems in the order of the lines. There is at least one.
     pub problems: Vec<Problem>,
 }
 

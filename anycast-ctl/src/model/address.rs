@@ -2,30 +2,30 @@
 
 use std::net::Ipv6Addr;
 
-/// Marks an address as ours: `ip address show proto 172`. The number that our routes have unless
-/// the configuration says otherwise.
+/// Address protocol (`IFA_PROTO`) that marks an address as ours: `ip address show proto 172`. Our routes have the same
+/// number, unless the configuration says otherwise.
 pub const PROTOCOL: u8 = 0xac;
 
-/// An address to assign, as a /128.
+/// An address that the daemon is to assign, as a /128.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assigned {
     /// The address.
     pub address: Ipv6Addr,
-    /// Name of its interface.
+    /// Name of the interface to which the address is assigned.
     pub interface: String,
-    /// Whether the kernel looks for duplicates before it uses it.
+    /// Whether the kernel runs duplicate address detection before it uses the address.
     pub detect_duplicates: bool,
 }
 
-/// An address that the kernel has.
+/// An address that the kernel has now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// Its interface.
+    /// Index of the interface that has the address.
     pub ifindex: u32,
     /// The address.
     pub address: Ipv6Addr,
-    /// Its prefix length.
+    /// Prefix length of the address, in bits.
     pub length: u8,
-    /// Whether it carries [`PROTOCOL`].
+    /// Whether the address carries [`PROTOCOL`], so that the daemon may remove it.
     pub ours: bool,
 }

@@ -1,25 +1,25 @@
-//! What health checks look at.
+//! The targets of health checks: what a member looks at to learn whether its service works.
 
 use std::net::SocketAddr;
 
-/// What is checked.
+/// The target of a health check, and so the kind of the check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A TCP connection can be made.
+    /// The check passes when a TCP connection to this address can be made.
     Tcp(SocketAddr),
-    /// A page has the right status.
+    /// The check passes when an HTTP server answers with the right status.
     Http(Web),
-    /// A program, with its arguments, ends with status 0.
+    /// The check passes when this program, which is followed by its arguments, ends with exit status 0.
     Command(Vec<String>),
 }
 
-/// A page.
+/// An HTTP resource that a health check requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Web {
-    /// Where the server listens.
+    /// Address and port on which the server listens.
     pub address: SocketAddr,
-    /// What to get, from its slash on.
+    /// Path to request, from its first slash on.
     pub path: String,
-    /// The one status that is good; none: 200 to 299.
+    /// The one HTTP status that passes the check. With `None`, any status from 200 to 299 does.
     pub status: Option<u16>,
 }

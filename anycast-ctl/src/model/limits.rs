@@ -1,30 +1,30 @@
-//! Rates at which others may ask for the controller.
+//! Limits on how often other hosts may cause work in the controller.
 
 use crate::core::rate::Rate;
 
-/// The rates; `every` of zero sets no limit.
+/// The token buckets of the data plane. A rate whose `every` is zero sets no limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Router: Reports and Dones of one sender.
     pub reports: Rate,
-    /// Router: senders that are not known yet, by the rule that allows them and the interface.
+    /// Router: senders that are not known yet, for each pair of a policy rule that allows them and an interface.
     pub new_senders: Rate,
-    /// Correspondent: Test Inits to one client, and as many Binding Updates.
+    /// Correspondent: Test Inits to one client. The same rate holds separately for Binding Updates.
     pub to_client: Rate,
-    /// From one /64.
+    /// Correspondent: messages from one /64 prefix of senders.
     pub from_prefix: Rate,
-    /// On each CPU, to clients that sent a packet of late.
+    /// Correspondent: messages on one CPU to clients that recently sent a packet to an anycast address.
     pub solicited: Rate,
-    /// On all CPUs together, to other clients.
+    /// Correspondent: messages on all CPUs together to all other clients.
     pub unsolicited: Rate,
-    /// Member: clients of one /64 that are reported.
+    /// Member: new clients of one /64 prefix that the programs report to the controller.
     pub clients_of_prefix: Rate,
-    /// Clients that are reported on each CPU.
+    /// Member: new clients that the programs report to the controller from one CPU.
     pub clients: Rate,
 }
 
 impl Limits {
-    /// No limits at all.
+    /// Sets no limit at all.
     pub const NONE: Self = Self {
         reports: Rate::UNLIMITED,
         new_senders: Rate::UNLIMITED,

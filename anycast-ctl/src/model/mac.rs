@@ -26,7 +26,7 @@ impl FromStr for Mac {
         let mut parts = text.split(':');
         for octet in &mut octets {
             let part = parts.next().ok_or_else(not_mac)?;
-            // from_str_radix alone would take "+1".
+            // `from_str_radix` alone would accept a sign, as in "+1".
             if part.len() != 2 || !part.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return Err(not_mac());
             }

@@ -1,6 +1,6 @@
-//! Words that the configuration and the shell share: plain values, which nothing outside has an effect on.
+//! Plain values that the configuration and the shell share. They hold data and have no effect outside the process.
 //!
-//! The configuration makes them, the shell acts on them; neither knows the other by them.
+//! The configuration makes these values and the shell acts on them, so that neither has to import the other.
 
 pub mod address;
 pub mod health;

@@ -1,17 +1,17 @@
-//! Next-hop objects, as the kernel has them.
+//! Next-hop objects in the kernel.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::core::NextHop;
 
-/// How resilient next-hop groups are made.
+/// Settings of a resilient next-hop group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resilient {
-    /// Hash buckets, each of which belongs to one member at a time.
+    /// Number of hash buckets. Each bucket belongs to one member of the group at a time.
     pub buckets: u16,
-    /// A bucket that saw no packet for so long may be given to a newcomer.
+    /// After this time without a packet, a bucket may be given to another member of the group.
     pub idle_timer: Duration,
-    /// After so long a newcomer gets its share of the buckets although they are in use; zero for
+    /// After this time, a new member of the group gets its share of the buckets although they are in use. Zero means
     /// never.
     pub unbalanced_timer: Duration,
 }
@@ -19,26 +19,26 @@ pub struct Resilient {
 /// A next-hop object of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// Its number.
+    /// Number of the object, which routes and groups refer to.
     pub id: u32,
-    /// Who made it.
+    /// Protocol number of the program that made the object.
     pub protocol: u8,
-    /// What it is.
+    /// Whether the object is one next hop or a group of them.
     pub kind: Kind,
 }
 
 /// What a next-hop object is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// One next hop.
+    /// The object is one next hop.
     Hop(NextHop),
-    /// A resilient group of these, all of the same weight.
+    /// The object is a resilient group of other next-hop objects, all of the same weight.
     Group {
         /// Numbers of its members.
         members: BTreeSet<u32>,
         /// Its settings.
         settings: Resilient,
     },
-    /// Something that we never make.
+    /// The object is of a kind that this daemon never makes.
     Other,
 }

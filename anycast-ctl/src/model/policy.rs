@@ -1,4 +1,4 @@
-//! Rules of a router's policy, as people write them.
+//! Rules of a router's policy, in the form in which people write them.
 
 use std::num::NonZeroU32;
 
@@ -7,36 +7,36 @@ use serde::{Deserialize, Serialize};
 
 use super::mac::Mac;
 
-/// What a rule decides.
+/// The decision of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Decision {
-    /// The member may join.
+    /// The member may join the group.
     Allow,
-    /// It may not.
+    /// The member may not join the group.
     Deny,
 }
 
-/// A rule, as `[[router.policy]]` has it.
+/// A policy rule, as `[[router.policy]]` in the configuration file has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Link-local sources.
+    /// Prefix of the link-local source address of the Report.
     pub source: Ipv6Net,
-    /// Ethernet source.
+    /// Ethernet source address of the Report. `None` matches every address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
-    /// Name of the interface.
+    /// Name of the interface on which the Report arrives. `None` matches every interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
-    /// Anycast addresses.
+    /// Prefix of the anycast address that the Report names.
     pub anycast: Ipv6Net,
-    /// Lets in, or keeps out.
+    /// Whether the rule lets the member in or keeps it out.
     pub action: Decision,
-    /// Cap of an allow.
+    /// For a rule that allows: the largest number of members of one group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_members_per_group: Option<NonZeroU32>,
-    /// Cap of an allow.
+    /// For a rule that allows: the largest number of groups of one member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_groups_per_member: Option<NonZeroU32>,
 }

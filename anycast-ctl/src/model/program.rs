@@ -1,28 +1,29 @@
-//! Which programs an interface gets.
+//! Which program an interface gets, and how it is attached.
 
 use serde::{Deserialize, Serialize};
 
-/// How programs are attached.
+/// How programs are attached to an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Native where the driver has it, else TCX.
+    /// Native XDP where the driver supports it, otherwise TCX.
     #[default]
     Auto,
-    /// XDP in the driver, or not at all.
+    /// XDP in the driver. Where the driver does not support it, attaching fails.
     Native,
-    /// XDP in the kernel's stack: works everywhere, costs an skb per packet, and a copy of most.
+    /// XDP in the kernel's network stack. It works on every device, but each packet costs an skb, and most packets are
+    /// copied.
     Generic,
-    /// TCX: in the kernel's stack, too, behind its merging of segments, which XDP gives up. The only one
-    /// that sees what this host itself sends.
+    /// TCX, which also runs in the kernel's network stack, but after the merging of segments (GRO), which XDP has to
+    /// turn off. It is the only mode that sees packets which this host itself sends.
     Tcx,
 }
 
-/// What a configuration wants of an interface.
+/// What the configuration wants attached to an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Union of its [`roles`].
+    /// Union of the [`roles`] that are configured on the interface.
     pub roles: u8,
-    /// How XDP is attached.
+    /// How the programs are attached.
     pub mode: Mode,
 }

@@ -1,46 +1,47 @@
-//! Routes of ours, as the configuration wants them and as the kernel has them.
+//! Routes of this daemon, as the configuration wants them and as the kernel has them.
 
 use ipnet::Ipv6Net;
 
 use super::nexthop::Resilient;
 use crate::core::NextHop;
 
-/// What marks a route as ours, and where it stands.
+/// The routing table, metric and protocol number of the routes of this daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoutePlace {
-    /// Routing table.
+    /// Routing table number.
     pub table: u32,
-    /// Metric.
+    /// Metric of each route; a lower one is preferred.
     pub metric: u32,
-    /// Route protocol number.
+    /// Route protocol number, which marks a route as ours.
     pub protocol: u8,
 }
 
-/// How routes are kept.
+/// How the daemon writes its routes into the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteSettings {
-    /// Where they stand.
+    /// Table, metric and protocol of the routes.
     pub place: RoutePlace,
-    /// How their next hops are written.
+    /// How the next hops of a route are written.
     pub style: Style,
-    /// A route may have several next hops.
+    /// Whether a route may have several next hops.
     pub multipath: bool,
 }
 
 /// How next hops are written into the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// Into the routes: plain multipath, where a member that comes or goes moves flows of others.
+    /// Next hops stand in the route itself (plain multipath). When a member joins or leaves, flows of other members may
+    /// move.
     Plain,
-    /// One resilient next-hop group a route, also for a single member: a second one then moves
-    /// nothing.
+    /// Each route uses a resilient next-hop group of its own, also when it has a single member, so that the flows of
+    /// that member do not move when a second one joins.
     Resilient(Resilient),
 }
 
-/// What tells our routes apart.
+/// The values by which one route of ours differs from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// Routing table.
+    /// Routing table number.
     pub table: u32,
     /// Destination.
     pub destination: Ipv6Net,
@@ -48,22 +49,22 @@ pub struct Key {
     pub metric: u32,
 }
 
-/// Where a route leads to.
+/// The next hops of a route, in the form that the kernel has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// Its own next hops, sorted.
+    /// The next hops stand in the route itself, sorted.
     Hops(Vec<NextHop>),
-    /// The next-hop object of this number.
+    /// The route refers to the next-hop object of this number.
     Object(u32),
-    /// Something that our routes never have.
+    /// The route has a form that this daemon never writes.
     Strange,
 }
 
-/// A route of the kernel.
+/// A route that the kernel has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installed {
-    /// Its place.
+    /// Table, destination and metric of the route.
     pub key: Key,
-    /// Where it leads to.
+    /// The next hops of the route.
     pub way: Way,
 }

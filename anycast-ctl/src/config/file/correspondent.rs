@@ -1,4 +1,4 @@
-//! `[correspondent]`
+//! The `[correspondent]` section of the configuration file.
 
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -11,7 +11,8 @@ use toml::Spanned;
 
 use crate::{config::value::Prefix, model::program::Mode};
 
-/// `[correspondent]`
+/// The `[correspondent]` section: this machine answers the return routability messages of members in the name of
+/// clients. It is a gateway in front of the clients, or a client's own host.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Correspondent {
@@ -20,22 +21,23 @@ pub struct Correspondent {
     /// How programs are attached.
     #[serde(default)]
     pub mode: Mode,
-    /// This host is one of the clients: what it sends itself may be bound, too. TCX alone sees that.
+    /// This host is itself one of the clients, so that its own packets may be bound as well. Only TCX sees those
+    /// packets.
     pub local: Option<Spanned<bool>>,
-    /// The clients that this machine answers for.
+    /// Prefixes of the clients that this correspondent answers for.
     pub client_prefixes: Vec<Spanned<Prefix>>,
-    /// Bindings that are kept at the same time, those included whose sequence number is remembered
-    /// after their end; at most as many as `[data_plane] bindings`.
+    /// Largest number of bindings at the same time, at most `[data_plane] bindings`. A binding that has ended counts as
+    /// long as its sequence number is remembered.
     pub max_bindings: Option<NonZeroUsize>,
-    /// Anycast prefixes that may be bound; any when there is none.
+    /// Prefixes of the anycast addresses that may be bound. An empty list allows every address.
     #[serde(default)]
     pub allow: Vec<Spanned<Prefix>>,
-    /// File that keeps nonces from an orderly end of the daemon to its next start.
+    /// File that keeps the correspondent's nonces from an orderly shutdown until the next start.
     pub state: Option<Spanned<PathBuf>>,
-    /// When a pinned flow has ended.
+    /// When a pinned flow counts as ended.
     #[serde(default)]
     pub pins: Pins,
-    /// How much is answered.
+    /// Limits on how many messages the correspondent answers.
     #[serde(default)]
     pub limits: Option<Spanned<MessageLimits>>,
 }
@@ -47,7 +49,7 @@ impl Correspondent {
         self.local.as_ref().is_some_and(|local| *local.get_ref())
     }
 
-    /// How programs are attached: XDP does not see what this host sends.
+    /// How programs are attached. A host that is itself a client needs TCX, since XDP does not see what the host sends.
     #[must_use]
     pub fn effective_mode(&self) -> Mode {
         match self.mode {
@@ -57,41 +59,41 @@ impl Correspondent {
     }
 }
 
-/// `[correspondent.limits]`: Test Inits per second, and as many Binding Updates beside them; twice as
-/// many at once.
+/// The `[correspondent.limits]` section. Each rate is the number of Test Inits per second, and the same number of
+/// Binding Updates is allowed besides. Twice the rate is allowed at once (token bucket).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MessageLimits {
-    /// To one client.
+    /// Test Inits to one client per second.
     pub client_rate: Option<NonZeroU32>,
-    /// From one /64.
+    /// Test Inits from one /64 prefix of senders per second.
     pub prefix_rate: Option<NonZeroU32>,
-    /// To all clients that sent a packet of late.
+    /// Test Inits per second to all clients that recently sent a packet to an anycast address.
     pub rate: Option<NonZeroU32>,
-    /// To all others.
+    /// Test Inits per second to all other clients.
     pub unsolicited_rate: Option<NonZeroU32>,
 }
 
-/// `[correspondent.pins]`
+/// The `[correspondent.pins]` section: how long a pinned flow may be silent before its pin is removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pins {
-    /// An idle TCP connection.
+    /// Idle time after which the pin of a TCP connection is removed.
     #[serde(with = "humantime_serde")]
     pub tcp: Option<Duration>,
-    /// An idle UDP flow.
+    /// Idle time after which the pin of a UDP flow is removed.
     #[serde(with = "humantime_serde")]
     pub udp: Option<Duration>,
-    /// An idle ICMPv6 echo flow.
+    /// Idle time after which the pin of an ICMPv6 echo flow is removed.
     #[serde(with = "humantime_serde")]
     pub icmp: Option<Duration>,
-    /// An idle flow of another protocol.
+    /// Idle time after which the pin of a flow of another protocol is removed.
     #[serde(with = "humantime_serde")]
     pub other: Option<Duration>,
-    /// A TCP connection that both ends closed.
+    /// Time after which the pin of a TCP connection that both ends have closed is removed.
     #[serde(with = "humantime_serde")]
     pub closed: Option<Duration>,
-    /// The client sends and the member, which answered before, says nothing.
+    /// Time after which a member has failed that answered before and no longer answers a client that keeps sending.
     #[serde(with = "humantime_serde")]
     pub failure: Option<Duration>,
 }

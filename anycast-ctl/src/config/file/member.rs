@@ -1,4 +1,4 @@
-//! `[member]`
+//! The `[member]` section of the configuration file.
 
 use std::{
     net::Ipv6Addr,
@@ -14,74 +14,74 @@ use crate::{
     model::program::Mode,
 };
 
-/// `[member]`
+/// The `[member]` section: this machine serves anycast addresses.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
-    /// Links on which Reports are sent and clients arrive.
+    /// Links on which Reports are sent and clients' packets arrive.
     pub interfaces: Vec<Spanned<String>>,
     /// How programs are attached.
     #[serde(default)]
     pub mode: Mode,
     /// The anycast addresses that this machine serves.
     pub group: Vec<Spanned<Group>>,
-    /// Return routability.
+    /// Limits and times of return routability handshakes with clients.
     #[serde(default)]
     pub handshake: Option<Spanned<Handshake>>,
-    /// Reports.
+    /// How Reports are repeated.
     #[serde(default)]
     pub listener: Option<Spanned<Listener>>,
-    /// When a session that is pinned here counts as over.
+    /// When a session that is pinned to this member counts as over.
     #[serde(default)]
     pub sessions: Sessions,
 }
 
-/// `[member.sessions]`: for how long nothing is heard from the client of a session that a drain
-/// still waits for.
+/// The `[member.sessions]` section: how long a client may be silent before its session counts as over and a drain no
+/// longer waits for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sessions {
-    /// A TCP connection that nobody closed.
+    /// Idle time of a TCP connection that neither end has closed.
     #[serde(with = "humantime_serde")]
     pub tcp: Option<Duration>,
-    /// A UDP flow.
+    /// Idle time of a UDP flow.
     #[serde(with = "humantime_serde")]
     pub udp: Option<Duration>,
-    /// An ICMPv6 echo flow.
+    /// Idle time of an ICMPv6 echo flow.
     #[serde(with = "humantime_serde")]
     pub icmp: Option<Duration>,
-    /// A flow of another protocol.
+    /// Idle time of a flow of another protocol.
     #[serde(with = "humantime_serde")]
     pub other: Option<Duration>,
 }
 
-/// `[[member.group]]`
+/// One `[[member.group]]` entry.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Group {
     /// The anycast address, B.
     pub anycast: Spanned<Ipv6Addr>,
-    /// The unicast address that stands for it here, C; without it there are no handshakes.
+    /// The member's unicast address for this group, the care-of address C. Without it, the member starts no handshakes.
     pub care_of: Option<Spanned<Ipv6Addr>>,
-    /// Care-of addresses of the group's other members, or prefixes of them; this member's own may be
-    /// among them.
+    /// Care-of addresses of the other members of the group, or prefixes that contain them. This member's own address
+    /// may be among them.
     #[serde(default)]
     pub peers: Vec<Spanned<Prefix>>,
-    /// Links on which it is joined; all of the member's unless given.
+    /// Links on which the group is joined. Unless given, these are all links of `[member]`.
     pub interfaces: Option<Vec<Spanned<String>>>,
-    /// When it is joined: `health` where there is a health check, else `start`.
+    /// When the group is joined. Unless given, this is `health` where there is a health check and `start` otherwise.
     pub join: Option<Spanned<Join>>,
-    /// Checks of the service; membership depends on them.
+    /// Health check of the service, on which the membership depends.
     pub health: Option<Spanned<Health>>,
-    /// The daemon assigns B and C, and removes them at its end.
+    /// Whether the daemon assigns the anycast address B and the care-of address C, and removes them when it ends.
     #[serde(default)]
     pub assign: bool,
-    /// Where it assigns B; `lo` unless given.
+    /// Interface to which B is assigned, `lo` unless given.
     pub assign_to: Option<Spanned<String>>,
 }
 
 impl Group {
-    /// When it is joined.
+    /// When the group is joined, with the default applied.
     #[must_use]
     pub fn join(&self) -> Join {
         match (&self.join, &self.health) {
@@ -96,45 +96,46 @@ impl Group {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Join {
-    /// When the daemon starts; a health check makes it leave.
+    /// The group is joined when the daemon starts. A failing health check makes the member leave it.
     Start,
-    /// When its health check has passed.
+    /// The group is joined when its health check has passed.
     Health,
-    /// When `anycast-ctl join` says so, and its health check, if there is one.
+    /// The group is joined by the command `anycast-ctl join`, and when its health check, if there is one, has passed.
     Manual,
 }
 
-/// `[member.handshake]`: what keeps a forged source from making a reflector of a member.
+/// The `[member.handshake]` section. These limits keep an attacker with a forged source address from using the member
+/// as a reflector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Handshake {
-    /// Time between handshakes with one client, after the first few.
+    /// Shortest time between two handshakes with one client, after the first few.
     #[serde(with = "humantime_serde")]
     pub client_interval: Option<Duration>,
     /// Handshakes per second with the clients of one /64.
     pub prefix_rate: Option<NonZeroU32>,
     /// Handshakes per second with all clients.
     pub rate: Option<NonZeroU32>,
-    /// Clients that are remembered.
+    /// Number of clients that the member remembers.
     pub max_clients: Option<NonZeroUsize>,
-    /// How long a client is left alone after a failure; doubled with each further one.
+    /// How long the member leaves a client alone after a failed handshake. Each further failure doubles this time.
     #[serde(with = "humantime_serde")]
     pub first_back_off: Option<Duration>,
-    /// How long at most.
+    /// Longest time for which the member leaves a client alone after failures.
     #[serde(with = "humantime_serde")]
     pub max_back_off: Option<Duration>,
-    /// How long a client that does not know the Mobility Header is left alone.
+    /// How long the member leaves a client alone that does not support the Mobility Header.
     #[serde(with = "humantime_serde")]
     pub not_capable: Option<Duration>,
 }
 
-/// `[member.listener]`
+/// The `[member.listener]` section.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Listener {
-    /// How often an unsolicited Report is repeated (RFC 2710 section 7.1).
+    /// How many times an unsolicited Report is sent (RFC 2710 section 7.1).
     pub robustness: Option<NonZeroU32>,
-    /// Greatest delay between those (RFC 2710 section 7.10).
+    /// Longest delay between unsolicited Reports (RFC 2710 section 7.10).
     #[serde(with = "humantime_serde")]
     pub unsolicited_report_interval: Option<Duration>,
 }

@@ -1,4 +1,4 @@
-//! What may stand in a configuration file. Unknown keys are errors.
+//! The structure of the configuration file. A key that is not known is an error.
 
 mod correspondent;
 mod member;
@@ -15,48 +15,48 @@ pub use self::{
     router::{NextHops, ReportLimits, Resilient, Router, RouterInterface, Rule, Timers},
 };
 
-/// Where the control socket is unless a configuration or an option says otherwise.
+/// Path of the control socket, unless the configuration or a command-line option says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/anycast/control.sock";
 
-/// A whole file.
+/// A whole configuration file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The control socket.
+    /// The control socket of the daemon.
     #[serde(default)]
     pub control: Control,
-    /// What is in the kernel.
+    /// BPF maps and programs in the kernel.
     #[serde(default)]
     pub data_plane: DataPlane,
-    /// This machine is the first hop of members.
+    /// Router role: this machine is the first hop of members.
     pub router: Option<Spanned<Router>>,
-    /// This machine serves anycast addresses.
+    /// Member role: this machine serves anycast addresses.
     pub member: Option<Spanned<Member>>,
-    /// This machine answers for clients.
+    /// Correspondent role: this machine answers members in the name of clients.
     pub correspondent: Option<Spanned<Correspondent>>,
 }
 
 impl Config {
-    /// The router role.
+    /// The settings of the router role, if it is configured.
     #[must_use]
     pub fn router_role(&self) -> Option<&Router> {
         self.router.as_ref().map(Spanned::get_ref)
     }
 
-    /// The member role.
+    /// The settings of the member role, if it is configured.
     #[must_use]
     pub fn member_role(&self) -> Option<&Member> {
         self.member.as_ref().map(Spanned::get_ref)
     }
 
-    /// The correspondent role.
+    /// The settings of the correspondent role, if it is configured.
     #[must_use]
     pub fn correspondent_role(&self) -> Option<&Correspondent> {
         self.correspondent.as_ref().map(Spanned::get_ref)
     }
 }
 
-/// `[control]`
+/// The `[control]` section.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Control {
@@ -64,22 +64,22 @@ pub struct Control {
     pub socket: Option<Spanned<PathBuf>>,
 }
 
-/// `[data_plane]`
+/// The `[data_plane]` section: sizes of the BPF maps, in entries.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataPlane {
-    /// An orderly end leaves the programs where they are, for sessions that are pinned to go on. A
-    /// crash always does.
+    /// Whether an orderly shutdown leaves the programs attached, so that pinned sessions go on. After a crash they
+    /// always stay attached.
     pub keep: bool,
-    /// Flows that a correspondent pins at the same time.
+    /// Correspondent: flows that can be pinned at the same time.
     pub flows: Option<Spanned<u32>>,
-    /// Bindings of a correspondent, and pairs of a client and a care-of address.
+    /// Correspondent: bindings, and pairs of a client's address and a care-of address.
     pub bindings: Option<Spanned<u32>>,
-    /// Flows of a member that come by a care-of address.
+    /// Member: flows that the member tracks because they came by its care-of address.
     pub member_flows: Option<Spanned<u32>>,
-    /// Clients that a member knows.
+    /// Member: clients that the member knows.
     pub clients: Option<Spanned<u32>>,
-    /// Packets that come in fragments at the same time.
+    /// Packets whose first fragment is remembered at the same time.
     pub fragments: Option<Spanned<u32>>,
 }
 

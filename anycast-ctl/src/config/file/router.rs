@@ -1,4 +1,4 @@
-//! `[router]`
+//! The `[router]` section of the configuration file.
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     model::{mac::Mac, policy::Decision, program::Mode},
 };
 
-/// `[router]`
+/// The `[router]` section: this machine is the first-hop router of members.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Router {
@@ -23,75 +23,75 @@ pub struct Router {
     /// Which members of a group its route names.
     #[serde(default)]
     pub next_hops: NextHops,
-    /// Whether several next hops become a resilient next-hop group.
+    /// Whether a route with several next hops uses a resilient next-hop group.
     #[serde(default)]
     pub resilient: Resilient,
-    /// Hash buckets of such a group.
+    /// Hash buckets of a resilient next-hop group.
     #[serde(default = "default_buckets")]
     pub buckets: Spanned<u16>,
-    /// When a bucket may be given to a new member.
+    /// After this time without a packet, a bucket may be given to a new member.
     #[serde(default = "default_idle_timer", with = "humantime_serde")]
     pub idle_timer: Duration,
-    /// When it is, although it is in use; zero for never.
+    /// After this time, a bucket is given to a new member although it is in use. Zero means never.
     #[serde(default, with = "humantime_serde")]
     pub unbalanced_timer: Duration,
-    /// How often the kernel is asked whether a member still answers; zero for never.
+    /// How often the kernel is asked whether a member still answers Neighbor Solicitations. Zero means never.
     #[serde(default = "default_probe_interval", with = "humantime_serde")]
     pub probe_interval: Duration,
-    /// Routing table of our routes.
+    /// Routing table in which the daemon writes its routes.
     #[serde(default = "main_table")]
     pub table: Spanned<u32>,
-    /// Metric of our routes.
+    /// Metric of the routes that the daemon writes.
     #[serde(default = "default_metric")]
     pub metric: Spanned<u32>,
     /// Route protocol number that marks a route as ours.
     #[serde(default = "default_protocol")]
     pub protocol: Spanned<u8>,
-    /// Refuse MLD messages without Router Alert.
+    /// Whether MLD messages without a Router Alert option are refused.
     #[serde(default = "yes")]
     pub require_router_alert: bool,
-    /// When General Queries are sent; an interface can differ.
+    /// Whether General Queries are sent. `[router.interface.NAME]` can override it.
     #[serde(default)]
     pub general_queries: GeneralQueries,
-    /// A Done ends a membership at once; an interface can differ.
+    /// Whether a Done ends a membership at once, without a check. `[router.interface.NAME]` can override it.
     #[serde(default)]
     pub fast_leave: bool,
-    /// How much one sender of Reports may ask of us.
+    /// Limits on how many Reports and Dones the router accepts.
     #[serde(default)]
     pub limits: Option<Spanned<ReportLimits>>,
     /// Timers of RFC 2710 section 7.
     #[serde(default)]
     pub timers: Option<Spanned<Timers>>,
-    /// What differs on one interface.
+    /// Settings for single interfaces, by interface name.
     #[serde(default)]
     pub interface: BTreeMap<String, Spanned<RouterInterface>>,
-    /// Ordered rules; the first match wins and nothing matching is refused.
+    /// Ordered rules of the policy. The first rule that matches decides, and a Report that no rule matches is refused.
     #[serde(default)]
     pub policy: Vec<Spanned<Rule>>,
 }
 
-/// `[router.limits]`: a token bucket in XDP for each sender, by interface, MAC and source, and
-/// one that senders share which are new to a rule on an interface.
+/// The `[router.limits]` section. XDP keeps a token bucket for each sender, which is identified by interface, MAC
+/// address and source address. In addition, the senders that are new to a rule on an interface share one bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReportLimits {
-    /// Reports and Dones per second; 0 is no limit.
+    /// Reports and Dones of one sender per second. Zero means no limit.
     pub reports_per_second: Option<u32>,
-    /// As many at once, after a quiet time.
+    /// Size of a sender's token bucket: as many messages are accepted at once.
     pub burst: Option<NonZeroU32>,
-    /// Senders that are new to a rule on an interface, per second; 0 is no limit.
+    /// Senders per second that are new to a rule on an interface. Zero means no limit.
     pub new_senders_per_second: Option<u32>,
-    /// As many at once, after a quiet time.
+    /// Size of the token bucket for new senders: as many new senders are accepted at once.
     pub new_senders_burst: Option<NonZeroU32>,
 }
 
-/// `[router.interface.NAME]`
+/// The `[router.interface.NAME]` section, which overrides settings of `[router]` for one interface.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouterInterface {
-    /// As in `[router]`.
+    /// Whether General Queries are sent on this interface.
     pub general_queries: Option<GeneralQueries>,
-    /// As in `[router]`.
+    /// Whether a Done ends a membership at once on this interface.
     pub fast_leave: Option<bool>,
 }
 
@@ -99,27 +99,29 @@ pub struct RouterInterface {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NextHops {
-    /// All of them: equal-cost multipath.
+    /// The route has every member as a next hop (equal-cost multipath).
     #[default]
     All,
-    /// One of them.
+    /// The route has one member as its next hop.
     Best,
-    /// None: the route names the link, and Neighbor Discovery finds a member.
+    /// The route has no next hop but names the link. Neighbor Discovery then finds a member for the anycast address
+    /// itself.
     OnLink,
 }
 
-/// Whether several next hops become a resilient next-hop group.
+/// Whether a route with several next hops uses a resilient next-hop group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resilient {
-    /// Where the kernel takes it.
+    /// Resilient groups are used where the kernel supports them.
     #[default]
     Auto,
-    /// Plain multipath.
+    /// Plain multipath routes are used.
     Never,
 }
 
-/// `[router.timers]`, named as in RFC 2710 section 7. What is not given is derived as it says.
+/// The `[router.timers]` section. Names are those of RFC 2710 section 7. A value that is not given is derived from the
+/// others as that section says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timers {
@@ -143,23 +145,23 @@ pub struct Timers {
     pub last_listener_query_count: Option<u8>,
 }
 
-/// `[[router.policy]]`
+/// One `[[router.policy]]` entry.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Link-local source of the Report.
+    /// Prefix of the link-local source address of the Report.
     pub source: Spanned<Prefix>,
-    /// Ethernet source of the Report.
+    /// Ethernet source address of the Report. `None` matches every address.
     pub mac: Option<Mac>,
-    /// Interface on which it comes.
+    /// Interface on which the Report arrives. `None` matches every interface.
     pub interface: Option<Spanned<String>>,
-    /// Anycast address that it names.
+    /// Prefix of the anycast address that the Report names.
     pub anycast: Spanned<Prefix>,
-    /// What becomes of it.
+    /// Whether the rule lets the member in or keeps it out.
     pub action: Decision,
-    /// Cap of an allow.
+    /// For a rule that allows: the largest number of members of one group.
     pub max_members_per_group: Option<NonZeroU32>,
-    /// Cap of an allow.
+    /// For a rule that allows: the largest number of groups of one member.
     pub max_groups_per_member: Option<NonZeroU32>,
 }
 

@@ -1,4 +1,4 @@
-//! For whom a correspondent answers, and how much.
+//! Makes the settings of the correspondent role out of a checked configuration.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     core::{correspondent, pins},
 };
 
-/// Bindings that are kept unless the configuration says otherwise.
+/// Largest number of bindings, unless the configuration says otherwise.
 pub(in crate::config) const DEFAULT_BINDINGS: usize = 100_000;
 
 pub(super) fn correspondent_settings(correspondent: &Correspondent) -> correspondent::Settings {
@@ -28,7 +28,7 @@ pub(super) fn correspondent_settings(correspondent: &Correspondent) -> correspon
     }
 }
 
-/// When pins end.
+/// How long the pins of flows stay.
 #[must_use]
 pub fn pins(given: &Pins) -> pins::Limits {
     let mut limits = pins::Limits::default();
@@ -41,7 +41,7 @@ pub fn pins(given: &Pins) -> pins::Limits {
     limits
 }
 
-/// The times of pins that are given, by name.
+/// The times of `[correspondent.pins]` that are given, with their names.
 pub(in crate::config) fn pin_times(
     given: &Pins,
 ) -> impl Iterator<Item = (&'static str, Duration)> + use<> {
@@ -57,21 +57,21 @@ pub(in crate::config) fn pin_times(
     .filter_map(|(name, given)| given.map(|given| (name, given)))
 }
 
-/// The anycast prefixes that may be bound; empty allows any.
+/// Prefixes of the anycast addresses that may be bound. An empty list allows every address.
 #[must_use]
 pub fn allowed(correspondent: &Correspondent) -> Vec<Ipv6Net> {
     let prefixes = correspondent.allow.iter();
     prefixes.map(|prefix| prefix.get_ref().0).collect()
 }
 
-/// Where nonces are kept over a restart.
+/// Path of the file that keeps the nonces over a restart.
 #[must_use]
 pub fn state(correspondent: &Correspondent) -> Option<PathBuf> {
     let state = correspondent.state.as_ref();
     state.map(|path| path.get_ref().clone())
 }
 
-/// The clients that this machine answers for.
+/// Prefixes of the clients that this correspondent answers for.
 #[must_use]
 pub fn client_prefixes(correspondent: &Correspondent) -> Vec<Ipv6Net> {
     let prefixes = correspondent.client_prefixes.iter();
@@ -89,7 +89,7 @@ pub(in crate::config) fn messages(correspondent: &Correspondent) -> corresponden
     limits
 }
 
-/// Whether each of the given limits can be reached before the wider ones are.
+/// Checks that each limit can be reached before the next wider one is.
 pub(in crate::config) fn nested(given: Option<&Spanned<MessageLimits>>) -> Result<(), Fault> {
     let Some(given) = given else {
         return Ok(());

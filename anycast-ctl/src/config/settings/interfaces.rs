@@ -1,4 +1,4 @@
-//! What is wanted of each interface, and how much the maps hold.
+//! Which programs each interface needs, and how large the BPF maps are.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// The roles of a configuration, each with its mode and its interfaces.
+/// The configured roles, each with its mode and its interfaces.
 pub(in crate::config) fn attachments(config: &Config) -> Vec<(u8, Mode, &[Spanned<String>])> {
     let mut attachments: Vec<(u8, Mode, &[Spanned<String>])> = Vec::new();
     if let Some(router) = config.router_role() {
@@ -32,7 +32,7 @@ pub(in crate::config) fn attachments(config: &Config) -> Vec<(u8, Mode, &[Spanne
     attachments
 }
 
-/// Union of the configured roles.
+/// Union of the configured [`roles`](anycast_common::abi::roles).
 #[must_use]
 pub fn roles(config: &Config) -> u8 {
     attachments(config)
@@ -40,7 +40,7 @@ pub fn roles(config: &Config) -> u8 {
         .fold(0, |all, (role, ..)| all | role)
 }
 
-/// What is wanted of each interface.
+/// The roles and the mode of each configured interface, by interface name.
 #[must_use]
 pub fn interfaces(config: &Config) -> BTreeMap<String, Wanted> {
     let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
@@ -54,7 +54,7 @@ pub fn interfaces(config: &Config) -> BTreeMap<String, Wanted> {
     wanted
 }
 
-/// How much the maps hold.
+/// How many entries the large maps have.
 #[must_use]
 pub fn sizes(config: &Config) -> Sizes {
     let given = &config.data_plane;

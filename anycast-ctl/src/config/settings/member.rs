@@ -1,4 +1,4 @@
-//! What a member serves, checks and assigns.
+//! Makes the settings of the member role out of a checked configuration: groups, health checks and addresses.
 
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
@@ -16,7 +16,7 @@ use crate::{
     model::{address::Assigned, health::Target},
 };
 
-/// Where anycast addresses are assigned unless the configuration says otherwise.
+/// Interface to which anycast addresses are assigned, unless the configuration says otherwise.
 const LOOPBACK: &str = "lo";
 
 pub(super) fn member_settings(member: &Member) -> member::Settings {
@@ -53,7 +53,7 @@ pub(super) fn member_settings(member: &Member) -> member::Settings {
     }
 }
 
-/// The other members of a group.
+/// The care-of addresses of the other members of a group.
 pub(in crate::config) fn peers(group: &Group) -> Result<Peers, Fault> {
     let (Some(first), Some(last)) = (group.peers.first(), group.peers.last()) else {
         return Ok(Peers::default());
@@ -83,7 +83,7 @@ pub(in crate::config) fn handshake(given: &Handshake) -> member::HandshakeSettin
     settings
 }
 
-/// Whether the given handshake settings can work together.
+/// Checks that the given handshake settings are consistent.
 pub(in crate::config) fn handshakes(given: Option<&Spanned<Handshake>>) -> Result<(), Fault> {
     let Some(given) = given else {
         return Ok(());
@@ -99,7 +99,7 @@ pub(in crate::config) fn handshakes(given: Option<&Spanned<Handshake>>) -> Resul
     }
 }
 
-/// The groups that are joined without a command, at the start or as soon as they are healthy.
+/// The anycast addresses of the groups that are joined without a command, at the start or as soon as they are healthy.
 pub fn joined_at_start(config: &Config) -> impl Iterator<Item = Ipv6Addr> {
     groups(config)
         .filter(|group| group.join() != Join::Manual)
@@ -125,7 +125,7 @@ pub fn sessions(given: &Sessions) -> pins::Limits {
     limits
 }
 
-/// What is checked for each group.
+/// The target of the health check of each group that has one, by anycast address.
 #[must_use]
 pub fn health_targets(config: &Config) -> BTreeMap<Ipv6Addr, Target> {
     let target = |group: &Group| {
@@ -148,7 +148,7 @@ pub fn assigned(config: &Config) -> Vec<Assigned> {
         assigned.push(Assigned {
             address: *group.anycast.get_ref(),
             interface: to.map_or_else(|| LOOPBACK.into(), |name| name.get_ref().clone()),
-            // RFC 4862 section 5.4: never for anycast addresses.
+            // Duplicate address detection must not be used for anycast addresses (RFC 4862 section 5.4).
             detect_duplicates: false,
         });
         let interfaces = group.interfaces.as_ref().unwrap_or(&member.interfaces);

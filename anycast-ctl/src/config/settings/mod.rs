@@ -1,4 +1,4 @@
-//! What the core and the shell take, out of a configuration that was checked.
+//! Makes the settings of the core and of the shell out of a checked configuration.
 
 mod correspondent;
 mod interfaces;
@@ -26,7 +26,7 @@ pub use self::{
 use super::file::Config;
 use crate::core::{controller, rr::Generator};
 
-/// The settings of the core.
+/// The settings of the core, for all configured roles.
 #[must_use]
 pub fn controller(config: &Config) -> controller::Settings {
     let router = config.router_role();
@@ -43,7 +43,7 @@ pub fn controller(config: &Config) -> controller::Settings {
     }
 }
 
-/// A generator that the operating system seeds.
+/// A random number generator that the operating system seeds.
 pub fn random() -> Result<Generator, rand::rngs::SysError> {
     Generator::try_from_rng(&mut SysRng)
 }

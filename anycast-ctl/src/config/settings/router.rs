@@ -1,4 +1,4 @@
-//! What a router does.
+//! Makes the settings of the router role out of a checked configuration.
 
 use toml::Spanned;
 
@@ -63,7 +63,7 @@ pub fn rule(rule: &Rule) -> router::Rule {
     }
 }
 
-/// How the routes of the router are kept.
+/// How the routes of the router are written into the kernel.
 #[must_use]
 pub fn routes(router: &Router) -> RouteSettings {
     let multipath = router.next_hops == NextHops::All;
@@ -83,7 +83,7 @@ pub fn routes(router: &Router) -> RouteSettings {
     }
 }
 
-/// Where the routes of the router stand.
+/// Table, metric and protocol of the router's routes.
 #[must_use]
 pub fn route_place(router: &Router) -> RoutePlace {
     RoutePlace {
@@ -100,7 +100,7 @@ pub fn timers_of(router: &Router) -> router::Timers {
     derive(&given.unwrap_or_default())
 }
 
-/// Whether the given timers can work together.
+/// Checks that the given timers are consistent.
 pub(in crate::config) fn timers(given: Option<&Spanned<Timers>>) -> Result<(), Fault> {
     match given {
         None => Ok(()),
@@ -110,7 +110,7 @@ pub(in crate::config) fn timers(given: Option<&Spanned<Timers>>) -> Result<(), F
     }
 }
 
-/// What is given, and the rest derived from it as RFC 2710 section 7 says.
+/// Takes the timers that are given, and derives the others from them as RFC 2710 section 7 says.
 fn derive(given: &Timers) -> router::Timers {
     let usual = router::Timers::default();
     let mut timers = router::Timers::derived(

@@ -1,4 +1,4 @@
-//! Collects what is wrong, and what several roles ask.
+//! Collects the problems of a configuration, and makes the checks that several roles need.
 
 use std::{collections::HashSet, ops::Range};
 
@@ -10,10 +10,10 @@ use crate::config::{
     value::Prefix,
 };
 
-/// Longest interface name (IFNAMSIZ without its final zero).
+/// Longest interface name in octets (IFNAMSIZ without its final zero).
 const INTERFACE_NAME: usize = 15;
 
-/// The text of the file, and what is wrong with it so far.
+/// The text of the file, and the problems that were found so far.
 pub(super) struct Check<'a> {
     pub(super) text: &'a str,
     pub(super) problems: Vec<Problem>,
@@ -22,13 +22,14 @@ pub(super) struct Check<'a> {
 impl Check<'_> {
     pub(super) fn problem(&mut self, span: Range<usize>, reason: impl Into<String>) {
         self.problems.push(Problem {
-            // A default has no place in the file.
+            // A value that is a default has no position in the file.
             line: (!span.is_empty()).then(|| report::line(self.text, span.start)),
             reason: reason.into(),
         });
     }
 
-    /// A role without interfaces does nothing; one named twice would be attached twice.
+    /// Checks the list of interfaces of a role. A role without interfaces would do nothing, and an interface that is
+    /// named twice would be attached twice.
     pub(super) fn interfaces(
         &mut self,
         span: Range<usize>,

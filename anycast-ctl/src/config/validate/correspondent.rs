@@ -1,4 +1,4 @@
-//! `[correspondent]`
+//! Checks the `[correspondent]` section.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! `[member]`
+//! Checks the `[member]` section.
 
 use std::{collections::HashSet, net::Ipv6Addr, ops::Range};
 
@@ -77,7 +77,7 @@ impl Check<'_> {
         let reason = if !group.assign {
             "assign_to needs assign = true".into()
         } else if lists(&member.interfaces, name) {
-            // RFC 4861 section 7.2.7 forbids it where several members share the link.
+            // RFC 4861 section 7.2.7 forbids this where several members share the link.
             format!(
                 "assign_to {name}: the kernel would claim the address on that link by overriding Neighbor Advertisements; use lo or a dummy interface"
             )

@@ -1,4 +1,4 @@
-//! What a configuration must not say, although it can be read.
+//! Checks a configuration for mistakes that its structure alone does not exclude.
 
 mod check;
 mod correspondent;
@@ -17,10 +17,10 @@ use super::{
 };
 use crate::model::{program::Mode, sizes::SIZES};
 
-/// Longest path that fits a `sockaddr_un`, its final zero apart.
+/// Longest path in octets that fits a `sockaddr_un`, without its final zero.
 const SOCKET_PATH: usize = 107;
 
-/// Everything that is wrong, in the order of the lines.
+/// Finds everything that is wrong with a configuration, in the order of the lines.
 pub(super) fn validate(config: &Config, text: &str) -> Vec<Problem> {
     let mut check = Check {
         text,
@@ -31,7 +31,7 @@ pub(super) fn validate(config: &Config, text: &str) -> Vec<Problem> {
     check.problems
 }
 
-/// Everything that is wrong with one rule, for a router of these interfaces.
+/// Finds everything that is wrong with one rule, for a router with these interfaces.
 pub(super) fn rule(rule: &Rule, interfaces: &[Spanned<String>]) -> Vec<Problem> {
     let mut check = Check {
         text: "",
@@ -66,7 +66,7 @@ impl Check<'_> {
         self.sizes(&config.data_plane);
     }
 
-    /// Maps are made as large as this at once.
+    /// Checks the sizes of the maps, since a map takes its full memory when it is created.
     fn sizes(&mut self, given: &DataPlane) {
         for (name, given) in [
             ("flows", &given.flows),
@@ -100,7 +100,8 @@ impl Check<'_> {
         }
     }
 
-    /// An interface has one program for what comes in, whatever the number of its roles.
+    /// Checks that all roles of an interface want the same mode, since an interface has one ingress program for all of
+    /// them.
     fn modes(&mut self, config: &Config) {
         let mut modes: HashMap<String, Mode> = HashMap::new();
         for (_, mode, interfaces) in settings::attachments(config) {

@@ -1,4 +1,4 @@
-//! `[router]`
+//! Checks the `[router]` section.
 
 use std::{ops::Range, time::Duration};
 
@@ -14,16 +14,18 @@ use crate::{
     model::policy::Decision,
 };
 
-/// Route protocols up to `RTPROT_STATIC` belong to the kernel and to administrators.
+/// Highest reserved route protocol number. Numbers up to `RTPROT_STATIC` (4) belong to the kernel and to
+/// administrators.
 const RESERVED_PROTOCOLS: u8 = 4;
 
-/// Timers of next-hop groups: 2^31 ticks of the fastest kernels, rounded down.
+/// Longest timer of a next-hop group: 2^31 ticks of the kernel with the fastest clock, rounded down.
 const LONGEST_TIMER: Duration = Duration::from_secs(24 * 3600);
 
-/// The kernel takes three seconds to be sure of an answer that does not come.
+/// Shortest time between probes of a member. The kernel needs three seconds to be sure that a neighbour does not
+/// answer, so that shorter times would find nothing sooner.
 const SHORTEST_PROBE: Duration = Duration::from_secs(1);
 
-/// The table `local`, in which the kernel keeps its own addresses.
+/// Number of the routing table `local`, in which the kernel keeps its own addresses.
 const LOCAL_TABLE: u32 = 255;
 
 impl Check<'_> {

@@ -151,6 +151,9 @@ fn correspondent(count: usize) -> Controller {
         correspondent: Some(correspondent::Settings {
             client_prefixes: vec![CLIENTS.parse().unwrap()],
             max_bindings: count,
+            max_per_prefix: count,
+            max_per_member: count,
+            max_care_of: count,
             allow: Vec::new(),
             limits: correspondent::Limits {
                 whole: unlimited,

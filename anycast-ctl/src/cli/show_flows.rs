@@ -10,6 +10,7 @@ pub(super) fn bindings(bindings: &[view::Binding]) -> String {
         "CLIENT",
         "ANYCAST",
         "CARE-OF",
+        "STEERS",
         "SEQUENCE",
         "AGE",
         "REMAINING",
@@ -20,6 +21,7 @@ pub(super) fn bindings(bindings: &[view::Binding]) -> String {
             binding.client.to_string(),
             binding.anycast.to_string(),
             binding.care_of.to_string(),
+            if binding.steers { "yes" } else { "-" }.to_owned(),
             binding.sequence.to_string(),
             seconds(binding.age_seconds),
             seconds(binding.remaining_seconds),
@@ -219,6 +221,7 @@ mod tests {
             client: Ipv6Addr::LOCALHOST,
             anycast: Ipv6Addr::UNSPECIFIED,
             care_of: Ipv6Addr::LOCALHOST,
+            steers: true,
             sequence: 7,
             age_seconds: 40.0,
             remaining_seconds: 12.0,
@@ -229,7 +232,7 @@ mod tests {
         let [_, row, foot] = &lines(&text)[..] else {
             panic!("{text}");
         };
-        assert_eq!(row[3..], ["7", "40.0s", "12.0s", "3"]);
+        assert_eq!(row[3..], ["yes", "7", "40.0s", "12.0s", "3"]);
         assert_eq!(foot[..], ["flows as of 4.0s ago"]);
         assert_eq!(bindings(&[]), "no bindings\n");
     }

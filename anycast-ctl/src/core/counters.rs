@@ -130,12 +130,19 @@ counters! {
     BindingUpdateCareOfNonce = "binding_update_expired_care_of_nonce",
     /// Binding Updates with both nonce indices expired (status 138).
     BindingUpdateBothNonces = "binding_update_expired_nonces",
-    /// Binding Updates with the nonces of a binding that was deleted (status 138).
+    /// Binding Updates with the nonces of a binding that was deleted, or that may be a replay of one whose
+    /// sequence number is forgotten because there were too many (status 138).
     BindingUpdateBarred = "binding_update_barred",
     /// Binding Updates whose authenticator is wrong, dropped in silence (RFC 6275 9.5.1).
     BindingUpdateBadAuthenticator = "binding_update_bad_authenticator",
     /// Binding Updates refused because the binding table is full (status 130).
     BindingTableFull = "binding_table_full",
+    /// Binding Updates refused because the clients of one /64 have as many bindings as they may (status 130).
+    BindingPrefixFull = "binding_prefix_full",
+    /// Binding Updates refused because one member has as many bindings as it may (status 130).
+    BindingMemberFull = "binding_member_full",
+    /// Binding Updates refused because eight members are bound to this (A, B) (status 130).
+    BindingPairFull = "binding_pair_full",
     /// Binding Acknowledgements sent.
     BindingAckSent = "binding_ack_sent",
     /// Binding Errors sent.

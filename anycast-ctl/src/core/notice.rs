@@ -106,7 +106,7 @@ pub enum Notice {
         care_of: Ipv6Addr,
         /// What became of it.
         change: BindingChange,
-        /// Where it led before, when it moved.
+        /// Where new flows went before, when they moved.
         #[serde(skip_serializing_if = "Option::is_none")]
         moved_from: Option<Ipv6Addr>,
     },
@@ -298,7 +298,7 @@ pub enum BindingChange {
     Created,
     /// There was one; it lives on.
     Renewed,
-    /// There was one to another member.
+    /// New flows go to it, and no more to another member.
     Moved,
     /// A Binding Update of lifetime 0.
     Deleted,

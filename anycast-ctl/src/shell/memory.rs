@@ -5,7 +5,7 @@
 //! `CLOCK_BOOTTIME`, which nobody sets and which goes on while nothing runs; after a reboot the file
 //! is void.
 //!
-//! `anycast nonces 1\n`, the boot id with a newline, nanoseconds of the clock (64 bits, network
+//! `anycast nonces 2\n`, the boot id with a newline, nanoseconds of the clock (64 bits, network
 //! order), and what the core says.
 
 use std::{
@@ -25,9 +25,9 @@ use zeroize::Zeroizing;
 
 use crate::core::correspondent::MemoryError;
 
-const MAGIC: &[u8] = b"anycast nonces 1\n";
+const MAGIC: &[u8] = b"anycast nonces 2\n";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-/// More than the largest table of bindings makes.
+/// More than the core saves.
 const LONGEST: u64 = 16 << 20;
 
 /// Why nonces are not kept.

@@ -26,9 +26,14 @@ pub struct Correspondent {
     pub local: Option<Spanned<bool>>,
     /// Prefixes of the clients that this correspondent answers for.
     pub client_prefixes: Vec<Spanned<Prefix>>,
-    /// Largest number of bindings at the same time, at most `[data_plane] bindings`. A binding that has ended counts as
-    /// long as its sequence number is remembered.
+    /// Largest number of bindings at the same time, at most `[data_plane] bindings`. A binding that has ended does not
+    /// count.
     pub max_bindings: Option<NonZeroUsize>,
+    /// Largest number of them for the clients of one /64. Unless given it is a quarter of all, or all where the clients
+    /// are of one /64.
+    pub max_bindings_per_prefix: Option<NonZeroUsize>,
+    /// Largest number of them for one care-of address. Unless given it is three quarters of all.
+    pub max_bindings_per_member: Option<NonZeroUsize>,
     /// Prefixes of the anycast addresses that may be bound. An empty list allows every address.
     #[serde(default)]
     pub allow: Vec<Spanned<Prefix>>,

@@ -1,6 +1,6 @@
 //! Makes the settings of the correspondent role out of a checked configuration.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use ipnet::Ipv6Net;
 use toml::Spanned;
@@ -16,16 +16,41 @@ use crate::{
 /// Largest number of bindings, unless the configuration says otherwise.
 pub(in crate::config) const DEFAULT_BINDINGS: usize = 100_000;
 
-pub(super) fn correspondent_settings(correspondent: &Correspondent) -> correspondent::Settings {
+/// The data plane holds `care_of` pairs (A, C).
+pub(super) fn correspondent_settings(
+    correspondent: &Correspondent,
+    care_of: u32,
+) -> correspondent::Settings {
+    let client_prefixes = client_prefixes(correspondent);
+    let max_bindings = correspondent
+        .max_bindings
+        .map_or(DEFAULT_BINDINGS, Into::into);
+    // Where there is but one network, nobody else is left without.
+    let per_prefix = match is_one_network(&client_prefixes) {
+        true => max_bindings,
+        false => max_bindings.div_ceil(4),
+    };
+    let per_member = max_bindings - max_bindings / 4;
+    let given = |given: Option<NonZeroUsize>, default| given.map_or(default, Into::into);
     correspondent::Settings {
-        client_prefixes: client_prefixes(correspondent),
-        max_bindings: correspondent
-            .max_bindings
-            .map_or(DEFAULT_BINDINGS, Into::into),
+        client_prefixes,
+        max_bindings,
+        max_per_prefix: given(correspondent.max_bindings_per_prefix, per_prefix),
+        max_per_member: given(correspondent.max_bindings_per_member, per_member),
+        max_care_of: care_of as usize,
         allow: allowed(correspondent),
         limits: messages(correspondent),
         pins: pins(&correspondent.pins),
     }
+}
+
+/// Whether all clients are of one /64.
+fn is_one_network(prefixes: &[Ipv6Net]) -> bool {
+    let network = |prefix: &Ipv6Net| prefix.network().to_bits() >> 64;
+    let mut networks = prefixes.iter().map(network);
+    let first = networks.next();
+    prefixes.iter().all(|prefix| prefix.prefix_len() >= 64)
+        && networks.all(|network| Some(network) == first)
 }
 
 /// How long the pins of flows stay.

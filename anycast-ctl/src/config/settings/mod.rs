@@ -34,7 +34,9 @@ pub fn controller(config: &Config) -> controller::Settings {
     controller::Settings {
         router: router.map(router_settings),
         member: config.member_role().map(member_settings),
-        correspondent: config.correspondent_role().map(correspondent_settings),
+        correspondent: config
+            .correspondent_role()
+            .map(|role| correspondent_settings(role, sizes(config).bindings)),
         router_alert: if strict {
             RouterAlert::Required
         } else {

@@ -140,6 +140,27 @@ fn a_correspondent_gets_what_its_file_says() {
 }
 
 #[test]
+fn no_network_and_no_member_takes_all_bindings_unless_it_is_alone() {
+    let shares = |prefixes: &str, more: &str| {
+        let text = format!(
+            "[correspondent]\ninterfaces = [\"up0\"]\nclient_prefixes = [{prefixes}]\n{more}\n"
+        );
+        let role = settings::controller(&good(&text)).correspondent;
+        let role = role.expect("a role");
+        (role.max_per_prefix, role.max_per_member)
+    };
+    let wide = "\"2001:db8:1::/48\"";
+    assert_eq!(shares(wide, ""), (25_000, 75_000));
+    assert_eq!(shares(wide, "max_bindings = 10"), (3, 8));
+    let one = "\"2001:db8:1::/65\", \"2001:db8:1:0:8000::/65\"";
+    assert_eq!(shares(one, "").0, 100_000);
+    let two = "\"2001:db8:1::/64\", \"2001:db8:1:1::/64\"";
+    assert_eq!(shares(two, "").0, 25_000);
+    let given = "max_bindings_per_prefix = 7\nmax_bindings_per_member = 9";
+    assert_eq!(shares(wide, given), (7, 9));
+}
+
+#[test]
 fn programs_stay_unless_told_otherwise() {
     let keep = |head: &str| {
         let config = parse(&format!("{head}{MEMBER}"), "f").expect("a configuration");

@@ -57,6 +57,9 @@ fn settings() -> Settings {
         correspondent: Some(correspondent::Settings {
             client_prefixes: vec!["2001:db8:1::/64".parse().expect("a prefix")],
             max_bindings: 10,
+            max_per_prefix: 10,
+            max_per_member: 10,
+            max_care_of: 10,
             allow: Vec::new(),
             limits: Limits::default(),
             pins: pins::Limits::default(),

@@ -16,8 +16,7 @@ use anycast_common::{
 
 use super::{
     Correspondent,
-    cache::{Pair, SWEEP_MARGIN},
-    ended,
+    cache::{SWEEP_MARGIN, Triple},
 };
 use crate::core::{
     Action, Actions, MapAction, Notice, Time, counters::Counter, notice::BindingChange, pins::End,
@@ -116,21 +115,18 @@ impl Correspondent {
         change: BindingChange,
         actions: &mut Actions,
     ) -> usize {
-        let live = self.cache.live();
-        let pairs: Vec<Pair> = live
-            .filter(|(pair, live, _)| which.holds(pair.client, pair.anycast, live.care_of))
-            .map(|(pair, ..)| pair)
-            .collect();
-        for pair in &pairs {
-            if let Some(live) = self.cache.unbind(now, *pair) {
-                self.counters.count(match change {
-                    BindingChange::Flushed => Counter::BindingFlushed,
-                    _ => Counter::BindingFailed,
-                });
-                ended(*pair, live.care_of, change, actions);
-            }
+        let live = self.cache.live().map(|(triple, _)| triple);
+        let meant =
+            live.filter(|triple| which.holds(triple.client, triple.anycast, triple.care_of));
+        let meant: Vec<Triple> = meant.collect();
+        for triple in &meant {
+            self.counters.count(match change {
+                BindingChange::Flushed => Counter::BindingFlushed,
+                _ => Counter::BindingFailed,
+            });
+            self.end(now, *triple, change, actions);
         }
-        pairs.len()
+        meant.len()
     }
 }
 

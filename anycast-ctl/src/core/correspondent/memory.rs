@@ -3,28 +3,32 @@
 //! them from being replayed (RFC 6275 section 5.2.8). One without the other is never kept.
 //!
 //! Fields in network order, and a SHA-1 digest of all: next index (16 bits), count of nonces (16),
-//! each with index (16), age in nanoseconds (64), Kcn (160), nonce (64); count of sequence numbers
-//! (32), each with A, B (128 each), the number (16) and the nanoseconds until it may be forgotten (64).
+//! each with index (16), age in nanoseconds (64), Kcn (160), nonce (64); the age of the last update that is
+//! forgotten (64, all ones where none is); count of sequence numbers (32), each with the digest of its triple
+//! (64), the number (16), its age and that of the nonces that are barred (64 each, all ones for none).
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::time::Duration;
 
-use anycast_common::wire::ipv6;
 use sha1::{Digest, Sha1};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use super::{
     Correspondent,
-    cache::{Entry, Pair},
     nonces::{Generation, Nonces, REMEMBERED},
+    sequences::Known,
 };
 use crate::core::{Time, rr::MAX_NONCE_LIFETIME};
 
 /// Octets of what is always there, of a nonce and of a sequence number.
-const FIXED: usize = 2 + 2 + 4 + DIGEST;
+const FIXED: usize = 2 + 2 + 8 + 4 + DIGEST;
 const NONCE: usize = 2 + 8 + 20 + 8;
-const SEQUENCE: usize = 16 + 16 + 2 + 8;
+const SEQUENCE: usize = 8 + 2 + 8 + 8;
 const DIGEST: usize = 20;
+/// Sequence numbers that are saved at most; of older ones it is known that they are forgotten.
+const MOST: usize = 1 << 19;
+/// Stands for the age of what is not there.
+const NEVER: u64 = u64::MAX;
 
 /// Why what was saved is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,21 +36,17 @@ pub enum MemoryError {
     /// It is not what was written.
     #[error("it is damaged")]
     Damaged,
-    /// It holds more sequence numbers than the table of bindings.
-    #[error("it holds more sequence numbers than max_bindings")]
-    TooMany,
 }
 
 impl Correspondent {
     /// All that is needed after a restart. It holds secrets.
     #[must_use]
     pub fn save(&self, now: Time) -> Zeroizing<Vec<u8>> {
-        // What is barred is not kept, so that nothing of it is acceptable afterwards.
-        let nonces = self.nonces.acceptable(now);
-        let nonces: Vec<_> = nonces
-            .filter(|nonce| !self.cache.bars_nonce(nonce.index()))
-            .collect();
-        let sequences: Vec<_> = self.cache.replayable(now).collect();
+        let nonces: Vec<_> = self.nonces.acceptable(now).collect();
+        let mut needed = self.sequences.needed(now);
+        let sequences: Vec<_> = needed.by_ref().take(MOST).collect();
+        let left_out = needed.map(|(_, known)| known.at).max();
+        let forgotten = self.sequences.forgotten().max(left_out);
         // Never moved while it grows, which would leave secrets behind.
         let length = FIXED + nonces.len() * NONCE + sequences.len() * SEQUENCE;
         let mut saved = Zeroizing::new(Vec::with_capacity(length));
@@ -59,16 +59,17 @@ impl Correspondent {
         for nonce in nonces {
             nonce.save(now, &mut saved);
         }
+        saved.extend(age(now, forgotten).to_be_bytes());
         saved.extend(
             u32::try_from(sequences.len())
                 .unwrap_or(u32::MAX)
                 .to_be_bytes(),
         );
-        for (Pair { client, anycast }, entry) in sequences {
-            saved.extend(client.octets());
-            saved.extend(anycast.octets());
-            saved.extend(entry.sequence.to_be_bytes());
-            saved.extend(nanoseconds(entry.replay_ends.since(now)));
+        for (tag, known) in sequences {
+            saved.extend(tag.to_be_bytes());
+            saved.extend(known.sequence.to_be_bytes());
+            saved.extend(age(now, Some(known.at)).to_be_bytes());
+            saved.extend(age(now, known.barred).to_be_bytes());
         }
         let digest = Sha1::digest(&*saved);
         saved.extend(digest);
@@ -87,22 +88,40 @@ impl Correspondent {
         saved: &[u8],
         elapsed: Duration,
     ) -> Result<usize, MemoryError> {
-        let (nonces, sequences) = parse(now, saved, elapsed).ok_or(MemoryError::Damaged)?;
-        if sequences.len() > self.settings.max_bindings {
-            return Err(MemoryError::TooMany);
-        }
-        let count = nonces.acceptable(now).count();
-        self.nonces = nonces;
-        for (pair, entry) in sequences {
-            self.cache.restore(pair, entry);
-        }
+        let clock = Clock { now, elapsed };
+        let parsed = parse(clock, saved).ok_or(MemoryError::Damaged)?;
+        let count = parsed.nonces.acceptable(now).count();
+        self.nonces = parsed.nonces;
+        self.sequences.restore(parsed.sequences, parsed.forgotten);
         Ok(count)
     }
 }
 
-type Parsed = (Nonces, Vec<(Pair, Entry)>);
+struct Parsed {
+    nonces: Nonces,
+    sequences: Vec<(u64, Known)>,
+    forgotten: Option<Time>,
+}
 
-fn parse(now: Time, saved: &[u8], elapsed: Duration) -> Option<Parsed> {
+/// Now, and how long ago ages were taken.
+#[derive(Clone, Copy)]
+struct Clock {
+    now: Time,
+    elapsed: Duration,
+}
+
+impl Clock {
+    /// When something of this age was; none for what never was, and for what is too old to matter or
+    /// older than the clock, which was suspended meanwhile: times before its start cannot be said.
+    fn when(self, age: u64) -> Option<Time> {
+        let age = Duration::from_nanos(age).saturating_add(self.elapsed);
+        let since_start = self.now.since(Time::ZERO);
+        let matters = age < MAX_NONCE_LIFETIME && age <= since_start;
+        matters.then(|| Time::ZERO + (since_start - age))
+    }
+}
+
+fn parse(clock: Clock, saved: &[u8]) -> Option<Parsed> {
     let (mut left, digest) = saved.split_at_checked(saved.len().checked_sub(DIGEST)?)?;
     if !bool::from(Sha1::digest(left).ct_eq(digest)) {
         return None;
@@ -115,38 +134,38 @@ fn parse(now: Time, saved: &[u8], elapsed: Duration) -> Option<Parsed> {
     let mut generations = Vec::with_capacity(REMEMBERED + 1);
     for _ in 0..count {
         let index = u16::from_be_bytes(take(&mut left)?);
-        let age = duration(take(&mut left)?).saturating_add(elapsed);
+        let first_used = clock.when(u64::from_be_bytes(take(&mut left)?));
         let (key, nonce): ([u8; 20], [u8; 8]) = (take(&mut left)?, take(&mut left)?);
-        // Older than the clock: it was suspended meanwhile, and times before its start cannot be
-        // said.
-        if age < MAX_NONCE_LIFETIME && age <= now.since(Time::ZERO) {
-            let first_used = Time::ZERO + (now.since(Time::ZERO) - age);
-            generations.push(Generation::restored(
-                index,
-                key.into(),
-                nonce.into(),
-                first_used,
-            ));
-        }
+        generations.extend(
+            first_used.map(|first_used| {
+                Generation::restored(index, key.into(), nonce.into(), first_used)
+            }),
+        );
     }
+    let forgotten = clock.when(u64::from_be_bytes(take(&mut left)?));
     let count = u32::from_be_bytes(take(&mut left)?);
     let mut sequences = Vec::new();
     for _ in 0..count {
-        let pair = Pair {
-            client: address(take(&mut left)?)?,
-            anycast: address(take(&mut left)?)?,
-        };
+        let tag = u64::from_be_bytes(take(&mut left)?);
         let sequence = u16::from_be_bytes(take(&mut left)?);
-        let remaining = duration(take(&mut left)?);
-        if remaining > MAX_NONCE_LIFETIME {
-            return None;
-        }
-        if let Some(remaining) = remaining.checked_sub(elapsed) {
-            sequences.push((pair, Entry::ended(sequence, now + remaining)));
-        }
+        let at = clock.when(u64::from_be_bytes(take(&mut left)?));
+        let barred = clock.when(u64::from_be_bytes(take(&mut left)?));
+        // One whose time cannot be said was made with nonces of which the same is true.
+        sequences.extend(at.map(|at| {
+            let known = Known {
+                sequence,
+                at,
+                barred,
+            };
+            (tag, known)
+        }));
     }
-    left.is_empty()
-        .then(|| (Nonces::restored(generations, next_index), sequences))
+    sequences.sort_unstable_by_key(|(tag, known)| (known.at, *tag));
+    left.is_empty().then(|| Parsed {
+        nonces: Nonces::restored(generations, next_index),
+        sequences,
+        forgotten,
+    })
 }
 
 fn take<const N: usize>(left: &mut &[u8]) -> Option<[u8; N]> {
@@ -155,24 +174,16 @@ fn take<const N: usize>(left: &mut &[u8]) -> Option<[u8; N]> {
     Some(*taken)
 }
 
-fn address(octets: [u8; 16]) -> Option<Ipv6Addr> {
-    Some(Ipv6Addr::from(octets)).filter(|address| ipv6::is_routable_unicast(*address))
-}
-
-fn duration(nanoseconds: [u8; 8]) -> Duration {
-    Duration::from_nanos(u64::from_be_bytes(nanoseconds))
-}
-
-fn nanoseconds(duration: Duration) -> [u8; 8] {
-    u64::try_from(duration.as_nanos())
-        .unwrap_or(u64::MAX)
-        .to_be_bytes()
+/// In nanoseconds.
+fn age(now: Time, time: Option<Time>) -> u64 {
+    let age = time.and_then(|time| u64::try_from(now.since(time).as_nanos()).ok());
+    age.unwrap_or(NEVER)
 }
 
 impl Generation {
     fn save(&self, now: Time, saved: &mut Vec<u8>) {
         saved.extend(self.index().to_be_bytes());
-        saved.extend(nanoseconds(now.since(self.first_used())));
+        saved.extend(age(now, Some(self.first_used())).to_be_bytes());
         saved.extend(self.key().expose());
         saved.extend(self.nonce().expose());
     }

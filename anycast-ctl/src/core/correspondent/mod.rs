@@ -7,6 +7,7 @@ mod failure;
 mod limiter;
 mod memory;
 mod nonces;
+mod sequences;
 mod settings;
 mod update;
 mod view;
@@ -14,7 +15,10 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, net::Ipv6Addr};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::Ipv6Addr,
+};
 
 use anycast_common::wire::{self, ipv6, mobility::Message};
 
@@ -32,9 +36,10 @@ use super::{
     rr::Generator,
     time::earliest,
 };
-use cache::{Cache, Pair};
+use cache::{Cache, Live, Pair, Room, Triple};
 use limiter::Limiter;
 use nonces::Nonces;
+use sequences::Sequences;
 
 /// The correspondent role.
 #[derive(Debug)]
@@ -43,6 +48,7 @@ pub struct Correspondent {
     rng: Generator,
     nonces: Nonces,
     cache: Cache,
+    sequences: Sequences,
     limiter: Limiter,
     pins: Pins,
     /// What the last sweep left.
@@ -57,7 +63,13 @@ impl Correspondent {
         Self {
             nonces: Nonces::new(&mut rng),
             rng,
-            cache: Cache::new(settings.max_bindings),
+            cache: Cache::new(Room {
+                bindings: settings.max_bindings,
+                per_prefix: settings.max_per_prefix,
+                per_member: settings.max_per_member,
+                care_of: settings.max_care_of,
+            }),
+            sequences: Sequences::new(settings.sequences()),
             limiter: Limiter::new(&settings.limits),
             pins: Pins::new(settings.pins, now),
             pinned: Pinned::default(),
@@ -127,9 +139,9 @@ impl Correspondent {
 
     /// Does what is due at `now`.
     pub fn poll(&mut self, now: Time, actions: &mut Actions) {
-        while let Some((pair, live)) = self.cache.expire(now) {
+        while let Some(triple) = self.cache.over(now) {
             self.counters.count(Counter::BindingExpired);
-            ended(pair, live.care_of, BindingChange::Expired, actions);
+            self.end(now, triple, BindingChange::Expired, actions);
         }
         if self.pins.due(now) {
             actions.push(Action::ReadFlows);
@@ -144,11 +156,59 @@ impl Correspondent {
 
     /// Takes every binding out of the data plane. New flows go by plain anycast; pinned ones go on.
     pub fn shutdown(&mut self, now: Time, actions: &mut Actions) {
-        let pairs: Vec<Pair> = self.cache.live().map(|(pair, ..)| pair).collect();
-        for pair in pairs {
-            self.cache.unbind(now, pair);
-            let Pair { client, anycast } = pair;
-            actions.push(Action::Map(MapAction::RemoveBinding { client, anycast }));
+        let triples: Vec<Triple> = self.cache.live().map(|(triple, _)| triple).collect();
+        let pairs: BTreeSet<Pair> = triples.iter().map(|triple| triple.pair()).collect();
+        for triple in triples {
+            self.cache.unbind(now, triple);
+            actions.push(stops_leading(triple));
+        }
+        let removed = |Pair { client, anycast }| MapAction::RemoveBinding { client, anycast };
+        actions.extend(pairs.into_iter().map(removed).map(Action::Map));
+    }
+
+    /// Ends a binding, if it stands, and tells the data plane and people so.
+    fn end(
+        &mut self,
+        now: Time,
+        triple: Triple,
+        change: BindingChange,
+        actions: &mut Actions,
+    ) -> bool {
+        let steered = self.cache.steering(triple.pair());
+        if self.cache.unbind(now, triple).is_none() {
+            return false;
+        }
+        // What has run out has its time in the map.
+        if change != BindingChange::Expired {
+            actions.push(stops_leading(triple));
+        }
+        actions.push(changed(triple, change, None));
+        self.steer(triple.pair(), steered, actions);
+        true
+    }
+
+    /// Tells the data plane which binding steers the new flows of (A, B), if that is another one than
+    /// before, or the same for longer.
+    fn steer(&self, pair: Pair, before: Option<(Triple, Live)>, actions: &mut Actions) {
+        let Pair { client, anycast } = pair;
+        let steered = |(triple, live): (Triple, Live)| (triple.care_of, live.expires);
+        let (before, now) = (before.map(steered), self.cache.steering(pair).map(steered));
+        if before == now {
+            return;
+        }
+        let Some((care_of, expires)) = now else {
+            return actions.push(Action::Map(MapAction::RemoveBinding { client, anycast }));
+        };
+        actions.push(Action::Map(MapAction::SetBinding {
+            client,
+            anycast,
+            care_of,
+            expires,
+        }));
+        let from = before.map(|(before, _)| before);
+        if let Some(from) = from.filter(|from| *from != care_of) {
+            let moved = changed(pair.with(care_of), BindingChange::Moved, Some(from));
+            actions.push(moved);
         }
     }
 
@@ -177,23 +237,31 @@ impl Correspondent {
     }
 }
 
-/// Tells the data plane and people that a binding is over.
-fn ended(pair: Pair, care_of: Ipv6Addr, change: BindingChange, actions: &mut Actions) {
-    let Pair { client, anycast } = pair;
-    actions.push(Action::Map(MapAction::RemoveBinding { client, anycast }));
-    actions.push(changed(pair, care_of, change, None));
+/// The member leads none of its flows any more.
+fn stops_leading(triple: Triple) -> Action {
+    leads(triple, Time::ZERO)
 }
 
-fn changed(
-    pair: Pair,
-    care_of: Ipv6Addr,
-    change: BindingChange,
-    moved_from: Option<Ipv6Addr>,
-) -> Action {
-    Action::Notice(Notice::Binding {
-        client: pair.client,
-        anycast: pair.anycast,
+/// The member leads its flows until then.
+fn leads(triple: Triple, expires: Time) -> Action {
+    let Triple {
+        client,
+        anycast,
         care_of,
+    } = triple;
+    Action::Map(MapAction::SetCareOf {
+        client,
+        care_of,
+        anycast,
+        expires,
+    })
+}
+
+fn changed(triple: Triple, change: BindingChange, moved_from: Option<Ipv6Addr>) -> Action {
+    Action::Notice(Notice::Binding {
+        client: triple.client,
+        anycast: triple.anycast,
+        care_of: triple.care_of,
         change,
         moved_from,
     })

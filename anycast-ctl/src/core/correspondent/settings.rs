@@ -11,9 +11,14 @@ use crate::core::{pins, rate::Rate};
 pub struct Settings {
     /// The clients that it answers for.
     pub client_prefixes: Vec<Ipv6Net>,
-    /// Bindings that it keeps at most, those included that are over and whose sequence number is
-    /// remembered against replay (for 240 seconds, RFC 6275 section 5.2.8).
+    /// Bindings that stand at most. What has ended takes no room.
     pub max_bindings: usize,
+    /// Of them, those of the clients of one /64.
+    pub max_per_prefix: usize,
+    /// Of them, those to one care-of address.
+    pub max_per_member: usize,
+    /// Pairs (A, C) that the data plane holds at most, those included whose flows outlive the binding.
+    pub max_care_of: usize,
     /// Anycast prefixes that may be bound; empty allows any.
     pub allow: Vec<Ipv6Net>,
     /// How much it answers.
@@ -58,7 +63,20 @@ impl Default for Limits {
     }
 }
 
+/// So many sequence numbers are remembered for each binding that may stand. A binding stands for 16
+/// seconds and its number is needed for 240; but when older ones are forgotten before, it is enough that
+/// nonces which are handed out for 30 seconds are younger.
+const SEQUENCES: usize = 8;
+/// And no fewer than these, at 32 octets or so.
+const LEAST_SEQUENCES: usize = 1 << 16;
+
 impl Settings {
+    /// Sequence numbers that are remembered at most.
+    pub(super) fn sequences(&self) -> usize {
+        let many = self.max_bindings.saturating_mul(SEQUENCES);
+        many.max(LEAST_SEQUENCES)
+    }
+
     /// Whether `address` is a client of ours.
     pub(super) fn is_client(&self, address: Ipv6Addr) -> bool {
         contains(&self.client_prefixes, address)

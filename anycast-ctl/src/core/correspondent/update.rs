@@ -9,11 +9,11 @@ use anycast_common::wire::{
 
 use super::{
     Correspondent,
-    cache::{NonceIndices, Pair, Refusal},
-    changed, ended,
+    cache::{Pair, Refusal, Triple},
+    changed, leads,
 };
 use crate::core::{
-    Action, Actions, MapAction, Time,
+    Actions, Time,
     counters::Counter,
     notice::BindingChange,
     rr::{self, Kbm},
@@ -24,6 +24,8 @@ struct Seal {
     key: Kbm,
     /// C, or B when the update deletes (RFC 6275 section 6.2.7).
     care_of: Ipv6Addr,
+    /// When the newer of the nonces was first used.
+    nonces: Time,
 }
 
 /// How a Binding Update is refused.
@@ -106,16 +108,35 @@ impl Correspondent {
             let counter = Counter::BindingUpdateBadAuthenticator;
             return Err(Refused::Silently(counter));
         }
-        let last = self.cache.sequence(pair(packet));
-        match last {
-            Some(last) if !rr::is_after(update.sequence, last) => Err(Refused::With {
+        match self.not_after(now, packet, update) {
+            Some(last) => Err(Refused::With {
                 counter: Counter::BindingUpdateBadSequence,
                 status: status::SEQUENCE_OUT_OF_WINDOW,
                 sequence: last,
                 seal: Some(Box::new(seal)),
             }),
-            Some(_) | None => Ok(seal),
+            None => Ok(seal),
         }
+    }
+
+    /// The sequence number that the update should be after and is not. Each triple counts for itself. An
+    /// update that deletes and names no member is numbered for itself too, and has to be after the number of
+    /// one of the bindings that it is for.
+    fn not_after(
+        &self,
+        now: Time,
+        packet: &ipv6::Packet<'_>,
+        update: &BindingUpdate,
+    ) -> Option<u16> {
+        let old = |last: &u16| !rr::is_after(update.sequence, *last);
+        let triple = triple(packet, update);
+        let live = self.cache.get(triple).map(|live| live.sequence);
+        let last = live.or_else(|| self.sequences.last(now, triple));
+        if last.is_some_and(|last| old(&last)) || triple != triple.pair().unnamed() {
+            return last.filter(old);
+        }
+        let numbers = || self.cache.of(triple.pair()).map(|(_, live)| live.sequence);
+        numbers().find(|_| numbers().all(|last| old(&last)))
     }
 
     /// The key that the nonce indices lead to (section 5.2.5).
@@ -133,13 +154,14 @@ impl Correspondent {
             seal: None,
         };
         let no_home = || expired(Counter::BindingUpdateHomeNonce, status::EXPIRED_HOME_NONCE);
-        let Pair { client, anycast } = pair(packet);
+        let (client, anycast) = (packet.destination, packet.source);
         let home = self.nonces.find(now, home);
         if update.lifetime == 0 {
             let home = home.ok_or_else(no_home)?;
             return Ok(Seal {
                 key: Kbm::deletion(&home.home(anycast, client)),
                 care_of: anycast,
+                nonces: home.first_used(),
             });
         }
         let Some(address) = update.alternate_care_of else {
@@ -152,6 +174,7 @@ impl Correspondent {
                     &care_of.care_of(address, client),
                 ),
                 care_of: address,
+                nonces: home.first_used().max(care_of.first_used()),
             }),
             (None, Some(_)) => Err(no_home()),
             (Some(_), None) => Err(expired(
@@ -165,8 +188,9 @@ impl Correspondent {
         }
     }
 
-    /// The nonces of a deleted binding do not make it again (section 9.5.3). They count as expired, so
-    /// that the member asks for new ones; and it gets new ones.
+    /// The nonces of a deleted binding do not make it again (section 9.5.3), nor do those of an update that
+    /// may be one that is forgotten. They count as expired, so that the member asks for new ones; and it
+    /// gets new ones.
     fn unless_barred(
         &mut self,
         now: Time,
@@ -174,21 +198,20 @@ impl Correspondent {
         update: &BindingUpdate,
         seal: Seal,
     ) -> Result<Seal, Refused> {
-        let deletes = update.lifetime == 0;
-        let barred = |nonces: &NonceIndices| self.cache.bars(pair(packet), seal.care_of, *nonces);
-        match update.nonce_indices.filter(|_| !deletes).filter(barred) {
-            None => Ok(seal),
-            Some((home, care_of)) => {
-                self.nonces.retire(now, home);
-                self.nonces.retire(now, care_of);
-                Err(Refused::With {
-                    counter: Counter::BindingUpdateBarred,
-                    status: status::EXPIRED_NONCES,
-                    sequence: update.sequence,
-                    seal: None,
-                })
-            }
+        let triple = triple(packet, update);
+        if update.lifetime == 0 || !self.sequences.bars(now, triple, seal.nonces) {
+            return Ok(seal);
         }
+        if let Some((home, care_of)) = update.nonce_indices {
+            self.nonces.retire(now, home);
+            self.nonces.retire(now, care_of);
+        }
+        Err(Refused::With {
+            counter: Counter::BindingUpdateBarred,
+            status: status::EXPIRED_NONCES,
+            sequence: update.sequence,
+            seal: None,
+        })
     }
 
     /// Does what a valid update asks for, if it may. Its sequence number counts either way.
@@ -201,10 +224,9 @@ impl Correspondent {
         actions: &mut Actions,
     ) -> Result<Seal, Refused> {
         let outcome = self.grant(now, packet, update, seal, actions);
-        // A binding has it already.
-        if outcome.is_err() || update.lifetime == 0 {
-            self.cache.note(now, pair(packet), update.sequence);
-        }
+        let triple = triple(packet, update);
+        self.cache.note(triple, update.sequence);
+        self.sequences.note(now, triple, update.sequence);
         outcome
     }
 
@@ -217,7 +239,7 @@ impl Correspondent {
         seal: Seal,
         actions: &mut Actions,
     ) -> Result<Seal, Refused> {
-        let pair = pair(packet);
+        let triple = triple(packet, update);
         let refused = |counter, status, seal| Refused::With {
             counter,
             status,
@@ -230,58 +252,60 @@ impl Correspondent {
         }
         if update.lifetime == 0 {
             self.counters.count(Counter::BindingDeleted);
-            if let Some(live) = self.cache.delete(now, pair) {
-                ended(pair, live.care_of, BindingChange::Deleted, actions);
-            }
+            self.delete(now, triple, update, actions);
             return Ok(seal);
         }
-        if !self.can_be_care_of(seal.care_of, pair.anycast) {
+        if !self.can_be_care_of(seal.care_of, triple.anycast) {
             return Err(Refused::Silently(Counter::BindingUpdateBadCareOf));
         }
-        if !self.settings.may_bind(pair.anycast) {
+        if !self.settings.may_bind(triple.anycast) {
             let counter = Counter::BindingUpdateProhibited;
             return Err(refused(counter, status::PROHIBITED, seal));
         }
-        // The seal was made with them.
-        let nonces = update.nonce_indices.unwrap_or_default();
-        let bound = self
-            .cache
-            .bind(now, pair, seal.care_of, update.sequence, nonces);
-        match bound {
+        let steered = self.cache.steering(triple.pair());
+        let bound = self.cache.bind(now, triple, update.sequence, seal.nonces);
+        let full = |counter| (counter, status::INSUFFICIENT_RESOURCES);
+        let (counter, status) = match bound {
             Ok((live, before)) => {
                 self.counters.count(Counter::BindingUpdateAccepted);
-                self.pins.acquit(live.care_of);
-                let Pair { client, anycast } = pair;
-                let care_of = live.care_of;
+                self.pins.acquit(triple.care_of);
                 // The way back first: the answer to a flow that goes to C must find it.
-                actions.push(Action::Map(MapAction::SetCareOf {
-                    client,
-                    care_of,
-                    anycast,
-                    expires: live.expires,
-                }));
-                actions.push(Action::Map(MapAction::SetBinding {
-                    client,
-                    anycast,
-                    care_of,
-                    expires: live.expires,
-                }));
-                let (change, from) = match before {
-                    None => (BindingChange::Created, None),
-                    Some(before) if before.care_of == care_of => (BindingChange::Renewed, None),
-                    Some(before) => (BindingChange::Moved, Some(before.care_of)),
+                actions.push(leads(triple, live.expires));
+                let change = match before {
+                    None => BindingChange::Created,
+                    Some(_) => BindingChange::Renewed,
                 };
-                actions.push(changed(pair, care_of, change, from));
-                Ok(seal)
+                actions.push(changed(triple, change, None));
+                self.steer(triple.pair(), steered, actions);
+                return Ok(seal);
             }
             Err(Refusal::Full) => {
-                let counter = Counter::BindingTableFull;
-                Err(refused(counter, status::INSUFFICIENT_RESOURCES, seal))
+                // Pairs (A, C) that nothing uses any more give way.
+                self.pins.no_later_than(now);
+                full(Counter::BindingTableFull)
             }
-            Err(Refusal::CareOfTaken) => {
-                let counter = Counter::BindingUpdateCareOfTaken;
-                Err(refused(counter, status::PROHIBITED, seal))
-            }
+            Err(Refusal::PrefixFull) => full(Counter::BindingPrefixFull),
+            Err(Refusal::MemberFull) => full(Counter::BindingMemberFull),
+            Err(Refusal::PairFull) => full(Counter::BindingPairFull),
+            Err(Refusal::CareOfTaken) => (Counter::BindingUpdateCareOfTaken, status::PROHIBITED),
+        };
+        Err(refused(counter, status, seal))
+    }
+
+    /// Ends the binding that the update names, or all that it is newer than where it names none. The nonces
+    /// that they were made with do not make others.
+    fn delete(&mut self, now: Time, triple: Triple, update: &BindingUpdate, actions: &mut Actions) {
+        let named = triple != triple.pair().unnamed();
+        let live = self.cache.of(triple.pair());
+        let meant = live.filter(|(other, live)| match named {
+            true => *other == triple,
+            false => rr::is_after(update.sequence, live.sequence),
+        });
+        let meant: Vec<_> = meant.map(|(other, live)| (other, live.nonces)).collect();
+        for (other, nonces) in meant {
+            self.end(now, other, BindingChange::Deleted, actions);
+            self.sequences.note(now, other, update.sequence);
+            self.sequences.bar(now, other, nonces);
         }
     }
 
@@ -317,7 +341,7 @@ impl Correspondent {
         });
         let (client, anycast) = (packet.destination, packet.source);
         let answer = rr::build(&ack, client, anycast).and_then(|mut answer| {
-            if let Some(Seal { key, care_of }) = seal {
+            if let Some(Seal { key, care_of, .. }) = seal {
                 rr::seal(key, *care_of, client, &mut answer)?;
             }
             Ok(answer)
@@ -338,9 +362,12 @@ fn always_told(status: u8) -> bool {
     )
 }
 
-fn pair(packet: &ipv6::Packet<'_>) -> Pair {
-    Pair {
+/// What the update is about: B stands for C where it names no member.
+fn triple(packet: &ipv6::Packet<'_>, update: &BindingUpdate) -> Triple {
+    let pair = Pair {
         client: packet.destination,
         anycast: packet.source,
-    }
+    };
+    let named = update.alternate_care_of.map(|care_of| pair.with(care_of));
+    named.unwrap_or(pair.unnamed())
 }

@@ -1,11 +1,11 @@
 //! What the correspondent knows of its bindings, a page at a time.
 
-use std::{collections::HashMap, net::Ipv6Addr, ops::Bound, time::Duration};
+use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
 
-use super::{Correspondent, Selection, cache::Pair};
+use super::{Correspondent, Selection, cache::Triple};
 use crate::core::Time;
 
-/// Pairs (A, B) that are looked at for a page, whether they are on it or not.
+/// Bindings that are looked at for a page, whether they are on it or not.
 const SCAN: usize = 10_000;
 
 /// A binding that stands.
@@ -19,7 +19,9 @@ pub struct BindingView {
     pub care_of: Ipv6Addr,
     /// Sequence number of the last Binding Update.
     pub sequence: u16,
-    /// How long (A, B) has been bound to C without a gap.
+    /// Whether new flows of (A, B) go to it; those that it leads itself do with or without.
+    pub steers: bool,
+    /// How long it has stood without a gap.
     pub age: Duration,
     /// Time until it ends.
     pub remaining: Duration,
@@ -27,8 +29,8 @@ pub struct BindingView {
     pub flows: usize,
 }
 
-/// Where the next page begins: after this client and anycast address.
-pub type BindingPlace = (Ipv6Addr, Ipv6Addr);
+/// Where the next page begins: after this client, anycast address and care-of address.
+pub type BindingPlace = (Ipv6Addr, Ipv6Addr, Ipv6Addr);
 
 /// How many flows are pinned to each pair (A, C), which stands for one anycast address.
 #[derive(Debug, Default)]
@@ -48,8 +50,8 @@ impl Pinned {
 }
 
 impl Correspondent {
-    /// At most `limit` bindings, in the order of clients and anycast addresses, and where to go on;
-    /// a page may be empty although there are more.
+    /// At most `limit` bindings, in the order of clients, anycast and care-of addresses, and where to go
+    /// on; a page may be empty although there are more.
     #[must_use]
     pub fn bindings_page(
         &self,
@@ -58,35 +60,36 @@ impl Correspondent {
         after: Option<BindingPlace>,
         limit: usize,
     ) -> (Vec<BindingView>, Option<BindingPlace>) {
-        let pair = |client, anycast| Pair { client, anycast };
-        let first = pair(
-            which.client.unwrap_or(Ipv6Addr::UNSPECIFIED),
-            Ipv6Addr::UNSPECIFIED,
-        );
-        let from = match after {
-            Some((client, anycast)) => Bound::Excluded(pair(client, anycast)),
-            None => Bound::Included(first),
-        };
+        let after = after.map(|(client, anycast, care_of)| Triple {
+            client,
+            anycast,
+            care_of,
+        });
         let mut rows = Vec::new();
-        let known = self.cache.range((from, Bound::Unbounded));
-        let known = known.take_while(|(pair, _)| which.client.is_none_or(|a| a == pair.client));
-        for (looked_at, (pair, entry)) in (1..).zip(known) {
-            let live = entry.live;
-            let wanted = |care_of| which.holds(pair.client, pair.anycast, care_of);
-            if let Some(live) = live.filter(|live| wanted(live.care_of)) {
-                let pinned = self.pinned.flows.get(&(pair.client, live.care_of));
+        let live = self.cache.from(which.client, after);
+        let live = live.take_while(|(triple, _)| which.client.is_none_or(|a| a == triple.client));
+        for (looked_at, (triple, live)) in (1..).zip(live) {
+            let Triple {
+                client,
+                anycast,
+                care_of,
+            } = triple;
+            if which.holds(client, anycast, care_of) {
+                let steering = self.cache.steering(triple.pair());
+                let pinned = self.pinned.flows.get(&(client, care_of));
                 rows.push(BindingView {
-                    client: pair.client,
-                    anycast: pair.anycast,
-                    care_of: live.care_of,
-                    sequence: entry.sequence,
+                    client,
+                    anycast,
+                    care_of,
+                    steers: steering.is_some_and(|(steering, _)| steering == triple),
+                    sequence: live.sequence,
                     age: now - live.since,
                     remaining: live.expires - now,
                     flows: pinned.copied().unwrap_or_default(),
                 });
             }
             if rows.len() >= limit.max(1) || looked_at >= SCAN {
-                return (rows, Some((pair.client, pair.anycast)));
+                return (rows, Some((client, anycast, care_of)));
             }
         }
         (rows, None)
@@ -94,7 +97,7 @@ impl Correspondent {
 
     /// How many bindings stand.
     #[must_use]
-    pub const fn bound(&self) -> usize {
+    pub fn bound(&self) -> usize {
         self.cache.bound()
     }
 
@@ -104,7 +107,7 @@ impl Correspondent {
         self.pinned.at.map(|at| now - at)
     }
 
-    /// The bindings that stand, by client and anycast address.
+    /// The bindings that stand, in order.
     #[cfg(test)]
     pub(crate) fn bindings(&self, now: Time) -> Vec<BindingView> {
         let all = Selection::default();

@@ -242,6 +242,12 @@ impl Kbm {
     }
 }
 
+/// First (64, SHA1 (parts)) as a number, to know by it what is too long to be kept.
+#[must_use]
+pub fn digest64(parts: &[&[u8]]) -> u64 {
+    u64::from_be_bytes(first(&sha1(parts)))
+}
+
 fn sha1(parts: &[&[u8]]) -> [u8; 20] {
     let mut hash = Sha1::new();
     for part in parts {

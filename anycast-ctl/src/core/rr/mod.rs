@@ -12,7 +12,7 @@ pub(in crate::core) mod tests;
 use std::time::Duration;
 
 pub use keys::{
-    Authenticator, COOKIE, Cookie, Kbm, Kcn, KeygenToken, Nonce, care_of_keygen_token,
+    Authenticator, COOKIE, Cookie, Kbm, Kcn, KeygenToken, Nonce, care_of_keygen_token, digest64,
     home_keygen_token,
 };
 pub use seal::{build, seal, verify};

@@ -15,12 +15,12 @@ use crate::{
     },
 };
 
-pub(super) fn bindings(core: &Engine, which: &Selection, after: Option<view::Pair>) -> Answered {
+pub(super) fn bindings(core: &Engine, which: &Selection, after: Option<view::Triple>) -> Answered {
     let Some(correspondent) = core.controller().correspondent() else {
         return Err(no_role("correspondent"));
     };
     let now = clock::now();
-    let after = after.map(|view::Pair { client, anycast }| (client, anycast));
+    let after = after.map(|after| (after.client, after.anycast, after.care_of));
     let (rows, next) = correspondent.bindings_page(now, which, after, PAGE);
     let flows_age = correspondent.flows_age(now);
     let flows_age = flows_age.map(|age| age.as_secs_f64());
@@ -28,6 +28,7 @@ pub(super) fn bindings(core: &Engine, which: &Selection, after: Option<view::Pai
         client: binding.client,
         anycast: binding.anycast,
         care_of: binding.care_of,
+        steers: binding.steers,
         sequence: binding.sequence,
         age_seconds: binding.age.as_secs_f64(),
         remaining_seconds: binding.remaining.as_secs_f64(),
@@ -36,7 +37,11 @@ pub(super) fn bindings(core: &Engine, which: &Selection, after: Option<view::Pai
     };
     Ok(Answer::Bindings(view::Page {
         rows: rows.into_iter().map(view).collect(),
-        next: next.map(|(client, anycast)| view::Pair { client, anycast }),
+        next: next.map(|(client, anycast, care_of)| view::Triple {
+            client,
+            anycast,
+            care_of,
+        }),
     }))
 }
 

@@ -85,7 +85,7 @@ pub enum Request {
         which: view::Which,
         /// Where the page before ended.
         #[serde(default)]
-        after: Option<view::Pair>,
+        after: Option<view::Triple>,
     },
     /// A page of the clients that a member knows.
     Handshakes {
@@ -202,7 +202,7 @@ pub enum Answer {
     /// To [`Request::Monitor`], before the events.
     Monitoring(view::Monitoring),
     /// To [`Request::Bindings`].
-    Bindings(view::Page<view::Binding, view::Pair>),
+    Bindings(view::Page<view::Binding, view::Triple>),
     /// To [`Request::Handshakes`].
     Handshakes(view::Page<view::Handshake, view::Pair>),
     /// To [`Request::Flows`].

@@ -9,7 +9,7 @@ pub use crate::model::policy::Rule;
 
 mod flows;
 
-pub use flows::{Binding, Flow, FlowPlace, Flushed, Handshake, Heard, Pair, Which};
+pub use flows::{Binding, Flow, FlowPlace, Flushed, Handshake, Heard, Pair, Triple, Which};
 
 /// The daemon.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -24,8 +24,8 @@ use super::settings::{
 pub(super) struct Mirror {
     /// (A, B) to C.
     bindings: BTreeMap<(Ipv6Addr, Ipv6Addr), Ipv6Addr>,
-    /// (A, C) to B.
-    care_of: BTreeMap<(Ipv6Addr, Ipv6Addr), Ipv6Addr>,
+    /// (A, C) to B, and until when C leads flows.
+    care_of: BTreeMap<(Ipv6Addr, Ipv6Addr), (Ipv6Addr, Time)>,
     routes: BTreeMap<Ipv6Addr, Vec<NextHop>>,
 }
 
@@ -59,10 +59,14 @@ impl Mirror {
                 client,
                 care_of,
                 anycast,
-                ..
+                expires,
             }) => {
-                let before = self.care_of.insert((*client, *care_of), *anycast);
-                assert!(before.is_none_or(|before| before == *anycast), "taken over");
+                let value = (*anycast, *expires);
+                let before = self.care_of.insert((*client, *care_of), value);
+                assert!(
+                    before.is_none_or(|before| before.0 == *anycast),
+                    "taken over"
+                );
             }
             Action::Map(MapAction::RemoveCareOf { client, care_of }) => {
                 self.care_of.remove(&(*client, *care_of));
@@ -89,13 +93,21 @@ impl Mirror {
         let (bindings, more) = correspondent.bindings_page(now, &all, None, usize::MAX);
         assert!(more.is_none() && bindings.len() == correspondent.bound());
         assert!(bindings.len() <= MAX_BINDINGS && self.care_of.len() <= MAX_BINDINGS);
+        let mut leading = BTreeMap::new();
         for binding in &bindings {
             let place = (binding.client, binding.care_of);
-            assert_eq!(self.care_of.get(&place), Some(&binding.anycast));
+            leading.insert(place, (binding.anycast, now + binding.remaining));
         }
-        let said = bindings
+        let led = self
+            .care_of
             .iter()
-            .map(|binding| ((binding.client, binding.anycast), binding.care_of));
+            .filter(|(_, (_, expires))| *expires > now);
+        assert!(
+            led.eq(&leading),
+            "a member leads while it is bound, and no longer"
+        );
+        let steering = bindings.iter().filter(|binding| binding.steers);
+        let said = steering.map(|binding| ((binding.client, binding.anycast), binding.care_of));
         assert_eq!(said.collect::<BTreeMap<_, _>>(), self.bindings);
         let member = controller.member().expect("the role");
         let all = HandshakeFilter::default();

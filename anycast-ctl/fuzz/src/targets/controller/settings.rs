@@ -136,6 +136,9 @@ fn correspondent() -> correspondent::Settings {
     correspondent::Settings {
         client_prefixes: vec![prefix("2001:db8:a::/64")],
         max_bindings: MAX_BINDINGS,
+        max_per_prefix: MAX_BINDINGS,
+        max_per_member: MAX_BINDINGS,
+        max_care_of: MAX_BINDINGS,
         allow: vec![prefix("2001:db8:b::/64")],
         limits: Limits {
             max_prefixes: 2,

@@ -82,13 +82,28 @@ fn what_is_damaged_changes_nothing() {
         }
     }
     assert_eq!(fresh.deadline(), None);
-    let small = Settings {
-        max_bindings: 0,
-        ..settings()
-    };
-    let mut fresh = Bench::new(small).correspondent;
-    let restored = fresh.restore(at(1002), &saved, seconds(1));
-    assert_eq!(restored, Err(MemoryError::TooMany));
+}
+
+#[test]
+fn what_must_not_bind_again_is_known_after_a_restart() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(1000));
+    bench.update(at(1001), &peer, peer.good(7));
+    bench.update(at(1002), &peer, peer.deletion(8));
+    let mut bench = restart(bench, at(1003), at(1010), seconds(7));
+    let barred = bench.update(at(1010), &peer, peer.good(9));
+    assert_eq!(barred.refusals(), ["binding_update_barred"]);
+    // Of what was forgotten before, too.
+    let mut bench = Bench::new(settings());
+    bench.correspondent.sequences = Sequences::new(1);
+    let peer = bench.peer(at(1000));
+    let recorded = peer.sealed(peer.good(7));
+    bench.octets(at(1001), &recorded);
+    let other = bench.peer_at(at(1002), OTHER_CARE_OF);
+    bench.update(at(1002), &other, other.good(8));
+    let mut bench = restart(bench, at(1003), at(1010), seconds(7));
+    let barred = bench.octets(at(1010), &recorded);
+    assert_eq!(barred.refusals(), ["binding_update_barred"]);
 }
 
 #[test]

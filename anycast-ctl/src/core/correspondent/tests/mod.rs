@@ -8,7 +8,9 @@ mod failure;
 mod memory;
 mod nonces;
 mod replay;
+mod room;
 mod sweep;
+mod triples;
 mod updates;
 mod views;
 
@@ -41,6 +43,9 @@ fn settings() -> Settings {
     Settings {
         client_prefixes: vec!["2001:db8:a::/48".parse().unwrap()],
         max_bindings: 4,
+        max_per_prefix: 4,
+        max_per_member: 4,
+        max_care_of: 4,
         allow: Vec::new(),
         limits: Limits::default(),
         pins: pins::Limits::default(),
@@ -293,6 +298,14 @@ impl Peer {
             alternate_care_of: None,
             nonce_indices: Some((self.home.index, 0)),
             ..self.good(sequence)
+        }
+    }
+
+    /// A good deletion that names the member, as ours do.
+    fn deletion_named(&self, sequence: u16) -> BindingUpdate {
+        BindingUpdate {
+            alternate_care_of: Some(self.care_of),
+            ..self.deletion(sequence)
         }
     }
 

@@ -165,26 +165,70 @@ fn any_number_starts_when_nothing_is_remembered() {
 }
 
 #[test]
-fn remembered_sequence_numbers_take_room() {
-    // To forget them early would let a recorded update in again.
-    let mut settings = settings();
-    settings.max_bindings = 1;
-    let mut bench = Bench::new(settings);
-    let peer = bench.peer(at(0));
-    bench.update(at(0), &peer, peer.good(77));
-    bench.poll(at(20));
-    let mut actions = Vec::new();
-    bench
-        .correspondent
-        .pinned(at(20), HashMap::new(), &mut actions);
-    assert_eq!(actions.len(), 1);
+fn each_member_has_its_own_sequence_numbers() {
+    let mut bench = Bench::new(settings());
+    let (one, other) = (bench.peer(at(10)), bench.peer_at(at(10), OTHER_CARE_OF));
+    assert_eq!(bench.update(at(10), &one, one.good(40_000)).ack().status, 0);
+    assert_eq!(bench.update(at(10), &other, other.good(3)).ack().status, 0);
+    assert_eq!(bench.update(at(11), &one, one.good(40_001)).ack().status, 0);
+    let old = bench.update(at(11), &other, other.good(3)).ack();
+    assert_eq!((old.status, old.sequence), (135, 3));
+}
 
-    let other: Ipv6Addr = "2001:db8:a::2".parse().unwrap();
-    let peer = bench.peer_of(at(35), other, ANYCAST, CARE_OF);
-    let octets = peer.sealed(peer.good(1));
-    let full = bench.octets(at(35), &octets);
-    assert_eq!(full.refusals(), ["binding_table_full"]);
-    bench.poll(at(240));
-    let now_free = bench.octets(at(240), &octets);
-    assert_eq!(now_free.changes(), [BindingChange::Created]);
+#[test]
+fn what_is_forgotten_early_is_not_replayed() {
+    let mut sequences = Sequences::new(64);
+    let triple = |number: u128| Triple {
+        client: Ipv6Addr::from_bits(CLIENT.to_bits() + number),
+        anycast: ANYCAST,
+        care_of: CARE_OF,
+    };
+    // One a second, each made with a nonce that was first used a second before.
+    for number in 0..100 {
+        let now = at(100 + number);
+        let before = at(99 + number);
+        assert!(!sequences.bars(now, triple(number.into()), before));
+        sequences.note(now, triple(number.into()), 7);
+        assert!(sequences.len() <= 64);
+    }
+    for number in 0..100 {
+        let (now, nonces) = (at(200), at(99 + number));
+        let known = sequences.last(now, triple(number.into()));
+        let barred = sequences.bars(now, triple(number.into()), nonces);
+        assert_eq!(known.is_none(), barred, "{number}: one or the other");
+        assert!(
+            known.is_some() || number < 40,
+            "{number}: the oldest go first"
+        );
+        assert!(
+            known.is_none() || number >= 36,
+            "{number}: there is no room"
+        );
+        assert!(!sequences.bars(now, triple(number.into()), at(199)));
+    }
+    // One that comes back, and counts from lower, is not replaced by a recorded one of before.
+    sequences.note(at(200), triple(5), 1);
+    assert!(sequences.bars(at(200), triple(5), at(104)));
+    assert!(!sequences.bars(at(200), triple(5), at(199)));
+    // After the life of a nonce nothing is left.
+    sequences.note(at(600), triple(500), 1);
+    assert_eq!(sequences.len(), 1);
+}
+
+#[test]
+fn a_replay_of_what_is_forgotten_asks_for_new_nonces() {
+    let mut bench = Bench::new(settings());
+    bench.correspondent.sequences = Sequences::new(1);
+    let peer = bench.peer(at(0));
+    let recorded = peer.sealed(peer.good(77));
+    bench.octets(at(1), &recorded);
+    bench.poll(at(17));
+    // Another one takes its place.
+    let other = bench.peer_at(at(40), OTHER_CARE_OF);
+    assert_eq!(bench.update(at(40), &other, other.good(1)).ack().status, 0);
+    let replayed = bench.octets(at(41), &recorded);
+    assert_eq!(replayed.ack().status, 138);
+    assert_eq!(replayed.refusals(), ["binding_update_barred"]);
+    let again = bench.peer(at(41));
+    assert_eq!(bench.update(at(41), &again, again.good(1)).ack().status, 0);
 }

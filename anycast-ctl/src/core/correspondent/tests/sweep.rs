@@ -43,18 +43,6 @@ fn a_renewed_binding_keeps_its_pair() {
 }
 
 #[test]
-fn a_pair_that_a_new_care_of_address_replaced_goes_when_its_flows_are_gone() {
-    let mut bench = Bench::new(settings());
-    let peer = bench.peer(at(10));
-    bench.update(at(10), &peer, peer.good(77));
-    let other = bench.peer_at(at(12), OTHER_CARE_OF);
-    bench.update(at(12), &other, other.good(78));
-    assert_eq!(bench.sweep(at(13), &[(CLIENT, CARE_OF)]), []);
-    assert_eq!(bench.sweep(at(14), &[]), [removed(CARE_OF)]);
-    assert_eq!(bench.correspondent.bindings(at(14)).len(), 1);
-}
-
-#[test]
 fn a_deletion_frees_its_pair() {
     let mut bench = Bench::new(settings());
     let peer = bench.peer(at(10));
@@ -73,8 +61,7 @@ fn a_pair_is_not_taken_over_by_another_anycast_address() {
     bench.update(at(10), &peer, peer.good(77));
 
     let peer = bench.peer_of(at(11), CLIENT, second, CARE_OF);
-    let octets = peer.sealed(peer.good(1));
-    let output = bench.octets(at(11), &octets);
+    let output = bench.update(at(11), &peer, peer.good(1));
     assert_eq!(output.refusals(), ["binding_update_care_of_taken"]);
     let messages = output.messages();
     assert!(matches!(
@@ -85,7 +72,7 @@ fn a_pair_is_not_taken_over_by_another_anycast_address() {
     bench.poll(at(26));
     bench.sweep(at(27), &[]);
     assert_eq!(
-        bench.octets(at(27), &octets).changes(),
+        bench.update(at(27), &peer, peer.good(2)).changes(),
         [BindingChange::Created]
     );
 }

@@ -20,6 +20,22 @@ fn bound(expires: Time) -> [Action; 2] {
     ]
 }
 
+/// New flows go elsewhere, and the member leads none any more. Those that are bound go on.
+fn unbound() -> [Action; 2] {
+    [
+        Action::Map(MapAction::SetCareOf {
+            client: CLIENT,
+            care_of: CARE_OF,
+            anycast: ANYCAST,
+            expires: Time::ZERO,
+        }),
+        Action::Map(MapAction::RemoveBinding {
+            client: CLIENT,
+            anycast: ANYCAST,
+        }),
+    ]
+}
+
 /// Whether the one acknowledgement in `output` has the authenticator of `key`.
 fn authentic(output: &Output, key: &Kbm, care_of: Ipv6Addr) -> bool {
     let octets = output.packets().next().unwrap();
@@ -44,6 +60,7 @@ fn a_valid_update_binds_for_16_seconds() {
         client: CLIENT,
         anycast: ANYCAST,
         care_of: CARE_OF,
+        steers: true,
         sequence: 77,
         age: Duration::from_secs(1),
         remaining: Duration::from_secs(15),
@@ -85,31 +102,6 @@ fn a_binding_is_renewed() {
 }
 
 #[test]
-fn another_member_takes_over() {
-    let mut bench = Bench::new(settings());
-    let peer = bench.peer(at(10));
-    bench.update(at(11), &peer, peer.good(77));
-    let other = bench.peer_at(at(12), OTHER_CARE_OF);
-    let output = bench.update(at(12), &other, other.good(78));
-    assert_eq!(output.ack().status, 0);
-    assert_eq!(output.changes(), [BindingChange::Moved]);
-    let moved = |action: &Action| match action {
-        Action::Notice(Notice::Binding {
-            care_of,
-            moved_from,
-            ..
-        }) => Some((*care_of, *moved_from)),
-        _ => None,
-    };
-    let told: Vec<_> = output.actions.iter().filter_map(moved).collect();
-    assert_eq!(told, [(OTHER_CARE_OF, Some(CARE_OF))]);
-    let view = bench.correspondent.bindings(at(12));
-    assert_eq!(view[0].care_of, OTHER_CARE_OF);
-    assert_eq!(view[0].age, Duration::ZERO);
-    assert_eq!(view.len(), 1);
-}
-
-#[test]
 fn no_acknowledgement_is_sent_where_none_is_asked_for() {
     let mut bench = Bench::new(settings());
     let peer = bench.peer(at(10));
@@ -148,11 +140,7 @@ fn a_lifetime_of_zero_deletes_with_the_home_token_alone() {
         ..peer.deletion(78)
     };
     let output = bench.update(at(12), &peer, deletion);
-    let removed = Action::Map(MapAction::RemoveBinding {
-        client: CLIENT,
-        anycast: ANYCAST,
-    });
-    assert_eq!(output.data_plane(), [removed]);
+    assert_eq!(output.data_plane(), unbound());
     assert_eq!(output.changes(), [BindingChange::Deleted]);
     let ack = output.ack();
     assert_eq!((ack.status, ack.sequence, ack.lifetime), (0, 78, 0));
@@ -417,49 +405,12 @@ fn the_policy_allows_what_it_names() {
 }
 
 #[test]
-fn a_full_table_refuses_with_130() {
-    let mut settings = settings();
-    settings.max_bindings = 0;
-    for flags in [Flags::ACKNOWLEDGE | Flags::EQUIVALENT, Flags::EQUIVALENT] {
-        let mut bench = Bench::new(settings.clone());
-        let peer = bench.peer(at(10));
-        let update = BindingUpdate {
-            flags,
-            ..peer.good(77)
-        };
-        let output = bench.update(at(11), &peer, update);
-        assert_eq!(output.ack().status, 130);
-        assert_eq!(output.data_plane(), []);
-        assert_eq!(output.refusals(), ["binding_table_full"]);
-        assert!(authentic(&output, &peer.binding_key(), CARE_OF));
-    }
-}
-
-#[test]
-fn a_full_table_still_renews() {
-    let mut settings = settings();
-    settings.max_bindings = 1;
-    let mut bench = Bench::new(settings);
-    let peer = bench.peer(at(10));
-    assert_eq!(bench.update(at(11), &peer, peer.good(77)).ack().status, 0);
-    assert_eq!(bench.update(at(12), &peer, peer.good(78)).ack().status, 0);
-    // Each care-of address needs a place too until the sweep has taken it.
-    let other = bench.peer_at(at(13), OTHER_CARE_OF);
-    let output = bench.update(at(13), &other, other.good(79));
-    assert_eq!(output.ack().status, 130);
-}
-
-#[test]
 fn a_shutdown_takes_the_bindings_away_and_leaves_the_pins() {
     let mut bench = Bench::new(settings());
     let peer = bench.peer(at(10));
     bench.update(at(11), &peer, peer.good(77));
     let mut actions = Vec::new();
     bench.correspondent.shutdown(at(12), &mut actions);
-    let removed = Action::Map(MapAction::RemoveBinding {
-        client: CLIENT,
-        anycast: ANYCAST,
-    });
-    assert_eq!(actions, [removed]);
+    assert_eq!(actions, unbound());
     assert_eq!(bench.correspondent.bindings(at(12)), []);
 }

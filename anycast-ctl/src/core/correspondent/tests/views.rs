@@ -14,6 +14,9 @@ fn client(number: u16) -> Ipv6Addr {
 fn bench() -> Bench {
     let mut bench = Bench::new(Settings {
         max_bindings: 100,
+        max_per_prefix: 100,
+        max_per_member: 100,
+        max_care_of: 100,
         ..settings()
     });
     for number in 0..PEERS {

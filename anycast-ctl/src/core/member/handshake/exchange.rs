@@ -95,7 +95,8 @@ impl Peer {
             sequence,
             flags: Flags::EQUIVALENT,
             lifetime: 0,
-            alternate_care_of: None,
+            // Of several members that are bound to (A, B) it is this one.
+            alternate_care_of: Some(self.care_of),
             nonce_indices: Some((home.nonce_index, 0)),
             authenticator: None,
         };

@@ -162,6 +162,9 @@ pub(super) fn new_correspondent(now: Time, seed: u64) -> Correspondent {
     let settings = correspondent::Settings {
         client_prefixes: vec!["2001:db8:a::/48".parse().unwrap()],
         max_bindings: 100,
+        max_per_prefix: 100,
+        max_per_member: 100,
+        max_care_of: 100,
         allow: Vec::new(),
         limits: correspondent::Limits::default(),
         pins: crate::core::pins::Limits::default(),

@@ -259,6 +259,8 @@ fn shutting_down_ends_handshakes_and_deletes_bindings() {
     assert_eq!(deletion.flags, Flags::EQUIVALENT);
     assert_eq!(deletion.sequence, update.sequence.wrapping_add(1));
     assert_eq!(deletion.nonce_indices, Some((3, 0)));
+    // Of the members that may be bound to this client it is this one.
+    assert_eq!(deletion.alternate_care_of, Some(CARE_OF));
     let packet = ipv6::Packet::parse(&octets).unwrap();
     let key = Kbm::deletion(&KeygenToken::from(HOME_TOKEN));
     assert!(rr::verify(&key, ANYCAST, CLIENT, &packet));

@@ -34,13 +34,24 @@ impl From<Which> for Selection {
     }
 }
 
-/// Where a page of bindings or handshakes ended.
+/// Where a page of handshakes ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pair {
     /// The client, A.
     pub client: Ipv6Addr,
     /// The anycast address, B.
     pub anycast: Ipv6Addr,
+}
+
+/// Where a page of bindings ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Triple {
+    /// The client, A.
+    pub client: Ipv6Addr,
+    /// The anycast address, B.
+    pub anycast: Ipv6Addr,
+    /// The member's unicast address, C.
+    pub care_of: Ipv6Addr,
 }
 
 /// Where a page of flows ended.
@@ -97,9 +108,11 @@ pub struct Binding {
     pub anycast: Ipv6Addr,
     /// The member's unicast address, C.
     pub care_of: Ipv6Addr,
+    /// Whether new flows of (A, B) go to it. The others lead flows of their own only.
+    pub steers: bool,
     /// Sequence number of its Binding Update.
     pub sequence: u16,
-    /// Since it is bound to this address without a gap.
+    /// Since it stands without a gap.
     pub age_seconds: f64,
     /// Until it ends.
     pub remaining_seconds: f64,

@@ -1,0 +1,194 @@
+//! Sequence numbers of Binding Updates, which outlive bindings so that none can be replayed while its
+//! nonces are acceptable (RFC 6275 section 5.2.8).
+//!
+//! They are kept apart from bindings and are small: what stands for a triple is a digest of it. There is
+//! room for so many. Who fills it with triples of clients that do not exist makes the oldest forgotten, and
+//! with them their nonces: an update for a triple that is not known has to be made with a nonce that was
+//! first used after the last update that is forgotten. So nothing can be replayed, and nobody is kept from
+//! binding, for members ask for new nonces.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+use super::cache::Triple;
+use crate::core::{
+    Time,
+    rr::{MAX_NONCE_LIFETIME, digest64},
+};
+
+/// Updates of so long are forgotten together.
+const SPAN: Duration = Duration::from_secs(30);
+/// And no more than this part of all, so that forgetting takes the oldest only.
+const PARTS: usize = 16;
+
+/// First(64, SHA1(A | B | C)). Who finds two triples that share one makes a member count on from another's
+/// sequence number.
+type Tag = u64;
+
+/// What is known of a triple.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Sequence number of the last valid Binding Update.
+    pub(super) sequence: u16,
+    /// When it came.
+    pub(super) at: Time,
+    /// An update must be made with a nonce that was first used after this: the nonces of a binding that
+    /// was deleted do not make another (RFC 6275 section 9.5.3).
+    pub(super) barred: Option<Time>,
+}
+
+impl Known {
+    fn is_needed(&self, now: Time) -> bool {
+        now < self.at + MAX_NONCE_LIFETIME
+    }
+}
+
+/// Those that came within one span.
+#[derive(Debug)]
+struct Part {
+    begun: Time,
+    last: Time,
+    known: HashMap<Tag, Known>,
+}
+
+/// The sequence numbers of the last four minutes.
+#[derive(Debug)]
+pub(super) struct Sequences {
+    capacity: usize,
+    count: usize,
+    /// Oldest first.
+    parts: VecDeque<Part>,
+    /// The last update that was forgotten before its time.
+    forgotten: Option<Time>,
+}
+
+impl Sequences {
+    /// None yet, and room for so many.
+    pub(super) const fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            count: 0,
+            parts: VecDeque::new(),
+            forgotten: None,
+        }
+    }
+
+    /// The sequence number that the next Binding Update of `triple` must be after.
+    pub(super) fn last(&self, now: Time, triple: Triple) -> Option<u16> {
+        self.find(now, tag(triple)).map(|known| known.sequence)
+    }
+
+    /// Whether nothing is made of an update for `triple` whose newer nonce was first used at `nonces`.
+    pub(super) fn bars(&self, now: Time, triple: Triple, nonces: Time) -> bool {
+        let barred = match self.find(now, tag(triple)) {
+            Some(known) => known.barred,
+            None => self.forgotten,
+        };
+        barred.is_some_and(|barred| nonces <= barred)
+    }
+
+    /// A valid Binding Update of `triple` came.
+    pub(super) fn note(&mut self, now: Time, triple: Triple, sequence: u16) {
+        let tag = tag(triple);
+        let barred = match self.find(now, tag) {
+            Some(known) => known.barred,
+            None => self.forgotten,
+        };
+        let known = Known {
+            sequence,
+            at: now,
+            barred,
+        };
+        self.insert(now, tag, known);
+    }
+
+    /// Nonces first used at this time or before make no binding of `triple` any more.
+    pub(super) fn bar(&mut self, now: Time, triple: Triple, nonces: Time) {
+        let tag = tag(triple);
+        if let Some(known) = self.find(now, tag).copied() {
+            let barred = known.barred.max(Some(nonces));
+            self.insert(now, tag, Known { barred, ..known });
+        }
+    }
+
+    /// The last update that was forgotten before its time.
+    pub(super) const fn forgotten(&self) -> Option<Time> {
+        self.forgotten
+    }
+
+    /// All that are needed, newest parts first.
+    pub(super) fn needed(&self, now: Time) -> impl Iterator<Item = (Tag, Known)> + '_ {
+        let known = self.parts.iter().rev().flat_map(|part| &part.known);
+        known
+            .map(|(tag, known)| (*tag, *known))
+            .filter(move |(_, known)| known.is_needed(now))
+    }
+
+    /// What an earlier run knew, oldest first, and what it had forgotten.
+    pub(super) fn restore(&mut self, known: Vec<(Tag, Known)>, forgotten: Option<Time>) {
+        self.forgotten = forgotten;
+        for (tag, known) in known {
+            self.insert(known.at, tag, known);
+        }
+    }
+
+    fn find(&self, now: Time, tag: Tag) -> Option<&Known> {
+        let mut parts = self.parts.iter().rev();
+        let known = parts.find_map(|part| part.known.get(&tag))?;
+        Some(known).filter(|known| known.is_needed(now))
+    }
+
+    fn insert(&mut self, now: Time, tag: Tag, known: Known) {
+        while let Some(part) = self.parts.front()
+            && part.last + MAX_NONCE_LIFETIME <= now
+        {
+            self.drop_oldest();
+        }
+        for part in &mut self.parts {
+            self.count -= usize::from(part.known.remove(&tag).is_some());
+        }
+        while self.count >= self.capacity
+            && let Some(last) = self.drop_oldest()
+        {
+            self.forgotten = self.forgotten.max(Some(last));
+        }
+        let most = self.capacity.div_ceil(PARTS).max(1);
+        let has_room = |part: &&mut Part| now < part.begun + SPAN && part.known.len() < most;
+        let part = match self.parts.back_mut().filter(has_room) {
+            Some(part) => part,
+            None => self.parts.push_back_mut(Part {
+                begun: now,
+                last: now,
+                known: HashMap::new(),
+            }),
+        };
+        part.last = part.last.max(known.at);
+        part.known.insert(tag, known);
+        self.count += 1;
+    }
+
+    fn drop_oldest(&mut self) -> Option<Time> {
+        let part = self.parts.pop_front()?;
+        self.count -= part.known.len();
+        Some(part.last)
+    }
+
+    /// How many are kept.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        let kept: usize = self.parts.iter().map(|part| part.known.len()).sum();
+        assert_eq!(kept, self.count);
+        kept
+    }
+}
+
+fn tag(triple: Triple) -> Tag {
+    let Triple {
+        client,
+        anycast,
+        care_of,
+    } = triple;
+    digest64(&[&client.octets(), &anycast.octets(), &care_of.octets()])
+}

@@ -165,13 +165,14 @@ counters! {
     BindingDeleted = "binding_deleted",
     /// Bindings whose 16 seconds ran out.
     BindingExpired = "binding_expired",
-    /// Bindings that ended because their care-of address failed or was said to be unreachable.
+    /// Bindings that ended because their care-of address failed, or did not answer a flow after an ICMPv6 error.
     BindingFailed = "binding_failed",
     /// Bindings that an operator ended.
     BindingFlushed = "binding_flushed",
     /// Care-of addresses that failed as a whole.
     CareOfFailed = "care_of_failed",
-    /// Care-of addresses that an ICMPv6 error called unreachable, and that were heard since.
+    /// Flows about which an ICMPv6 error said that their care-of address cannot be reached, and that were
+    /// answered since.
     CareOfContradicted = "care_of_unreachable_contradicted",
     /// ICMPv6 errors to a member that do not say that a message of a handshake was not understood.
     IcmpErrorIgnored = "icmp_error_ignored",
@@ -183,7 +184,7 @@ counters! {
     FlowClosed = "flow_closed",
     /// Pins that ended because the member did not answer.
     FlowUnanswered = "flow_unanswered",
-    /// Pins that ended because the member could not be reached.
+    /// Pins that ended because nothing was answered any more after an ICMPv6 error about them.
     FlowUnreachable = "flow_unreachable",
     /// Parameter Problems sent about mobility messages (RFC 6275 section 9.2).
     ParameterProblemSent = "parameter_problem_sent",

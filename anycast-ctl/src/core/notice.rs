@@ -304,7 +304,7 @@ pub enum BindingChange {
     Deleted,
     /// Its 16 seconds are over.
     Expired,
-    /// Its care-of address does not answer, or an ICMPv6 error says that it cannot be reached.
+    /// Its care-of address does not answer, or did not after an ICMPv6 error about a flow.
     Failed,
     /// An operator wanted it.
     Flushed,
@@ -314,7 +314,7 @@ pub enum BindingChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCause {
-    /// An ICMPv6 Destination Unreachable, and nothing was heard since.
+    /// After ICMPv6 errors several flows were answered no more, and nothing else was heard.
     Unreachable,
     /// No flow was answered for the time of a failure, and one that had been was not.
     Silence,

@@ -6,21 +6,41 @@
 //! have failed, with all that is pinned to them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::Ipv6Addr,
     time::Duration,
 };
 
 use anycast_common::{
-    abi::maps::{Flow, FlowKey, MemberFlow, stage},
+    abi::maps::{Flow, FlowKey, MemberFlow, stage, state, unattended},
     wire::ipv6,
 };
 
 use super::{Time, notice::FailureCause, time::earliest};
 
-/// An error that says of a care-of address that it cannot be reached is believed when nothing is
-/// heard from there for so long. Who forges one while sessions are in use achieves nothing.
-const CONFIRM: Duration = Duration::from_millis(100);
+/// An ICMPv6 error about a flow shortens the wait for an answer to this. Anybody can send one, so it proves
+/// nothing; but where it is true, TCP has sent the same again after 0.2, 0.6 and 1.4 seconds, and when it does
+/// after 3.0 seconds the flow has to be free.
+const HINTED: Duration = Duration::from_millis(2500);
+/// TCP acknowledges within half a second what is not a mere acknowledgement (RFC 9293 section 3.8.6.3). Where the
+/// wait was over already when the error came, as when a router gives up to resolve an address, so much is enough.
+const ACKNOWLEDGED: Duration = Duration::from_millis(1500);
+/// Who was heard within this time is there. It is less than [`HINTED`] because answers were on their way when
+/// a care-of address failed, and because times of flows are inexact.
+const THERE: Duration = Duration::from_secs(2);
+/// While such a flow waits it is looked at so often, to tell a packet that is sent again from a new one.
+const LOOK: Duration = Duration::from_millis(500);
+/// What a client sends so long after a packet that may be a mere acknowledgement begins something new.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Ticks of [`unattended::tick`], a little more than a second each: more than two of them are [`HINTED`], about.
+const LONG_SINCE: u32 = 2;
+/// So many unanswered flows say that it is their care-of address that failed.
+const SEVERAL: usize = 3;
+/// A flow that nobody answered is over when nothing was sent for so long: a connection that never came about
+/// (RFC 5382 REQ-5).
+const TRANSITORY: Duration = Duration::from_secs(240);
+/// Sweeps keep this distance: each goes through a whole map.
+const DISTANCE: Duration = Duration::from_millis(100);
 /// What a client sends so soon after an answer may be its mere acknowledgement (RFC 9293 section
 /// 3.8.6.3), which waits for nothing: half a second, and what the times of a flow may lag.
 const ACK_DELAY: Duration = Duration::from_nanos(500_000_000 + Flow::TIMES_LAG);
@@ -61,7 +81,7 @@ impl Default for Limits {
 impl Limits {
     /// Time from sweep to sweep: a failure is seen within its time and not much later.
     fn interval(&self) -> Duration {
-        REGULAR.min(self.failure / 4).max(CONFIRM)
+        REGULAR.min(self.failure / 4).max(DISTANCE)
     }
 
     fn idle(&self, protocol: u8) -> Duration {
@@ -71,6 +91,11 @@ impl Limits {
             ipv6::NEXT_HEADER_ICMPV6 => self.icmp,
             _ => self.other,
         }
+    }
+
+    /// The same for a flow that nobody has answered.
+    fn unanswered(&self, protocol: u8) -> Duration {
+        self.idle(protocol).min(TRANSITORY)
     }
 }
 
@@ -104,7 +129,7 @@ pub enum End {
     Closed,
     /// The member does not answer any more.
     Failed,
-    /// An ICMPv6 error says that the member cannot be reached, and nothing came from it since.
+    /// An ICMPv6 error says that the member cannot be reached, and it did not answer what was sent then.
     Unreachable,
 }
 
@@ -113,12 +138,21 @@ pub enum End {
 pub struct Sweep {
     /// Pins to remove.
     pub ended: Vec<(FlowKey, Flow, End)>,
-    /// (A, C) of those that stay, and how many have it.
-    pub pinned: HashMap<(Ipv6Addr, Ipv6Addr), usize>,
+    /// (A, C) of those that stay.
+    pub pinned: HashMap<(Ipv6Addr, Ipv6Addr), Use>,
     /// Care-of addresses that failed as a whole, in order.
     pub failed: BTreeMap<Ipv6Addr, FailureCause>,
-    /// How many were said to be unreachable, and have been heard since.
+    /// Flows about which an error came, and that were answered since.
     pub contradicted: usize,
+}
+
+/// What goes by a pair (A, C).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Use {
+    /// How many flows.
+    pub flows: usize,
+    /// When the client was last answered by one of them that is not on trial any more.
+    pub answered: Time,
 }
 
 /// A flow whose client was heard after its member.
@@ -130,13 +164,37 @@ struct Silence {
     last_in: u64,
 }
 
+/// A flow about which an error came, and that waits for an answer.
+#[derive(Clone, Copy, Debug)]
+struct Hint {
+    /// The first packet without one.
+    since: Time,
+    /// The last, when a sweep saw it.
+    last_out: Time,
+    /// The member's last.
+    last_in: u64,
+}
+
+impl Hint {
+    /// The client tried again, and it was long enough.
+    fn is_over(&self, now: Time, key: &FlowKey, flow: &Flow) -> bool {
+        let waited = now.since(self.since);
+        let tried_again = self.last_out > self.since;
+        let asks = self.last_out.since(heard_at(flow)) > ACK_DELAY;
+        let asked = unattended::tick(now.as_nanos()).wrapping_sub(flow.asked_at);
+        let long_since = asked > LONG_SINCE && key.protocol == ipv6::NEXT_HEADER_TCP;
+        tried_again && waited >= HINTED || long_since && asks && waited >= ACKNOWLEDGED
+    }
+}
+
 /// Judges pins, sweep after sweep.
 #[derive(Debug)]
 pub struct Pins {
     limits: Limits,
     silent: HashMap<FlowKey, Silence>,
-    /// Care-of addresses that an error called unreachable, and when.
-    suspects: BTreeMap<Ipv6Addr, Time>,
+    hinted: HashMap<FlowKey, Hint>,
+    /// Flows that ended by a hint alone, of late: when, and to which care-of address.
+    lost: Vec<(Time, Ipv6Addr)>,
     /// When the next sweep is due; none while one is awaited.
     next: Option<Time>,
     /// When the last was.
@@ -150,7 +208,8 @@ impl Pins {
         Self {
             limits,
             silent: HashMap::new(),
-            suspects: BTreeMap::new(),
+            hinted: HashMap::new(),
+            lost: Vec::new(),
             next: Some(now),
             last: Time::ZERO,
         }
@@ -167,21 +226,15 @@ impl Pins {
         self.next.take_if(|next| *next <= now).is_some()
     }
 
-    /// An ICMPv6 error says that this care-of address cannot be reached.
-    pub fn suspect(&mut self, now: Time, care_of: Ipv6Addr) {
-        let since = *self.suspects.entry(care_of).or_insert(now);
-        self.no_later_than(since + CONFIRM);
+    /// An ICMPv6 error says of a flow that its care-of address cannot be reached.
+    pub fn hint(&mut self, now: Time) {
+        self.no_later_than(now.max(self.last + LOOK));
     }
 
-    /// The member at this care-of address has proved that it is there.
-    pub fn acquit(&mut self, care_of: Ipv6Addr) {
-        self.suspects.remove(&care_of);
-    }
-
-    /// A sweep is wanted at this time, though sweeps keep a distance: each goes through a whole map.
+    /// A sweep is wanted at this time, though sweeps keep a distance.
     pub fn no_later_than(&mut self, time: Time) {
         if let Some(next) = &mut self.next {
-            *next = (*next).min(time.max(self.last + CONFIRM));
+            *next = (*next).min(time.max(self.last + DISTANCE));
         }
     }
 
@@ -189,18 +242,33 @@ impl Pins {
     pub fn sweep(&mut self, now: Time, flows: &[(FlowKey, Flow)]) -> Sweep {
         let mut sweep = Sweep::default();
         let heard = heard(flows);
-        // Built anew each time, so that it never remembers a flow that is gone.
-        let mut silent = HashMap::new();
+        // Built anew each time, so that they never remember a flow that is gone.
+        let (mut silent, mut hinted) = (HashMap::new(), HashMap::new());
         let mut stay = Vec::new();
+        let mut doubts = Doubts::default();
         let mut due = None;
         for (key, flow) in flows {
+            if flow.state == state::OPEN {
+                continue;
+            }
             let silence = self.silence(key, flow);
-            if let Some(end) = self.end(now, key, flow, silence) {
+            let hint = self.hinted(key, flow);
+            sweep.contradicted += usize::from(self.contradicted(key, flow));
+            let over = hint.is_some_and(|hint| hint.is_over(now, key, flow));
+            doubts.count(now, flow, silence, over);
+            if let Some(end) = self.end(now, key, flow, silence, hint) {
                 self.blame(now, flow, end, &heard, &mut sweep);
                 sweep.ended.push((*key, *flow, end));
                 continue;
             }
-            due = earliest(due, doubted(flow).map(|since| since + CONFIRM));
+            if let Some(hint) = hint {
+                hinted.insert(*key, hint);
+                for wait in [ACKNOWLEDGED, HINTED] {
+                    let over = Some(hint.since + wait).filter(|over| *over > now);
+                    due = earliest(due, over);
+                }
+                due = earliest(due, Some(now + LOOK));
+            }
             if let Some(silence) = silence {
                 silent.insert(*key, silence);
                 let over = silence.since + self.limits.failure;
@@ -208,25 +276,28 @@ impl Pins {
             }
             stay.push((key, flow));
         }
-        self.silent = silent;
-        self.confirm(now, &heard, &mut sweep);
+        (self.silent, self.hinted) = (silent, hinted);
+        self.condemn(now, &heard, &doubts, &mut sweep);
+        if !self.lost.is_empty() {
+            due = earliest(due, Some(now + LOOK));
+        }
         for (key, flow) in stay {
             let care_of = flow.care_of.into();
             match sweep.failed.get(&care_of) {
                 Some(cause) => sweep.ended.push((*key, *flow, (*cause).into())),
                 None => {
-                    *sweep
-                        .pinned
-                        .entry((key.client.into(), care_of))
-                        .or_default() += 1
+                    let used = sweep.pinned.entry((key.client.into(), care_of));
+                    let used = used.or_default();
+                    used.flows += 1;
+                    if flow.answered != 0 {
+                        used.answered = used.answered.max(Time::from_nanos(flow.last_in));
+                    }
                 }
             }
         }
         self.last = now;
         self.next = Some(now + self.limits.interval());
-        let suspects = self.suspects.values();
-        let confirmed = suspects.map(|since| *since + CONFIRM).min();
-        if let Some(due) = earliest(due, confirmed) {
+        if let Some(due) = due {
             self.no_later_than(due);
         }
         sweep
@@ -243,19 +314,35 @@ impl Pins {
         }
     }
 
-    /// Suspects that nobody has heard since have failed.
-    fn confirm(&mut self, now: Time, heard: &Heard, sweep: &mut Sweep) {
-        self.suspects.retain(|care_of, since| {
-            if heard.get(care_of).is_some_and(|last| *last > *since) {
-                sweep.contradicted += 1;
-                return false;
+    /// Where a flow has ended by a hint, its care-of address has failed for all if nobody hears it any more,
+    /// and several flows wait for it, or all that were used. One flow alone proves nothing of the others.
+    fn condemn(&mut self, now: Time, heard: &Heard, doubts: &Doubts, sweep: &mut Sweep) {
+        let is_there = |care_of: &Ipv6Addr| {
+            let last = heard.get(care_of).copied().unwrap_or_default();
+            now.since(last) < THERE
+        };
+        self.lost
+            .retain(|(at, care_of)| now.since(*at) < HINTED * 2 && !is_there(care_of));
+        let before = self.lost.len();
+        let by_hint = sweep.ended.iter();
+        let by_hint = by_hint.filter(|(.., end)| *end == End::Unreachable);
+        let lost = by_hint.map(|(_, flow, _)| (now, flow.care_of.into()));
+        self.lost
+            .extend(lost.filter(|(_, care_of)| !is_there(care_of)));
+        let suspects: BTreeSet<Ipv6Addr> = self.lost.iter().map(|(_, care_of)| *care_of).collect();
+        for care_of in suspects {
+            let before = self.lost[..before].iter();
+            let before = before.filter(|(_, lost)| *lost == care_of).count();
+            let doubt = doubts.0.get(&care_of).copied().unwrap_or_default();
+            let unanswered = before + doubt.unanswered;
+            let all = unanswered >= 2 && doubt.unanswered >= doubt.used;
+            if unanswered >= SEVERAL || all {
+                sweep.failed.insert(care_of, FailureCause::Unreachable);
             }
-            let confirmed = now.since(*since) >= CONFIRM;
-            if confirmed {
-                sweep.failed.insert(*care_of, FailureCause::Unreachable);
-            }
-            !confirmed
-        });
+        }
+        let failed = &sweep.failed;
+        self.lost
+            .retain(|(_, care_of)| !failed.contains_key(care_of));
     }
 
     /// How long the member has been silent. The two times of the flow alone do not tell: a
@@ -263,9 +350,8 @@ impl Pins {
     fn silence(&self, key: &FlowKey, flow: &Flow) -> Option<Silence> {
         // Where no answer was ever seen, none may be due; but TCP always answers.
         let answers = flow.last_in != 0 || key.protocol == ipv6::NEXT_HEADER_TCP;
-        let heard = Time::from_nanos(flow.last_in.max(flow.pinned_at));
         let last_out = Time::from_nanos(flow.last_out);
-        if !answers || last_out.since(heard) <= ACK_DELAY {
+        if !answers || last_out.since(heard_at(flow)) <= ACK_DELAY {
             return None;
         }
         let known = self.silent.get(key);
@@ -276,22 +362,101 @@ impl Pins {
         }))
     }
 
-    fn end(&self, now: Time, key: &FlowKey, flow: &Flow, silence: Option<Silence>) -> Option<End> {
+    /// What the client sent since an error about the flow came, if nothing from the member contradicts it.
+    fn hinted(&self, key: &FlowKey, flow: &Flow) -> Option<Hint> {
+        let answers = flow.last_in != 0 || key.protocol == ipv6::NEXT_HEADER_TCP;
+        let doubted = flow.unreachable_at != 0 && flow.last_in <= flow.unreachable_at;
+        if !(answers && doubted && flow.last_out > flow.last_in) {
+            return None;
+        }
+        let last_out = Time::from_nanos(flow.last_out);
+        let fresh = Hint {
+            since: last_out,
+            last_out,
+            last_in: flow.last_in,
+        };
+        let known = self.hinted.get(key);
+        let Some(known) = known.filter(|known| known.last_in == flow.last_in) else {
+            return Some(fresh);
+        };
+        // The acknowledgement that ends an exchange waits for nothing, and what is sent much later begins
+        // another.
+        let may_be_an_acknowledgement = known.last_out.since(heard_at(flow)) <= ACK_DELAY;
+        let most = if may_be_an_acknowledgement {
+            PAUSE
+        } else {
+            HINTED
+        };
+        let goes_on = last_out.since(known.last_out) <= most;
+        Some(if goes_on {
+            Hint { last_out, ..*known }
+        } else {
+            fresh
+        })
+    }
+
+    /// An error came about the flow, and an answer since.
+    fn contradicted(&self, key: &FlowKey, flow: &Flow) -> bool {
+        let known = self.hinted.get(key);
+        known.is_some_and(|known| flow.last_in > known.last_in)
+    }
+
+    fn end(
+        &self,
+        now: Time,
+        key: &FlowKey,
+        flow: &Flow,
+        silence: Option<Silence>,
+        hint: Option<Hint>,
+    ) -> Option<End> {
         let last = flow.last_out.max(flow.last_in).max(flow.pinned_at);
         let idle = now.since(Time::from_nanos(last));
         if flow.client_closed & flow.member_closed != 0 && idle >= self.limits.closed {
             return Some(End::Closed);
         }
-        if idle >= self.limits.idle(key.protocol) {
+        let limit = match flow.last_in {
+            0 => self.limits.unanswered(key.protocol),
+            _ => self.limits.idle(key.protocol),
+        };
+        if idle >= limit {
             return Some(End::Idle);
         }
-        if doubted(flow).is_some_and(|since| now.since(since) >= CONFIRM) {
+        if hint.is_some_and(|hint| hint.is_over(now, key, flow)) {
             return Some(End::Unreachable);
         }
         // The client tried again and waited again: one packet without an answer proves nothing.
         let silence = silence?;
-        let tried_again = flow.last_out > silence.since.as_nanos();
-        (tried_again && now.since(silence.since) >= self.limits.failure).then_some(End::Failed)
+        (silence.tried_again(flow) && now.since(silence.since) >= self.limits.failure)
+            .then_some(End::Failed)
+    }
+}
+
+impl Silence {
+    fn tried_again(&self, flow: &Flow) -> bool {
+        flow.last_out > self.since.as_nanos()
+    }
+}
+
+/// How many flows to a care-of address were used of late, and how many of these were not answered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Doubt {
+    used: usize,
+    unanswered: usize,
+}
+
+#[derive(Debug, Default)]
+struct Doubts(HashMap<Ipv6Addr, Doubt>);
+
+impl Doubts {
+    fn count(&mut self, now: Time, flow: &Flow, silence: Option<Silence>, over: bool) {
+        let waits = silence
+            .is_some_and(|silence| silence.tried_again(flow) && now.since(silence.since) >= HINTED);
+        let unanswered = waits || over;
+        if unanswered || now.since(Time::from_nanos(flow.last_out)) < HINTED {
+            let doubt = self.0.entry(flow.care_of.into()).or_default();
+            doubt.used += 1;
+            doubt.unanswered += usize::from(unanswered);
+        }
     }
 }
 
@@ -302,6 +467,11 @@ impl From<FailureCause> for End {
             FailureCause::Silence => Self::Failed,
         }
     }
+}
+
+/// When the flow's member was last heard, or the flow began.
+fn heard_at(flow: &Flow) -> Time {
+    Time::from_nanos(flow.last_in.max(flow.pinned_at))
 }
 
 /// When each care-of address was last heard, by any flow.
@@ -316,11 +486,7 @@ fn heard(flows: &[(FlowKey, Flow)]) -> Heard {
     heard
 }
 
-/// Since when an error stands that nothing from the member has contradicted.
-fn doubted(flow: &Flow) -> Option<Time> {
-    let doubted = flow.unreachable_at != 0 && flow.last_in <= flow.unreachable_at;
-    doubted.then(|| Time::from_nanos(flow.unreachable_at))
-}
-
+#[cfg(test)]
+mod hints;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ mod correspondent;
 mod flows;
 mod member;
 mod site;
+mod triples;
 mod updates;
 
 use std::process::ExitCode;
@@ -15,7 +16,7 @@ use xtask::{kernel_tests::Suite, process::find};
 
 type Test = (&'static str, fn() -> anyhow::Result<()>);
 
-const TESTS: [Test; 7] = [
+const TESTS: [Test; 8] = [
     (
         "a binding of another make carries flows, until it is deleted",
         flows::carried,
@@ -31,6 +32,10 @@ const TESTS: [Test; 7] = [
     (
         "a correspondent refuses what it may not or cannot bind",
         correspondent::refused,
+    ),
+    (
+        "a correspondent binds several members to one address, each for itself",
+        triples::triples,
     ),
     (
         "a member takes every answer of a correspondent as it must",

@@ -102,8 +102,9 @@ fn seconds(from: u64, to: u64) -> f64 {
     Duration::from_nanos(to.saturating_sub(from)).as_secs_f64()
 }
 
-/// The router answers for the dead member. From the first word of it, another member serves within
-/// a second.
+/// The router answers for the dead member. It is a hint, for anybody could say so; that the session is not
+/// answered while its client goes on is believed. From the router's first word, another member has the session's
+/// packets, and serves new connections, within four seconds.
 pub(super) fn unreachable() -> Result<()> {
     in_lab(None, |lab, report| {
         let (mut session, other) = orphaned(lab, report)?;
@@ -127,9 +128,9 @@ pub(super) fn unreachable() -> Result<()> {
             newcomer.server()
         );
         let took = seconds(told, answered(lab, &newcomer)?);
-        ensure!(took < 1.0, "answered after {took:.3} s");
+        ensure!(took < 4.0, "answered after {took:.3} s");
         let gone = seconds(told, forgotten(lab, care_of, SOON)?);
-        ensure!(gone < 1.0, "forgotten after {gone:.3} s");
+        ensure!(gone < 4.0, "forgotten after {gone:.3} s");
         println!(
             "unreachable: {} answers a new connection {:.0} ms after the router's first word, the \
              gateway has forgotten {care_of} after {:.0} ms",
@@ -145,10 +146,16 @@ pub(super) fn unreachable() -> Result<()> {
             let errors = ledger.messages(since, |packet| packet.upper == UNREACHABLE);
             errors.count()
         });
-        ensure!(edge == 0, "the client has seen {edge} errors");
+        // What quotes C when the flow is free already is left to the client's kernel, which has no socket for it.
         let gateway = lab.daemon("gateway")?;
+        let late = gateway.counter("data_plane", "icmp_error_no_flow")?;
+        ensure!(
+            edge as u64 <= late,
+            "the client has seen {edge} errors, {late} of them late"
+        );
         ensure!(gateway.counter("data_plane", "care_of_unreachable")? > 0);
-        ensure!(gateway.counter("controller", "care_of_failed")? == 1);
+        ensure!(gateway.counter("controller", "flow_unreachable")? > 0);
+        ensure!(gateway.counter("controller", "binding_failed")? == 1);
         Ok(())
     })
 }
@@ -218,7 +225,14 @@ pub(super) fn flush() -> Result<()> {
         let (_, [core]) = transfer(lab, &mut session, MIB, SOON, links)?;
         let [up, down] = core.by_anycast.map(|tally| tally.packets);
         ensure!(up > 0 && down > 0, "not by B: {core:?}");
-        ensure!(core.resets() == 0, "resets: {core:?}");
+        // The member was not told. Its few tries from C end at the client's kernel, whose resets it holds back.
+        let [up, down] = core.by_anycast.map(|tally| tally.resets);
+        ensure!(up == 0 && down == 0, "resets: {core:?}");
+        let [_, tries] = core.by_care_of.map(|tally| tally.packets);
+        ensure!(
+            tries * 10 < core.by_anycast[1].packets,
+            "not by B: {core:?}"
+        );
         session.visitor.tell("finish")?;
         session.visitor.event("finished", SOON)?;
         Ok(())

@@ -113,7 +113,7 @@ fn main() -> ExitCode {
             uplinks::session,
         )
         .test(
-            "clients of a member that cannot be reached are with another in a second",
+            "clients of a member that cannot be reached are with another in four seconds",
             failure::unreachable,
         )
         .test(

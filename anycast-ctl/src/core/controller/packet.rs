@@ -27,7 +27,7 @@ impl Controller {
             }
             kind::CARE_OF_UNREACHABLE => {
                 if let Some(correspondent) = &mut self.correspondent {
-                    correspondent.unreachable(now, packet, actions);
+                    correspondent.unreachable(now, packet);
                 }
             }
             // A data plane of another version; the shell checks that it is of ours.

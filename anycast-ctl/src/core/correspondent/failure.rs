@@ -1,7 +1,7 @@
 //! Bindings and pins that end before their time: a care-of address failed, or an operator says so.
 //!
-//! An ICMPv6 error ends bindings at once, which costs nothing if it is forged: new flows take the
-//! anycast route, and the member binds again. Pins wait until nothing contradicts it.
+//! An ICMPv6 error is a hint, for anybody can send one: [`pins`](crate::core::pins) looks sooner whether the
+//! flow is answered. A flow that is not ends with its binding; of others only what they say themselves counts.
 
 use std::net::Ipv6Addr;
 
@@ -52,12 +52,9 @@ impl Selection {
 
 impl Correspondent {
     /// The data plane found an ICMPv6 error that quotes a pinned flow and tells of its care-of address.
-    pub fn unreachable(&mut self, now: Time, packet: &ipv6::Packet<'_>, actions: &mut Actions) {
+    pub fn unreachable(&mut self, now: Time, packet: &ipv6::Packet<'_>) {
         match care_of(packet) {
-            Ok(care_of) => {
-                self.unbind(now, &Selection::of(care_of), BindingChange::Failed, actions);
-                self.pins.suspect(now, care_of);
-            }
+            Ok(_) => self.pins.hint(now),
             Err(_) => self.counters.count(Counter::IcmpErrorInvalid),
         }
     }
@@ -78,6 +75,16 @@ impl Correspondent {
             );
         }
         for (key, flow, end) in &sweep.ended {
+            if *end == End::Unreachable {
+                let triple = Triple {
+                    client: key.client.into(),
+                    anycast: key.anycast.into(),
+                    care_of: flow.care_of.into(),
+                };
+                if self.end(now, triple, BindingChange::Failed, actions) {
+                    self.counters.count(Counter::BindingFailed);
+                }
+            }
             self.counters.count(match end {
                 End::Idle => Counter::FlowIdle,
                 End::Closed => Counter::FlowClosed,

@@ -32,7 +32,7 @@ use super::{
     Action, Actions, MapAction, Notice, Received, Time,
     counters::{Counter, Counters},
     notice::BindingChange,
-    pins::Pins,
+    pins::{Pins, Use},
     rr::Generator,
     time::earliest,
 };
@@ -123,7 +123,7 @@ impl Correspondent {
     fn pinned(
         &mut self,
         now: Time,
-        pairs: HashMap<(Ipv6Addr, Ipv6Addr), usize>,
+        pairs: HashMap<(Ipv6Addr, Ipv6Addr), Use>,
         actions: &mut Actions,
     ) {
         for (client, care_of) in self.cache.sweep(now, &pairs) {

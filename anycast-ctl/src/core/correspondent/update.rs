@@ -268,7 +268,6 @@ impl Correspondent {
         let (counter, status) = match bound {
             Ok((live, before)) => {
                 self.counters.count(Counter::BindingUpdateAccepted);
-                self.pins.acquit(triple.care_of);
                 // The way back first: the answer to a flow that goes to C must find it.
                 actions.push(leads(triple, live.expires));
                 let change = match before {

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
 
 use super::{Correspondent, Selection, cache::Triple};
-use crate::core::Time;
+use crate::core::{Time, pins::Use};
 
 /// Bindings that are looked at for a page, whether they are on it or not.
 const SCAN: usize = 10_000;
@@ -32,16 +32,16 @@ pub struct BindingView {
 /// Where the next page begins: after this client, anycast address and care-of address.
 pub type BindingPlace = (Ipv6Addr, Ipv6Addr, Ipv6Addr);
 
-/// How many flows are pinned to each pair (A, C), which stands for one anycast address.
+/// What goes by each pair (A, C), which stands for one anycast address.
 #[derive(Debug, Default)]
 pub(super) struct Pinned {
-    flows: HashMap<(Ipv6Addr, Ipv6Addr), usize>,
+    flows: HashMap<(Ipv6Addr, Ipv6Addr), Use>,
     /// When they were read; none before the first time.
     at: Option<Time>,
 }
 
 impl Pinned {
-    pub(super) fn counted(at: Time, flows: HashMap<(Ipv6Addr, Ipv6Addr), usize>) -> Self {
+    pub(super) fn counted(at: Time, flows: HashMap<(Ipv6Addr, Ipv6Addr), Use>) -> Self {
         Self {
             flows,
             at: Some(at),
@@ -85,7 +85,7 @@ impl Correspondent {
                     sequence: live.sequence,
                     age: now - live.since,
                     remaining: live.expires - now,
-                    flows: pinned.copied().unwrap_or_default(),
+                    flows: pinned.map_or(0, |pinned| pinned.flows),
                 });
             }
             if rows.len() >= limit.max(1) || looked_at >= SCAN {

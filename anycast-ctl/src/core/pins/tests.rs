@@ -23,6 +23,7 @@ fn flow(last_out: u64, last_in: u64) -> Flow {
         pinned_at: SECOND,
         last_out: last_out * SECOND,
         last_in: last_in * SECOND,
+        state: state::BOUND_FIRST,
         ..Flow::new_zeroed()
     }
 }
@@ -280,9 +281,36 @@ fn sweeps_come_when_they_are_needed_and_keep_a_distance() {
     pins.sweep(at(6), &[numbered(1, 3, flow(6, 1))]);
     pins.sweep(at(30), &[numbered(1, 3, flow(29, 1))]);
     assert_eq!(pins.deadline(), Some(at(36)));
-    for port in 0..100 {
-        pins.suspect(at(30), [port; 16].into());
+    for _ in 0..100 {
+        pins.hint(at(30));
+    }
+    assert_eq!(pins.deadline(), Some(at(30) + LOOK));
+    for _ in 0..100 {
         pins.no_later_than(at(30));
     }
-    assert_eq!(pins.deadline(), Some(at(30) + CONFIRM));
+    assert_eq!(pins.deadline(), Some(at(30) + DISTANCE));
+}
+
+#[test]
+fn a_connection_that_nobody_answered_is_over_after_minutes() {
+    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    for (protocol, limit) in [(6, 240), (17, 240), (58, 60), (132, 240)] {
+        assert_eq!(ends(&mut pins, 99 + limit, protocol, flow(100, 0)), None);
+        let over = ends(&mut pins, 100 + limit, protocol, flow(100, 0));
+        assert_eq!(over, Some(End::Idle), "{protocol}");
+    }
+}
+
+#[test]
+fn open_flows_are_not_pins() {
+    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    let open = Flow {
+        care_of: [0; 16],
+        state: state::OPEN,
+        ..flow(100, 0)
+    };
+    for now in [100, 10_000] {
+        let sweep = pins.sweep(at(now), &[(key(6), open)]);
+        assert!(sweep.ended.is_empty() && sweep.pinned.is_empty());
+    }
 }

@@ -1,7 +1,7 @@
 //! A care-of address fails, an operator flushes, a member deletes.
 
 use anycast_common::{
-    abi::maps::{Flow, FlowKey},
+    abi::maps::{Flow, FlowKey, state, unattended},
     wire::icmpv6::{DESTINATION_UNREACHABLE, PACKET_TOO_BIG},
 };
 use zerocopy::FromZeros as _;
@@ -30,6 +30,8 @@ fn pinned(client: Ipv6Addr, care_of: Ipv6Addr, last_out: Time, last_in: Time) ->
         pinned_at: 1,
         last_out: last_out.as_nanos(),
         last_in: last_in.as_nanos(),
+        state: state::BOUND_FIRST,
+        answered: 1,
         ..Flow::new_zeroed()
     };
     (key, flow)
@@ -61,11 +63,9 @@ impl Bench {
         self.update(now, &peer, peer.good(sequence))
     }
 
-    fn unreachable(&mut self, now: Time, octets: &[u8]) -> Output {
-        let mut actions = Vec::new();
+    fn unreachable(&mut self, now: Time, octets: &[u8]) {
         let packet = ipv6::Packet::parse(octets).unwrap();
-        self.correspondent.unreachable(now, &packet, &mut actions);
-        Output { actions }
+        self.correspondent.unreachable(now, &packet);
     }
 
     fn flows(&mut self, now: Time, flows: &[(FlowKey, Flow)]) -> Output {
@@ -118,100 +118,144 @@ fn begun() -> Bench {
     bench
 }
 
+/// The flow as it is after the client has sent again without an answer, with an error about it.
+fn doubted(client: Ipv6Addr, care_of: Ipv6Addr, now: Time) -> (FlowKey, Flow) {
+    let sent = AGAIN.map(millis).into_iter();
+    let last_out = sent.filter(|sent| *sent <= now).max().unwrap();
+    let mut flow = pinned(client, care_of, last_out, at(10));
+    flow.1.unreachable_at = at(11).as_nanos();
+    flow.1.asked_at = unattended::tick(at(11).as_nanos());
+    flow
+}
+
+/// When TCP sends, and sends again, that something has failed at eleven seconds.
+const AGAIN: [u64; 5] = [11_000, 11_200, 11_600, 12_400, 14_000];
+
+/// Gives the outputs of all sweeps from 11 seconds to 15, of the flows that there are at each time.
+fn swept(bench: &mut Bench, flows: impl Fn(Time) -> Vec<(FlowKey, Flow)>) -> Vec<(Time, Output)> {
+    let mut gone = Vec::new();
+    let mut outputs = Vec::new();
+    for now in (11_000..15_000).step_by(10).map(millis) {
+        let mut flows = flows(now);
+        flows.retain(|(key, _)| !gone.contains(key));
+        if let Some(output) = bench.sweep_if_due(now, &flows) {
+            gone.extend(output.removed_flows());
+            outputs.push((now, output));
+        }
+    }
+    outputs
+}
+
 #[test]
-fn an_unreachable_address_loses_its_bindings_at_once_and_its_flows_in_a_moment() {
+fn an_error_alone_ends_nothing() {
     let mut bench = begun();
     bench.bind(at(10), CLIENT, CARE_OF, 1);
     bench.bind(at(10), OTHER_CLIENT, CARE_OF, 1);
-    let flows = [
-        pinned(CLIENT, CARE_OF, at(11), millis(10_900)),
-        pinned(OTHER_CLIENT, CARE_OF, at(10), at(10)),
-    ];
-    let told = bench.unreachable(at(11), &error(CLIENT, CARE_OF, DESTINATION_UNREACHABLE));
-    assert_eq!(told.unbound(), [CLIENT, OTHER_CLIENT]);
-    assert_eq!(told.changes(), [BindingChange::Failed; 2]);
-    assert_eq!(told.removed_flows(), []);
-    assert_eq!(bench.count(Counter::BindingFailed), 2);
+    for number in 0..100 {
+        let error = error(CLIENT, CARE_OF, DESTINATION_UNREACHABLE);
+        bench.unreachable(millis(11_000 + number), &error);
+    }
+    // The flow is answered all the same.
+    let outputs = swept(&mut bench, |now| {
+        let mut flow = pinned(CLIENT, CARE_OF, now, now);
+        flow.1.unreachable_at = at(11).as_nanos();
+        vec![flow]
+    });
+    assert!(!outputs.is_empty());
+    assert!(outputs.iter().all(|(_, output)| output.actions.is_empty()));
+    assert_eq!(bench.correspondent.bindings(at(15)).len(), 2);
+}
 
-    // Nobody is heard from there for a tenth of a second.
-    assert_eq!(bench.correspondent.deadline(), Some(millis(11_100)));
-    assert!(bench.sweep_if_due(millis(11_099), &flows).is_none());
-    let swept = bench.sweep_if_due(millis(11_100), &flows).unwrap();
-    assert_eq!(swept.removed_flows(), flows.map(|(key, _)| key));
-    assert_eq!(swept.failed(), [(CARE_OF, FailureCause::Unreachable, 2)]);
+#[test]
+fn a_flow_that_is_not_answered_after_an_error_ends_with_its_binding_alone() {
+    let mut bench = begun();
+    bench.bind(at(10), CLIENT, CARE_OF, 1);
+    bench.bind(at(10), CLIENT, OTHER_CARE_OF, 1);
+    bench.bind(at(10), OTHER_CLIENT, CARE_OF, 1);
+    bench.unreachable(at(11), &error(CLIENT, CARE_OF, DESTINATION_UNREACHABLE));
+    let outputs = swept(&mut bench, |now| {
+        vec![
+            doubted(CLIENT, CARE_OF, now),
+            pinned(OTHER_CLIENT, CARE_OF, at(10), at(10)),
+        ]
+    });
+    let ended = outputs.iter();
+    let ended: Vec<_> = ended
+        .filter(|(_, output)| !output.removed_flows().is_empty())
+        .collect();
+    let [(when, output)] = ended[..] else {
+        panic!("{ended:?}");
+    };
+    assert!(*when < millis(14_000), "before TCP sends once more");
+    // Another member is there, and takes the new flows.
+    assert!(output.unbound().is_empty());
+    assert_eq!(
+        output.changes(),
+        [BindingChange::Failed, BindingChange::Moved]
+    );
+    let views = bench.correspondent.bindings(at(15));
+    let left: Vec<_> = views
+        .iter()
+        .map(|view| (view.client, view.care_of))
+        .collect();
+    assert_eq!(left, [(CLIENT, OTHER_CARE_OF), (OTHER_CLIENT, CARE_OF)]);
+    assert_eq!(bench.count(Counter::BindingFailed), 1);
+    assert_eq!(bench.count(Counter::FlowUnreachable), 1);
+    assert_eq!(bench.count(Counter::CareOfFailed), 0);
+}
+
+#[test]
+fn an_address_that_answers_nobody_after_errors_has_failed_for_all() {
+    let mut bench = begun();
+    let idle = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 3);
+    for client in [CLIENT, OTHER_CLIENT, idle] {
+        bench.bind(at(10), client, CARE_OF, 1);
+    }
+    bench.unreachable(at(11), &error(CLIENT, CARE_OF, DESTINATION_UNREACHABLE));
+    let mut elsewhere = pinned(idle, OTHER_CARE_OF, at(10), at(10));
+    elsewhere.0.client_port = [0, 2];
+    let outputs = swept(&mut bench, |now| {
+        vec![
+            doubted(CLIENT, CARE_OF, now),
+            doubted(OTHER_CLIENT, CARE_OF, now),
+            pinned(idle, CARE_OF, at(10), at(10)),
+            elsewhere,
+        ]
+    });
+    let failed = outputs.iter();
+    let failed: Vec<_> = failed
+        .filter(|(_, output)| !output.failed().is_empty())
+        .collect();
+    let [(when, output)] = failed[..] else {
+        panic!("{failed:?}");
+    };
+    assert!(*when < millis(14_000));
+    assert_eq!(output.failed(), [(CARE_OF, FailureCause::Unreachable, 3)]);
+    assert_eq!(output.unbound(), [CLIENT, OTHER_CLIENT, idle]);
+    assert_eq!(output.removed_flows().len(), 3, "what goes elsewhere stays");
     assert_eq!(bench.count(Counter::CareOfFailed), 1);
-    assert_eq!(bench.count(Counter::FlowUnreachable), 2);
+    assert_eq!(bench.count(Counter::BindingFailed), 3);
 
     // The pairs (A, C) follow when no flow can have been pinned in the last moment.
-    let swept = bench.sweep_if_due(millis(12_100), &[]).unwrap();
-    let pairs = [CLIENT, OTHER_CLIENT].map(|client| {
-        Action::Map(MapAction::RemoveCareOf {
-            client,
-            care_of: CARE_OF,
-        })
-    });
-    assert_eq!(swept.data_plane(), pairs);
-    let again = bench.bind(at(13), CLIENT, CARE_OF, 2);
+    let done = outputs.iter().flat_map(|(_, output)| &output.actions);
+    let removed =
+        done.filter(|action| matches!(action, Action::Map(MapAction::RemoveCareOf { .. })));
+    assert_eq!(removed.count(), 3);
+    let again = bench.bind(at(15), CLIENT, CARE_OF, 2);
     assert_eq!(again.changes(), [BindingChange::Created]);
 }
 
 #[test]
 fn an_error_about_a_later_fragment_tells_of_the_address_as_well() {
     let mut bench = begun();
-    bench.bind(at(10), CLIENT, CARE_OF, 1);
     let mut quoted = [0; 60];
     let fragment = ipv6::NEXT_HEADER_FRAGMENT;
     ipv6::header(&mut quoted, CLIENT, CARE_OF, fragment, 64, 20).unwrap();
     // UDP, at octet 1448 of the packet, identification 9.
     quoted[40..48].copy_from_slice(&[17, 0, 5, 0xa8, 0, 0, 0, 9]);
     let error = about(CLIENT, DESTINATION_UNREACHABLE, &quoted);
-    assert_eq!(bench.unreachable(at(11), &error).unbound(), [CLIENT]);
-    assert_eq!(bench.correspondent.deadline(), Some(millis(11_100)));
-}
-
-#[test]
-fn other_members_keep_what_they_have() {
-    let mut bench = begun();
-    bench.bind(at(10), CLIENT, CARE_OF, 1);
-    bench.bind(at(10), OTHER_CLIENT, OTHER_CARE_OF, 1);
-    let flows = [
-        pinned(CLIENT, CARE_OF, at(11), at(10)),
-        pinned(OTHER_CLIENT, OTHER_CARE_OF, at(11), at(10)),
-    ];
-    let told = bench.unreachable(at(11), &error(CLIENT, CARE_OF, DESTINATION_UNREACHABLE));
-    assert_eq!(told.unbound(), [CLIENT]);
-    let swept = bench.sweep_if_due(millis(11_100), &flows).unwrap();
-    assert_eq!(swept.removed_flows(), [flows[0].0]);
-    assert_eq!(bench.correspondent.bindings(at(12)).len(), 1);
-}
-
-#[test]
-fn an_address_that_is_heard_after_the_error_keeps_its_flows() {
-    let mut bench = begun();
-    bench.bind(at(10), CLIENT, CARE_OF, 1);
-    bench.unreachable(at(11), &error(CLIENT, CARE_OF, DESTINATION_UNREACHABLE));
-    // The other client is answered; the flow that the error quotes is not.
-    let mut quoted = pinned(CLIENT, CARE_OF, at(11), at(10));
-    quoted.1.unreachable_at = at(11).as_nanos();
-    let answered = pinned(OTHER_CLIENT, CARE_OF, at(11), millis(11_050));
-    let swept = bench
-        .sweep_if_due(millis(11_100), &[quoted, answered])
-        .unwrap();
-    assert_eq!(swept.removed_flows(), [quoted.0]);
-    assert_eq!(swept.failed(), []);
-    assert_eq!(bench.count(Counter::CareOfContradicted), 1);
-    assert_eq!(bench.count(Counter::CareOfFailed), 0);
-}
-
-#[test]
-fn a_member_that_binds_after_the_error_is_there() {
-    let mut bench = begun();
-    bench.unreachable(at(11), &error(CLIENT, CARE_OF, DESTINATION_UNREACHABLE));
-    bench.bind(millis(11_050), CLIENT, CARE_OF, 1);
-    let flow = pinned(OTHER_CLIENT, CARE_OF, at(11), at(10));
-    let swept = bench.sweep_if_due(millis(11_100), &[flow]).unwrap();
-    assert_eq!((swept.removed_flows(), swept.failed()), (vec![], vec![]));
-    assert_eq!(bench.correspondent.bindings(at(12)).len(), 1);
+    bench.unreachable(at(11), &error);
+    assert_eq!(bench.correspondent.deadline(), Some(at(11)));
 }
 
 #[test]
@@ -255,11 +299,12 @@ fn a_deletion_ends_the_binding_and_leaves_the_session() {
 fn errors_that_say_something_else_are_counted() {
     let mut bench = begun();
     bench.bind(at(10), CLIENT, CARE_OF, 1);
-    let told = bench.unreachable(at(11), &error(CLIENT, CARE_OF, PACKET_TOO_BIG));
-    assert_eq!(told.actions, []);
+    let before = bench.correspondent.deadline();
+    bench.unreachable(at(11), &error(CLIENT, CARE_OF, PACKET_TOO_BIG));
     let mut damaged = error(CLIENT, CARE_OF, DESTINATION_UNREACHABLE);
     damaged[90] ^= 1;
-    assert_eq!(bench.unreachable(at(11), &damaged).actions, []);
+    bench.unreachable(at(11), &damaged);
+    assert_eq!(bench.correspondent.deadline(), before);
     assert_eq!(bench.count(Counter::IcmpErrorInvalid), 2);
     assert_eq!(bench.correspondent.bindings(at(11)).len(), 1);
 }
@@ -340,7 +385,7 @@ fn the_controller_hands_errors_to_the_correspondent() {
     controller.handle(at(10), controller::Input::Flows(&[]), &mut actions);
     assert_eq!(actions, [Action::ReadFlows]);
     controller.handle(at(11), packet(&octets), &mut actions);
-    assert_eq!(controller.deadline(), Some(millis(11_100)));
+    assert_eq!(controller.deadline(), Some(at(11)));
     controller.handle(at(11), packet(&octets[..30]), &mut actions);
     let invalid = (Counter::IcmpErrorInvalid.name(), 1);
     assert!(controller.counters().contains(&invalid));

@@ -12,7 +12,7 @@ fn removed(care_of: Ipv6Addr) -> Action {
 impl Bench {
     fn sweep(&mut self, now: Time, pinned: &[(Ipv6Addr, Ipv6Addr)]) -> Actions {
         let mut actions = Vec::new();
-        let pinned = pinned.iter().map(|pair| (*pair, 1)).collect();
+        let pinned = pinned.iter().map(|pair| (*pair, Use::default())).collect();
         self.correspondent.pinned(now, pinned, &mut actions);
         actions
     }

@@ -97,7 +97,15 @@ fn flows_are_those_of_the_last_read() {
     bench.update(at(10), &peer, peer.good(77));
     assert_eq!(bench.correspondent.flows_age(at(11)), None);
     assert_eq!(bench.correspondent.bindings(at(11))[0].flows, 0);
-    let pinned = HashMap::from([((CLIENT, CARE_OF), 3), ((CLIENT, OTHER_CARE_OF), 5)]);
+    let flows = |flows| Use {
+        flows,
+        answered: Time::ZERO,
+    };
+    let pinned = [
+        ((CLIENT, CARE_OF), flows(3)),
+        ((CLIENT, OTHER_CARE_OF), flows(5)),
+    ];
+    let pinned = HashMap::from(pinned);
     let mut actions = Vec::new();
     bench.correspondent.pinned(at(12), pinned, &mut actions);
     assert_eq!(bench.correspondent.bindings(at(15))[0].flows, 3);

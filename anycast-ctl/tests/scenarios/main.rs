@@ -10,6 +10,7 @@ mod generic;
 mod membership;
 mod monitor;
 mod paths;
+mod peers;
 mod restart;
 mod service;
 mod sessions;
@@ -155,6 +156,14 @@ fn main() -> ExitCode {
         .test(
             "a member that is to keep nothing keeps nothing",
             unattended::not_kept,
+        )
+        .test(
+            "two members behind a hash bind one client with `peers`",
+            peers::both_bind,
+        )
+        .test(
+            "without `peers` one of two members behind a hash binds",
+            peers::one_binds_without,
         )
         .test(
             "a hundred sessions outlive two hundred moves of the route",

@@ -1,7 +1,7 @@
-//! The roles of a machine, together: says which of them an input is for.
+//! Runs all roles of a machine, and decides which role an input is for.
 //!
-//! A packet is parsed here, once. MLD goes by the roles of its interface, mobility messages go by
-//! their destination: an anycast or care-of address of the member, or a client of the
+//! A packet is parsed once, here. MLD messages go to the roles of the interface on which they arrived. Mobility
+//! messages go by their destination: an anycast or care-of address belongs to the member, and a client's address to the
 //! correspondent.
 
 mod excerpt;
@@ -32,55 +32,55 @@ use super::{
 };
 use excerpt::{ends, refused};
 
-/// What the roles of this machine are.
+/// The settings of all roles of this machine.
 #[derive(Debug, Default)]
 pub struct Settings {
-    /// First hop of members.
+    /// Settings of the router role: first hop of members.
     pub router: Option<router::Settings>,
-    /// Server of anycast addresses.
+    /// Settings of the member role: server of anycast addresses.
     pub member: Option<member::Settings>,
-    /// Gateway of clients.
+    /// Settings of the correspondent role: it answers in the name of clients.
     pub correspondent: Option<correspondent::Settings>,
-    /// What is asked of an MLD message.
+    /// Whether an MLD message needs a Router Alert option.
     pub router_alert: mld::RouterAlert,
 }
 
-/// How much a flush has ended; none of what belongs to a role that the machine does not have.
+/// What a flush has ended. A field is `None` when the machine does not have the role that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flushed {
-    /// Bindings of the correspondent.
+    /// Number of bindings of the correspondent.
     pub bindings: Option<usize>,
-    /// Clients that the member knew.
+    /// Number of clients that the member knew.
     pub clients: Option<usize>,
 }
 
-/// Roles of an interface.
+/// The roles of an interface.
 #[derive(Clone, Copy, Debug, Default)]
 struct On {
     router: bool,
     member: bool,
 }
 
-/// The roles of a machine.
+/// Runs the roles of a machine.
 #[derive(Debug)]
 pub struct Controller {
     router: Option<Router>,
     member: Option<Member>,
     correspondent: Option<Correspondent>,
     router_alert: mld::RouterAlert,
-    /// Names of the interfaces on which the roles are configured.
+    /// Names of the interfaces on which the router role is configured.
     router_links: HashSet<String>,
     member_links: HashSet<String>,
-    /// Roles of the interfaces that are there.
+    /// Roles of the interfaces that exist, by interface index.
     links: HashMap<u32, On>,
-    /// Anycast and care-of addresses of the member.
+    /// Anycast and care-of addresses of the member role.
     member_addresses: HashSet<Ipv6Addr>,
     client_prefixes: Vec<Ipv6Net>,
     counters: Counters,
 }
 
 impl Controller {
-    /// The roles of `settings`. Nothing is known of any interface yet.
+    /// Makes the roles of `settings`. No interface is known yet.
     #[must_use]
     pub fn new(settings: Settings, now: Time, mut random: Generator) -> Self {
         let Settings {
@@ -112,7 +112,7 @@ impl Controller {
         }
     }
 
-    /// Something happened.
+    /// Handles an input.
     pub fn handle(&mut self, now: Time, input: Input<'_>, actions: &mut Actions) {
         match input {
             Input::Link(link) => self.link(now, &link, actions),
@@ -127,7 +127,7 @@ impl Controller {
                     router.adopt(anycast, next_hop);
                 }
             }
-            // Such a record holds the start of a packet only.
+            // A record of this kind holds only the start of a packet.
             Input::Packet {
                 kind: kind::NEW_CLIENT,
                 received,
@@ -192,7 +192,7 @@ impl Controller {
         }
     }
 
-    /// An operator wants something. Gives whether this machine is a member of the group now.
+    /// Executes a command of an operator. Gives whether this machine is a member of the group afterwards.
     pub fn command(
         &mut self,
         now: Time,
@@ -209,7 +209,7 @@ impl Controller {
         .map_err(|member::CommandError::UnknownGroup(anycast)| CommandError::UnknownGroup(anycast))
     }
 
-    /// An operator ends these bindings of a correspondent, and has a member forget these clients.
+    /// Ends the selected bindings of a correspondent, and makes a member forget the selected clients.
     pub fn flush(&mut self, now: Time, which: &Selection, actions: &mut Actions) -> Flushed {
         let correspondent = self.correspondent.as_mut();
         let bindings = correspondent.map(|role| role.flush(now, which, actions));
@@ -232,14 +232,14 @@ impl Controller {
         Flushed { bindings, clients }
     }
 
-    /// Another policy applies from now on.
+    /// Replaces the policy of the router role.
     pub fn set_policy(&mut self, now: Time, policy: Policy, actions: &mut Actions) {
         if let Some(router) = &mut self.router {
             router.set_policy(now, policy, actions);
         }
     }
 
-    /// Does what is due.
+    /// Does everything that is due.
     pub fn poll(&mut self, now: Time, actions: &mut Actions) {
         if let Some(router) = &mut self.router {
             router.poll(now, actions);
@@ -252,7 +252,7 @@ impl Controller {
         }
     }
 
-    /// When to [`poll`](Self::poll): no later than there is something to do, and at times earlier.
+    /// Time of the next call of [`poll`](Self::poll). It may be earlier than necessary, but never later.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         let router = self.router.as_ref().and_then(Router::deadline);
@@ -264,7 +264,7 @@ impl Controller {
         earliest(router, earliest(member, correspondent))
     }
 
-    /// Takes back what stands outside: memberships, routes, bindings.
+    /// Takes back everything that has an effect outside: memberships, routes and bindings.
     pub fn shutdown(&mut self, now: Time, actions: &mut Actions) {
         if let Some(member) = &mut self.member {
             member.shutdown(now, actions);
@@ -277,30 +277,30 @@ impl Controller {
         }
     }
 
-    /// The router role, to look at.
+    /// The router role, for reading.
     #[must_use]
     pub fn router(&self) -> Option<&Router> {
         self.router.as_ref()
     }
 
-    /// The member role, to look at.
+    /// The member role, for reading.
     #[must_use]
     pub fn member(&self) -> Option<&Member> {
         self.member.as_ref()
     }
 
-    /// The correspondent takes up what an earlier run saved, see [`Correspondent::restore`].
+    /// The correspondent role, for restoring what an earlier run saved; see [`Correspondent::restore`].
     pub fn correspondent_mut(&mut self) -> Option<&mut Correspondent> {
         self.correspondent.as_mut()
     }
 
-    /// The correspondent role, to look at.
+    /// The correspondent role, for reading.
     #[must_use]
     pub fn correspondent(&self) -> Option<&Correspondent> {
         self.correspondent.as_ref()
     }
 
-    /// Every counter, over all roles.
+    /// All counters of all roles, with their names.
     #[must_use]
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
         let roles = [
@@ -322,7 +322,7 @@ impl Controller {
     }
 }
 
-/// Another generator, seeded by this one.
+/// Makes another random number generator, seeded by this one.
 fn fork(random: &mut Generator) -> Generator {
     Generator::from_rng(random)
 }

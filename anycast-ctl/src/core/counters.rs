@@ -1,4 +1,4 @@
-//! What the core counts: every refusal by its reason, and what it sent.
+//! Counters of the core: one for every reason to refuse something, and for every kind of message sent.
 
 use anycast_common::counters;
 
@@ -11,13 +11,14 @@ counters! {
     ReportDenied = "report_denied",
     /// Reports or Dones that the controller's own checks refused.
     MldInvalid = "mld_invalid",
-    /// MLD messages from an interface that is down or not the router's.
+    /// MLD messages from an interface that is down or does not belong to the router role.
     MldNoLink = "mld_no_link",
     /// Reports refused because the group has as many members as its rule allows.
     GroupFull = "group_full",
     /// Reports refused because the member is in as many groups as its rule allows.
     MemberFull = "member_full",
-    /// Dones ignored: another router is the Querier, or the member is not known or checked already.
+    /// Dones that were ignored, because another router is the Querier, or because the member is not known or is being
+    /// checked already.
     DoneIgnored = "done_ignored",
     /// Members that the kernel found unreachable.
     MemberUnreachable = "member_unreachable",
@@ -54,13 +55,13 @@ counters! {
     ClientSeen = "client_seen",
     /// Handshakes started.
     HandshakeStarted = "handshake_started",
-    /// Handshakes not started because a rate limit held them.
+    /// Handshakes not started because of a rate limit.
     HandshakeLimited = "handshake_rate_limited",
-    /// Clients that came to nothing and are not tried again yet, because too many are.
+    /// Clients whose handshake failed and that are not tried again yet, because too many others are.
     HandshakePostponed = "handshake_postponed",
-    /// Clients that were left alone and said something after all.
+    /// Clients that were left alone and from which a message arrived afterwards.
     BackOffEnded = "back_off_ended",
-    /// Handshakes not started because as many clients are known as can be, and none can be forgotten.
+    /// Handshakes not started because the table of clients is full and none of them can be forgotten.
     HandshakeTableFull = "handshake_table_full",
     /// Home Test Inits sent.
     HomeTestInitSent = "home_test_init_sent",
@@ -76,7 +77,7 @@ counters! {
     AckBadAuthenticator = "binding_ack_bad_authenticator",
     /// Handshakes that ended in a binding.
     HandshakeBound = "handshake_bound",
-    /// Handshakes that nothing answered.
+    /// Handshakes to which no answer came.
     HandshakeNoAnswer = "handshake_no_answer",
     /// Handshakes given up because this host left the group.
     HandshakeLeft = "handshake_left",
@@ -84,7 +85,7 @@ counters! {
     ClientNotCapable = "client_not_capable",
     /// Handshakes that the client's correspondent refused.
     HandshakeRefused = "handshake_refused",
-    /// Clients reported for an address that starts no handshakes, or that cannot be clients.
+    /// Clients reported for an address for which this host starts no handshakes, or whose address cannot be a client's.
     ClientIgnored = "client_ignored",
 
     /// Home Tests given to the member of the group that had asked for them.
@@ -95,11 +96,11 @@ counters! {
     ErrorHandedOn = "handshake_error_handed_on",
     /// Messages for another member of the group that a rate limit kept from being handed on.
     HandOnLimited = "hand_on_rate_limited",
-    /// Messages for another member of the group that have no hop left.
+    /// Messages for another member of the group that were not handed on because their hop limit was used up.
     HandOnHopLimit = "hand_on_hop_limit",
     /// Home Tests and Binding Acknowledgements that another member of the group handed on to this one.
     HandedOnReceived = "handed_on_received",
-    /// Binding Acknowledgements that were handed on and are another member's.
+    /// Binding Acknowledgements that another member handed on and that are for a third member.
     HandedOnNotOurs = "handed_on_not_ours",
 
     /// Home Test Inits answered.
@@ -110,7 +111,7 @@ counters! {
     TestInitHomeAddress = "test_init_home_address_option",
     /// Binding Updates accepted.
     BindingUpdateAccepted = "binding_update_accepted",
-    /// Binding Updates for a client that is not in our prefixes.
+    /// Binding Updates for a client that is not in the prefixes of this correspondent.
     BindingUpdateNotOurs = "binding_update_not_ours",
     /// Binding Updates that lack an option they need, dropped.
     BindingUpdateIncomplete = "binding_update_incomplete",
@@ -120,7 +121,7 @@ counters! {
     BindingUpdateHome = "binding_update_home_registration",
     /// Binding Updates with the E bit clear (status 129).
     BindingUpdateNotEquivalent = "binding_update_not_equivalent",
-    /// Binding Updates whose care-of address cannot be one.
+    /// Binding Updates whose care-of address cannot be the unicast address of a member.
     BindingUpdateBadCareOf = "binding_update_bad_care_of",
     /// Binding Updates whose sequence number is not after the last (status 135).
     BindingUpdateBadSequence = "binding_update_bad_sequence",
@@ -147,19 +148,19 @@ counters! {
     BindingAckSent = "binding_ack_sent",
     /// Binding Errors sent.
     BindingErrorSent = "binding_error_sent",
-    /// Answers held back by a rate limit.
+    /// Answers not sent because of a rate limit.
     AnswerLimited = "answer_rate_limited",
-    /// Binding Errors and Parameter Problems held back by a rate limit.
+    /// Binding Errors and Parameter Problems not sent because of a rate limit.
     ErrorLimited = "error_rate_limited",
     /// Mobility messages that do not parse.
     MobilityInvalid = "mobility_invalid",
     /// Mobility messages from an address that cannot be answered, dropped.
     MobilityBadSource = "mobility_bad_source",
-    /// Mobility messages of a kind that this role does not receive, or for nobody of ours.
+    /// Mobility messages of a type that this role does not receive, or for an address that is not ours.
     MobilityUnexpected = "mobility_unexpected",
     /// Binding Updates that the policy of the correspondent refuses (status 129).
     BindingUpdateProhibited = "binding_update_prohibited",
-    /// Binding Updates whose care-of address already stands for another anycast address (status 129).
+    /// Binding Updates whose care-of address already belongs to another anycast address (status 129).
     BindingUpdateCareOfTaken = "binding_update_care_of_taken",
     /// Bindings deleted by a Binding Update of lifetime 0.
     BindingDeleted = "binding_deleted",
@@ -174,11 +175,11 @@ counters! {
     /// Flows about which an ICMPv6 error said that their care-of address cannot be reached, and that were
     /// answered since.
     CareOfContradicted = "care_of_unreachable_contradicted",
-    /// ICMPv6 errors to a member that do not say that a message of a handshake was not understood.
+    /// ICMPv6 errors to a member that do not say that a handshake message was not understood.
     IcmpErrorIgnored = "icmp_error_ignored",
-    /// ICMPv6 errors that do not parse, or to a correspondent that tell nothing of a care-of address.
+    /// ICMPv6 errors that do not parse, or that do not tell a correspondent of an unreachable care-of address.
     IcmpErrorInvalid = "icmp_error_invalid",
-    /// Pins that ended idle.
+    /// Pins that ended because the flow was idle.
     FlowIdle = "flow_idle",
     /// Pins of TCP connections that both ends closed.
     FlowClosed = "flow_closed",
@@ -188,7 +189,7 @@ counters! {
     FlowUnreachable = "flow_unreachable",
     /// Parameter Problems sent about mobility messages (RFC 6275 section 9.2).
     ParameterProblemSent = "parameter_problem_sent",
-    /// Packets that could not be written: a bug worth a report.
+    /// Packets that could not be written. This is a bug and worth a report.
     PacketNotWritten = "packet_not_written",
     }
 }
@@ -204,7 +205,7 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Adds one.
+    /// Adds one to a counter.
     pub fn count(&mut self, counter: Counter) {
         self.0[counter as usize] += 1;
     }
@@ -215,7 +216,7 @@ impl Counters {
         self.0[counter as usize]
     }
 
-    /// Names and values, in order.
+    /// The names and values of all counters, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         Counter::ALL
             .iter()

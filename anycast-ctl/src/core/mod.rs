@@ -1,8 +1,8 @@
-//! The protocols, without a socket, a clock or a map.
+//! The protocols, as pure state machines without a socket, a clock or a map.
 //!
-//! Every machine has the same shape: `new(settings)`, inputs with the time as an argument that
-//! push [`Action`]s, `poll(now, ..)` when [`deadline()`](router::Router::deadline) has come. The
-//! same inputs at the same times with the same random seed give the same actions.
+//! Every machine has the same shape: `new(settings)` makes it, its inputs take the time as an argument and append
+//! [`Action`]s, and `poll(now, ..)` has to be called when [`deadline()`](router::Router::deadline) has come. The same
+//! inputs at the same times with the same random seed give the same actions.
 
 pub mod action;
 pub mod controller;

@@ -1,11 +1,11 @@
-//! What happened, for people: the log and the monitor show these.
+//! Events that operators want to know of. The log and the monitor show them.
 
 use std::net::Ipv6Addr;
 
 use anycast_common::wire::{self, mobility::status};
 use serde::Serialize;
 
-/// One thing that happened. Each has the fields by which an operator finds it again.
+/// One event, with the fields by which an operator finds the client, member or address again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Notice {
@@ -15,7 +15,7 @@ pub enum Notice {
         ifindex: u32,
         /// Address of the Querier.
         querier: Ipv6Addr,
-        /// It is this router.
+        /// Whether this router is the Querier.
         ours: bool,
     },
     /// Router: a member joined a group.
@@ -37,66 +37,67 @@ pub enum Notice {
         anycast: Ipv6Addr,
         /// Link-local address of the member.
         member: Ipv6Addr,
-        /// Why.
+        /// Why the member is gone.
         cause: LeaveCause,
     },
     /// Router: a Report or Done was refused.
     MldRefused {
         /// Interface index.
         ifindex: u32,
-        /// Its source.
+        /// Source address of the message.
         source: Ipv6Addr,
-        /// Its Ethernet source.
+        /// Ethernet source address of the message.
         #[serde(serialize_with = "colons")]
         mac: [u8; 6],
-        /// By whom.
+        /// Whether the data plane or the controller refused it.
         by: RefusedBy,
-        /// Its address, where it could be read.
+        /// The anycast address that the message names, where it could be read.
         anycast: Option<Ipv6Addr>,
-        /// Why, in the words of a counter.
+        /// The reason, which is the name of a counter.
         reason: &'static str,
     },
     /// Router: the route of a group changed.
     Route {
         /// The anycast address, B.
         anycast: Ipv6Addr,
-        /// Its next hops, empty when it was withdrawn; `anycast` itself stands for an on-link one.
+        /// The next hops of the route. The list is empty when the route was withdrawn, and an on-link route is shown
+        /// with `anycast` itself as its next hop.
         next_hops: Vec<Ipv6Addr>,
     },
-    /// Member: joined or left a group.
+    /// Member: this host joined or left a group.
     Membership {
         /// The anycast address, B.
         anycast: Ipv6Addr,
-        /// Joined, or left.
+        /// True when the host joined, false when it left.
         joined: bool,
     },
-    /// Member: the checks of a service came to another verdict.
+    /// Member: the health of a service changed.
     Health {
         /// The anycast address, B.
         anycast: Ipv6Addr,
-        /// Healthy, or not.
+        /// Whether the service is healthy now.
         healthy: bool,
-        /// What the last check said.
+        /// Output of the last check, in one line.
         said: String,
     },
-    /// Member: a handshake with a client begins.
+    /// Member: a handshake with a client started.
     HandshakeStarted {
         /// The client, A.
         client: Ipv6Addr,
         /// The anycast address, B.
         anycast: Ipv6Addr,
     },
-    /// Member: a handshake with a client came to an end.
+    /// Member: a handshake with a client ended.
     Handshake {
         /// The client, A.
         client: Ipv6Addr,
         /// The anycast address, B.
         anycast: Ipv6Addr,
-        /// How.
+        /// How the handshake ended.
         #[serde(flatten)]
         outcome: HandshakeOutcome,
     },
-    /// Correspondent: a binding was made, or changed, or came to its end.
+    /// Correspondent: a binding was made, changed or ended.
     Binding {
         /// The client, A.
         client: Ipv6Addr,
@@ -104,22 +105,22 @@ pub enum Notice {
         anycast: Ipv6Addr,
         /// The member's unicast address, C.
         care_of: Ipv6Addr,
-        /// What became of it.
+        /// What happened to the binding.
         change: BindingChange,
         /// Where new flows went before, when they moved.
         #[serde(skip_serializing_if = "Option::is_none")]
         moved_from: Option<Ipv6Addr>,
     },
-    /// Correspondent: a care-of address failed. Its bindings and flows are over.
+    /// Correspondent: the member at a care-of address failed. All bindings and flows that led to it have ended.
     CareOfFailed {
         /// The member's unicast address, C.
         care_of: Ipv6Addr,
-        /// How it is known.
+        /// How the failure was detected.
         cause: FailureCause,
-        /// Flows that were pinned to it.
+        /// Number of flows that were pinned to the care-of address.
         flows: usize,
     },
-    /// Correspondent: an operator ended bindings and flows; an address that is given was theirs.
+    /// Correspondent: an operator ended bindings and flows, namely those that match all addresses which are given here.
     Flushed {
         /// The client, A.
         client: Option<Ipv6Addr>,
@@ -127,12 +128,12 @@ pub enum Notice {
         anycast: Option<Ipv6Addr>,
         /// The member's unicast address, C.
         care_of: Option<Ipv6Addr>,
-        /// How many bindings.
+        /// Number of bindings that ended.
         bindings: usize,
-        /// How many flows.
+        /// Number of pinned flows that ended.
         flows: usize,
     },
-    /// Member: an operator had what is known of clients forgotten; an address that is given was theirs.
+    /// Member: an operator made the member forget clients, namely those that match all addresses which are given.
     Forgotten {
         /// The client, A.
         client: Option<Ipv6Addr>,
@@ -140,23 +141,23 @@ pub enum Notice {
         anycast: Option<Ipv6Addr>,
         /// Our unicast address, C.
         care_of: Option<Ipv6Addr>,
-        /// How many.
+        /// Number of clients that were forgotten.
         clients: usize,
     },
     /// Correspondent: a mobility message was refused.
     MobilityRefused {
-        /// Its source.
+        /// Source address of the message.
         source: Ipv6Addr,
-        /// Its destination.
+        /// Destination address of the message.
         destination: Ipv6Addr,
-        /// Why, in the words of a counter.
+        /// The reason, which is the name of a counter.
         reason: &'static str,
     },
-    /// A packet that the data plane let through does not parse: a disagreement worth a report.
+    /// The data plane accepted a packet that the controller cannot parse. This is a bug and worth a report.
     Unparsable {
         /// Interface index.
         ifindex: u32,
-        /// What is wrong with it.
+        /// What is wrong with the packet.
         #[serde(serialize_with = "display")]
         error: wire::Error,
     },
@@ -166,14 +167,14 @@ pub enum Notice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusedBy {
-    /// XDP, which shows examples of what it drops.
+    /// The XDP program, which reports only examples of what it drops.
     DataPlane,
-    /// The controller, which shows each.
+    /// The controller, which reports every message that it refuses.
     Controller,
 }
 
 impl Notice {
-    /// The role that it is about; none where that cannot be said.
+    /// The role that the event belongs to. `None` when no role can be told.
     #[must_use]
     pub fn role(&self) -> Option<&'static str> {
         match self {
@@ -195,7 +196,7 @@ impl Notice {
         }
     }
 
-    /// Index of the interface that it is about.
+    /// Index of the interface that the event belongs to.
     #[must_use]
     pub fn ifindex(&self) -> Option<u32> {
         match self {
@@ -218,21 +219,21 @@ impl Notice {
     }
 }
 
-/// Why a member left.
+/// Why a member is no longer in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaveCause {
-    /// It said Done, or another Querier asked, and it answered no Address-Specific Query.
+    /// The member sent a Done, or another Querier asked, and the member then answered no Address-Specific Query.
     Done,
-    /// Its Multicast Listener Interval ran out.
+    /// The member sent no Report within the Multicast Listener Interval.
     Timeout,
-    /// It does not answer Neighbor Solicitations.
+    /// The member does not answer Neighbor Solicitations.
     Unreachable,
-    /// Its link went away.
+    /// The link of the member went down or disappeared.
     LinkDown,
-    /// The policy no longer lets it in.
+    /// The policy no longer allows the member.
     Policy,
-    /// The router role came to its end.
+    /// The router role was shut down.
     Shutdown,
 }
 
@@ -242,11 +243,11 @@ pub enum LeaveCause {
 pub enum HandshakeOutcome {
     /// The client's correspondent acknowledged the Binding Update.
     Bound,
-    /// Nothing answered; the client is left alone for a while.
+    /// The client did not answer. The member leaves it alone for a while.
     NoAnswer,
-    /// The client does not speak the Mobility Header.
+    /// The client does not support the Mobility Header.
     NotCapable,
-    /// The Binding Update was refused with this status (RFC 6275 6.1.8).
+    /// The correspondent refused the Binding Update with this status (RFC 6275 section 6.1.8).
     Refused(u8),
     /// This host left the group.
     Left,
@@ -266,7 +267,7 @@ impl HandshakeOutcome {
     }
 }
 
-/// A [`HandshakeOutcome`] as the fields of an event.
+/// The fields that a [`HandshakeOutcome`] has in an event.
 #[derive(Serialize)]
 struct Outcome {
     outcome: &'static str,
@@ -290,33 +291,34 @@ impl From<HandshakeOutcome> for Outcome {
     }
 }
 
-/// What became of a binding.
+/// What happened to a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BindingChange {
-    /// There was none.
+    /// A binding was made where there was none.
     Created,
-    /// There was one; it lives on.
+    /// The lifetime of the binding was extended.
     Renewed,
     /// New flows go to it, and no more to another member.
     Moved,
-    /// A Binding Update of lifetime 0.
+    /// A Binding Update of lifetime 0 ended the binding.
     Deleted,
-    /// Its 16 seconds are over.
+    /// The binding's lifetime of 16 seconds ran out.
     Expired,
     /// Its care-of address does not answer, or did not after an ICMPv6 error about a flow.
     Failed,
-    /// An operator wanted it.
+    /// An operator ended the binding.
     Flushed,
 }
 
-/// How the failure of a care-of address is known.
+/// How the failure of a care-of address was detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCause {
     /// After ICMPv6 errors several flows were answered no more, and nothing else was heard.
     Unreachable,
-    /// No flow was answered for the time of a failure, and one that had been was not.
+    /// During the failure time no flow to the care-of address was answered, although at least one had been answered
+    /// before.
     Silence,
 }
 

@@ -1,9 +1,9 @@
-//! When a flow that is pinned to a care-of address has ended.
+//! Decides when a flow that is pinned to a care-of address has ended.
 //!
-//! The data plane pins flows and notes when each side was last heard; it does not end them. A sweep
-//! looks at all of them from time to time and says which are over: idle, closed, or answered no
-//! more, in which case the packets take the anycast route again. It says too which care-of addresses
-//! have failed, with all that is pinned to them.
+//! The data plane pins flows and notes when each side was last heard, but it does not end them. From time to time a
+//! sweep looks at all pinned flows and says which of them are over: they are idle, both ends have closed them, or the
+//! member no longer answers. The packets of a flow that is no longer pinned take the anycast route again. A sweep also
+//! says which care-of addresses have failed, with all flows that are pinned to them.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -44,24 +44,25 @@ const DISTANCE: Duration = Duration::from_millis(100);
 /// What a client sends so soon after an answer may be its mere acknowledgement (RFC 9293 section
 /// 3.8.6.3), which waits for nothing: half a second, and what the times of a flow may lag.
 const ACK_DELAY: Duration = Duration::from_nanos(500_000_000 + Flow::TIMES_LAG);
-/// Sweeps are at most so far apart.
+/// Longest time between two sweeps.
 const REGULAR: Duration = Duration::from_secs(10);
 
-/// How long a pin stands.
+/// How long the pin of a flow stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Idle TCP connection. Longer than the two hours after which hosts send keepalives (RFC 5382
-    /// REQ-5 has the same bound for the same reason).
+    /// Idle time of a TCP connection. It is longer than the two hours after which hosts send keepalives (RFC 5382 REQ-5
+    /// has this bound for the same reason).
     pub tcp: Duration,
-    /// Idle UDP flow (RFC 4787 REQ-5).
+    /// Idle time of a UDP flow (RFC 4787 REQ-5).
     pub udp: Duration,
-    /// Idle ICMPv6 echo flow.
+    /// Idle time of an ICMPv6 echo flow.
     pub icmp: Duration,
-    /// Idle flow of another protocol.
+    /// Idle time of a flow of another protocol.
     pub other: Duration,
-    /// TCP connection that both ends closed.
+    /// Time after which a TCP connection that both ends have closed is forgotten.
     pub closed: Duration,
-    /// The client keeps sending and the member, which answered before, does not.
+    /// Time for which the client keeps sending and a member that answered before does not answer, until the member
+    /// counts as failed.
     pub failure: Duration,
 }
 
@@ -79,7 +80,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Time from sweep to sweep: a failure is seen within its time and not much later.
+    /// Time between two sweeps. It is short enough to detect a failure soon after the failure time.
     fn interval(&self) -> Duration {
         REGULAR.min(self.failure / 4).max(DISTANCE)
     }
@@ -99,41 +100,42 @@ impl Limits {
     }
 }
 
-/// How long a drain waits for a client that asked once, was answered and may ask again.
+/// How long a drain waits for a client that sent one request, was answered, and may send another.
 const ONE_ANSWER: Duration = Duration::from_secs(10);
 
-/// Whether a flow of a member is a session that a drain waits for: it comes by the care-of address, so that it stays
-/// when the route moves, the client went on after the member's answer, and not both have closed it.
+/// Whether a flow of a member is a session that a drain waits for. Such a flow comes by the care-of address, so that it
+/// stays with this member when the route moves; the client continued after the member's answer; and at least one end
+/// has not closed it.
 #[must_use]
 pub fn goes_on(limits: &Limits, now: Time, key: &FlowKey, flow: &MemberFlow) -> bool {
-    // The correspondent has lost its pin, and has not steered the flow here again.
+    // The flow comes by the anycast address again, so the correspondent has lost its pin and has not pinned it anew.
     let returned = flow.by_anycast != 0 && now >= Time::from_nanos(flow.settles_at);
     let comes = flow.care_of != [0; 16] && !returned;
     let answered = flow.stage == stage::ANSWERED && key.protocol != ipv6::NEXT_HEADER_TCP;
     let most = match flow.stage {
         stage::GOES_ON => limits.idle(key.protocol),
         _ if answered => ONE_ANSWER,
-        // Half open, or never answered.
+        // The connection is half open, or was never answered.
         _ => return false,
     };
     let idle = now.since(Time::from_nanos(flow.last_in));
     comes && !flow.is_closed() && idle < most
 }
 
-/// Why a pin is over.
+/// Why the pin of a flow ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Nothing was sent for the idle time of its protocol.
+    /// The flow was silent for the idle time of its protocol.
     Idle,
     /// Both ends closed the connection.
     Closed,
-    /// The member does not answer any more.
+    /// The member no longer answers.
     Failed,
     /// An ICMPv6 error says that the member cannot be reached, and it did not answer what was sent then.
     Unreachable,
 }
 
-/// What a sweep found.
+/// Result of a sweep.
 #[derive(Debug, Default)]
 pub struct Sweep {
     /// Pins to remove.
@@ -158,9 +160,9 @@ pub struct Use {
 /// A flow whose client was heard after its member.
 #[derive(Clone, Copy, Debug)]
 struct Silence {
-    /// The client's last packet when a sweep saw it first.
+    /// Time of the client's last packet when a sweep first saw the silence.
     since: Time,
-    /// The member's.
+    /// Time of the member's last packet, in nanoseconds.
     last_in: u64,
 }
 
@@ -197,12 +199,12 @@ pub struct Pins {
     lost: Vec<(Time, Ipv6Addr)>,
     /// When the next sweep is due; none while one is awaited.
     next: Option<Time>,
-    /// When the last was.
+    /// Time of the last sweep.
     last: Time,
 }
 
 impl Pins {
-    /// Nothing was seen yet; what an earlier run left is looked at first of all.
+    /// Has seen no flow yet. A first sweep is due at once, to judge the pins that an earlier run left.
     #[must_use]
     pub fn new(limits: Limits, now: Time) -> Self {
         Self {
@@ -215,13 +217,13 @@ impl Pins {
         }
     }
 
-    /// When [`Pins::due`] has something to say.
+    /// Time at which [`Pins::due`] has to be called.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         self.next
     }
 
-    /// Whether a sweep is due: once, for it is then awaited.
+    /// Whether a sweep is due. After it has returned true once, the sweep counts as under way.
     pub fn due(&mut self, now: Time) -> bool {
         self.next.take_if(|next| *next <= now).is_some()
     }
@@ -238,7 +240,7 @@ impl Pins {
         }
     }
 
-    /// Judges all pins that stand now.
+    /// Judges all flows that are pinned now.
     pub fn sweep(&mut self, now: Time, flows: &[(FlowKey, Flow)]) -> Sweep {
         let mut sweep = Sweep::default();
         let heard = heard(flows);
@@ -303,8 +305,8 @@ impl Pins {
         sweep
     }
 
-    /// A flow that was answered is not answered any more: its care-of address has failed if nobody
-    /// else had an answer from there within the same time. Otherwise it is one service that is stuck.
+    /// A flow that was answered before is no longer answered. The care-of address has failed if no other flow had an
+    /// answer from it within the same time; otherwise only one service hangs.
     fn blame(&self, now: Time, flow: &Flow, end: End, heard: &Heard, sweep: &mut Sweep) {
         let care_of = Ipv6Addr::from(flow.care_of);
         let last = heard.get(&care_of).copied().unwrap_or_default();
@@ -345,10 +347,10 @@ impl Pins {
             .retain(|(_, care_of)| !failed.contains_key(care_of));
     }
 
-    /// How long the member has been silent. The two times of the flow alone do not tell: a
-    /// connection that was idle for an hour has just sent, and its answer is under way.
+    /// How long the member has been silent. The two times of the flow alone do not show that: in a connection that was
+    /// idle for an hour, the client may just have sent, and the answer may be under way.
     fn silence(&self, key: &FlowKey, flow: &Flow) -> Option<Silence> {
-        // Where no answer was ever seen, none may be due; but TCP always answers.
+        // A flow that was never answered may not need an answer. A TCP host always answers.
         let answers = flow.last_in != 0 || key.protocol == ipv6::NEXT_HEADER_TCP;
         let last_out = Time::from_nanos(flow.last_out);
         if !answers || last_out.since(heard_at(flow)) <= ACK_DELAY {
@@ -424,7 +426,8 @@ impl Pins {
         if hint.is_some_and(|hint| hint.is_over(now, key, flow)) {
             return Some(End::Unreachable);
         }
-        // The client tried again and waited again: one packet without an answer proves nothing.
+        // The flow counts as failed only when the client tried again and waited again, since one packet without an
+        // answer proves nothing.
         let silence = silence?;
         (silence.tried_again(flow) && now.since(silence.since) >= self.limits.failure)
             .then_some(End::Failed)

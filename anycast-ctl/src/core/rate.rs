@@ -4,12 +4,12 @@ use std::{collections::HashMap, hash::Hash, net::Ipv6Addr, time::Duration};
 
 use super::{Time, timers::Timers};
 
-/// A token bucket: `burst` at once, then one every `every`.
+/// Parameters of a token bucket: `burst` events at once, then one event every `every`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Time in which one token grows. Zero means no limit.
+    /// Time in which one token is added. Zero means no limit.
     pub every: Duration,
-    /// Tokens that a rested bucket holds; at least 1.
+    /// Number of tokens in a full bucket, at least 1.
     pub burst: u32,
 }
 
@@ -20,7 +20,7 @@ impl Rate {
         burst: 1,
     };
 
-    /// `count` each second, and as many as `burst` at once. A count of 0 is once in a year.
+    /// Allows `count` events per second, and up to `burst` at once. A count of 0 allows one event per year.
     #[must_use]
     pub const fn per_second(count: u32, burst: u32) -> Self {
         let every = match Duration::from_secs(1).checked_div(count) {
@@ -36,7 +36,7 @@ impl Rate {
     }
 }
 
-/// One bucket, as the time at which it will be full again: all there is to know about it.
+/// One token bucket. Its whole state is the time at which it will be full again.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     rate: Rate,
@@ -44,7 +44,7 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// A full bucket.
+    /// Makes a full bucket.
     pub(crate) const fn new(rate: Rate) -> Self {
         Self {
             rate,
@@ -52,12 +52,12 @@ impl Bucket {
         }
     }
 
-    /// Whether it holds a token.
+    /// Whether the bucket holds a token.
     pub(crate) fn holds(&self, now: Time) -> bool {
         self.rate.holds(self.full, now)
     }
 
-    /// Takes a token, if it holds one.
+    /// Takes a token, if the bucket holds one. Gives whether it did.
     pub(crate) fn take(&mut self, now: Time) -> bool {
         let holds = self.holds(now);
         if holds {
@@ -67,8 +67,8 @@ impl Bucket {
     }
 }
 
-/// A bucket for each key, at most `capacity` of them. Full buckets are not kept; where there are
-/// too many others, the fullest is forgotten, since that forgives least.
+/// A token bucket for each key, at most `capacity` of them. Full buckets are not stored. When there are too many
+/// others, the fullest one is forgotten, since that gives its key the fewest extra tokens.
 #[derive(Debug)]
 pub(crate) struct Buckets<K> {
     rate: Rate,
@@ -78,7 +78,7 @@ pub(crate) struct Buckets<K> {
 }
 
 impl<K: Copy + Ord + Hash> Buckets<K> {
-    /// Full buckets for every key.
+    /// Makes a full bucket for every key.
     pub(crate) fn new(rate: Rate, capacity: usize) -> Self {
         Self {
             rate,
@@ -94,7 +94,7 @@ impl<K: Copy + Ord + Hash> Buckets<K> {
         self.rate.holds(full, now)
     }
 
-    /// Takes a token from the bucket of `key`, if it holds one.
+    /// Takes a token from the bucket of `key`, if it holds one. Gives whether it did.
     pub(crate) fn take(&mut self, now: Time, key: K) -> bool {
         let holds = self.holds(now, key);
         if holds {
@@ -119,7 +119,7 @@ impl<K: Copy + Ord + Hash> Buckets<K> {
     }
 }
 
-/// The /64 of an address: what one host can easily choose its addresses from.
+/// The /64 prefix of an address. One host can easily use any address of its /64.
 pub(crate) fn prefix64(address: Ipv6Addr) -> u64 {
     let [a, b, c, d, ..] = address.segments();
     [a, b, c, d]
@@ -149,7 +149,7 @@ mod tests {
         assert!(bucket.take(at(10_500)));
         assert!(!bucket.take(at(10_999)));
         assert!(bucket.take(at(11_000)));
-        // It never holds more than its burst.
+        // A bucket never holds more than its burst.
         assert_eq!(
             [(); 4].map(|()| bucket.take(at(99_000))),
             [true, true, true, false]

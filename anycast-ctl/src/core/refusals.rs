@@ -1,40 +1,40 @@
-//! The last refusals, for whoever asks why a host cannot join.
+//! The last Reports and Dones that were refused, to show why a host cannot join.
 
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use super::{Time, notice::RefusedBy};
 
-/// What was refused, and why. The same again is one entry.
+/// What was refused, and why. Repeated refusals with the same values are one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct What {
     /// Interface index.
     pub ifindex: u32,
     /// Source of the Report or Done.
     pub source: Ipv6Addr,
-    /// Its Ethernet source.
+    /// Ethernet source address of the Report or Done.
     pub mac: [u8; 6],
-    /// The address that it names, where it could be read.
+    /// The anycast address that the message names, where it could be read.
     pub anycast: Option<Ipv6Addr>,
-    /// In the words of a counter.
+    /// The reason, which is the name of a counter.
     pub reason: &'static str,
-    /// Who refused it. Of what the data plane refuses there are examples only.
+    /// Whether the data plane or the controller refused it. The data plane reports only examples.
     pub by: RefusedBy,
 }
 
-/// An entry.
+/// An entry of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What.
+    /// What was refused.
     pub what: What,
-    /// When first.
+    /// Time of the first refusal.
     pub first: Time,
-    /// When last.
+    /// Time of the last refusal.
     pub last: Time,
-    /// How often it was seen.
+    /// How often the refusal was seen.
     pub count: u64,
 }
 
-/// The last refusals, at most a fixed number of different ones.
+/// The last refusals. Their number is limited.
 #[derive(Debug)]
 pub struct Refusals {
     capacity: usize,
@@ -42,7 +42,7 @@ pub struct Refusals {
 }
 
 impl Refusals {
-    /// Remembers nothing yet.
+    /// Makes an empty list for at most `capacity` entries.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl Refusals {
         }
     }
 
-    /// Something was refused.
+    /// Adds a refusal.
     pub fn note(&mut self, now: Time, what: What) {
         if let Some(known) = self.entries.iter_mut().find(|known| known.what == what) {
             known.last = now;
@@ -69,7 +69,7 @@ impl Refusals {
         });
     }
 
-    /// The latest first.
+    /// The refusals, the latest first.
     #[must_use]
     pub fn list(&self) -> Vec<Refusal> {
         let mut list = self.entries.clone();
@@ -77,8 +77,9 @@ impl Refusals {
         list
     }
 
-    /// Forged senders come once each, all for the same reason: of the reason that fills most, the
-    /// rarest goes, and of these the oldest. A host that cannot join tries again, and stays.
+    /// Makes room for one entry. Forged senders come once each, all with the same reason. So an entry of the most
+    /// frequent reason is removed, namely the one that was seen least often, and of several the oldest. A host that
+    /// cannot join tries again, and its entry stays.
     fn forget_one(&mut self) {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for known in &self.entries {

@@ -1,10 +1,10 @@
-//! Durations in JSON: as a number of seconds.
+//! Writes durations as a number of seconds in JSON.
 
 use std::time::Duration;
 
 use serde::{Serialize as _, Serializer};
 
-/// Seconds, with what is less than one after the point.
+/// Writes a duration in seconds, with a fraction.
 pub(super) fn seconds<S: Serializer>(
     duration: &Duration,
     serializer: S,
@@ -12,7 +12,7 @@ pub(super) fn seconds<S: Serializer>(
     serializer.serialize_f64(duration.as_secs_f64())
 }
 
-/// The same of one that may not be there.
+/// Writes an optional duration in seconds, with a fraction, or null.
 pub(super) fn maybe_seconds<S: Serializer>(
     duration: &Option<Duration>,
     serializer: S,

@@ -1,12 +1,12 @@
-//! Points in time, as an argument.
+//! Points in time, which the core gets as an argument.
 
 use std::{
     ops::{Add, AddAssign, Sub},
     time::Duration,
 };
 
-/// A point of `CLOCK_MONOTONIC`, in nanoseconds: the clock of `bpf_ktime_get_ns`, so that a time
-/// from the core can stand in a map and be compared there.
+/// A point of `CLOCK_MONOTONIC`, in nanoseconds. `bpf_ktime_get_ns` uses the same clock, so that a time from the core
+/// can be stored in a map and compared there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 
@@ -36,7 +36,7 @@ impl Time {
         }
     }
 
-    /// How much later `self` is than `earlier`; zero when it is not.
+    /// The time from `earlier` to `self`, or zero when `self` is not later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

@@ -1,4 +1,4 @@
-//! At most one timer per key, in the order in which they run out.
+//! Timers, at most one for each key, in the order in which they expire.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -7,12 +7,12 @@ use std::{
 
 use super::Time;
 
-/// Timers of the keys `K`. Equal times run out in the order of the keys, so that the same inputs
-/// always give the same actions.
+/// Timers for the keys `K`. Timers of the same time expire in the order of the keys, so that the same inputs always
+/// give the same actions.
 ///
-/// Most timers are put off again and again and never run out: each Report of a member does so, and
-/// each Binding Update. That only notes the new time; the timer moves to its place when the old one
-/// has come.
+/// Most timers are restarted again and again and never expire, for example by each Report of a member or by each
+/// Binding Update. A restart with a later time therefore only notes the new time. The timer moves to its new place in
+/// the order when the old time has come.
 #[derive(Debug)]
 pub(crate) struct Timers<K> {
     order: BTreeSet<(Time, K)>,
@@ -22,7 +22,7 @@ pub(crate) struct Timers<K> {
 #[derive(Clone, Copy, Debug)]
 struct Timer {
     time: Time,
-    /// Its place in the order: the same time, or an earlier one.
+    /// The timer's place in the order: its time, or an earlier one.
     place: Time,
 }
 
@@ -36,7 +36,7 @@ impl<K> Default for Timers<K> {
 }
 
 impl<K: Copy + Ord + Hash> Timers<K> {
-    /// Starts or restarts the timer of `key`; none stops it.
+    /// Starts or restarts the timer of `key`. A time of `None` stops it.
     pub(crate) fn set(&mut self, key: K, time: Option<Time>) {
         if let Some(time) = time
             && let Some(timer) = self.timers.get_mut(&key)
@@ -54,17 +54,17 @@ impl<K: Copy + Ord + Hash> Timers<K> {
         }
     }
 
-    /// When the timer of `key` runs out.
+    /// When the timer of `key` expires.
     pub(crate) fn get(&self, key: K) -> Option<Time> {
         self.timers.get(&key).map(|timer| timer.time)
     }
 
-    /// When to look for timers that have run out: no later than the first of them does.
+    /// When to look for expired timers. This is no later than the first timer expires.
     pub(crate) fn next(&self) -> Option<Time> {
         self.order.first().map(|(time, _)| *time)
     }
 
-    /// The key of the next timer.
+    /// The key of the timer that expires next.
     pub(crate) fn first(&mut self) -> Option<K> {
         loop {
             let (place, key) = *self.order.first()?;
@@ -74,7 +74,7 @@ impl<K: Copy + Ord + Hash> Timers<K> {
         }
     }
 
-    /// Takes out a timer that has run out at `now`.
+    /// Removes a timer that has expired at `now`, and gives its key.
     pub(crate) fn pop(&mut self, now: Time) -> Option<K> {
         loop {
             let (place, key) = *self.order.first()?;
@@ -88,13 +88,13 @@ impl<K: Copy + Ord + Hash> Timers<K> {
         }
     }
 
-    /// Stops them all.
+    /// Stops all timers.
     pub(crate) fn clear(&mut self) {
         self.order.clear();
         self.timers.clear();
     }
 
-    /// Moves a timer to its place, if it was put off.
+    /// Moves a timer to its new place in the order, if it was restarted with a later time.
     fn put_off(&mut self, place: Time, key: K) -> bool {
         let time = self.get(key).filter(|time| *time > place);
         if time.is_some() {
@@ -104,7 +104,7 @@ impl<K: Copy + Ord + Hash> Timers<K> {
         time.is_some()
     }
 
-    /// How many timers run.
+    /// Number of running timers.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         assert_eq!(self.order.len(), self.timers.len());

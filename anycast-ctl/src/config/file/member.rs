@@ -133,7 +133,7 @@ pub struct Handshake {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Listener {
-    /// How many times an unsolicited Report is sent (RFC 2710 section 7.1).
+    /// How many times an unsolicited Report is repeated (RFC 2710 section 7.1).
     pub robustness: Option<NonZeroU32>,
     /// Longest delay between unsolicited Reports (RFC 2710 section 7.10).
     #[serde(with = "humantime_serde")]

@@ -1,4 +1,4 @@
-//! What can be read of the start of a packet, which may be anything.
+//! Reads the start of a packet that may be malformed or cut short.
 
 use std::net::Ipv6Addr;
 
@@ -6,7 +6,7 @@ use anycast_common::wire::ipv6::{self, Packet};
 
 use crate::core::{Action, Actions, Notice, Received, notice::RefusedBy};
 
-/// Tells of a Report or Done that the data plane refused. It may be anything, and it may be cut short.
+/// Reports a Report or Done that the data plane refused. The packet may be malformed or cut short.
 pub(super) fn refused(reason: &'static str, received: &Received<'_>, actions: &mut Actions) {
     let packet = Packet::parse_quoted(received.packet).ok();
     let address = packet.and_then(|packet| packet.payload.get(8..24)?.try_into().ok());
@@ -23,7 +23,7 @@ pub(super) fn refused(reason: &'static str, received: &Received<'_>, actions: &m
     }));
 }
 
-/// Source and destination of a packet of which at least the IPv6 header is there.
+/// Source and destination address of a packet, if at least its IPv6 header is complete.
 pub(super) fn ends(start: &[u8]) -> Option<(Ipv6Addr, Ipv6Addr)> {
     let source: [u8; 16] = start.get(8..24)?.try_into().ok()?;
     let destination: [u8; 16] = start.get(24..ipv6::HEADER_LEN)?.try_into().ok()?;

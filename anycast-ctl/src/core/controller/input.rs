@@ -1,4 +1,4 @@
-//! What the controller can be told.
+//! Inputs of the controller.
 
 use std::net::Ipv6Addr;
 
@@ -9,85 +9,85 @@ use anycast_common::{
 
 use crate::core::{Link, NextHop, Received, member};
 
-/// Something that happened.
+/// Something that happened outside the core.
 #[derive(Debug)]
 pub enum Input<'a> {
     /// An interface appeared or changed.
     Link(Link),
-    /// An interface is gone.
+    /// An interface disappeared.
     LinkGone {
-        /// Its index.
+        /// Index of the interface.
         ifindex: u32,
     },
-    /// The kernel finds that a host does not answer Neighbor Solicitations.
+    /// The kernel found that a host does not answer Neighbor Solicitations.
     NeighbourFailed {
         /// Interface index.
         ifindex: u32,
-        /// Its address on that link.
+        /// Address of the host on that link.
         address: Ipv6Addr,
     },
-    /// The kernel still has the route of an earlier run.
+    /// The kernel still has a route of an earlier run.
     Adopted {
         /// The anycast address, B.
         anycast: Ipv6Addr,
-        /// One of its next hops.
+        /// One of the next hops of the route.
         next_hop: NextHop,
     },
-    /// The data plane gave us a packet.
+    /// The data plane passed a packet to the controller.
     Packet {
-        /// What it took it for: one of [`kind`].
+        /// What the data plane took the packet for: one of [`kind`].
         kind: u8,
-        /// The packet.
+        /// The packet and where it arrived.
         received: Received<'a>,
     },
-    /// The data plane refused a Report or Done; this is an example.
+    /// The data plane refused a Report or Done and sent it as an example.
     Refused {
-        /// Why, in the words of a counter.
+        /// The reason, which is the name of a counter.
         reason: &'static str,
-        /// The start of the packet.
+        /// The start of the packet, and where it arrived.
         received: Received<'a>,
     },
-    /// The data plane saw a client that it does not know.
+    /// The data plane saw a packet of a client that it does not know.
     NewClient {
         /// The client, A.
         client: Ipv6Addr,
-        /// The anycast address that it sent to, B.
+        /// The anycast address that the client sent to, B.
         anycast: Ipv6Addr,
     },
-    /// A Neighbor Solicitation came.
+    /// A Neighbor Solicitation arrived.
     Solicited {
-        /// Interface on which it came.
+        /// Index of the interface on which it arrived.
         ifindex: u32,
-        /// Our own Ethernet address there.
+        /// This host's own Ethernet address on that interface.
         mac: [u8; 6],
-        /// The packet.
+        /// The Neighbor Solicitation.
         packet: Packet<'a>,
     },
-    /// A health check of the member has ended.
+    /// A health check of a member has ended.
     Checked {
         /// The anycast address, B.
         anycast: Ipv6Addr,
-        /// What it found.
+        /// Result of the check.
         finding: member::Finding,
     },
-    /// The pinned flows, as [`Action::ReadFlows`] wanted; `now` is when their reading began.
+    /// The pinned flows, as [`Action::ReadFlows`] requested them. The time of the input is when their reading began.
     Flows(&'a [(FlowKey, Flow)]),
 }
 
-/// What an operator can ask for.
+/// A command of an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Become a member of a configured group.
+    /// Join a configured group.
     Join {
         /// The anycast address, B.
         anycast: Ipv6Addr,
     },
-    /// Stop being one.
+    /// Leave the group.
     Leave {
         /// The anycast address, B.
         anycast: Ipv6Addr,
     },
-    /// Stop being one until `Undrain`, whatever health checks say.
+    /// Leave the group until `Undrain`, whatever the health checks say.
     Drain {
         /// The anycast address, B.
         anycast: Ipv6Addr,
@@ -102,10 +102,10 @@ pub enum Command {
 /// Why a command was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// The machine does not have the role.
+    /// This machine does not have the member role.
     #[error("this machine has no member role")]
     NotMember,
-    /// There is no such group.
+    /// This group is not configured.
     #[error("{0} is not a configured group")]
     UnknownGroup(Ipv6Addr),
 }

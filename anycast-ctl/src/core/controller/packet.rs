@@ -1,4 +1,4 @@
-//! Packets of the data plane: which role each is for.
+//! Passes packets of the data plane to the role that they are for.
 
 use anycast_common::{
     abi::event::kind,
@@ -30,7 +30,7 @@ impl Controller {
                     correspondent.unreachable(now, packet);
                 }
             }
-            // A data plane of another version; the shell checks that it is of ours.
+            // This kind belongs to another version of the data plane, which the shell never uses.
             _ => {}
         }
     }
@@ -49,7 +49,7 @@ impl Controller {
             .unwrap_or_default();
         let message = match mld::Message::parse(packet, self.router_alert) {
             Ok(message) => message,
-            // These belong to the kernel, which gets its copy.
+            // MLD messages about multicast groups are left to the kernel, which gets its own copy.
             Err(wire::Error::Multicast) => return,
             Err(error) => return self.unparsable(kind::MLD, received, error, actions),
         };
@@ -63,8 +63,8 @@ impl Controller {
         }
     }
 
-    /// A member receives what answers its own messages, a correspondent everything else for its
-    /// clients, a malformed message and an unknown type included (RFC 6275 section 9.2).
+    /// A member receives the answers to its own messages. A correspondent receives everything else that is sent to its
+    /// clients, including malformed messages and unknown types (RFC 6275 section 9.2).
     fn mobility(
         &mut self,
         now: Time,

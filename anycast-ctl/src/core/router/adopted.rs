@@ -1,7 +1,7 @@
-//! Routes of an earlier run: whether their members are still there.
+//! Checks whether the members behind the routes of an earlier run are still there.
 //!
-//! A General Query finds that out. Where none goes out, the members are asked by name, soon enough to
-//! answer before the shell gives their routes up.
+//! A General Query finds that out. Where none is sent, the router asks the members of each such address with
+//! Address-Specific Queries, early enough that they can answer before the shell removes their routes.
 
 use std::net::Ipv6Addr;
 
@@ -9,7 +9,7 @@ use super::{LinkId, Router, link::Adopted};
 use crate::core::Actions;
 
 impl Router {
-    /// From now on the members of adopted routes on a link are asked by name.
+    /// Plans Address-Specific Queries for the adopted routes of a link.
     pub(super) fn plan_adopted(&mut self, id: LinkId) {
         let addresses = self.take_adopted(id);
         let link = &mut self.links[id];
@@ -17,7 +17,7 @@ impl Router {
         link.adopted = Adopted::new(addresses, count);
     }
 
-    /// Somebody else asks, or everybody is asked.
+    /// Cancels these Queries, because another router is the Querier or a General Query asks all hosts.
     pub(super) fn drop_adopted(&mut self, id: LinkId) {
         self.take_adopted(id);
         self.links[id].adopted = Adopted::default();
@@ -31,8 +31,8 @@ impl Router {
         mine.map(|(_, anycast)| anycast).collect()
     }
 
-    /// Asks about the next of them, unless somebody has reported it by now. Gives whether there
-    /// was one.
+    /// Sends a Query about the next adopted address, unless a member has already reported it. Gives whether an address
+    /// was left to ask about.
     pub(super) fn ask_adopted(&mut self, id: LinkId, actions: &mut Actions) -> bool {
         let Some(anycast) = self.links[id].adopted.next() else {
             return false;

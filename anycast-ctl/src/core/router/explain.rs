@@ -1,4 +1,4 @@
-//! Why the policy says what it says about a sender and an address.
+//! Explains the policy's decision about a sender and an anycast address.
 
 use std::net::Ipv6Addr;
 
@@ -7,46 +7,46 @@ use ipnet::Ipv6Net;
 
 use super::{Router, policy::Rule};
 
-/// What keeps a rule from deciding.
+/// Why a rule does not match.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
-    /// It is for another interface.
+    /// The rule is for this other interface.
     #[error("it is for interface {0}")]
     Interface(String),
-    /// It is for other sources.
+    /// The rule is for these other sources.
     #[error("it is for sources in {0}")]
     Source(Ipv6Net),
-    /// It is for another MAC.
+    /// The rule is for this other MAC address.
     #[error("it is for MAC {}", text(*.0))]
     Mac([u8; 6]),
-    /// It is for a MAC, and that of the sender was not given and is not known.
+    /// The rule is for this MAC address, and the MAC address of the sender was not given and is not known.
     #[error("it is for MAC {}, and none is given", text(*.0))]
     NoMac([u8; 6]),
-    /// It is for other addresses.
+    /// The rule is for these other anycast addresses.
     #[error("it is for addresses in {0}")]
     Anycast(Ipv6Net),
 }
 
-/// A rule that was looked at.
+/// A rule that the search for a decision compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Number of the rule.
     pub rule: usize,
-    /// Why it does not decide; empty when it does.
+    /// Why the rule does not match. The list is empty when it matches.
     pub mismatches: Vec<Mismatch>,
 }
 
-/// A cap and what counts towards it.
+/// A cap of a rule, and the number that counts towards it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cap {
-    /// As many there are.
+    /// The present number.
     pub now: usize,
-    /// As many there may be; none is no cap.
+    /// The largest permitted number. `None` is no cap.
     pub most: Option<u32>,
 }
 
 impl Cap {
-    /// Whether one more is too many.
+    /// Whether one more would exceed the cap.
     #[must_use]
     pub fn is_full(self) -> bool {
         let most = self.most.and_then(|most| usize::try_from(most).ok());
@@ -54,46 +54,46 @@ impl Cap {
     }
 }
 
-/// What becomes of a Report.
+/// What happens to a Report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The source is not link-local (draft host-anycast 4.2).
+    /// The Report is refused, because its source is not link-local (draft host-anycast section 4.2).
     BadSource,
-    /// The address cannot be anycast.
+    /// The Report is refused, because the address that it names cannot be an anycast address.
     BadAddress,
-    /// No rule matches.
+    /// The Report is refused, because no rule matches.
     DefaultDeny,
-    /// The last rule that was looked at denies.
+    /// The Report is refused, because the last of the compared rules denies it.
     Deny,
-    /// It allows, but the group is full.
+    /// The Report is refused: the rule allows it, but the group has as many members as the rule permits.
     GroupFull,
-    /// It allows, but the member is in as many groups as it may be.
+    /// The Report is refused: the rule allows it, but the member is in as many groups as the rule permits.
     MemberFull,
-    /// It is accepted.
+    /// The Report is accepted.
     Allow,
 }
 
-/// The answer for one link.
+/// The explanation for one link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// Name of the link.
     pub interface: String,
-    /// MAC that was compared: the one given, or the one by which the member is known.
+    /// MAC address that was compared: the one that was given, or the one by which the member is known.
     pub mac: Option<[u8; 6]>,
-    /// What becomes of a Report now.
+    /// What happens to a Report now.
     pub verdict: Verdict,
-    /// The rules that were looked at, in their order; the last decides unless none does.
+    /// The rules that were compared, in their order. The last one decides, unless no rule matches.
     pub steps: Vec<Step>,
-    /// It is a member of the group already: caps do not concern it.
+    /// Whether the source is a member of the group already. Caps then do not apply to it.
     pub member: bool,
-    /// Members of the group, on all links, and the cap of the rule.
+    /// Number of members of the group on all links, and the cap of the rule.
     pub members_per_group: Cap,
-    /// Groups of the member, on this link, and the cap of the rule.
+    /// Number of groups of the member on this link, and the cap of the rule.
     pub groups_per_member: Cap,
 }
 
 impl Router {
-    /// Explains what becomes of a Report of `source` for `anycast`, on one link or on each.
+    /// Explains what happens to a Report of `source` for `anycast`, on one link or on each.
     #[must_use]
     pub fn explain(
         &self,

@@ -9,39 +9,39 @@ use crate::core::Time;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Member {
     pub(super) state: State,
-    /// When it joined.
+    /// Time at which the member joined.
     pub(super) since: Time,
-    /// Position in the order of all joins: a clock may give the same time twice.
+    /// Position in the order of all joins, since the clock may give the same time for two of them.
     pub(super) order: u64,
-    /// What the policy found about its last Report.
+    /// The policy's decision about its last Report.
     pub(super) admission: Admission,
 }
 
-/// Why Address-Specific Queries are sent.
+/// The purpose of Address-Specific Queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// A member said Done.
+    /// They check whether a member is still there, after a Done.
     Check,
-    /// No General Queries are sent.
+    /// They refresh the memberships, because no General Queries are sent.
     Refresh,
 }
 
-/// One address on one link.
+/// The members of one anycast address on one link.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub(super) members: BTreeMap<Ipv6Addr, Member>,
-    /// When the last Address-Specific Query went out.
+    /// Time of the last Address-Specific Query.
     pub(super) last_query: Option<Time>,
-    /// Members whose check this router began.
+    /// Number of members whose check this router began.
     own_checks: usize,
-    /// Queries still to be sent for a check.
+    /// Number of Queries still to be sent for a check.
     check: u8,
-    /// Queries still to be sent for a refresh.
+    /// Number of Queries still to be sent for a refresh.
     refresh: u8,
 }
 
 impl Group {
-    /// Puts a member in another state; `Absent` removes it.
+    /// Puts a member into another state. `Absent` removes it.
     pub(super) fn set(&mut self, address: Ipv6Addr, state: State) {
         let Some(member) = self.members.get_mut(&address) else {
             return;
@@ -64,7 +64,7 @@ impl Group {
             .any(|member| matches!(member.state, State::Checking(_)))
     }
 
-    /// Has `count` Queries sent.
+    /// Asks for `count` Queries to be sent.
     pub(super) fn want(&mut self, purpose: Purpose, count: u8) {
         match purpose {
             Purpose::Check => self.check = count,
@@ -72,7 +72,7 @@ impl Group {
         }
     }
 
-    /// Takes back what [`Purpose::Refresh`] wanted.
+    /// Cancels the Queries that [`Purpose::Refresh`] asked for.
     pub(super) fn end_refresh(&mut self) {
         self.refresh = 0;
     }
@@ -82,7 +82,7 @@ impl Group {
         self.check > 0 || self.refresh > 0
     }
 
-    /// One Query goes out; it serves both purposes.
+    /// Notes that a Query was sent, which serves both purposes.
     pub(super) fn asked(&mut self, now: Time) {
         self.check = self.check.saturating_sub(1);
         self.refresh = self.refresh.saturating_sub(1);

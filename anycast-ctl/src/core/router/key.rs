@@ -1,4 +1,4 @@
-//! What links, groups and timers are known by.
+//! Identifiers of links, groups and timers.
 
 use std::net::Ipv6Addr;
 
@@ -7,23 +7,23 @@ pub(super) type LinkId = usize;
 /// An anycast address on a link.
 pub(super) type GroupKey = (Ipv6Addr, LinkId);
 
-/// What a timer is for.
+/// The purpose of a timer. Quoted names are those of RFC 2710 section 6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Timer {
-    /// "general query timer".
+    /// The "general query timer".
     GeneralQuery(LinkId),
-    /// "other querier present timer".
+    /// The "other querier present timer".
     OtherQuerier(LinkId),
-    /// How long the last Query of the MLDv2 querier is good for.
+    /// Ends when the last Query of the MLDv2 querier is no longer valid.
     V2Querier(LinkId),
-    /// The group that makes an MLDv2 querier speak is left.
+    /// Leaves the multicast group that this router joined to make an MLDv2 querier send a Query about it.
     LeaveGroup(LinkId),
-    /// The next group is refreshed with Address-Specific Queries.
+    /// Refreshes the next group with Address-Specific Queries.
     Refresh(LinkId),
-    /// The next member is probed.
+    /// Probes the next member.
     Probe(LinkId),
-    /// "retransmit timer".
+    /// The "retransmit timer".
     Retransmit(GroupKey),
-    /// The timer of an address, here of one member.
+    /// The timer of an address, which here belongs to one member.
     Member(GroupKey, Ipv6Addr),
 }

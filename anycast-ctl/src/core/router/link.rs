@@ -1,4 +1,4 @@
-//! What the router knows of a link.
+//! What the router knows about a link.
 
 use std::{collections::BTreeSet, net::Ipv6Addr};
 
@@ -11,30 +11,30 @@ use super::{
 #[derive(Debug)]
 pub(super) struct LinkState {
     pub(super) settings: LinkSettings,
-    /// None while there is no such interface.
+    /// Index of the interface. `None` while there is no such interface.
     pub(super) ifindex: Option<u32>,
     pub(super) up: bool,
     pub(super) link_local: Option<Ipv6Addr>,
     pub(super) role: Role,
-    /// The MLDv2 querier, as long as its last Query is good for.
+    /// The MLDv2 querier, while its last Query is valid.
     pub(super) v2_querier: Option<Ipv6Addr>,
-    /// Whether it is still to be found out if there is one.
+    /// Whether the router is still finding out if there is an MLDv2 querier.
     pub(super) listening: bool,
-    /// Addresses that have members here.
+    /// Addresses that have members on this link.
     pub(super) groups: BTreeSet<Ipv6Addr>,
-    /// The last of them that was refreshed.
+    /// The group that was refreshed last.
     pub(super) refreshed: Option<Ipv6Addr>,
-    /// Members of any group here.
+    /// Number of hosts on this link that are members of any group.
     pub(super) hosts: u32,
-    /// The last of them that was probed.
+    /// The member that was probed last.
     pub(super) probed: Option<Ipv6Addr>,
-    /// Groups still to be refreshed in haste, because an election left nobody to ask.
+    /// Number of groups still to be refreshed soon, because after an election no other router asks about them.
     pub(super) overdue: usize,
-    /// Addresses that an earlier run had members for, and that are to be asked about.
+    /// Addresses that had members in an earlier run and are still to be asked about.
     pub(super) adopted: Adopted,
-    /// The Querier of the last notice.
+    /// The Querier of the last notice, and whether it was this router.
     pub(super) announced: Option<(Ipv6Addr, bool)>,
-    /// General Queries still to be sent [Startup Query Interval] apart.
+    /// Number of General Queries still to be sent [Startup Query Interval] apart.
     pub(super) startup: u8,
 }
 
@@ -59,12 +59,12 @@ impl LinkState {
         }
     }
 
-    /// Where packets go out and their source, when they can.
+    /// Interface index and source address for packets that this router sends, if it can send on this link.
     pub(super) fn sender(&self) -> Option<(u32, Ipv6Addr)> {
         self.ifindex.filter(|_| self.up).zip(self.link_local)
     }
 
-    /// Whether the Querier asks everybody here, or only the members it knows.
+    /// Whether a Querier here sends General Queries, rather than asking only the members that it knows.
     pub(super) fn asks_everybody(&self) -> bool {
         match self.settings.general_queries {
             GeneralQueries::Always => true,
@@ -73,7 +73,7 @@ impl LinkState {
         }
     }
 
-    /// The Querier and whether it is this router.
+    /// Address of the Querier, and whether it is this router.
     pub(super) fn querier(&self) -> Option<(Ipv6Addr, bool)> {
         match self.role {
             Role::Initial => None,
@@ -83,13 +83,13 @@ impl LinkState {
     }
 }
 
-/// Addresses on a link whose members are asked by name.
+/// Addresses on a link whose members are asked with Address-Specific Queries.
 #[derive(Debug, Default)]
 pub(super) struct Adopted {
     addresses: Vec<Ipv6Addr>,
-    /// Queries for each of them, all in all.
+    /// Number of Queries that each address gets in total.
     count: usize,
-    /// Queries that are left.
+    /// Number of Queries that are left to be sent.
     left: usize,
 }
 
@@ -103,7 +103,7 @@ impl Adopted {
         }
     }
 
-    /// How many Queries there are from the first to the last; none when that one has gone out.
+    /// Number of Queries between the first and the last of all. Zero when the last one has been sent.
     pub(super) fn turns(&self) -> usize {
         if self.left == 0 {
             return 0;

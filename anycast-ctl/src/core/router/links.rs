@@ -1,4 +1,4 @@
-//! The links of the router: whether they work, and who asks there.
+//! The links of the router: whether they work, and which router is the Querier on them.
 
 use std::{net::Ipv6Addr, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::core::{Action, Actions, Link, Notice, Time, counters::Counter, notice
 
 impl Router {
     pub(super) fn link_changed(&mut self, now: Time, link: &Link, actions: &mut Actions) {
-        // An index that has another name now, or a name that has another index, is another link.
+        // An index that now has another name, or a name that now has another index, is a different link.
         let stale = self.links.iter().position(|known| {
             let same_index = known.ifindex == Some(link.ifindex);
             let same_name = known.settings.interface == link.name;
@@ -51,7 +51,7 @@ impl Router {
         }
     }
 
-    /// Back to where nothing is known of the link; its members go.
+    /// Forgets everything about a link and removes its members.
     pub(super) fn forget_link(&mut self, id: LinkId, cause: LeaveCause, actions: &mut Actions) {
         for anycast in self.links[id].groups.clone() {
             self.disband((anycast, id), cause, actions);
@@ -70,7 +70,7 @@ impl Router {
         self.links[id] = LinkState::new(settings);
     }
 
-    /// Takes the role on a link one step on (RFC 2710 section 6, first diagram).
+    /// Applies an event to the role of this router on a link (first diagram of RFC 2710 section 6).
     pub(super) fn role_event(
         &mut self,
         now: Time,
@@ -125,7 +125,7 @@ impl Router {
         }
     }
 
-    /// A Query of another router. The shell's parser vouches for its form.
+    /// Handles a Query of another router. The shell's parser has checked its form.
     pub(super) fn query(
         &mut self,
         now: Time,
@@ -138,7 +138,7 @@ impl Router {
         match query.version {
             Version::V1 => {
                 self.elect(now, id, source, actions);
-                // Significant only as Non-Querier; by now this may have become one.
+                // The Query matters only to a Non-Querier, which this router may just have become.
                 let delay = query.max_response_delay;
                 self.specific_query(now, (query.address, id), delay, actions);
             }
@@ -147,11 +147,12 @@ impl Router {
                 robustness,
                 interval,
             } => {
-                // One about a multicast address comes from the same querier as its General Queries;
-                // RFC 3810 section 5.1.10 knows no other address.
+                // A Query about a multicast address comes from the same querier as its General Queries, since RFC 3810
+                // section 5.1.10 knows no other address.
                 if query.address.is_unspecified() || query.address.is_multicast() {
                     let own = &self.links[id].settings.timers;
-                    // RFC 3810 section 9.5 with the values of the querier; zero is "see yours".
+                    // This is RFC 3810 section 9.5 with the values of the querier. A zero means that the receiver's own
+                    // value applies.
                     let robustness = if robustness == 0 {
                         own.robustness
                     } else {
@@ -162,7 +163,7 @@ impl Router {
                     } else {
                         interval
                     };
-                    // A specific one says how soon its own group is to answer.
+                    // The response time in a specific Query applies only to the group that it names.
                     let response = if query.address.is_multicast() {
                         own.query_response_interval
                     } else {
@@ -203,7 +204,7 @@ impl Router {
         let known = link.v2_querier.replace(source);
         let changed = before != link.asks_everybody();
         if known.is_some_and(|known| known != source) {
-            // Two of them: their election is on, the longer one counts.
+            // If two MLDv2 queriers are present, their election is under way, and the longer time counts.
             self.schedule.raise(Timer::V2Querier(id), now, present);
         } else {
             self.schedule.start(Timer::V2Querier(id), now, present);
@@ -216,7 +217,7 @@ impl Router {
         }
     }
 
-    /// Nothing was heard of the MLDv2 querier for too long.
+    /// Handles that nothing was heard of the MLDv2 querier for too long.
     pub(super) fn v2_querier_gone(&mut self, now: Time, id: LinkId, actions: &mut Actions) {
         let link = &mut self.links[id];
         let before = link.asks_everybody();

@@ -1,21 +1,22 @@
-//! What a polite Querier does before its first General Query: it finds out whether an MLDv2 querier
-//! is there.
+//! What a Querier with polite queries does before its first General Query: it finds out whether an MLDv2 querier is on
+//! the link.
 //!
-//! Waiting for that one's next General Query would take minutes. But it has to ask when a listener
-//! leaves a group (RFC 3810 section 7.4.2), so we join one, leave it, and hear who asks.
+//! Waiting for the next General Query of an MLDv2 querier would take minutes. But such a querier has to send a Query
+//! when a listener leaves a group (RFC 3810 section 7.4.2). So this router joins a group, leaves it, and listens for
+//! the Query.
 
 use std::{net::Ipv6Addr, time::Duration};
 
 use super::{LinkId, Router, Timer};
 use crate::core::{Action, Actions, GroupAction, Time};
 
-/// A transient group of the link (RFC 4291 section 2.7) that nothing is sent to but the Queries
-/// about it. They come after we left it: by the last four octets it shares its Ethernet address with
-/// FF02::1 (RFC 2464 section 7), which no interface and no switch filters.
+/// A transient link-local multicast group (RFC 4291 section 2.7) to which only Queries about it are sent. They arrive
+/// after this host has left the group, and must not be filtered then: because of its last four octets the group has the
+/// same Ethernet address as FF02::1 (RFC 2464 section 7), which no interface and no switch filters.
 pub(super) const GROUP: Ipv6Addr = Ipv6Addr::new(0xff12, 0, 0, 0, 0x616e, 0x7963, 0, 1);
 
 impl Router {
-    /// Joins the group, and puts the first General Query off for as long as this takes.
+    /// Joins the group, and delays the first General Query for as long as the listening takes.
     pub(super) fn listen(&mut self, now: Time, id: LinkId, actions: &mut Actions) {
         let link = &mut self.links[id];
         let Some(ifindex) = link.ifindex else {
@@ -33,8 +34,8 @@ impl Router {
         self.schedule.start(Timer::GeneralQuery(id), now, whole);
     }
 
-    /// An MLDv2 querier has had time to hear of the group, and gets as much as it needs to ask who
-    /// is left in it.
+    /// Leaves the group, after an MLDv2 querier had time to hear of it, and waits long enough for that querier to ask
+    /// who is left in it.
     pub(super) fn leave_to_hear(&mut self, now: Time, id: LinkId, actions: &mut Actions) {
         self.leave_group(id, actions);
         let timers = self.links[id].settings.timers;
@@ -52,7 +53,7 @@ impl Router {
         }
     }
 
-    /// It is known who asks here, or nobody wants to know any more.
+    /// Ends the listening, because it is known who sends Queries here or because the answer no longer matters.
     pub(super) fn end_listening(&mut self, id: LinkId, actions: &mut Actions) {
         self.links[id].listening = false;
         if self.schedule.get(Timer::LeaveGroup(id)).is_some() {

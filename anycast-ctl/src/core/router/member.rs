@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use crate::core::notice::LeaveCause;
 
-/// Which of the two diagrams applies.
+/// Which of the two diagrams of RFC 2710 section 6 applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Diagram {
-    /// "routers in Querier state".
+    /// The diagram for "routers in Querier state".
     Querier,
-    /// "routers in Non-Querier state".
+    /// The diagram for "routers in Non-Querier state".
     NonQuerier,
 }
 
@@ -49,64 +49,64 @@ pub(super) enum Diagram {
 /// [`Group`](super::group::Group).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// "No Listeners Present": it is not a member, and needs no storage.
+    /// The RFC's "No Listeners Present": the host is not a member, and nothing is stored for it.
     Absent,
-    /// "Listeners Present".
+    /// The RFC's "Listeners Present".
     Present,
-    /// "Checking Listeners". A check ends in the diagram in which it began, whatever becomes of
-    /// the election meanwhile.
+    /// The RFC's "Checking Listeners". A check ends by the diagram by which it began, even when the Querier has changed
+    /// in the meantime.
     Checking(Diagram),
 }
 
-/// What the policy found about a Report.
+/// The policy's decision about a Report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Admission {
-    /// Ethernet source.
+    /// Ethernet source address of the Report.
     pub(super) mac: [u8; 6],
-    /// The rule that lets the member in.
+    /// Number of the rule that allows the member.
     pub(super) rule: usize,
 }
 
-/// What happens to it.
+/// Something that happens to a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// "report received", from the member, and the policy lets it in.
+    /// The RFC's "report received": the member sent it, and the policy allows it.
     Report(Admission),
-    /// "done received", from the member.
+    /// The RFC's "done received": the member sent it.
     Done,
-    /// "multicast-address-specific query received".
+    /// The RFC's "multicast-address-specific query received".
     SpecificQuery {
-        /// Its Maximum Response Delay.
+        /// Maximum Response Delay of the Query.
         delay: Duration,
     },
-    /// "timer expired".
+    /// The RFC's "timer expired".
     Timer,
 }
 
-/// What is to be done.
+/// What the router does as a result of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// The event is not significant in the state.
+    /// Do nothing, since the event has no meaning in this state.
     Nothing,
-    /// "notify routing +", start timer.
+    /// "notify routing +" and start the timer.
     Join(Admission),
-    /// Start timer.
+    /// Start the timer.
     Refresh(Admission),
-    /// Start timer, clear retransmit timer.
+    /// Start the timer and clear the retransmit timer.
     EndCheck(Admission),
-    /// Start timer*, send a Query, start retransmit timer.
+    /// Lower the timer ("start timer*"), send a Query and start the retransmit timer.
     StartCheck,
-    /// Start timer*.
+    /// Lower the timer ("start timer*").
     Lower {
         /// Maximum Response Delay of the Query.
         delay: Duration,
     },
-    /// "notify routing -", clear retransmit timer.
+    /// "notify routing -" and clear the retransmit timer.
     Leave(LeaveCause),
 }
 
 impl State {
-    /// The transition, `diagram` being the one of the present role.
+    /// The transition for an event: the next state and what to do. `diagram` is the one of this router's present role.
     pub(super) fn step(self, event: Event, diagram: Diagram) -> (Self, Effect) {
         use {Diagram as D, Effect as E, Event as Ev, State as S};
         match (self, event, diagram) {

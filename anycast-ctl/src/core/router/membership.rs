@@ -1,4 +1,4 @@
-//! Who is a member: Reports, Dones, Queries and timers, applied to the diagram of [`member`].
+//! Applies Reports, Dones, Queries and timers to the members of groups, by the diagram of [`member`].
 //!
 //! [`member`]: super::member
 
@@ -13,7 +13,7 @@ use super::{
 use crate::core::{Actions, Received, Time, counters::Counter, notice::LeaveCause};
 
 impl Router {
-    /// A Report of `source` for `anycast` (draft host-anycast section 4.2).
+    /// Handles a Report of `source` for `anycast` (draft host-anycast section 4.2).
     pub(super) fn report(
         &mut self,
         now: Time,
@@ -46,7 +46,7 @@ impl Router {
         self.step(now, key, source, state, event, actions);
     }
 
-    /// A Done of `source` for `anycast` (draft host-anycast section 4.3).
+    /// Handles a Done of `source` for `anycast` (draft host-anycast section 4.3).
     pub(super) fn done(
         &mut self,
         now: Time,
@@ -66,7 +66,7 @@ impl Router {
         }
     }
 
-    /// A Specific Query of another router concerns every member of the group.
+    /// Handles an Address-Specific Query of another router, which applies to every member of the group.
     pub(super) fn specific_query(
         &mut self,
         now: Time,
@@ -79,7 +79,7 @@ impl Router {
         }
     }
 
-    /// Takes a member one step on (RFC 2710 section 6, second and third diagram).
+    /// Applies an event to a member (second and third diagram of RFC 2710 section 6).
     pub(super) fn member_event(
         &mut self,
         now: Time,
@@ -92,7 +92,7 @@ impl Router {
         self.step(now, key, source, state, event, actions)
     }
 
-    /// The same for a member whose state has been looked up.
+    /// Applies an event to a member whose state has already been looked up.
     fn step(
         &mut self,
         now: Time,
@@ -102,7 +102,7 @@ impl Router {
         event: Event,
         actions: &mut Actions,
     ) -> Effect {
-        // Without an address to ask from, a router is driven by reception only.
+        // A router that has no address to send Queries from acts only on what it receives, as a Non-Querier does.
         let diagram = match self.links[key.1].role {
             Role::Querier => Diagram::Querier,
             Role::NonQuerier { .. } | Role::Initial => Diagram::NonQuerier,
@@ -146,7 +146,8 @@ impl Router {
         effect
     }
 
-    /// The Queries of a fast leave: what it cannot take back, they put right.
+    /// Sends the Queries that follow a fast leave. The leave cannot be undone, but a member that was removed wrongly
+    /// answers them and joins again.
     pub(super) fn ask_the_others(&mut self, now: Time, key: GroupKey, actions: &mut Actions) {
         let count = self.links[key.1].settings.timers.last_listener_query_count;
         if self.groups.contains_key(&key) {

@@ -82,21 +82,21 @@ pub struct Router {
     policy: Policy,
     links: Vec<LinkState>,
     groups: BTreeMap<GroupKey, Group>,
-    /// Groups that a member is in.
+    /// Number of groups that a member is in.
     memberships: BTreeMap<(LinkId, Ipv6Addr), usize>,
-    /// Joins since the start.
+    /// Number of joins since the start.
     joins: u64,
     schedule: Schedule<Timer>,
     routes: Routes,
-    /// Addresses whose routes an earlier run has left, by interface, until somebody was asked.
+    /// Addresses whose routes an earlier run left, by interface, until their members have been asked.
     adopted: BTreeSet<(u32, Ipv6Addr)>,
     counters: Counters,
 }
 
 impl Router {
-    /// A router that knows of no link yet.
+    /// Makes a router that knows no link yet.
     ///
-    /// `settings` are taken as they are: see [`Timers::validate`].
+    /// `settings` are not checked here; see [`Timers::validate`].
     #[must_use]
     pub fn new(settings: Settings, _now: Time) -> Self {
         Self {
@@ -112,13 +112,13 @@ impl Router {
         }
     }
 
-    /// A link appeared or changed. Matched by its name; one without settings is not ours.
+    /// Handles a link that appeared or changed. Links are matched by name, and a link without settings is ignored.
     pub fn link(&mut self, now: Time, link: &Link, actions: &mut Actions) {
         self.link_changed(now, link, actions);
         self.routes.flush(&self.groups, &self.links, actions);
     }
 
-    /// A link went away.
+    /// Handles a link that disappeared.
     pub fn link_gone(&mut self, _now: Time, ifindex: u32, actions: &mut Actions) {
         if let Some(id) = self.link_id(ifindex) {
             self.forget_link(id, LeaveCause::LinkDown, actions);
@@ -126,7 +126,7 @@ impl Router {
         self.routes.flush(&self.groups, &self.links, actions);
     }
 
-    /// An MLD message came that [`mld::Message::parse`] accepts, from `source`.
+    /// Handles an MLD message from `source` that [`mld::Message::parse`] accepted.
     pub fn mld(
         &mut self,
         now: Time,
@@ -145,7 +145,7 @@ impl Router {
         else {
             return self.refuse(Counter::MldNoLink, received, source, address, actions);
         };
-        // Whose own packets come back has a loop, or somebody forges them.
+        // A packet with this router's own source address comes from a loop or from a forger.
         let own = self.links[id].link_local == Some(source);
         if !ipv6::is_link_local(source) || own || joins && ipv6::anycastable(address).is_err() {
             return self.refuse(Counter::MldInvalid, received, source, address, actions);
@@ -160,8 +160,8 @@ impl Router {
         self.routes.flush(&self.groups, &self.links, actions);
     }
 
-    /// The host at `address` does not answer on its link: its memberships end at once. One that
-    /// lives all the same is asked, and comes back with its answer.
+    /// Handles a host at `address` that does not answer Neighbor Solicitations on its link. Its memberships end at
+    /// once. The router still sends Queries for its groups, so that a host which is alive can answer and join again.
     pub fn neighbour_failed(
         &mut self,
         now: Time,
@@ -175,7 +175,7 @@ impl Router {
         self.routes.flush(&self.groups, &self.links, actions);
     }
 
-    /// Does what is due. To be called when [`deadline`](Self::deadline) has come.
+    /// Does everything that is due. To be called when [`deadline`](Self::deadline) has come.
     pub fn poll(&mut self, now: Time, actions: &mut Actions) {
         while let Some(timer) = self.schedule.expired(now) {
             match timer {
@@ -198,22 +198,22 @@ impl Router {
         self.routes.flush(&self.groups, &self.links, actions);
     }
 
-    /// When to [`poll`](Self::poll): no later than there is something to do, and at times earlier.
+    /// Time of the next call of [`poll`](Self::poll). It may be earlier than necessary, but never later.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         self.schedule.next()
     }
 
-    /// The kernel still has the route of an earlier run to this member. Where one member is chosen,
-    /// it is this one as soon as it reports: a restart moves nothing. Where no General Query goes out,
-    /// the members of `anycast` are asked by name.
+    /// Notes that the kernel still has the route of an earlier run to this member. Where one member is chosen, it is
+    /// this one as soon as it sends a Report, so that a restart moves no flow. Where no General Query is sent, the
+    /// router asks the members of `anycast` with Address-Specific Queries.
     pub fn adopt(&mut self, anycast: Ipv6Addr, next_hop: NextHop) {
         self.adopted.insert((next_hop.ifindex, anycast));
         self.routes.adopt(anycast, next_hop);
     }
 
-    /// Withdraws every route and forgets every link and member. Nothing happens after that until
-    /// a link appears again.
+    /// Withdraws every route and forgets every link and member. The router then does nothing until a link appears
+    /// again.
     pub fn shutdown(&mut self, _now: Time, actions: &mut Actions) {
         for id in 0..self.links.len() {
             self.forget_link(id, LeaveCause::Shutdown, actions);
@@ -222,14 +222,14 @@ impl Router {
         self.routes.flush(&self.groups, &self.links, actions);
     }
 
-    /// Another policy applies from now on. Members that it does not let in go at once.
+    /// Replaces the policy. Members that the new policy does not allow are removed at once.
     pub fn set_policy(&mut self, _now: Time, policy: Policy, actions: &mut Actions) {
         self.policy = policy;
         self.apply_policy(actions);
         self.routes.flush(&self.groups, &self.links, actions);
     }
 
-    /// What happened so far, in numbers.
+    /// The counters of the router role.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters

@@ -1,4 +1,4 @@
-//! What the router knows, a page at a time: a hundred thousand members must not hold up the loop.
+//! What the router knows, one page at a time, since listing a hundred thousand members at once would block the loop.
 
 use std::{net::Ipv6Addr, ops::Bound, time::Duration};
 
@@ -9,10 +9,10 @@ use super::{
 };
 use crate::core::{NextHop, Time};
 
-/// Groups or members that are looked at for a page, whether they are on it or not.
+/// Largest number of groups or members that one page looks at, whether they match the filter or not.
 const SCAN: usize = 10_000;
 
-/// Which members are wanted. What is `None` is not asked.
+/// Selects members. A field that is `None` matches all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// The anycast address.
@@ -21,22 +21,22 @@ pub struct Filter {
     pub member: Option<Ipv6Addr>,
 }
 
-/// A group on a link, in numbers.
+/// Numbers about a group on a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupSummary {
     /// The anycast address, B.
     pub group: Ipv6Addr,
     /// Name of the interface.
     pub interface: String,
-    /// State.
+    /// State of the group.
     pub state: GroupState,
-    /// Next hops of its route that are on this link.
+    /// Next hops of the group's route that are on this link.
     pub next_hops: Vec<NextHop>,
-    /// How many members.
+    /// Number of members.
     pub members: usize,
-    /// How long it has had members, as far as these are still there.
+    /// How long the longest-standing of the present members has been in the group.
     pub since: Duration,
-    /// When the last of them goes unless it reports.
+    /// When the membership of the last member ends unless it sends another Report.
     pub expires_in: Duration,
 }
 
@@ -51,19 +51,19 @@ pub struct MemberRow {
     pub member: MemberView,
 }
 
-/// Where the next page begins: after this group (address, interface), or after this member of it.
+/// The position after which the next page begins: a group on an interface, or a member of that group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// The anycast address, B.
     pub group: Ipv6Addr,
     /// Name of the interface.
     pub interface: String,
-    /// Its member; none is the whole group.
+    /// A member of the group. `None` stands for the end of the whole group.
     pub member: Option<Ipv6Addr>,
 }
 
 impl Router {
-    /// How many groups, on all links, and members of them there are.
+    /// Number of groups on all links, and number of members in them.
     #[must_use]
     pub fn totals(&self) -> (usize, usize) {
         (self.groups.len(), self.memberships.values().sum())
@@ -75,8 +75,8 @@ impl Router {
         links.map(|link| link.settings.interface.as_str())
     }
 
-    /// At most `limit` members, in the order of groups, links of the settings and members, and where
-    /// to go on; a page may be empty although there are more.
+    /// Gives at most `limit` members, in the order of groups, of links in the settings, and of members, and the
+    /// position after which the next page begins. A page may be empty although more follow.
     #[must_use]
     pub fn members_page(
         &self,
@@ -101,7 +101,7 @@ impl Router {
                 looked_at += 1;
                 rows.push(self.row(now, *key, *address, member));
                 if rows.len() >= limit.max(1) || looked_at >= SCAN {
-                    // Of one member there is no more in this group.
+                    // When one member is selected, this group has no more rows.
                     let here = Some(*address).filter(|_| filter.member.is_none());
                     return (rows, Some(self.cursor(*key, here)));
                 }
@@ -113,7 +113,7 @@ impl Router {
         (rows, None)
     }
 
-    /// At most `limit` groups, and where to go on.
+    /// Gives at most `limit` groups, and the position after which the next page begins.
     #[must_use]
     pub fn groups_page(
         &self,

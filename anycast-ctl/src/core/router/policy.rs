@@ -1,4 +1,5 @@
-//! Who may join what: ordered rules, default deny (draft host-anycast section 5).
+//! The policy: ordered rules that say which member may join which group, with deny as the default (draft host-anycast
+//! section 5).
 
 use std::net::Ipv6Addr;
 
@@ -6,68 +7,68 @@ use anycast_common::abi::maps;
 use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
-/// Rules of a policy at most: the data plane has no more places.
+/// Largest number of rules, which the size of the data plane's map sets.
 pub const MAX_RULES: usize = maps::DEFAULT_DENY as usize;
 
-/// Ordered rules. The first that matches decides; where none does, the answer is no.
+/// Ordered rules. The first one that matches decides. Where no rule matches, a member may not join.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     rules: Vec<Numbered>,
-    /// The next number that no rule has had, while there are any.
+    /// The next number that no rule has had yet. When all numbers have been used, freed ones are used again.
     next: usize,
 }
 
-/// A rule and its number, which is its own while it stands, wherever others come and go.
+/// A rule and its number. The number stays the same while the rule exists, also when other rules are added or removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbered {
-    /// Below [`MAX_RULES`]. Rules of the configuration are numbered in their order from 0.
+    /// The number, below [`MAX_RULES`]. Rules of the configuration are numbered in their order from 0.
     pub id: usize,
     /// The rule.
     pub rule: Rule,
-    /// It was added at run time: the configuration does not have it.
+    /// Whether the rule was added at run time and is not in the configuration.
     pub added: bool,
 }
 
-/// Where a rule is put.
+/// Position at which a rule is added.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
     /// Before the rule of this number.
     Before(usize),
-    /// After it.
+    /// After the rule of this number.
     After(usize),
-    /// After all others.
+    /// After all other rules.
     #[default]
     End,
 }
 
-/// Why a policy stays as it is.
+/// Why a change of the policy was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// No rule has this number.
     #[error("there is no rule {0}")]
     NoRule(usize),
-    /// There are [`MAX_RULES`].
+    /// There are already [`MAX_RULES`] rules.
     #[error("there are {MAX_RULES} rules already, which is as many as the data plane holds")]
     Full,
 }
 
-/// One rule. What is `None` matches everything.
+/// One rule. A field that is `None` matches everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Name of the interface.
     pub interface: Option<String>,
-    /// Prefix of the link-local source.
+    /// Prefix of the link-local source address.
     pub source: Ipv6Net,
-    /// Ethernet source, since a link-local address is easy to forge.
+    /// Ethernet source address. It is compared because a link-local address is easy to forge.
     pub mac: Option<[u8; 6]>,
     /// Prefix of the anycast address.
     pub anycast: Ipv6Net,
-    /// Lets in, or keeps out.
+    /// Whether the rule allows members or denies them.
     pub allow: bool,
-    /// The rule lets nobody join a group that has this many members, on all links together.
+    /// Largest number of members of one group, on all links together, up to which the rule lets another one join.
     pub max_members_per_group: Option<u32>,
-    /// The rule lets a member that is in this many groups, on its link, join no other.
+    /// Largest number of groups of one member, on its link, up to which the rule lets it join another one.
     pub max_groups_per_member: Option<u32>,
 }
 
@@ -82,17 +83,17 @@ impl Rule {
     }
 }
 
-/// What the policy says.
+/// The decision of the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// The number of the rule that decided; none when no rule matched.
+    /// Number of the rule that decided. `None` when no rule matched.
     pub rule: Option<usize>,
-    /// Whether it lets in.
+    /// Whether the member may join.
     pub allow: bool,
 }
 
 impl Policy {
-    /// A policy of these rules, in this order.
+    /// Makes a policy of these rules in this order.
     #[must_use]
     pub fn new(rules: Vec<Rule>) -> Self {
         let next = rules.len();
@@ -113,11 +114,11 @@ impl Policy {
         &self.rules
     }
 
-    /// Adds a rule and gives its number: one that was never used, while there are such.
+    /// Adds a rule and gives its number. The number was never used before, as long as such numbers are left.
     ///
     /// # Errors
     ///
-    /// [`PolicyError`]; nothing has changed then.
+    /// [`PolicyError`]; the policy is unchanged then.
     pub fn add(&mut self, rule: Rule, place: Place) -> Result<usize, PolicyError> {
         if self.rules.len() >= MAX_RULES {
             return Err(PolicyError::Full);
@@ -142,11 +143,11 @@ impl Policy {
         Ok(id)
     }
 
-    /// Takes a rule out.
+    /// Removes a rule.
     ///
     /// # Errors
     ///
-    /// [`PolicyError::NoRule`].
+    /// [`PolicyError::NoRule`] when there is no rule of this number.
     pub fn remove(&mut self, id: usize) -> Result<Rule, PolicyError> {
         let index = self.position(id)?;
         Ok(self.rules.remove(index).rule)
@@ -159,8 +160,8 @@ impl Policy {
             .ok_or(PolicyError::NoRule(id))
     }
 
-    /// Decides about a Report or Done of `source` for `anycast`. Caps are not looked at: they
-    /// depend on who else is there.
+    /// Decides about a Report or Done of `source` for `anycast`. Caps are not applied here, since they depend on the
+    /// other members.
     #[must_use]
     pub fn decide(
         &self,
@@ -177,7 +178,7 @@ impl Policy {
         }
     }
 
-    /// The rule that lets `source` in, with its number.
+    /// The rule that allows `source`, with its number.
     pub(super) fn admits(
         &self,
         interface: &str,

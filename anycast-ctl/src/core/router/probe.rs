@@ -1,7 +1,7 @@
-//! Members that die in silence: what the kernel's neighbour table knows long before a timer ends.
+//! Finds members that die without a Done. The kernel's neighbour table shows that long before a timer expires.
 //!
-//! The kernel verifies a neighbour only while packets go to it. So every member has its turn to be
-//! probed within [`probe_interval`](super::LinkSettings::probe_interval), evenly spread.
+//! The kernel verifies a neighbour only while packets go to it. So the router has every member probed once within
+//! [`probe_interval`](super::LinkSettings::probe_interval), and spreads the probes evenly.
 
 use std::{
     net::Ipv6Addr,
@@ -14,7 +14,7 @@ use crate::core::{Action, Actions, Time, counters::Counter, notice::LeaveCause};
 const LAST: Ipv6Addr = Ipv6Addr::from_bits(u128::MAX);
 
 impl Router {
-    /// A member more on a link: the next probe may have to come sooner.
+    /// Adjusts the time of the next probe, after a link has got one more member.
     pub(super) fn host_added(&mut self, now: Time, id: LinkId) {
         let link = &self.links[id];
         let interval = link.settings.probe_interval;
@@ -23,7 +23,7 @@ impl Router {
         }
     }
 
-    /// The members after the last one that was probed have their turn. Without members it ends.
+    /// Probes the members that follow the last one that was probed. The timer stops when there are no members.
     pub(super) fn probe_next(&mut self, now: Time, id: LinkId, actions: &mut Actions) {
         let link = &self.links[id];
         let interval = link.settings.probe_interval;
@@ -44,7 +44,7 @@ impl Router {
         }
     }
 
-    /// The next member of a link, round and round.
+    /// The next member of a link. After the last one, the first one follows.
     fn host_after(&self, id: LinkId, last: Option<Ipv6Addr>) -> Option<Ipv6Addr> {
         let first = (id, Ipv6Addr::UNSPECIFIED);
         let after = last.map_or(Included(first), |last| Excluded((id, last)));
@@ -56,7 +56,7 @@ impl Router {
         next.map(|((_, address), _)| *address)
     }
 
-    /// A host of the link answers no Neighbor Solicitation.
+    /// Handles a host of the link that answers no Neighbor Solicitation.
     pub(super) fn unreachable(
         &mut self,
         now: Time,
@@ -78,7 +78,7 @@ impl Router {
             self.leave(key, address, LeaveCause::Unreachable, actions);
             match self.links[id].role {
                 Role::Querier => self.ask_the_others(now, key, actions),
-                // The Querier finds out by itself.
+                // The Querier finds out itself that the host is gone.
                 Role::NonQuerier { .. } | Role::Initial => {}
             }
         }

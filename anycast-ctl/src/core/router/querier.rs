@@ -1,4 +1,4 @@
-//! Who asks on a link: the first diagram of RFC 2710 section 6.
+//! The Querier election on a link: the first diagram of RFC 2710 section 6.
 
 use std::net::Ipv6Addr;
 
@@ -32,63 +32,64 @@ use crate::core::Time;
 /// that address may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// The link is down or has no link-local address: no Query can be sent, nor be compared with.
+    /// The link is down or has no link-local address. This router can neither send Queries nor compare its address with
+    /// that of other routers.
     Initial,
-    /// This router asks.
+    /// This router sends the Queries.
     Querier,
-    /// Another one does, because its address is lower.
+    /// Another router sends the Queries, because its address is lower.
     NonQuerier {
-        /// The lowest address that asked within the last Other Querier Present Interval.
+        /// The lowest address from which a Query came within the last Other Querier Present Interval.
         querier: Ipv6Addr,
-        /// When it last did.
+        /// Time of the last Query from that address.
         heard: Time,
     },
 }
 
-/// What happens to a role.
+/// Something that can change the role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// The link is up and has a link-local address.
     Started,
-    /// It is no longer so.
+    /// The link went down or lost its link-local address.
     Stopped,
-    /// The link-local address is another one now.
+    /// The link-local address has changed.
     Renumbered {
-        /// That one.
+        /// The new link-local address.
         own: Ipv6Addr,
     },
-    /// "query timer expired".
+    /// The RFC's "query timer expired".
     QueryTimer,
-    /// "query received from a router with a lower IP address".
+    /// The RFC's "query received from a router with a lower IP address".
     LowerQuery {
-        /// That address.
+        /// Address of that router.
         source: Ipv6Addr,
-        /// Other Querier Present Interval has passed since the present Querier's last Query.
+        /// Whether the Other Querier Present Interval has passed since the last Query of the present Querier.
         stale: bool,
-        /// When it came.
+        /// Time at which the Query arrived.
         now: Time,
     },
-    /// "other querier present timer expired".
+    /// The RFC's "other querier present timer expired".
     OtherQuerierTimer,
 }
 
-/// What is to be done.
+/// What the router does as a result of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// The event is not significant in the state.
+    /// Do nothing, since the event has no meaning in this state.
     Nothing,
-    /// Send a General Query, start the initial general query timer.
+    /// Send a General Query and start the initial general query timer.
     StartUp,
-    /// Send a General Query, start the general query timer.
+    /// Send a General Query and start the general query timer.
     Ask,
     /// Start the other querier present timer.
     Listen,
-    /// Stop every timer of the role.
+    /// Stop all timers of the role.
     Stop,
 }
 
 impl Role {
-    /// The transition of the diagram.
+    /// The transition of the diagram for an event: the next role and what to do.
     pub(super) fn step(self, event: Event) -> (Self, Effect) {
         use {Effect as E, Event as Ev, Role as R};
         match (self, event) {
@@ -115,8 +116,8 @@ impl Role {
                 (R::Querier, E::Nothing)
             }
 
-            // Any lower address than ours keeps us quiet. The one to show is the lowest: after an
-            // election others may have checks to finish, which go on despite its result.
+            // Any address lower than ours keeps this router a Non-Querier. The lowest of them is shown as the Querier:
+            // after an election, the other routers may still send the Queries of checks that they have to finish.
             (R::NonQuerier { querier, heard }, Ev::LowerQuery { source, stale, now }) => {
                 let (querier, heard) = if source <= querier || stale {
                     (source, now)

@@ -1,4 +1,4 @@
-//! The Queries that this router sends.
+//! Decides which Queries this router sends, and when.
 
 use std::{
     net::Ipv6Addr,
@@ -14,11 +14,11 @@ use anycast_common::wire::{
 use super::{GroupKey, LinkId, Router, Timer, group::Purpose, querier::Role};
 use crate::core::{Action, Actions, Time, counters::Counter};
 
-/// Refreshes are no closer together than this; a timer of the shell would not keep up.
+/// Shortest time between two refreshes. The shell's timer could not keep up with a shorter one.
 const BEAT: Duration = Duration::from_millis(10);
 
-/// How often to do something, and to how many at a time, so that all of `count` have their turn in
-/// `window`; none when there are none.
+/// How often to do something, and for how many items at a time, so that all `count` items have their turn within
+/// `window`. `None` when there are no items.
 pub(super) fn pace(window: Duration, count: u32) -> Option<(Duration, u32)> {
     let beat = window.checked_div(count)?;
     if beat >= BEAT {
@@ -30,12 +30,13 @@ pub(super) fn pace(window: Duration, count: u32) -> Option<(Duration, u32)> {
 }
 
 impl Router {
-    /// The Querier asks, now and again: everybody, or the members it knows.
+    /// Sends the regular Queries of a Querier: General Queries to all hosts, or Address-Specific Queries to the members
+    /// that it knows.
     pub(super) fn ask(&mut self, now: Time, id: LinkId, actions: &mut Actions) {
         self.end_listening(id, actions);
         let link = &mut self.links[id];
         if !link.asks_everybody() {
-            // A General Query would be answered by all of them now.
+            // To a General Query, all members would answer now. So all groups are to be refreshed soon.
             link.overdue = link.groups.len();
             self.plan_adopted(id);
             return self.ask_known(now, id);
@@ -60,7 +61,7 @@ impl Router {
         }
     }
 
-    /// The Querier asks the members it knows, one group at a time.
+    /// Starts to refresh the members that the Querier knows, one group at a time.
     pub(super) fn ask_known(&mut self, now: Time, id: LinkId) {
         self.links[id].startup = 0;
         self.schedule.cancel(Timer::GeneralQuery(id));
@@ -74,7 +75,7 @@ impl Router {
         }
     }
 
-    /// A group more on a link: the next refresh may have to come sooner.
+    /// Adjusts the time of the next refresh, after a link has got one more group.
     pub(super) fn group_added(&mut self, now: Time, id: LinkId) {
         let link = &self.links[id];
         if link.role != Role::Querier || link.listening || link.asks_everybody() {
@@ -85,10 +86,9 @@ impl Router {
         }
     }
 
-    /// How often groups are refreshed, and how many at a time, so that all of them have their turn
-    /// in a [Query Interval]. After an election there is only the time by which
-    /// [Multicast Listener Interval] is longer than [Other Querier Present Interval], and adopted routes
-    /// do not stay for long.
+    /// How often groups are refreshed, and how many at a time, so that all of them have their turn within a [Query
+    /// Interval]. Less time is left after an election, namely that by which [Multicast Listener Interval] is longer
+    /// than [Other Querier Present Interval], and while there are adopted routes, which stay for a short time only.
     fn pace(&self, id: LinkId) -> Option<(Duration, u32)> {
         let link = &self.links[id];
         let adopted = link.adopted.turns();
@@ -101,7 +101,7 @@ impl Router {
         pace(window, turns)
     }
 
-    /// The groups after the last one that was refreshed get their turn.
+    /// Refreshes the groups that follow the last one that was refreshed.
     pub(super) fn refresh_next(&mut self, now: Time, id: LinkId, actions: &mut Actions) {
         let Some((_, turns)) = self.pace(id) else {
             return;
@@ -123,8 +123,8 @@ impl Router {
         self.plan_refresh(now, id);
     }
 
-    /// Sends `count` Address-Specific Queries, one every [Last Listener Query Interval]. Gives the
-    /// time of the first, which comes later than now when another one has just been sent.
+    /// Sends `count` Address-Specific Queries, one every [Last Listener Query Interval]. Gives the time of the first,
+    /// which is later than now when another Query for the group has just been sent.
     pub(super) fn ask_members(
         &mut self,
         now: Time,
@@ -153,7 +153,7 @@ impl Router {
         first
     }
 
-    /// "retransmit timer expired".
+    /// Handles "retransmit timer expired".
     pub(super) fn retransmit(&mut self, now: Time, key: GroupKey, actions: &mut Actions) {
         let link = &self.links[key.1];
         let interval = link.settings.timers.last_listener_query_interval;
@@ -161,7 +161,7 @@ impl Router {
             return;
         };
         if link.role != Role::Querier {
-            // A check goes on to its end although the election was lost; a refresh does not.
+            // A check continues to its end although this router lost the election. A refresh does not.
             group.end_refresh();
         }
         if !group.wants() {
@@ -176,7 +176,7 @@ impl Router {
         self.send_specific(key, actions);
     }
 
-    /// One Address-Specific Query (draft host-anycast section 4.1).
+    /// Sends one Address-Specific Query (draft host-anycast section 4.1).
     pub(super) fn send_specific(&mut self, (anycast, id): GroupKey, actions: &mut Actions) {
         let query = mld::Query {
             max_response_delay: Duration::ZERO,
@@ -188,7 +188,7 @@ impl Router {
         }
     }
 
-    /// Whether it could be sent.
+    /// Sends a Query. Gives whether the link could send it.
     fn send(
         &self,
         id: LinkId,

@@ -1,4 +1,4 @@
-//! Who is a member, on the books: groups, counts for the caps, timers and routes agree.
+//! The list of members, kept consistent with the groups, the counts for the caps, the timers and the routes.
 
 use std::net::Ipv6Addr;
 
@@ -17,7 +17,7 @@ impl Router {
             .map_or(State::Absent, |member| member.state)
     }
 
-    /// Members of an address, on all links.
+    /// Number of members of an anycast address on all links.
     pub(super) fn members_of(&self, anycast: Ipv6Addr) -> usize {
         self.groups
             .range((anycast, LinkId::MIN)..=(anycast, LinkId::MAX))
@@ -25,7 +25,7 @@ impl Router {
             .sum()
     }
 
-    /// Groups that a member is in.
+    /// Number of groups that a member is in.
     pub(super) fn groups_of(&self, id: LinkId, member: Ipv6Addr) -> usize {
         self.memberships.get(&(id, member)).copied().unwrap_or(0)
     }
@@ -106,14 +106,15 @@ impl Router {
         }
     }
 
-    /// Every member of a group leaves.
+    /// Removes every member of a group.
     pub(super) fn disband(&mut self, key: GroupKey, cause: LeaveCause, actions: &mut Actions) {
         for member in self.members(key) {
             self.leave(key, member, cause, actions);
         }
     }
 
-    /// Changes the state of a member. With the last check of ours "clear retransmit timer".
+    /// Changes the state of a member. When the last check that this router began has ended, its effect is "clear
+    /// retransmit timer".
     pub(super) fn set_state(&mut self, key: GroupKey, source: Ipv6Addr, state: State) {
         if let Some(group) = self.groups.get_mut(&key) {
             group.set(source, state);
@@ -123,7 +124,7 @@ impl Router {
         }
     }
 
-    /// Notes what the policy found about a member.
+    /// Stores the policy's decision about a member's last Report.
     pub(super) fn renew(&mut self, key: GroupKey, source: Ipv6Addr, admission: Admission) {
         let group = self.groups.get_mut(&key);
         if let Some(member) = group.and_then(|group| group.members.get_mut(&source)) {
@@ -131,7 +132,7 @@ impl Router {
         }
     }
 
-    /// Asks the policy about every member again.
+    /// Applies the present policy to every member again.
     pub(super) fn apply_policy(&mut self, actions: &mut Actions) {
         let keys: Vec<GroupKey> = self.groups.keys().copied().collect();
         for key in keys {

@@ -1,4 +1,4 @@
-//! From members to routes.
+//! Decides which routes the router has, from who is a member.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,16 +8,16 @@ use std::{
 use super::{GroupKey, LinkId, NextHopChoice, group::Group, link::LinkState};
 use crate::core::{Action, Actions, NextHop, Notice, RouteAction};
 
-/// Next hops of a route, at most: those who have been members longest. The kernel hashes over a
-/// few hundred at best, and a message to it has room for some thousand.
+/// Largest number of next hops of a route. The longest-standing members are chosen. The kernel hashes over a few
+/// hundred next hops at best, and a netlink message has room for some thousand.
 pub(super) const MOST: usize = 256;
 
-/// The routes as they were last asked for, and the addresses whose members changed since.
+/// The routes that were last requested, and the addresses whose members have changed since.
 #[derive(Debug)]
 pub(super) struct Routes {
     choice: NextHopChoice,
     installed: BTreeMap<Ipv6Addr, Vec<NextHop>>,
-    /// Next hops that an earlier run has left in the kernel.
+    /// Next hops of routes that an earlier run left in the kernel.
     earlier: BTreeMap<Ipv6Addr, NextHop>,
     changed: BTreeSet<Ipv6Addr>,
 }
@@ -32,12 +32,12 @@ impl Routes {
         }
     }
 
-    /// The members of an address changed.
+    /// Notes that the members of an address have changed.
     pub(super) fn changed(&mut self, anycast: Ipv6Addr) {
         self.changed.insert(anycast);
     }
 
-    /// A member more. Where no more are chosen, the last to come changes nothing.
+    /// Notes a new member. If the route has as many next hops as are chosen, the newest member does not change it.
     pub(super) fn joined(&mut self, anycast: Ipv6Addr, hop: NextHop) {
         let most = match self.choice {
             NextHopChoice::All => MOST,
@@ -50,19 +50,19 @@ impl Routes {
         }
     }
 
-    /// An earlier run had chosen this member.
+    /// Notes that an earlier run had chosen this member.
     pub(super) fn adopt(&mut self, anycast: Ipv6Addr, hop: NextHop) {
         if self.choice == NextHopChoice::Best {
             self.earlier.insert(anycast, hop);
         }
     }
 
-    /// The next hops of an address.
+    /// The next hops of the route of an address.
     pub(super) fn next_hops(&self, anycast: Ipv6Addr) -> &[NextHop] {
         self.installed.get(&anycast).map_or(&[], Vec::as_slice)
     }
 
-    /// At the end of a step: asks for the routes that it changed, once each.
+    /// Requests each route that this step changed, once. To be called at the end of a step.
     pub(super) fn flush(
         &mut self,
         groups: &BTreeMap<GroupKey, Group>,
@@ -75,11 +75,11 @@ impl Routes {
             if self.next_hops(anycast) == next_hops {
                 continue;
             }
-            // Once gone, it is a member like any other.
+            // When the member that an earlier run chose has left, it has no preference any more.
             if earlier.is_some_and(|earlier| self.next_hops(anycast) == [earlier]) {
                 self.earlier.remove(&anycast);
             }
-            // On an on-link route the next hop is whoever answers for the address itself.
+            // On an on-link route, the next hop is whichever member answers for the anycast address itself.
             let notice = Notice::Route {
                 anycast,
                 next_hops: next_hops
@@ -99,7 +99,7 @@ impl Routes {
     }
 }
 
-/// The next hops of an address, sorted.
+/// Chooses the next hops of an address, sorted.
 fn choose(
     choice: NextHopChoice,
     anycast: Ipv6Addr,

@@ -1,4 +1,4 @@
-//! The words of RFC 2710 section 6 for timers.
+//! Timers with the operations that RFC 2710 section 6 names.
 
 use std::{hash::Hash, time::Duration};
 
@@ -8,8 +8,7 @@ use crate::core::{Time, timers::Timers};
 #[derive(Debug)]
 pub(super) struct Schedule<K>(Timers<K>);
 
-/// A timer never expires in the step that sets it, so that `poll` comes to an end whatever the
-/// settings are.
+/// A timer never expires in the step that sets it, so that `poll` ends with any settings.
 const TICK: Duration = Duration::from_millis(1);
 
 impl<K: Copy + Ord + Hash> Schedule<K> {
@@ -17,12 +16,12 @@ impl<K: Copy + Ord + Hash> Schedule<K> {
         Self(Timers::default())
     }
 
-    /// Starts the timer, or starts it anew.
+    /// Starts the timer, or restarts it with the new delay.
     pub(super) fn start(&mut self, key: K, now: Time, delay: Duration) {
         self.0.set(key, Some(now + delay.max(TICK)));
     }
 
-    /// The same, but a timer that expires earlier stays as it is ("start timer*").
+    /// Starts the timer, unless it already runs and expires earlier ("start timer*").
     pub(super) fn lower(&mut self, key: K, now: Time, delay: Duration) {
         let delay = delay.max(TICK);
         if self.get(key).is_none_or(|time| time > now + delay) {
@@ -30,7 +29,7 @@ impl<K: Copy + Ord + Hash> Schedule<K> {
         }
     }
 
-    /// The same, but a timer that expires later stays as it is.
+    /// Starts the timer, unless it already runs and expires later.
     pub(super) fn raise(&mut self, key: K, now: Time, delay: Duration) {
         if self.get(key).is_none_or(|time| time < now + delay) {
             self.start(key, now, delay);
@@ -45,12 +44,12 @@ impl<K: Copy + Ord + Hash> Schedule<K> {
         self.0.get(key)
     }
 
-    /// When to look for timers that have expired: no later than the first of them does.
+    /// When to look for expired timers. This is no later than the first timer expires.
     pub(super) fn next(&self) -> Option<Time> {
         self.0.next()
     }
 
-    /// Takes the first timer that has expired.
+    /// Removes the first timer that has expired, and gives its key.
     pub(super) fn expired(&mut self, now: Time) -> Option<K> {
         self.0.pop(now)
     }

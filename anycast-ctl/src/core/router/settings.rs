@@ -1,4 +1,4 @@
-//! What an operator decides about the router role.
+//! Settings of the router role.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use super::{Policy, Timers};
 pub struct Settings {
     /// The links on which members may join.
     pub links: Vec<LinkSettings>,
-    /// Who may join what.
+    /// The policy: which member may join which group.
     pub policy: Policy,
-    /// Which members a route leads to.
+    /// Which members become next hops of a route.
     pub next_hops: NextHopChoice,
 }
 
@@ -26,10 +26,10 @@ pub struct LinkSettings {
     pub timers: Timers,
     /// Whether General Queries are sent.
     pub general_queries: GeneralQueries,
-    /// A Done of a member takes effect at once, without a check. A forged Done then cuts a member
-    /// off until its next Report.
+    /// Whether a Done ends a membership at once, without a check. A forged Done then cuts a member off until its next
+    /// Report.
     pub fast_leave: bool,
-    /// How often the kernel is asked whether a member still answers on its link; none for never.
+    /// How often the kernel is asked whether a member still answers Neighbor Solicitations. `None` means never.
     pub probe_interval: Option<Duration>,
 }
 
@@ -55,28 +55,27 @@ impl LinkSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GeneralQueries {
-    /// As RFC 2710 has it, whoever else is on the link.
+    /// Sent as RFC 2710 says, whichever other routers are on the link.
     Always,
-    /// As RFC 2710 has it, but none while an MLDv2 querier is heard: members answer that one's.
+    /// Sent as RFC 2710 says, except while an MLDv2 querier is heard, whose General Queries the members answer as well.
     ///
-    /// When a link comes up, the first Query waits for [`Timers::listening_time`]. In that time the
-    /// router leaves a multicast group of its own, about which an MLDv2 querier has to ask (RFC 3810
-    /// section 7.4.2).
+    /// When a link comes up, the first Query waits for [`Timers::listening_time`]. In that time the router leaves a
+    /// multicast group of its own, about which an MLDv2 querier has to ask (RFC 3810 section 7.4.2).
     #[default]
     Polite,
-    /// None. Members that were there before the router become known with their next Report.
+    /// Never sent. The router learns of members that were there before it from their next Report.
     Never,
 }
 
-/// Which members a route leads to.
+/// Which members become next hops of a route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NextHopChoice {
-    /// All of them, by multipath.
+    /// All of them, as a multipath route.
     #[default]
     All,
-    /// The longest-standing one: who joins later moves nothing.
+    /// The longest-standing one, so that no flow moves when another member joins.
     Best,
-    /// The links they are on; Neighbor Discovery finds a member.
+    /// None: the route names the links of the members, and Neighbor Discovery finds a member.
     OnLink,
 }

@@ -1,4 +1,4 @@
-//! What the router knows, for people.
+//! What the router knows, in a form to show to operators.
 
 use std::{net::Ipv6Addr, time::Duration};
 
@@ -17,7 +17,7 @@ pub struct GroupView {
     pub group: Ipv6Addr,
     /// Name of the interface.
     pub interface: String,
-    /// State.
+    /// State of the group.
     pub state: GroupState,
     /// Next hops of the route of `group` that are on this link.
     pub next_hops: Vec<NextHop>,
@@ -38,20 +38,20 @@ pub enum GroupState {
 /// A member of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MemberView {
-    /// Its link-local address.
+    /// Link-local address of the member.
     pub address: Ipv6Addr,
-    /// Ethernet source of its last Report.
+    /// Ethernet source address of its last Report.
     #[serde(serialize_with = "mac")]
     pub mac: [u8; 6],
     /// How long it has been a member.
     #[serde(serialize_with = "seconds")]
     pub since: Duration,
-    /// When it goes unless it reports.
+    /// When the membership ends unless the member sends another Report.
     #[serde(serialize_with = "seconds")]
     pub expires_in: Duration,
-    /// The policy rule that let it in, counted from 0.
+    /// Number of the policy rule that allowed the member, counted from 0.
     pub rule: usize,
-    /// A Done or another router's Query put its membership to the test.
+    /// Whether a Done or another router's Query has started a check of whether the member is still there.
     pub checking: bool,
 }
 
@@ -62,41 +62,41 @@ pub struct LinkView {
     pub interface: String,
     /// Interface index; none while there is no such interface.
     pub ifindex: Option<u32>,
-    /// Up, with a carrier.
+    /// Whether the link is up and has a carrier.
     pub up: bool,
-    /// Source of our Queries.
+    /// Source address of the Queries that this router sends.
     pub link_local: Option<Ipv6Addr>,
-    /// Role of this router.
+    /// Role of this router in the Querier election.
     pub role: LinkRole,
-    /// The Querier.
+    /// Address of the Querier.
     pub querier: Option<Ipv6Addr>,
-    /// It is this router.
+    /// Whether this router is the Querier.
     pub ours: bool,
-    /// The MLDv2 querier that is heard, which the election leaves out.
+    /// An MLDv2 querier on the link, which does not take part in the MLDv1 election.
     pub v2_querier: Option<Ipv6Addr>,
-    /// What is configured about General Queries.
+    /// Whether the configuration wants General Queries.
     pub general_queries: GeneralQueries,
-    /// What is asked as a result.
+    /// Which Queries the router sends as a result.
     pub queries: Queries,
-    /// Why.
+    /// Why it sends these Queries.
     pub reason: Reason,
-    /// When the next of them goes out.
+    /// When the next of these Queries is sent.
     #[serde(serialize_with = "maybe_seconds")]
     pub next_query_in: Option<Duration>,
-    /// When this router takes over unless the Querier asks.
+    /// When this router becomes the Querier unless the present Querier sends a Query.
     #[serde(serialize_with = "maybe_seconds")]
     pub other_querier_expires_in: Option<Duration>,
-    /// Timers as configured.
+    /// The configured timers.
     pub timers: Timers,
-    /// Multicast Listener Interval, derived.
+    /// Multicast Listener Interval, derived from the timers.
     #[serde(serialize_with = "seconds")]
     pub multicast_listener_interval: Duration,
-    /// Other Querier Present Interval, derived.
+    /// Other Querier Present Interval, derived from the timers.
     #[serde(serialize_with = "seconds")]
     pub other_querier_present_interval: Duration,
     /// Whether a Done takes effect without a check.
     pub fast_leave: bool,
-    /// Groups that have members here.
+    /// Number of groups that have members on this link.
     pub groups: usize,
 }
 
@@ -104,41 +104,41 @@ pub struct LinkView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkRole {
-    /// It cannot send Queries yet.
+    /// The router cannot send Queries yet.
     Initial,
-    /// It sends the Queries.
+    /// The router is the Querier and sends the Queries.
     Querier,
-    /// Another router does.
+    /// Another router is the Querier.
     NonQuerier,
 }
 
-/// What a router asks on a link, apart from checks.
+/// Which Queries a router sends on a link, apart from those of checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Queries {
     /// General Queries.
     General,
-    /// Address-Specific Queries for the groups it knows.
+    /// Address-Specific Queries for the groups that the router knows.
     AddressSpecific,
-    /// Nothing.
+    /// No Queries.
     None,
 }
 
-/// Why it asks that.
+/// Why a router sends these Queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// As the Querier (RFC 2710 section 6).
+    /// The router is the Querier (RFC 2710 section 6).
     Querier,
-    /// The settings want no General Queries.
+    /// The configuration turns General Queries off.
     Configured,
-    /// Whether there is an MLDv2 querier is not known yet.
+    /// The router does not know yet whether there is an MLDv2 querier.
     Listening,
-    /// An MLDv2 querier asks everybody already.
+    /// An MLDv2 querier already asks all hosts.
     V2Querier,
     /// Another router is the Querier.
     OtherQuerier,
-    /// There is no link-local address to send from.
+    /// The link has no link-local address to send from.
     NoLinkLocal,
     /// The link is down.
     Down,

@@ -1,4 +1,4 @@
-//! Keys, nonces and tokens, and how one is made from the other (RFC 6275 sections 5.2.1 to 5.2.6).
+//! Keys, nonces and tokens, and how they are derived from each other (RFC 6275 sections 5.2.1 to 5.2.6).
 
 use std::{fmt, net::Ipv6Addr};
 
@@ -8,7 +8,7 @@ use sha1::{Digest, Sha1, block_api::Sha1Core};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Octets of a cookie.
+/// Length of a cookie in octets.
 pub const COOKIE: usize = 8;
 
 /// Home or care-of init cookie (RFC 6275 section 5.2.3).
@@ -17,7 +17,7 @@ pub type Cookie = [u8; COOKIE];
 /// First 96 bits of the MAC over a mobility message (RFC 6275 section 6.2.7).
 pub type Authenticator = [u8; 12];
 
-/// Block of SHA-1: HMAC fills a shorter key up to it with zeros (RFC 2104 section 2).
+/// Block length of SHA-1 in octets. HMAC fills a shorter key up to it with zeros (RFC 2104 section 2).
 const BLOCK: usize = 64;
 
 macro_rules! secret {
@@ -67,7 +67,7 @@ pub struct Kcn {
 #[derive(Clone)]
 pub struct Kbm(Keyed);
 
-/// HMAC-SHA1 that has taken in its key, which is half of the work. Wiped when it is dropped.
+/// HMAC-SHA1 that has already processed its key, which is half of the work. It is wiped when it is dropped.
 #[derive(Clone)]
 struct Keyed(Hmac<Sha1>);
 
@@ -133,7 +133,7 @@ impl Keyed {
     }
 }
 
-/// The two hash states in it wipe themselves, though `Hmac` does not say so.
+/// The two hash states in `Hmac` wipe themselves, although `Hmac` does not declare it.
 impl ZeroizeOnDrop for Keyed where Sha1Core: ZeroizeOnDrop {}
 impl ZeroizeOnDrop for Kcn where Keyed: ZeroizeOnDrop {}
 impl ZeroizeOnDrop for Kbm where Keyed: ZeroizeOnDrop {}
@@ -173,8 +173,9 @@ impl KeygenToken {
     }
 }
 
-/// First (64, HMAC_SHA1 (Kcn, (home address | nonce | 0x00 | client))): RFC 6275 section 5.2.5 with the
-/// client at the end, because one Kcn serves many of them, and a token for one must not bind another.
+/// First (64, HMAC_SHA1 (Kcn, (home address | nonce | 0x00 | client))). This is RFC 6275 section 5.2.5 with the
+/// client's address added at the end: one Kcn serves many clients, and a token for one of them must not be valid for
+/// another.
 #[must_use]
 pub fn home_keygen_token(
     key: &Kcn,
@@ -185,7 +186,8 @@ pub fn home_keygen_token(
     key.token(home, nonce, 0, client)
 }
 
-/// First (64, HMAC_SHA1 (Kcn, (care-of address | nonce | 0x01 | client))), as [`home_keygen_token`].
+/// First (64, HMAC_SHA1 (Kcn, (care-of address | nonce | 0x01 | client))), with the client's address for the same
+/// reason as in [`home_keygen_token`].
 #[must_use]
 pub fn care_of_keygen_token(
     key: &Kcn,
@@ -197,13 +199,13 @@ pub fn care_of_keygen_token(
 }
 
 impl Kbm {
-    /// The key that makes a binding: SHA1 (home keygen token | care-of keygen token).
+    /// The Kbm that makes a binding: SHA1 (home keygen token | care-of keygen token).
     #[must_use]
     pub fn binding(home: &KeygenToken, care_of: &KeygenToken) -> Self {
         sha1(&[&home.0, &care_of.0]).into()
     }
 
-    /// The key that deletes one: SHA1 (home keygen token).
+    /// The Kbm that deletes a binding: SHA1 (home keygen token).
     #[must_use]
     pub fn deletion(home: &KeygenToken) -> Self {
         sha1(&[&home.0]).into()
@@ -228,7 +230,7 @@ impl Kbm {
         ]))
     }
 
-    /// Whether `received` is the authenticator of that message, in constant time.
+    /// Whether `received` is the authenticator of that message. The comparison takes constant time.
     #[must_use]
     pub fn verify(
         &self,
@@ -256,7 +258,7 @@ fn sha1(parts: &[&[u8]]) -> [u8; 20] {
     hash.finalize().into()
 }
 
-/// First (8 * N, octets).
+/// The first N octets, which RFC 6275 writes as First (8 * N, octets).
 fn first<const N: usize>(octets: &[u8; 20]) -> [u8; N] {
     const { assert!(N <= 20) };
     std::array::from_fn(|index| octets[index])

@@ -1,7 +1,7 @@
-//! Return routability: the formulae and constants of RFC 6275, once, for both ends.
+//! Return routability: the formulae and constants of RFC 6275 that both ends use.
 //!
-//! The names are the RFC's, with this project's meaning: "home address" is the anycast address B,
-//! "care-of address" is the member's unicast address C, "correspondent" is the client A.
+//! The names are those of the RFC, with this project's meaning: the "home address" is the anycast address B, the
+//! "care-of address" is the member's unicast address C, and the "correspondent" is the client A.
 
 mod keys;
 mod seal;
@@ -17,23 +17,23 @@ pub use keys::{
 };
 pub use seal::{build, seal, verify};
 
-/// The generator that cookies, nonces, keys and delays are drawn from. Seeded by the operating
-/// system in production and by a number in tests; wiped when it is dropped.
+/// The random number generator for cookies, nonces, keys and delays. In production the operating system seeds it, in
+/// tests a number does. It is wiped when it is dropped.
 pub type Generator = chacha20::ChaCha20Rng;
 
 /// How long a binding lives: a Lifetime of 1 with E set (draft anycast-rr).
 pub const BINDING_LIFETIME: Duration = Duration::from_secs(16);
-/// The Lifetime that says so on the wire.
+/// The Lifetime field that stands for this time on the wire.
 pub const LIFETIME: u16 = 1;
-/// A token is acceptable for at least this long after it was handed out (RFC 6275 section 12).
+/// A token is valid for at least this long after it was handed out (RFC 6275 section 12).
 pub const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(210);
-/// A nonce is acceptable for at most this long after its first use (RFC 6275 section 12).
+/// A nonce is valid for at most this long after its first use (RFC 6275 section 12).
 pub const MAX_NONCE_LIFETIME: Duration = Duration::from_secs(240);
-/// First retransmission of any message that waits for an answer (RFC 6275 section 12).
+/// Time before the first retransmission of a message that waits for an answer (RFC 6275 section 12).
 pub const INITIAL_BINDACK_TIMEOUT: Duration = Duration::from_secs(1);
-/// Retransmissions before the client is left alone (RFC 6275 section 12).
+/// Number of retransmissions before the member leaves the client alone (RFC 6275 section 12).
 pub const MAX_RO_FAILURE: u32 = 3;
-/// Messages of one type to one client within a second (RFC 6275 section 12).
+/// Largest number of messages of one type to one client within a second (RFC 6275 section 12).
 pub const MAX_UPDATE_RATE: u32 = 3;
 
 /// Whether `sequence` is greater than `last` modulo 2^16: not in the range of `last` and the 32768

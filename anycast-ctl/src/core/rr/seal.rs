@@ -1,4 +1,4 @@
-//! Whole packets, and authenticators in them.
+//! Builds whole packets, and sets and checks the authenticators in them.
 
 use std::net::Ipv6Addr;
 
@@ -6,7 +6,7 @@ use anycast_common::wire::{self, ipv6, mobility};
 
 use super::Kbm;
 
-/// A mobility message as a complete IPv6 packet.
+/// Makes a complete IPv6 packet of a mobility message.
 pub fn build(
     message: &mobility::Message,
     source: Ipv6Addr,
@@ -18,8 +18,8 @@ pub fn build(
     Ok(packet)
 }
 
-/// Puts the authenticator into an emitted Binding Update or Acknowledgement, which must end in
-/// Binding Authorization Data, and sets its checksum.
+/// Writes the authenticator into a Binding Update or Acknowledgement, whose last option must be Binding Authorization
+/// Data, and sets the checksum.
 pub fn seal(
     key: &Kbm,
     care_of: Ipv6Addr,
@@ -34,8 +34,8 @@ pub fn seal(
     mobility::set_authenticator(packet, authenticator)
 }
 
-/// Whether a received Binding Update or Acknowledgement carries the authenticator that `key` gives;
-/// false as well when it carries none.
+/// Whether a received Binding Update or Acknowledgement carries the authenticator that `key` gives. It does not when it
+/// carries no authenticator at all.
 #[must_use]
 pub fn verify(
     key: &Kbm,

@@ -1,8 +1,8 @@
-//! What an operator can do about what the core refuses.
+//! Messages about commands that the core refuses, with advice for the operator.
 
 use crate::core::{controller::CommandError, router::PolicyError};
 
-/// Why a command was refused, and what helps.
+/// Why a command was refused, and what the operator can do.
 pub(super) fn command(error: CommandError) -> String {
     match error {
         CommandError::NotMember => {
@@ -14,7 +14,7 @@ pub(super) fn command(error: CommandError) -> String {
     }
 }
 
-/// Why the policy stays as it is, and what helps.
+/// Why the policy was not changed, and what the operator can do.
 pub(super) fn policy(error: PolicyError) -> String {
     match error {
         PolicyError::NoRule(_) => format!("{error}: `anycast-ctl policy list` shows the rules"),

@@ -1,4 +1,4 @@
-//! The one loop.
+//! The daemon: the core, the parts that it acts on, and the one loop that connects them.
 
 use std::{
     io,
@@ -38,17 +38,17 @@ use crate::{
     },
 };
 
-/// How often everything that notifications should have told is read again.
+/// How often the daemon reads again what notifications should have told it, in case some were lost.
 const RESYNC: Duration = Duration::from_secs(30);
 
 /// Who waits for the flows to be read.
 #[derive(Debug)]
 enum Waiter {
-    /// The core, which judges them.
+    /// The core, which judges the flows.
     Core,
-    /// Somebody who asked what can be answered then.
+    /// A client of the control socket, whose request can be answered then.
     Call(Call),
-    /// Somebody who ended bindings; their flows are next.
+    /// A client of the control socket that ended bindings, whose flows are to be ended as soon as they are read.
     Flush {
         which: Selection,
         ended: Flushed,
@@ -65,14 +65,14 @@ pub(super) struct Daemon {
     flows: Flows<Waiter>,
     netlink: Netlink,
     addresses: Addresses,
-    /// Neighbor Solicitations, where a role wants them.
+    /// Source of Neighbor Solicitations, where a role needs them.
     neighbors: Option<Neighbors>,
     server: Server,
     handover: Handover,
 }
 
 impl Daemon {
-    /// Loads, attaches to the interfaces that are there, and does what the core wants at first.
+    /// Loads the programs, attaches them to the interfaces that exist, and performs the first actions of the core.
     pub(super) async fn start(
         config: &Config,
         paths: &Paths,
@@ -112,7 +112,7 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Runs until a signal ends it.
+    /// Runs the loop until a signal ends it.
     pub(super) async fn run(&mut self) -> Result<(), ShellError> {
         let catch = |kind: SignalKind| signal(kind).map_err(ShellError::io("cannot catch signals"));
         let mut interrupt: Signal = catch(SignalKind::interrupt())?;
@@ -131,7 +131,7 @@ impl Daemon {
                 result = self.plane.dataplane().events(|header, packet| {
                     self.core.packet(header, packet);
                 }) => if result.map_err(ShellError::io("cannot read the ring buffer"))? {
-                    // Else a ring that is never empty would keep everything else from its turn.
+                    // Without this, a ring buffer that is never empty would keep everything else from its turn.
                     tokio::task::yield_now().await;
                 },
                 event = self.netlink.next() => self.kernel(event).await,
@@ -149,13 +149,13 @@ impl Daemon {
                 }
                 _ = resync.tick() => self.resync().await,
                 _ = hangup.recv() => {
-                    // What is wrong is in the log.
+                    // An error has already been logged.
                     let _ = self.policy.reload(&mut self.core, &mut self.plane);
                 }
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
             }
-            // Timers are due whatever else goes on.
+            // Timers are checked after every event, whatever it was.
             self.core.poll_if_due();
             self.perform();
             self.assign().await;
@@ -164,8 +164,8 @@ impl Daemon {
         Ok(())
     }
 
-    /// Takes everything back: memberships, routes, the socket and, unless sessions go on with them,
-    /// programs and addresses. Routers are told first, while we can still serve what is on its way.
+    /// Takes everything back: memberships, routes and the socket. Programs and addresses are removed as well, unless
+    /// sessions still need them. Routers are told first, while this host can still serve packets that are on their way.
     pub(super) async fn stop(mut self) {
         self.core.shutdown();
         self.perform();
@@ -190,7 +190,7 @@ impl Daemon {
         tracing::info!("stopped");
     }
 
-    /// Sessions that would end with the programs; none where those end with the process anyway.
+    /// Number of sessions that would end with the programs. Zero where the programs end with the process in any case.
     fn sessions_left(&mut self) -> usize {
         let dataplane = self.plane.dataplane();
         if !dataplane.is_pinned() {
@@ -200,7 +200,7 @@ impl Daemon {
         self.flows.seen().read_sessions(&reader)
     }
 
-    /// Does what the core wants.
+    /// Performs the actions that the core asked for.
     fn perform(&mut self) {
         let actions = self.core.actions();
         if self.performer.perform(actions, &mut self.plane) {
@@ -208,7 +208,7 @@ impl Daemon {
         }
     }
 
-    /// Brings our addresses in line with the interfaces.
+    /// Assigns and removes addresses, so that they fit the interfaces that exist.
     async fn assign(&mut self) {
         let links = self.plane.links();
         self.addresses.reconcile(&self.netlink, links).await;
@@ -228,7 +228,7 @@ impl Daemon {
         };
         let member = self.core.controller().member();
         let packet = solicited.packet();
-        // Most are for addresses that the kernel answers for.
+        // Most Solicitations are for addresses that the kernel itself answers for.
         if !member.is_some_and(|member| member.owns(ifindex, &packet)) {
             return;
         }
@@ -243,7 +243,7 @@ impl Daemon {
     }
 
     async fn kernel(&mut self, event: KernelEvent) {
-        // Whatever it is, next hops may be others now.
+        // Whatever has changed, the next hop of a pinned flow may be a different one now.
         self.plane.next_hops_changed();
         match event {
             KernelEvent::Change(change) => {
@@ -271,7 +271,7 @@ impl Daemon {
         }
     }
 
-    /// Reads the interfaces again and tries again what failed.
+    /// Reads the interfaces again, and tries again what failed before.
     async fn resync(&mut self) {
         self.plane.attend();
         match self.netlink.links().await {
@@ -297,7 +297,7 @@ impl Daemon {
             .links_changed(starting, policy, groups, &mut self.core)
     }
 
-    /// Somebody asks.
+    /// Handles a request of the control socket.
     fn call(&mut self, call: Call) {
         if let Request::Flush {
             client,
@@ -349,7 +349,7 @@ impl Daemon {
         }
     }
 
-    /// The flows have been read.
+    /// Handles that the flows have been read.
     fn flows_read(&mut self, waiters: Vec<Waiter>) {
         for waiter in waiters {
             match waiter {
@@ -370,14 +370,15 @@ impl Daemon {
         }
     }
 
-    /// Answers. Who is told that it is done finds it done.
+    /// Sends the answer of a request. Actions are performed first, so that a client which is told that something is
+    /// done finds it done.
     fn done(&mut self, call: Call, answer: Answered) {
         self.perform();
         reply(call, answer);
     }
 }
 
-/// Waits for a time of the core; for ever when there is none.
+/// Waits until a time of the core, or for ever when there is none.
 async fn at(deadline: Option<Time>) {
     match deadline {
         Some(deadline) => sleep(deadline.since(clock::now())).await,
@@ -385,7 +386,7 @@ async fn at(deadline: Option<Time>) {
     }
 }
 
-/// Waits for a Neighbor Solicitation; for ever where no role wants them.
+/// Waits for a Neighbor Solicitation, or for ever where no role needs them.
 async fn solicitation(neighbors: Option<&Neighbors>) -> io::Result<Solicited> {
     match neighbors {
         Some(neighbors) => neighbors.next().await,
@@ -393,7 +394,7 @@ async fn solicitation(neighbors: Option<&Neighbors>) -> io::Result<Solicited> {
     }
 }
 
-/// Waits for the time of a comparison of the routes; for ever where there are none.
+/// Waits until the routes have to be compared, or for ever where there are no routes.
 async fn due(instant: Option<Instant>) {
     match instant {
         Some(instant) => sleep_until(instant.into()).await,

@@ -1,4 +1,4 @@
-//! The core, driven by the clock of this machine.
+//! Runs the core with the clock of this machine.
 
 use anycast_common::abi::{
     counters::Counter,
@@ -13,7 +13,7 @@ use crate::core::{
     router::Policy,
 };
 
-/// The core, and what it wants and has not got yet.
+/// The core, and the actions that it has asked for and that are not performed yet.
 pub(super) struct Engine {
     controller: Controller,
     actions: Actions,
@@ -21,7 +21,7 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Drives a core that was made at `started`.
+    /// Runs a core that was made at the time `started`.
     pub(super) fn new(controller: Controller, started: Time) -> Self {
         Self {
             controller,
@@ -30,27 +30,27 @@ impl Engine {
         }
     }
 
-    /// Something happened just now.
+    /// Gives the core an input that happened just now.
     pub(super) fn handle(&mut self, input: Input<'_>) {
         self.handle_at(clock::now(), input);
     }
 
-    /// Something happened, or was read, at `time`.
+    /// Gives the core an input that happened, or was read, at `time`.
     pub(super) fn handle_at(&mut self, time: Time, input: Input<'_>) {
         self.controller.handle(time, input, &mut self.actions);
     }
 
-    /// The data plane gave us a packet, or an example of what it refuses.
+    /// Gives the core a packet of the data plane, or an example of a packet that the data plane refused.
     pub(super) fn packet(&mut self, header: &event::Header, packet: &[u8]) {
         self.handle(input(header, packet));
     }
 
-    /// Does what is due.
+    /// Lets the core do everything that is due.
     pub(super) fn poll(&mut self) {
         self.controller.poll(clock::now(), &mut self.actions);
     }
 
-    /// The same, at no cost when nothing is due.
+    /// Lets the core do what is due. Costs nothing when nothing is due.
     pub(super) fn poll_if_due(&mut self) {
         let now = clock::now();
         if self.deadline().is_some_and(|time| time <= now) {
@@ -58,55 +58,55 @@ impl Engine {
         }
     }
 
-    /// When to [`poll`](Self::poll); none while nothing is to come.
+    /// Time of the next [`poll`](Self::poll). `None` while no timer runs.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.controller.deadline()
     }
 
-    /// An operator wants something. Gives whether this machine is a member of the group now.
+    /// Executes a command of an operator. Gives whether this machine is a member of the group afterwards.
     pub(super) fn command(&mut self, command: Command) -> Result<bool, CommandError> {
         self.controller
             .command(clock::now(), command, &mut self.actions)
     }
 
-    /// An operator ends bindings, and has clients forgotten.
+    /// Ends the selected bindings of a correspondent, and makes a member forget the selected clients.
     pub(super) fn flush(&mut self, which: &Selection) -> Flushed {
         self.controller
             .flush(clock::now(), which, &mut self.actions)
     }
 
-    /// Another policy applies from now on.
+    /// Replaces the policy of the router role.
     pub(super) fn set_policy(&mut self, policy: Policy) {
         self.controller
             .set_policy(clock::now(), policy, &mut self.actions);
     }
 
-    /// Takes back what stands outside of this machine.
+    /// Takes back everything that has an effect outside of this machine.
     pub(super) fn shutdown(&mut self) {
         self.controller.shutdown(clock::now(), &mut self.actions);
     }
 
-    /// Tells the log and those who watch.
+    /// Adds a notice for the log and for the monitors.
     pub(super) fn tell(&mut self, notice: Notice) {
         self.actions.push(Action::Notice(notice));
     }
 
-    /// What is to be done, for the performer to take.
+    /// The actions that are to be performed.
     pub(super) fn actions(&mut self) -> &mut Actions {
         &mut self.actions
     }
 
-    /// The core, to look at.
+    /// The core, for reading.
     pub(super) fn controller(&self) -> &Controller {
         &self.controller
     }
 
-    /// The correspondent, which takes up what an earlier run has left.
+    /// The correspondent role, for restoring what an earlier run saved.
     pub(super) fn correspondent_mut(&mut self) -> Option<&mut Correspondent> {
         self.controller.correspondent_mut()
     }
 
-    /// When the daemon started.
+    /// Time at which the daemon started.
     pub(super) fn started(&self) -> Time {
         self.started
     }

@@ -7,21 +7,21 @@ use super::{api::server::ServerError, dataplane::DataplaneError, netlink, privil
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ShellError {
-    /// The build found no tools for the eBPF programs.
+    /// The programs were not built, because their tools were missing.
     #[error(
         "this anycast-ctl was built without its eBPF programs: build it with `cargo xtask build`"
     )]
     NoPrograms,
-    /// Not root.
+    /// The process does not have the privileges that it needs.
     #[error(transparent)]
     NotPrivileged(#[from] privilege::NotPrivileged),
-    /// No control socket.
+    /// The control socket cannot be opened.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// The kernel does not take the programs or maps.
+    /// The kernel refused the programs or their maps.
     #[error("{what}: {error}")]
     Dataplane {
-        /// What was being done.
+        /// What the daemon was doing.
         what: String,
         /// Why it failed.
         error: Box<DataplaneError>,
@@ -29,12 +29,12 @@ pub enum ShellError {
     /// A socket or signal handler could not be made.
     #[error("{what}: {error}")]
     Io {
-        /// What was being done.
+        /// What the daemon was doing.
         what: &'static str,
         /// Why it failed.
         error: io::Error,
     },
-    /// The kernel does not say what interfaces there are.
+    /// The kernel did not list its interfaces.
     #[error("cannot read the interfaces: {0}")]
     Links(netlink::NetlinkError),
 }

@@ -1,8 +1,7 @@
-//! The flows of the data plane as they were when they were last read.
+//! The flows of the data plane, as they were when they were last read.
 //!
-//! To read them takes the kernel's time for each, so a thread does it, while the loop goes on. Who
-//! wants to know how things are now waits for a read that begins after he asked; others may wait for
-//! the same.
+//! Reading them costs kernel time for each flow, so that a thread does it while the loop goes on. A request that needs
+//! the present state waits for a read that begins after the request. Several requests may wait for the same read.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -20,14 +19,14 @@ use crate::core::{
     pins::{self, Limits},
 };
 
-/// What a read found, in the order of keys.
+/// Result of a read, in the order of the keys.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
-    /// When it began.
+    /// Time at which the read began.
     pub(super) began: Time,
-    /// Those pinned at a correspondent.
+    /// Flows that are pinned at a correspondent.
     pub(super) flows: Vec<(FlowKey, Flow)>,
-    /// Those that came to a member by a care-of address.
+    /// Flows that came to a member by its care-of address.
     pub(super) member_flows: Vec<(FlowKey, MemberFlow)>,
 }
 
@@ -41,7 +40,7 @@ impl Snapshot {
     }
 }
 
-/// The last read, and what it means.
+/// The last read, and how to count sessions in it.
 #[derive(Debug)]
 pub(super) struct Seen {
     last: Option<Snapshot>,
@@ -50,19 +49,19 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// What the last read found.
+    /// Result of the last read.
     pub(super) fn last(&self) -> Option<&Snapshot> {
         self.last.as_ref()
     }
 
-    /// How many flows travel by a care-of address.
+    /// Number of flows that travel by a care-of address.
     pub(super) fn count(&self) -> usize {
         let count = |read: &Snapshot| read.flows.len() + read.member_flows.len();
-        // A map of a role that this machine does not have is empty.
+        // The map of a role that this machine does not have is empty.
         self.last().map(count).unwrap_or_default()
     }
 
-    /// How many sessions are pinned to this member, by anycast address.
+    /// Number of sessions that are pinned to this member, by anycast address.
     pub(super) fn sessions(&self, now: Time) -> HashMap<Ipv6Addr, usize> {
         let mut sessions = HashMap::new();
         if let (Some(limits), Some(read)) = (self.sessions, self.last()) {
@@ -75,7 +74,7 @@ impl Seen {
         sessions
     }
 
-    /// Reads how many sessions would end with the programs.
+    /// Reads the flows now, and gives the number of sessions that would end with the programs.
     pub(super) fn read_sessions(&self, reader: &FlowReader) -> usize {
         let limits = self.sessions.unwrap_or_default();
         let read = Snapshot::read(reader);
@@ -89,20 +88,20 @@ impl Seen {
     }
 }
 
-/// Reads the flows, for those of type `W` that wait for it.
+/// Reads the flows for waiters of type `W`.
 pub(super) struct Flows<W> {
     read: Arc<dyn Fn() -> Snapshot + Send + Sync>,
-    /// Reads that have begun.
+    /// Number of reads that have begun.
     begun: u64,
     reading: Option<JoinHandle<Snapshot>>,
-    /// Who waits, and for which read at least.
+    /// The waiters, each with the number of the first read that serves it.
     waiting: VecDeque<(u64, W)>,
     seen: Seen,
 }
 
 impl<W> Flows<W> {
-    /// `sessions` says when a session that is pinned to this member counts as over; none where the machine
-    /// is no member.
+    /// `sessions` says when a session that is pinned to this member counts as over. It is `None` where the machine has
+    /// no member role.
     pub(super) fn new(reader: FlowReader, sessions: Option<Limits>) -> Self {
         Self::by(move || Snapshot::read(&reader), sessions)
     }
@@ -120,7 +119,7 @@ impl<W> Flows<W> {
         }
     }
 
-    /// `waiter` wants to know what is so from now on.
+    /// Adds a waiter, which gets a read that begins from now on.
     pub(super) fn wait(&mut self, waiter: W) {
         self.waiting.push_back((self.begun + 1, waiter));
         self.begin();
@@ -135,8 +134,8 @@ impl<W> Flows<W> {
         self.reading = Some(spawn_blocking(move || read()));
     }
 
-    /// Waits until a read is done; for ever when none is under way. Loses nothing when it is dropped.
-    /// Gives those who have waited for it.
+    /// Waits until a read is done, or for ever when none is under way. Dropping the future loses nothing. Gives the
+    /// waiters that the read serves.
     pub(super) async fn next(&mut self) -> Vec<W> {
         let Some(reading) = &mut self.reading else {
             return std::future::pending().await;
@@ -161,7 +160,7 @@ impl<W> Flows<W> {
         &self.seen
     }
 
-    /// Frees the memory of what is older than this.
+    /// Frees the memory of a read that is older than this.
     pub(super) fn forget(&mut self, age: Duration) {
         self.seen
             .last
@@ -205,7 +204,7 @@ mod tests {
         go.send(second).expect("somebody reads");
         assert_eq!(flows.next().await, ['d']);
         assert_eq!(flows.seen().last().map(|read| read.began), Some(second));
-        // None is under way, and what was read is forgotten when it is old.
+        // No read is under way, and the result of an old one is forgotten.
         assert!(flows.reading.is_none());
         flows.forget(Duration::ZERO);
         assert!(flows.seen().last().is_none());

@@ -1,10 +1,10 @@
-//! What outlives the daemon, for the next one to take up.
+//! State that outlives the daemon, for its next run.
 
 use std::path::PathBuf;
 
 use super::{clock, engine::Engine, memory};
 
-/// What is left behind at the end.
+/// What the daemon leaves behind when it ends.
 #[derive(Debug)]
 pub(super) struct Handover {
     keep_programs: bool,
@@ -12,8 +12,8 @@ pub(super) struct Handover {
 }
 
 impl Handover {
-    /// The programs stay where they are while sessions need them, if `keep_programs`. The correspondent's
-    /// nonces are kept in the file `nonces`.
+    /// If `keep_programs` is true, the programs stay attached while sessions need them. The nonces of the correspondent
+    /// are kept in the file `nonces`.
     pub(super) fn new(keep_programs: bool, nonces: Option<PathBuf>) -> Self {
         Self {
             keep_programs,
@@ -21,13 +21,13 @@ impl Handover {
         }
     }
 
-    /// Whether the end leaves the programs where they are, if sessions need them.
+    /// Whether the programs stay attached when the daemon ends, if sessions need them.
     pub(super) fn keeps_programs(&self) -> bool {
         self.keep_programs
     }
 
-    /// Gives the correspondent what it knew before a restart. Without it, handshakes under way begin
-    /// anew.
+    /// Gives the correspondent what it knew before a restart. Without that, the handshakes that are under way have to
+    /// start again.
     pub(super) fn recall(&self, core: &mut Engine) {
         let (Some(path), Some(role)) = (&self.nonces, core.correspondent_mut()) else {
             return;
@@ -46,7 +46,7 @@ impl Handover {
         }
     }
 
-    /// Keeps what the correspondent knows for the next run.
+    /// Saves what the correspondent knows for the next run.
     pub(super) fn save(&self, core: &Engine) {
         if let (Some(path), Some(role)) = (&self.nonces, core.controller().correspondent())
             && let Err(error) = memory::keep(path, &role.save(clock::now()))

@@ -1,4 +1,4 @@
-//! Which programs are attached to which interfaces.
+//! Decides which programs are attached to which interfaces.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{core::Link, model::program::Wanted};
 
-/// How often a missing or refusing interface is named in the log.
+/// Shortest time between two log lines about an interface that is missing or cannot be attached to.
 pub(super) const REMINDER: Duration = Duration::from_secs(60);
 
-/// The configured interfaces, and what is attached to those that are there.
+/// The configured interfaces, and the programs that are attached to those that exist.
 #[derive(Debug)]
 pub struct Interfaces {
     wanted: BTreeMap<String, Wanted>,
@@ -26,7 +26,7 @@ pub struct Interfaces {
 }
 
 impl Interfaces {
-    /// Nothing is attached yet.
+    /// Makes the list of configured interfaces. No program is attached yet.
     #[must_use]
     pub fn new(wanted: BTreeMap<String, Wanted>) -> Self {
         Self {
@@ -36,18 +36,18 @@ impl Interfaces {
         }
     }
 
-    /// Their names.
+    /// Names of the configured interfaces.
     pub fn names(&self) -> impl Iterator<Item = String> + '_ {
         self.wanted.keys().cloned()
     }
 
-    /// Roles of the interface `name`; 0 where it has none.
+    /// Roles of the interface `name`. Zero where it has none.
     #[must_use]
     pub fn roles(&self, name: &str) -> u8 {
         self.wanted.get(name).map_or(0, |wanted| wanted.roles)
     }
 
-    /// Attaches the program of its roles to a link, once.
+    /// Attaches the program for the interface's roles to a link, unless it is attached already.
     pub fn attach(&mut self, dataplane: &mut Dataplane, link: &Link) -> Result<(), DataplaneError> {
         let Some(wanted) = self.wanted.get(&link.name) else {
             return Ok(());
@@ -68,14 +68,14 @@ impl Interfaces {
         Ok(())
     }
 
-    /// The interface is gone, and its programs with it.
+    /// Notes that the interface disappeared, and its programs with it.
     pub fn detach(&mut self, dataplane: &mut Dataplane, ifindex: u32) {
         if self.attached.remove(&ifindex).is_some() {
             dataplane.detach(ifindex);
         }
     }
 
-    /// Says once of each interface that is not there that it is waited for.
+    /// Logs once for each missing interface that the daemon waits for it.
     pub fn warn_of_missing(&mut self, table: &LinkTable) {
         let missing: BTreeSet<String> = table.missing().map(str::to_owned).collect();
         for interface in missing.difference(&self.missing) {
@@ -87,7 +87,7 @@ impl Interfaces {
         self.missing = missing;
     }
 
-    /// For `status`.
+    /// The interfaces as `status` shows them.
     #[must_use]
     pub fn view(&self, table: &LinkTable) -> Vec<view::Interface> {
         let view = |(name, wanted): (&String, &Wanted)| {
@@ -108,7 +108,7 @@ impl Interfaces {
     }
 }
 
-/// The roles of a mask, by name.
+/// Names of the roles in a mask.
 #[must_use]
 pub fn role_names(mask: u8) -> Vec<String> {
     [

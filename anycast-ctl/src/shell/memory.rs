@@ -1,9 +1,9 @@
-//! The file that keeps a correspondent's nonces from an orderly end to the next start.
+//! The file that keeps a correspondent's nonces from an orderly shutdown until the next start.
 //!
-//! It is removed before it is used: nonces come back with the sequence numbers of that moment or not
-//! at all, and a crash later leaves nothing that would let Binding Updates be replayed. Time is
-//! `CLOCK_BOOTTIME`, which nobody sets and which goes on while nothing runs; after a reboot the file
-//! is void.
+//! The file is removed before it is used. So nonces come back only together with the sequence numbers of the same
+//! moment, and a later crash leaves nothing by which an attacker could replay Binding Updates. Times are of
+//! `CLOCK_BOOTTIME`, which nobody can set and which runs on while the daemon does not. After a reboot the file is not
+//! valid.
 //!
 //! `anycast nonces 2\n`, the boot id with a newline, nanoseconds of the clock (64 bits, network
 //! order), and what the core says.
@@ -30,33 +30,33 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// More than the core saves.
 const LONGEST: u64 = 16 << 20;
 
-/// Why nonces are not kept.
+/// Why the nonces could not be kept or restored.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     /// A file could not be read or written.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// Somebody else may have written or read it.
+    /// Other users may have read or written the file.
     #[error("it must be a file of root that nobody else can read or write")]
     NotRootAlone,
-    /// It is no such file.
+    /// The file does not have this format.
     #[error("it is damaged or of another version")]
     NotOurs,
-    /// It says when it was written.
+    /// The file was written before the last reboot of the machine.
     #[error("it is from before the last boot")]
     OtherBoot,
-    /// It says when it was written.
+    /// The file claims to have been written in the future.
     #[error("it is from the future")]
     Future,
-    /// The core does not take it.
+    /// The core refused the content.
     #[error("{0}")]
     Memory(#[from] MemoryError),
 }
 
-/// What the core said, and how long ago that was.
+/// State of the core, and the time since it was saved.
 type Recalled = (Zeroizing<Vec<u8>>, Duration);
 
-/// Removes the file and gives what it says. None without a file.
+/// Removes the file and gives its content. `None` if there is no file.
 pub(super) fn recall(path: &Path) -> Result<Option<Recalled>, Error> {
     let mut options = OpenOptions::new();
     options
@@ -75,7 +75,8 @@ pub(super) fn recall(path: &Path) -> Result<Option<Recalled>, Error> {
         return Err(Error::NotRootAlone);
     }
     let mut text = Zeroizing::new(Vec::new());
-    // One octet more, so that it never grows, which would leave secrets behind.
+    // One octet more than the file has is reserved, so that the buffer never grows. Growing would leave copies of
+    // secrets in memory.
     text.reserve_exact(usize::try_from(about.len().min(LONGEST)).unwrap_or(0) + 1);
     file.take(about.len().min(LONGEST)).read_to_end(&mut text)?;
     fs::remove_file(path)?;
@@ -93,7 +94,7 @@ pub(super) fn recall(path: &Path) -> Result<Option<Recalled>, Error> {
     Ok(Some((Zeroizing::new(rest.to_vec()), elapsed)))
 }
 
-/// Writes the file, whole or not at all.
+/// Writes the file, either completely or not at all.
 pub(super) fn keep(path: &Path, saved: &[u8]) -> Result<(), Error> {
     let mut beside = OsString::from(path);
     beside.push(".new");
@@ -137,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    /// A file of this test, and its directory, until it is dropped.
+    /// A file and its directory for one test. Dropping it removes both.
     struct Place(PathBuf);
 
     impl Place {
@@ -159,7 +160,7 @@ mod tests {
         }
     }
 
-    /// Root is needed: files of others are refused.
+    /// Whether the tests run as root. They need to, since files of other users are refused.
     fn is_root() -> bool {
         nix::unistd::geteuid().is_root()
     }

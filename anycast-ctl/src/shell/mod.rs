@@ -1,7 +1,7 @@
-//! The daemon around the core: everything that has an effect or a cause outside.
+//! The daemon around the core: everything that has an effect or a cause outside of the process.
 //!
-//! One loop (`daemon`) turns what happens into inputs of the core and performs the actions that
-//! come out, each in the file that is named after its kind.
+//! One loop (`daemon`) turns what happens into inputs of the core, and performs the actions that the core gives. Each
+//! kind of action has a file that is named after it.
 
 pub mod addresses;
 mod advice;
@@ -42,12 +42,12 @@ pub use error::ShellError;
 
 use crate::config::{Config, file};
 
-/// Which files the daemon uses.
+/// Paths of the files that the daemon uses.
 #[derive(Clone, Debug)]
 pub struct Paths {
-    /// The configuration, which is read again on SIGHUP.
+    /// The configuration file, whose policy is read again on SIGHUP.
     pub config: PathBuf,
-    /// The control socket, where the command line names one.
+    /// The control socket, if the command line names one.
     pub socket: Option<PathBuf>,
 }
 
@@ -64,7 +64,7 @@ pub async fn run(config: Config, paths: &Paths, object: &[u8]) -> Result<(), She
         .or(configured)
         .cloned()
         .unwrap_or_else(|| file::DEFAULT_SOCKET.into());
-    // Before anything is attached: a second daemon must leave the first one alone.
+    // This comes before anything is attached: a second daemon must not disturb the first one.
     let server = api::server::Server::bind(&socket)?;
     let mut daemon = daemon::Daemon::start(&config, paths, server, object).await?;
     let result = daemon.run().await;

@@ -1,7 +1,8 @@
-//! Which devices take frames that XDP redirects to them.
+//! Finds out which devices accept frames that XDP redirects to them.
 //!
-//! A redirect to any other device loses the frame without a word. The kernel tells by the generic
-//! netlink family `netdev` (Linux 6.3); what it does not tell of is left to its own forwarding.
+//! A frame that is redirected to any other device is lost without an error. The kernel tells which devices accept them
+//! through the generic netlink family `netdev` (Linux 6.3). Frames for devices that it does not report are left to the
+//! kernel's forwarding.
 
 use std::{
     collections::BTreeSet,
@@ -26,14 +27,15 @@ const NLM_F_REQUEST: u16 = 1;
 const NLM_F_DUMP: u16 = 0x300;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
-/// Length, type, flags, sequence number and port of a netlink message.
+/// Length of a netlink header: length, type, flags, sequence number and port.
 const HEADER: usize = 16;
-/// Command, version and two reserved octets of a generic one.
+/// Length of a generic netlink header: command, version and two reserved octets.
 const GENERIC: usize = 4;
-/// The kernel answers within the system call; this is for a kernel that does not.
+/// How long to wait for an answer. The kernel answers within the system call, so this only protects against a kernel
+/// that does not.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Indices of the devices that take redirected frames, in this network namespace.
+/// Indices of the devices in this network namespace that accept redirected frames.
 ///
 /// # Errors
 ///
@@ -99,7 +101,7 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     attribute
 }
 
-/// Gives the attributes of each answer to `sink`, to the end of the dump, or of the one answer.
+/// Passes the attributes of each answer to `sink`, until the end of the dump, or for the one answer.
 fn answers(
     socket: &mut Socket,
     dump: bool,
@@ -131,7 +133,7 @@ fn answers(
     }
 }
 
-/// Type, body and what follows.
+/// Splits the first message off: its type, its body and the octets after it.
 fn next_message(octets: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let length = u32::from_ne_bytes(*octets.first_chunk()?) as usize;
     let kind = u16::from_ne_bytes(*octets.get(4..)?.first_chunk()?);
@@ -150,7 +152,7 @@ fn attributes(mut octets: &[u8]) -> Vec<(u16, &[u8])> {
         ) else {
             break;
         };
-        // The two upper bits are flags.
+        // The two upper bits of the type are flags.
         attributes.push((u16::from_ne_bytes(*kind) & 0x3fff, value));
         octets = octets.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
@@ -187,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_kernel_tells_or_says_that_it_cannot() {
-        // The loopback interface takes no redirected frames, and every namespace has it.
+        // Every namespace has a loopback interface, which does not accept redirected frames.
         if let Ok(targets) = redirect_targets() {
             assert!(!targets.contains(&1), "{targets:?}");
         }

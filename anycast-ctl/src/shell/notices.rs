@@ -1,4 +1,4 @@
-//! What happened, in the log.
+//! Writes the core's notices to the log.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use crate::{
     model::mac::Mac,
 };
 
-/// How often the same refusal, or an election, on the same interface is logged: whoever can send packets must not
-/// be able to fill a disk.
+/// Shortest time between two log lines about the same refusal or about elections on the same interface. Without this
+/// limit, anybody who can send packets could fill the disk.
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// Writes notices to the log.

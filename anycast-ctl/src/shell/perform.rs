@@ -1,4 +1,4 @@
-//! Performs what the core asks for.
+//! Performs the actions of the core.
 
 use std::{net::Ipv6Addr, time::Instant};
 
@@ -21,10 +21,10 @@ use crate::core::{
     refusals::{Refusals, What},
 };
 
-/// Different refusals that are remembered.
+/// Number of different refusals that are remembered.
 const REFUSALS: usize = 128;
 
-/// What actions have their effect on, apart from the data plane.
+/// The parts of the daemon on which actions have an effect, except for the data plane.
 #[derive(Debug)]
 pub(super) struct Performer {
     routes: Option<Routes>,
@@ -64,10 +64,10 @@ impl Performer {
         }
     }
 
-    /// Performs `actions` and leaves none: the maps and groups first, in their order, so that
-    /// who gets a packet finds things as it says; then the packets in theirs; then the routes.
-    /// What fails is logged and counted; it does not hold up the others. Gives whether the core wants to
-    /// see the pinned flows.
+    /// Performs all `actions` and empties the list. Maps and multicast groups come first, in their order, so that a
+    /// host which receives a packet finds the state that the packet speaks of. Packets follow in their order, and
+    /// routes come last. An action that fails is logged and counted, and does not stop the others. Gives whether the
+    /// core wants to see the pinned flows.
     pub(super) fn perform(&mut self, actions: &mut Actions, plane: &mut Plane) -> bool {
         let (dataplane, links) = plane.parts();
         let mut outgoing = Vec::new();
@@ -99,32 +99,32 @@ impl Performer {
         flows_wanted
     }
 
-    /// Routes of the router role.
+    /// The routes of the router role.
     pub(super) fn routes(&self) -> Option<&Routes> {
         self.routes.as_ref()
     }
 
-    /// The same, to compare them with the kernel's.
+    /// The routes of the router role, to compare them with those of the kernel.
     pub(super) fn routes_mut(&mut self) -> Option<&mut Routes> {
         self.routes.as_mut()
     }
 
-    /// Multicast memberships.
+    /// The multicast memberships.
     pub(super) fn groups(&mut self) -> &mut Groups {
         &mut self.groups
     }
 
-    /// Waits for the result of a health check. Loses nothing when it is dropped.
+    /// Waits for the result of a health check. Dropping the future loses nothing.
     pub(super) async fn checked(&mut self) -> (Ipv6Addr, Finding) {
         self.checks.next().await
     }
 
-    /// Reports and Dones that were refused.
+    /// The Reports and Dones that were refused.
     pub(super) fn refusals(&self) -> &Refusals {
         &self.refusals
     }
 
-    /// Packets that could not be sent, and map updates that the kernel refused, by name.
+    /// Number of packets that could not be sent, and of map updates that the kernel refused, by name.
     pub(super) fn counters(&self) -> [(&'static str, u64); 2] {
         [
             ("packet_send_failed", self.send_failed),

@@ -1,4 +1,4 @@
-//! What the daemon may do, asked before it half does it.
+//! Checks the privileges of the process before it changes anything.
 
 /// Capabilities that the daemon needs, by number (`linux/capability.h`).
 const NEEDED: [(u32, &str); 4] = [
@@ -8,7 +8,7 @@ const NEEDED: [(u32, &str); 4] = [
     (39, "CAP_BPF"),
 ];
 
-/// The daemon may not do its work.
+/// The process lacks capabilities that the daemon needs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not permitted: run as root, or with {needed} (missing: {missing})")]
 pub struct NotPrivileged {
@@ -27,7 +27,7 @@ fn judge(status: &str) -> Result<(), NotPrivileged> {
         .lines()
         .find_map(|line| line.strip_prefix("CapEff:"))
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    // Without /proc the kernel itself will say what is wrong.
+    // Where /proc is missing, the kernel itself will refuse what is not permitted.
     let Some(effective) = effective else {
         return Ok(());
     };

@@ -1,4 +1,4 @@
-//! Has the kernel verify that members still answer on their links.
+//! Lets the kernel verify that members still answer on their links.
 
 use std::{net::Ipv6Addr, time::Instant};
 
@@ -19,7 +19,7 @@ use super::{
     throttle::{PERIOD, Throttle},
 };
 
-/// Pokes entries of the neighbour table. What comes of it the kernel tells everybody.
+/// Starts probes in the kernel's neighbour table. The kernel reports their results as notifications.
 #[derive(Debug)]
 pub struct Reachability {
     kernel: Requests,
@@ -27,7 +27,7 @@ pub struct Reachability {
 }
 
 impl Reachability {
-    /// By this socket.
+    /// Makes a value that sends its requests by this socket.
     #[must_use]
     pub fn new(kernel: Requests) -> Self {
         Self {
@@ -36,13 +36,13 @@ impl Reachability {
         }
     }
 
-    /// Starts Neighbor Unreachability Detection (RFC 4861 section 7.3) of a neighbour: three
-    /// Solicitations, a second apart.
+    /// Starts Neighbor Unreachability Detection of a neighbour (RFC 4861 section 7.3): three Solicitations, one second
+    /// apart.
     pub fn probe(&mut self, ifindex: u32, address: Ipv6Addr) {
         let Err(error) = self.poke(ifindex, address) else {
             return;
         };
-        // A link that is gone or down is told by other means.
+        // A link that disappeared or is down is reported by other notifications.
         let (errno, now) = (error.errno(), Instant::now());
         if let Some(held) = self.refused.admit(errno, now) {
             tracing::debug!(target: "anycast::router", ifindex, %address, %error, held,
@@ -67,7 +67,7 @@ impl Reachability {
                 change.header.flags = NeighbourFlags::Use;
                 NLM_F_CREATE
             }
-            // It is being done; or an administrator wants it otherwise.
+            // A probe is under way already, or an administrator made the entry permanent.
             _ => return Ok(()),
         };
         let mut batch = Batch::default();

@@ -1,4 +1,4 @@
-//! Keeps the kernel's routes as the core wants them.
+//! Keeps the kernel's routes equal to those that the core wants.
 
 mod tables;
 
@@ -21,11 +21,11 @@ use crate::{
     model::route::{RoutePlace, RouteSettings, Style},
 };
 
-/// After a notification: time for a burst of them to end.
+/// Delay of a comparison after a notification, so that a burst of notifications causes only one.
 const SETTLE: Duration = Duration::from_millis(100);
-/// After a refusal.
+/// Delay of the next comparison after the kernel refused a change.
 const RETRY: Duration = Duration::from_secs(1);
-/// When nothing is known to be wrong.
+/// Time between two comparisons when nothing is known to be wrong.
 const PERIOD: Duration = Duration::from_secs(30);
 
 /// The routes of the router role.
@@ -34,24 +34,24 @@ pub struct Routes {
     settings: RouteSettings,
     kernel: Tables,
     desired: BTreeMap<Ipv6Addr, Vec<NextHop>>,
-    /// What the kernel had of an earlier run, and no member has claimed or given up yet.
+    /// Routes of an earlier run whose members have neither reported nor left yet.
     adopted: BTreeMap<Ipv6Addr, BTreeSet<NextHop>>,
-    /// The kernel's routes have not been read yet.
+    /// Whether the kernel's routes have not been read yet.
     first: bool,
-    /// Asked for since the last flush.
+    /// Addresses whose route was requested since the last flush.
     changed: BTreeSet<Ipv6Addr>,
-    /// None while the kernel has to be read first.
+    /// What the kernel has. `None` while it has to be read first.
     known: Option<Known>,
-    /// Routes of an earlier run that nobody has claimed yet stay until then.
+    /// Time until which routes of an earlier run stay without a member that has reported.
     grace: Option<Instant>,
-    /// When the kernel's tables are compared next.
+    /// Time of the next comparison with the kernel's tables.
     due: Instant,
     refused: Throttle<Ipv6Addr>,
 }
 
 impl Routes {
-    /// Routes of a run that crashed are adopted: they and their next hops stay for `grace`, in
-    /// which members can report again, and those are removed that did not.
+    /// Adopts the routes of a run that crashed. These routes and their next hops stay for `grace`, in which members can
+    /// report again. Those whose members did not are removed then.
     #[must_use]
     pub fn new(settings: RouteSettings, kernel: Requests, grace: Duration) -> Self {
         let now = Instant::now();
@@ -69,13 +69,13 @@ impl Routes {
         }
     }
 
-    /// When [`Routes::reconcile`] wants to be called.
+    /// Time at which [`Routes::reconcile`] has to be called.
     #[must_use]
     pub fn due(&self) -> Instant {
         self.due
     }
 
-    /// What an earlier run has left, and no member has claimed or given up yet.
+    /// Next hops of routes of an earlier run whose members have neither reported nor left yet.
     pub fn adopted(&self) -> impl Iterator<Item = (Ipv6Addr, NextHop)> + '_ {
         let hops = |(anycast, hops): (&Ipv6Addr, &BTreeSet<NextHop>)| {
             let anycast = *anycast;
@@ -84,19 +84,19 @@ impl Routes {
         self.adopted.iter().flat_map(hops)
     }
 
-    /// How many routes the core wants.
+    /// Number of routes that the core wants.
     #[must_use]
     pub fn count(&self) -> usize {
         self.desired.len()
     }
 
-    /// How next hops are written, which is not what was asked for when the kernel refused that.
+    /// How next hops are written. This differs from the configuration when the kernel refused what that asks for.
     #[must_use]
     pub fn style(&self) -> Style {
         self.settings.style
     }
 
-    /// Takes over what the core wants, for the next flush.
+    /// Notes an action of the core, for the next flush.
     pub fn apply(&mut self, action: RouteAction) {
         match action {
             RouteAction::Set { anycast, next_hops } => self.set(anycast, next_hops),
@@ -104,19 +104,19 @@ impl Routes {
         }
     }
 
-    /// A route of `anycast` with exactly these next hops is wanted, from the next flush on.
+    /// From the next flush on, `anycast` has a route with exactly these next hops.
     pub fn set(&mut self, anycast: Ipv6Addr, next_hops: Vec<NextHop>) {
         let old = self.desired.insert(anycast, next_hops);
         self.disown(anycast, old);
     }
 
-    /// No route of ours for `anycast` is wanted, from the next flush on.
+    /// From the next flush on, `anycast` has no route of ours.
     pub fn remove(&mut self, anycast: Ipv6Addr) {
         let old = self.desired.remove(&anycast);
         self.disown(anycast, old);
     }
 
-    /// A member that came and went has no claim to what an earlier run did for it.
+    /// Removes the next hops of a member that joined and left, even if an earlier run had them as well.
     fn disown(&mut self, anycast: Ipv6Addr, old: Option<Vec<NextHop>>) {
         self.changed.insert(anycast);
         let Some(adopted) = self.adopted.get_mut(&anycast) else {
@@ -133,7 +133,7 @@ impl Routes {
         }
     }
 
-    /// Makes the kernel's routes what was asked for since the last flush, all in one go.
+    /// Changes the kernel's routes to those that were requested since the last flush, all in one batch.
     pub fn flush(&mut self) {
         if self.changed.is_empty() {
             return;
@@ -149,12 +149,12 @@ impl Routes {
         if self.perform(changes).is_empty() {
             self.known = Some(known);
         } else {
-            // The kernel is not as we thought.
+            // The kernel's routes are not what this process expected.
             self.reconcile();
         }
     }
 
-    /// The kernel said something about a route.
+    /// Handles a notification of the kernel about a route.
     pub fn notified(&mut self, news: &RouteNews) {
         let Some(known) = &self.known else {
             return;
@@ -163,11 +163,11 @@ impl Routes {
         let ours = news.protocol == self.settings.place.protocol;
         let expected = match (known.way(key), ours, news.deleted) {
             (Some(way), true, false) => *way == news.route.way,
-            // Either somebody has deleted ours, or another daemon has put its own in its place.
+            // Either another process has deleted our route, or another daemon has put its own in its place.
             (Some(_), true, true) | (Some(_), false, false) => false,
             (Some(_), false, true) => true,
             (None, true, deleted) => deleted,
-            // Ours can come when another daemon's goes.
+            // Our route can be added when that of another daemon is deleted.
             (None, false, true) => !self.desired.contains_key(&key.destination.addr()),
             (None, false, false) => true,
         };
@@ -176,13 +176,13 @@ impl Routes {
         }
     }
 
-    /// What the kernel said was lost.
+    /// Handles that notifications were lost.
     pub fn resync(&mut self) {
         self.known = None;
         self.due_in(SETTLE);
     }
 
-    /// Compares the whole table and repairs it.
+    /// Compares the whole table with what is wanted, and repairs it.
     pub fn reconcile(&mut self) {
         self.due = Instant::now() + PERIOD;
         let first = self.settings.style;
@@ -198,7 +198,7 @@ impl Routes {
         }
     }
 
-    /// Reads and repairs once; gives what failed.
+    /// Reads the table and repairs it once. Gives the changes that failed.
     fn repair(&mut self) -> Vec<(Change, NetlinkError)> {
         self.known = None;
         self.changed.clear();
@@ -230,7 +230,7 @@ impl Routes {
         failures
     }
 
-    /// What the kernel has when these have failed; none when that is not clear.
+    /// What the kernel has after these changes failed. `None` when that is not clear.
     fn after(&mut self, mut known: Known, failures: &[(Change, NetlinkError)]) -> Option<Known> {
         for (failed, _) in failures {
             match failed {
@@ -246,10 +246,10 @@ impl Routes {
         self.perform(changes).is_empty().then_some(known)
     }
 
-    /// Where the kernel has no resilient groups, or not such ones, plain multipath has to do.
+    /// Uses plain multipath where the kernel has no resilient groups, or refuses those of this configuration.
     fn fall_back(&mut self, failures: &[(Change, NetlinkError)]) {
         const REFUSALS: [i32; 4] = [libc::EINVAL, libc::EOPNOTSUPP, libc::ENOMEM, libc::ENOSPC];
-        // Without its members a group fails for that reason.
+        // A group whose members are missing fails for that reason, and not because resilient groups are unsupported.
         if failures
             .iter()
             .any(|(change, _)| matches!(change, Change::MakeHop { .. }))
@@ -293,7 +293,7 @@ impl Routes {
         }
     }
 
-    /// Next hops of an earlier run stay as long as the kernel itself keeps them.
+    /// Keeps next hops of an earlier run as long as the kernel itself has them.
     fn adopt(&mut self, known: &Known, grace: bool) {
         let present = known.anycast().map(|b| (b, known.next_hops(b)));
         let present = present.filter(|(_, hops)| !hops.is_empty());
@@ -332,7 +332,7 @@ impl Routes {
         }
     }
 
-    /// Has the kernel do it all; gives what failed.
+    /// Lets the kernel execute all changes, and gives those that failed.
     fn perform(&mut self, changes: Vec<Change>) -> Vec<(Change, NetlinkError)> {
         self.kernel.perform(self.settings, changes)
     }

@@ -1,4 +1,4 @@
-//! The parts of a running daemon, out of a configuration.
+//! Makes the parts of a running daemon out of a configuration.
 
 use std::{io, time::Duration};
 
@@ -31,18 +31,18 @@ use crate::{
     },
 };
 
-/// What a router waits beyond the answers to its first Queries before it removes routes of an earlier
-/// run that no member claims.
+/// How long a router waits, after the answers to its first Queries, before it removes the routes of an earlier run
+/// whose members have not reported.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The sockets that need privileges, for a performer.
+/// The sockets that need privileges.
 pub(super) struct Sockets {
     sender: Sender,
     groups: Groups,
 }
 
 impl Sockets {
-    /// Opens them.
+    /// Opens the sockets.
     pub(super) fn open() -> Result<Self, ShellError> {
         Ok(Self {
             sender: Sender::new().map_err(ShellError::io("cannot open a raw socket"))?,
@@ -50,7 +50,8 @@ impl Sockets {
         })
     }
 
-    /// What performs actions by them. The time in which routes of an earlier run can be claimed begins.
+    /// Makes what performs actions, with these sockets. From now on, members have a limited time to report for the
+    /// routes of an earlier run.
     pub(super) fn performer(
         self,
         config: &Config,
@@ -71,7 +72,7 @@ impl Sockets {
     }
 }
 
-/// Loads the programs, which are attached to nothing yet, and reads the interfaces.
+/// Loads the programs without attaching them, and reads the interfaces.
 pub(super) async fn plane(
     config: &Config,
     object: &[u8],
@@ -86,7 +87,7 @@ pub(super) async fn plane(
     Ok(Plane::new(dataplane, interfaces, links, roles))
 }
 
-/// The protocols of the roles.
+/// Makes the core with all configured roles.
 pub(super) fn core(config: &Config) -> Result<Engine, ShellError> {
     let random = settings::random()
         .map_err(io::Error::other)
@@ -96,13 +97,13 @@ pub(super) fn core(config: &Config) -> Result<Engine, ShellError> {
     Ok(Engine::new(controller, now))
 }
 
-/// Where a member hears Neighbor Solicitations.
+/// Opens the socket by which a member receives Neighbor Solicitations.
 pub(super) fn neighbors(config: &Config) -> Result<Option<Neighbors>, ShellError> {
     let open = |_| Neighbors::open().map_err(ShellError::io("cannot open a raw socket"));
     config.member_role().map(open).transpose()
 }
 
-/// The policy of a router; that of other machines lets nobody in.
+/// The policy of a router. On a machine without the router role, it denies everything.
 pub(super) fn policy(config: &Config, paths: &Paths) -> LivePolicy {
     let router = config.router_role();
     let policy = router.map(settings::policy).unwrap_or_default();
@@ -115,18 +116,18 @@ pub(super) fn sessions(config: &Config) -> Option<pins::Limits> {
     member.map(|member| settings::sessions(&member.sessions))
 }
 
-/// Addresses that the configuration wants assigned.
+/// The addresses that the configuration wants assigned.
 pub(super) fn addresses(config: &Config) -> Addresses {
     Addresses::new(settings::assigned(config))
 }
 
-/// What outlives the daemon.
+/// What is to outlive the daemon.
 pub(super) fn handover(config: &Config) -> Handover {
     let nonces = config.correspondent_role().and_then(settings::state);
     Handover::new(config.data_plane.keep, nonces)
 }
 
-/// Joins the groups that are served from the start.
+/// Joins the groups that are joined at the start.
 pub(super) fn join(config: &Config, core: &mut Engine) {
     for anycast in settings::joined_at_start(config) {
         if let Err(error) = core.command(Command::Join { anycast }) {
@@ -136,7 +137,7 @@ pub(super) fn join(config: &Config, core: &mut Engine) {
     }
 }
 
-/// Sessions of an earlier run that are still in the data plane go on.
+/// Tells the correspondent of the sessions of an earlier run that are still in the data plane, so that they continue.
 pub(super) fn adopt_pairs(plane: &mut Plane, core: &mut Engine) {
     let Some(role) = core.correspondent_mut() else {
         return;
@@ -155,7 +156,7 @@ pub(super) fn adopt_pairs(plane: &mut Plane, core: &mut Engine) {
     }
 }
 
-/// Reads which routes an earlier run has left, and tells the core.
+/// Reads the routes that an earlier run left in the kernel, and tells the core of them.
 pub(super) fn adopt_routes(performer: &mut Performer, core: &mut Engine) {
     let Some(routes) = performer.routes_mut() else {
         return;
@@ -194,7 +195,7 @@ fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
     }
     for group in settings::groups(config) {
         if let Some(care_of) = &group.care_of {
-            // Also of groups that are not joined yet: an earlier run may have left sessions.
+            // Groups that are not joined yet are included, since an earlier run may have left sessions in them.
             let (care_of, anycast) = (*care_of.get_ref(), *group.anycast.get_ref());
             dataplane
                 .maps()
@@ -205,7 +206,7 @@ fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
     Ok(dataplane)
 }
 
-/// What is outside of the daemon and would keep it from doing its work.
+/// Warns of settings outside the daemon that would keep it from working.
 fn warn_of_surroundings(config: &Config, links: &LinkTable) {
     let router = config.router_role();
     if router.is_some_and(|router| router.next_hops == file::NextHops::All)

@@ -1,16 +1,16 @@
-//! Kernel settings without which the protocol works badly, and the command that sets them right.
+//! Checks kernel settings without which the protocol works badly, and names the command that corrects them.
 
 use std::path::Path;
 
 const HASH_POLICY: &str = "/proc/sys/net/ipv6/fib_multipath_hash_policy";
 const HASH_FIELDS: &str = "/proc/sys/net/ipv6/fib_multipath_hash_fields";
-/// Hash over the chosen fields.
+/// Hash policy: hash over the fields that another setting chooses.
 const CUSTOM: u32 = 3;
-/// Source and destination address.
+/// Fields of the hash: source and destination address.
 const ADDRESSES: u32 = 0x0003;
 
-/// What is wrong with multipath hashing: all packets of a client to an anycast address must reach
-/// the same member, the Home Test (no ports) as well as the flow (ports).
+/// Says what is wrong with multipath hashing, if anything is. All packets of a client to an anycast address have to
+/// reach the same member: the Home Test, which has no ports, as well as the flow, which has.
 #[must_use]
 pub fn multipath_hash() -> Option<String> {
     advice(read(HASH_POLICY.as_ref())?, read(HASH_FIELDS.as_ref())?)

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-/// Says READY to whoever started us, if they want to know.
+/// Sends READY to the service manager that started this process, if there is one.
 pub(super) fn ready() {
     if let Some(address) = std::env::var_os("NOTIFY_SOCKET")
         && let Err(error) = send(&address)

@@ -18,7 +18,7 @@ use crate::{
 /// Flows that are looked at for a page, whether they are on it or not.
 const SCAN: usize = 10_000;
 
-/// Ends pinned flows, as they were read after bindings had been `ended`.
+/// Ends the selected pinned flows, which were read after the bindings in `ended` had been ended.
 pub(in crate::shell) fn flush(
     core: &mut Engine,
     plane: &mut Plane,
@@ -50,7 +50,7 @@ pub(in crate::shell) fn flush(
     Ok(flushed(ended, Some(flows)))
 }
 
-/// What a flush came to; `flows` are none without a correspondent.
+/// The answer to a flush. `flows` is `None` where the machine has no correspondent role.
 pub(in crate::shell) const fn flushed(ended: Flushed, flows: Option<usize>) -> view::Flushed {
     let Flushed { bindings, clients } = ended;
     view::Flushed {

@@ -1,4 +1,4 @@
-//! The client side: one request, one answer.
+//! The client side of the control socket: it sends one request and reads one answer.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -12,62 +12,62 @@ use serde::de::DeserializeOwned;
 
 use super::{Refusal, Reply, Request, view};
 
-/// How long the daemon may take.
+/// How long to wait for the daemon's answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why there is no answer, and what to do about it.
+/// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens.
+    /// No daemon listens on the socket.
     #[error(
         "no daemon listens on {path}: start it (anycast-ctl run, or systemctl start anycast), or \
          name its socket with --socket"
     )]
     NotRunning {
-        /// The path.
+        /// Path of the socket.
         path: String,
     },
-    /// The socket belongs to somebody else.
+    /// This user may not use the socket.
     #[error("not permitted to use {path}: run as root, or as the user of the daemon")]
     Permission {
-        /// The path.
+        /// Path of the socket.
         path: String,
     },
-    /// It listens and does not answer.
+    /// A daemon listens but does not answer.
     #[error("the daemon on {path} did not answer within {} s: see its log", PATIENCE.as_secs())]
     NoAnswer {
-        /// The path.
+        /// Path of the socket.
         path: String,
     },
-    /// It said no.
+    /// The daemon refused the request.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// It answered something that is not an answer.
+    /// The answer cannot be read, so the daemon has another version.
     #[error("the daemon on {path} speaks another version: restart it after an upgrade ({error})")]
     Version {
-        /// The path.
+        /// Path of the socket.
         path: String,
-        /// What could not be read.
+        /// Why the answer cannot be read.
         error: serde_json::Error,
     },
-    /// The connection broke.
+    /// The connection failed.
     #[error("talking to the daemon on {path}: {error}")]
     Io {
-        /// The path.
+        /// Path of the socket.
         path: String,
-        /// Why.
+        /// Error of the system call.
         error: io::Error,
     },
 }
 
-/// Asks the daemon on `path`.
+/// Sends a request to the daemon on `path`, and gives its answer.
 pub fn ask<T: DeserializeOwned>(path: &Path, request: &Request) -> Result<T, ClientError> {
     let (line, _) = exchange(path, request).map_err(|error| failed(path, error))?;
     read(path, &line)
 }
 
-/// Says when a [`Request::Monitor`] has begun, and gives `line` each line of it until it says false,
-/// or the daemon stops.
+/// Watches events. Calls `begun` when the daemon has accepted the [`Request::Monitor`], and passes each line to `line`
+/// until that returns false or the daemon stops.
 pub fn watch(
     path: &Path,
     request: &Request,
@@ -77,7 +77,7 @@ pub fn watch(
     let failed = |error| failed(path, error);
     let (first, mut stream) = exchange(path, request).map_err(failed)?;
     begun(&read(path, &first)?);
-    // Nothing may happen for days.
+    // A monitor has no read timeout, since there may be no event for days.
     stream.get_mut().set_read_timeout(None).map_err(failed)?;
     let mut text = String::new();
     while stream.read_line(&mut text).map_err(failed)? > 0
@@ -88,7 +88,7 @@ pub fn watch(
     Ok(())
 }
 
-/// Every group, page by page.
+/// Reads every group, page by page.
 pub fn groups(path: &Path) -> Result<view::Groups, ClientError> {
     let mut whole = view::Groups::default();
     loop {
@@ -103,7 +103,7 @@ pub fn groups(path: &Path) -> Result<view::Groups, ClientError> {
     }
 }
 
-/// Every member that the filters let through, page by page.
+/// Reads every member that matches the filters, page by page.
 pub fn members(
     path: &Path,
     group: Option<Ipv6Addr>,
@@ -116,12 +116,12 @@ pub fn members(
     })
 }
 
-/// Every binding that is wanted, page by page.
+/// Reads every binding that matches `which`, page by page.
 pub fn bindings(path: &Path, which: view::Which) -> Result<Vec<view::Binding>, ClientError> {
     pages(path, |after| Request::Bindings { which, after })
 }
 
-/// Every client that is wanted and that a member knows, page by page.
+/// Reads every client of a member that matches the filters, page by page.
 pub fn handshakes(
     path: &Path,
     client: Option<Ipv6Addr>,
@@ -134,7 +134,7 @@ pub fn handshakes(
     })
 }
 
-/// Every flow that is wanted, page by page.
+/// Reads every flow that matches `which`, page by page.
 pub fn flows(path: &Path, which: view::Which) -> Result<Vec<view::Flow>, ClientError> {
     pages(path, |after| Request::Flows { which, after })
 }

@@ -1,6 +1,6 @@
-//! The control socket: one JSON object per line, request and reply in turn.
+//! The control socket. Requests and replies are JSON objects, one per line, in turn.
 //!
-//! Server and client share these types, so they cannot drift.
+//! Server and client share these types, so that they always agree.
 
 pub mod client;
 pub mod monitor;
@@ -13,127 +13,127 @@ use serde::{Deserialize, Serialize};
 
 use crate::{core::router::Place, model::mac::Mac};
 
-/// Longest request line, in octets.
+/// Longest request line in octets.
 pub const REQUEST_LIMIT: usize = 4096;
 
-/// What a client asks.
+/// A request of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
-    /// The daemon, its interfaces and links.
+    /// State of the daemon, its interfaces and its links.
     Status,
     /// A page of anycast groups.
     Groups {
-        /// Where the page before ended.
+        /// Position at which the previous page ended.
         #[serde(default)]
         after: Option<view::Cursor>,
     },
     /// A page of the members of a router's groups.
     Members {
-        /// Of this anycast address only.
+        /// Only members of this anycast address.
         #[serde(default)]
         group: Option<Ipv6Addr>,
-        /// This link-local address only.
+        /// Only the member with this link-local address.
         #[serde(default)]
         member: Option<Ipv6Addr>,
-        /// Where the page before ended.
+        /// Position at which the previous page ended.
         #[serde(default)]
         after: Option<view::Cursor>,
     },
-    /// The policy of a router, with what each rule decided.
+    /// The policy of a router, with the number of decisions of each rule.
     Policy,
-    /// Adds a rule until the next reload or restart.
+    /// Adds a rule, which stays until the next reload or restart.
     PolicyAdd {
         /// The rule.
         rule: view::Rule,
-        /// Where.
+        /// Position of the rule.
         #[serde(default)]
         place: Place,
     },
-    /// Takes a rule out until the next reload or restart.
+    /// Removes a rule, until the next reload or restart.
     PolicyRemove {
-        /// Its number.
+        /// Number of the rule.
         id: usize,
     },
-    /// What becomes of a Report, and why.
+    /// Explains what happens to a Report, and why.
     PolicyExplain {
-        /// Its source.
+        /// Source address of the Report.
         source: Ipv6Addr,
-        /// The address that it names.
+        /// The anycast address that the Report names.
         anycast: Ipv6Addr,
-        /// The link on which it comes; each of the router unless given.
+        /// Interface on which the Report arrives. `None` stands for each link of the router.
         #[serde(default)]
         interface: Option<String>,
-        /// Its Ethernet source; that of the member unless given.
+        /// Ethernet source address of the Report. `None` stands for the address by which the member is known.
         #[serde(default)]
         mac: Option<Mac>,
     },
-    /// The policy of the configuration file applies from now on.
+    /// Reads the policy of the configuration file again.
     Reload,
-    /// The last Reports and Dones that were refused.
+    /// The Reports and Dones that were refused last.
     Refusals,
-    /// What happens from now on, a line each, until the client has enough.
+    /// Sends all events from now on, one per line, until the client disconnects.
     Monitor {
-        /// Of these roles only; of all when there is none.
+        /// Only events of these roles. An empty list stands for all roles.
         #[serde(default)]
         roles: Vec<String>,
     },
     /// A page of the bindings of a correspondent.
     Bindings {
-        /// Of these only.
+        /// Only bindings that match these addresses.
         #[serde(default)]
         which: view::Which,
-        /// Where the page before ended.
+        /// Position at which the previous page ended.
         #[serde(default)]
         after: Option<view::Triple>,
     },
     /// A page of the clients that a member knows.
     Handshakes {
-        /// This client only, A.
+        /// Only this client, A.
         #[serde(default)]
         client: Option<Ipv6Addr>,
-        /// Of this anycast address only, B.
+        /// Only this anycast address, B.
         #[serde(default)]
         anycast: Option<Ipv6Addr>,
-        /// Where the page before ended.
+        /// Position at which the previous page ended.
         #[serde(default)]
         after: Option<view::Pair>,
     },
     /// A page of the flows that travel by a care-of address.
     Flows {
-        /// Of these only.
+        /// Only flows that match these addresses.
         #[serde(default)]
         which: view::Which,
-        /// Where the page before ended.
+        /// Position at which the previous page ended.
         #[serde(default)]
         after: Option<view::FlowPlace>,
     },
-    /// Ends bindings and flows of a correspondent, and has a member forget what it knows of clients; all
-    /// of them where no address is given.
+    /// Ends bindings and flows of a correspondent, and makes a member forget clients. Without an address, this applies
+    /// to all of them.
     Flush {
-        /// Of this client only, A.
+        /// Only of this client, A.
         #[serde(default)]
         client: Option<Ipv6Addr>,
-        /// Of this anycast address only, B.
+        /// Only of this anycast address, B.
         #[serde(default)]
         anycast: Option<Ipv6Addr>,
-        /// To this unicast address only, C.
+        /// Only to this care-of address, C.
         #[serde(default)]
         care_of: Option<Ipv6Addr>,
     },
     /// Every counter.
     Counters,
-    /// Become a member of a group.
+    /// Join a configured group.
     Join {
         /// The anycast address, B.
         anycast: Ipv6Addr,
     },
-    /// Stop being one.
+    /// Leave the group.
     Leave {
         /// The anycast address, B.
         anycast: Ipv6Addr,
     },
-    /// Stop being one until `undrain`, whatever health checks say.
+    /// Leave the group until `undrain`, whatever the health checks say.
     Drain {
         /// The anycast address, B.
         anycast: Ipv6Addr,
@@ -145,13 +145,13 @@ pub enum Request {
     },
 }
 
-/// What the daemon answers.
+/// A reply of the daemon.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply<T> {
     /// The answer.
     Ok(T),
-    /// Why there is none.
+    /// Why there is no answer.
     Error(Refusal),
 }
 
@@ -159,13 +159,13 @@ pub enum Reply<T> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// For programs.
+    /// Kind of the refusal, for programs.
     pub code: RefusalCode,
-    /// For people: what is wrong and what to do.
+    /// What is wrong and what to do, for people.
     pub message: String,
 }
 
-/// Kinds of [`Refusal`].
+/// Kind of a [`Refusal`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalCode {
@@ -173,45 +173,45 @@ pub enum RefusalCode {
     BadRequest,
     /// The machine does not have the role that the request is for.
     NoSuchRole,
-    /// There is no such rule, or the rule cannot be.
+    /// There is no such rule, or the rule is not valid.
     BadRule,
     /// The address is not one of the configured groups.
     UnknownGroup,
-    /// The daemon could not do it.
+    /// The daemon could not execute the request.
     Failed,
 }
 
-/// The answers, each with its own shape.
+/// An answer of the daemon. Each kind has a JSON structure of its own.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
-    /// To [`Request::Status`].
+    /// Answer to [`Request::Status`].
     Status(Box<view::Status>),
-    /// To [`Request::Groups`].
+    /// Answer to [`Request::Groups`].
     Groups(view::Groups),
-    /// To [`Request::Members`].
+    /// Answer to [`Request::Members`].
     Members(view::Page<view::Member, view::Cursor>),
-    /// To [`Request::Policy`].
+    /// Answer to [`Request::Policy`].
     Policy(view::Policy),
-    /// To [`Request::PolicyAdd`], [`Request::PolicyRemove`] and [`Request::Reload`].
+    /// Answer to [`Request::PolicyAdd`], [`Request::PolicyRemove`] and [`Request::Reload`].
     PolicyChanged(view::PolicyChanged),
-    /// To [`Request::PolicyExplain`]: one for each link.
+    /// Answer to [`Request::PolicyExplain`], with one entry for each link.
     Explained(Vec<view::Explanation>),
-    /// To [`Request::Refusals`].
+    /// Answer to [`Request::Refusals`].
     Refusals(view::Refusals),
-    /// To [`Request::Monitor`], before the events.
+    /// Answer to [`Request::Monitor`], before the events.
     Monitoring(view::Monitoring),
     /// To [`Request::Bindings`].
     Bindings(view::Page<view::Binding, view::Triple>),
     /// To [`Request::Handshakes`].
     Handshakes(view::Page<view::Handshake, view::Pair>),
-    /// To [`Request::Flows`].
+    /// Answer to [`Request::Flows`].
     Flows(view::Page<view::Flow, view::FlowPlace>),
-    /// To [`Request::Flush`].
+    /// Answer to [`Request::Flush`].
     Flushed(view::Flushed),
-    /// To [`Request::Counters`].
+    /// Answer to [`Request::Counters`].
     Counters(view::Counters),
-    /// To [`Request::Join`], [`Request::Leave`], [`Request::Drain`] and [`Request::Undrain`].
+    /// Answer to [`Request::Join`], [`Request::Leave`], [`Request::Drain`] and [`Request::Undrain`].
     Done(view::Done),
 }
 

@@ -1,7 +1,7 @@
-//! What happens, as it happens, for those who watch.
+//! Sends events to the clients that watch them.
 //!
-//! The loop leaves an event in a ring that all watchers share and goes on. Who reads too slowly finds
-//! that the ring went round, loses what was there, and is told how much.
+//! The loop writes an event into a ring that all watchers share, and goes on. A watcher that reads too slowly loses the
+//! events which were overwritten in the ring, and is told how many.
 
 use std::{
     sync::Arc,
@@ -13,12 +13,12 @@ use tokio::sync::broadcast;
 
 use crate::core::Notice;
 
-/// Events that a watcher may be late by.
+/// Number of events by which a watcher may fall behind.
 const RING: usize = 1024;
-/// Roles that there are to watch.
+/// Names of the roles that can be watched.
 pub const ROLES: [&str; 3] = ["router", "member", "correspondent"];
 
-/// Something that happened.
+/// An event, with its time.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {
     /// Seconds since 1970.
@@ -32,7 +32,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// It happened now, on the interface of this name.
+    /// Makes an event that happened now, on the interface of this name.
     #[must_use]
     pub fn new(notice: Notice, interface: Option<String>) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -52,7 +52,7 @@ impl Event {
     }
 }
 
-/// Where events are left.
+/// The sending end, to which events are passed.
 #[derive(Clone, Debug)]
 pub struct Monitor(broadcast::Sender<Arc<Event>>);
 
@@ -63,19 +63,19 @@ impl Default for Monitor {
 }
 
 impl Monitor {
-    /// Whether anybody watches.
+    /// Whether any client watches.
     #[must_use]
     pub fn is_watched(&self) -> bool {
         self.0.receiver_count() > 0
     }
 
-    /// Shows an event to everybody who watches. Never waits.
+    /// Passes an event to all watchers. Never waits.
     pub fn show(&self, event: Event) {
-        // Nobody may be there any more.
+        // There may be no watcher any more, which is no error.
         let _ = self.0.send(Arc::new(event));
     }
 
-    /// Somebody watches from now on.
+    /// Adds a watcher, which gets all events of these roles from now on.
     #[must_use]
     pub fn watch(&self, roles: Vec<String>) -> Watcher {
         Watcher {
@@ -85,20 +85,20 @@ impl Monitor {
     }
 }
 
-/// What a watcher is told.
+/// A line that a watcher gets.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Told {
     /// An event.
     Event(#[serde(serialize_with = "shared")] Arc<Event>),
-    /// As many events, of whatever role, are lost, because the watcher was too slow.
+    /// Number of events, of any role, that were lost because the watcher was too slow.
     Lost {
-        /// How many.
+        /// Number of lost events.
         lost: u64,
     },
 }
 
-/// Somebody who watches.
+/// The receiving end of one client that watches.
 #[derive(Debug)]
 pub struct Watcher {
     events: broadcast::Receiver<Arc<Event>>,
@@ -106,13 +106,13 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// The roles that it watches; all when there is none.
+    /// Names of the roles that it watches. An empty list stands for all roles.
     #[must_use]
     pub fn roles(&self) -> &[String] {
         &self.roles
     }
 
-    /// What it is told next; none when the daemon stops. Loses nothing when it is dropped.
+    /// Waits for the next line. `None` when the daemon stops. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Told> {
         loop {
             match self.events.recv().await {

@@ -1,6 +1,6 @@
-//! The server side: accepts clients, reads their lines, hands requests to the loop.
+//! The server side of the control socket: it accepts clients, reads their lines and passes requests to the loop.
 //!
-//! Each client has its own task, so that a slow one waits alone; the loop only builds answers.
+//! Each client has a task of its own, so that a slow client delays only itself. The loop only builds answers.
 
 use std::{
     io,
@@ -25,36 +25,36 @@ use super::{
     view,
 };
 
-/// Clients at the same time; others wait.
+/// Largest number of clients at the same time. Others wait.
 const CLIENTS: usize = 16;
-/// Of these, clients that watch.
+/// Largest number of these clients that may watch events.
 const WATCHERS: usize = 8;
-/// A client that says nothing is gone after this time.
+/// A client that sends no request is disconnected after this time.
 const IDLE: Duration = Duration::from_secs(60);
-/// A client that does not read its answer is gone after this time.
+/// A client that does not read its answer is disconnected after this time.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// Why there is no control socket.
+/// Why the control socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// A daemon has it.
+    /// Another daemon uses the socket.
     #[error("another daemon listens on {path}: stop it, or choose another socket with --socket")]
     Taken {
-        /// The path.
+        /// Path of the socket.
         path: String,
     },
-    /// Something else has its name.
+    /// The path exists and is not a socket.
     #[error("{path} is not a socket: remove it, or choose another path with --socket")]
     NotSocket {
-        /// The path.
+        /// Path of the socket.
         path: String,
     },
-    /// The file system refused.
+    /// The file system refused the operation.
     #[error("cannot make the control socket {path}: {error}")]
     Io {
-        /// The path.
+        /// Path of the socket.
         path: String,
-        /// Why.
+        /// Error of the system call.
         error: io::Error,
     },
 }
@@ -62,17 +62,17 @@ pub enum ServerError {
 /// A request, and where its answer goes.
 #[derive(Debug)]
 pub struct Call {
-    /// What is asked.
+    /// The request.
     pub request: Request,
-    /// Where the answer goes; nobody may be there any more.
+    /// Where the answer goes. The client may be gone when it arrives.
     pub reply: oneshot::Sender<Reply<Answer>>,
 }
 
-/// A listening control socket. The path is removed with it.
+/// A listening control socket. Dropping it removes the path.
 #[derive(Debug)]
 pub struct Server {
     path: PathBuf,
-    /// Device and inode: a socket that somebody put there since is not ours to remove.
+    /// Device and inode of the socket. A socket that another process has put in its place must not be removed.
     identity: (u64, u64),
     calls: mpsc::Receiver<Call>,
     accepting: JoinHandle<()>,
@@ -80,7 +80,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on `path`, which only the owner of the process can then use. Needs a tokio runtime.
+    /// Listens on `path`, with permissions for the owner of the process only. Needs a tokio runtime.
     pub fn bind(path: &Path) -> Result<Self, ServerError> {
         let name = || path.display().to_string();
         let failed = |error| ServerError::Io {
@@ -98,7 +98,8 @@ impl Server {
             Ok(there) if !there.file_type().is_socket() => {
                 return Err(ServerError::NotSocket { path: name() });
             }
-            // Who listens on it is alive; who does not left it behind.
+            // If a process accepts connections on the socket, a daemon is alive. Otherwise a dead one left the socket
+            // behind.
             Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     std::fs::remove_file(path).map_err(failed)?;
@@ -119,13 +120,13 @@ impl Server {
         })
     }
 
-    /// Where events are left for clients that watch.
+    /// The sending end for events, for clients that watch.
     #[must_use]
     pub fn monitor(&self) -> Monitor {
         self.monitor.clone()
     }
 
-    /// The next request. Loses nothing when it is dropped.
+    /// Waits for the next request. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Call> {
         self.calls.recv().await
     }
@@ -143,7 +144,8 @@ impl Drop for Server {
     }
 }
 
-/// Mode 0600 from the first moment on: between bind and chmod somebody could connect.
+/// Binds a socket that has mode 0600 from the start. A `chmod` after `bind` would leave a moment in which others can
+/// connect.
 fn bind_private(path: &Path) -> io::Result<UnixListener> {
     let before = umask(Mode::from_bits_truncate(0o177));
     let listener = UnixListener::bind(path);
@@ -154,7 +156,7 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
 }
 
 async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>, monitor: Monitor) {
-    // Watchers stay long; places must be left for questions.
+    // Watchers stay connected for long, and some places must be left for other requests.
     let watchers = Arc::new(Semaphore::new(WATCHERS));
     let places = Arc::new(Semaphore::new(CLIENTS));
     loop {
@@ -166,7 +168,7 @@ async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>, monitor: Moni
                 let calls = calls.clone();
                 let (monitor, watchers) = (monitor.clone(), Arc::clone(&watchers));
                 tokio::spawn(async move {
-                    // A client that breaks off ends its own task and nothing else.
+                    // A client that disconnects ends only its own task.
                     if let Err(error) = serve(stream, calls, monitor, watchers).await {
                         tracing::debug!(%error, "a client of the control socket broke off");
                     }
@@ -174,7 +176,7 @@ async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>, monitor: Moni
                 });
             }
             Err(error) => {
-                // Out of file descriptors: others must be closed first.
+                // The process has no file descriptors left until other connections are closed.
                 tracing::warn!(%error, "cannot accept a client of the control socket");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -200,7 +202,7 @@ async fn serve(
         }
         if line.last() != Some(&b'\n') && line.len() > REQUEST_LIMIT {
             let reason = format!("the request is longer than {REQUEST_LIMIT} octets");
-            // What follows is the rest of that line; there is no way to go on.
+            // The rest of the line would be taken for another request, so the connection has to be closed.
             return answer(&mut write, &refuse(RefusalCode::BadRequest, reason)).await;
         }
         let reply = match serde_json::from_slice(&line) {
@@ -230,8 +232,8 @@ fn unknown(roles: &[String]) -> Option<String> {
     ))
 }
 
-/// Tells what happens until the client has enough. A client that does not read keeps nobody else
-/// waiting, so there is no limit to its patience.
+/// Sends events until the client disconnects. A client that does not read them delays nobody else, so that there is no
+/// time limit.
 async fn watch(
     read: &mut (impl AsyncBufReadExt + Unpin),
     write: &mut (impl AsyncWriteExt + Unpin),

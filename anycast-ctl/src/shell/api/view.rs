@@ -1,4 +1,4 @@
-//! What the control socket shows. Times are in seconds.
+//! What the control socket shows. All times are in seconds.
 
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
@@ -11,108 +11,108 @@ mod flows;
 
 pub use flows::{Binding, Flow, FlowPlace, Flushed, Handshake, Heard, Pair, Triple, Which};
 
-/// The daemon.
+/// State of the daemon.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Version of the daemon.
     pub version: String,
-    /// Its process.
+    /// Process ID of the daemon.
     pub pid: u32,
-    /// Since it started.
+    /// Seconds since the daemon started.
     pub uptime_seconds: f64,
-    /// `router`, `member`, `correspondent`.
+    /// Names of the roles: `router`, `member`, `correspondent`.
     pub roles: Vec<String>,
-    /// Every configured interface, those that are missing as well.
+    /// All configured interfaces, including those that do not exist.
     pub interfaces: Vec<Interface>,
-    /// Links of the router role, as the role itself shows them.
+    /// Links of the router role, in the form in which that role shows them.
     pub links: Vec<serde_json::Value>,
     /// Groups that this machine serves.
     pub groups: Vec<MemberGroup>,
-    /// How many of everything.
+    /// Numbers of groups, members, routes, bindings and flows.
     pub summary: Summary,
-    /// Maps of an earlier run whose size is not what is configured.
+    /// Maps that were taken over from an earlier run and whose size differs from the configuration.
     #[serde(default)]
     pub other_sizes: Vec<OtherSize>,
 }
 
-/// A map that was taken over with its sessions, and keeps its size.
+/// A map that was taken over from an earlier run with its sessions, and that keeps its size.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OtherSize {
-    /// Its name.
+    /// Name of the map.
     pub map: String,
-    /// Entries that it has room for.
+    /// Number of entries for which it has room.
     pub entries: u32,
-    /// Entries that are configured.
+    /// Number of entries that the configuration wants.
     pub configured: u32,
 }
 
 /// A configured interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
-    /// Its name.
+    /// Name of the interface.
     pub name: String,
-    /// Its index; none while there is no such interface.
+    /// Index of the interface. `None` while there is no such interface.
     pub ifindex: Option<u32>,
-    /// Up, with a carrier.
+    /// Whether the interface is up and has a carrier.
     pub up: bool,
-    /// The address that MLD messages leave from.
+    /// Link-local address from which MLD messages are sent.
     pub link_local: Option<Ipv6Addr>,
-    /// Roles on it.
+    /// Names of the roles on the interface.
     pub roles: Vec<String>,
-    /// XDP program that is attached.
+    /// Name of the program that is attached for incoming packets.
     pub program: Option<String>,
-    /// `native`, `tcx` or `generic`.
+    /// How the program is attached: `native`, `tcx` or `generic`.
     pub mode: Option<String>,
-    /// Why this mode.
+    /// Why the program is attached in this mode.
     pub mode_reason: Option<String>,
 }
 
-/// How many of everything.
+/// Numbers of groups, members, routes, bindings and flows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Groups of the router, and those that this machine serves.
+    /// Number of groups of the router, and of groups that this machine serves.
     pub groups: usize,
-    /// Members known to the router.
+    /// Number of members that the router knows.
     pub members: usize,
-    /// Routes of the router.
+    /// Number of routes of the router.
     pub routes: usize,
-    /// Bindings of the correspondent.
+    /// Number of bindings of the correspondent.
     pub bindings: usize,
-    /// Flows that travel by a care-of address.
+    /// Number of flows that travel by a care-of address.
     pub flows: usize,
-    /// Handshakes under way.
+    /// Number of handshakes under way.
     pub handshakes: usize,
 }
 
 /// Anycast groups, by role.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Groups {
-    /// Those with members behind this router.
+    /// The groups that have members behind this router.
     pub router: Vec<RouterGroup>,
-    /// Those that this machine serves; on the first page.
+    /// The groups that this machine serves. Only the first page has them.
     pub member: Vec<MemberGroup>,
-    /// Where the next page begins.
+    /// Position after which the next page begins. `None` on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Cursor>,
 }
 
-/// Where a page ended.
+/// Position in a list of groups or members, at which a page ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// The anycast address, B.
     pub group: Ipv6Addr,
     /// Name of the interface.
     pub interface: String,
-    /// Its member; none is the whole group.
+    /// A member of the group. `None` stands for the end of the whole group.
     pub member: Option<Ipv6Addr>,
 }
 
-/// A page of a list. It may be empty although there are more.
+/// A page of a list. It may be empty although more pages follow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Page<T, C> {
-    /// In their order.
+    /// The rows, in order.
     pub rows: Vec<T>,
-    /// Where the next page begins: after this.
+    /// Position after which the next page begins. `None` on the last page.
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     pub next: Option<C>,
 }
@@ -124,196 +124,196 @@ fn none<C>() -> Option<C> {
 /// The policy of a router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// In their order.
+    /// The rules, in order.
     pub rules: Vec<PolicyRule>,
-    /// Reports and Dones that no rule matched, in the data plane.
+    /// Number of Reports and Dones in the data plane that no rule matched.
     pub default_deny_hits: u64,
 }
 
 /// A rule of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyRule {
-    /// Its number.
+    /// Number of the rule.
     pub id: usize,
     /// The rule.
     pub rule: Rule,
-    /// Added at run time.
+    /// Whether the rule was added at run time.
     pub added: bool,
-    /// Reports and Dones that it decided about, in the data plane.
+    /// Number of Reports and Dones in the data plane about which the rule decided.
     pub hits: u64,
 }
 
-/// What became of the policy.
+/// Result of a change of the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyChanged {
-    /// The rule that came or went; none when the file was read.
+    /// Number of the rule that was added or removed. `None` when the file was read again.
     pub id: Option<usize>,
-    /// How many rules there are.
+    /// Number of rules afterwards.
     pub rules: usize,
 }
 
-/// What becomes of a Report on a link.
+/// What happens to a Report on a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// Name of the link.
     pub interface: String,
     /// The Ethernet source that was compared.
     pub mac: Option<Mac>,
-    /// Whether it is accepted now.
+    /// Whether the Report is accepted now.
     pub allow: bool,
-    /// Why, in a sentence.
+    /// The reason, in a sentence.
     pub verdict: String,
-    /// The rules that were looked at; the last decides, when it has no reason not to.
+    /// The rules that were compared. The last one decides, if the list of its reasons is empty.
     pub steps: Vec<Step>,
-    /// The source is a member already; caps do not concern it.
+    /// Whether the source is a member already. Caps then do not apply to it.
     pub member: bool,
-    /// Members of the group, and the cap.
+    /// Number of members of the group, and the cap.
     pub members_per_group: (usize, Option<u32>),
-    /// Groups of the member on the link, and the cap.
+    /// Number of groups of the member on the link, and the cap.
     pub groups_per_member: (usize, Option<u32>),
 }
 
-/// A rule that was looked at.
+/// A rule that was compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// Its number.
+    /// Number of the rule.
     pub rule: usize,
-    /// Why it does not decide.
+    /// Reasons why the rule does not match. The list is empty when it matches.
     pub because: Vec<String>,
 }
 
-/// The last refusals.
+/// The Reports and Dones that were refused last.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Refusals {
-    /// The latest first. Of what the data plane drops there are examples only.
+    /// The refusals, the latest first. The data plane reports only examples of what it drops.
     pub refusals: Vec<Refusal>,
-    /// How many there were in all, by reason.
+    /// Number of all refusals, by reason.
     pub totals: BTreeMap<String, u64>,
 }
 
 /// A Report or Done that was refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// Since the first.
+    /// Seconds since it was first seen.
     pub first_seconds: f64,
-    /// Since the last.
+    /// Seconds since it was last seen.
     pub last_seconds: f64,
     /// Name of the interface.
     pub interface: String,
-    /// Its source.
+    /// Source address of the message.
     pub source: Ipv6Addr,
-    /// Its Ethernet source.
+    /// Ethernet source address of the message.
     pub mac: Mac,
-    /// The address that it names, where it could be read.
+    /// The anycast address that the message names, where it could be read.
     pub anycast: Option<Ipv6Addr>,
-    /// In the words of a counter.
+    /// The reason, which is the name of a counter.
     pub reason: String,
-    /// `data_plane` or `controller`.
+    /// Who refused the message: `data_plane` or `controller`.
     pub by: String,
     /// How often it was seen.
     pub seen: u64,
 }
 
-/// A monitor has begun.
+/// The answer to a monitor request, before its events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Monitoring {
-    /// The roles whose events follow; all when there is none.
+    /// Names of the roles whose events follow. An empty list stands for all roles.
     pub monitoring: Vec<String>,
 }
 
-/// A group at a router.
+/// A group, as a router knows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouterGroup {
     /// The anycast address, B.
     pub anycast: Ipv6Addr,
-    /// Where its members are.
+    /// Name of the interface on which its members are.
     pub interface: String,
-    /// State of RFC 2710 section 6.
+    /// State of the group (RFC 2710 section 6).
     pub state: String,
-    /// Next hops of its route.
+    /// Next hops of the group's route.
     pub next_hops: Vec<String>,
-    /// How many members.
+    /// Number of members.
     pub members: usize,
-    /// Since the first of them joined.
+    /// Seconds since the first of its members joined.
     #[serde(default)]
     pub since_seconds: f64,
-    /// Until the last of them is forgotten, unless it reports.
+    /// Seconds until the last member is forgotten, unless it sends another Report.
     #[serde(default)]
     pub expires_seconds: f64,
 }
 
-/// A group at a member.
+/// A group, as a member knows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemberGroup {
     /// The anycast address, B.
     pub anycast: Ipv6Addr,
-    /// The unicast address that stands for it, C.
+    /// The member's unicast address for the group, C.
     pub care_of: Option<Ipv6Addr>,
-    /// Listener state of RFC 2710 section 5, by interface.
+    /// Listener state (RFC 2710 section 5) on each interface.
     pub interfaces: Vec<MemberInterface>,
-    /// Whether this machine is a member.
+    /// Whether this machine is a member now.
     pub joined: bool,
-    /// Whether configuration or operator want it to be, health and drain apart.
+    /// Whether the configuration or an operator wants this machine to be a member, regardless of health and drain.
     pub wanted: bool,
-    /// How long it has been draining, if it is.
+    /// Seconds since the drain began, if the group is being drained.
     pub draining_seconds: Option<f64>,
-    /// Sessions that are pinned to this machine.
+    /// Number of sessions that are pinned to this machine.
     pub sessions: usize,
-    /// What the checks of its service say, where there are any.
+    /// Result of the health checks of the service, if it has any.
     pub health: Option<Health>,
 }
 
-/// What the checks of a service say.
+/// Result of the health checks of a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Health {
-    /// `unknown`, `healthy` or `unhealthy`.
+    /// State of the service: `unknown`, `healthy` or `unhealthy`.
     pub state: String,
-    /// How long it has been that.
+    /// Seconds since the service entered this state.
     pub since_seconds: f64,
-    /// What the last check said, in one line.
+    /// Output of the last check, in one line.
     pub said: Option<String>,
-    /// What the last check that failed said.
+    /// Output of the last check that failed, in one line.
     pub last_error: Option<String>,
-    /// How long ago that was.
+    /// Seconds since the last check that failed.
     pub last_error_age_seconds: Option<f64>,
 }
 
 /// A group on one interface of a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberInterface {
-    /// Interface name.
+    /// Name of the interface.
     pub interface: String,
-    /// Listener state.
+    /// Listener state (RFC 2710 section 5).
     pub state: String,
 }
 
-/// A member of a group, at a router.
+/// A member of a group, as a router knows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Member {
     /// The anycast address, B.
     pub anycast: Ipv6Addr,
-    /// Where the member is.
+    /// Name of the interface on which the member is.
     pub interface: String,
-    /// Its link-local address.
+    /// Link-local address of the member.
     pub member: Ipv6Addr,
-    /// Its Ethernet address.
+    /// Ethernet address of the member.
     pub mac: String,
-    /// Since it joined.
+    /// Seconds since the member joined.
     pub since_seconds: f64,
-    /// Until it is forgotten, unless it reports.
+    /// Seconds until the member is forgotten, unless it sends another Report.
     pub expires_seconds: f64,
-    /// Number of the policy rule that let it in.
+    /// Number of the policy rule that allowed the member.
     pub rule: Option<usize>,
-    /// Whether Address-Specific Queries ask if it is still there.
+    /// Whether Address-Specific Queries are checking if the member is still there.
     pub checking: bool,
 }
 
-/// Every counter, by name.
+/// All counters, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
-    /// Those of the eBPF programs.
+    /// Counters of the eBPF programs.
     pub data_plane: BTreeMap<String, u64>,
-    /// Those of the controller.
+    /// Counters of the controller.
     pub controller: BTreeMap<String, u64>,
 }
 
@@ -322,6 +322,6 @@ pub struct Counters {
 pub struct Done {
     /// The anycast address, B.
     pub anycast: Ipv6Addr,
-    /// Whether this machine is a member now.
+    /// Whether this machine is a member of the group now.
     pub joined: bool,
 }

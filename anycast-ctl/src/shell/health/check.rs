@@ -1,4 +1,4 @@
-//! One check.
+//! Makes one health check.
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -8,10 +8,10 @@ use tokio::{
 use super::{command, unwell::Unwell};
 use crate::model::health::{Target, Web};
 
-/// Longest head of an HTTP answer that is looked at: its status line has room in it.
+/// Octets at the start of an HTTP answer that are read. The status line fits in them.
 const HEAD: usize = 512;
 
-/// Checks, without a limit of time. Gives what the service said, in one line.
+/// Makes the check, without a time limit. Gives the output of the service, in one line.
 pub(super) async fn check(target: &Target) -> Result<String, Unwell> {
     match target {
         Target::Tcp(address) => connect(*address)
@@ -27,7 +27,7 @@ async fn connect(address: std::net::SocketAddr) -> Result<TcpStream, Unwell> {
     connecting.map_err(|error| Unwell::Connect { address, error })
 }
 
-/// Only the status line matters, so that nothing of HTTP beyond version 1.0 is needed.
+/// Sends an HTTP request and reads the status line. Nothing else is read, so that HTTP 1.0 is enough.
 async fn get(web: &Web) -> Result<u16, Unwell> {
     let Web {
         address,
@@ -58,7 +58,7 @@ async fn get(web: &Web) -> Result<u16, Unwell> {
     }
 }
 
-/// The status of `HTTP/1.1 200 OK` (RFC 9112 section 4).
+/// Reads the status of a line such as `HTTP/1.1 200 OK` (RFC 9112 section 4).
 fn status(head: &[u8]) -> Option<u16> {
     let line = head.split(|octet| *octet == b'\n').next()?;
     let rest = str::from_utf8(line).ok()?.strip_prefix("HTTP/1.")?;

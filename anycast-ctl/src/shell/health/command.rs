@@ -1,4 +1,4 @@
-//! A check by a program.
+//! Health checks that run a program.
 
 use std::{
     os::fd::OwnedFd,
@@ -14,26 +14,26 @@ use tokio::{io::AsyncReadExt as _, net::unix::pipe::Receiver, process::Command, 
 
 use super::unwell::Unwell;
 
-/// What is kept of its words.
+/// Octets of the program's output that are kept.
 const KEPT: usize = 256;
-/// How long after its end its words may still be under way: a process that it left behind can hold
-/// the pipe open for ever.
+/// How long to wait for output after the program has ended. A process that it left behind can hold the pipe open for
+/// ever.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// A process group that ends with this value.
+/// A process group that is killed when this value is dropped.
 struct Group(Option<Pid>);
 
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // Nobody may be left.
+            // There may be no process left in the group.
             let _ = killpg(group, Signal::SIGKILL);
         }
     }
 }
 
-/// Runs a program and gives the first line that it says. Dropping the future kills it and
-/// everything in its process group.
+/// Runs a program and gives the first line of its output. Dropping the future kills the program and its whole process
+/// group.
 pub(super) async fn run(command: &[String]) -> Result<String, Unwell> {
     let [program, arguments @ ..] = command else {
         return Ok(String::new());
@@ -52,7 +52,7 @@ pub(super) async fn run(command: &[String]) -> Result<String, Unwell> {
         .stdout(writer.try_clone().map_err(failed)?)
         .stderr(writer);
     let mut child = command.spawn().map_err(failed)?;
-    // It holds our ends of the pipe for writing.
+    // The command holds this process's copies of the writing ends of the pipe.
     drop(command);
     let id = child.id().and_then(|id| i32::try_from(id).ok());
     let mut group = Group(id.map(Pid::from_raw));
@@ -68,7 +68,7 @@ pub(super) async fn run(command: &[String]) -> Result<String, Unwell> {
         }
         None => child.wait().await,
     };
-    // Its number may belong to somebody else from now on.
+    // From now on the kernel may give the number of the group to other processes.
     group.0 = None;
     let (status, said) = (status?, first_line(&said));
     if status.success() {
@@ -79,7 +79,7 @@ pub(super) async fn run(command: &[String]) -> Result<String, Unwell> {
     }
 }
 
-/// Reads to the end and keeps the beginning: a program whose pipe is full would hang.
+/// Reads the output to its end but keeps only the beginning. A program whose pipe is full would block.
 async fn listen(words: &mut Receiver, said: &mut Vec<u8>) {
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = words.read(&mut buffer).await {
@@ -95,7 +95,7 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// The first line, as text that a terminal can bear.
+/// The first line of the output, as text that is safe to print on a terminal.
 pub(super) fn first_line(octets: &[u8]) -> String {
     let line = octets.split(|octet| *octet == b'\n').next();
     let line = String::from_utf8_lossy(line.unwrap_or_default());

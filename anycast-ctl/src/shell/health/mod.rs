@@ -1,4 +1,4 @@
-//! Makes health checks: the core says when, and when one has taken too long.
+//! Makes health checks. The core decides when to start one, and when it has taken too long.
 
 mod check;
 mod command;
@@ -16,10 +16,10 @@ use crate::{
     model::health::Target,
 };
 
-/// Results that wait for the loop. There is at most one check of a group at a time.
+/// Number of results that can wait for the loop. There is at most one check of a group at a time.
 const RESULTS: usize = 64;
 
-/// A group, and what a check of its service found.
+/// An anycast address, and the result of a check of its service.
 type Checked = (Ipv6Addr, Finding);
 
 /// The checks that are under way.
@@ -32,7 +32,7 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// None is.
+    /// Makes an empty set of checks for these targets.
     #[must_use]
     pub fn new(targets: BTreeMap<Ipv6Addr, Target>) -> Self {
         let (sender, receiver) = mpsc::channel(RESULTS);
@@ -44,7 +44,7 @@ impl Checks {
         }
     }
 
-    /// Begins or ends a check, as the core wants it.
+    /// Starts or stops a check, as the core wants.
     pub fn apply(&mut self, action: CheckAction) {
         match action {
             CheckAction::Start { anycast, run } => self.start(anycast, run),
@@ -52,7 +52,7 @@ impl Checks {
         }
     }
 
-    /// Starts a check. One that is under way already for the group is given up.
+    /// Starts a check. A check of the same group that is under way is stopped.
     fn start(&mut self, anycast: Ipv6Addr, run: u64) {
         self.abort(anycast);
         let Some(target) = self.targets.get(&anycast).cloned() else {
@@ -64,24 +64,24 @@ impl Checks {
                 Ok(text) => (true, text),
                 Err(error) => (false, error.to_string()),
             };
-            // The daemon may have gone.
+            // The daemon may be shutting down.
             let _ = results.send((anycast, Finding { run, passed, text })).await;
         });
         self.running.insert(anycast, task.abort_handle());
     }
 
-    /// Gives a check up. A program is killed, with everything that it started.
+    /// Stops a check. A program is killed, with every process that it started.
     fn abort(&mut self, anycast: Ipv6Addr) {
         if let Some(task) = self.running.remove(&anycast) {
             task.abort();
         }
     }
 
-    /// The next result. Loses nothing when it is dropped.
+    /// Waits for the next result. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Checked {
         match self.receiver.recv().await {
             Some(result) => result,
-            // We hold a sender ourselves.
+            // This cannot happen, since this value holds a sender as well.
             None => std::future::pending().await,
         }
     }

@@ -1,8 +1,8 @@
-//! What is wrong with a service.
+//! Why a health check failed.
 
 use std::io;
 
-/// Why a service is not well.
+/// Why a health check failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unwell {
     #[error("cannot connect to {address}: {error}")]

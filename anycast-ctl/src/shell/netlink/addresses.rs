@@ -1,4 +1,4 @@
-//! Addresses of this machine, to add and to remove.
+//! Reads, adds and removes the addresses of this machine.
 
 use std::net::Ipv6Addr;
 
@@ -13,7 +13,7 @@ use super::{Netlink, NetlinkError, address, collect, within};
 use crate::model::address::{Held, PROTOCOL};
 
 impl Netlink {
-    /// The IPv6 addresses of every interface.
+    /// Reads the IPv6 addresses of every interface.
     pub async fn addresses(&self) -> Result<Vec<Held>, NetlinkError> {
         let mut request = self.handle.address().get();
         request.message_mut().header.family = AddressFamily::Inet6;
@@ -21,7 +21,7 @@ impl Netlink {
         Ok(messages.iter().filter_map(held).collect())
     }
 
-    /// Adds a /128 that carries our protocol number. One that is there already stays as it is.
+    /// Adds a /128 address that carries our protocol number. An address that exists already stays as it is.
     pub async fn add_address(
         &self,
         ifindex: u32,
@@ -46,7 +46,7 @@ impl Netlink {
         }
     }
 
-    /// Removes an address. One that is gone already is no error.
+    /// Removes an address. It is no error if the address does not exist any more.
     pub async fn remove_address(&self, held: Held) -> Result<(), NetlinkError> {
         let mut message = AddressMessage::default();
         message.header.family = AddressFamily::Inet6;

@@ -1,4 +1,4 @@
-//! What the core is told of interfaces, out of what the kernel says of them.
+//! Turns what the kernel says about interfaces into inputs for the core.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,51 +7,51 @@ use std::{
 
 use crate::core::Link;
 
-/// One thing that the kernel says.
+/// One change that the kernel reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KernelChange {
-    /// An interface is there.
+    /// An interface exists.
     Link {
-        /// Its index.
+        /// Index of the interface.
         ifindex: u32,
-        /// Its name.
+        /// Name of the interface.
         name: String,
-        /// Administratively up, with a carrier.
+        /// Whether it is administratively up and has a carrier.
         up: bool,
     },
-    /// An interface is gone.
+    /// An interface was deleted.
     LinkGone {
-        /// Its index.
+        /// Index of the interface.
         ifindex: u32,
     },
     /// An interface has an address.
     Address {
-        /// Its index.
+        /// Index of the interface.
         ifindex: u32,
         /// The address.
         address: Ipv6Addr,
-        /// Packets can leave from it: duplicate address detection is done and found nothing.
+        /// Whether packets can be sent from the address: duplicate address detection has ended and found none.
         usable: bool,
     },
-    /// An interface has an address no more.
+    /// An interface no longer has an address.
     AddressGone {
-        /// Its index.
+        /// Index of the interface.
         ifindex: u32,
         /// The address.
         address: Ipv6Addr,
     },
 }
 
-/// What the core has to be told.
+/// A change that the core has to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkInput {
     /// An interface appeared or changed.
     Link(Link),
-    /// An interface that the core knows is gone.
+    /// An interface that the core knows was deleted.
     Gone {
-        /// Its index.
+        /// Index of the interface.
         ifindex: u32,
-        /// Its name.
+        /// Name of the interface.
         name: String,
     },
 }
@@ -62,7 +62,7 @@ struct Interface {
     up: bool,
 }
 
-/// The interfaces of the kernel, and those that the core knows.
+/// The interfaces of the kernel, and those that the core knows of.
 #[derive(Debug, Default)]
 pub struct LinkTable {
     wanted: BTreeSet<String>,
@@ -72,7 +72,7 @@ pub struct LinkTable {
 }
 
 impl LinkTable {
-    /// Nothing is known; the core is to be told of interfaces of these names.
+    /// Makes a table without interfaces. The core is to be told of interfaces with these names.
     #[must_use]
     pub fn new(wanted: impl IntoIterator<Item = String>) -> Self {
         Self {
@@ -81,7 +81,7 @@ impl LinkTable {
         }
     }
 
-    /// Takes one change.
+    /// Applies one change of the kernel.
     pub fn apply(&mut self, change: KernelChange) {
         match change {
             KernelChange::Link { ifindex, name, up } => {
@@ -109,7 +109,7 @@ impl LinkTable {
         }
     }
 
-    /// Forgets what the kernel said and takes a full dump instead.
+    /// Replaces everything that the kernel said before by a full dump.
     pub fn replace(&mut self, dump: Vec<KernelChange>) {
         self.interfaces.clear();
         self.addresses.clear();
@@ -118,7 +118,7 @@ impl LinkTable {
         }
     }
 
-    /// What the core has to be told since the last call: what is gone first.
+    /// The changes that the core has to be told since the last call. Interfaces that were deleted come first.
     pub fn differences(&mut self) -> Vec<LinkInput> {
         let mut current = BTreeMap::new();
         for (ifindex, interface) in &self.interfaces {
@@ -134,7 +134,7 @@ impl LinkTable {
         }
         let mut inputs = Vec::new();
         for (ifindex, told) in &self.told {
-            // A renamed interface is another interface.
+            // An interface that was renamed counts as another interface.
             let same = current
                 .get(ifindex)
                 .is_some_and(|link| link.name == told.name);
@@ -154,8 +154,8 @@ impl LinkTable {
         inputs
     }
 
-    /// The address that the core has, while it is usable: a new one must not change the source of
-    /// a Querier. Else the lowest.
+    /// The link-local address of an interface. It stays the one that the core has while that is usable, since a new
+    /// address must not change the source of a Querier. Otherwise it is the lowest.
     fn link_local(&self, ifindex: u32) -> Option<Ipv6Addr> {
         let addresses = self.addresses.get(&ifindex)?;
         let usable = |address: &Ipv6Addr| addresses.get(address).copied().unwrap_or(false);
@@ -168,12 +168,12 @@ impl LinkTable {
         })
     }
 
-    /// The interfaces that the core knows.
+    /// The interfaces that the core knows of.
     pub fn known(&self) -> impl Iterator<Item = &Link> {
         self.told.values()
     }
 
-    /// Names that are configured and not there.
+    /// Names of configured interfaces that do not exist.
     pub fn missing(&self) -> impl Iterator<Item = &str> {
         self.wanted
             .iter()
@@ -181,13 +181,13 @@ impl LinkTable {
             .map(String::as_str)
     }
 
-    /// Name of an interface that the core knows.
+    /// Name of an interface that the core knows of.
     #[must_use]
     pub fn name(&self, ifindex: u32) -> Option<&str> {
         self.told.get(&ifindex).map(|link| link.name.as_str())
     }
 
-    /// Index of an interface that the core knows.
+    /// Index of an interface that the core knows of.
     #[must_use]
     pub fn ifindex(&self, name: &str) -> Option<u32> {
         self.told
@@ -196,7 +196,7 @@ impl LinkTable {
             .map(|link| link.ifindex)
     }
 
-    /// Index of any interface, whether the core knows it or not.
+    /// Index of any interface, whether the core knows of it or not.
     #[must_use]
     pub fn index_of(&self, name: &str) -> Option<u32> {
         let mut interfaces = self.interfaces.iter();

@@ -1,4 +1,4 @@
-//! The kernel's interfaces, addresses and routes over rtnetlink.
+//! The kernel's interfaces, addresses, neighbours and routes, through rtnetlink.
 
 mod addresses;
 mod links;
@@ -29,30 +29,32 @@ use tokio::task::JoinHandle;
 use crate::model::route::Installed;
 pub use links::{KernelChange, LinkInput, LinkTable};
 
-/// Room for notifications while the loop is busy; more are lost and the tables are read again.
+/// Receive buffer in octets for the notifications that arrive while the loop is busy. When it overflows, notifications
+/// are lost and the tables are read again.
 const RECEIVE_BUFFER: usize = 16 << 20;
-/// How long the kernel may take to answer. It answers at once; a lost answer must not stall us.
+/// How long to wait for an answer of the kernel. It normally answers at once, and the daemon must not hang when an
+/// answer is lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Why the kernel did not do it.
+/// Why a request to the kernel failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NetlinkError {
-    /// It refused.
+    /// The kernel refused the request.
     #[error(transparent)]
     Refused(io::Error),
-    /// It did not answer.
+    /// The kernel did not answer in time.
     #[error("the kernel did not answer")]
     Timeout,
-    /// The socket is gone, or something else answered.
+    /// The socket has failed, or the answer is not one to this request.
     #[error("netlink: {0}")]
     Broken(rtnetlink::Error),
-    /// The same, of a socket for requests.
+    /// The socket for requests has failed, or the answer is not one to this request.
     #[error("netlink: {0}")]
     Socket(io::Error),
 }
 
 impl NetlinkError {
-    /// The error number, where the kernel gave one.
+    /// The error number that the kernel gave, if it gave one.
     #[must_use]
     pub fn errno(&self) -> Option<i32> {
         match self {
@@ -71,39 +73,38 @@ impl From<rtnetlink::Error> for NetlinkError {
     }
 }
 
-/// A notification that concerns us.
+/// A notification of the kernel that matters to the daemon.
 #[derive(Debug, PartialEq, Eq)]
 pub enum KernelEvent {
-    /// Of an interface or an address.
+    /// A change of an interface or an address.
     Change(KernelChange),
     /// A route was added, changed or deleted.
     Route(RouteNews),
-    /// A host is not to be reached at an address of its link (NUD_FAILED).
+    /// A host cannot be reached at an address of its link (NUD_FAILED).
     NeighbourFailed {
         /// Interface index.
         ifindex: u32,
-        /// Its address.
+        /// Address of the host.
         address: Ipv6Addr,
     },
-    /// A neighbour has come, has gone, or has another Ethernet address, perhaps.
+    /// A neighbour may have appeared, disappeared or got another Ethernet address.
     Neighbour,
-    /// Notifications were lost: everything has to be read again.
+    /// Notifications were lost, so that everything has to be read again.
     Lost,
 }
 
-/// What the kernel says of a route.
+/// A notification about a route.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RouteNews {
     /// The route.
     pub route: Installed,
-    /// Who made it.
+    /// Protocol number of the program that made the route.
     pub protocol: u8,
-    /// It is gone.
+    /// Whether the route was deleted.
     pub deleted: bool,
 }
 
-/// A netlink socket that is subscribed to links, addresses, neighbours and IPv6
-/// routes.
+/// A netlink socket that receives the notifications about links, addresses, neighbours and IPv6 routes.
 pub struct Netlink {
     handle: Handle,
     notifications: BoxStream<'static, KernelEvent>,
@@ -117,7 +118,7 @@ impl Drop for Netlink {
 }
 
 impl Netlink {
-    /// Opens and subscribes. Needs a tokio runtime.
+    /// Opens the socket and subscribes. Needs a tokio runtime.
     pub fn open() -> io::Result<Self> {
         let (mut connection, handle, messages) = rtnetlink::new_multicast_connection(&[
             MulticastGroup::Link,
@@ -126,7 +127,8 @@ impl Netlink {
             MulticastGroup::Neigh,
         ])?;
         let socket = rtnetlink::sys::AsyncSocket::socket_mut(connection.socket_mut());
-        // Beyond what net.core.rmem_max allows: every route that we change comes back here.
+        // The size may exceed net.core.rmem_max, since every route that this daemon changes comes back as a
+        // notification.
         let force = setsockopt(&socket.as_fd(), sockopt::RcvBufForce, &RECEIVE_BUFFER);
         if force.is_err() {
             socket.set_rx_buf_sz(RECEIVE_BUFFER)?;
@@ -141,14 +143,14 @@ impl Netlink {
         })
     }
 
-    /// The next notification that concerns us. Loses nothing when it is dropped. A broken socket
-    /// is opened again.
+    /// Waits for the next notification that matters. Dropping the future loses nothing. A socket that has failed is
+    /// opened again.
     pub async fn next(&mut self) -> KernelEvent {
         loop {
             if let Some(event) = self.notifications.next().await {
                 return event;
             }
-            // The connection ended: an error of the socket that it does not recover from.
+            // The connection ended by an error from which the socket does not recover.
             match Self::open() {
                 Ok(anew) => {
                     *self = anew;
@@ -162,7 +164,7 @@ impl Netlink {
         }
     }
 
-    /// All interfaces and their IPv6 addresses.
+    /// Reads all interfaces and their IPv6 addresses.
     pub async fn links(&self) -> Result<Vec<KernelChange>, NetlinkError> {
         let mut changes = Vec::new();
         for message in collect(self.handle.link().get().execute()).await? {
@@ -196,7 +198,7 @@ fn event(payload: NetlinkPayload<RouteNetlinkMessage>) -> Option<KernelEvent> {
     let change = match payload {
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => link(&message),
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(message)) => {
-            // A port that leaves its bridge is deleted, but only in the family of bridges.
+            // When a port leaves its bridge, the kernel reports it as deleted, but only in the family of bridges.
             (message.header.interface_family == AddressFamily::Unspec).then_some(
                 KernelChange::LinkGone {
                     ifindex: message.header.index,
@@ -239,7 +241,7 @@ fn news(message: &RouteMessage, deleted: bool) -> Option<KernelEvent> {
     }))
 }
 
-/// An entry that is deleted only, for want of use, says nothing about the neighbour.
+/// The kernel also deletes entries that are not in use. Such a deletion says nothing about the neighbour.
 fn neighbour(message: &NeighbourMessage) -> Option<KernelEvent> {
     let address = message
         .attributes
@@ -271,7 +273,8 @@ fn link(message: &LinkMessage) -> Option<KernelChange> {
     Some(KernelChange::Link {
         ifindex: message.header.index,
         name,
-        // `Running`, too: between carrier and that the kernel drops what is sent, such as the first Report.
+        // `Running` is required as well: between the carrier and that flag the kernel drops what is sent, such as the
+        // first Report.
         up: message
             .header
             .flags
@@ -284,7 +287,7 @@ fn address(message: &AddressMessage) -> Option<KernelChange> {
     let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
     for attribute in &message.attributes {
         match attribute {
-            // On a point-to-point link `Address` is the other end and `Local` is ours.
+            // On a point-to-point link, `Address` is the other end and `Local` is ours.
             AddressAttribute::Local(IpAddr::V6(local)) => address = Some(*local),
             AddressAttribute::Address(IpAddr::V6(other)) if address.is_none() => {
                 address = Some(*other);

@@ -1,4 +1,4 @@
-//! Next-hop objects (`RTM_NEWNEXTHOP` and its kin), which netlink-packet-route does not know.
+//! Messages about next-hop objects (`RTM_NEWNEXTHOP` and related ones), which netlink-packet-route does not support.
 
 use std::{collections::BTreeSet, net::Ipv6Addr, time::Duration};
 
@@ -16,7 +16,7 @@ const RTM_NEWNEXTHOP: u16 = 104;
 const RTM_DELNEXTHOP: u16 = 105;
 const RTM_GETNEXTHOP: u16 = 106;
 
-// struct nhmsg: family, scope, protocol, reserved, flags.
+// Length of `struct nhmsg`: family, scope, protocol, reserved, flags.
 const HEADER: usize = 8;
 const PROTOCOL: usize = 2;
 
@@ -33,14 +33,14 @@ const NHA_RES_GROUP: u16 = 12;
 const NHA_RES_GROUP_BUCKETS: u16 = 1;
 const NHA_RES_GROUP_IDLE_TIMER: u16 = 2;
 const NHA_RES_GROUP_UNBALANCED_TIMER: u16 = 3;
-/// NEXTHOP_GRP_TYPE_RES
+/// The group type NEXTHOP_GRP_TYPE_RES.
 const RESILIENT: u16 = 1;
-/// struct nexthop_grp: id, weight - 1, two reserved.
+/// Length of `struct nexthop_grp`: id, weight - 1, two reserved octets.
 const ENTRY: usize = 8;
-/// Timers count in clock_t of user space (USER_HZ).
+/// Timers count in `clock_t` of user space (USER_HZ).
 const TICKS_PER_SECOND: u128 = 100;
 
-/// A request.
+/// A request about next-hop objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     kind: u16,
@@ -50,7 +50,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Makes one next hop.
+    /// A request to make an object of one next hop.
     pub fn hop(protocol: u8, id: u32, hop: NextHop) -> Self {
         let mut attributes = vec![number(NHA_ID, id), number(NHA_OIF, hop.ifindex)];
         if let Some(via) = hop.via {
@@ -64,7 +64,7 @@ impl Message {
         }
     }
 
-    /// Makes a resilient group, or changes its members.
+    /// A request to make a resilient group, or to change its members.
     pub fn group(protocol: u8, id: u32, members: &BTreeSet<u32>, settings: Resilient) -> Self {
         let entry = |member: &u32| {
             let [a, b, c, d] = member.to_ne_bytes();
@@ -94,7 +94,7 @@ impl Message {
         }
     }
 
-    /// Removes an object.
+    /// A request to remove an object.
     pub fn removal(id: u32) -> Self {
         Self {
             kind: RTM_DELNEXTHOP,
@@ -104,7 +104,7 @@ impl Message {
         }
     }
 
-    /// Asks for all objects.
+    /// A request for all objects.
     pub fn query() -> Self {
         Self {
             kind: RTM_GETNEXTHOP,
@@ -132,7 +132,7 @@ impl NetlinkSerializable for Message {
     }
 }
 
-/// Reads what the kernel tells of an object; none where it is no such thing.
+/// Reads an object from a message of the kernel. `None` where the message is about something else.
 pub fn read(payload: &[u8]) -> Option<Object> {
     let protocol = *payload.get(PROTOCOL)?;
     let attributes = payload.get(HEADER..)?;
@@ -153,7 +153,7 @@ pub fn read(payload: &[u8]) -> Option<Object> {
             NHA_GROUP => members = group(value),
             NHA_RES_GROUP => settings = resilient(value),
             NHA_BLACKHOLE | NHA_ENCAP_TYPE | NHA_ENCAP | NHA_FDB => ours = false,
-            // Newer kernels tell more of any group.
+            // Newer kernels add further attributes to any group.
             _ => {}
         }
     }
@@ -169,7 +169,7 @@ pub fn read(payload: &[u8]) -> Option<Object> {
     })
 }
 
-/// None where some member has more weight than another.
+/// The members of a group. `None` where they have different weights.
 fn group(value: &[u8]) -> Option<BTreeSet<u32>> {
     let entries = value.chunks_exact(ENTRY);
     entries
@@ -234,7 +234,7 @@ mod tests {
         octets
     }
 
-    /// By hand, from `linux/nexthop.h`.
+    /// The expected octets were written by hand, from `linux/nexthop.h`.
     #[test]
     #[cfg(target_endian = "little")]
     fn a_group_on_the_wire() {

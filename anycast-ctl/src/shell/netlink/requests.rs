@@ -1,7 +1,7 @@
-//! Requests to the kernel, many at a time.
+//! Sends netlink requests to the kernel, many at a time.
 //!
-//! The kernel does what a message asks while it is being sent, so that nothing is gained by waiting
-//! for each answer in turn: a batch goes out in few system calls, and then its answers are read.
+//! The kernel executes a request while it is being sent, so that nothing is gained by waiting for each answer in turn.
+//! A batch is therefore sent in few system calls, and then its answers are read.
 
 use std::{io, os::fd::AsFd as _};
 
@@ -14,30 +14,31 @@ use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use super::{NetlinkError, PATIENCE};
 
-/// Messages whose answers are outstanding at the same time: their answers fit the receive buffer.
+/// Number of messages whose answers may be outstanding at the same time. Their answers fit the receive buffer.
 const WINDOW: usize = 256;
-/// Octets of one system call; the kernel's send buffer takes more.
+/// Octets that are sent in one system call. The kernel's send buffer has room for more.
 const CHUNK: usize = 64 << 10;
-/// Room for the answers of a window, each of which the kernel charges with about a kilobyte.
+/// Size of the receive buffer in octets: the answers of a window, for each of which the kernel charges about a
+/// kilobyte.
 const RECEIVE_BUFFER: usize = 1 << 20;
-/// The kernel's messages of a dump are no longer.
+/// Longest message of a dump in octets.
 const DATAGRAM: usize = 64 << 10;
-/// Tries of a dump that changes interrupt; what still differs shows at the next one.
+/// How often a dump is tried again when changes interrupt it. Differences that are left are found by the next dump.
 const DUMPS: usize = 3;
 
-/// Where the sequence number of a message stands.
+/// Position of the sequence number in a message.
 const SEQUENCE: std::ops::Range<usize> = 8..12;
 
-/// Messages for one round to the kernel.
+/// Messages that are sent to the kernel together.
 #[derive(Debug, Default)]
 pub struct Batch {
     octets: Vec<u8>,
-    /// Where each message ends.
+    /// Position at which each message ends.
     ends: Vec<usize>,
 }
 
 impl Batch {
-    /// Adds a message that wants an acknowledgement; `flags` beside those for that.
+    /// Adds a message that asks for an acknowledgement. `flags` are set in addition to those for the acknowledgement.
     pub fn push<M: NetlinkSerializable>(&mut self, message: M, flags: u16) {
         self.write(message, flags | NLM_F_REQUEST | NLM_F_ACK);
     }
@@ -50,18 +51,18 @@ impl Batch {
         let start = self.octets.len();
         self.octets.resize(start + message.buffer_len(), 0);
         message.serialize(&mut self.octets[start..]);
-        // The length of a message may be odd, the place of the next one is not.
+        // A message may have an odd length, but the next one has to be aligned.
         self.octets.resize(self.octets.len().next_multiple_of(4), 0);
         self.ends.push(self.octets.len());
     }
 
-    /// How many messages it has.
+    /// Number of messages.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether it has none.
+    /// Whether there is no message.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
@@ -72,7 +73,7 @@ impl Batch {
     }
 }
 
-/// A netlink socket for requests, which hears no notifications.
+/// A netlink socket for requests, which receives no notifications.
 #[derive(Debug)]
 pub struct Requests {
     socket: Socket,
@@ -80,16 +81,16 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Opens one in the network namespace of the calling thread.
+    /// Opens a socket in the network namespace of the calling thread.
     pub fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
         socket.set_cap_ack(true)?;
-        // The kernel then filters dumps of routes; the tables of a router can be long.
+        // With strict checking the kernel filters dumps of routes. The tables of a router can be long.
         socket.set_netlink_get_strict_chk(true)?;
         socket.set_rx_buf_sz(RECEIVE_BUFFER)?;
-        // A lost answer must not stall us.
+        // The daemon must not hang when an answer is lost.
         let patience = nix::sys::time::TimeVal::new(PATIENCE.as_secs().try_into().unwrap_or(5), 0);
         setsockopt(&socket.as_fd(), sockopt::ReceiveTimeout, &patience)?;
         Ok(Self {
@@ -98,8 +99,8 @@ impl Requests {
         })
     }
 
-    /// Has the kernel do everything in the batch, in its order, and gives what became of each
-    /// message. One that fails does not hold up the others.
+    /// Lets the kernel execute every message of the batch in order, and gives the result of each one. A message that
+    /// fails does not stop the others.
     pub fn perform(&mut self, mut batch: Batch) -> Vec<Result<(), NetlinkError>> {
         let mut results = Vec::with_capacity(batch.len());
         while results.len() < batch.len() {
@@ -136,7 +137,7 @@ impl Requests {
                 let answer = usize::try_from(index)
                     .ok()
                     .and_then(|index| answers.get_mut(index));
-                // Others are late answers to what was given up.
+                // Other answers are late ones to requests that were given up.
                 if let Some(answer @ None) = answer {
                     *answer = Some(refusal(message.payload()).map_or(Ok(()), Err));
                     missing -= 1;
@@ -154,8 +155,8 @@ impl Requests {
             .collect()
     }
 
-    /// Everything that `request` asks for and `read` understands; again when the kernel says that it
-    /// changed meanwhile.
+    /// Gives everything that `request` asks for and `read` understands. The dump is repeated when the kernel says that
+    /// something changed during it.
     pub fn dump<M: NetlinkSerializable + Clone, T>(
         &mut self,
         request: &M,
@@ -171,7 +172,7 @@ impl Requests {
         Ok(found)
     }
 
-    /// The one thing that `request` asks for, as `read` understands it.
+    /// Gives the one object that `request` asks for, as `read` understands it.
     pub fn get<M: NetlinkSerializable + Clone, T>(
         &mut self,
         request: &M,
@@ -182,7 +183,7 @@ impl Requests {
         Ok(found)
     }
 
-    /// Whether the dump was interrupted by a change.
+    /// Sends a request for a dump and reads the answers. Gives whether a change interrupted the dump.
     fn ask<M: NetlinkSerializable + Clone>(
         &mut self,
         request: &M,
@@ -208,7 +209,7 @@ impl Requests {
                     NLMSG_DONE | NLMSG_ERROR => end = Some(refusal(message.payload())),
                     _ => read(message.payload()),
                 }
-                // Without a dump there is one answer, and nothing after it.
+                // A request that is not a dump has one answer, and no message after it.
                 if flags & NLM_F_DUMP == 0 {
                     end.get_or_insert(None);
                 }
@@ -221,7 +222,7 @@ impl Requests {
         }
     }
 
-    /// Waits for a datagram and shows its messages.
+    /// Waits for a datagram, and passes its messages to `show`.
     fn receive(&self, mut show: impl FnMut(&NetlinkBuffer<&[u8]>)) -> io::Result<()> {
         let mut octets = Vec::with_capacity(DATAGRAM);
         loop {
@@ -241,7 +242,7 @@ impl Requests {
     }
 }
 
-/// The error of `NLMSG_ERROR` or `NLMSG_DONE`; none in an acknowledgement.
+/// The error in an `NLMSG_ERROR` or `NLMSG_DONE`. `None` if the message is an acknowledgement.
 fn refusal(payload: &[u8]) -> Option<io::Error> {
     let code = payload
         .first_chunk()
@@ -249,7 +250,7 @@ fn refusal(payload: &[u8]) -> Option<io::Error> {
     (code < 0).then(|| io::Error::from_raw_os_error(-code))
 }
 
-/// The socket itself fails. What the kernel has done of it shows when its tables are read again.
+/// The socket itself has failed. Which of the requests the kernel executed is found when its tables are read again.
 fn lost(error: &io::Error) -> NetlinkError {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => NetlinkError::Timeout,

@@ -15,7 +15,7 @@ use crate::{
     model::route::{Installed, Key, RoutePlace, Way},
 };
 
-/// A /128 route of ours; none where its way is nothing that we make.
+/// A request for a /128 route of ours. `None` where `way` has a form that this daemon never writes.
 pub fn message(place: RoutePlace, anycast: Ipv6Addr, way: &Way) -> Option<RouteMessage> {
     let builder = builder(place.table, place.protocol, Ipv6Net::from(anycast));
     let builder = builder.priority(place.metric);
@@ -54,14 +54,15 @@ fn next_hop(hop: &NextHop) -> RouteNextHop {
     message
 }
 
-/// Names a route of ours, whatever its next hops: protocol and metric keep others out of it.
+/// A message that names a route of ours, whatever its next hops. Protocol and metric make sure that it names no route
+/// of another program.
 pub fn removal(protocol: u8, key: &Key) -> RouteMessage {
     builder(key.table, protocol, key.destination)
         .priority(key.metric)
         .build()
 }
 
-/// Asks for the routes of our protocol, in all tables.
+/// A request for the routes of our protocol in all tables.
 pub fn query(protocol: u8) -> RouteMessage {
     RouteMessageBuilder::<Ipv6Addr>::new()
         .table_id(u32::from(RouteHeader::RT_TABLE_UNSPEC))
@@ -76,17 +77,17 @@ fn builder(table: u32, protocol: u8, destination: Ipv6Net) -> RouteMessageBuilde
         .protocol(RouteProtocol::from(protocol))
 }
 
-/// Reads a route of the kernel's answer to [`query`].
+/// Reads a route of ours from the kernel's answer to [`query`].
 pub fn ours(payload: &[u8], protocol: u8) -> Option<Installed> {
     let message = RouteMessage::parse(payload).ok()?;
-    // The kernel filters a dump only when it is new enough.
+    // Only newer kernels filter the dump themselves.
     if u8::from(message.header.protocol) != protocol {
         return None;
     }
     installed(&message)
 }
 
-/// Reads a route, whoever has made it; none where it is none that packets are forwarded by.
+/// Reads a route, whichever program has made it. `None` where packets are not forwarded by it.
 pub(super) fn installed(message: &RouteMessage) -> Option<Installed> {
     if message.header.kind != RouteType::Unicast
         || message.header.flags.contains(RouteFlags::Cloned)
@@ -110,7 +111,7 @@ pub(super) fn installed(message: &RouteMessage) -> Option<Installed> {
     })
 }
 
-/// The table of a route; numbers above 255 stand in an attribute only.
+/// The table of a route. Numbers above 255 are in an attribute only.
 fn table(message: &RouteMessage) -> u32 {
     let attribute = message
         .attributes
@@ -122,7 +123,7 @@ fn table(message: &RouteMessage) -> u32 {
     attribute.unwrap_or(u32::from(message.header.table))
 }
 
-/// The destination of a route; `::/0` has no attribute.
+/// The destination of a route. The default route `::/0` has no such attribute.
 pub(super) fn destination(message: &RouteMessage) -> Option<Ipv6Net> {
     let address = message
         .attributes
@@ -143,7 +144,7 @@ fn way(message: &RouteMessage) -> Option<Way> {
     };
     for attribute in &message.attributes {
         match attribute {
-            // The next hops that stand beside it are those of the object.
+            // Next hops that are listed besides are those of the object.
             RouteAttribute::NhId(id) => return Some(Way::Object(*id)),
             RouteAttribute::MultiPath(several) => {
                 for hop in several {
@@ -154,7 +155,7 @@ fn way(message: &RouteMessage) -> Option<Way> {
                 }
             }
             RouteAttribute::Oif(ifindex) => single.ifindex = *ifindex,
-            // Tunnels are not what we install.
+            // This daemon never writes routes into tunnels.
             RouteAttribute::Encap(_) | RouteAttribute::Via(_) => return None,
             _ => {}
         }
@@ -167,7 +168,7 @@ fn way(message: &RouteMessage) -> Option<Way> {
     Some(Way::Hops(hops))
 }
 
-/// The gateway, if there is one; none when it is not an IPv6 address.
+/// The gateway of a route, if it has one. `None` when the gateway is not an IPv6 address.
 #[expect(
     clippy::option_option,
     reason = "no gateway and a strange gateway differ"

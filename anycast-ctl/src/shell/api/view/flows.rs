@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::correspondent::Selection;
 
-/// Which bindings or flows; each address that is given must be theirs.
+/// Selects bindings or flows: those that match every address which is given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Which {
@@ -57,22 +57,22 @@ pub struct Triple {
 /// Where a page of flows ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowPlace {
-    /// Among those of a member, which come after those of a correspondent.
+    /// Whether the flow is one of the member role. Flows of a member come after those of a correspondent.
     pub member: bool,
     /// The client, A.
     pub client: Ipv6Addr,
-    /// Its port.
+    /// Port of the client.
     pub client_port: u16,
     /// The anycast address, B.
     pub anycast: Ipv6Addr,
-    /// The port of the service.
+    /// Port of the service.
     pub service_port: u16,
     /// Upper-layer protocol number.
     pub protocol: u8,
 }
 
 impl FlowPlace {
-    /// At this flow.
+    /// The position of this flow.
     #[must_use]
     pub fn of(key: &FlowKey, member: bool) -> Self {
         Self {
@@ -85,7 +85,7 @@ impl FlowPlace {
         }
     }
 
-    /// The flow.
+    /// The key of the flow at this position.
     #[must_use]
     pub fn key(&self) -> FlowKey {
         FlowKey {
@@ -99,7 +99,7 @@ impl FlowPlace {
     }
 }
 
-/// A binding, at a correspondent.
+/// A binding of a correspondent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Binding {
     /// The client, A.
@@ -114,11 +114,11 @@ pub struct Binding {
     pub sequence: u16,
     /// Since it stands without a gap.
     pub age_seconds: f64,
-    /// Until it ends.
+    /// Seconds until it ends.
     pub remaining_seconds: f64,
-    /// Flows that were pinned to it when the flows were last read.
+    /// Number of flows that were pinned to it when the flows were last read.
     pub flows: usize,
-    /// How long ago that was; none before the first time.
+    /// Seconds since the flows were last read. `None` before the first time.
     pub flows_age_seconds: Option<f64>,
 }
 
@@ -129,34 +129,34 @@ pub struct Handshake {
     pub client: Ipv6Addr,
     /// The anycast address, B.
     pub anycast: Ipv6Addr,
-    /// `testing`, `updating`, `bound`, `back_off`, or `resting` where only the last sequence number
-    /// and the failures are remembered.
+    /// State of the handshake: `testing`, `updating`, `bound`, `back_off`, or `resting`. In the last one, only the last
+    /// sequence number and the failures are remembered.
     pub state: String,
-    /// What has not come yet: `home_test`, `care_of_test`, `binding_ack`.
+    /// Messages that have not arrived yet: `home_test`, `care_of_test`, `binding_ack`.
     pub waiting_for: Vec<String>,
-    /// Transmissions of the handshake that is under way, or of the last; both Test Inits are one.
+    /// Number of transmissions in the present or the last handshake. Both Test Inits together count as one.
     pub attempts: u32,
-    /// Handshakes in a row that came to nothing.
+    /// Number of handshakes in a row that failed.
     pub failures: u32,
-    /// Since it is in its state.
+    /// Seconds since it entered its state.
     pub since_seconds: f64,
-    /// Until the next thing happens by itself: it is sent again, or given up, the binding ends, or the
-    /// client is not left alone any more, or forgotten.
+    /// Seconds until the state changes without further input: the message is sent again, the handshake is given up, the
+    /// binding ends, the client is no longer left alone, or the client is forgotten.
     pub next_seconds: f64,
-    /// What the client said last of what was sent to it.
+    /// The client's last answer to what was sent to it.
     pub last_answer: Option<Heard>,
-    /// Why the client is left alone, while it is: `no_answer`, `not_capable` or `refused`.
+    /// Why the client is left alone, if it is: `no_answer`, `not_capable` or `refused`.
     pub left_alone: Option<String>,
 }
 
-/// What a client said.
+/// An answer of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heard {
-    /// `binding_ack`, `binding_error` or `parameter_problem`.
+    /// Kind of the message: `binding_ack`, `binding_error` or `parameter_problem`.
     pub message: String,
-    /// Its status.
+    /// Status in the message.
     pub status: Option<u8>,
-    /// What the status says.
+    /// Name of the status.
     pub status_name: Option<String>,
 }
 
@@ -165,34 +165,34 @@ pub struct Heard {
 pub struct Flow {
     /// The client, A.
     pub client: Ipv6Addr,
-    /// Its port.
+    /// Port of the client.
     pub client_port: u16,
     /// The anycast address, B.
     pub anycast: Ipv6Addr,
-    /// The port of the service.
+    /// Port of the service.
     pub service_port: u16,
     /// Upper-layer protocol number.
     pub protocol: u8,
     /// The member's unicast address, C.
     pub care_of: Ipv6Addr,
-    /// Since it was pinned; a member does not know.
+    /// Seconds since the flow was pinned. A member does not know that.
     pub age_seconds: Option<f64>,
-    /// Since its last packet.
+    /// Seconds since its last packet.
     pub idle_seconds: f64,
-    /// `correspondent` or `member`: who says so.
+    /// The role that reports the flow: `correspondent` or `member`.
     pub role: String,
 }
 
-/// What a flush has ended; what belongs to a role that the machine does not have is left out.
+/// What a flush has ended. A field is left out when the machine does not have the role that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flushed {
-    /// Bindings of a correspondent.
+    /// Number of bindings of a correspondent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bindings: Option<usize>,
-    /// Its pinned flows.
+    /// Number of pinned flows of a correspondent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flows: Option<usize>,
-    /// Clients that a member has forgotten.
+    /// Number of clients that a member has forgotten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients: Option<usize>,
 }

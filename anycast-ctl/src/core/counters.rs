@@ -138,11 +138,12 @@ counters! {
     BindingUpdateBadAuthenticator = "binding_update_bad_authenticator",
     /// Binding Updates refused because the binding table is full (status 130).
     BindingTableFull = "binding_table_full",
-    /// Binding Updates refused because the clients of one /64 have as many bindings as they may (status 130).
+    /// Binding Updates refused because the clients of one /64 have as many bindings as is permitted (status 130).
     BindingPrefixFull = "binding_prefix_full",
-    /// Binding Updates refused because one member has as many bindings as it may (status 130).
+    /// Binding Updates refused because one member has as many bindings as is permitted (status 130).
     BindingMemberFull = "binding_member_full",
-    /// Binding Updates refused because eight members are bound to this (A, B) (status 130).
+    /// Binding Updates refused because eight members are already bound to this pair of client and anycast address
+    /// (status 130).
     BindingPairFull = "binding_pair_full",
     /// Binding Acknowledgements sent.
     BindingAckSent = "binding_ack_sent",
@@ -166,14 +167,15 @@ counters! {
     BindingDeleted = "binding_deleted",
     /// Bindings whose 16 seconds ran out.
     BindingExpired = "binding_expired",
-    /// Bindings that ended because their care-of address failed, or did not answer a flow after an ICMPv6 error.
+    /// Bindings that ended because their care-of address failed, or because a flow was not answered after an ICMPv6
+    /// error.
     BindingFailed = "binding_failed",
     /// Bindings that an operator ended.
     BindingFlushed = "binding_flushed",
     /// Care-of addresses that failed as a whole.
     CareOfFailed = "care_of_failed",
-    /// Flows about which an ICMPv6 error said that their care-of address cannot be reached, and that were
-    /// answered since.
+    /// Flows about which an ICMPv6 error said that their care-of address cannot be reached, and that were answered
+    /// afterwards.
     CareOfContradicted = "care_of_unreachable_contradicted",
     /// ICMPv6 errors to a member that do not say that a handshake message was not understood.
     IcmpErrorIgnored = "icmp_error_ignored",
@@ -185,7 +187,7 @@ counters! {
     FlowClosed = "flow_closed",
     /// Pins that ended because the member did not answer.
     FlowUnanswered = "flow_unanswered",
-    /// Pins that ended because nothing was answered any more after an ICMPv6 error about them.
+    /// Pins that ended because the member did not answer the flow after an ICMPv6 error about it.
     FlowUnreachable = "flow_unreachable",
     /// Parameter Problems sent about mobility messages (RFC 6275 section 9.2).
     ParameterProblemSent = "parameter_problem_sent",

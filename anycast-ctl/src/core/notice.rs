@@ -107,7 +107,7 @@ pub enum Notice {
         care_of: Ipv6Addr,
         /// What happened to the binding.
         change: BindingChange,
-        /// Where new flows went before, when they moved.
+        /// The care-of address to which new flows went before, if they moved.
         #[serde(skip_serializing_if = "Option::is_none")]
         moved_from: Option<Ipv6Addr>,
     },
@@ -299,13 +299,13 @@ pub enum BindingChange {
     Created,
     /// The lifetime of the binding was extended.
     Renewed,
-    /// New flows go to it, and no more to another member.
+    /// New flows now go to this care-of address, and no longer to that of another member.
     Moved,
     /// A Binding Update of lifetime 0 ended the binding.
     Deleted,
     /// The binding's lifetime of 16 seconds ran out.
     Expired,
-    /// Its care-of address does not answer, or did not after an ICMPv6 error about a flow.
+    /// The care-of address does not answer, or did not answer a flow after an ICMPv6 error about it.
     Failed,
     /// An operator ended the binding.
     Flushed,
@@ -315,7 +315,8 @@ pub enum BindingChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCause {
-    /// After ICMPv6 errors several flows were answered no more, and nothing else was heard.
+    /// After ICMPv6 errors about several flows, these flows were not answered, and nothing else was heard from the
+    /// member.
     Unreachable,
     /// During the failure time no flow to the care-of address was answered, although at least one had been answered
     /// before.

@@ -18,31 +18,33 @@ use anycast_common::{
 
 use super::{Time, notice::FailureCause, time::earliest};
 
-/// An ICMPv6 error about a flow shortens the wait for an answer to this. Anybody can send one, so it proves
-/// nothing; but where it is true, TCP has sent the same again after 0.2, 0.6 and 1.4 seconds, and when it does
-/// after 3.0 seconds the flow has to be free.
+/// How long a flow may wait for an answer after an ICMPv6 error about it, which is shorter than the usual wait. Anybody
+/// can send such an error, so that it alone proves nothing. Where it is true, TCP has retransmitted by then, after 0.2,
+/// 0.6 and 1.4 seconds, and the pin has to be removed before the next retransmission after 3.0 seconds.
 const HINTED: Duration = Duration::from_millis(2500);
-/// TCP acknowledges within half a second what is not a mere acknowledgement (RFC 9293 section 3.8.6.3). Where the
-/// wait was over already when the error came, as when a router gives up to resolve an address, so much is enough.
+/// TCP acknowledges data within half a second (RFC 9293 section 3.8.6.3). Where the client had already waited when the
+/// error came, for example because a router first tried to resolve an address, this shorter time is enough.
 const ACKNOWLEDGED: Duration = Duration::from_millis(1500);
-/// Who was heard within this time is there. It is less than [`HINTED`] because answers were on their way when
-/// a care-of address failed, and because times of flows are inexact.
+/// A member that was heard within this time can be reached. The time is shorter than [`HINTED`], because answers may
+/// have been under way when a care-of address failed, and because the times of flows are inexact.
 const THERE: Duration = Duration::from_secs(2);
-/// While such a flow waits it is looked at so often, to tell a packet that is sent again from a new one.
+/// Time between two sweeps while a flow waits for an answer after an ICMPv6 error, which is short enough to tell a
+/// retransmission from a new packet.
 const LOOK: Duration = Duration::from_millis(500);
-/// What a client sends so long after a packet that may be a mere acknowledgement begins something new.
+/// A packet that the client sends this long after a possible mere acknowledgement begins a new exchange.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Ticks of [`unattended::tick`], a little more than a second each: more than two of them are [`HINTED`], about.
+/// Number of ticks of [`unattended::tick`], each a little longer than a second. More than two ticks are about
+/// [`HINTED`].
 const LONG_SINCE: u32 = 2;
-/// So many unanswered flows say that it is their care-of address that failed.
+/// Number of unanswered flows from which on their care-of address has failed, rather than single flows.
 const SEVERAL: usize = 3;
-/// A flow that nobody answered is over when nothing was sent for so long: a connection that never came about
-/// (RFC 5382 REQ-5).
+/// Idle time after which a flow that was never answered is over: the connection was never established (RFC 5382 REQ-5).
 const TRANSITORY: Duration = Duration::from_secs(240);
-/// Sweeps keep this distance: each goes through a whole map.
+/// Shortest time between two sweeps, since each of them reads a whole map.
 const DISTANCE: Duration = Duration::from_millis(100);
-/// What a client sends so soon after an answer may be its mere acknowledgement (RFC 9293 section
-/// 3.8.6.3), which waits for nothing: half a second, and what the times of a flow may lag.
+/// A packet that the client sends within this time of the member's answer may be a mere acknowledgement (RFC 9293
+/// section 3.8.6.3), to which no answer is due. The time is half a second, plus the time by which the stored times of a
+/// flow may lag.
 const ACK_DELAY: Duration = Duration::from_nanos(500_000_000 + Flow::TIMES_LAG);
 /// Longest time between two sweeps.
 const REGULAR: Duration = Duration::from_secs(10);
@@ -94,7 +96,7 @@ impl Limits {
         }
     }
 
-    /// The same for a flow that nobody has answered.
+    /// Idle time of a flow of this protocol that was never answered.
     fn unanswered(&self, protocol: u8) -> Duration {
         self.idle(protocol).min(TRANSITORY)
     }
@@ -131,7 +133,8 @@ pub enum End {
     Closed,
     /// The member no longer answers.
     Failed,
-    /// An ICMPv6 error says that the member cannot be reached, and it did not answer what was sent then.
+    /// An ICMPv6 error said that the member cannot be reached, and the member did not answer what the client sent
+    /// around that time.
     Unreachable,
 }
 
@@ -140,24 +143,24 @@ pub enum End {
 pub struct Sweep {
     /// Pins to remove.
     pub ended: Vec<(FlowKey, Flow, End)>,
-    /// (A, C) of those that stay.
+    /// The pairs of client's address A and care-of address C of the pins that stay, and how each pair is used.
     pub pinned: HashMap<(Ipv6Addr, Ipv6Addr), Use>,
     /// Care-of addresses that failed as a whole, in order.
     pub failed: BTreeMap<Ipv6Addr, FailureCause>,
-    /// Flows about which an error came, and that were answered since.
+    /// Number of flows about which an ICMPv6 error came, and that were answered afterwards.
     pub contradicted: usize,
 }
 
-/// What goes by a pair (A, C).
+/// How the flows of a pair of client's address A and care-of address C are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Use {
-    /// How many flows.
+    /// Number of flows.
     pub flows: usize,
-    /// When the client was last answered by one of them that is not on trial any more.
+    /// When the client last got an answer in a flow that is no longer on trial.
     pub answered: Time,
 }
 
-/// A flow whose client was heard after its member.
+/// A flow whose client sent a packet after the last packet of its member.
 #[derive(Clone, Copy, Debug)]
 struct Silence {
     /// Time of the client's last packet when a sweep first saw the silence.
@@ -166,19 +169,19 @@ struct Silence {
     last_in: u64,
 }
 
-/// A flow about which an error came, and that waits for an answer.
+/// A flow that waits for an answer after an ICMPv6 error about it.
 #[derive(Clone, Copy, Debug)]
 struct Hint {
-    /// The first packet without one.
+    /// Time of the first packet of the client without an answer.
     since: Time,
-    /// The last, when a sweep saw it.
+    /// Time of the client's last packet, as a sweep saw it.
     last_out: Time,
-    /// The member's last.
+    /// Time of the member's last packet, in nanoseconds.
     last_in: u64,
 }
 
 impl Hint {
-    /// The client tried again, and it was long enough.
+    /// Whether the client has tried again and has waited long enough.
     fn is_over(&self, now: Time, key: &FlowKey, flow: &Flow) -> bool {
         let waited = now.since(self.since);
         let tried_again = self.last_out > self.since;
@@ -189,15 +192,15 @@ impl Hint {
     }
 }
 
-/// Judges pins, sweep after sweep.
+/// Judges all pinned flows in sweeps, one after the other.
 #[derive(Debug)]
 pub struct Pins {
     limits: Limits,
     silent: HashMap<FlowKey, Silence>,
     hinted: HashMap<FlowKey, Hint>,
-    /// Flows that ended by a hint alone, of late: when, and to which care-of address.
+    /// Flows that ended recently because of an ICMPv6 error alone: when each ended, and its care-of address.
     lost: Vec<(Time, Ipv6Addr)>,
-    /// When the next sweep is due; none while one is awaited.
+    /// Time of the next sweep. `None` while the result of a sweep is awaited.
     next: Option<Time>,
     /// Time of the last sweep.
     last: Time,
@@ -228,12 +231,12 @@ impl Pins {
         self.next.take_if(|next| *next <= now).is_some()
     }
 
-    /// An ICMPv6 error says of a flow that its care-of address cannot be reached.
+    /// Notes that an ICMPv6 error says of a flow that its care-of address cannot be reached.
     pub fn hint(&mut self, now: Time) {
         self.no_later_than(now.max(self.last + LOOK));
     }
 
-    /// A sweep is wanted at this time, though sweeps keep a distance.
+    /// Asks for a sweep at `time` at the latest. Sweeps still keep their minimum distance.
     pub fn no_later_than(&mut self, time: Time) {
         if let Some(next) = &mut self.next {
             *next = (*next).min(time.max(self.last + DISTANCE));
@@ -244,7 +247,7 @@ impl Pins {
     pub fn sweep(&mut self, now: Time, flows: &[(FlowKey, Flow)]) -> Sweep {
         let mut sweep = Sweep::default();
         let heard = heard(flows);
-        // Built anew each time, so that they never remember a flow that is gone.
+        // The tables are built anew in each sweep, so that they never keep a flow that is gone.
         let (mut silent, mut hinted) = (HashMap::new(), HashMap::new());
         let mut stay = Vec::new();
         let mut doubts = Doubts::default();
@@ -316,8 +319,9 @@ impl Pins {
         }
     }
 
-    /// Where a flow has ended by a hint, its care-of address has failed for all if nobody hears it any more,
-    /// and several flows wait for it, or all that were used. One flow alone proves nothing of the others.
+    /// Decides whether a care-of address has failed as a whole, after a flow to it has ended because of an ICMPv6
+    /// error. It has failed if no flow hears the member any more, and either several flows wait for an answer or all
+    /// flows that were in use do. One flow alone proves nothing about the others.
     fn condemn(&mut self, now: Time, heard: &Heard, doubts: &Doubts, sweep: &mut Sweep) {
         let is_there = |care_of: &Ipv6Addr| {
             let last = heard.get(care_of).copied().unwrap_or_default();
@@ -364,7 +368,8 @@ impl Pins {
         }))
     }
 
-    /// What the client sent since an error about the flow came, if nothing from the member contradicts it.
+    /// What the client sent since an ICMPv6 error about the flow came. `None` if a packet of the member contradicts the
+    /// error.
     fn hinted(&self, key: &FlowKey, flow: &Flow) -> Option<Hint> {
         let answers = flow.last_in != 0 || key.protocol == ipv6::NEXT_HEADER_TCP;
         let doubted = flow.unreachable_at != 0 && flow.last_in <= flow.unreachable_at;
@@ -381,8 +386,8 @@ impl Pins {
         let Some(known) = known.filter(|known| known.last_in == flow.last_in) else {
             return Some(fresh);
         };
-        // The acknowledgement that ends an exchange waits for nothing, and what is sent much later begins
-        // another.
+        // The acknowledgement that ends an exchange gets no answer. A packet that follows it much later begins a new
+        // exchange.
         let may_be_an_acknowledgement = known.last_out.since(heard_at(flow)) <= ACK_DELAY;
         let most = if may_be_an_acknowledgement {
             PAUSE
@@ -397,7 +402,7 @@ impl Pins {
         })
     }
 
-    /// An error came about the flow, and an answer since.
+    /// Whether the flow was answered after an ICMPv6 error about it.
     fn contradicted(&self, key: &FlowKey, flow: &Flow) -> bool {
         let known = self.hinted.get(key);
         known.is_some_and(|known| flow.last_in > known.last_in)
@@ -440,7 +445,7 @@ impl Silence {
     }
 }
 
-/// How many flows to a care-of address were used of late, and how many of these were not answered.
+/// How many flows to a care-of address were used recently, and how many of these were not answered.
 #[derive(Clone, Copy, Debug, Default)]
 struct Doubt {
     used: usize,
@@ -472,7 +477,7 @@ impl From<FailureCause> for End {
     }
 }
 
-/// When the flow's member was last heard, or the flow began.
+/// When the member of the flow was last heard, or when the flow began if it never was.
 fn heard_at(flow: &Flow) -> Time {
     Time::from_nanos(flow.last_in.max(flow.pinned_at))
 }

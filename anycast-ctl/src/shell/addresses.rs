@@ -1,31 +1,31 @@
-//! Addresses that the daemon assigns: anycast addresses to `lo`, care-of addresses to their link.
+//! Addresses that the daemon assigns: anycast addresses to `lo`, and care-of addresses to their link.
 //!
-//! They carry our number as their protocol (`IFA_PROTO`, Linux 5.18), so that after a crash the next
-//! run knows them for its own, and an address that somebody else put there is never removed.
+//! They carry our number as their protocol (`IFA_PROTO`, Linux 5.18). So after a crash the next run recognises them as
+//! its own, and never removes an address that somebody else added.
 
 use std::net::Ipv6Addr;
 
 use super::netlink::{LinkTable, Netlink, NetlinkError};
 use crate::model::address::{Assigned, Held};
 
-/// One thing to do about an address.
+/// One change of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Add it.
+    /// Add an address.
     Add {
-        /// Its interface.
+        /// Index of its interface.
         ifindex: u32,
         /// The address.
         address: Ipv6Addr,
-        /// Whether the kernel looks for duplicates.
+        /// Whether the kernel runs duplicate address detection.
         detect_duplicates: bool,
     },
-    /// Remove one of ours that nothing wants.
+    /// Remove an address of ours that is no longer wanted.
     Remove(Held),
 }
 
-/// What to change so that the kernel has what is wanted: `(interface index, address)`. Who has put
-/// an address there does not matter; only ours are removed.
+/// Gives the changes by which the kernel gets the wanted addresses, which are given as `(interface index, address)`. An
+/// address that exists already is accepted, whoever added it. Only our own addresses are removed.
 #[must_use]
 pub fn diff(wanted: &[(u32, &Assigned)], held: &[Held]) -> Vec<Change> {
     let same = |held: &Held, (ifindex, wanted): &(u32, &Assigned)| {
@@ -46,7 +46,7 @@ pub fn diff(wanted: &[(u32, &Assigned)], held: &[Held]) -> Vec<Change> {
     strays.chain(missing).collect()
 }
 
-/// The addresses of this run.
+/// The addresses that this run assigns.
 #[derive(Debug, Default)]
 pub struct Addresses {
     wanted: Vec<Assigned>,
@@ -54,18 +54,19 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// Nothing is assigned yet.
+    /// Makes the list of wanted addresses. No address is assigned yet.
     #[must_use]
     pub const fn new(wanted: Vec<Assigned>) -> Self {
         Self { wanted, due: true }
     }
 
-    /// Links or addresses have changed.
+    /// Notes that links or addresses have changed.
     pub const fn notified(&mut self) {
         self.due = true;
     }
 
-    /// Makes the kernel have what is wanted, where something may have changed since the last time.
+    /// Assigns and removes addresses until the kernel has the wanted ones, if something may have changed since the last
+    /// time.
     pub async fn reconcile(&mut self, netlink: &Netlink, links: &LinkTable) {
         if !std::mem::take(&mut self.due) {
             return;
@@ -87,7 +88,7 @@ impl Addresses {
         }
     }
 
-    /// Removes what is ours.
+    /// Removes all addresses of ours.
     pub async fn withdraw(&mut self, netlink: &Netlink) {
         self.wanted.clear();
         self.due = true;

@@ -5,8 +5,8 @@
 //! `CLOCK_BOOTTIME`, which nobody can set and which runs on while the daemon does not. After a reboot the file is not
 //! valid.
 //!
-//! `anycast nonces 2\n`, the boot id with a newline, nanoseconds of the clock (64 bits, network
-//! order), and what the core says.
+//! Its content is `anycast nonces 2\n`, the boot id with a newline, nanoseconds of the clock (64 bits, network byte
+//! order), and the state of the core.
 
 use std::{
     ffi::OsString,
@@ -27,7 +27,7 @@ use crate::core::correspondent::MemoryError;
 
 const MAGIC: &[u8] = b"anycast nonces 2\n";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-/// More than the core saves.
+/// Longest file in octets, which is more than the core saves.
 const LONGEST: u64 = 16 << 20;
 
 /// Why the nonces could not be kept or restored.

@@ -1,4 +1,4 @@
-//! Neighbor Solicitations, as the kernel receives them.
+//! Receives the Neighbor Solicitations that arrive at this host.
 
 use std::{
     io::{self, IoSliceMut},
@@ -14,13 +14,13 @@ use nix::{
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// Longest message that is read; a Solicitation with its one option has 32 octets.
+/// Longest message that is read, in octets. A Solicitation with its one option has 32.
 const LONGEST: usize = 256;
 
-/// A Solicitation, with what the kernel says about it.
+/// A Neighbor Solicitation, with what the kernel says about it.
 #[derive(Debug)]
 pub struct Solicited {
-    /// Interface on which it came.
+    /// Index of the interface on which it arrived.
     pub ifindex: u32,
     source: Ipv6Addr,
     destination: Ipv6Addr,
@@ -29,7 +29,8 @@ pub struct Solicited {
 }
 
 impl Solicited {
-    /// As a packet. The raw socket gives no headers.
+    /// The message as a packet. Its IPv6 header is made again from what the kernel says, since the raw socket gives no
+    /// headers.
     #[must_use]
     pub fn packet(&self) -> ipv6::Packet<'_> {
         ipv6::Packet {
@@ -48,17 +49,18 @@ impl Solicited {
     }
 }
 
-/// A raw socket that gets a copy of every Neighbor Solicitation.
+/// A raw socket that receives a copy of every Neighbor Solicitation.
 #[derive(Debug)]
 pub struct Neighbors {
     socket: AsyncFd<Socket>,
 }
 
 impl Neighbors {
-    /// Needs `CAP_NET_RAW` and a tokio runtime.
+    /// Opens the socket. Needs `CAP_NET_RAW` and a tokio runtime.
     pub fn open() -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
-        // Other types never leave the kernel: load the type; equal: take all of it; else nothing.
+        // The filter drops other types in the kernel: it loads the type, and accepts the whole message if it is a
+        // Solicitation.
         socket.attach_filter(&[
             SockFilter::new(0x30, 0, 0, 0),
             SockFilter::new(0x15, 0, 1, u32::from(neighbor::SOLICITATION)),
@@ -68,13 +70,13 @@ impl Neighbors {
         setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
         socket.set_recv_hoplimit_v6(true)?;
         socket.set_nonblocking(true)?;
-        // SAFETY: the socket owns its descriptor, gives the same one each time, and lies in the
-        // `AsyncFd` until both are dropped.
+        // SAFETY: the socket owns its file descriptor, always gives the same one, and lives in the `AsyncFd` until both
+        // are dropped.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
         Ok(Self { socket })
     }
 
-    /// The next one. Loses nothing when it is dropped.
+    /// Waits for the next Solicitation. Dropping the future loses nothing.
     pub async fn next(&self) -> io::Result<Solicited> {
         loop {
             let mut ready = self.socket.readable().await?;

@@ -1,4 +1,4 @@
-//! The data plane, and the interfaces that its programs are attached to.
+//! The data plane, with the interfaces to which its programs are attached.
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -19,18 +19,18 @@ use super::{
 };
 use crate::core::{Link, controller::Input, router::Policy};
 
-/// The programs with their maps, and where they run.
+/// The programs with their maps, and the interfaces on which they run.
 pub(super) struct Plane {
     dataplane: Dataplane,
     interfaces: Interfaces,
     links: LinkTable,
-    /// All [`roles`] of this machine.
+    /// Union of all [`roles`] of this machine.
     roles: u8,
     complaints: Throttle<String>,
 }
 
 impl Plane {
-    /// Nothing is attached yet.
+    /// Makes the data plane. No program is attached yet.
     pub(super) fn new(
         dataplane: Dataplane,
         interfaces: Interfaces,
@@ -56,12 +56,12 @@ impl Plane {
         &self.links
     }
 
-    /// The same, to take in what the kernel says of them.
+    /// The interfaces of this machine, to apply what the kernel says about them.
     pub(super) fn links_mut(&mut self) -> &mut LinkTable {
         &mut self.links
     }
 
-    /// The programs and maps beside the interfaces.
+    /// The programs and maps, together with the interfaces.
     pub(super) fn parts(&mut self) -> (&mut Dataplane, &LinkTable) {
         (&mut self.dataplane, &self.links)
     }
@@ -71,23 +71,23 @@ impl Plane {
         self.roles & wanted != 0
     }
 
-    /// All [`roles`] of this machine.
+    /// Union of all [`roles`] of this machine.
     pub(super) fn roles(&self) -> u8 {
         self.roles
     }
 
-    /// The configured interfaces, for `status`.
+    /// The configured interfaces, as `status` shows them.
     pub(super) fn interfaces(&self) -> Vec<view::Interface> {
         self.interfaces.view(&self.links)
     }
 
-    /// Maps that are not as large as they are configured.
+    /// Maps whose size differs from the configuration.
     pub(super) fn other_sizes(&self) -> &[OtherSize] {
         self.dataplane.other_sizes()
     }
 
-    /// Attaches to interfaces that appeared, lets go of those that are gone, and tells the core. At the
-    /// start an interface that refuses is a mistake to be told at once; later it is tried again.
+    /// Attaches programs to interfaces that appeared, forgets those that disappeared, and tells the core. When an
+    /// interface refuses a program at the start, this is an error of the start. Later, attaching is tried again.
     pub(super) fn links_changed(
         &mut self,
         starting: bool,
@@ -122,7 +122,7 @@ impl Plane {
         Ok(())
     }
 
-    /// Tries again to attach where it did not succeed before.
+    /// Tries again to attach programs where it failed before.
     pub(super) fn attach_missing(&mut self, groups: &mut Groups) {
         let known: Vec<_> = self.links.known().cloned().collect();
         for link in known {
@@ -146,7 +146,7 @@ impl Plane {
         Ok(())
     }
 
-    /// Detaches what an earlier run left on interfaces that were taken out of the configuration.
+    /// Detaches programs of an earlier run from interfaces that are no longer configured.
     pub(super) fn detach_others(&self) {
         let wanted = |ifindex| {
             let name = self.links.name(ifindex);
@@ -157,22 +157,23 @@ impl Plane {
         }
     }
 
-    /// Says to the programs that the daemon lives.
+    /// Tells the programs that the daemon is alive.
     pub(super) fn attend(&mut self) {
         if let Err(error) = self.dataplane.maps().attend(clock::now()) {
             tracing::warn!(%error, "the programs take the daemon for dead");
         }
     }
 
-    /// Has the programs look for next hops again.
+    /// Tells the programs that next hops may have changed.
     pub(super) fn next_hops_changed(&mut self) {
         if let Err(error) = self.dataplane.maps().next_hops_changed() {
             tracing::warn!(%error, "old next hops are used for a moment");
         }
     }
 
-    /// A device takes redirected frames or not as its driver and its other end please, which may
-    /// change with any link; without word from the kernel it forwards them itself.
+    /// Tells the programs which devices accept redirected frames. That depends on the driver and on the other end of a
+    /// device, and may change with any link. Where the kernel does not tell it, packets are left to the kernel's
+    /// forwarding.
     fn program_redirects(&mut self) {
         if !self.has(roles::CORRESPONDENT) {
             return;
@@ -186,7 +187,7 @@ impl Plane {
         }
     }
 
-    /// Gives a router's programs the policy. Rules name interfaces, the programs want their numbers.
+    /// Gives the policy to a router's programs. Rules contain names of interfaces, and the programs need their indices.
     pub(super) fn program_policy(&mut self, policy: &Policy) -> Result<(), ShellError> {
         if !self.has(roles::ROUTER) {
             return Ok(());
@@ -198,7 +199,7 @@ impl Plane {
             .map_err(ShellError::dataplane("cannot load the policy"))
     }
 
-    /// Logs what is tried again, once in a while.
+    /// Logs, at limited intervals, an error after which the daemon tries again.
     pub(super) fn complain(&mut self, error: &ShellError) {
         let text = error.to_string();
         if let Some(held) = self.complaints.admit(text.clone(), Instant::now()) {
@@ -211,7 +212,7 @@ impl Plane {
         self.dataplane.undo();
     }
 
-    /// Takes the programs away.
+    /// Detaches and removes all programs.
     pub(super) fn end(self) {
         if let Err(error) = self.dataplane.end() {
             tracing::warn!(%error, "programs may still be attached");

@@ -1,11 +1,11 @@
-//! The router's policy as the data plane applies it.
+//! Converts the router's policy for the data plane.
 
 use anycast_common::abi::maps::{self, PolicyRule};
 
 use crate::core::router::Policy;
 
-/// Compiles the rules. One that names an interface which is not there cannot match and is left
-/// out; the others keep their numbers.
+/// Converts the rules. A rule for an interface that does not exist cannot match and is left out. The others keep their
+/// numbers.
 pub(super) fn compile(policy: &Policy, ifindex: impl Fn(&str) -> Option<u32>) -> Vec<PolicyRule> {
     let mut rules = Vec::new();
     for numbered in policy.rules() {

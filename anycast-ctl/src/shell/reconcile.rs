@@ -1,4 +1,5 @@
-//! Which changes lead from what the kernel has to what the core wants. Pure.
+//! Computes the changes that lead from the routes that the kernel has to those that the core wants. The computation is
+//! pure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,53 +16,53 @@ use crate::{
     },
 };
 
-/// Numbers of our next-hop objects begin here ("ac"), far from those that people and the kernel
-/// choose. One that is taken is passed over.
+/// Lowest number of our next-hop objects ("ac" in ASCII), which is far from the numbers that people and the kernel
+/// choose. A number that is in use is skipped.
 const FIRST_ID: u32 = 0x6163_0000;
 
-/// One change.
+/// One change of the kernel's routes or next-hop objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Make an object of a next hop.
+    /// Make a next-hop object of one next hop.
     MakeHop {
-        /// Its number.
+        /// Number of the object.
         id: u32,
         /// The next hop.
         hop: NextHop,
     },
-    /// Make a resilient group.
+    /// Make a resilient next-hop group.
     MakeGroup {
-        /// Its number.
+        /// Number of the group.
         id: u32,
         /// Numbers of its members.
         members: BTreeSet<u32>,
     },
-    /// A group of ours gets other members.
+    /// Change the members of a group of ours.
     SetGroup {
-        /// Its number.
+        /// Number of the group.
         id: u32,
         /// Numbers of its members.
         members: BTreeSet<u32>,
     },
-    /// There is no route of ours: add one, and fail where another daemon has one.
+    /// Add our route where there is none of ours. This fails where another daemon has a route.
     Add {
         /// The anycast address, B.
         anycast: Ipv6Addr,
-        /// Where it leads to.
+        /// The next hops of the route.
         way: Way,
     },
-    /// Our route leads elsewhere: replace it.
+    /// Replace our route by one with other next hops.
     Replace {
         /// The anycast address, B.
         anycast: Ipv6Addr,
-        /// Where it leads to.
+        /// The next hops of the route.
         way: Way,
     },
-    /// A route of ours that nothing wants.
+    /// Remove a route of ours that is no longer wanted.
     RemoveRoute(Key),
-    /// An object of ours that nothing uses.
+    /// Remove an object of ours that nothing uses.
     RemoveObject {
-        /// Its number.
+        /// Number of the object.
         id: u32,
     },
 }
@@ -69,11 +70,11 @@ pub enum Change {
 #[derive(Clone, Copy, Debug)]
 struct Member {
     hop: NextHop,
-    /// How many groups it is in.
+    /// Number of groups that contain it.
     groups: usize,
 }
 
-/// What the kernel has of ours: as it was read, and changed since as we asked.
+/// What the kernel has of ours, as it was read, and with the changes that were requested since.
 #[derive(Debug)]
 pub struct Known {
     place: RoutePlace,
@@ -81,17 +82,17 @@ pub struct Known {
     routes: BTreeMap<Key, Way>,
     ids: BTreeMap<NextHop, u32>,
     members: BTreeMap<u32, Member>,
-    /// Groups that are as we make them, each of one route at most.
+    /// Groups that have the form which this daemon writes. At most one route uses each of them.
     groups: BTreeMap<u32, BTreeSet<u32>>,
-    /// Objects that may have become useless.
+    /// Objects that may not be in use any more.
     idle: BTreeSet<u32>,
-    /// Numbers of others.
+    /// Numbers of objects of other programs.
     taken: BTreeSet<u32>,
     next: u32,
 }
 
 impl Known {
-    /// Out of the kernel's routes of our protocol, and all its next-hop objects.
+    /// Makes the state from the kernel's routes of our protocol and from all of its next-hop objects.
     #[must_use]
     pub fn new(
         place: RoutePlace,
@@ -116,13 +117,13 @@ impl Known {
         let mut owned = BTreeSet::new();
         for Installed { key, way } in routes {
             let way = match way {
-                // Two routes must not share a group: they would change together.
+                // Two routes must not share a group, since a change of the group would change both.
                 Way::Object(id) if !owned.insert(id) => Way::Strange,
                 way => way,
             };
             known.routes.insert(key, way);
         }
-        // A group keeps its members, a route its group.
+        // Each group counts as a user of its members, and each route as a user of its group.
         let groups: Vec<_> = known.groups.values().cloned().collect();
         groups.iter().for_each(|members| known.enter(members));
         known.idle = known
@@ -151,7 +152,7 @@ impl Known {
             (Kind::Group { members, settings }, Style::Resilient(wanted)) if settings == wanted => {
                 self.groups.insert(object.id, members);
             }
-            // A second one, a group of other settings, or nothing that we make.
+            // The object is a duplicate, a group with other settings, or of a kind that this daemon never makes.
             (Kind::Hop(_) | Kind::Group { .. } | Kind::Other, _) => {
                 self.taken.insert(object.id);
                 self.idle.insert(object.id);
@@ -159,7 +160,7 @@ impl Known {
         }
     }
 
-    /// The place of the route of an address.
+    /// Table, destination and metric of the route of an address.
     #[must_use]
     pub fn key(&self, anycast: Ipv6Addr) -> Key {
         Key {
@@ -169,13 +170,13 @@ impl Known {
         }
     }
 
-    /// Where our route at this place leads to, if there is one.
+    /// Next hops of our route at this place, if there is one.
     #[must_use]
     pub fn way(&self, key: &Key) -> Option<&Way> {
         self.routes.get(key)
     }
 
-    /// Our routes that stand where routes to anycast addresses do.
+    /// Destinations of our routes in the table and with the metric that routes to anycast addresses have.
     pub fn anycast(&self) -> impl Iterator<Item = Ipv6Addr> + '_ {
         self.routes
             .keys()
@@ -183,7 +184,7 @@ impl Known {
             .map(|key| key.destination.addr())
     }
 
-    /// Our routes anywhere else.
+    /// Our routes in other places.
     pub fn strays(&self) -> Vec<Key> {
         let stray = |key: &&Key| **key != self.key(key.destination.addr());
         self.routes.keys().filter(stray).copied().collect()
@@ -205,14 +206,14 @@ impl Known {
         }
     }
 
-    /// Gives the route of an address exactly these next hops; none removes it.
+    /// Gives the route of an address exactly these next hops. An empty list removes the route.
     pub fn align(&mut self, anycast: Ipv6Addr, wanted: &[NextHop], changes: &mut Vec<Change>) {
         let key = self.key(anycast);
         if wanted.is_empty() {
             return self.remove(key, changes);
         }
         let present = self.routes.get(&key).cloned();
-        // An on-link route has nothing to spread over.
+        // An on-link route has no gateways to spread packets over.
         let gateways = wanted.iter().all(|hop| hop.via.is_some());
         let way = match self.style {
             Style::Resilient(_) if gateways => {
@@ -242,16 +243,16 @@ impl Known {
         }
     }
 
-    /// There is no such route of ours after all.
+    /// Notes that there is no such route of ours after all.
     pub fn forget(&mut self, key: &Key) {
         if let Some(Way::Object(id)) = self.routes.remove(key) {
             self.idle.insert(id);
         }
     }
 
-    /// Removes the objects that nothing uses any more. To be called when everything is aligned.
+    /// Removes the objects that nothing uses any more. To be called after all routes have been aligned.
     pub fn sweep(&mut self, changes: &mut Vec<Change>) {
-        // Groups first: their members are free only then.
+        // Groups are removed first, since their members are in use until then.
         for id in std::mem::take(&mut self.idle) {
             if self.members.contains_key(&id) {
                 self.idle.insert(id);
@@ -272,7 +273,7 @@ impl Known {
         }
     }
 
-    /// The group of a route, with these next hops.
+    /// Gives the group of a route these next hops, and makes it if necessary.
     fn group(
         &mut self,
         present: Option<&Way>,
@@ -315,7 +316,7 @@ impl Known {
         id
     }
 
-    /// A number that nobody has.
+    /// A number that no object has.
     fn free(&mut self) -> u32 {
         loop {
             let id = self.next;

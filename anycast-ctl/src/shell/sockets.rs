@@ -1,4 +1,4 @@
-//! The raw sender and the multicast memberships.
+//! The raw socket that sends packets, and the multicast memberships.
 
 use std::{
     collections::BTreeSet,
@@ -16,35 +16,36 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::core::GroupAction;
 
-/// Octets before the Destination Address of an IPv6 header, and after it.
+/// Position of the Destination Address in an IPv6 header, in octets.
 const DESTINATION: std::ops::Range<usize> = 24..40;
 /// `IPPROTO_RAW`: the packets are complete, their IPv6 header included.
 const RAW: i32 = 255;
 
-/// Packets that go to the kernel in one system call.
+/// Number of packets that are passed to the kernel in one system call.
 const BATCH: usize = 128;
 
-/// Octets that may wait for the devices; the kernel charges a small packet with some 800.
+/// Send buffer in octets for packets that wait for their devices. The kernel charges a small packet with about 800
+/// octets.
 const SEND_BUFFER: usize = 16 << 20;
 
-/// A complete IPv6 packet and the scope of its destination.
+/// A complete IPv6 packet, with the interface index that is the scope of its destination.
 pub type Outgoing = (Option<u32>, Vec<u8>);
 
-/// Sends packets that the core made.
+/// Sends the packets that the core made.
 pub struct Sender {
     socket: Socket,
     headers: MultiHeaders<SockaddrIn6>,
 }
 
 impl Sender {
-    /// Needs `CAP_NET_RAW`.
+    /// Opens the socket. Needs `CAP_NET_RAW`.
     pub fn new() -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::from(RAW)))?;
         socket.set_header_included_v6(true)?;
-        // Our own Queries are not for this host's listeners.
+        // Queries of this router are not meant for listeners on this host.
         socket.set_multicast_loop_v6(false)?;
         socket.set_nonblocking(true)?;
-        // What thousands of groups have to say at once, when they are left, say.
+        // The buffer has to hold the messages of thousands of groups, for example when all of them are left at once.
         setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER)
             .or_else(|_| setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER))?;
         let headers = MultiHeaders::preallocate(BATCH, None);
@@ -59,8 +60,8 @@ impl Sender {
         outcome
     }
 
-    /// Sends them in order, many at a time. One that fails is given to `failed` and does not hold
-    /// up the others.
+    /// Sends packets in order, many per system call. A packet that fails is passed to `failed` and does not stop the
+    /// others.
     pub fn send_all(&mut self, packets: &[Outgoing], mut failed: impl FnMut(&Outgoing, io::Error)) {
         let mut rest = packets;
         while let Some(first) = rest.first() {
@@ -70,7 +71,7 @@ impl Sender {
                 .iter()
                 .map(|(_, packet)| [IoSlice::new(packet)])
                 .collect();
-            // The kernel stops at one that fails, and says why when it is the first.
+            // The kernel stops at a packet that fails, and gives the error only when it is the first one.
             let sent = sendmmsg(
                 self.socket.as_raw_fd(),
                 &mut self.headers,
@@ -99,15 +100,15 @@ impl fmt::Debug for Sender {
     }
 }
 
-/// None where the packet has no room for one; the kernel then says what it thinks of it.
+/// The destination of a packet. `None` where the packet is too short to have one; the kernel then refuses the packet.
 fn destination((ifindex, packet): &Outgoing) -> Option<SockaddrIn6> {
     let octets: [u8; 16] = packet.get(DESTINATION)?.try_into().ok()?;
-    // The kernel wants port 0 here; the scope chooses the interface of link-local and multicast
-    // destinations, and the routing table that of others.
+    // The kernel requires port 0 here. The scope chooses the interface for link-local and multicast destinations, and
+    // the routing table chooses it for others.
     Some(SocketAddrV6::new(octets.into(), 0, 0, ifindex.unwrap_or(0)).into())
 }
 
-/// Multicast groups that this host listens to because a role wants it.
+/// Multicast groups that this host listens to because a role needs them.
 #[derive(Debug)]
 pub struct Groups {
     socket: Socket,
@@ -116,7 +117,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Listens to nothing.
+    /// Opens the socket. No group is joined yet.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             socket: Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?,
@@ -125,7 +126,7 @@ impl Groups {
         })
     }
 
-    /// Joins or leaves, as the core wants it. What fails is logged.
+    /// Joins or leaves a group, as the core wants. An error is logged.
     pub fn apply(&mut self, action: GroupAction) {
         match action {
             GroupAction::Join { ifindex, group } => {
@@ -141,7 +142,7 @@ impl Groups {
         }
     }
 
-    /// Joins; [`Groups::retry`] repeats what fails.
+    /// Joins a group. If that fails, [`Groups::retry`] tries again.
     pub fn join(&mut self, ifindex: u32, group: Ipv6Addr) -> io::Result<()> {
         self.wanted.insert((ifindex, group));
         self.try_join(ifindex, group)
@@ -160,12 +161,12 @@ impl Groups {
         }
     }
 
-    /// Leaves.
+    /// Leaves a group.
     pub fn leave(&mut self, ifindex: u32, group: Ipv6Addr) -> io::Result<()> {
         self.wanted.remove(&(ifindex, group));
         if self.joined.remove(&(ifindex, group)) {
             match self.socket.leave_multicast_v6(&group, ifindex) {
-                // The interface took its memberships with it.
+                // The memberships of an interface end with it.
                 Err(error)
                     if !matches!(
                         error.raw_os_error(),
@@ -180,13 +181,13 @@ impl Groups {
         Ok(())
     }
 
-    /// The interface is gone; its number may come back as another one.
+    /// Forgets the memberships of an interface that disappeared, since its index may be given to another one.
     pub fn forget(&mut self, ifindex: u32) {
         self.wanted.retain(|(index, _)| *index != ifindex);
         self.joined.retain(|(index, _)| *index != ifindex);
     }
 
-    /// Joins what is wanted and could not be joined before.
+    /// Joins the wanted groups that could not be joined before.
     pub fn retry(&mut self) {
         let missing: Vec<_> = self.wanted.difference(&self.joined).copied().collect();
         for (ifindex, group) in missing {

@@ -1,4 +1,4 @@
-//! Keeps an error that repeats from filling the log.
+//! Limits how often an error that repeats is logged.
 
 use std::{
     collections::HashMap,
@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often the same failure is logged.
+/// Shortest time between two log lines about the same failure.
 pub const PERIOD: Duration = Duration::from_secs(10);
 
-/// A log line per kind of error and period.
+/// Allows one log line per kind of error and period.
 #[derive(Debug)]
 pub struct Throttle<K> {
     period: Duration,
@@ -17,7 +17,7 @@ pub struct Throttle<K> {
 }
 
 impl<K: Eq + Hash> Throttle<K> {
-    /// One line of a kind every `period`. Kinds must be few.
+    /// Allows one line of each kind every `period`. There must be only a few kinds.
     #[must_use]
     pub fn new(period: Duration) -> Self {
         Self {
@@ -26,7 +26,7 @@ impl<K: Eq + Hash> Throttle<K> {
         }
     }
 
-    /// Whether this one is logged, and then how many of its kind were held back since the last.
+    /// Whether an error of this kind is logged now, and how many of its kind were held back since the last one.
     pub fn admit(&mut self, kind: K, now: Instant) -> Option<u64> {
         match self.last.get_mut(&kind) {
             Some((last, held)) if now.duration_since(*last) < self.period => {

@@ -29,10 +29,10 @@ pub struct Correspondent {
     /// Largest number of bindings at the same time, at most `[data_plane] bindings`. A binding that has ended does not
     /// count.
     pub max_bindings: Option<NonZeroUsize>,
-    /// Largest number of them for the clients of one /64. Unless given it is a quarter of all, or all where the clients
-    /// are of one /64.
+    /// Largest number of bindings for the clients of one /64. Unless given, it is a quarter of `max_bindings`, or all
+    /// of them where all clients are in one /64.
     pub max_bindings_per_prefix: Option<NonZeroUsize>,
-    /// Largest number of them for one care-of address. Unless given it is three quarters of all.
+    /// Largest number of bindings for one care-of address. Unless given, it is three quarters of `max_bindings`.
     pub max_bindings_per_member: Option<NonZeroUsize>,
     /// Prefixes of the anycast addresses that may be bound. An empty list allows every address.
     #[serde(default)]

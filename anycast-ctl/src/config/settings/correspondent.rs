@@ -16,7 +16,8 @@ use crate::{
 /// Largest number of bindings, unless the configuration says otherwise.
 pub(in crate::config) const DEFAULT_BINDINGS: usize = 100_000;
 
-/// The data plane holds `care_of` pairs (A, C).
+/// Makes the settings of the core. The data plane has room for `care_of` pairs of a client's address A and a care-of
+/// address C.
 pub(super) fn correspondent_settings(
     correspondent: &Correspondent,
     care_of: u32,
@@ -25,7 +26,7 @@ pub(super) fn correspondent_settings(
     let max_bindings = correspondent
         .max_bindings
         .map_or(DEFAULT_BINDINGS, Into::into);
-    // Where there is but one network, nobody else is left without.
+    // Where all clients are in one /64, no other network can be left without bindings.
     let per_prefix = match is_one_network(&client_prefixes) {
         true => max_bindings,
         false => max_bindings.div_ceil(4),
@@ -44,7 +45,7 @@ pub(super) fn correspondent_settings(
     }
 }
 
-/// Whether all clients are of one /64.
+/// Whether all clients are in one /64 prefix.
 fn is_one_network(prefixes: &[Ipv6Net]) -> bool {
     let network = |prefix: &Ipv6Net| prefix.network().to_bits() >> 64;
     let mut networks = prefixes.iter().map(network);

@@ -1,4 +1,4 @@
-//! What an ICMPv6 error about a flow does, and what it does not.
+//! Tests of what an ICMPv6 error about a flow causes, and what it does not cause.
 
 #![allow(clippy::unwrap_used, reason = "a test may abort")]
 
@@ -10,15 +10,15 @@ const C: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 1);
 const TCP: u8 = ipv6::NEXT_HEADER_TCP;
 const UDP: u8 = ipv6::NEXT_HEADER_UDP;
 
-/// When TCP sends the same again, where the way is short.
+/// Times in milliseconds at which TCP sends the same segment again, where the round trip is short.
 const AGAIN: [u64; 5] = [0, 200, 600, 1400, 3000];
 
-/// Milliseconds after ten seconds, when all of these begin.
+/// A time in milliseconds. All tests begin ten seconds after the start of the clock.
 fn at(milliseconds: u64) -> Time {
     Time::ZERO + Duration::from_millis(10_000 + milliseconds)
 }
 
-/// Flows to C, and what became of them.
+/// Flows to one care-of address C, and what happened to them.
 struct World {
     pins: Pins,
     flows: Vec<(FlowKey, Flow)>,
@@ -28,7 +28,7 @@ struct World {
 }
 
 impl World {
-    /// So many flows, which were answered 100 ms ago.
+    /// Makes `count` flows that were answered 100 ms ago.
     fn new(protocol: u8, count: u8) -> Self {
         let answered = at(0).as_nanos() - 100_000_000;
         let flow = |port: u8| {
@@ -81,7 +81,7 @@ impl World {
         }
     }
 
-    /// An error that quotes a packet of this flow.
+    /// An ICMPv6 error arrives that quotes a packet of this flow.
     fn error(&mut self, port: u8, now: u64) {
         if let Some(flow) = self.port(port) {
             flow.unreachable_at = at(now).as_nanos();
@@ -89,7 +89,7 @@ impl World {
         self.pins.hint(at(now));
     }
 
-    /// Sweeps if one is due.
+    /// Makes a sweep if one is due.
     fn run(&mut self, now: u64) {
         if !self.pins.due(at(now)) {
             return;
@@ -105,7 +105,7 @@ impl World {
         self.contradicted += sweep.contradicted;
     }
 
-    /// Every millisecond of so many, with something that happens in some of them.
+    /// Runs through each millisecond up to `last`, and calls `happens` in each.
     fn each(&mut self, last: u64, mut happens: impl FnMut(&mut Self, u64)) {
         for now in 0..=last {
             happens(self, now);
@@ -122,7 +122,7 @@ fn a_session_whose_member_is_gone_is_free_before_tcp_tries_for_the_fifth_time() 
             if AGAIN.contains(&now) {
                 world.sends(0, now);
             }
-            // The router says so each time.
+            // The router sends an error about each retransmission.
             if AGAIN
                 .iter()
                 .any(|sent| sent + delay + spread * (sent / 400) == now)
@@ -140,7 +140,8 @@ fn a_session_whose_member_is_gone_is_free_before_tcp_tries_for_the_fifth_time() 
 
 #[test]
 fn a_router_that_gives_up_late_is_believed_within_two_seconds() {
-    // It tries for three seconds to resolve the address, and says so then: after TCP has sent five times.
+    // A router tries for three seconds to resolve the address before it sends an error. TCP has sent five times by
+    // then.
     let mut world = World::new(TCP, 1);
     world.each(6000, |world, now| {
         if AGAIN.contains(&now) {
@@ -158,8 +159,8 @@ fn a_router_that_gives_up_late_is_believed_within_two_seconds() {
 
 #[test]
 fn errors_about_flows_that_are_answered_end_nothing() {
-    // Whoever knows the ports of a session sends an error about it every 100 ms, for a minute. The session
-    // asks something every so often, and is answered after so long.
+    // An attacker who knows the ports of a session sends an error about it every 100 ms for a minute. The session sends
+    // a request at regular intervals, and is answered after some time.
     let mut contradicted = 0;
     for (protocol, every, takes) in [
         (TCP, 50, 10),
@@ -168,7 +169,7 @@ fn errors_about_flows_that_are_answered_end_nothing() {
         (UDP, 200, 90),
         (TCP, 1000, 300),
         (UDP, 1000, 300),
-        // TCP acknowledges, even if the application is slow.
+        // TCP acknowledges a request even if the application is slow.
         (TCP, 5000, 900),
         (UDP, 5000, 900),
         (TCP, 20_000, 900),
@@ -179,7 +180,7 @@ fn errors_about_flows_that_are_answered_end_nothing() {
             match now % every {
                 0 => world.sends(0, now),
                 when if when == takes => world.is_answered(0, now),
-                // And what the answer is acknowledged with.
+                // The client acknowledges the answer.
                 when if protocol == TCP && when == takes + 30 => world.sends(0, now),
                 _ => {}
             }
@@ -207,7 +208,7 @@ fn errors_about_idle_flows_end_nothing() {
 
 #[test]
 fn flows_that_are_not_answered_are_not_the_failure_of_a_care_of_address_that_is_heard() {
-    // Three are stuck, and errors come about them; a fourth is answered.
+    // Three flows are stuck, and errors arrive about them. A fourth flow is answered.
     let mut world = World::new(TCP, 4);
     world.each(6000, |world, now| {
         for stuck in 0..3 {
@@ -238,14 +239,14 @@ fn flows_that_are_not_answered_are_not_the_failure_of_a_care_of_address_that_is_
 #[test]
 fn several_that_are_not_answered_are_the_failure_of_all() {
     for active in [2, 3, 20] {
-        // Five more are idle.
+        // Five more flows are idle.
         let mut world = World::new(TCP, active + 5);
         world.each(6000, |world, now| {
             for port in 0..active {
                 let begun = u64::from(port) * 40;
                 if AGAIN.iter().any(|sent| sent + begun == now) {
                     world.sends(port, now);
-                    // Routers send few errors: about every second flow here.
+                    // Routers limit the rate of their errors: here an error comes for about every second flow.
                     if port % 2 == 0 || active == 2 {
                         world.error(port, now);
                     }
@@ -255,7 +256,7 @@ fn several_that_are_not_answered_are_the_failure_of_all() {
         let [(when, C, FailureCause::Unreachable)] = world.failed[..] else {
             panic!("{active}: {:?}", world.failed);
         };
-        // One about which no error came counts when it has waited as long.
+        // A flow about which no error came counts as well when it has waited long enough.
         let soon = if active == 3 { 4500 } else { 3000 };
         assert!(when < soon, "{active}: {when}");
         assert!(

@@ -1,4 +1,4 @@
-//! What is known of clients: a correspondent's bindings and a member's handshakes.
+//! Answers about clients: the bindings of a correspondent and the handshakes of a member.
 
 use anycast_common::wire::mobility::status;
 

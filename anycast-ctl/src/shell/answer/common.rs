@@ -1,14 +1,15 @@
-//! What answers have in common.
+//! Helpers that several answers use.
 
 use crate::shell::{
     api::{Answer, Refusal, RefusalCode},
     dataplane::DataplaneError,
 };
 
-/// Groups or members in one answer: building it takes about a millisecond, in which nothing else runs.
+/// Number of groups or members in one answer. Building a page takes about a millisecond, in which the loop does nothing
+/// else.
 pub(super) const PAGE: usize = 1000;
 
-/// What is said to a question.
+/// An answer to a request, or the reason why there is none.
 pub(in crate::shell) type Answered = Result<Answer, Refusal>;
 
 /// The name that a state has in JSON.
@@ -19,7 +20,7 @@ pub(super) fn name_of(state: &impl serde::Serialize) -> String {
     }
 }
 
-/// Another machine may have the role that the question is about.
+/// A refusal, because this machine does not have the role that the request is about.
 pub(in crate::shell) fn no_role(role: &str) -> Refusal {
     Refusal {
         code: RefusalCode::NoSuchRole,
@@ -27,12 +28,12 @@ pub(in crate::shell) fn no_role(role: &str) -> Refusal {
     }
 }
 
-/// A map cannot be read.
+/// A refusal, because a map cannot be read.
 pub(super) fn map(error: &DataplaneError) -> Refusal {
     failed(format!("cannot read the maps of the data plane: {error}"))
 }
 
-/// Something went wrong here.
+/// A refusal, because the daemon could not execute the request.
 pub(super) fn failed(message: String) -> Refusal {
     Refusal {
         code: RefusalCode::Failed,

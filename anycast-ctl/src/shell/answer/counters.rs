@@ -1,4 +1,4 @@
-//! Every counter, of the data plane and of the controller.
+//! Answers with all counters of the data plane and of the controller.
 
 use super::common::{Answered, map};
 use crate::shell::{

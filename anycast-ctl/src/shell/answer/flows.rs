@@ -1,4 +1,4 @@
-//! Flows that travel by care-of addresses.
+//! Answers about flows that travel by care-of addresses.
 
 use anycast_common::abi::maps::FlowKey;
 
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Flows that are looked at for a page, whether they are on it or not.
+/// Largest number of flows that one page looks at, whether they match or not.
 const SCAN: usize = 10_000;
 
 /// Ends the selected pinned flows, which were read after the bindings in `ended` had been ended.
@@ -66,7 +66,8 @@ pub(super) fn page(seen: &Seen, which: &Selection, after: Option<&view::FlowPlac
     Ok(Answer::Flows(page_of(clock::now(), read, which, after)))
 }
 
-/// At most [`PAGE`] flows: those of the correspondent first, each in the order of keys.
+/// At most [`PAGE`] flows. Those of the correspondent come first, and the flows of each role are in the order of their
+/// keys.
 fn page_of(
     now: Time,
     read: &Snapshot,
@@ -143,7 +144,7 @@ mod tests {
         }
     }
 
-    /// Flows of both roles, in order.
+    /// A read with flows of both roles, in order.
     fn read(clients: u16, ports: u16) -> Snapshot {
         let keys = (0..clients).flat_map(|client| (0..ports).map(move |port| key(client, port)));
         Snapshot {

@@ -1,4 +1,4 @@
-//! Groups and their members: what a router has learned, and what a member serves.
+//! Answers about groups and their members: those that a router has learned, and those that a member serves.
 
 use std::{collections::HashMap, net::Ipv6Addr};
 

@@ -1,4 +1,4 @@
-//! Answers to the control socket, out of what the core and the data plane know.
+//! Builds the answers for the control socket, from what the core and the data plane know.
 
 mod clients;
 mod common;
@@ -31,7 +31,7 @@ use crate::core::{
     router::Filter,
 };
 
-/// What questions are answered out of.
+/// The parts of the daemon from which answers are built.
 pub(super) struct Desk<'a> {
     pub(super) core: &'a mut Engine,
     pub(super) plane: &'a mut Plane,
@@ -89,24 +89,24 @@ impl Desk<'_> {
     }
 }
 
-/// Whether the flows have to be read for the answer.
+/// Whether the flows have to be read before the request can be answered.
 pub(super) fn needs_flows(request: &Request, plane: &Plane, seen: &Seen) -> bool {
     match request {
         Request::Status => plane.has(roles::CORRESPONDENT | roles::MEMBER),
         Request::Groups { after: None } => plane.has(roles::MEMBER),
-        // The pages after the first one are of the same read, unless it is forgotten.
+        // The pages after the first one show the same read, unless that has been forgotten.
         Request::Flows { after, .. } => after.is_none() || seen.last().is_none(),
         _ => false,
     }
 }
 
-/// Gives the answer to who asked.
+/// Sends the answer to the client that asked.
 pub(super) fn reply(call: Call, answer: Answered) {
     let reply = match answer {
         Ok(answer) => Reply::Ok(answer),
         Err(refusal) => Reply::Error(refusal),
     };
-    // The client may have gone; that is its affair.
+    // The client may have disconnected, which is no error.
     let _ = call.reply.send(reply);
 }
 

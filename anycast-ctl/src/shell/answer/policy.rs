@@ -1,4 +1,4 @@
-//! The policy at run time: what it is, why it decides as it does, and how it changes.
+//! The policy at run time: its rules, the explanation of its decisions, and its changes.
 
 use std::{net::Ipv6Addr, path::PathBuf};
 
@@ -17,26 +17,26 @@ use crate::{
     },
 };
 
-/// The policy as it is now, and where it comes from.
+/// The present policy, and the file from which it comes.
 #[derive(Debug)]
 pub(in crate::shell) struct LivePolicy {
     policy: Policy,
-    /// The configuration file.
+    /// Path of the configuration file.
     config: PathBuf,
 }
 
 impl LivePolicy {
-    /// The policy of the file `config`.
+    /// Starts with the policy of the file `config`.
     pub(in crate::shell) fn new(policy: Policy, config: PathBuf) -> Self {
         Self { policy, config }
     }
 
-    /// As it is now.
+    /// The present policy.
     pub(in crate::shell) fn current(&self) -> &Policy {
         &self.policy
     }
 
-    /// The rules, and what each decided.
+    /// The rules, with the number of decisions of each one.
     pub(super) fn show(&self, core: &Engine, plane: &mut Plane) -> Answered {
         router(core)?;
         let hits = plane.dataplane().maps().policy_hits();
@@ -70,7 +70,7 @@ impl LivePolicy {
         }))
     }
 
-    /// Puts another rule where it is wanted.
+    /// Adds a rule at the given position.
     pub(super) fn add(
         &mut self,
         core: &mut Engine,
@@ -88,7 +88,7 @@ impl LivePolicy {
         self.change(core, plane, policy, Some(id))
     }
 
-    /// Takes a rule out.
+    /// Removes a rule.
     pub(super) fn remove(&mut self, core: &mut Engine, plane: &mut Plane, id: usize) -> Answered {
         router(core)?;
         let mut policy = self.policy.clone();
@@ -99,7 +99,7 @@ impl LivePolicy {
         self.change(core, plane, policy, Some(id))
     }
 
-    /// The policy is read again; the rest needs a restart.
+    /// Reads the policy of the configuration file again. Other changes in the file need a restart.
     pub(in crate::shell) fn reload(&mut self, core: &mut Engine, plane: &mut Plane) -> Answered {
         let config = config::load(&self.config).map_err(|problems| {
             for line in problems.to_string().lines() {
@@ -119,7 +119,7 @@ impl LivePolicy {
         Ok(answer)
     }
 
-    /// The data plane first, so that whoever is thrown out cannot come back.
+    /// Replaces the policy. The data plane gets it first, so that a member that is removed cannot join again.
     fn change(
         &mut self,
         core: &mut Engine,
@@ -150,7 +150,7 @@ fn reset_hits(plane: &mut Plane, ids: impl Iterator<Item = usize>) -> Result<(),
         .map_err(|error| failed(error.to_string()))
 }
 
-/// Why the policy would let a member in or not.
+/// Explains why the policy would let a member join or not.
 pub(super) fn explain(
     core: &Engine,
     source: Ipv6Addr,

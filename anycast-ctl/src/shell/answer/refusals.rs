@@ -1,4 +1,4 @@
-//! Reports and Dones that were refused.
+//! Answers about Reports and Dones that were refused.
 
 use anycast_common::abi::counters as abi;
 
@@ -23,7 +23,7 @@ const IN_CONTROLLER: [Counter; 5] = [
     Counter::GroupFull,
     Counter::MemberFull,
 ];
-/// Reasons for which the data plane refuses them.
+/// Reasons for which the data plane refuses Reports and Dones.
 const IN_DATA_PLANE: [abi::Counter; 11] = [
     abi::Counter::MldReportDenied,
     abi::Counter::MldDoneDenied,
@@ -38,7 +38,7 @@ const IN_DATA_PLANE: [abi::Counter; 11] = [
     abi::Counter::MldNewSenderLimited,
 ];
 
-/// Examples of those refused lately, and how many there were for each reason.
+/// Examples of the Reports and Dones that were refused recently, and the number of refusals for each reason.
 pub(super) fn refusals(core: &Engine, plane: &mut Plane, performer: &Performer) -> Answered {
     if core.controller().router().is_none() {
         return Err(no_role("router"));

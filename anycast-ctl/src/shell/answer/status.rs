@@ -1,4 +1,4 @@
-//! What the machine is and how much it has to do.
+//! Answers about the daemon as a whole: its interfaces, its roles and its numbers of groups, routes and flows.
 
 use super::{
     common::{Answered, failed},

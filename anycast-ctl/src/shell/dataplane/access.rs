@@ -1,4 +1,4 @@
-//! Takes maps out of the object, and writes their entries.
+//! Takes maps out of the object, and writes and removes their entries.
 
 use std::{borrow::Borrow, net::Ipv6Addr};
 
@@ -62,7 +62,7 @@ pub(super) fn set<K: Pod, V: Pod>(
     map.insert(key, value, 0).map_err(failed(name))
 }
 
-/// Removing what is not there is no error: actions are idempotent.
+/// Removes an entry. It is no error if the entry does not exist, since actions are idempotent.
 pub(super) fn remove<K: Pod, V: Pod>(
     name: &'static str,
     map: &mut Hash<K, V>,

@@ -1,4 +1,4 @@
-//! What the core wants of the maps.
+//! Applies the map actions of the core.
 
 use std::net::Ipv6Addr;
 
@@ -15,7 +15,7 @@ use super::{
 use crate::core::MapAction;
 
 impl Maps {
-    /// Makes the maps say what the core wants.
+    /// Changes the maps as the core wants.
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl Maps {
                 remove("CARE_OF", &mut self.care_of, &key)?;
             }
             MapAction::RemoveFlow { key, flow } => {
-                // The sweep's answer is late: the flow may have begun anew, or be answered again.
+                // The sweep's decision may be out of date: the flow may have begun anew, or may be answered again.
                 let same =
                     |now: &Flow| (now.pinned_at, now.last_in) == (flow.pinned_at, flow.last_in);
                 if self.flows.remove_if(&key, same) {
@@ -118,7 +118,7 @@ impl Maps {
         Ok(())
     }
 
-    /// What is known of a client. The programs note there what became of their canaries.
+    /// The entry of a client. The programs note in it what became of the packets that they led to the care-of address.
     fn client(&self, client: Ipv6Addr, anycast: Ipv6Addr) -> Client {
         let known = self.clients.get(&pair(client, anycast), 0);
         known.unwrap_or(Client::UNKNOWN)

@@ -1,4 +1,4 @@
-//! Programs on interfaces.
+//! Attaches programs to interfaces.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::model::program::Mode;
 
-/// What is tried, in turn.
+/// The hooks for incoming packets that a mode tries, in order.
 const fn hooks(mode: Mode) -> &'static [Hook] {
     match mode {
         Mode::Auto => &[Hook::Native, Hook::Ingress],
@@ -29,29 +29,29 @@ const fn hooks(mode: Mode) -> &'static [Hook] {
     }
 }
 
-/// What was attached.
+/// A program that was attached, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Attached {
-    /// Name of the program for packets that come in.
+    /// Name of the program for incoming packets.
     pub program: &'static str,
     /// `native`, `generic` or `tcx`.
     pub mode: &'static str,
-    /// Why this mode.
+    /// Why the program is attached in this mode.
     pub reason: String,
-    /// It took the place of an earlier run's program, with no packet in between.
+    /// Whether it replaced the program of an earlier run, so that no packet met an interface without a program.
     pub replaced: bool,
 }
 
-/// The links of each interface. Where they are not pinned, dropping one detaches its program.
+/// The links of each interface. Dropping a link that is not pinned detaches its program.
 #[derive(Default)]
 pub(super) struct Links(HashMap<u32, Vec<Held>>);
 
-/// A link, and where it is pinned.
+/// A link, and the path at which it is pinned.
 struct Held {
     _link: Link,
     hook: Hook,
     pin: Option<PathBuf>,
-    /// An earlier run made it.
+    /// Whether an earlier run made the link.
     adopted: bool,
 }
 
@@ -68,7 +68,7 @@ impl Links {
         self.0.remove(&ifindex);
         if let Some(pins) = pins {
             for hook in Hook::ALL {
-                // A link cannot change its hook, and an interface has one XDP program.
+                // A link cannot change its hook, and an interface can have only one XDP program.
                 let stands_in_the_way = hook.is_xdp()
                     && hooks(mode).iter().any(|wanted| wanted.is_xdp())
                     && !hooks(mode).contains(&hook);
@@ -80,8 +80,8 @@ impl Links {
         let pins = pins.filter(|_| roles & pins::ROLES != 0);
         let (held, attached) = attach(ebpf, pins, ifindex, roles, mode)?;
         if let Some(pins) = pins {
-            // What an earlier run had elsewhere: what has been rewritten once is not rewritten again, so
-            // that both may be there for a moment, where a moment without any would show.
+            // These are links of an earlier run at other hooks. A packet that was rewritten once is not rewritten
+            // again, so that two programs may be attached for a moment. A moment without any program would be worse.
             for hook in Hook::ALL {
                 if !held.iter().any(|held| held.hook == hook) {
                     pins::detach(&pins.link(ifindex, hook))?;
@@ -92,8 +92,7 @@ impl Links {
         Ok(attached)
     }
 
-    /// Takes back what this run attached; programs of an earlier one that it replaced stay, for their
-    /// sessions.
+    /// Detaches what this run attached. Programs of an earlier run that it replaced stay attached, for their sessions.
     pub(super) fn undo(&mut self) {
         self.0
             .drain()
@@ -101,7 +100,7 @@ impl Links {
             .for_each(Held::undo);
     }
 
-    /// For good: the pins go as well.
+    /// Detaches the programs of an interface for good, and removes their pins.
     pub(super) fn detach(&mut self, ifindex: u32) {
         for held in self.0.remove(&ifindex).into_iter().flatten() {
             held.detach();
@@ -110,7 +109,7 @@ impl Links {
 }
 
 impl Held {
-    /// Puts a program in place of that of the pinned link, or on the interface.
+    /// Replaces the program of a pinned link, or attaches the program to the interface if there is no such link.
     fn hang(
         program: BorrowedFd<'_>,
         pins: Option<&Pins>,
@@ -129,7 +128,7 @@ impl Held {
                     adopted: true,
                 });
             }
-            // Of an interface that is gone, the number of which this one has.
+            // The pin belongs to an interface that no longer exists and whose index this interface now has.
             pins::detach(path).map_err(io::Error::other)?;
         }
         let link = Link::create(program, ifindex, hook)?;
@@ -148,7 +147,7 @@ impl Held {
         })
     }
 
-    /// Takes back what was begun; a program that was there stays.
+    /// Undoes an attachment. A program that was attached before stays.
     fn undo(self) {
         if !self.adopted {
             self.detach();
@@ -164,7 +163,7 @@ impl Held {
     }
 }
 
-/// By the first hook that takes the programs.
+/// Attaches the programs at the first hook that accepts them.
 fn attach(
     ebpf: &mut Ebpf,
     pins: Option<&Pins>,
@@ -172,8 +171,7 @@ fn attach(
     roles: u8,
     mode: Mode,
 ) -> Result<(Vec<Held>, Attached), DataplaneError> {
-    // What an earlier run found to be possible is not tried again, for that would take a moment
-    // without a program.
+    // A hook that an earlier run used is known to work. Trying the others again would leave a moment without a program.
     let pinned = pins.and_then(|pins| {
         let mut hooks = hooks(mode).windows(1);
         hooks.find(|hook| pins::is_attached(&pins.link(ifindex, hook[0])))
@@ -214,7 +212,8 @@ fn attach(
     Err(refused.unwrap_or(DataplaneError::NotNative { ifindex }))
 }
 
-/// The programs for both ways, or neither. The way out comes first: what comes in is to be answered.
+/// Attaches the programs for both directions, or neither. The egress program is attached first, since every packet that
+/// comes in is to be answered.
 fn attach_by(
     hook: Hook,
     ebpf: &mut Ebpf,
@@ -248,7 +247,7 @@ fn attach_by(
     Ok(held)
 }
 
-/// Why an interface has the mode that it has, for `status`.
+/// Why an interface has its mode, as `status` shows it.
 fn reason(mode: Mode, ifindex: u32, adopted: bool, refused: Option<&DataplaneError>) -> String {
     match (mode, refused) {
         (Mode::Native | Mode::Generic | Mode::Tcx, _) => "configured".to_owned(),
@@ -266,7 +265,7 @@ fn reason(mode: Mode, ifindex: u32, adopted: bool, refused: Option<&DataplaneErr
     }
 }
 
-/// The few error numbers that mean something to us.
+/// The error numbers of the kernel that this module distinguishes.
 mod libc_errno {
     use nix::errno::Errno;
 

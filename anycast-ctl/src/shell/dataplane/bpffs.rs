@@ -1,10 +1,10 @@
-//! A BPF file system that outlives the daemon, found or mounted.
+//! Finds or mounts a BPF file system that outlives the daemon.
 //!
-//! Pins last as long as their file system, and that lasts as long as it is mounted somewhere. `ip netns exec` gives what
-//! it starts a mount namespace of its own, with a new /sys: the machine's BPF file system is hidden there, and one that
-//! is mounted there would go with the daemon, and all pins with it. So the file system of process 1 is used then, by way
-//! of `/proc/1/root`, and where process 1 has none, one is mounted in its mount namespace. In a container, process 1 is
-//! the container's.
+//! Pins last as long as their file system, which lasts as long as it is mounted somewhere. `ip netns exec` gives the
+//! program that it starts a mount namespace of its own, with a new /sys. The machine's BPF file system is hidden there,
+//! and one that is mounted there would end with the daemon, together with all pins. In that case the daemon uses the
+//! file system of process 1, through `/proc/1/root`. Where process 1 has none, the daemon mounts one in the mount
+//! namespace of process 1. In a container, process 1 is the container's.
 
 use std::{
     fs::{self, File},
@@ -22,21 +22,21 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
-/// What process 1 sees as `/`.
+/// The root directory of process 1.
 const ROOT_OF_INIT: &str = "/proc/1/root";
 const NAMESPACE_OF_INIT: &str = "/proc/1/ns/mnt";
 
-/// Why there is no BPF file system. Each is one sentence, and says what to do.
+/// Why there is no BPF file system. Each message is one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum BpffsError {
-    /// The kernel refuses to mount one.
+    /// The kernel refused to mount one.
     #[error(
         "there is no BPF file system at {0}, and this process cannot mount one ({error}): \
          run `mount -t bpf bpf {0}` as root",
         mount_point().display()
     )]
     Refused {
-        /// What the kernel says.
+        /// Error of the kernel.
         error: io::Error,
     },
     /// This process sees another /sys than process 1, as under `ip netns exec`.
@@ -47,10 +47,10 @@ pub enum BpffsError {
         mount_point().display()
     )]
     Hidden {
-        /// What the kernel says.
+        /// Error of the kernel.
         error: io::Error,
     },
-    /// A container in which nothing outlives the daemon.
+    /// The daemon runs in a container, in which nothing would outlive it.
     #[error(
         "there is no BPF file system at {0}, and one that is mounted by process 1 of a container ends with it: \
          give the container that of the machine, as a volume at {0}",
@@ -59,13 +59,13 @@ pub enum BpffsError {
     Container,
 }
 
-/// The one that is there, if any.
+/// The BPF file system that exists already, if any.
 pub(super) fn find() -> Option<PathBuf> {
     let here = mount_point().to_owned();
     [here, of_init()].into_iter().find(|path| is_bpffs(path))
 }
 
-/// The one that is there, or a new one.
+/// The BPF file system that exists already, or a new one.
 ///
 /// # Errors
 ///
@@ -88,7 +88,7 @@ pub(super) fn find_or_mount() -> Result<PathBuf, BpffsError> {
             let mounted = once(&path, mount_for_init);
             (path, mounted.map_err(|error| BpffsError::Hidden { error }))
         }
-        // Where we cannot tell, what we mount may end with us.
+        // Where the mount namespaces cannot be compared, a file system that we mount might end with this process.
         Err(error) => return Err(BpffsError::Hidden { error }),
     };
     mounted?;
@@ -102,7 +102,8 @@ fn is_that_of_init() -> io::Result<bool> {
     Ok(about("/proc/self/ns/mnt")? == about(NAMESPACE_OF_INIT)?)
 }
 
-/// Of two daemons that start at the same time one mounts: a second mount would hide the first, and what is pinned there.
+/// Mounts the file system only if that has not been done yet. Of two daemons that start at the same time, only one may
+/// mount: a second mount would hide the first one and what is pinned there.
 fn once(path: &Path, mount: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let directory = File::open(path)?;
     let _one_at_a_time =
@@ -113,18 +114,19 @@ fn once(path: &Path, mount: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// As systemd mounts it: for root alone.
+/// Mounts a BPF file system that only root can use, as systemd does.
 fn mount_here() -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     let (what, options) = (Some("bpf"), Some("mode=700"));
     mount(what, mount_point(), what, flags, options).map_err(io::Error::from)
 }
 
-/// In a thread, since only that enters the other namespace.
+/// Mounts a BPF file system in the mount namespace of process 1. A thread does it, since only that thread enters the
+/// other namespace.
 fn mount_for_init() -> io::Result<()> {
     let in_its_namespace = || {
         let namespace = File::open(NAMESPACE_OF_INIT)?;
-        // The kernel moves nobody who shares root and working directory with other threads.
+        // The kernel refuses to move a thread that shares its root and working directory with other threads.
         unshare(CloneFlags::CLONE_FS)?;
         setns(namespace, CloneFlags::CLONE_NEWNS)?;
         mount_here()
@@ -143,7 +145,7 @@ fn mount_point() -> &'static Path {
     directory.parent().unwrap_or(directory)
 }
 
-/// The mount point, as process 1 sees it.
+/// The mount point below the root directory of process 1.
 fn of_init() -> PathBuf {
     let mount_point = mount_point();
     Path::new(ROOT_OF_INIT).join(mount_point.strip_prefix("/").unwrap_or(mount_point))

@@ -1,4 +1,4 @@
-//! The driver of an interface, by the ioctl that `ethtool -i` uses.
+//! Finds the driver of an interface, through the ioctl that `ethtool -i` uses.
 
 use std::{ffi::CStr, os::fd::AsRawFd as _};
 
@@ -24,7 +24,7 @@ struct Request {
     rest: [u8; 16],
 }
 
-/// Its name; none where the kernel does not tell.
+/// Name of the interface's driver. `None` where the kernel does not tell it.
 pub(super) fn of(ifindex: u32) -> Option<String> {
     let name = if_indextoname(ifindex).ok()?;
     let mut info = Info {
@@ -40,16 +40,16 @@ pub(super) fn of(ifindex: u32) -> Option<String> {
     let name = name.as_bytes();
     request.name.get_mut(..name.len())?.copy_from_slice(name);
     let socket = Socket::new(Domain::UNIX, Type::DGRAM, None).ok()?;
-    // SAFETY: both structures have the layout and at least the size that the kernel expects, and live
-    // until the call returns.
+    // SAFETY: both structures have the layout and at least the size that the kernel expects, and both live until the
+    // call returns.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) };
     Errno::result(result).ok()?;
     let driver = CStr::from_bytes_until_nul(&info.driver).ok()?;
     Some(driver.to_str().ok()?.to_owned())
 }
 
-/// Whether native XDP turns off what the device merges and parts (GRO, LRO, GSO) and the checksums that
-/// it leaves open: that of devices which have no wire.
+/// Whether native XDP turns off the offloads of the device: merging and splitting of segments (GRO, LRO, GSO), and
+/// checksums that are left open. This is so for virtual devices.
 pub(super) fn gives_up_offloads(driver: &str) -> bool {
     matches!(driver, "veth" | "virtio_net" | "tun")
 }

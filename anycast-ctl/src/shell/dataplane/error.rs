@@ -9,7 +9,7 @@ use super::pins::PinsError;
 /// Why the data plane could not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum DataplaneError {
-    /// The binary carries no programs.
+    /// This binary contains no programs.
     #[error(
         "this binary was built without its BPF programs: build it with `cargo xtask build`, \
          or set ANYCAST_BPF_OBJECT to an object when building"
@@ -21,15 +21,15 @@ pub enum DataplaneError {
     /// The kernel refused a program.
     #[error("cannot load the BPF program {program}: {error}")]
     Program {
-        /// Its name.
+        /// Name of the program.
         program: &'static str,
-        /// What the kernel or the verifier said.
+        /// Error of the kernel or of the verifier.
         error: Box<ProgramError>,
     },
-    /// The process may not load programs.
+    /// The process does not have the privileges to load programs.
     #[error("loading BPF programs needs root (CAP_BPF and CAP_NET_ADMIN)")]
     Privilege,
-    /// Another XDP program is on the interface.
+    /// Another program's XDP program is attached to the interface.
     #[error(
         "interface {ifindex} already has an XDP program of somebody else (`bpftool net` tells whose): \
          end its owner, detach it (`ip link set dev IFACE xdp off`, `bpftool link detach id ID`; \
@@ -40,7 +40,7 @@ pub enum DataplaneError {
         /// Interface index.
         ifindex: u32,
     },
-    /// The driver has no native XDP and the configuration insists on it.
+    /// The driver does not support native XDP, and the configuration requires it.
     #[error("interface {ifindex} has no native XDP: use mode = \"auto\", \"tcx\" or \"generic\"")]
     NotNative {
         /// Interface index.
@@ -49,36 +49,36 @@ pub enum DataplaneError {
     /// The kernel refused to attach a program.
     #[error("cannot attach {program} to interface {ifindex}: {error}")]
     Attach {
-        /// Program name.
+        /// Name of the program.
         program: &'static str,
         /// Interface index.
         ifindex: u32,
-        /// What the kernel said.
+        /// Error of the kernel.
         error: io::Error,
     },
     /// Pins cannot be read or written.
     #[error(transparent)]
     Pins(#[from] PinsError),
-    /// The object lacks something that this binary needs; they do not belong together.
+    /// The object lacks something that this binary needs, so they do not belong together.
     #[error("the BPF object has no {0}")]
     Missing(&'static str),
     /// A map operation failed.
     #[error("map {map}: {error}")]
     Map {
-        /// Map name.
+        /// Name of the map.
         map: &'static str,
-        /// What the kernel said.
+        /// Error of the kernel.
         error: MapError,
     },
-    /// The memory of a map cannot be shared.
+    /// The memory of a map cannot be mapped into this process.
     #[error("cannot map the memory of the map {map}: {error}")]
     Memory {
-        /// Map name.
+        /// Name of the map.
         map: &'static str,
-        /// What the kernel said.
+        /// Error of the kernel.
         error: io::Error,
     },
-    /// More rules than the map holds.
+    /// There are more rules than the map holds.
     #[error("{0} policy rules are more than the {max} that the data plane holds", max = anycast_common::abi::maps::POLICY_RULES - 1)]
     TooManyRules(usize),
     /// The ring buffer cannot be watched.
@@ -89,7 +89,7 @@ pub enum DataplaneError {
     Log(#[from] aya_log::Error),
 }
 
-/// The kernel says EPERM for a missing capability, wherever in the loading it notices.
+/// Recognises a missing capability. The kernel reports it as EPERM at whatever step of the loading it first notices it.
 pub(super) fn privilege(error: aya::EbpfError) -> DataplaneError {
     use std::error::Error as _;
     let mut source: Option<&dyn std::error::Error> = error.source();

@@ -1,4 +1,4 @@
-//! The ring buffer, from the reader's end.
+//! Reads the ring buffer.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use zerocopy::FromBytes as _;
 
 use super::error::DataplaneError;
 
-/// Records taken in one go, so that a flood leaves the loop time for timers and requests.
+/// Number of records that are taken at once, so that a flood leaves the loop time for timers and requests.
 const BATCH: usize = 256;
 
 pub(super) struct Events(AsyncFd<RingBuf<MapData>>);
@@ -23,14 +23,14 @@ impl Events {
         let map = ebpf.take_map(MAP).ok_or(DataplaneError::Missing(MAP))?;
         let ring =
             RingBuf::try_from(map).map_err(|error| DataplaneError::Map { map: MAP, error })?;
-        // SAFETY: the ring owns its descriptor, which stays open and the same until it is dropped.
+        // SAFETY: the ring owns its file descriptor, which stays open and does not change until the ring is dropped.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .map_err(|error| error.into_parts().1)?;
         Ok(Self(ring))
     }
 
-    /// Safe to cancel: records that were not given to `sink` stay in the ring. Gives whether there may be
-    /// more.
+    /// Passes records to `sink`. Cancellation is safe: records that were not passed to `sink` stay in the ring. Gives
+    /// whether more records may be left.
     pub(super) async fn drain(&mut self, mut sink: impl FnMut(&Header, &[u8])) -> io::Result<bool> {
         let mut guard = self.0.readable_mut().await?;
         let ring = guard.get_inner_mut();
@@ -48,7 +48,7 @@ impl Events {
     }
 }
 
-/// Gives the next record to `sink`. False: there is none.
+/// Passes the next record to `sink`. False if there is none.
 fn next(ring: &mut RingBuf<MapData>, sink: &mut impl FnMut(&Header, &[u8])) -> bool {
     let Some(record) = ring.next() else {
         return false;

@@ -1,4 +1,5 @@
-//! The table of pinned flows, which this process maps into its memory and reads and writes as the programs do.
+//! The table of pinned flows. This process maps it into its memory, and reads and writes it in the same way as the
+//! programs.
 
 use std::{
     io,
@@ -23,14 +24,14 @@ use rand::{TryRng as _, rngs::SysRng};
 use super::{access::failed, error::DataplaneError, needed::FLOWS as MAP, pins::Pins};
 use crate::model::sizes::Sizes;
 
-/// What the programs have to know of the table before there is one.
+/// What the programs have to know about the table before it exists.
 pub(super) struct Keeper {
     sets: u32,
     secret: Secret,
 }
 
 impl Keeper {
-    /// That of an earlier run, when its table is pinned, or a new one.
+    /// Uses the table of an earlier run if it is pinned, or else makes a new one.
     pub(super) fn new(
         sizes: &Sizes,
         roles: u8,
@@ -40,7 +41,7 @@ impl Keeper {
             let maps = pins.maps(roles);
             maps.into_iter().find(|(map, _)| *map == MAP)
         });
-        // One that was never ready was never used.
+        // A table that was never marked as ready was never used.
         if let Some((_, path)) = path
             && let Ok(info) = MapInfo::from_pin(path)
         {
@@ -69,7 +70,7 @@ impl Keeper {
             .override_global(globals::FLOW_SECRET, &self.secret, true);
     }
 
-    /// The table, ready for the programs.
+    /// Gives the table, ready for the programs.
     pub(super) fn take(&self, ebpf: &mut Ebpf) -> Result<FlowTable, DataplaneError> {
         let Some(Map::Array(data)) = ebpf.take_map(MAP) else {
             return Err(DataplaneError::Missing(MAP));
@@ -98,35 +99,35 @@ fn new_secret() -> Result<Secret, DataplaneError> {
 pub(super) struct FlowTable {
     memory: Memory,
     secret: Secret,
-    /// Programs that are loaded later know it by its descriptor.
+    /// The map is kept open, since programs that are loaded later get it by its file descriptor.
     _map: MapData,
 }
 
 impl FlowTable {
-    /// Pins it anew.
+    /// Pins a flow, or replaces its pin.
     pub(super) fn set(&self, key: &FlowKey, flow: &Flow) {
         self.remove(key);
         let home = self.home(key);
         if let [Some(first), Some(second)] = self.sets_of(&home) {
-            // SAFETY: the sets are there.
+            // SAFETY: the sets exist, since the table's own size gave their numbers.
             unsafe { flow_table::insert([first, second], &home, key, flow, flow.last_out) };
         }
     }
 
-    /// Ends it, if it is pinned.
+    /// Removes the pin of a flow, if it has one.
     pub(super) fn remove(&self, key: &FlowKey) {
         self.remove_if(key, |_| true);
     }
 
-    /// Ends it, if it is pinned and is as it was thought to be. True: it was.
+    /// Removes the pin of a flow if `same` accepts its present state. Gives whether the pin was removed.
     pub(super) fn remove_if(&self, key: &FlowKey, same: impl Fn(&Flow) -> bool) -> bool {
         let mut removed = false;
-        // Two CPUs may have pinned it at once.
+        // Two CPUs may have pinned the flow at the same time, so that it is there twice.
         for _ in 0..2 {
             if let Some((set, number, flow)) = self.find(key)
                 && same(&flow)
             {
-                // SAFETY: the set is there.
+                // SAFETY: the set exists.
                 unsafe { flow_table::end(set, number, &self.home(key)) };
                 removed = true;
             }
@@ -134,29 +135,30 @@ impl FlowTable {
         removed
     }
 
-    /// All that are pinned. What comes or goes meanwhile may be missed.
+    /// All pinned flows. Flows that are pinned or end meanwhile may be missed.
     pub(super) fn iter(&self) -> impl Iterator<Item = (FlowKey, Flow)> + '_ {
         let sets = (0..self.sets()).filter_map(|number| self.memory.set(number));
         let slots = sets.flat_map(|set| (0..SLOTS).map(move |number| (set, number)));
         slots.filter_map(|(set, number)| {
-            // SAFETY: the set is there.
+            // SAFETY: the set exists.
             let key = unsafe {
                 if flow_table::is_free(set, number) {
                     return None;
                 }
                 (&raw const (*flow_table::slot(set, number)).key).read_volatile()
             };
-            // As the programs see it: who is being written, or has a double, is not here.
+            // Here the programs' view is taken: a slot that is being written, or a second slot of the same flow, does
+            // not count.
             let (found, at, flow) = self.find(&key)?;
             ((found, at) == (set, number)).then_some((key, flow))
         })
     }
 
-    /// Where the flow is, if it is pinned, and what is known of it.
+    /// Position and state of a flow, if it is pinned.
     fn find(&self, key: &FlowKey) -> Option<(*mut Set, usize, Flow)> {
         let home = self.home(key);
         self.sets_of(&home).into_iter().flatten().find_map(|set| {
-            // SAFETY: the set is there.
+            // SAFETY: the set exists.
             unsafe {
                 let found = flow_table::find(set, &home, key)?;
                 let slot = flow_table::slot(set, found.number).read_volatile();
@@ -183,12 +185,12 @@ impl FlowTable {
 #[derive(Debug)]
 struct Memory {
     start: NonNull<Set>,
-    /// At least one, the last of which is the [`Header`].
+    /// Number of entries, at least one. The last entry is the [`Header`].
     entries: u32,
 }
 
-// SAFETY: whoever reads or writes what it points to does so with volatile accesses of whole words, and expects
-// others to do so at the same time: the programs do.
+// SAFETY: this process and the programs read and write this memory with volatile accesses of whole words, and expect
+// that others do so at the same time.
 unsafe impl Send for Memory {}
 // SAFETY: as above.
 unsafe impl Sync for Memory {}
@@ -197,7 +199,7 @@ impl Memory {
     fn map(fd: BorrowedFd<'_>, entries: u32) -> Result<Self, DataplaneError> {
         let length = length(entries).ok_or(DataplaneError::Missing(MAP))?;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: where the kernel likes, and so for nobody else.
+        // SAFETY: the kernel chooses an address that is not in use.
         let start = unsafe { mmap(None, length, access, MapFlags::MAP_SHARED, fd, 0) };
         let start = start.map_err(|errno| DataplaneError::Memory {
             map: MAP,
@@ -209,9 +211,9 @@ impl Memory {
         })
     }
 
-    /// One of the sets.
+    /// The set of this number.
     fn set(&self, number: u32) -> Option<*mut Set> {
-        // SAFETY: there are so many entries.
+        // SAFETY: the condition makes sure that the entry exists.
         (number + 1 < self.entries).then(|| unsafe { self.start.as_ptr().add(number as usize) })
     }
 
@@ -221,7 +223,7 @@ impl Memory {
     }
 
     fn secret(&self) -> Option<Secret> {
-        // SAFETY: the entry is there, and nobody else writes it.
+        // SAFETY: the entry exists, and nobody else writes it.
         let header = unsafe { self.header().read_volatile() };
         (header.ready == Header::READY).then_some(header.secret)
     }
@@ -238,13 +240,13 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         if let Some(length) = length(self.entries) {
-            // SAFETY: nobody has a pointer into it any more.
+            // SAFETY: no pointer into the memory is left.
             let _ = unsafe { munmap(self.start.cast(), length.get()) };
         }
     }
 }
 
-/// Octets of a map with so many entries.
+/// Length in octets of a map with this number of entries.
 fn length(entries: u32) -> Option<NonZeroUsize> {
     NonZeroUsize::new((entries as usize).checked_mul(size_of::<Set>())?)
 }

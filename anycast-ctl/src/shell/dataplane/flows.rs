@@ -1,4 +1,4 @@
-//! The flow maps, for whoever reads all of them on another thread.
+//! Reads all entries of the flow maps, for use in another thread.
 
 use std::{hash::Hash, os::fd::AsFd as _, sync::Arc};
 
@@ -7,7 +7,7 @@ use aya::maps::{HashMap, Map, MapData, MapError};
 
 use super::flow_table::FlowTable;
 
-/// Reads the flow maps. A clone reads the same.
+/// Reads the flow maps. A clone reads the same maps.
 #[derive(Clone, Debug)]
 pub struct FlowReader {
     flows: Arc<FlowTable>,
@@ -22,14 +22,15 @@ impl FlowReader {
         }
     }
 
-    /// The pinned flows of a correspondent, in the order of their keys. Flows that come or go
-    /// meanwhile may be missed.
+    /// The pinned flows of a correspondent, in the order of their keys. Flows that begin or end meanwhile may be
+    /// missed.
     #[must_use]
     pub fn flows(&self) -> Vec<(FlowKey, Flow)> {
         ordered(self.flows.iter().collect())
     }
 
-    /// The flows of a member that came by a care-of address, likewise.
+    /// The flows that came to a member by its care-of address, in the order of their keys. Flows that begin or end
+    /// meanwhile may be missed.
     #[must_use]
     pub fn member_flows(&self) -> Vec<(FlowKey, MemberFlow)> {
         let mut flows = self.member_flows.read();
@@ -38,14 +39,14 @@ impl FlowReader {
     }
 }
 
-/// Each once.
+/// Sorts the flows by key, and removes duplicates.
 fn ordered<V>(mut flows: Vec<(FlowKey, V)>) -> Vec<(FlowKey, V)> {
     flows.sort_unstable_by_key(|(key, _)| order(key));
     flows.dedup_by_key(|(key, _)| *key);
     flows
 }
 
-/// By what flows are ordered.
+/// The order of flow keys.
 #[must_use]
 pub fn order(key: &FlowKey) -> impl Ord + Copy + Hash + use<> {
     (
@@ -57,7 +58,7 @@ pub fn order(key: &FlowKey) -> impl Ord + Copy + Hash + use<> {
     )
 }
 
-/// The map, by a descriptor of its own.
+/// The map of a member's flows, through a file descriptor of its own.
 #[derive(Debug)]
 pub(super) struct MemberFlows {
     map: HashMap<MapData, FlowKey, MemberFlow>,
@@ -75,8 +76,9 @@ impl MemberFlows {
         })
     }
 
-    /// When the key at which the kernel stands is deleted, it begins anew: flows may come twice, and
-    /// where flows come and go fast it might never end.
+    /// Reads all entries, with a limit. When the key at which the kernel stands is deleted, the kernel starts again
+    /// from the beginning. Flows may therefore be read twice, and where flows come and go fast, reading might never
+    /// end.
     fn read(&self) -> Vec<(FlowKey, MemberFlow)> {
         let found = self.map.iter().take(self.most.saturating_mul(2));
         found.filter_map(Result::ok).collect()

@@ -1,4 +1,5 @@
-//! What lets the programs tell soon that a packet needs no thought, kept true to the other maps.
+//! The hints by which the programs decide early that a packet needs no further work. They are kept consistent with the
+//! other maps.
 
 use std::{io, net::Ipv6Addr, time::Duration};
 
@@ -21,17 +22,17 @@ use super::{
 };
 
 const HINTS: &str = maps::Hints::SECTION;
-/// Maps that have a part for each CPU, and how many entries that has.
+/// Maps that have a part for each CPU, with the number of entries of one part.
 const PARTED: [(&str, u32); 2] = [("FLOW_CACHE", FLOW_CACHE), ("WAYS", WAYS)];
 
-/// What packets read of it, and what is in there.
+/// The hints, and what they are made of.
 pub(super) struct Hints {
     map: Array<MapData, maps::Hints>,
     value: Box<maps::Hints>,
     age: Array<MapData, u64>,
 }
 
-/// Whose prefixes.
+/// The end to which prefixes belong.
 #[derive(Clone, Copy)]
 pub(super) enum Side {
     Client,
@@ -47,8 +48,8 @@ impl Hints {
         })
     }
 
-    /// The programs look closely at packets with this address from now on. To be said before a map
-    /// speaks of the address.
+    /// From now on the programs look closely at packets with this address. To be called before a map gets an entry for
+    /// the address.
     pub(super) fn add_address(&mut self, address: Ipv6Addr) -> Result<(), DataplaneError> {
         let index = our_address(mixed(halves(address)));
         let Some(ours) = self.value.addresses.get_mut(index as usize) else {
@@ -59,11 +60,11 @@ impl Hints {
         }
         *ours = 1;
         self.write()?;
-        // Those that are noted are not looked at closely.
+        // Flows in the cache would otherwise still skip the closer look.
         self.end_flow_cache()
     }
 
-    /// All prefixes of one side. While they change, none is to be said.
+    /// Replaces all prefixes of one end. `None` stands for every address, and has to be set while the prefixes change.
     pub(super) fn set_scope(
         &mut self,
         side: Side,
@@ -78,7 +79,8 @@ impl Hints {
         self.write()
     }
 
-    /// The same for what changes without us; where no address is ours, no flow is pinned.
+    /// Ends the entries of the flow cache after a change in the kernel. Does nothing where no address is ours, since no
+    /// flow can be pinned then.
     pub(super) fn next_hops_changed(&mut self) -> Result<(), DataplaneError> {
         if self.value.addresses.iter().all(|ours| *ours == 0) {
             return Ok(());
@@ -86,7 +88,7 @@ impl Hints {
         self.end_flow_cache()
     }
 
-    /// Has the next packet of every pinned flow looked at closely.
+    /// Ends all entries of the flow cache, so that the next packet of every pinned flow is looked at closely.
     pub(super) fn end_flow_cache(&mut self) -> Result<(), DataplaneError> {
         let age = self.age.get(&0, 0).map_err(failed(AGE_SECTION))?;
         let next = age.wrapping_add(AGE);
@@ -100,7 +102,7 @@ impl Hints {
     }
 }
 
-/// How large the caches are, and for how long they hold.
+/// Sizes of the caches, and the lifetime of their entries.
 pub(super) struct Caches {
     cpus: u32,
     jiffies: u64,
@@ -109,7 +111,7 @@ pub(super) struct Caches {
 impl Caches {
     pub(super) fn new() -> Result<Self, DataplaneError> {
         let cpus = nr_cpus().map_err(|(_, error)| error)?;
-        // That clock goes on once in a jiffy.
+        // The coarse clock of the kernel advances once per jiffy.
         let jiffy = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).map_err(io::Error::from)?;
         let jiffy = Duration::from(jiffy).as_nanos().max(1);
         Ok(Self {
@@ -126,7 +128,7 @@ impl Caches {
     }
 }
 
-/// What the first 64 bits of all prefixes have in common, and in which of them; as in memory.
+/// The bits that all prefixes have in common within their first 64, and a mask of these bits, in memory order.
 fn common(prefixes: &[Ipv6Net]) -> (u64, u64) {
     let half = |address| halves(address)[0];
     let first = prefixes.first().map_or(0, |first| half(first.network()));
@@ -136,7 +138,7 @@ fn common(prefixes: &[Ipv6Net]) -> (u64, u64) {
     (first & mask, mask)
 }
 
-/// The halves of an address, as they lie in memory.
+/// The two halves of an address, in memory order.
 fn halves(address: Ipv6Addr) -> [u64; 2] {
     zerocopy::transmute!(octets(address))
 }

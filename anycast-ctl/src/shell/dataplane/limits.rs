@@ -1,4 +1,4 @@
-//! Rates at which the programs let others ask for the controller.
+//! The rates of the token buckets in the programs.
 
 use std::io;
 
@@ -9,10 +9,10 @@ use rand::{TryRng as _, rngs::SysRng};
 use super::error::DataplaneError;
 use crate::{core::rate::Rate, model::limits::Limits};
 
-/// The same as the programs read them.
+/// The rates, in the form in which the programs read them.
 pub(super) struct Globals {
     rates: [(&'static str, maps::Rate); 8],
-    /// Nobody can choose whose token bucket to share who does not know it.
+    /// Random key of the hash that assigns token buckets, so that nobody can choose with whom to share a bucket.
     key: [u64; 2],
 }
 
@@ -44,7 +44,7 @@ impl Globals {
     }
 }
 
-/// The part of one CPU.
+/// The part of a rate that one CPU gets.
 fn shared(rate: Rate) -> Result<Rate, DataplaneError> {
     let cpus = nr_cpus().map_err(|(_, error)| error)?;
     let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);

@@ -1,5 +1,5 @@
-//! bpf_links, by the system call: aya does not tell what a link hangs on, and falls back to netlink,
-//! which cannot be pinned.
+//! BPF links, by the bpf system call. The library aya does not tell to what a link is attached, and where it cannot
+//! make a link it falls back to netlink, which cannot be pinned.
 
 use std::{
     ffi::CString,
@@ -26,23 +26,23 @@ const ATTACH_TCX_EGRESS: u32 = 47;
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
-/// Where at an interface a program runs.
+/// The hook of an interface at which a program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hook {
     /// XDP in the driver.
     Native,
     /// XDP in the kernel's stack.
     Generic,
-    /// TCX, on the way in.
+    /// TCX, for incoming packets.
     Ingress,
-    /// TCX, on the way out.
+    /// TCX, for outgoing packets.
     Egress,
 }
 
 impl Hook {
     pub(super) const ALL: [Self; 4] = [Self::Native, Self::Generic, Self::Ingress, Self::Egress];
 
-    /// In `status`, and in the name of a pin.
+    /// Name of the hook in `status` and in file names of pins.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
@@ -68,13 +68,13 @@ impl Hook {
         match self {
             Self::Native => XDP_FLAGS_DRV_MODE,
             Self::Generic => XDP_FLAGS_SKB_MODE,
-            // After what is there already.
+            // The program runs after those that are attached already.
             Self::Ingress | Self::Egress => 0,
         }
     }
 }
 
-/// A program on an interface, while this or a pin of it is there.
+/// A program that is attached to an interface, as long as this descriptor or a pin of it exists.
 #[derive(Debug)]
 pub(super) struct Link(OwnedFd);
 
@@ -97,7 +97,7 @@ impl Link {
         unsafe { open(LINK_CREATE, &attribute) }.map(Self)
     }
 
-    /// One that was pinned.
+    /// Opens a pinned link.
     pub(super) fn from_pin(path: &Path) -> io::Result<Self> {
         let path = c_string(path)?;
         let attribute = Object {
@@ -120,7 +120,7 @@ impl Link {
         unsafe { call(OBJ_PIN, &attribute) }.map(drop)
     }
 
-    /// Puts another program in place of its own: each packet meets the one or the other.
+    /// Replaces the program of the link. Each packet meets either the old program or the new one.
     pub(super) fn update(&self, program: BorrowedFd<'_>) -> io::Result<()> {
         #[repr(C)]
         struct Update {
@@ -139,13 +139,14 @@ impl Link {
         unsafe { call(LINK_UPDATE, &attribute) }.map(drop)
     }
 
-    /// Takes the program off at once; when the last descriptor goes, the kernel takes its time.
+    /// Detaches the program at once. Closing the last descriptor would detach it as well, but only after some time.
     pub(super) fn detach(&self) -> io::Result<()> {
         // SAFETY: the attribute holds no pointer.
         unsafe { call(LINK_DETACH, &self.0.as_raw_fd()) }.map(drop)
     }
 
-    /// The interface that it hangs on, in that one's namespace; none when that is gone.
+    /// Index of the interface to which the link is attached, in the interface's own namespace. `None` when the
+    /// interface no longer exists.
     pub(super) fn ifindex(&self) -> io::Result<Option<u32>> {
         /// The first octets of `struct bpf_link_info`, which is the same for XDP and TCX.
         #[repr(C)]
@@ -170,13 +171,13 @@ impl Link {
             length: u32::try_from(size_of::<Info>()).unwrap_or(0),
             info: (&raw mut info) as u64,
         };
-        // SAFETY: the kernel writes no more than the length that it is told.
+        // SAFETY: the kernel writes no more octets than the length that it is given.
         unsafe { call(OBJ_GET_INFO_BY_FD, &attribute) }?;
         Ok(Some(info.ifindex).filter(|ifindex| *ifindex != 0))
     }
 }
 
-/// For `OBJ_PIN` and `OBJ_GET`.
+/// Attribute for `OBJ_PIN` and `OBJ_GET`.
 #[repr(C)]
 struct Object {
     path: u64,
@@ -191,7 +192,7 @@ fn c_string(path: &Path) -> io::Result<CString> {
 /// # Safety
 /// `attribute` must be what the kernel expects for `command`, which must return a descriptor.
 unsafe fn open<T>(command: libc::c_long, attribute: &T) -> io::Result<OwnedFd> {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller guarantees that the attribute fits the command.
     let descriptor = unsafe { call(command, attribute) }?;
     let descriptor = RawFd::try_from(descriptor).map_err(io::Error::other)?;
     // SAFETY: the call returned a new descriptor, which nothing else owns.
@@ -201,7 +202,7 @@ unsafe fn open<T>(command: libc::c_long, attribute: &T) -> io::Result<OwnedFd> {
 /// # Safety
 /// `attribute` must be what the kernel expects for `command`.
 unsafe fn call<T>(command: libc::c_long, attribute: &T) -> io::Result<libc::c_long> {
-    // SAFETY: the kernel reads `size_of::<T>()` octets and takes missing ones for zero.
+    // SAFETY: the kernel reads `size_of::<T>()` octets and takes fields beyond them as zero.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attribute, size_of::<T>()) };
     Errno::result(result).map_err(io::Error::from)
 }

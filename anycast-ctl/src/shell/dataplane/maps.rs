@@ -1,4 +1,4 @@
-//! The maps, typed.
+//! The maps, with the types of their keys and values.
 
 use std::{collections::BTreeSet, net::Ipv6Addr, sync::Arc};
 
@@ -73,7 +73,7 @@ impl Maps {
         Ok(maps)
     }
 
-    /// Sessions of an earlier run may be pinned already, before a program of ours is attached.
+    /// Adds hints for sessions of an earlier run, which may be pinned before this run attaches a program.
     fn hint_at_adopted(&mut self) -> Result<(), DataplaneError> {
         let pairs: Vec<_> = self.care_of().collect();
         for (pair, owner) in pairs {
@@ -83,16 +83,17 @@ impl Maps {
         Ok(())
     }
 
-    /// Replaces the router's policy, all of it at once.
+    /// Replaces all rules of the router's policy at once.
     ///
     /// # Errors
     ///
-    /// [`DataplaneError::TooManyRules`], or what the kernel refuses.
+    /// [`DataplaneError::TooManyRules`], or an error of the kernel.
     pub fn set_policy(&mut self, rules: &[PolicyRule]) -> Result<(), DataplaneError> {
         self.policy.set(rules)
     }
 
-    /// What each rule of the router's policy decided, by its number; what no rule matched is last.
+    /// Number of decisions of each rule of the router's policy, by the rule's number. The last number counts packets
+    /// that no rule matched.
     ///
     /// # Errors
     ///
@@ -109,17 +110,17 @@ impl Maps {
             .collect()
     }
 
-    /// Senders of Reports whose rate is known.
+    /// Number of senders of Reports whose rate is being limited.
     #[must_use]
     pub fn senders(&self) -> usize {
         self.senders.keys().count()
     }
 
-    /// Begins to count from 0 for the rules of these numbers.
+    /// Sets the decision counts of the rules with these numbers to zero.
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// An error of the kernel.
     pub fn reset_policy_hits(
         &mut self,
         ids: impl IntoIterator<Item = u32>,
@@ -137,19 +138,19 @@ impl Maps {
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// An error of the kernel.
     pub fn set_client_prefixes(&mut self, prefixes: &[Ipv6Net]) -> Result<(), DataplaneError> {
         self.hints.set_scope(Side::Client, None)?;
         set_prefixes("CLIENT_PREFIXES", &mut self.client_prefixes, prefixes)?;
         self.hints.set_scope(Side::Client, Some(prefixes))
     }
 
-    /// Replaces the prefixes of the anycast addresses whose members may send messages to clients
-    /// that sent them a packet; none stands for all.
+    /// Replaces the prefixes of the anycast addresses whose members may send messages to clients that sent them a
+    /// packet. An empty list stands for all addresses.
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// An error of the kernel.
     pub fn set_anycast_prefixes(&mut self, prefixes: &[Ipv6Net]) -> Result<(), DataplaneError> {
         let all = [Ipv6Net::default()];
         let prefixes = if prefixes.is_empty() { &all } else { prefixes };
@@ -158,22 +159,22 @@ impl Maps {
         self.hints.set_scope(Side::Anycast, Some(prefixes))
     }
 
-    /// Says that a controller lives: it judges pins, and the programs leave that to it.
+    /// Tells the programs that a controller is alive and judges the pins, so that the programs do not end them.
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// An error of the kernel.
     pub fn attend(&mut self, now: Time) -> Result<(), DataplaneError> {
         const MAP: &str = "ATTENDED";
         self.attended.set(0, now.as_nanos(), 0).map_err(failed(MAP))
     }
 
-    /// Replaces the devices to which rewritten packets may be redirected; to others the kernel
-    /// forwards them.
+    /// Replaces the list of devices to which the programs may redirect packets that they have rewritten. Packets for
+    /// other devices are left to the kernel's forwarding.
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// An error of the kernel.
     pub fn set_redirect_targets(&mut self, targets: &BTreeSet<u32>) -> Result<(), DataplaneError> {
         const MAP: &str = "REDIRECT_TARGETS";
         let old: Vec<u32> = self
@@ -190,12 +191,11 @@ impl Maps {
         self.hints.end_flow_cache()
     }
 
-    /// Dedicates the unicast address `care_of` of this member to `anycast`, whose new clients are not
-    /// reported yet.
+    /// Dedicates the unicast address `care_of` of this member to `anycast`. Its new clients are not reported yet.
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// An error of the kernel.
     pub fn set_local(
         &mut self,
         care_of: Ipv6Addr,
@@ -213,7 +213,7 @@ impl Maps {
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// An error of the kernel.
     pub fn set_local_care_of(
         &mut self,
         care_of: Ipv6Addr,
@@ -233,44 +233,44 @@ impl Maps {
         )
     }
 
-    /// What reads all flows.
+    /// A reader for all flows, which another thread can use.
     #[must_use]
     pub fn flow_reader(&self) -> FlowReader {
         FlowReader::new(&self.flows, &self.member_flows)
     }
 
-    /// The pairs (A, C) as the data plane has them.
+    /// The pairs of client's address A and care-of address C in the data plane.
     pub fn care_of(&self) -> impl Iterator<Item = (CareOfKey, CareOf)> + '_ {
         self.care_of.iter().filter_map(Result::ok)
     }
 
-    /// Pins a flow, for tests that need one of another age.
+    /// Pins a flow. For tests that need a flow of another age.
     pub fn set_flow(&mut self, key: &FlowKey, flow: &Flow) {
         self.flows.set(key, flow);
     }
 
-    /// Forgets a pinned flow; its packets go by plain anycast or a live binding again.
+    /// Removes the pin of a flow. Its packets then take the anycast route or follow a live binding.
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// An error of the kernel.
     pub fn remove_flow(&mut self, key: &FlowKey) -> Result<(), DataplaneError> {
         self.flows.remove(key);
         self.hints.end_flow_cache()
     }
 
-    /// Has the next packet of every pinned flow ask the FIB, after a route, a neighbour or an interface
-    /// changed. Should the news be lost, the programs ask by themselves within
+    /// Tells the programs that a route, a neighbour or an interface has changed, so that the next packet of every
+    /// pinned flow asks the FIB again. If this call is lost, the programs ask by themselves within
     /// [`FLOW_CACHE_LIFE`](anycast_common::abi::maps::FLOW_CACHE_LIFE).
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// An error of the kernel.
     pub fn next_hops_changed(&mut self) -> Result<(), DataplaneError> {
         self.hints.next_hops_changed()
     }
 
-    /// Every counter with its name, summed over the CPUs.
+    /// Names and values of all counters, summed over the CPUs.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
-//! The kernel side, seen from the controller: programs, maps and the ring buffer.
+//! The kernel side, as the controller sees it: programs, maps and the ring buffer.
 //!
-//! Programs are attached by links. Those of members and correspondents are pinned, and so are the maps
-//! that sessions need: both outlive this process, and the next one takes them over (`pins`). A
-//! router's programs end with the process.
+//! Programs are attached by BPF links. The links of members and correspondents are pinned, and so are the maps that
+//! sessions need: both outlive this process, and the next one takes them over (`pins`). A router's programs end with
+//! the process.
 
 mod access;
 mod apply;
@@ -43,16 +43,16 @@ use self::{attach::Links, events::Events, hints::Caches, limits::Globals, maps::
 /// The BPF object that this library was built with; empty when the tools to build it were missing.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/anycast.bpf.o"));
 
-/// What the data plane is loaded for.
+/// Settings of the data plane.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Union of the roles of all interfaces ([`roles`](abi::roles)); the maps of other roles take no memory.
+    /// Union of the roles of all interfaces ([`roles`](abi::roles)). The maps of other roles take no memory.
     pub roles: u8,
-    /// Refuse MLD messages without Router Alert.
+    /// Whether MLD messages without a Router Alert option are refused.
     pub require_router_alert: bool,
-    /// Who may ask for the controller, and how often.
+    /// Token buckets for what the programs pass to the controller.
     pub limits: Limits,
-    /// How much the maps hold.
+    /// Sizes of the large maps.
     pub sizes: Sizes,
 }
 
@@ -62,7 +62,7 @@ pub struct Dataplane {
     links: Links,
     maps: Maps,
     events: Events,
-    /// Where everything is pinned that outlives this process.
+    /// The directory in which everything is pinned that outlives this process.
     pins: Option<Pins>,
     other_sizes: Vec<OtherSize>,
 }
@@ -78,7 +78,7 @@ impl Dataplane {
         Self::load_with(object, settings, None)
     }
 
-    /// The same, with maps that outlive this process and may be those of an earlier one.
+    /// As [`Dataplane::load`], with maps that outlive this process and may come from an earlier one.
     ///
     /// # Errors
     ///
@@ -128,12 +128,12 @@ impl Dataplane {
         })
     }
 
-    /// The maps, to read and write.
+    /// The maps, for reading and writing.
     pub fn maps(&mut self) -> &mut Maps {
         &mut self.maps
     }
 
-    /// A loaded program, for tests that run it without an interface.
+    /// Loads an XDP program, for tests that run it without an interface.
     ///
     /// # Errors
     ///
@@ -142,7 +142,7 @@ impl Dataplane {
         programs::xdp(&mut self.ebpf, roles)
     }
 
-    /// The loaded TCX ingress program of some roles, for tests that run it without an interface.
+    /// Loads the TCX ingress program of some roles, for tests that run it without an interface.
     ///
     /// # Errors
     ///
@@ -155,7 +155,8 @@ impl Dataplane {
         programs::tcx(&mut self.ebpf, name)
     }
 
-    /// The loaded egress program that goes with it, if there is one; likewise.
+    /// Loads the TCX egress program that belongs to these roles, if there is one, for tests that run it without an
+    /// interface.
     ///
     /// # Errors
     ///
@@ -169,7 +170,7 @@ impl Dataplane {
         programs::tcx(&mut self.ebpf, name)
     }
 
-    /// The loaded egress program of a member, for tests that run it without an interface.
+    /// Loads the egress program of a member, for tests that run it without an interface.
     ///
     /// # Errors
     ///
@@ -195,17 +196,17 @@ impl Dataplane {
             .attach(&mut self.ebpf, pins, ifindex, roles, mode)
     }
 
-    /// Takes back what was attached, when the start fails; where an earlier run's sessions go on, they
-    /// do so still.
+    /// Detaches what this run attached, when the start fails. Programs of an earlier run stay attached, for their
+    /// sessions.
     pub fn undo(&mut self) {
         self.links.undo();
     }
 
-    /// Detaches an earlier run's programs from all but these interfaces.
+    /// Detaches programs of an earlier run from all interfaces that `wanted` does not select.
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// An error of the kernel.
     pub fn retain(&self, wanted: impl Fn(u32) -> bool) -> Result<(), DataplaneError> {
         match &self.pins {
             Some(pins) => Ok(pins.retain(wanted)?),
@@ -219,34 +220,34 @@ impl Dataplane {
         self.pins.is_some()
     }
 
-    /// Maps that were taken over from an earlier run and hold more or less than is configured.
+    /// Maps that were taken over from an earlier run and whose size differs from the configuration.
     #[must_use]
     pub fn other_sizes(&self) -> &[OtherSize] {
         &self.other_sizes
     }
 
-    /// Ends everything, what was pinned as well.
+    /// Ends everything, including what is pinned.
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// An error of the kernel.
     pub fn end(self) -> Result<(), DataplaneError> {
         let Self { pins, .. } = self;
         pins.map_or(Ok(0), Pins::remove)?;
         Ok(())
     }
 
-    /// Detaches ours from the interface, which may be gone already.
+    /// Detaches our programs from the interface, which may not exist any more.
     pub fn detach(&mut self, ifindex: u32) {
         self.links.detach(ifindex);
     }
 
-    /// Gives the records that are in the ring buffer now to `sink`.
+    /// Passes the records that are in the ring buffer now to `sink`.
     pub fn take_events(&mut self, sink: impl FnMut(&anycast_common::abi::event::Header, &[u8])) {
         self.events.take_all(sink);
     }
 
-    /// Waits until the ring buffer has records and gives each to `sink`.
+    /// Waits until the ring buffer has records, and passes each of them to `sink`.
     ///
     /// # Errors
     ///
@@ -260,8 +261,8 @@ impl Dataplane {
 }
 
 fn forward_log(logger: EbpfLogger<&'static dyn log::Log>) -> Result<(), DataplaneError> {
-    // SAFETY: the logger owns the descriptor of its ring, which stays open and the same until it
-    // is dropped.
+    // SAFETY: the logger owns the file descriptor of its ring, which stays open and does not change until the logger is
+    // dropped.
     let mut logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) }
         .map_err(|error| error.into_parts().1)?;
     tokio::spawn(async move {

@@ -1,20 +1,20 @@
-//! Which map is for which roles, whether it outlives the daemon, and how large it is. A map that is not here is for
-//! all of them.
+//! Which roles need which map, whether the map outlives the daemon, and how large it is. All roles need a map that is
+//! not listed here.
 
 use anycast_common::abi::roles::{CORRESPONDENT, MEMBER, ROUTER};
 
 use crate::model::sizes::Sizes;
 
-/// A map that not every role needs.
+/// A map that only some roles need.
 #[derive(Clone, Copy)]
 pub(super) struct Needed {
-    /// Its name.
+    /// Name of the map.
     pub(super) name: &'static str,
-    /// The roles that need it, each of them.
+    /// Roles that need the map. One of them is enough.
     pub(super) roles: u8,
-    /// Sessions need what is in it, so it is pinned.
+    /// Whether sessions need its content, so that it is pinned.
     pub(super) pinned: bool,
-    /// Its size, where that is configured.
+    /// Its size in the configuration, if it has one.
     pub(super) size: Option<fn(&Sizes) -> u32>,
 }
 
@@ -43,10 +43,10 @@ impl Needed {
     }
 }
 
-/// Flows of a correspondent.
+/// Name of the map with the flows of a correspondent.
 pub(super) const FLOWS: &str = "FLOWS";
 
-/// All of them.
+/// All maps that only some roles need.
 pub(super) const MAPS: [Needed; 16] = [
     map(ROUTER, "SENDERS"),
     map(ROUTER, "NEW_SENDERS_FULL"),
@@ -74,12 +74,12 @@ pub(super) const MAPS: [Needed; 16] = [
         .sized(|sizes| sizes.fragments),
 ];
 
-/// Those that some of these roles need.
+/// The maps that at least one of these roles needs.
 pub(super) fn by(roles: u8) -> impl Iterator<Item = &'static Needed> {
     MAPS.iter().filter(move |map| map.roles & roles != 0)
 }
 
-/// Those that none of these roles needs.
+/// The maps that none of these roles needs.
 pub(super) fn not_by(roles: u8) -> impl Iterator<Item = &'static Needed> {
     MAPS.iter().filter(move |map| map.roles & roles == 0)
 }

@@ -1,8 +1,8 @@
-//! What stays in the kernel when the daemon ends: the links of its programs and the maps that
-//! sessions need, by name in the BPF file system.
+//! State that stays in the kernel when the daemon ends: the links of its programs and the maps that sessions need. They
+//! are pinned by name in the BPF file system.
 //!
-//! Each network namespace has a directory, named by the cookie that the kernel gives a namespace
-//! once and never again while it runs. A lock on it says that a daemon lives.
+//! Each network namespace has a directory, which is named by the namespace's cookie. The kernel gives a cookie to one
+//! namespace only while it runs. A lock on the directory shows that a daemon uses it.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -41,23 +41,23 @@ pub enum PinsError {
     /// There is no BPF file system.
     #[error(transparent)]
     FileSystem(#[from] BpffsError),
-    /// One daemon for a namespace.
+    /// Another daemon runs in this network namespace.
     #[error("{0} belongs to an anycast-ctl that runs in this network namespace")]
     Taken(PathBuf),
-    /// `/sys/fs/bpf` is open to all users on many machines.
+    /// Another user owns the directory. `/sys/fs/bpf` is writable for all users on many machines.
     #[error("{0} is not a directory that root alone can change: remove it")]
     NotOurs(PathBuf),
-    /// The kernel refuses.
+    /// The kernel refused an operation.
     #[error("{path}: {error}")]
     Io {
-        /// Where.
+        /// Path of the operation.
         path: PathBuf,
-        /// What it says.
+        /// Error of the kernel.
         error: io::Error,
     },
 }
 
-/// The directory of this network namespace. Nobody else has it.
+/// The directory of this network namespace, which this process has locked.
 #[derive(Debug)]
 pub struct Pins {
     directory: PathBuf,
@@ -65,21 +65,22 @@ pub struct Pins {
 }
 
 impl Pins {
-    /// Takes it, in a BPF file system that is mounted if there is none. What is left of namespaces and interfaces that
-    /// are gone is removed.
+    /// Locks the directory. Mounts a BPF file system if there is none, and removes what namespaces and interfaces left
+    /// that no longer exist.
     ///
     /// # Errors
     ///
-    /// [`PinsError::FileSystem`], [`PinsError::Taken`], or what the kernel refuses.
+    /// [`PinsError::FileSystem`], [`PinsError::Taken`], or an error of the kernel.
     pub fn claim() -> Result<Self, PinsError> {
         Self::claim_in(&bpffs::find_or_mount()?)
     }
 
-    /// As [`Pins::claim`], and mounts nothing: where there is no BPF file system, nothing is pinned.
+    /// As [`Pins::claim`], but mounts nothing. `None` where there is no BPF file system, since nothing can be pinned
+    /// then.
     ///
     /// # Errors
     ///
-    /// [`PinsError::Taken`], or what the kernel refuses.
+    /// [`PinsError::Taken`], or an error of the kernel.
     pub fn left() -> Result<Option<Self>, PinsError> {
         bpffs::find()
             .map(|mount| Self::claim_in(&mount))
@@ -89,7 +90,7 @@ impl Pins {
     fn claim_in(mount: &Path) -> Result<Self, PinsError> {
         let root = &mount.join(Path::new(DIRECTORY).file_name().unwrap_or_default());
         private(root)?;
-        // Nobody removes what another one is just making.
+        // This lock keeps one daemon from removing what another one is just making.
         let _one_at_a_time = lock(root, FlockArg::LockExclusive)?;
         sweep(root)?;
         let directory = root.join(cookie().map_err(failed(root))?.to_string());
@@ -109,7 +110,7 @@ impl Pins {
         names.into_iter().map(path).collect()
     }
 
-    /// Removes the maps of another layout, and those of roles that this machine no longer has.
+    /// Removes maps of another layout, and maps of roles that this machine no longer has.
     pub(super) fn drop_other_maps(&self, roles: u8) -> Result<(), PinsError> {
         let ours = self.maps(roles);
         for path in entries(&self.directory)? {
@@ -127,16 +128,16 @@ impl Pins {
         Ok(())
     }
 
-    /// Where a link is pinned.
+    /// Path at which a link is pinned.
     pub(super) fn link(&self, ifindex: u32, hook: Hook) -> PathBuf {
         self.directory.join(format!("{ifindex}-{}", hook.name()))
     }
 
-    /// Removes the links of interfaces other than these, and of those that are gone.
+    /// Removes the links of interfaces that `wanted` does not select, and of those that no longer exist.
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// An error of the kernel.
     pub fn retain(&self, wanted: impl Fn(u32) -> bool) -> Result<(), PinsError> {
         for path in entries(&self.directory)? {
             let Some((ifindex, hook)) = link_name(&path) else {
@@ -151,11 +152,11 @@ impl Pins {
         Ok(())
     }
 
-    /// Removes everything: programs are detached. Gives how many there were.
+    /// Removes everything, so that all programs are detached. Gives how many links there were.
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// An error of the kernel.
     pub fn remove(self) -> Result<usize, PinsError> {
         let mut attached = 0;
         for path in entries(&self.directory)? {
@@ -167,14 +168,14 @@ impl Pins {
     }
 }
 
-/// Interface and hook of a link's pin.
+/// Interface index and hook in the file name of a link.
 fn link_name(path: &Path) -> Option<(u32, Hook)> {
     let (ifindex, name) = path.file_name()?.to_str()?.split_once('-')?;
     let hook = Hook::ALL.into_iter().find(|hook| hook.name() == name)?;
     Some((ifindex.parse().ok()?, hook))
 }
 
-/// Whether the link hangs on the interface that its name tells, as far as anybody can say.
+/// Whether the kernel says that the link is attached to the interface in its file name.
 pub(super) fn is_attached(path: &Path) -> bool {
     let Some((ifindex, _)) = link_name(path) else {
         return false;
@@ -183,7 +184,7 @@ pub(super) fn is_attached(path: &Path) -> bool {
     matches!(found, Ok(Some(found)) if found == ifindex)
 }
 
-/// Removes the directories of dead daemons all of whose interfaces are gone.
+/// Removes the directories of daemons that no longer run and whose interfaces no longer exist.
 fn sweep(root: &Path) -> Result<(), PinsError> {
     for directory in entries(root)? {
         let Ok(_dead) = lock(&directory, FlockArg::LockExclusiveNonblock) else {
@@ -196,12 +197,12 @@ fn sweep(root: &Path) -> Result<(), PinsError> {
     Ok(())
 }
 
-/// Detaches the program of a link that is pinned here, and removes the pin. What is gone is no error.
+/// Detaches the program of a pinned link, and removes the pin. It is no error if the pin does not exist.
 pub(super) fn detach(path: &Path) -> Result<(), PinsError> {
     if link_name(path).is_some()
         && let Ok(link) = Link::from_pin(path)
     {
-        // Its interface may be gone.
+        // The interface of the link may not exist any more.
         let _ = link.detach();
     }
     remove(path)
@@ -224,7 +225,7 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, PinsError> {
         .map_err(failed(directory))
 }
 
-/// Makes a directory for root alone, or finds it.
+/// Makes a directory that only root can use, or uses one that exists already.
 fn private(directory: &Path) -> Result<(), PinsError> {
     match DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -255,12 +256,12 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> PinsError {
     }
 }
 
-/// Of the network namespace that this process is in.
+/// The cookie of the network namespace of this process.
 fn cookie() -> io::Result<u64> {
     let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
     let mut cookie = 0_u64;
     let mut length = libc::socklen_t::try_from(size_of_val(&cookie)).map_err(io::Error::other)?;
-    // SAFETY: the kernel writes no more than the length that it is told.
+    // SAFETY: the kernel writes no more octets than the length that it is given.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),

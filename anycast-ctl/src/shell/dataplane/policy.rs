@@ -1,4 +1,5 @@
-//! The router's rules, compiled for the programs. `anycast_common::abi::policy` says how they search.
+//! Compiles the router's rules for the programs. `anycast_common::abi::policy` describes how the programs search in
+//! them.
 #![allow(
     clippy::cast_possible_truncation,
     reason = "halves of addresses, numbers below 2^63, and indices below 512"
@@ -36,7 +37,7 @@ impl Table {
         })
     }
 
-    /// Replaces all rules at once: a packet is judged by the old ones or by the new ones.
+    /// Replaces all rules at once. A packet is judged either by the old rules or by the new ones.
     pub(super) fn set(&mut self, rules: &[PolicyRule]) -> Result<(), DataplaneError> {
         let compiled = compile(rules)?;
         let next = self.age.get(&0, 0).map_err(failed(AGE))?.wrapping_add(1);
@@ -92,7 +93,7 @@ fn prefix(address: &Address, mask: &Address) -> (u128, u128) {
     (address & mask, address | !mask)
 }
 
-/// A value alone, or all of them.
+/// The range of one value, or of all values.
 fn value(value: Option<u64>) -> (u128, u128) {
     value.map_or((0, u128::MAX), |value| (value.into(), value.into()))
 }
@@ -118,7 +119,7 @@ fn numbers(axis: &mut Numbers, ranges: Vec<(u128, u128)>) -> u64 {
     first_step(pieces.len())
 }
 
-/// Where the pieces of an axis begin, and which of the ranges, ends included, hold on each.
+/// Cuts an axis into pieces: where each piece begins, and which of the ranges (including their ends) cover it.
 fn cut(ranges: &[(u128, u128)]) -> Vec<(u128, Rules)> {
     let after = ranges.iter().filter_map(|(_, last)| last.checked_add(1));
     let mut cuts: Vec<u128> = ranges
@@ -142,7 +143,7 @@ fn cut(ranges: &[(u128, u128)]) -> Vec<(u128, Rules)> {
     cuts.into_iter().map(holding).collect()
 }
 
-/// Half of the next power of two.
+/// First step of the binary search: half of the next power of two.
 const fn first_step(pieces: usize) -> u64 {
     (pieces.next_power_of_two() / 2) as u64
 }
@@ -154,7 +155,7 @@ mod tests {
 
     use super::*;
 
-    /// Rules that often meet: few values, and prefixes of each other.
+    /// Rules that often overlap: they use few values, and prefixes of each other.
     fn rule() -> impl Strategy<Value = PolicyRule> {
         let address = || (address(), 0_u32..=128);
         (
@@ -182,7 +183,7 @@ mod tests {
             })
     }
 
-    /// The ends of everything, and what is near them.
+    /// The ends of every range, and the addresses next to them.
     fn address() -> impl Strategy<Value = u128> {
         let bit = (0_u32..128).prop_map(|bit| 1 << bit);
         prop_oneof![
@@ -193,7 +194,7 @@ mod tests {
         ]
     }
 
-    /// What the rules say, one after the other.
+    /// The decision of the rules when they are compared one after the other.
     fn by_hand(rules: &[PolicyRule], packet: (u128, u128, [u8; 6], u32)) -> u32 {
         let within = |address: u128, prefix: &Address, mask: &Address| {
             address & u128::from_be_bytes(*mask) == u128::from_be_bytes(*prefix)
@@ -215,7 +216,7 @@ mod tests {
         })
     }
 
-    /// What the programs do.
+    /// The decision that the programs find in the table.
     fn by_table(policy: &Policy, packet: (u128, u128, [u8; 6], u32)) -> u32 {
         fn bisect(mut half: u64, reaches: impl Fn(usize) -> u64) -> usize {
             let mut at = 0;

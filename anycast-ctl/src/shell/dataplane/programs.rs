@@ -1,4 +1,4 @@
-//! Programs of the object, loaded when they are needed.
+//! Loads programs of the object when they are needed.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use nix::errno::Errno;
 
 use super::{error::DataplaneError, link::Hook};
 
-/// The XDP program of a union of roles, loaded.
+/// Loads the XDP program for a union of roles.
 pub(super) fn xdp(ebpf: &mut Ebpf, roles: u8) -> Result<&mut Xdp, DataplaneError> {
     let name = name(Hook::Native, roles)?;
     let program: &mut Xdp = ebpf
@@ -26,7 +26,7 @@ pub(super) fn xdp(ebpf: &mut Ebpf, roles: u8) -> Result<&mut Xdp, DataplaneError
     Ok(program)
 }
 
-/// The TCX program of this name, loaded.
+/// Loads the TCX program of this name.
 pub(super) fn tcx<'a>(
     ebpf: &'a mut Ebpf,
     name: &'static str,
@@ -42,7 +42,7 @@ pub(super) fn tcx<'a>(
     Ok(program)
 }
 
-/// Name of the program for packets that come in by this hook.
+/// Name of the program for incoming packets at this hook.
 pub(super) fn name(hook: Hook, roles: u8) -> Result<&'static str, DataplaneError> {
     let names = match hook {
         Hook::Native | Hook::Generic => &programs::XDP,
@@ -55,8 +55,8 @@ pub(super) fn name(hook: Hook, roles: u8) -> Result<&'static str, DataplaneError
         .ok_or(DataplaneError::Missing("program for these roles"))
 }
 
-/// Name of the program for packets that go out, if these roles need one. A correspondent does wherever
-/// packets come in: its kernel's own ICMPv6 errors, and a client host's packets.
+/// Name of the program for outgoing packets, if these roles need one. A correspondent needs it wherever packets come
+/// in, for the ICMPv6 errors of its own kernel and for packets of a client's own host.
 pub(super) const fn egress_name(roles: u8) -> Option<&'static str> {
     match (
         roles & roles::MEMBER != 0,

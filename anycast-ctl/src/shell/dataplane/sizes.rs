@@ -1,4 +1,4 @@
-//! How much the large maps hold.
+//! Sizes of the large maps.
 
 use anycast_common::abi::flow_table;
 use aya::{EbpfLoader, maps::MapInfo};
@@ -9,18 +9,18 @@ use super::{
 };
 use crate::model::sizes::Sizes;
 
-/// A map of an earlier run, with its sessions, whose size is not what is configured now.
+/// A map of an earlier run that was taken over with its sessions, and whose size differs from the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtherSize {
-    /// Its name.
+    /// Name of the map.
     pub map: &'static str,
-    /// Entries that it has room for.
+    /// Number of entries for which it has room.
     pub entries: u32,
-    /// Entries that are configured.
+    /// Number of entries that the configuration wants.
     pub configured: u32,
 }
 
-/// Says how large the maps are to be. Those that no role needs take no memory.
+/// Sets the sizes of the maps before they are made. Maps that no role needs take no memory.
 pub(super) fn set(loader: &mut EbpfLoader<'_>, sizes: &Sizes, roles: u8) {
     for map in needed::by(roles) {
         if let Some(size) = map.size {
@@ -32,8 +32,8 @@ pub(super) fn set(loader: &mut EbpfLoader<'_>, sizes: &Sizes, roles: u8) {
     }
 }
 
-/// Which of the maps that are pinned came from an earlier run with another size. They stay as they
-/// are, for sessions are in them.
+/// Pinned maps of an earlier run that have another size than the configuration wants. They stay as they are, because
+/// sessions are in them.
 pub(super) fn differing(sizes: &Sizes, pins: &Pins, roles: u8) -> Vec<OtherSize> {
     let pinned = pins.maps(roles).into_iter();
     pinned
@@ -64,7 +64,7 @@ pub(super) fn differing(sizes: &Sizes, pins: &Pins, roles: u8) -> Vec<OtherSize>
         .collect()
 }
 
-/// Entries of a map that is to have a size. One has sets of them.
+/// Number of entries of a map that is to have this size. The table of flows has one entry for each set of flows.
 fn entries(map: &str, size: u32) -> u32 {
     match map {
         FLOWS => flow_table::entries(size),
@@ -72,7 +72,7 @@ fn entries(map: &str, size: u32) -> u32 {
     }
 }
 
-/// The size of a map that has so many entries.
+/// Size of a map that has this number of entries.
 fn size(map: &str, entries: u32) -> u32 {
     match map {
         FLOWS => flow_table::flows(entries),

@@ -1,4 +1,4 @@
-//! The kernel's routing tables, as far as routes of ours are in them.
+//! Reads and writes those parts of the kernel's routing tables that contain routes of ours.
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -16,37 +16,38 @@ use crate::{
     },
 };
 
-/// Reads and writes them.
+/// Reads and writes the kernel's routes and next-hop objects.
 #[derive(Debug)]
 pub(super) struct Tables {
     requests: Requests,
 }
 
 impl Tables {
-    /// By this socket.
+    /// Sends its requests by this socket.
     pub(super) fn new(requests: Requests) -> Self {
         Self { requests }
     }
 
-    /// Reads the routes of ours and the next-hop objects that they need.
+    /// Reads our routes and the next-hop objects that they need.
     pub(super) fn read(&mut self, settings: RouteSettings) -> Result<Known, NetlinkError> {
         let RouteSettings { place, style, .. } = settings;
         let query = RouteNetlinkMessage::GetRoute(routes::query(place.protocol));
         let read = |octets: &[u8]| routes::ours(octets, place.protocol);
-        // Objects after routes: an object that a route needs is there as long as the route.
+        // Objects are read after the routes. So an object that a route needs is found, since it exists as long as the
+        // route.
         let routes = self.requests.dump(&query, read)?;
         let objects = self
             .requests
             .dump(&nexthop::Message::query(), nexthop::read);
         let objects = match objects {
-            // A kernel that does not know them has none.
+            // A kernel that does not support next-hop objects has none.
             Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => Vec::new(),
             objects => objects?,
         };
         Ok(Known::new(place, style, routes, objects))
     }
 
-    /// Has the kernel make all these changes, and gives those that failed.
+    /// Lets the kernel execute all changes, and gives those that failed.
     pub(super) fn perform(
         &mut self,
         settings: RouteSettings,
@@ -72,7 +73,7 @@ impl Tables {
     }
 }
 
-/// Writes a change as a message. False where there is nothing to write.
+/// Writes a change as a netlink message. False where there is nothing to write.
 fn push(settings: RouteSettings, batch: &mut Batch, change: &Change) -> bool {
     let RouteSettings { place, style, .. } = settings;
     const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;

@@ -34,7 +34,7 @@ impl From<Which> for Selection {
     }
 }
 
-/// Where a page of handshakes ended.
+/// Position in a list of handshakes, at which a page ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pair {
     /// The client, A.
@@ -43,7 +43,7 @@ pub struct Pair {
     pub anycast: Ipv6Addr,
 }
 
-/// Where a page of bindings ended.
+/// Position in a list of bindings, at which a page ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Triple {
     /// The client, A.
@@ -54,7 +54,7 @@ pub struct Triple {
     pub care_of: Ipv6Addr,
 }
 
-/// Where a page of flows ended.
+/// Position in a list of flows, at which a page ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowPlace {
     /// Whether the flow is one of the member role. Flows of a member come after those of a correspondent.
@@ -108,11 +108,12 @@ pub struct Binding {
     pub anycast: Ipv6Addr,
     /// The member's unicast address, C.
     pub care_of: Ipv6Addr,
-    /// Whether new flows of (A, B) go to it. The others lead flows of their own only.
+    /// Whether new flows of the client A to the anycast address B go to this member. The other bindings of (A, B) only
+    /// carry the flows that are pinned to them.
     pub steers: bool,
     /// Sequence number of its Binding Update.
     pub sequence: u16,
-    /// Since it stands without a gap.
+    /// Seconds for which the binding has existed without interruption.
     pub age_seconds: f64,
     /// Seconds until it ends.
     pub remaining_seconds: f64,

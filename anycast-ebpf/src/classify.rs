@@ -23,7 +23,7 @@ use crate::{
         self, Chain, Ipv6, Layout, Piece, Upper, chain, is_link_local, is_local, is_multicast,
         octets,
     },
-    refused,
+    refused, station,
     transport::{ICMPV6, MOBILITY},
 };
 
@@ -70,6 +70,9 @@ impl Verdict {
 pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
     let action = match sight::<ROLES>(ctx) {
         Sight::Done(action) => return action,
+        Sight::Flow | Sight::Other | Sight::Unknown if station::takes(ctx.ctx) == 0 => {
+            return XDP_PASS;
+        }
         Sight::Flow if ROLES & CORRESPONDENT != 0 => pinned(ctx.ctx),
         Sight::Other if ROLES & ROUTER != 0 => refused(ctx.ctx),
         Sight::Flow | Sight::Other | Sight::Unknown => UNDECIDED,

@@ -41,6 +41,11 @@ static CACHE_AGE: Shared<u64> = Shared::zero();
 #[unsafe(link_section = ".data.forgotten")]
 static FORGOTTEN: Shared<u64> = Shared::zero();
 
+/// [`maps::Stations::SECTION`]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.stations")]
+static STATIONS_NEAR: Shared<maps::Stations> = Shared::zero();
+
 /// See [`Noted`].
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.noted")]
@@ -66,6 +71,19 @@ pub(crate) fn is_ours(mixed: u64) -> u8 {
         (&raw const (*HINTS.get()).addresses)
             .cast::<u8>()
             .add(our_address(mixed) as usize)
+            .read_volatile()
+    }
+}
+
+/// The Ethernet address of an interface, or of one with another index: see [`maps::Stations`].
+#[inline(always)]
+pub(crate) fn station(ifindex: u32) -> u64 {
+    let place = ifindex as usize & (maps::NEAR_STATIONS - 1);
+    // SAFETY: there are so many.
+    unsafe {
+        (&raw const (*STATIONS_NEAR.get()).near)
+            .cast::<u64>()
+            .add(place)
             .read_volatile()
     }
 }

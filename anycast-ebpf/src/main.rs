@@ -77,6 +77,8 @@ mod skb;
 #[cfg(target_arch = "bpf")]
 mod sketch;
 #[cfg(target_arch = "bpf")]
+mod station;
+#[cfg(target_arch = "bpf")]
 mod steer;
 #[cfg(target_arch = "bpf")]
 mod transport;

@@ -9,7 +9,7 @@ use anycast_common::abi::{
     maps::{
         self, Address, Binding, BindingKey, CachedFlow, CachedWay, CareOf, CareOfKey, Client,
         Example, FlowKey, Fragment, FragmentKey, LocalAnycast, LocalCareOf, MemberFlow, NewSenders,
-        POLICY_RULES, Rate, Refused, Sender,
+        POLICY_RULES, Rate, Refused, Sender, Station,
     },
     policy::{GENERATIONS, Policy},
 };
@@ -156,6 +156,10 @@ pub(crate) static UNREACHABLE: LruHashMap<Address, u64, { maps::UNREACHABLE as u
 /// Devices that take frames which XDP redirects to them, by index.
 #[btf_map]
 pub(crate) static REDIRECT_TARGETS: HashMap<u32, u32, 4096> = HashMap::new();
+
+/// Ethernet addresses whose frames this host takes, by interface.
+#[btf_map]
+pub(crate) static STATIONS: HashMap<Station, u32, { maps::STATIONS as usize }> = HashMap::new();
 
 /// What became of the first fragments of packets.
 #[btf_map]

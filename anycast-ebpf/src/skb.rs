@@ -35,6 +35,8 @@ use crate::{
 const COMMON: usize = 74;
 /// No header of interest ends later than this.
 const ALL: usize = 532;
+/// `PACKET_OTHERHOST`: the kernel has found that the frame is for another host.
+const OTHER_HOST: u32 = 3;
 const ETHERTYPE: usize = 12;
 const NEXT_HEADER: usize = 20;
 
@@ -45,6 +47,11 @@ pub(crate) struct Skb<const OUT: bool>(TcContext);
 #[inline(always)]
 pub(crate) fn ingress<const ROLES: u8>(ctx: TcContext) -> i32 {
     let ctx = Skb::<false>(ctx);
+    // SAFETY: the context lives as long as the program.
+    if unsafe { (*ctx.0.skb.skb).pkt_type } == OTHER_HOST {
+        count(Counter::FrameForAnother);
+        return TC_ACT_UNSPEC;
+    }
     ctx.pull();
     verdict(classify::closely::<_, ROLES>(&ctx))
 }

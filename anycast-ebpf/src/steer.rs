@@ -169,8 +169,9 @@ unsafe fn is_abandoned(flow: *mut Flow, now: u64) -> bool {
     }
 }
 
+/// Whether no controller has said for long that it lives.
 #[inline(always)]
-fn is_unattended(now: u64) -> bool {
+pub(crate) fn is_unattended(now: u64) -> bool {
     // SAFETY: one integer.
     ATTENDED
         .get(0)

@@ -74,6 +74,9 @@ counters! {
     /// Packets for the controller that are longer than a record (1280 octets), dropped.
     PuntTooLong = "punt_too_long",
 
+    /// Frames for another host, which the interface heard: left alone.
+    FrameForAnother = "frame_for_another",
+
     /// MLD Reports for an anycast address that the policy allows, given to the router.
     MldReportAllowed = "mld_report_allowed",
     /// MLD Reports for an anycast address that the policy refuses, dropped.

@@ -59,6 +59,11 @@ pub(super) fn status(status: &view::Status) -> String {
         text += "\n";
         text += &served(&status.groups);
     }
+    for care_of in &status.preferred_care_of {
+        text += &format!(
+            "\nthis machine may choose {care_of} as the source of its own connections: preferred_lft 0 prevents it\n"
+        );
+    }
     let view::Summary {
         groups,
         members,

@@ -28,4 +28,6 @@ pub struct Held {
     pub length: u8,
     /// Whether the address carries [`PROTOCOL`], so that the daemon may remove it.
     pub ours: bool,
+    /// Whether the host may choose it as a source. None of ours is to be.
+    pub preferred: bool,
 }

@@ -11,7 +11,7 @@ use crate::model::address::{Assigned, Held};
 /// One change of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Add an address.
+    /// Add an address, or put its lifetime right.
     Add {
         /// Index of its interface.
         ifindex: u32,
@@ -25,7 +25,8 @@ pub enum Change {
 }
 
 /// Gives the changes by which the kernel gets the wanted addresses, which are given as `(interface index, address)`. An
-/// address that exists already is accepted, whoever added it. Only our own addresses are removed.
+/// address that exists already is accepted, whoever added it. Only our own addresses are removed,
+/// or put right.
 #[must_use]
 pub fn diff(wanted: &[(u32, &Assigned)], held: &[Held]) -> Vec<Change> {
     let same = |held: &Held, (ifindex, wanted): &(u32, &Assigned)| {
@@ -37,7 +38,10 @@ pub fn diff(wanted: &[(u32, &Assigned)], held: &[Held]) -> Vec<Change> {
         .map(|held| Change::Remove(*held));
     let missing = wanted
         .iter()
-        .filter(|wanted| !held.iter().any(|held| same(held, wanted)))
+        .filter(|wanted| {
+            let right = |held: &&Held| same(held, wanted) && !(held.ours && held.preferred);
+            !held.iter().any(|held| right(&held))
+        })
         .map(|(ifindex, wanted)| Change::Add {
             ifindex: *ifindex,
             address: wanted.address,
@@ -137,6 +141,7 @@ mod tests {
             address,
             length: 128,
             ours,
+            preferred: !ours,
         }
     }
 
@@ -160,6 +165,17 @@ mod tests {
                 "of the administrator",
                 vec![held(1, B, false), held(2, C, false)],
                 vec![],
+            ),
+            (
+                "ours of an earlier version",
+                vec![
+                    Held {
+                        preferred: true,
+                        ..held(1, B, true)
+                    },
+                    held(2, C, true),
+                ],
+                vec![add(1, B)],
             ),
             (
                 "on another interface",

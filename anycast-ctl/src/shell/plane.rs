@@ -119,6 +119,7 @@ impl Plane {
         }
         self.interfaces.warn_of_missing(&self.links);
         self.program_redirects();
+        self.program_stations();
         Ok(())
     }
 
@@ -168,6 +169,16 @@ impl Plane {
     pub(super) fn next_hops_changed(&mut self) {
         if let Err(error) = self.dataplane.maps().next_hops_changed() {
             tracing::warn!(%error, "old next hops are used for a moment");
+        }
+    }
+
+    /// Frames for other hosts are left alone.
+    fn program_stations(&mut self) {
+        let stations = self.links.stations();
+        let own = |ifindex| self.links.mac(ifindex);
+        let set = self.dataplane.maps().set_stations(&stations, own);
+        if let Err(error) = set {
+            tracing::warn!(%error, "the programs may not know whose frames they are to take");
         }
     }
 

@@ -218,13 +218,19 @@ fn warn_of_surroundings(config: &Config, links: &LinkTable) {
         let anycast = *group.anycast.get_ref();
         if !links.is_local(anycast) {
             tracing::warn!(target: "anycast::member",
-                "{anycast} is not an address of this machine: ip address add {anycast}/128 dev lo");
+                "{anycast} is not an address of this machine: ip address add {anycast}/128 dev lo preferred_lft 0");
         }
-        if let Some(care_of) = group.care_of.as_ref().map(|care_of| *care_of.get_ref())
-            && !links.is_local(care_of)
-        {
+        let Some(care_of) = group.care_of.as_ref().map(|care_of| *care_of.get_ref()) else {
+            continue;
+        };
+        if !links.is_local(care_of) {
             tracing::warn!(target: "anycast::member",
                 "care_of {care_of} is not an address of this machine: bound flows would not arrive");
+        }
+        if links.is_preferred(care_of) {
+            tracing::warn!(target: "anycast::member",
+                "this machine may choose care_of {care_of} as the source of its own connections: \
+                 ip address change {care_of}/128 dev INTERFACE preferred_lft 0");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The member host: health, addresses, Queries and Neighbor Solicitations, on a real link.
 
+mod own;
 mod site;
 
 use std::{
@@ -38,6 +39,11 @@ fn main() -> ExitCode {
             on_link,
         )
         .test("the Queries of an MLDv2 querier are answered", queries)
+        .test("connections of the host's own by C go on", own::connections)
+        .test(
+            "a C that the host may choose as a source is warned of",
+            own::preferred,
+        )
         .run()
 }
 
@@ -115,6 +121,10 @@ fn addresses() -> Result<()> {
     let none = || Ok(!has(host, "lo", B)? && !has(host, "eth0", c)?);
     let mut member = lan.member(0, &config)?;
     until("B and C are there", both)?;
+    ensure!(
+        own::is_deprecated(host, B)? && own::is_deprecated(host, c)?,
+        "the host may choose them as sources"
+    );
     until("the host listens for B", || {
         listens(host, ipv6::solicited_node(B))
     })?;

@@ -9,6 +9,7 @@ use anycast_ctl::{
 };
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::{TestRun as _, TestRunOptions};
+use nix::{ifaddrs::getifaddrs, net::if_::if_indextoname};
 
 use crate::packets::address;
 
@@ -90,6 +91,8 @@ pub struct Bench {
     pub merged: u32,
     /// Interface by which a packet came that goes out at TCX; 0: it is one of this host.
     pub arrived: u32,
+    /// TCX: frames keep their destination, which is not the interface's.
+    pub overheard: bool,
     /// Interface on which frames come; the kernel makes it the loopback interface when it is 0.
     pub ingress: u32,
 }
@@ -134,6 +137,7 @@ impl Bench {
             segment: 0,
             merged: 0,
             arrived: 0,
+            overheard: false,
             ingress: 0,
         })
     }
@@ -228,17 +232,26 @@ impl Bench {
         words[10] = self.ingress;
         words[44] = self.segment;
         let context: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        // The kernel compares the destination with the interface's address, which is none of these tests but one.
+        let mut given = frame.to_vec();
+        let arrives = self.hook == Hook::Tcx && !self.overheard;
+        if arrives {
+            given[..6].copy_from_slice(&mac(self.ingress)?);
+        }
         let program = match self.hook {
             Hook::TcxOut => self.dataplane.tcx_egress(self.roles)?,
             Hook::Xdp | Hook::Tcx => self.dataplane.tcx(self.roles)?,
         };
         let result = program.test_run(TestRunOptions {
-            data_in: Some(frame),
+            data_in: Some(&given),
             data_out: Some(&mut out),
             ctx_in: Some(&context),
             ..TestRunOptions::default()
         })?;
         out.truncate(usize::try_from(result.data_size_out)?);
+        if arrives {
+            out[..6].copy_from_slice(&frame[..6]);
+        }
         let verdict = match result.return_value.cast_signed() {
             -1 => Verdict::Pass,
             2 => Verdict::Drop,
@@ -310,6 +323,19 @@ impl Bench {
             .take_events(|header, packet| events.push((*header, packet.to_vec())));
         Ok(events)
     }
+}
+
+/// The Ethernet address of an interface.
+fn mac(ifindex: u32) -> Result<[u8; 6]> {
+    if ifindex == 0 {
+        // The loopback interface has one of zeros.
+        return Ok([0; 6]);
+    }
+    let name = if_indextoname(ifindex)?;
+    let name = name.to_str()?;
+    let mut interfaces = getifaddrs()?.filter(|interface| interface.interface_name == name);
+    let mac = interfaces.find_map(|interface| interface.address?.as_link_addr()?.addr());
+    mac.with_context(|| format!("{name} has no address"))
 }
 
 fn verdict(action: u32) -> Result<Verdict> {

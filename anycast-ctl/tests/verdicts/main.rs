@@ -18,6 +18,7 @@ mod packets;
 mod refused;
 mod router;
 mod sizes;
+mod station;
 mod tcx;
 mod unattended;
 
@@ -35,6 +36,7 @@ fn main() -> std::process::ExitCode {
     let suite = member::tests(suite);
     let suite = member_flow::tests(suite);
     let suite = lead::tests(suite);
+    let suite = station::tests(suite);
     let suite = correspondent::tests(suite);
     let suite = unattended::tests(suite);
     let suite = full::tests(suite);
@@ -49,6 +51,7 @@ fn main() -> std::process::ExitCode {
     let rules = member::tests(rules);
     let rules = member_flow::tests(rules);
     let rules = lead::tests(rules);
+    let rules = station::tests(rules);
     let rules = correspondent::tests(rules);
     let rules = unattended::tests(rules);
     let rules = limits::tests(rules);

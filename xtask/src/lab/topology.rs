@@ -344,9 +344,9 @@ impl Network {
         for (server, namespace) in &self.servers {
             netlink::address(namespace, "eth0", server.link_local(), 64)?;
             netlink::address(namespace, "eth0", lan(server.host), 64)?;
-            netlink::address(namespace, "lo", B, 128)?;
+            netlink::deprecated_address(namespace, "lo", B, 128)?;
             if let Some(care_of) = server.care_of {
-                netlink::address(namespace, "eth0", care_of, 128)?;
+                netlink::deprecated_address(namespace, "eth0", care_of, 128)?;
             }
             netlink::route(namespace, ANY, 0, lan(1), "eth0")?;
         }

@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    address::AddressHeaderFlags,
+    address::{AddressAttribute, AddressHeaderFlags, CacheInfo},
     link::{BridgeMulticastRouterType, InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage},
 };
 use nix::net::if_::if_nametoindex;
@@ -173,12 +173,32 @@ pub fn mtu(namespace: &Namespace, interface: &str, mtu: u32) -> Result<()> {
     .with_context(|| format!("cannot set the MTU of {interface} to {mtu}"))
 }
 
-/// Gives an interface an address, usable at once (no duplicate address detection).
+/// Adds an address, without duplicate address detection.
 pub fn address(
     namespace: &Namespace,
     interface: &str,
     address: Ipv6Addr,
     length: u8,
+) -> Result<()> {
+    add_address(namespace, interface, address, length, true)
+}
+
+/// The same with a preferred lifetime of 0: the host never chooses it as a source.
+pub fn deprecated_address(
+    namespace: &Namespace,
+    interface: &str,
+    address: Ipv6Addr,
+    length: u8,
+) -> Result<()> {
+    add_address(namespace, interface, address, length, false)
+}
+
+fn add_address(
+    namespace: &Namespace,
+    interface: &str,
+    address: Ipv6Addr,
+    length: u8,
+    preferred: bool,
 ) -> Result<()> {
     let index = index(namespace, interface)?;
     request(namespace, async |handle| {
@@ -187,7 +207,15 @@ pub fn address(
             .index(index)
             .address(address, length);
         *request.message_mut() = message.build();
-        request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+        let message = request.message_mut();
+        message.header.flags |= AddressHeaderFlags::Nodad;
+        if !preferred {
+            let mut lifetime = CacheInfo::default();
+            lifetime.ifa_valid = u32::MAX;
+            message
+                .attributes
+                .push(AddressAttribute::CacheInfo(lifetime));
+        }
         request.execute().await
     })
     .with_context(|| format!("cannot give {interface} the address {address}"))

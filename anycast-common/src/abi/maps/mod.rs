@@ -9,8 +9,9 @@ mod limits;
 mod member;
 mod rules;
 mod sizes;
+mod station;
 
 pub use self::{
     address::*, cache::*, correspondent::*, fragment::*, hints::*, limits::*, member::*, rules::*,
-    sizes::*,
+    sizes::*, station::*,
 };

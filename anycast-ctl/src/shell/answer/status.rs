@@ -22,6 +22,9 @@ use crate::{
 pub(super) fn status(core: &Engine, plane: &Plane, performer: &Performer, seen: &Seen) -> Answered {
     let now = clock::now();
     let served = served(core, seen);
+    let care_of = served.iter().filter_map(|group| group.care_of);
+    let preferred = care_of.filter(|care_of| plane.links().is_preferred(*care_of));
+    let preferred_care_of = preferred.collect();
     let router = core.controller().router();
     let member = core.controller().member();
     let (router_groups, members) = router.map(Router::totals).unwrap_or_default();
@@ -49,6 +52,7 @@ pub(super) fn status(core: &Engine, plane: &Plane, performer: &Performer, seen: 
         groups: served,
         summary,
         other_sizes: plane.other_sizes().iter().map(other_size).collect(),
+        preferred_care_of,
     })))
 }
 

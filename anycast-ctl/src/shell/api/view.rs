@@ -33,6 +33,9 @@ pub struct Status {
     /// Maps that were taken over from an earlier run and whose size differs from the configuration.
     #[serde(default)]
     pub other_sizes: Vec<OtherSize>,
+    /// Care-of addresses that this machine may choose as the source of its own connections, which it should not.
+    #[serde(default)]
+    pub preferred_care_of: Vec<Ipv6Addr>,
 }
 
 /// A map that was taken over from an earlier run with its sessions, and that keeps its size.

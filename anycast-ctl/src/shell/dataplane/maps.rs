@@ -26,6 +26,7 @@ use super::{
     flows::{FlowReader, MemberFlows},
     hints::{Hints, Side},
     policy::Table,
+    stations::Stations,
 };
 use crate::core::{MapAction, Time};
 
@@ -46,6 +47,7 @@ pub struct Maps {
     pub(super) member_flows: Arc<MemberFlows>,
     pub(super) redirect_targets: Hash<u32, u32>,
     pub(super) clients: Hash<BindingKey, Client>,
+    pub(super) stations: Stations,
     pub(super) hints: Hints,
 }
 
@@ -67,6 +69,7 @@ impl Maps {
             local_anycast: take(ebpf, "LOCAL_ANYCAST")?,
             redirect_targets: take(ebpf, "REDIRECT_TARGETS")?,
             clients: take(ebpf, "CLIENTS")?,
+            stations: Stations::take(ebpf)?,
             hints: Hints::take(ebpf)?,
         };
         maps.hint_at_adopted()?;

@@ -22,6 +22,7 @@ mod pins;
 mod policy;
 mod programs;
 mod sizes;
+mod stations;
 
 use std::io;
 

@@ -6,11 +6,15 @@ use netlink_packet_route::{
     AddressFamily,
     address::{
         AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol,
+        CacheInfo,
     },
 };
 
 use super::{Netlink, NetlinkError, address, collect, within};
 use crate::model::address::{Held, PROTOCOL};
+
+/// Lifetime of an address that stays.
+const FOR_EVER: u32 = u32::MAX;
 
 impl Netlink {
     /// Reads the IPv6 addresses of every interface.
@@ -21,7 +25,8 @@ impl Netlink {
         Ok(messages.iter().filter_map(held).collect())
     }
 
-    /// Adds a /128 address that carries our protocol number. An address that exists already stays as it is.
+    /// Adds a /128 that carries our protocol number, or makes it what it should be. Its preferred lifetime is 0: the
+    /// host never chooses it as the source of connections of its own (RFC 6724 section 5, rule 3).
     pub async fn add_address(
         &self,
         ifindex: u32,
@@ -29,12 +34,18 @@ impl Netlink {
         detect_duplicates: bool,
     ) -> Result<(), NetlinkError> {
         let addresses = self.handle.address();
-        let mut request = addresses.add(ifindex, address.into(), 128);
+        let mut request = addresses.add(ifindex, address.into(), 128).replace();
         let message = request.message_mut();
         let protocol = AddressProtocol::Other(PROTOCOL);
         message
             .attributes
             .push(AddressAttribute::Protocol(protocol));
+        let mut lifetime = CacheInfo::default();
+        lifetime.ifa_valid = FOR_EVER;
+        lifetime.ifa_preferred = 0;
+        message
+            .attributes
+            .push(AddressAttribute::CacheInfo(lifetime));
         if !detect_duplicates {
             message.header.flags |= AddressHeaderFlags::Nodad;
             let flags = AddressFlags::Nodad;
@@ -63,7 +74,10 @@ impl Netlink {
 
 fn held(message: &AddressMessage) -> Option<Held> {
     let super::KernelChange::Address {
-        ifindex, address, ..
+        ifindex,
+        address,
+        preferred,
+        ..
     } = address(message)?
     else {
         return None;
@@ -74,5 +88,6 @@ fn held(message: &AddressMessage) -> Option<Held> {
         address,
         length: message.header.prefix_len,
         ours: message.attributes.contains(&ours),
+        preferred,
     })
 }

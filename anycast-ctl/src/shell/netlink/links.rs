@@ -16,6 +16,12 @@ pub enum KernelChange {
         ifindex: u32,
         /// Name of the interface.
         name: String,
+        /// Its Ethernet address.
+        mac: Option<[u8; 6]>,
+        /// The device that it is on top of: that of a VLAN or a macvlan.
+        below: Option<u32>,
+        /// The device that it is a part of: a bridge or a bond.
+        above: Option<u32>,
         /// Whether it is administratively up and has a carrier.
         up: bool,
     },
@@ -32,6 +38,8 @@ pub enum KernelChange {
         address: Ipv6Addr,
         /// Whether packets can be sent from the address: duplicate address detection has ended and found none.
         usable: bool,
+        /// The host may choose it as the source of its own connections: its preferred lifetime is not over.
+        preferred: bool,
     },
     /// An interface no longer has an address.
     AddressGone {
@@ -60,6 +68,16 @@ pub enum LinkInput {
 struct Interface {
     name: String,
     up: bool,
+    mac: Option<[u8; 6]>,
+    below: Option<u32>,
+    above: Option<u32>,
+}
+
+/// What the kernel says of an address.
+#[derive(Clone, Copy, Debug)]
+struct Address {
+    usable: bool,
+    preferred: bool,
 }
 
 /// The interfaces of the kernel, and those that the core knows of.
@@ -67,7 +85,7 @@ struct Interface {
 pub struct LinkTable {
     wanted: BTreeSet<String>,
     interfaces: BTreeMap<u32, Interface>,
-    addresses: BTreeMap<u32, BTreeMap<Ipv6Addr, bool>>,
+    addresses: BTreeMap<u32, BTreeMap<Ipv6Addr, Address>>,
     told: BTreeMap<u32, Link>,
 }
 
@@ -84,8 +102,22 @@ impl LinkTable {
     /// Applies one change of the kernel.
     pub fn apply(&mut self, change: KernelChange) {
         match change {
-            KernelChange::Link { ifindex, name, up } => {
-                self.interfaces.insert(ifindex, Interface { name, up });
+            KernelChange::Link {
+                ifindex,
+                name,
+                mac,
+                below,
+                above,
+                up,
+            } => {
+                let said = Interface {
+                    name,
+                    up,
+                    mac,
+                    below,
+                    above,
+                };
+                self.interfaces.insert(ifindex, said);
             }
             KernelChange::LinkGone { ifindex } => {
                 self.interfaces.remove(&ifindex);
@@ -95,11 +127,13 @@ impl LinkTable {
                 ifindex,
                 address,
                 usable,
+                preferred,
             } => {
+                let said = Address { usable, preferred };
                 self.addresses
                     .entry(ifindex)
                     .or_default()
-                    .insert(address, usable);
+                    .insert(address, said);
             }
             KernelChange::AddressGone { ifindex, address } => {
                 if let Some(addresses) = self.addresses.get_mut(&ifindex) {
@@ -158,7 +192,7 @@ impl LinkTable {
     /// address must not change the source of a Querier. Otherwise it is the lowest.
     fn link_local(&self, ifindex: u32) -> Option<Ipv6Addr> {
         let addresses = self.addresses.get(&ifindex)?;
-        let usable = |address: &Ipv6Addr| addresses.get(address).copied().unwrap_or(false);
+        let usable = |address: &Ipv6Addr| addresses.get(address).is_some_and(|said| said.usable);
         let kept = self.told.get(&ifindex).and_then(|link| link.link_local);
         kept.filter(usable).or_else(|| {
             addresses
@@ -203,12 +237,61 @@ impl LinkTable {
         interfaces.find_map(|(ifindex, interface)| (interface.name == name).then_some(*ifindex))
     }
 
+    /// The Ethernet addresses whose frames this machine takes on the interfaces that the core knows: each with its own,
+    /// that of what it is a part of, and those of what is on top of it.
+    #[must_use]
+    pub fn stations(&self) -> BTreeMap<u32, BTreeSet<[u8; 6]>> {
+        let known = self.told.keys();
+        known
+            .map(|ifindex| (*ifindex, self.stations_of(*ifindex)))
+            .filter(|(_, stations)| !stations.is_empty())
+            .collect()
+    }
+
+    fn stations_of(&self, ifindex: u32) -> BTreeSet<[u8; 6]> {
+        let mut found = BTreeSet::from([ifindex]);
+        // What is on top may have something on top of it.
+        loop {
+            let above = found
+                .iter()
+                .filter_map(|index| self.interfaces.get(index)?.above);
+            let on_top = self.interfaces.iter().filter_map(|(index, interface)| {
+                interface
+                    .below
+                    .filter(|below| found.contains(below))
+                    .map(|_| *index)
+            });
+            let next: BTreeSet<u32> = above.chain(on_top).chain(found.iter().copied()).collect();
+            if next.len() == found.len() {
+                break;
+            }
+            found = next;
+        }
+        found
+            .iter()
+            .filter_map(|index| self.interfaces.get(index)?.mac)
+            .collect()
+    }
+
+    /// The Ethernet address of an interface.
+    #[must_use]
+    pub fn mac(&self, ifindex: u32) -> Option<[u8; 6]> {
+        self.interfaces.get(&ifindex)?.mac
+    }
+
     /// Whether some interface of this machine has the address.
     #[must_use]
     pub fn is_local(&self, address: Ipv6Addr) -> bool {
         self.addresses
             .values()
             .any(|addresses| addresses.contains_key(&address))
+    }
+
+    /// Whether this machine may choose the address, which it has, as the source of its own connections.
+    #[must_use]
+    pub fn is_preferred(&self, address: Ipv6Addr) -> bool {
+        let mut said = self.addresses.values().filter_map(|all| all.get(&address));
+        said.any(|said| said.preferred)
     }
 }
 
@@ -222,8 +305,54 @@ mod tests {
         KernelChange::Link {
             ifindex,
             name: name.into(),
+            mac: Some([2, 0, 0, 0, 0, u8::try_from(ifindex).expect("small")]),
+            below: None,
+            above: None,
             up,
         }
+    }
+
+    /// A device with this Ethernet address, on top of one or a part of one.
+    fn stacked(ifindex: u32, mac: u8, below: Option<u32>, above: Option<u32>) -> KernelChange {
+        KernelChange::Link {
+            ifindex,
+            name: format!("dev{ifindex}"),
+            mac: Some([2, 0, 0, 0, 0, mac]),
+            below,
+            above,
+            up: true,
+        }
+    }
+
+    #[test]
+    fn frames_are_taken_for_what_is_above_an_interface() {
+        let mut table = LinkTable::new(["eth0".to_owned()]);
+        let stations = |table: &mut LinkTable| -> Vec<u8> {
+            table.differences();
+            let all = table.stations();
+            let of_it = all.get(&2).into_iter().flatten();
+            of_it.map(|mac| mac[5]).collect()
+        };
+        table.apply(link(2, "eth0", true));
+        table.apply(stacked(3, 33, None, None));
+        assert_eq!(stations(&mut table), [2]);
+        // A macvlan, and a VLAN on top of that.
+        table.apply(stacked(4, 44, Some(2), None));
+        table.apply(stacked(5, 55, Some(4), None));
+        assert_eq!(stations(&mut table), [2, 44, 55]);
+        table.apply(KernelChange::LinkGone { ifindex: 4 });
+        assert_eq!(stations(&mut table), [2]);
+        // It becomes a port of a bridge.
+        table.apply(KernelChange::Link {
+            ifindex: 2,
+            name: "eth0".into(),
+            mac: Some([2, 0, 0, 0, 0, 22]),
+            below: None,
+            above: Some(3),
+            up: true,
+        });
+        assert_eq!(stations(&mut table), [22, 33]);
+        assert_eq!(table.mac(2), Some([2, 0, 0, 0, 0, 22]));
     }
 
     fn address(ifindex: u32, address: Ipv6Addr, usable: bool) -> KernelChange {
@@ -231,6 +360,7 @@ mod tests {
             ifindex,
             address,
             usable,
+            preferred: address == LOCAL,
         }
     }
 
@@ -261,7 +391,10 @@ mod tests {
         table.apply(address(2, LOCAL, true));
         assert_eq!(told(&mut table), [("eth0".into(), true, Some(LOCAL))]);
         assert_eq!(told(&mut table), []);
-        assert!(table.is_local(LOCAL));
+        assert!(table.is_local(LOCAL) && table.is_preferred(LOCAL));
+        let other = "2001:db8::1".parse().expect("an address");
+        table.apply(address(2, other, true));
+        assert!(table.is_local(other) && !table.is_preferred(other));
     }
 
     #[test]

@@ -270,9 +270,23 @@ fn link(message: &LinkMessage) -> Option<KernelChange> {
             LinkAttribute::IfName(name) => Some(name.clone()),
             _ => None,
         })?;
+    let (mut mac, mut below, mut above, mut elsewhere) = (None, None, None, false);
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::Address(address) => mac = address.as_slice().try_into().ok(),
+            LinkAttribute::Link(index) => below = Some(*index),
+            LinkAttribute::Controller(index) => above = Some(*index),
+            LinkAttribute::LinkNetNsId(_) => elsewhere = true,
+            _ => {}
+        }
+    }
     Some(KernelChange::Link {
         ifindex: message.header.index,
         name,
+        mac,
+        // The index is one of another namespace.
+        below: below.filter(|_| !elsewhere),
+        above,
         // `Running` is required as well: between the carrier and that flag the kernel drops what is sent, such as the
         // first Report.
         up: message
@@ -300,5 +314,6 @@ fn address(message: &AddressMessage) -> Option<KernelChange> {
         ifindex: message.header.index,
         address: address?,
         usable: !flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed),
+        preferred: !flags.contains(AddressFlags::Deprecated),
     })
 }

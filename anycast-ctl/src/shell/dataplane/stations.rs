@@ -1,0 +1,100 @@
+//! Whose frames the programs take.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anycast_common::abi::maps::{self, Station, near_station};
+use aya::{
+    Ebpf,
+    maps::{Array, MapData},
+};
+use zerocopy::FromZeros as _;
+
+use super::{
+    access::{Hash, failed, remove, set, take},
+    error::DataplaneError,
+    maps::Maps,
+};
+
+const MAP: &str = "STATIONS";
+
+/// The addresses, and those of them that cost no lookup.
+pub(super) struct Stations {
+    map: Hash<Station, u32>,
+    near: Array<MapData, maps::Stations>,
+    known: BTreeSet<Station>,
+}
+
+impl Stations {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, DataplaneError> {
+        Ok(Self {
+            map: take(ebpf, MAP)?,
+            near: take(ebpf, maps::Stations::SECTION)?,
+            known: BTreeSet::new(),
+        })
+    }
+}
+
+impl Maps {
+    /// Replaces the Ethernet addresses whose frames are taken, by interface. On an interface that is not named, all are.
+    /// `own` says which of an interface's most frames are for.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn set_stations(
+        &mut self,
+        stations: &BTreeMap<u32, BTreeSet<[u8; 6]>>,
+        own: impl Fn(u32) -> Option<[u8; 6]>,
+    ) -> Result<(), DataplaneError> {
+        let wanted = wanted(stations);
+        let Stations { map, near, known } = &mut self.stations;
+        if *known == wanted {
+            return Ok(());
+        }
+        // At no time are frames refused that were taken before and are to be taken after.
+        for new in wanted.difference(known) {
+            set(MAP, map, new, 1)?;
+        }
+        near.set(0, nearby(stations, own), 0)
+            .map_err(failed(maps::Stations::SECTION))?;
+        for old in known.difference(&wanted) {
+            remove(MAP, map, old)?;
+        }
+        *known = wanted;
+        Ok(())
+    }
+}
+
+/// All of them, and one of zeros for each interface.
+fn wanted(stations: &BTreeMap<u32, BTreeSet<[u8; 6]>>) -> BTreeSet<Station> {
+    let station = |ifindex, mac| Station {
+        ifindex,
+        mac,
+        reserved: [0; 2],
+    };
+    let all = stations.iter().flat_map(|(ifindex, macs)| {
+        let macs = macs.iter().map(|mac| station(*ifindex, *mac));
+        macs.chain([station(*ifindex, [0; 6])])
+    });
+    all.collect()
+}
+
+/// Of interfaces that share a place, the last has it; the others are looked up.
+fn nearby(
+    stations: &BTreeMap<u32, BTreeSet<[u8; 6]>>,
+    own: impl Fn(u32) -> Option<[u8; 6]>,
+) -> maps::Stations {
+    let mut near = maps::Stations::new_zeroed();
+    for (ifindex, macs) in stations {
+        let own = own(*ifindex).filter(|mac| macs.contains(mac));
+        // Nothing there says that nobody knows whose frames are taken.
+        let mac = own.or_else(|| macs.first().copied());
+        let place = usize::try_from(*ifindex).map(|index| index % maps::NEAR_STATIONS);
+        if let (Some([a, b, c, d, e, f]), Ok(place)) = (mac, place)
+            && let Some(near) = near.near.get_mut(place)
+        {
+            *near = near_station(*ifindex, u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]));
+        }
+    }
+    near
+}

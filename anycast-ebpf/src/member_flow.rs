@@ -17,7 +17,7 @@ use crate::{
 /// How long a flow that went back to B stays there at least: a few retransmissions of TCP.
 const SETTLE: u64 = 3_000_000_000;
 /// How long packets by B are taken for late ones after a flow has gone over to C.
-const LATE: u64 = 500_000_000;
+const LATE: u64 = 100_000_000;
 /// How far from what was acknowledged a sequence number may be. A host takes fewer for a reset (RFC 5961 section
 /// 3.2); of one that is guessed, a 4096th is within.
 const WINDOW: u32 = 1 << 20;

@@ -205,7 +205,7 @@ fn comes_over() -> Result<()> {
         );
     }
     ensure!(
-        began.elapsed() > PACE,
+        began.elapsed() > PACE / 2,
         "it went back after {:?}",
         began.elapsed()
     );

@@ -270,6 +270,22 @@ fn shutting_down_ends_handshakes_and_deletes_bindings() {
 }
 
 #[test]
+fn flows_are_led_while_the_correspondent_has_acknowledged_the_binding() {
+    let mut bench = Bench::joined();
+    let mut output = bench.tested(at(0));
+    let update = output.update().0;
+    assert_eq!(output.lead(), None, "not acknowledged");
+    output = bench.accept(at(100), update.sequence);
+    assert_eq!(output.lead(), Some(at(16_000)));
+    // The data plane has forgotten the client.
+    output = bench.packet_of(at(200), CLIENT);
+    assert_eq!(output.lead(), Some(at(16_000)));
+    // We serve the group no longer, and take the binding back.
+    output = bench.run(|member, actions| member.shutdown(at(300), actions));
+    assert_eq!(output.lead(), Some(at(300)));
+}
+
+#[test]
 fn leaving_ends_handshakes_and_lets_bindings_live() {
     let mut bench = Bench::joined();
     let update = bench.tested(at(0)).update().0;

@@ -151,6 +151,19 @@ impl Output {
         })
     }
 
+    /// Until when the client's flows may be led to C, by the last word.
+    fn lead(&self) -> Option<Time> {
+        self.0.iter().rev().find_map(|action| match action {
+            Action::Map(MapAction::LeadClient {
+                client: CLIENT,
+                anycast: ANYCAST,
+                care_of: CARE_OF,
+                until,
+            }) => Some(*until),
+            _ => None,
+        })
+    }
+
     fn outcome(&self) -> Option<HandshakeOutcome> {
         self.0.iter().find_map(|action| match action {
             Action::Notice(Notice::Handshake {

@@ -1,4 +1,4 @@
-//! Builds the daemon, and finds out where cargo put it.
+//! Builds the daemon, and finds where cargo put it.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use crate::{
 
 const PACKAGE: &str = "anycast-ctl";
 
-/// What the build leaves behind.
+/// Files that the build makes.
 #[derive(Clone, Debug)]
 pub struct Artifacts {
     /// The executable.
@@ -33,7 +33,7 @@ impl fmt::Display for Artifacts {
     }
 }
 
-/// Sets the toolchain up and builds the daemon with its BPF programs.
+/// Installs what the toolchain lacks, and builds the daemon with its BPF programs.
 pub fn build(release: bool) -> Result<Artifacts> {
     toolchain::setup()?;
     say("building anycast-ctl; its build script compiles the BPF programs, a minute at first");
@@ -62,7 +62,7 @@ pub fn build(release: bool) -> Result<Artifacts> {
     Ok(artifacts)
 }
 
-/// Reads cargo's messages, a line each, to their end.
+/// Reads all messages of cargo, one per line.
 fn read(messages: impl BufRead) -> Option<Artifacts> {
     let mut daemon = None;
     let mut object = None;
@@ -92,7 +92,7 @@ fn read(messages: impl BufRead) -> Option<Artifacts> {
     })
 }
 
-/// A package id is `path+file:///.../anycast-ctl#0.1.0`.
+/// Whether a message is about our package. A package ID looks like `path+file:///.../anycast-ctl#0.1.0`.
 fn is_ours(message: &Value) -> bool {
     let id = message["package_id"].as_str().unwrap_or_default();
     id.split('#')

@@ -1,4 +1,4 @@
-//! `cargo xtask doctor`: what this machine has, what it lacks, and what to do about it.
+//! The command `cargo xtask doctor`: shows what this machine has, what it lacks, and what to do about it.
 
 use std::{fs, path::Path, process::ExitCode, thread};
 
@@ -12,16 +12,16 @@ use crate::{
     toolchain::{self, locate},
 };
 
-/// Older kernels lack what the daemon attaches its programs with.
+/// Oldest supported kernel. Older ones lack the links by which the daemon attaches its programs.
 const OLDEST_KERNEL: (u32, u32) = (6, 6);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
     Ok,
-    /// Nothing works without it.
+    /// Required: nothing works without it.
     Missing,
-    /// Something is nicer with it.
+    /// Optional: something works better with it.
     Optional,
 }
 
@@ -61,7 +61,7 @@ impl Check {
     }
 }
 
-/// Prints every check; fails when something required is missing.
+/// Prints the results of all checks. Fails when something required is missing.
 pub fn doctor(json: bool) -> Result<ExitCode> {
     let checks = checks();
     if json {
@@ -87,7 +87,7 @@ pub fn doctor(json: bool) -> Result<ExitCode> {
     })
 }
 
-/// The hidden `probe` command: tells a parent that is not root what root can do here.
+/// The hidden command `probe`: tells a parent process that is not root what root can do on this machine.
 pub fn probe_for_parent() -> ExitCode {
     match probe::kernel() {
         Ok(()) => ExitCode::SUCCESS,
@@ -240,7 +240,7 @@ fn bpf_file_system() -> Check {
             "none at /sys/fs/bpf; as root, the daemon mounts one",
         );
     }
-    // A mount namespace belongs to a thread: it goes when the thread does.
+    // A mount namespace belongs to a thread, and is gone when the thread has ended.
     let tried = thread::spawn(bpffs::private).join();
     match tried.unwrap_or_else(|_| Err(anyhow!("the probe broke"))) {
         Ok(()) => Check::ok("bpffs", "none at /sys/fs/bpf; the daemon mounts one"),

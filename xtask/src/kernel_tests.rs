@@ -1,10 +1,10 @@
-//! A test harness for what needs root and a real kernel.
+//! A test harness for tests that need root and a real kernel.
 //!
-//! Where that cannot be had, the tests are listed as ignored and the reason is printed: a machine
-//! without privileges must not report them as passed.
+//! Where these are missing, the tests are listed as ignored and the reason is printed, so that a machine without
+//! privileges does not report them as passed.
 //!
-//! The tests have a BPF file system of their own ([`bpffs::private`]): what daemons pin in it meets nothing of other
-//! daemons, and is gone when the suite has ended.
+//! The tests have a BPF file system of their own ([`bpffs::private`]). What daemons pin in it is separate from the pins
+//! of other daemons, and is gone when the suite has ended.
 //!
 //! ```no_run
 //! fn main() -> std::process::ExitCode {
@@ -25,7 +25,7 @@ type Body = Box<dyn FnOnce() -> anyhow::Result<()> + Send>;
 struct Test {
     name: String,
     body: Body,
-    /// It needs a BPF file system.
+    /// Whether the test needs a BPF file system.
     pins: bool,
 }
 
@@ -38,7 +38,7 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// An empty one, which runs a test at a time.
+    /// Makes an empty suite, which runs one test at a time.
     pub fn new() -> Self {
         Self::default()
     }
@@ -53,7 +53,7 @@ impl Suite {
         self.add(name.into(), Box::new(body), false)
     }
 
-    /// Adds a test about what is pinned in the BPF file system: it is ignored where none can be mounted.
+    /// Adds a test that needs the BPF file system. It is ignored where none can be mounted.
     #[must_use]
     pub fn test_with_pins(
         self,
@@ -68,8 +68,8 @@ impl Suite {
         self
     }
 
-    /// Adds the tests of another suite, with a word before their names. What `enter` gives lives as long
-    /// as each of them.
+    /// Adds the tests of another suite again, with `word` before their names. `enter` is called before each of them,
+    /// and its result is dropped after the test.
     #[must_use]
     pub fn again<G>(mut self, other: Self, word: &str, enter: fn() -> G) -> Self
     where
@@ -85,22 +85,23 @@ impl Suite {
         self
     }
 
-    /// Adds a test that cannot run on this machine, and says why.
+    /// Adds a test that cannot run on this machine, with the reason.
     #[must_use]
     pub fn ignored(mut self, name: impl Into<String>, reason: &str) -> Self {
         self.ignored.push(ignored(&name.into(), reason));
         self
     }
 
-    /// How many run at once. For tests that share nothing, such as those with a network namespace
-    /// each.
+    /// Sets how many tests run at the same time. For tests that share nothing, such as those that each have a network
+    /// namespace of their own.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);
         self
     }
 
-    /// Runs them as libtest would, with its arguments. To be called in the main thread, before there are others.
+    /// Runs the tests, with the same command-line arguments as libtest. To be called in the main thread, before there
+    /// are other threads.
     pub fn run(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
         arguments.test_threads = arguments.test_threads.or(self.threads).or(Some(1));
@@ -115,7 +116,7 @@ impl Suite {
                 return ignored(&name, reason);
             }
             Trial::test(name, || {
-                // The whole chain: the cause is what a reader needs, a backtrace would bury it.
+                // The whole chain of causes is shown, since it is what a reader needs. A backtrace would hide it.
                 body().map_err(|error| Failed::from(format!("{error:#}")))
             })
         });
@@ -124,7 +125,7 @@ impl Suite {
     }
 }
 
-/// `cargo xtask test` tells the reason at its end.
+/// `cargo xtask test` shows the reason at its end.
 fn ignored(name: &str, reason: &str) -> Trial {
     Trial::test(format!("{name} [{reason}]"), || Ok(())).with_ignored_flag(true)
 }

@@ -1,6 +1,6 @@
-//! What a person does with this repository, as a library: `src/main.rs` is only the command line.
+//! The commands for working on this repository, as a library. `src/main.rs` is only the command line.
 //!
-//! The tests of `anycast-ctl` use it too, for their network namespaces and for [`kernel_tests`].
+//! The tests of `anycast-ctl` use it as well, for their network namespaces and for [`kernel_tests`].
 
 pub mod bench;
 pub mod build;
@@ -19,7 +19,7 @@ pub mod toolchain;
 
 use std::path::{Path, PathBuf};
 
-/// The root of the workspace that this library was built in.
+/// Root directory of the workspace in which this library was built.
 pub fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_path_buf()

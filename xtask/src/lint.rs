@@ -1,6 +1,6 @@
-//! `cargo xtask clippy-bpf`: clippy for the kernel side.
+//! The command `cargo xtask clippy-bpf`: runs clippy on the kernel side.
 //!
-//! `cargo clippy --workspace` sees an empty `main` there: the programs exist only on the BPF target.
+//! `cargo clippy --workspace` sees only an empty `main` there, since the programs exist only on the BPF target.
 
 use std::ffi::OsString;
 
@@ -11,7 +11,7 @@ use crate::{
     toolchain::{self, locate},
 };
 
-/// Runs clippy on `anycast-ebpf` for the BPF target, with these arguments after its `--`.
+/// Runs clippy on `anycast-ebpf` for the BPF target. The arguments follow after its `--`.
 pub fn clippy_bpf(arguments: &[OsString]) -> Result<()> {
     let tools = toolchain::setup()?;
     let target = locate::bpf_target(cfg!(target_endian = "big"));
@@ -20,7 +20,7 @@ pub fn clippy_bpf(arguments: &[OsString]) -> Result<()> {
     cargo
         .args(["clippy", "--package", "anycast-ebpf"])
         .args(["-Zbuild-std=core", "--profile", "bpf", "--target", target])
-        // Beside what anycast-ctl/build.rs builds; much of it is the same.
+        // The directory is separate from that of anycast-ctl/build.rs, although much of its content is the same.
         .args(["--target-dir", "target/bpf"])
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags);

@@ -80,13 +80,13 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // The lab runs this program as its applications too.
+    // The lab also runs this program as its applications.
     if let Some(code) = lab::app::intercept() {
         return code;
     }
     match dispatch(Cli::parse().command) {
         Ok(code) => code,
-        // Never `{:?}`: a person gets sentences, not a backtrace.
+        // The error is not printed with `{:?}`: the user gets sentences, not a backtrace.
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

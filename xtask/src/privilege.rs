@@ -1,4 +1,4 @@
-//! Becoming root, or saying why not.
+//! Gets root privileges, or explains why that is not possible.
 
 use std::{
     ffi::OsStr,
@@ -10,21 +10,21 @@ use anyhow::{Result, bail};
 
 use crate::process;
 
-/// How root can be had.
+/// How this process can run programs as root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Root {
-    /// This process is it already.
+    /// This process is root already.
     Here,
-    /// `sudo` gives it, without a question or with one that a person can answer.
+    /// `sudo` works, either without a password or with one that a person can type.
     Sudo,
-    /// `sudo` is there, but wants a password and nobody is here to type it.
+    /// `sudo` exists, but asks for a password and no person is there to type it.
     SudoPassword,
-    /// There is no way.
+    /// There is no way to become root.
     None,
 }
 
 impl Root {
-    /// Looks at this process and at `sudo`.
+    /// Finds out how to become root, from this process and from `sudo`.
     pub fn find() -> Self {
         if nix::unistd::geteuid().is_root() {
             return Self::Here;
@@ -45,7 +45,7 @@ impl Root {
         }
     }
 
-    /// Why root cannot be had, in one sentence.
+    /// Why root privileges cannot be had, in one sentence.
     pub fn refusal(self) -> Option<&'static str> {
         match self {
             Self::Here | Self::Sudo => None,
@@ -54,7 +54,7 @@ impl Root {
         }
     }
 
-    /// A command for `program`, as root.
+    /// A command that runs `program` as root.
     pub fn command(self, program: impl AsRef<OsStr>) -> Result<Command> {
         if let Some(refusal) = self.refusal() {
             bail!("{refusal}: run it again as root");
@@ -63,7 +63,7 @@ impl Root {
             Self::Here => Command::new(program),
             _ => {
                 let mut sudo = Command::new("sudo");
-                // ANYCAST_*, RUST_LOG and the like are meant for the program.
+                // Variables such as ANYCAST_* and RUST_LOG are meant for the program.
                 sudo.arg("--preserve-env").arg("--").arg(program);
                 sudo
             }

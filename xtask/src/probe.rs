@@ -1,4 +1,4 @@
-//! Whether this kernel lets this process do what the daemon does: tried, not guessed.
+//! Finds out by trying whether the kernel lets this process do what the daemon does.
 
 use std::{io, mem, os::fd::FromRawFd, os::fd::OwnedFd, thread, time::Duration};
 
@@ -6,10 +6,10 @@ use nix::{libc, sched, sched::CloneFlags};
 
 use crate::{privilege::Root, process};
 
-/// A person may have to type a password.
+/// Time limit for sudo. A person may have to type a password.
 const SUDO_LIMIT: Duration = Duration::from_secs(60);
 
-// Numbers of the bpf(2) interface, which never change.
+// Numbers of commands of the bpf(2) system call, which never change.
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_PROG_TYPE_XDP: u32 = 6;
@@ -18,14 +18,14 @@ const XDP_FLAGS_SKB_MODE: u32 = 2;
 /// `r0 = XDP_PASS; exit`
 const PASS: [u64; 2] = [0x0000_0002_0000_00b7, 0x95];
 const LICENSE: &[u8; 4] = b"GPL\0";
-/// The loopback interface of a new network namespace.
+/// Index of the loopback interface in a new network namespace.
 const LOOPBACK: u32 = 1;
 
 /// Makes a network namespace and attaches an XDP program in it, then drops both.
 ///
 /// The error is one sentence that says which step the kernel refused, and why.
 pub fn kernel() -> Result<(), String> {
-    // A namespace belongs to a thread: it goes when the thread does.
+    // A network namespace belongs to a thread, and is gone when the thread has ended.
     thread::spawn(|| {
         sched::unshare(CloneFlags::CLONE_NEWNET)
             .map_err(|errno| refusal("a network namespace", errno as i32))?;
@@ -37,8 +37,8 @@ pub fn kernel() -> Result<(), String> {
     .unwrap_or_else(|_| Err("the probe of the kernel broke".to_owned()))
 }
 
-/// As [`kernel`], on behalf of what will run with this root. For the xtask program only: by `sudo`
-/// it runs its own hidden command.
+/// As [`kernel`], for what will run with this kind of root. Only for the xtask program, since with `sudo` it runs its
+/// own hidden command.
 pub fn kernel_by(root: Root) -> Result<(), String> {
     if let Some(refusal) = root.refusal() {
         return Err(refusal.to_owned());
@@ -59,7 +59,7 @@ pub fn kernel_by(root: Root) -> Result<(), String> {
     }
 }
 
-/// As [`kernel`], and first of all whether this process is root.
+/// As [`kernel`], but first checks whether this process is root.
 pub fn kernel_as_root() -> Result<(), String> {
     if Root::find() == Root::Here {
         kernel()
@@ -85,7 +85,7 @@ fn os(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or_default()
 }
 
-/// The head of `union bpf_attr` for `BPF_PROG_LOAD`.
+/// The beginning of `union bpf_attr` for `BPF_PROG_LOAD`.
 #[repr(C)]
 struct ProgLoad {
     prog_type: u32,
@@ -97,7 +97,7 @@ struct ProgLoad {
     log_buf: u64,
 }
 
-/// The head of `union bpf_attr` for `BPF_LINK_CREATE`.
+/// The beginning of `union bpf_attr` for `BPF_LINK_CREATE`.
 #[repr(C)]
 struct LinkCreate {
     prog_fd: i32,
@@ -134,10 +134,10 @@ fn attach(program: &OwnedFd) -> io::Result<OwnedFd> {
     )
 }
 
-/// Calls bpf(2) for a command whose result is a file descriptor.
+/// Calls bpf(2) with a command that returns a file descriptor.
 fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
-    // SAFETY: `attributes` is a prefix of `union bpf_attr` of the length that is given, its
-    // pointers are to constants, and the kernel takes what lies beyond a prefix for zero.
+    // SAFETY: `attributes` is a prefix of `union bpf_attr` of the length that is passed, its pointers are to constants,
+    // and the kernel takes fields beyond the prefix as zero.
     let fd = unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -150,6 +150,6 @@ fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel just opened it for us.
+    // SAFETY: the kernel has just returned this descriptor to this process.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -1,4 +1,4 @@
-//! Running other programs so that a person sees that something happens.
+//! Runs other programs, and shows the user that something happens.
 
 use std::{
     io::Read,
@@ -9,30 +9,30 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// How long a step may be silent; one whose output is shown speaks for itself most of the time.
+/// Time after which a message shows that a silent step is still running.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 const SHOWN_HEARTBEAT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 
-/// Tells the person something. Results go to the standard output, this does not.
+/// Prints a message to standard error. Results go to standard output instead.
 pub fn say(message: impl std::fmt::Display) {
     eprintln!("xtask: {message}");
 }
 
-/// Runs `command` with its output shown, and fails when it fails.
+/// Runs `command` with its output shown. Fails when the command fails.
 pub fn show(command: &mut Command, what: &str) -> Result<()> {
     let status = show_status(command, what)?;
     ensure!(status.success(), "{what}: {}", describe(status));
     Ok(())
 }
 
-/// Runs `command` with its output shown, and a line now and then while it runs.
+/// Runs `command` with its output shown, and prints a message from time to time while it runs.
 pub fn show_status(command: &mut Command, what: &str) -> Result<ExitStatus> {
     let mut child = spawn(command.stdin(Stdio::null()), what)?;
     wait(&mut child, what, None)
 }
 
-/// Runs `command` and keeps its output, giving up after `limit`.
+/// Runs `command` and keeps its output. Gives up after `limit`.
 pub fn capture(command: &mut Command, what: &str, limit: Duration) -> Result<Output> {
     let mut child = spawn(
         command
@@ -51,7 +51,7 @@ pub fn capture(command: &mut Command, what: &str, limit: Duration) -> Result<Out
     })
 }
 
-/// As [`capture`], failing with the end of the program's own words when it fails.
+/// As [`capture`], but fails when the command fails, with the last lines of its output.
 pub fn capture_ok(command: &mut Command, what: &str, limit: Duration) -> Result<String> {
     let output = capture(command, what, limit)?;
     if !output.status.success() {
@@ -61,7 +61,7 @@ pub fn capture_ok(command: &mut Command, what: &str, limit: Duration) -> Result<
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// What a failed program says, on one line: its errors, else its last words.
+/// The output of a failed program in one line: its error messages, or else its last line.
 fn gist(words: &str) -> String {
     let is_error = |line: &&str| line.starts_with("error") || line.starts_with("E:");
     let lines: Vec<_> = words.lines().map(str::trim).collect();
@@ -74,10 +74,10 @@ fn gist(words: &str) -> String {
     }
 }
 
-/// A program of this name on `PATH`.
+/// Path of the program of this name on `PATH`.
 pub fn find(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH")?;
-    // Administration tools, which an ordinary user's PATH may lack.
+    // The PATH of an ordinary user may lack the directories of administration tools.
     let extra = ["/usr/sbin", "/sbin"].map(std::path::PathBuf::from);
     std::env::split_paths(&path)
         .chain(extra)
@@ -85,7 +85,7 @@ pub fn find(program: &str) -> Option<std::path::PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// `exit status: 1` in the words of the standard library.
+/// Describes an exit status, such as `exit status: 1`.
 pub fn describe(status: ExitStatus) -> String {
     format!("it ended with {status}")
 }
@@ -97,10 +97,10 @@ pub(crate) fn spawn(command: &mut Command, what: &str) -> Result<Child> {
         .with_context(|| format!("{what}: cannot run {program}"))
 }
 
-/// Waits for `child`, saying now and then that it is still at it.
+/// Waits for `child`, and prints from time to time that it is still running.
 pub(crate) fn wait(child: &mut Child, what: &str, limit: Option<Duration>) -> Result<ExitStatus> {
     let start = Instant::now();
-    // Without a limit, the program's own output is on the screen.
+    // Without a limit, the program's own output is shown.
     let interval = limit.map_or(SHOWN_HEARTBEAT, |_| HEARTBEAT);
     let mut next = interval;
     loop {
@@ -125,7 +125,7 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>
     thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut pipe) = pipe {
-            // What was read before an error is still worth showing.
+            // The output that was read before an error is still worth showing.
             let _ = pipe.read_to_end(&mut bytes);
         }
         bytes

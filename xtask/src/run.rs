@@ -1,4 +1,4 @@
-//! `cargo xtask run`: the lab, or the daemon on this very machine.
+//! The command `cargo xtask run`: runs the lab, or the daemon on this machine.
 
 use std::{ffi::OsString, os::unix::process::CommandExt as _, path::PathBuf, process::ExitCode};
 
@@ -8,7 +8,7 @@ use crate::{build, lab, privilege::Root, probe};
 
 /// Builds the daemon and runs the lab with it.
 pub fn lab(options: lab::Options) -> Result<ExitCode> {
-    // Before the build: a person should not wait for it only to be told that it is of no use.
+    // This is checked before the build, so that the user does not wait for a build that turns out to be useless.
     let root = Root::find();
     if let Some(refusal) = root.refusal() {
         bail!("{refusal}: the lab makes network namespaces and loads BPF programs");
@@ -17,7 +17,7 @@ pub fn lab(options: lab::Options) -> Result<ExitCode> {
     if root == Root::Here {
         return lab_as_root(options, built.daemon);
     }
-    // The build belongs to the user, the lab to root: the rest runs in a second xtask.
+    // The build runs as the user and the lab as root, so the rest runs in a second xtask process.
     let mut again = root.command(std::env::current_exe()?)?;
     again.arg("lab-as-root").arg(built.daemon);
     let flags: [(&str, Option<PathBuf>); 2] = [("--json", options.json), ("--pcap", options.pcap)];
@@ -32,7 +32,7 @@ pub fn lab(options: lab::Options) -> Result<ExitCode> {
     Err(again.exec()).context("cannot run sudo")
 }
 
-/// The part of [`lab`] that needs root.
+/// Runs the part of [`lab`] that needs root.
 pub fn lab_as_root(options: lab::Options, daemon: PathBuf) -> Result<ExitCode> {
     if let Err(reason) = probe::kernel() {
         bail!("{reason}");
@@ -40,7 +40,7 @@ pub fn lab_as_root(options: lab::Options, daemon: PathBuf) -> Result<ExitCode> {
     lab::run(options, &daemon)
 }
 
-/// Builds the daemon and becomes it, with these arguments.
+/// Builds the daemon, and replaces this process by it, with these arguments.
 pub fn daemon(arguments: Vec<OsString>, release: bool) -> Result<ExitCode> {
     let root = Root::find();
     if let Some(refusal) = root.refusal() {

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: measurements, of which no test depends.
+//! The command `cargo xtask bench`: runs measurements. No test depends on them.
 
 mod picture;
 mod targets;
@@ -50,7 +50,7 @@ impl Benchmark {
         }
     }
 
-    /// Programs that it runs, and the packages that they are in.
+    /// Programs that a benchmark runs, and the packages that contain them.
     fn needs(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Dataplane | Self::Lookups => &[("clang", "clang")],
@@ -61,7 +61,7 @@ impl Benchmark {
     }
 }
 
-/// Builds one with optimisation and runs it, as root.
+/// Builds a benchmark with optimisation, and runs it as root.
 pub fn bench(benchmark: Benchmark, arguments: &[OsString]) -> Result<()> {
     toolchain::setup()?;
     run(benchmark, arguments)
@@ -82,7 +82,7 @@ fn run(benchmark: Benchmark, arguments: &[OsString]) -> Result<()> {
     Ok(())
 }
 
-/// Those that the targets of the data plane are about.
+/// Benchmarks that measure the targets of the data plane.
 const OF_TARGETS: [Benchmark; 4] = [
     Benchmark::Dataplane,
     Benchmark::Lookups,
@@ -90,8 +90,8 @@ const OF_TARGETS: [Benchmark; 4] = [
     Benchmark::Tcx,
 ];
 
-/// Runs what the data plane's targets are about, and prints the targets as one table. The figures
-/// stay in `target/bench`, as JSON and as a picture.
+/// Runs the benchmarks of the data plane's targets, and prints the targets as one table. The results are kept in
+/// `target/bench`, as JSON and as a picture.
 pub fn all() -> Result<()> {
     toolchain::setup()?;
     let directory = directory();

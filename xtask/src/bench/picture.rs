@@ -1,17 +1,17 @@
-//! The targets as a picture: a bar for each, and a line that no bar should cross.
+//! Draws the targets as a picture: a bar for each target, and a line that no bar should cross.
 
 use std::fmt::Write as _;
 
 use super::targets::Outcome;
 
 const LABEL: f64 = 290.0;
-/// From no part to all of what is allowed.
+/// Width in pixels of a bar that uses exactly what its target allows.
 const ALLOWED: f64 = 160.0;
-/// What is longer ends here.
+/// Longest bar, as a multiple of that. Longer bars are cut here.
 const LONGEST: f64 = 3.0;
 const LINE: f64 = 22.0;
 
-/// An SVG document.
+/// Makes an SVG document.
 pub fn svg(outcomes: &[Outcome]) -> String {
     let width = LABEL + ALLOWED * LONGEST + 150.0;
     let height = LINE * (outcomes.len() as f64 + 2.0);
@@ -29,7 +29,7 @@ pub fn svg(outcomes: &[Outcome]) -> String {
             "#b5523b"
         };
         let sign = if outcome.at_least { "≥" } else { "≤" };
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(
             svg,
             "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"end\" fill=\"#222\">{}</text>\n\

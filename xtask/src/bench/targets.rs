@@ -1,4 +1,4 @@
-//! What the data plane is to reach, and what came of it.
+//! The targets of the data plane, and the results of their measurement.
 
 use std::{fmt, fs, path::PathBuf};
 
@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use super::Benchmark;
 
-/// What a figure is compared with, and the most or the least that it may be.
+/// The kind of limit of a target: the most or the least that a ratio may be.
 #[derive(Clone, Copy, Debug)]
 enum Wanted {
     AtMost(f64),
     AtLeast(f64),
 }
 
-/// One of the rows that have a name.
+/// Which of the rows of a name a target uses.
 #[derive(Clone, Copy, Debug)]
 enum Part {
     Whole,
@@ -41,15 +41,15 @@ impl Part {
     }
 }
 
-/// A figure that is wanted.
+/// A target.
 struct Target {
     benchmark: Benchmark,
-    /// Name of the row in what the benchmark writes, and of the ratio in the row.
+    /// Name of the row in the results of the benchmark, and name of the ratio in the row.
     row: &'static str,
-    /// Which of the rows of that name, where there are several.
+    /// Which of the rows of that name is used, if there are several.
     part: Part,
     ratio: &'static str,
-    /// What the ratio is to.
+    /// What the ratio is relative to.
     to: &'static str,
     wanted: Wanted,
 }
@@ -131,30 +131,30 @@ const TARGETS: &[Target] = &[
     iperf3("to the client"),
 ];
 
-/// A target, and what is.
+/// A target, and its result.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
-    /// The path.
+    /// Name of the path that was measured.
     pub name: String,
-    /// What the ratio is to.
+    /// What the ratio is relative to.
     pub to: &'static str,
-    /// The ratio that is wanted.
+    /// The ratio that the target asks for.
     pub wanted: f64,
-    /// Whether that is the least.
+    /// Whether the ratio must be at least as large; otherwise it must be at most as large.
     pub at_least: bool,
-    /// The ratio of medians.
+    /// The measured ratio of medians.
     pub is: f64,
-    /// Distance of the quartiles, as a part of the median.
+    /// Interquartile range, as a fraction of the median.
     pub spread: f64,
 }
 
 impl Outcome {
-    /// Whether it is as wanted.
+    /// Whether the target is met.
     pub fn is_met(&self) -> bool {
         self.excess() <= 1.0
     }
 
-    /// How much of what is allowed is used; above 1 the target is missed.
+    /// How much of what is allowed is used. The target is missed when this is above 1.
     pub fn excess(&self) -> f64 {
         if self.at_least {
             self.wanted / self.is
@@ -180,7 +180,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Reads what the benchmarks have written, each where `file` says.
+/// Reads the results of the benchmarks from the files that `file` gives.
 pub fn outcomes(file: impl Fn(Benchmark) -> PathBuf) -> Result<Vec<Outcome>> {
     let read = |target: &Target| {
         let file = file(target.benchmark);

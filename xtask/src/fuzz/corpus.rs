@@ -1,4 +1,4 @@
-//! What fuzzing starts from, and what the ordinary tests replay.
+//! The inputs from which fuzzing starts, and which the ordinary tests replay.
 
 use std::{
     fs,
@@ -12,12 +12,12 @@ use super::Target;
 #[path = "../../../anycast-common/tests/common/fixture.rs"]
 mod fixture;
 
-/// Recorded packets.
+/// Directory of recorded packets.
 const FIXTURES: &str = "anycast-common/tests/fixtures";
-/// The crate that is fuzzed.
+/// Directory of the crate that is fuzzed.
 pub(super) const CRATE: &str = "anycast-ctl/fuzz";
 
-/// The recorded packets, as inputs of a target, with their names.
+/// The recorded packets as inputs of a target, with their names.
 pub fn seeds(target: Target) -> Result<Vec<(String, Vec<u8>)>> {
     let mut seeds = Vec::new();
     for path in files(&crate::workspace().join(FIXTURES))? {
@@ -31,7 +31,7 @@ pub fn seeds(target: Target) -> Result<Vec<(String, Vec<u8>)>> {
     Ok(seeds)
 }
 
-/// Everything that a target is known to meet: the seeds, the corpus, and what once broke it.
+/// All known inputs of a target: the seeds, the corpus, and inputs that once broke the target.
 pub fn inputs(target: Target) -> Result<Vec<(String, Vec<u8>)>> {
     let mut inputs = seeds(target)?;
     for directory in [corpus(target), regressions(target)] {
@@ -43,13 +43,13 @@ pub fn inputs(target: Target) -> Result<Vec<(String, Vec<u8>)>> {
     Ok(inputs)
 }
 
-/// Inputs that reach what the seeds do not, minimised.
+/// Directory of inputs that reach code which the seeds do not reach. It is kept minimal.
 pub(super) fn corpus(target: Target) -> PathBuf {
     let name = target.name();
     crate::workspace().join(CRATE).join("corpus").join(name)
 }
 
-/// Inputs that once broke the target.
+/// Directory of inputs that once broke the target.
 pub(super) fn regressions(target: Target) -> PathBuf {
     let name = target.name();
     crate::workspace()
@@ -58,8 +58,8 @@ pub(super) fn regressions(target: Target) -> PathBuf {
         .join(name)
 }
 
-/// The corpus becomes what is in `merged`, apart from inputs that are there by another name: seeds,
-/// and what somebody wrote by hand, which stays.
+/// Replaces the corpus by the inputs in `merged`, without inputs that exist under another name: seeds, and inputs that
+/// a person wrote, which stay.
 pub(super) fn replace(target: Target, merged: &Path) -> Result<()> {
     let corpus = corpus(target);
     for path in files(&corpus)? {
@@ -77,17 +77,17 @@ pub(super) fn replace(target: Target, merged: &Path) -> Result<()> {
     Ok(())
 }
 
-/// libFuzzer calls an input by its SHA-1.
+/// Whether a file has a name that libFuzzer gave it, which is the SHA-1 of the input.
 fn is_digest(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.len() == 40 && name.bytes().all(|octet| octet.is_ascii_hexdigit())
 }
 
-/// A packet, as the target reads it.
+/// Makes an input of a packet, in the form in which the target reads it.
 fn input(target: Target, packet: Vec<u8>) -> Vec<u8> {
     match target {
         Target::Ipv6 | Target::Icmpv6 | Target::Mld | Target::Mobility | Target::Neighbor => packet,
-        // The packet comes as everything that it can be taken for, one after the other.
+        // The packet is given to the controller as each kind of record in turn.
         Target::Controller => {
             let [high, low] = u16::try_from(packet.len())
                 .unwrap_or(u16::MAX)
@@ -102,7 +102,7 @@ fn input(target: Target, packet: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// The files of a directory, in order; none where there is no such directory.
+/// The files of a directory, in order. An empty list where there is no such directory.
 fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     if !directory.exists() {
         return Ok(Vec::new());

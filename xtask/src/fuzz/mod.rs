@@ -1,7 +1,7 @@
-//! `cargo xtask fuzz`: libFuzzer on every decoder and on the controller.
+//! The command `cargo xtask fuzz`: runs libFuzzer on every decoder and on the controller.
 //!
-//! The targets are in `anycast-ctl/fuzz`, a workspace of its own. rustc instruments them by LLVM's
-//! SanitizerCoverage, which needs no nightly compiler; libFuzzer comes from crates.io as source.
+//! The targets are in `anycast-ctl/fuzz`, a workspace of its own. rustc instruments them with LLVM's SanitizerCoverage,
+//! which needs no nightly compiler. The source of libFuzzer comes from crates.io.
 
 mod corpus;
 
@@ -22,7 +22,8 @@ use crate::{
 
 pub use corpus::{inputs, seeds};
 
-/// What tells libFuzzer where an input went, as cargo-fuzz has it.
+/// Compiler options of the instrumentation by which libFuzzer sees which code an input reaches. They are those of
+/// cargo-fuzz.
 const INSTRUMENTATION: [&str; 5] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -30,16 +31,16 @@ const INSTRUMENTATION: [&str; 5] = [
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ];
-/// An input that takes longer has hung.
+/// Time after which an input counts as hanging.
 const HANG: Duration = Duration::from_secs(10);
-/// How long the corpus may take to be read, beside the time to fuzz.
+/// Time to read the corpus, in addition to the time for fuzzing.
 const MARGIN: Duration = Duration::from_secs(120);
-/// Octets of an input in the corpus at most.
+/// Longest input in the corpus, in octets.
 const KEPT: usize = 512;
-/// libFuzzer ends with one of these when the target is at fault: a crash, memory, a hang.
+/// Exit statuses by which libFuzzer says that the target is at fault: a crash, too much memory, or a hang.
 const FOUND: [i32; 3] = [77, 71, 70];
 
-/// What is fuzzed.
+/// A target of fuzzing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Target {
     /// The IPv6 header and its extension header chain, whole and cut short
@@ -57,7 +58,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Its name: that of the program, and of its directories.
+    /// Name of the target's program and of its directories.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -70,7 +71,7 @@ impl Target {
         }
     }
 
-    /// Octets of an input at most: a packet, or a script of some.
+    /// Longest input in octets: a packet, or a script of several packets.
     const fn longest(self) -> usize {
         match self {
             Self::Ipv6 | Self::Mld | Self::Mobility | Self::Neighbor => 512,
@@ -80,7 +81,7 @@ impl Target {
     }
 }
 
-/// How long, and what becomes of it.
+/// Options of `cargo xtask fuzz`.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// How long each target runs
@@ -91,7 +92,7 @@ pub struct Options {
     keep: bool,
 }
 
-/// Builds the targets and runs one, or each in turn. Fails at the first input that breaks one.
+/// Builds the targets, and runs one or each of them in turn. Fails at the first input that breaks a target.
 pub fn fuzz(target: Option<Target>, options: &Options) -> Result<()> {
     toolchain::cxx_compiler()?;
     let programs = build()?;
@@ -106,7 +107,7 @@ pub fn fuzz(target: Option<Target>, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Builds every target, instrumented. Gives the directory of the programs.
+/// Builds every target with instrumentation. Gives the directory of the programs.
 fn build() -> Result<PathBuf> {
     let host = toolchain::host()?;
     let output = crate::workspace().join("target/fuzz");
@@ -121,7 +122,7 @@ fn build() -> Result<PathBuf> {
             "--manifest-path",
         ])
         .arg(format!("{}/Cargo.toml", corpus::CRATE))
-        // With a target, build scripts and macros are not instrumented.
+        // When a target triple is given, build scripts and macros are not instrumented.
         .args(["--target", &host])
         .arg("--target-dir")
         .arg(&output)
@@ -131,13 +132,13 @@ fn build() -> Result<PathBuf> {
     Ok(output.join(host).join("release"))
 }
 
-/// One target, and its directories.
+/// A target, with the directories of its run.
 struct Run {
     target: Target,
     program: PathBuf,
-    /// Recorded packets, written out anew.
+    /// The recorded packets, written as files.
     seeds: PathBuf,
-    /// What this machine has found so far.
+    /// Inputs that were found on this machine so far.
     found: PathBuf,
     crashes: PathBuf,
 }
@@ -168,7 +169,7 @@ impl Run {
         Ok(run)
     }
 
-    /// Runs it for so long, and says in one line what came of it.
+    /// Fuzzes the target for this time, and prints the result in one line.
     fn fuzz(&self, seconds: u32) -> Result<()> {
         let name = self.target.name();
         let time = Duration::from_secs(seconds.into());
@@ -180,7 +181,7 @@ impl Run {
             .arg(format!("-timeout={}", HANG.as_secs()))
             .args(["-print_final_stats=1", "-len_control=10"])
             .arg(format!("-exact_artifact_path={}", crash.display()))
-            // The first is where it writes to.
+            // libFuzzer writes new inputs to the first directory.
             .args([&self.found, &self.seeds])
             .arg(corpus::corpus(self.target))
             .arg(corpus::regressions(self.target));
@@ -190,7 +191,7 @@ impl Run {
         Ok(())
     }
 
-    /// Makes the corpus of the repository as small as it can be with everything reached.
+    /// Makes the corpus of the repository as small as possible without losing coverage.
     fn keep(&self) -> Result<()> {
         let name = self.target.name();
         let corpus = corpus::corpus(self.target);
@@ -199,7 +200,7 @@ impl Run {
         fs::create_dir_all(&merged)?;
         let mut command = Command::new(&self.program);
         command
-            // Coverage alone: how often a place is reached would make it several times as large.
+            // Only coverage counts. Counting how often code is reached would make the corpus several times as large.
             .args(["-set_cover_merge=1", "-use_counters=0"])
             .arg(format!("-max_len={KEPT}"))
             .arg(&merged)
@@ -209,7 +210,7 @@ impl Run {
     }
 }
 
-/// Fails when libFuzzer did, with its words and the path of the input.
+/// Fails when libFuzzer failed, with its output and the path of the input.
 fn judge(target: Target, output: &Output, crash: &Path) -> Result<()> {
     if output.status.success() {
         return Ok(());
@@ -237,14 +238,14 @@ fn words(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What was said from the panic on, or from libFuzzer's own verdict.
+/// The output from the panic on, or from libFuzzer's own verdict.
 fn report(words: &str) -> &str {
     let starts = ["\nthread '", "\n==", "ERROR: libFuzzer"];
     let start = starts.iter().filter_map(|start| words.find(start)).min();
     words[start.unwrap_or_default()..].trim()
 }
 
-/// `1234 inputs, 56 edges reached, corpus 7/890b`
+/// Makes a summary such as `1234 inputs, 56 edges reached, corpus 7/890b`.
 fn summary(words: &str) -> String {
     let after = |name: &str| {
         let found = words.rfind(name).map(|at| &words[at + name.len()..]);
@@ -272,7 +273,7 @@ mod tests {
             let name = target.name();
             assert!(manifest.contains(&format!("name = \"{name}\"\n")), "{name}");
             assert!(seeds(*target).expect("fixtures").len() > 50, "{name}");
-            // What a person types is what the program is called.
+            // The name that a person types is the name of the program.
             let typed = target.to_possible_value().expect("not hidden");
             assert_eq!(typed.get_name(), name);
         }

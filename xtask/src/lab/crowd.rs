@@ -1,4 +1,4 @@
-//! Many sessions of one client, held by one process.
+//! Many sessions of one client, in one process.
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
@@ -20,7 +20,7 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Starts one, without a session yet.
+    /// Starts the client, without a session.
     pub fn start(namespace: &Namespace, directory: &Path) -> Result<Self> {
         let address = SocketAddr::from((B, SERVICE)).to_string();
         let process = start("crowd", namespace, directory, &["crowd", &address])?;
@@ -34,7 +34,7 @@ impl Crowd {
         Ok(self.opened - 1)
     }
 
-    /// Waits for the first words of a session.
+    /// Waits for the first report of a session.
     pub fn first_words(&self, number: usize, limit: Duration) -> Result<Value> {
         let what = format!("session {number} is connected");
         let (event, _) = self.process.wait_line(limit, &what, 0, |line| {
@@ -44,19 +44,19 @@ impl Crowd {
         Ok(event)
     }
 
-    /// Tells every session what to do.
+    /// Gives a command to every session.
     pub fn tell(&mut self, command: &str) -> Result<()> {
         self.process.say(command)
     }
 
-    /// The last words of the sessions that are over, as they came.
+    /// The last reports of the sessions that are over, in the order in which they ended.
     pub fn over(&self) -> Vec<Value> {
         self.process
             .output()
             .read(|output| last_words(&output.lines))
     }
 
-    /// Waits for the last words of all sessions, and gives them by their numbers.
+    /// Waits for the last reports of all sessions, and gives them in the order of their numbers.
     pub fn ends(&self, limit: Duration) -> Result<Vec<Value>> {
         let what = format!("{} sessions are over", self.opened);
         let mut ends = self.process.output().wait(limit, &what, |output| {

@@ -1,4 +1,4 @@
-//! The lab: a network of namespaces on this machine, with the daemon at work in it.
+//! The lab: a network of namespaces on this machine, in which the daemons run.
 
 pub mod app;
 pub mod crowd;
@@ -25,7 +25,7 @@ use crate::net::{
 
 use self::{report::Report, scenario::Plan, stage::Lab};
 
-/// What `cargo xtask run` takes when it runs the lab.
+/// Options of `cargo xtask run` for the lab.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Options {
     /// Write what happened to this file, as JSON
@@ -45,10 +45,10 @@ pub struct Options {
 /// Exit status of a program that was interrupted.
 const INTERRUPTED: u8 = 130;
 
-/// Runs the lab with this daemon, as root.
+/// Runs the lab as root, with this daemon.
 pub fn run(options: Options, daemon: &Path) -> Result<ExitCode> {
     wait::interruptible()?;
-    // This machine's is left alone, and need not be there.
+    // The machine's BPF file system is not used, and need not exist.
     bpffs::private()?;
     let mut report = Report::begin(false);
     report.tell(topology::PICTURE);
@@ -64,7 +64,7 @@ pub fn run(options: Options, daemon: &Path) -> Result<ExitCode> {
     match course {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(_) if wait::interrupted() && !options.keep => Ok(ExitCode::from(INTERRUPTED)),
-        // Told where it happened.
+        // The error has already been printed where it happened.
         Err(_) => Ok(ExitCode::FAILURE),
     }
 }
@@ -98,7 +98,7 @@ fn play(
     course
 }
 
-/// Keeps everything as it is until the person has seen enough.
+/// Leaves everything running until the user presses Ctrl-C.
 fn linger(lab: &Lab, report: &Report) {
     let prefix = lab.network.site().prefix();
     report.tell("\nThe network stays until Ctrl-C. As root, in another terminal:\n");
@@ -115,7 +115,7 @@ fn linger(lab: &Lab, report: &Report) {
     }
     let directory = lab.network.site().directory().display();
     report.tell(format_args!("\nLogs are in {directory}."));
-    // Nothing ever happens to this value; only the signal ends the wait.
+    // This value never changes. Only the signal ends the wait.
     let forever = Watched::new(());
     while !wait::interrupted() {
         let _ = forever.wait(Duration::from_secs(3600), "Ctrl-C", |()| None::<()>);

@@ -1,4 +1,4 @@
-//! The daemon on a machine of the lab, asked only by its own command line.
+//! A daemon on a machine of the lab. The lab talks to it only through its command line.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use crate::net::{Namespace, Process, bpf};
 
-/// The verifier may be at work for several daemons at once, on a machine that is busy with other things.
+/// How long a daemon may take to start. The verifier may be busy for several daemons at once, on a machine that is busy
+/// with other things.
 const START: Duration = Duration::from_secs(60);
 
 /// A running `anycast-ctl run`.
@@ -24,7 +25,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts one. Its socket and its log lie in `directory`.
+    /// Starts a daemon. Its socket and its log are in `directory`.
     pub fn start(
         program: &Path,
         node: &'static str,
@@ -46,7 +47,7 @@ impl Daemon {
         })
     }
 
-    /// Waits until its programs are attached and its socket listens.
+    /// Waits until the daemon's programs are attached and its socket listens.
     pub fn wait_ready(&self) -> Result<()> {
         let what = format!("{}'s daemon says that it is ready", self.node);
         self.process.wait_line(START, &what, 0, |line| {
@@ -56,33 +57,33 @@ impl Daemon {
         Ok(())
     }
 
-    /// The machine that it runs on.
+    /// Name of the machine on which it runs.
     pub fn node(&self) -> &'static str {
         self.node
     }
 
-    /// Its process.
+    /// The process of the daemon.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
 
-    /// An entry of one of its BPF maps, read from the kernel and not from the daemon.
+    /// Reads an entry of one of the daemon's BPF maps from the kernel, without asking the daemon.
     pub fn map_entry(&self, map: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
         bpf::lookup(self.process.id(), map, key)
     }
 
-    /// The last lines of its log.
+    /// The last lines of the daemon's log.
     pub fn tail(&self, lines: usize) -> Vec<String> {
         self.process.tail(lines)
     }
 
-    /// How a person would ask it.
+    /// The command line by which a person would ask this daemon.
     pub fn command_line(&self) -> String {
         let (program, socket) = (self.program.display(), self.socket.display());
         format!("{program} --socket {socket}")
     }
 
-    /// Runs a command of the CLI and gives what it prints.
+    /// Runs a command of `anycast-ctl` and gives its output.
     pub fn tell(&self, arguments: &[&str]) -> Result<String> {
         let output = Command::new(&self.program)
             .arg("--socket")
@@ -101,7 +102,7 @@ impl Daemon {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// Starts a command of the CLI that takes its time. Its name is for logs.
+    /// Starts a command of `anycast-ctl` that takes some time. `name` is used in logs.
     pub fn start_telling(&self, name: &str, arguments: &[&str]) -> Result<Process> {
         let mut command = Command::new(&self.program);
         command.arg("--socket").arg(&self.socket).args(arguments);
@@ -109,14 +110,14 @@ impl Daemon {
         Process::start(&format!("{}'s {name}", self.node), command, &log)
     }
 
-    /// Asks something and gives the answer as data.
+    /// Runs a query and gives the answer as JSON.
     pub fn ask(&self, query: &str) -> Result<Value> {
         let text = self.tell(&[query, "--json"])?;
         serde_json::from_str(&text)
             .with_context(|| format!("{}: anycast-ctl {query} --json says {text}", self.node))
     }
 
-    /// The entries of a query that answers with a list.
+    /// The entries of a query whose answer is a list.
     pub fn list(&self, query: &str) -> Result<Vec<Value>> {
         match self.ask(query)? {
             Value::Array(entries) => Ok(entries),
@@ -124,7 +125,7 @@ impl Daemon {
         }
     }
 
-    /// Starts its monitor, which says a line of JSON for each event, and waits until it watches.
+    /// Starts a monitor, which prints a line of JSON for each event, and waits until it receives events.
     pub fn monitor(&self) -> Result<Process> {
         let process = self.start_telling("monitor", &["monitor", "--json"])?;
         process.wait_line(START, "the monitor watches", 0, |line| {
@@ -133,17 +134,17 @@ impl Daemon {
         Ok(process)
     }
 
-    /// One counter of the data plane or the controller; 0 when it has none of the name.
+    /// Value of a counter of the data plane or the controller. Zero when there is no counter of this name.
     pub fn counter(&self, side: &str, name: &str) -> Result<u64> {
         Ok(self.ask("counters")?[side][name].as_u64().unwrap_or(0))
     }
 
-    /// Asks it to end as an administrator would, and gives how it ended.
+    /// Ends the daemon as an administrator would, and gives its exit status.
     pub fn end(&mut self) -> Result<ExitStatus> {
         self.process.end()
     }
 
-    /// Ends it as a crash would.
+    /// Kills the daemon, as in a crash.
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()
     }

@@ -1,4 +1,4 @@
-//! The course of the lab: told while it runs, and kept as data.
+//! The report of the lab: it is printed while the lab runs, and kept as data.
 
 use std::{
     fmt::Display,
@@ -18,34 +18,34 @@ use crate::net::{
 
 use super::verdict::Unmet;
 
-/// One step, when it is over.
+/// The result of one step.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
     /// Its name.
     pub name: &'static str,
-    /// Did it show what it must?
+    /// Whether it showed what it must.
     pub ok: bool,
-    /// How long it took.
+    /// Duration of the step in seconds.
     pub seconds: f64,
-    /// What it showed.
+    /// Its evidence, one line each.
     pub evidence: Vec<String>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
 }
 
-/// What was wrong with a step.
+/// Why a step failed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Failure {
-    /// What must be.
+    /// What was expected.
     pub expected: String,
-    /// What is.
+    /// What was seen.
     pub seen: String,
-    /// Whose log may tell why.
+    /// The node whose log may show the reason.
     pub node: Option<&'static str>,
 }
 
-/// The whole course.
+/// The report of all steps.
 #[derive(Debug)]
 pub struct Report {
     steps: Vec<Step>,
@@ -56,7 +56,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Begins now. A `quiet` one keeps what it hears and prints nothing.
+    /// Begins a report now. If it is `quiet`, it keeps everything and prints nothing.
     pub fn begin(quiet: bool) -> Self {
         Self {
             steps: Vec::new(),
@@ -67,12 +67,12 @@ impl Report {
         }
     }
 
-    /// Seconds from the beginning to a time of a capture.
+    /// Seconds from the beginning to this time of a capture.
     pub fn at(&self, time: u64) -> f64 {
         Duration::from_nanos(time.saturating_sub(self.began_at)).as_secs_f64()
     }
 
-    /// Runs a step and tells how it went.
+    /// Runs a step and prints its result.
     pub fn step<R>(
         &mut self,
         name: &'static str,
@@ -114,7 +114,7 @@ impl Report {
         }
     }
 
-    /// Keeps something for the data.
+    /// Adds a value to the data.
     pub fn keep(&mut self, name: &str, value: impl Into<Value>) {
         self.data.insert(name.to_owned(), value.into());
     }
@@ -129,7 +129,7 @@ impl Report {
         self.began.elapsed()
     }
 
-    /// All of it as data.
+    /// The whole report as JSON.
     pub fn to_json(&self) -> Value {
         let mut all = json!({
             "ok": self.steps.iter().all(|step| step.ok),
@@ -142,14 +142,14 @@ impl Report {
         all
     }
 
-    /// Writes it to a file.
+    /// Writes the whole report to a file, as JSON.
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(&self.to_json())? + "\n";
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
-/// Where a step says what it shows.
+/// Takes the evidence of a step.
 #[derive(Debug)]
 pub struct Evidence<'a> {
     report: &'a mut Report,
@@ -157,31 +157,31 @@ pub struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// A fact.
+    /// Adds a fact.
     pub fn fact(&mut self, line: impl Display) {
         let line = line.to_string();
         self.report.tell(format_args!("   {:>12}  {line}", ""));
         self.lines.push(line);
     }
 
-    /// Something that happened at a time.
+    /// Adds an event that happened at this time.
     pub fn event(&mut self, time: u64, line: impl Display) {
         let line = format!("{:12.6}  {line}", self.report.at(time));
         self.report.tell(format_args!("   {line}"));
         self.lines.push(line.trim_start().to_owned());
     }
 
-    /// What is going on, for a person who waits; no evidence.
+    /// Prints what is going on, for a user who waits. This is not evidence.
     pub fn progress(&self, line: impl Display) {
         self.report.tell(format_args!("   {:>12}  {line}", "..."));
     }
 
-    /// Keeps something for the data.
+    /// Adds a value to the data.
     pub fn keep(&mut self, name: &str, value: impl Into<Value>) {
         self.report.keep(name, value);
     }
 
-    /// Prints a line as it is.
+    /// Prints a line without any change.
     pub fn tell(&self, line: impl Display) {
         self.report.tell(line);
     }

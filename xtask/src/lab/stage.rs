@@ -1,4 +1,4 @@
-//! The lab, standing: network, captures, daemons, services.
+//! The running lab: its network, captures, daemons and services.
 
 use std::{
     fs,
@@ -15,10 +15,10 @@ use super::{
     visitor::{self, Visitor},
 };
 
-/// Lines of a log that are shown when something goes wrong.
+/// Number of lines of a log that are shown when something fails.
 const TAIL: usize = 12;
 
-/// The rogue runs the very daemon that members run. Only the router's policy stands against it.
+/// The rogue runs the same daemon as the members. Only the router's policy keeps it out.
 const ROGUE_CONFIG: &str = r#"
 [member]
 interfaces = ["eth0"]
@@ -27,23 +27,23 @@ interfaces = ["eth0"]
 anycast = "2001:db8:a::53"
 "#;
 
-/// Everything that runs, from which everything ends when it is dropped.
+/// Everything that runs in the lab. Dropping it ends everything.
 #[derive(Debug)]
 pub struct Lab {
-    // In the order in which they must end.
+    // The fields are in the order in which they must be dropped.
     daemons: Vec<Daemon>,
     services: Vec<Process>,
     captures: Vec<Capture>,
-    /// The router's kernel routes.
+    /// The kernel routes of the router.
     pub routes: Monitor,
-    /// Where it all happens.
+    /// The namespaces and links.
     pub network: Network,
     program: PathBuf,
 }
 
 impl Lab {
-    /// Makes the network, with a service on every server and a capture on every link, but no daemon
-    /// yet. With `pcap`, the captures are kept in that directory.
+    /// Makes the network, with a service on every server and a capture on every link, but without daemons. With `pcap`,
+    /// the captures are kept in that directory.
     pub fn up(program: &Path, pcap: Option<&Path>) -> Result<Self> {
         let network = Network::up()?;
         if let Some(directory) = pcap {
@@ -59,7 +59,7 @@ impl Lab {
             });
         let captures = captures.collect::<Result<_>>()?;
         let directory = network.site().directory();
-        // The rogue serves too: who comes to it would learn that it is the rogue.
+        // The rogue runs a service as well, so that a client which reaches it would notice.
         let services = [S1, S2, ROGUE]
             .map(|server| visitor::serve(server.name, network.server(server), directory));
         Ok(Self {
@@ -72,7 +72,7 @@ impl Lab {
         })
     }
 
-    /// Changes a word of a node's configuration, before its daemon starts.
+    /// Replaces a word in the configuration of a node, before its daemon starts.
     pub fn configure(&self, node: &str, word: &str, instead: &str) -> Result<()> {
         let (_, config) = self.place(node)?;
         let text = fs::read_to_string(config)?;
@@ -81,13 +81,13 @@ impl Lab {
         Ok(())
     }
 
-    /// Where the configuration of a node is that differs from its example.
+    /// Path of a node's configuration that differs from its example.
     fn own_config(&self, node: &str) -> PathBuf {
         let directory = self.network.site().directory();
         directory.join(format!("{node}.toml"))
     }
 
-    /// Starts daemons, side by side, and waits until all are ready.
+    /// Starts daemons in parallel, and waits until all of them are ready.
     pub fn start(&mut self, nodes: &[&'static str]) -> Result<()> {
         let first = self.daemons.len();
         for node in nodes {
@@ -99,17 +99,17 @@ impl Lab {
         self.daemons[first..]
             .iter()
             .try_for_each(Daemon::wait_ready)?;
-        // Their programs have turned merging on again.
+        // Attaching the programs has turned merging on again.
         self.network.show_wire_packets()
     }
 
-    /// A daemon dies as in a crash. What it has pinned in the kernel goes on.
+    /// Kills a daemon, as in a crash. What it has pinned in the kernel stays.
     pub fn kill(&mut self, node: &str) -> Result<()> {
         let place = self.running(node)?;
         self.daemons[place].kill()
     }
 
-    /// Detaches what a daemon that has ended left in the kernel, and gives what that said.
+    /// Detaches what an ended daemon left in the kernel, and gives the output of that command.
     pub fn detach(&self, node: &str) -> Result<String> {
         let (namespace, _) = self.place(node)?;
         let output = namespace.command(&self.program).arg("detach").output()?;
@@ -122,7 +122,7 @@ impl Lab {
         Ok(said)
     }
 
-    /// A daemon is killed, if it still runs, and another one started in its place.
+    /// Kills a daemon, if it still runs, and starts another one in its place.
     pub fn restart(&mut self, node: &'static str) -> Result<()> {
         let place = self.running(node)?;
         self.daemons[place].kill()?;
@@ -138,23 +138,23 @@ impl Lab {
         place.with_context(|| format!("no daemon runs on {node}"))
     }
 
-    /// A daemon that was started.
+    /// The daemon of a node.
     pub fn daemon(&self, node: &str) -> Result<&Daemon> {
         let found = self.daemons.iter().find(|daemon| daemon.node() == node);
         found.with_context(|| format!("no daemon runs on {node}"))
     }
 
-    /// All that were started.
+    /// All daemons that were started.
     pub fn daemons(&self) -> &[Daemon] {
         &self.daemons
     }
 
-    /// All that were started, to end them.
+    /// All daemons that were started, for ending them.
     pub fn daemons_mut(&mut self) -> &mut [Daemon] {
         &mut self.daemons
     }
 
-    /// The ends of the daemons' logs, or of the one on this node.
+    /// The last log lines of all daemons, or of the daemon of this node.
     pub fn logs(&self, node: Option<&str>) -> String {
         let mut text = String::new();
         for daemon in &self.daemons {
@@ -168,24 +168,24 @@ impl Lab {
         text
     }
 
-    /// The capture of a link of [`Network::links`].
+    /// The capture of one of the links of [`Network::links`].
     pub fn capture(&self, link: &str) -> Result<&Capture> {
         let found = self.captures.iter().find(|capture| capture.name() == link);
         found.with_context(|| format!("no link {link}"))
     }
 
-    /// The captures, to finish them.
+    /// All captures, for finishing them.
     pub fn captures_mut(&mut self) -> &mut [Capture] {
         &mut self.captures
     }
 
-    /// The service on a server.
+    /// The service of a server.
     pub fn service(&self, server: Server) -> &Process {
         let index = [S1, S2].iter().position(|known| *known == server);
         &self.services[index.unwrap_or(2)]
     }
 
-    /// A new session, from the machine behind the gateway or from the plain one.
+    /// Opens a new session, from the client behind the gateway or from the client without one.
     pub fn visit(&self, name: &'static str, behind_gateway: bool) -> Result<Visitor> {
         let from = match behind_gateway {
             true => &self.network.client,

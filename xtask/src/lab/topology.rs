@@ -1,5 +1,4 @@
-//! The network of the lab: who is where, and by which address. The configurations in `examples/`
-//! are for this very network.
+//! The network of the lab: its machines and their addresses. The configurations in `examples/` are for this network.
 
 use std::net::Ipv6Addr;
 
@@ -12,7 +11,7 @@ use crate::net::{
     sysctl,
 };
 
-/// What it looks like.
+/// A picture of the network.
 pub const PICTURE: &str = "
   client --- gateway --.                    .-- router2
   A ::100              |-- router --- lan --|-- s1     care-of C ::c1
@@ -20,42 +19,42 @@ pub const PICTURE: &str = "
                                             '-- rogue  not in the policy
   B = 2001:db8:a::53 on s1, s2 and rogue";
 
-/// The anycast address.
+/// The anycast address, B.
 pub const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
-/// Where the service listens.
+/// TCP port of the service.
 pub const SERVICE: u16 = 7777;
 /// The client behind the gateway.
 pub const CLIENT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x100);
 /// The client without a gateway.
 pub const PLAIN: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x100);
 
-/// Link-local address of the first router on the LAN, the lowest, so that it is the Querier there.
+/// Link-local address of the first router on the LAN. It is the lowest one, so that this router is the Querier.
 pub const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-/// That of the second.
+/// Link-local address of the second router on the LAN.
 pub const ROUTER2: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
 
 const BRIDGE: &str = "br0";
 const LAN: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x20, 0, 0, 0, 0, 0);
 const ANY: Ipv6Addr = Ipv6Addr::UNSPECIFIED;
 
-/// A server of the LAN.
+/// A server on the LAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Its name, and that of its namespace.
+    /// Name of the server and of its namespace.
     pub name: &'static str,
     /// Last octet of its addresses.
     host: u16,
-    /// Its care-of address.
+    /// Care-of address of the server, C.
     pub care_of: Option<Ipv6Addr>,
 }
 
 impl Server {
-    /// Its link-local address.
+    /// Link-local address of the server.
     pub const fn link_local(&self) -> Ipv6Addr {
         Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, self.host)
     }
 
-    /// Its Ethernet address.
+    /// Ethernet address of the server.
     pub const fn mac(&self) -> [u8; 6] {
         mac(self.host)
     }
@@ -70,48 +69,48 @@ const fn mac(host: u16) -> [u8; 6] {
     [2, 0, 0, 0, 0x20, host.to_be_bytes()[1]]
 }
 
-/// A member.
+/// The first member.
 pub const S1: Server = Server {
     name: "s1",
     host: 0x11,
     care_of: Some(lan(0xc1)),
 };
-/// A member.
+/// The second member.
 pub const S2: Server = Server {
     name: "s2",
     host: 0x12,
     care_of: Some(lan(0xc2)),
 };
-/// A host that would be a member, and that the policy does not name.
+/// A host that sends Reports like a member, and that the policy does not allow.
 pub const ROGUE: Server = Server {
     name: "rogue",
     host: 0x66,
     care_of: None,
 };
 
-/// The namespaces, linked and addressed. Everything ends when this is dropped.
+/// The namespaces, with their links and addresses. Dropping it removes all of them.
 #[derive(Debug)]
 pub struct Network {
-    /// The client that knows nothing.
+    /// The client behind the gateway. It runs no part of this project.
     pub client: Namespace,
-    /// Answers for the client: the correspondent.
+    /// The gateway, which is the correspondent of the client.
     pub gateway: Namespace,
-    /// A client that nobody answers for.
+    /// A client without a correspondent.
     pub plain: Namespace,
-    /// First hop of the servers.
+    /// The first-hop router of the servers.
     pub router: Namespace,
-    /// Another router on the LAN, which nobody sends to.
+    /// A second router on the LAN, to which nobody sends packets.
     pub router2: Namespace,
-    /// The bridge between router and servers. Its ports have the names of what is behind them.
+    /// The bridge between the routers and the servers. Each port has the name of the machine behind it.
     pub lan: Namespace,
     servers: [(Server, Namespace); 3],
     passes: Vec<Pass>,
-    // Last: its directory and its lock outlive the namespaces.
+    // This field comes last, since its directory and its lock must outlive the namespaces.
     site: Site,
 }
 
 impl Network {
-    /// Makes it.
+    /// Makes the network.
     pub fn up() -> Result<Self> {
         let site = Site::claim("acl")?;
         let server = |server: Server| anyhow::Ok((server, site.namespace(server.name)?));
@@ -139,7 +138,7 @@ impl Network {
         &self.site
     }
 
-    /// Where a server is.
+    /// Namespace of a server.
     pub fn server(&self, server: Server) -> &Namespace {
         let [s1, s2, rogue] = &self.servers;
         match server.host {
@@ -149,7 +148,7 @@ impl Network {
         }
     }
 
-    /// Everyone.
+    /// All namespaces.
     pub fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
         let others = [
             &self.client,
@@ -163,8 +162,8 @@ impl Network {
         others.into_iter().chain(servers)
     }
 
-    /// Where captures are made. The name of a link, and an end of it at which no XDP program
-    /// redirects, for such packets pass by AF_PACKET unseen.
+    /// The links that are captured. Each has a name, and the end at which it is captured: one at which no XDP program
+    /// redirects packets, since AF_PACKET does not see those.
     pub fn links(&self) -> [(&'static str, &Namespace, &'static str); 7] {
         [
             ("client-gateway", &self.client, "eth0"),
@@ -177,8 +176,8 @@ impl Network {
         ]
     }
 
-    /// Where XDP starts, the kernel begins to merge received TCP segments. Where a capture is made
-    /// it shall show what was sent; NAPI stays on as long as the program is there.
+    /// Turns merging of TCP segments off where captures are made, so that they show the packets that were sent. The
+    /// kernel turned it on when an XDP program was attached. NAPI stays on as long as the program is attached.
     pub fn show_wire_packets(&self) -> Result<()> {
         for (_, namespace, interface) in self.links() {
             ethtool::set(namespace, interface, Offload::Merge, false)?;
@@ -186,10 +185,10 @@ impl Network {
         Ok(())
     }
 
-    /// Every link as the kernel makes it: segments are merged and parted, and checksums of what is sent
-    /// left to the device, which a veth has not. XDP cannot live with that.
+    /// Sets every link back to the kernel's defaults: segments are merged and split, and checksums of sent packets are
+    /// left to the device, although a veth does not compute them. XDP does not work with these settings.
     pub fn offload(&mut self) -> Result<()> {
-        // They are for who redirects by XDP, and have merging turned off.
+        // These programs are for peers that redirect by XDP, and they keep merging turned off.
         self.passes.clear();
         let ends = self.ends();
         for (namespace, interface) in ends {
@@ -204,7 +203,7 @@ impl Network {
         Ok(())
     }
 
-    /// Every link as it was at first again: packets in memory are those of the wire.
+    /// Undoes [`Self::offload`]: packets in memory are again the same as on the wire.
     pub fn wire(&mut self) -> Result<()> {
         for (namespace, interface) in self.ends() {
             ethtool::set(namespace, interface, Offload::TransmitChecksum, false)?;
@@ -214,7 +213,7 @@ impl Network {
         self.show_wire_packets()
     }
 
-    /// The gateway redirects to these two.
+    /// Attaches a program that passes packets to the two interfaces to which the gateway redirects.
     fn attach_passes(&mut self) -> Result<()> {
         let far_ends = [(&self.client, "eth0"), (&self.router, "gw0")];
         let passes = far_ends.map(|(namespace, interface)| Pass::attach(namespace, interface));
@@ -241,7 +240,7 @@ impl Network {
         ends
     }
 
-    /// Pulls a server's cable out of the switch. Neither end is told.
+    /// Removes a server's port from the bridge. Neither end notices.
     pub fn pull(&self, server: Server) -> Result<()> {
         netlink::detach(&self.lan, server.name)
     }
@@ -251,7 +250,7 @@ impl Network {
             sysctl::set(
                 namespace,
                 &[
-                    // Link-local addresses are those that the topology gives.
+                    // The topology assigns the link-local addresses itself.
                     ("ipv6/conf/default/addr_gen_mode", "1"),
                     ("ipv6/conf/all/accept_dad", "0"),
                     ("ipv6/conf/default/accept_dad", "0"),
@@ -264,7 +263,7 @@ impl Network {
         for namespace in [&self.gateway, &self.router, &self.router2] {
             sysctl::set(namespace, &[("ipv6/conf/all/forwarding", "1")])?;
         }
-        // A switch has no address of its own.
+        // The bridge has no address of its own, like a switch.
         sysctl::set(&self.lan, &[("ipv6/conf/default/disable_ipv6", "1")])
     }
 

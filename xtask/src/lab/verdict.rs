@@ -1,17 +1,17 @@
-//! What a step must show, and what it says when it does not.
+//! Checks of what a step must show, and the errors when it does not.
 
 use std::fmt;
 
 use crate::net::wait::Missed;
 
-/// Something was not as it must be.
+/// An expectation that was not met.
 #[derive(Debug)]
 pub struct Unmet {
-    /// What must be.
+    /// What was expected.
     pub expected: String,
-    /// What is.
+    /// What was seen.
     pub seen: String,
-    /// Whose log may tell why.
+    /// The node whose log may show the reason.
     pub node: Option<&'static str>,
 }
 
@@ -23,7 +23,7 @@ impl fmt::Display for Unmet {
 
 impl std::error::Error for Unmet {}
 
-/// Fails with both sides told, unless `condition` holds.
+/// Fails with what was expected and what was seen, unless `condition` is true.
 pub fn expect(
     condition: bool,
     expected: impl fmt::Display,
@@ -39,9 +39,9 @@ pub fn expect(
     })
 }
 
-/// For what was waited for in vain: says what was seen instead, and whose log to read.
+/// Turns a wait without success into an error that says what was seen instead, and which log to read.
 pub trait Otherwise<R> {
-    /// `seen` is asked only when it is needed.
+    /// `seen` is called only when it is needed.
     fn otherwise<S: fmt::Display>(
         self,
         node: &'static str,

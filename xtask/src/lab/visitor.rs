@@ -1,4 +1,4 @@
-//! The applications of the lab as the lab sees them: processes that say what they do.
+//! The applications of the lab, seen from the lab: processes that report what they do.
 
 use std::{
     net::{Ipv6Addr, SocketAddr},
@@ -30,18 +30,18 @@ pub fn serve(name: &str, namespace: &Namespace, directory: &Path) -> Result<Proc
     Ok(service)
 }
 
-/// A client's session with the service.
+/// A session of a client with the service.
 #[derive(Debug)]
 pub struct Visitor {
     name: &'static str,
     process: Process,
     heard: usize,
-    /// What it said when it was connected.
+    /// The report of the client when it was connected.
     pub connected: Value,
 }
 
 impl Visitor {
-    /// Connects to the anycast address.
+    /// Connects a client to the anycast address.
     pub fn connect(name: &'static str, namespace: &Namespace, directory: &Path) -> Result<Self> {
         let address = SocketAddr::from((B, SERVICE));
         let process = start(
@@ -60,7 +60,7 @@ impl Visitor {
         Ok(visitor)
     }
 
-    /// Waits for it to say this. When it says that its session is over instead, that is an error.
+    /// Waits for this report of the client. It is an error if the client reports the end of its session instead.
     pub fn event(&mut self, name: &str, limit: Duration) -> Result<Value> {
         let what = format!("{} says \"{name}\"", self.name);
         let (event, next) = self.process.wait_line(limit, &what, self.heard, |line| {
@@ -80,23 +80,23 @@ impl Visitor {
         .into())
     }
 
-    /// Tells it what to do.
+    /// Gives the client a command.
     pub fn tell(&mut self, command: &str) -> Result<()> {
         self.process.say(command)
     }
 
-    /// Lets it send and receive so much, and gives what it reports.
+    /// Lets the client send and receive this many octets, and gives its report.
     pub fn transfer(&mut self, up: u64, down: u64, limit: Duration) -> Result<Value> {
         self.tell(&format!("transfer {up} {down}"))?;
         self.event("transferred", limit)
     }
 
-    /// The name of the server that answered.
+    /// Name of the server that answered.
     pub fn server(&self) -> &str {
         self.connected["server"].as_str().unwrap_or("nobody")
     }
 
-    /// The port of its socket.
+    /// Port of the client's socket.
     pub fn port(&self) -> Result<u16> {
         let local = self.connected["local"]
             .as_str()
@@ -104,7 +104,7 @@ impl Visitor {
         Ok(local.parse::<SocketAddr>()?.port())
     }
 
-    /// Do the sockets at both ends show this client and the anycast address, in this event?
+    /// Whether the sockets at both ends show this client and the anycast address in this report.
     pub fn shows_anycast(event: &Value, client: Ipv6Addr) -> bool {
         let address = |field: &str| -> Option<Ipv6Addr> {
             match event[field].as_str()?.parse().ok()? {
@@ -117,7 +117,7 @@ impl Visitor {
     }
 }
 
-/// Are these the last words of a session?
+/// Whether a report says that the session is over.
 pub(super) fn is_over(said: &str) -> bool {
     ["reset", "failed", "finished"].contains(&said)
 }
@@ -128,7 +128,7 @@ pub(super) fn start(
     directory: &Path,
     arguments: &[&str],
 ) -> Result<Process> {
-    // The program that runs the lab is the program of its applications too.
+    // The program of the lab also contains its applications.
     let mut command = namespace.command(std::env::current_exe()?);
     command.arg(app::MARK).args(arguments);
     Process::start(name, command, &directory.join(format!("{name}.log")))

@@ -1,5 +1,5 @@
-//! A look into the maps of another process, past that process, and at what is pinned: what a daemon says about its maps
-//! is one thing, what is in them another.
+//! Reads the maps of another process, and pinned objects, directly from the kernel. So a test can compare what a daemon
+//! says about its maps with what they contain.
 
 use std::{
     ffi::{CStr, CString},
@@ -66,23 +66,23 @@ pub fn lookup(process: u32, map: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
         info.key_size
     );
     let mut found = vec![0_u8; info.value_size as usize];
-    // SAFETY: key and value have the sizes that the map has told.
+    // SAFETY: key and value have the sizes that the map reported.
     let is_there = unsafe { value(&descriptor, key.as_ptr(), found.as_mut_ptr()) }?;
     Ok(is_there.then_some(found))
 }
 
-/// A link that hangs on an interface, by the kernel's numbers.
+/// A link on an interface, with the numbers that the kernel gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Its own.
+    /// Number of the link.
     pub id: u32,
-    /// That of its program.
+    /// Number of its program.
     pub program: u32,
-    /// The interface; 0 when that is gone.
+    /// Index of its interface. Zero when the interface no longer exists.
     pub ifindex: u32,
 }
 
-/// The link that is pinned here.
+/// Reads the link that is pinned at this path.
 pub fn pinned_link(path: &Path) -> Result<Link> {
     #[repr(C)]
     struct Get {
@@ -116,7 +116,7 @@ pub fn pinned_link(path: &Path) -> Result<Link> {
         length: size_of::<LinkInfo>().try_into()?,
         info: (&raw mut info) as u64,
     };
-    // SAFETY: the kernel writes no more than the length that it is told.
+    // SAFETY: the kernel writes no more octets than the length that it is given.
     unsafe { call(OBJ_GET_INFO_BY_FD, &attribute) }.map_err(io::Error::from)?;
     Ok(Link {
         id: info.id,
@@ -137,7 +137,7 @@ pub(super) unsafe fn value(map: &OwnedFd, key: *const u8, to: *mut u8) -> Result
         value: to as u64,
         flags: 0,
     };
-    // SAFETY: as the caller says.
+    // SAFETY: the caller guarantees the sizes.
     match unsafe { call(MAP_LOOKUP_ELEM, &attribute) } {
         Ok(_) => Ok(true),
         Err(Errno::ENOENT) => Ok(false),
@@ -147,7 +147,7 @@ pub(super) unsafe fn value(map: &OwnedFd, key: *const u8, to: *mut u8) -> Result
 
 fn find(process: u32, name: &str) -> Result<Option<(OwnedFd, Info)>> {
     for entry in fs::read_dir(format!("/proc/{process}/fdinfo"))? {
-        // A descriptor may be closed meanwhile.
+        // The process may close a descriptor in the meantime.
         let text = fs::read_to_string(entry?.path()).unwrap_or_default();
         let id = text.lines().find_map(|line| line.strip_prefix("map_id:"));
         let Some(id) = id else {
@@ -166,7 +166,7 @@ fn find(process: u32, name: &str) -> Result<Option<(OwnedFd, Info)>> {
             length: size_of::<Info>().try_into()?,
             info: (&raw mut info) as u64,
         };
-        // SAFETY: the kernel writes no more than the length that it is told.
+        // SAFETY: the kernel writes no more octets than the length that it is given.
         unsafe { call(OBJ_GET_INFO_BY_FD, &attribute) }.map_err(io::Error::from)?;
         if CStr::from_bytes_until_nul(&info.name)?.to_str() == Ok(name) {
             return Ok(Some((map, info)));
@@ -178,7 +178,7 @@ fn find(process: u32, name: &str) -> Result<Option<(OwnedFd, Info)>> {
 /// # Safety
 /// `attribute` must be what the kernel expects for `command`, which must return a descriptor.
 pub(super) unsafe fn open<T>(command: libc::c_long, attribute: &T) -> Result<OwnedFd> {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller guarantees that the attribute fits the command.
     let descriptor = unsafe { call(command, attribute) }.map_err(io::Error::from)?;
     // SAFETY: the call returned a new descriptor, which nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(descriptor)?) })
@@ -187,12 +187,12 @@ pub(super) unsafe fn open<T>(command: libc::c_long, attribute: &T) -> Result<Own
 /// # Safety
 /// `attribute` must be what the kernel expects for `command`.
 unsafe fn call<T>(command: libc::c_long, attribute: &T) -> nix::Result<libc::c_long> {
-    // SAFETY: the kernel reads `size_of::<T>()` octets and takes missing ones for zero.
+    // SAFETY: the kernel reads `size_of::<T>()` octets and takes fields beyond them as zero.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attribute, size_of::<T>()) };
     Errno::result(result)
 }
 
-/// `union bpf_attr` of `BPF_PROG_LOAD`, its beginning.
+/// The beginning of `union bpf_attr` for `BPF_PROG_LOAD`.
 #[repr(C)]
 pub(super) struct Load {
     pub kind: u32,
@@ -201,7 +201,7 @@ pub(super) struct Load {
     pub license: u64,
 }
 
-/// That of `BPF_LINK_CREATE`, likewise.
+/// The beginning of `union bpf_attr` for `BPF_LINK_CREATE`.
 #[repr(C)]
 pub(super) struct Attach {
     pub program: RawFd,

@@ -1,4 +1,4 @@
-//! A BPF file system for this process and its children alone.
+//! Mounts a BPF file system for this process and its children alone.
 
 use std::path::Path;
 
@@ -9,21 +9,21 @@ use nix::{
     sched::{CloneFlags, unshare},
 };
 
-/// Where programs look for it.
+/// Path at which programs look for the BPF file system.
 pub const MOUNT_POINT: &str = "/sys/fs/bpf";
 
-/// Mounts a new one at [`MOUNT_POINT`] for the calling thread, for those that it makes from now on, and for their
-/// children. To be called before there are other threads.
+/// Mounts a new BPF file system at [`MOUNT_POINT`] for the calling thread, for threads that it makes from now on, and
+/// for their children. To be called before there are other threads.
 ///
-/// What daemons pin there meets nothing of other daemons on this machine, and goes with the last process that sees it.
-/// The machine need not have such a file system, and does not get one. Everything outside of /sys is as before: a
-/// network namespace that is made here has its name everywhere.
+/// What daemons pin there is separate from the pins of other daemons on this machine, and is gone when the last process
+/// that sees it has ended. The machine does not need such a file system, and does not get one. Everything outside of
+/// /sys stays as it is: a network namespace that is made here has its name everywhere.
 pub fn private() -> Result<()> {
     let of_its_own = || {
         unshare(CloneFlags::CLONE_NEWNS)?;
-        // What is mounted below here from now on must not appear in the namespace that we come from.
+        // What is mounted below this path from now on must not appear in the original mount namespace.
         match receive_only("/sys") {
-            // Where /sys is no mount of its own.
+            // /sys is not a mount of its own here.
             Err(Errno::EINVAL) => receive_only("/"),
             done => done,
         }

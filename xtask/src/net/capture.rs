@@ -1,4 +1,4 @@
-//! Captures: what went over a link, told while it happens.
+//! Captures packets of a link, and analyses them while they arrive.
 
 use std::{
     collections::HashMap,
@@ -22,17 +22,17 @@ use super::{
     wait::Watched,
 };
 
-/// Octets that are kept of a frame when no file wants it whole: every header that we read.
+/// Octets of a frame that are kept when no file needs all of it. All headers that are analysed fit in them.
 const HEADERS: u32 = 192;
 const WHOLE: u32 = 0x4_0000;
-/// Megabytes of a ring. A machine that is busy reads it late.
+/// Size of a ring in megabytes. On a busy machine it may be read late.
 const RING_HEADERS: usize = 24;
 const RING_WHOLE: usize = 64;
-/// Captures go first: what they miss cannot be shown.
+/// Scheduling priority of captures. They come first, since nothing can be proved about a packet that a capture missed.
 const NICE: i32 = -10;
 const TICK: Duration = Duration::from_millis(20);
 
-/// Nanoseconds since 1970, the clock of captures.
+/// The present time in nanoseconds since 1970, which is the clock of captures.
 pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
@@ -47,47 +47,47 @@ pub struct Flow {
     pub destination: (Ipv6Addr, u16),
 }
 
-/// What a flow amounts to.
+/// Totals of a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Packets.
+    /// Number of packets.
     pub packets: u64,
-    /// Octets behind their IPv6 headers.
+    /// Number of octets behind the IPv6 headers.
     pub octets: u64,
-    /// When the first was seen.
+    /// Time of the first packet.
     pub first: u64,
-    /// When the last was seen.
+    /// Time of the last packet.
     pub last: u64,
-    /// TCP resets among them.
+    /// Number of TCP resets.
     pub resets: u64,
 }
 
-/// A message that is worth telling: MLD, mobility, or an ICMPv6 error.
+/// A message that is recorded individually: MLD, mobility, or an ICMPv6 error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// When it was seen.
+    /// Time at which it was captured.
     pub time: u64,
-    /// What it is.
+    /// The parsed packet.
     pub packet: Packet,
 }
 
-/// All that was seen on a link.
+/// Everything that was captured on a link.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    /// Conversations, by direction and by the addresses on the wire.
+    /// Totals of each flow, by its addresses and ports on the wire.
     pub flows: HashMap<Flow, Tally>,
-    /// Messages in the order in which they were seen.
+    /// The recorded messages, in the order of their capture.
     pub messages: Vec<Message>,
-    /// Neighbor Discovery, in the order in which it was seen.
+    /// Neighbor Discovery messages, in the order of their capture.
     pub neighbors: Vec<Message>,
-    /// Frames.
+    /// Number of frames.
     pub frames: u64,
-    /// Frames that the capture missed; known at its end.
+    /// Number of frames that the capture missed. It is known when the capture has ended.
     pub lost: u64,
 }
 
 impl Ledger {
-    /// The messages that `select` wants, from this time on.
+    /// The messages from this time on that `select` accepts.
     pub fn messages<'a>(
         &'a self,
         since: u64,
@@ -98,7 +98,7 @@ impl Ledger {
             .filter(move |message| message.time >= since && select(&message.packet))
     }
 
-    /// The sum over the flows that `select` wants.
+    /// The sum of the totals of all flows that `select` accepts.
     pub fn sum(&self, mut select: impl FnMut(&Flow) -> bool) -> Tally {
         let mut sum = Tally::default();
         for (_, tally) in self.flows.iter().filter(|(flow, _)| select(flow)) {
@@ -127,7 +127,7 @@ impl Ledger {
                 self.neighbors.push(Message { time, packet });
                 return;
             }
-            // Echo and the rest of Neighbor Discovery are not told; MLDv2 Reports are.
+            // Echo messages and the rest of Neighbor Discovery are not recorded. MLDv2 Reports are.
             Upper::Icmp(kind @ 128.., _) if kind != V2_REPORT => return,
             Upper::Other(_) => return,
             Upper::Icmp(..) | Upper::Mld(..) | Upper::Mobility(_) => {
@@ -151,7 +151,7 @@ impl Ledger {
     }
 }
 
-/// A running capture on an interface, both directions.
+/// A capture of both directions on an interface.
 #[derive(Debug)]
 pub struct Capture {
     name: String,
@@ -161,8 +161,8 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Starts one. It hears everything from the return of this call on. With a `file`, frames are
-    /// kept whole and written there.
+    /// Starts a capture. It sees everything from the return of this call on. With a `file`, whole frames are kept and
+    /// written there.
     pub fn start(
         name: &str,
         namespace: &Namespace,
@@ -191,17 +191,17 @@ impl Capture {
         })
     }
 
-    /// What it was called at its start.
+    /// Name of the capture, as it was given at the start.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it has seen, to look at or to wait on.
+    /// What it has captured so far, to read or to wait on.
     pub fn ledger(&self) -> &Watched<Ledger> {
         &self.ledger
     }
 
-    /// Ends it when everything is read. [`Ledger::lost`] is known from then on.
+    /// Ends the capture when everything has been read. [`Ledger::lost`] is known afterwards.
     pub fn finish(&mut self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
         match self.thread.take().map(thread::JoinHandle::join) {
@@ -226,10 +226,10 @@ fn follow(
 ) -> Result<()> {
     let mut written = Ok(());
     let mut whole = writer.is_some();
-    // SAFETY: the system call reads no memory. Without the privilege the thread stays as it is.
+    // SAFETY: the system call reads no memory. Without the privilege, the priority stays unchanged.
     unsafe { nix::libc::setpriority(nix::libc::PRIO_PROCESS, 0, NICE) };
     loop {
-        // Read first: what came before the call to stop is still to be told.
+        // The flag is read first, so that packets which came before the request to stop are still processed.
         let stopping = stop.load(Ordering::Relaxed);
         let more = ring.next(TICK, |frames| {
             ledger.update(|ledger| {

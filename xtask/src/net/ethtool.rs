@@ -1,4 +1,4 @@
-//! Offloads of an interface, by the ioctl that `ethtool -K` uses.
+//! Sets offloads of an interface, through the ioctl that `ethtool -K` uses.
 
 use std::io;
 
@@ -13,15 +13,16 @@ use super::namespace::Namespace;
 
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
 
-/// What an interface may leave to its hardware, or do for its stack.
+/// A task that an interface can leave to its hardware, or can do for the network stack.
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
 pub enum Offload {
-    /// Checksums of sent packets. Off: they are complete in memory, where captures and XDP see them.
+    /// Checksums of sent packets. When this is off, the checksums are complete in memory, where captures and XDP see
+    /// them.
     TransmitChecksum = 0x17,
-    /// TCP segmentation. Off: packets in memory are those of the wire.
+    /// TCP segmentation. When this is off, packets in memory have the size of those on the wire.
     Segmentation = 0x1f,
-    /// Merging of received packets. On a veth it also starts NAPI, which XDP_REDIRECT to it needs.
+    /// Merging of received packets (GRO). On a veth it also starts NAPI, which a device needs to accept XDP_REDIRECT.
     Merge = 0x2c,
 }
 
@@ -58,8 +59,8 @@ pub fn set(namespace: &Namespace, interface: &str, offload: Offload, on: bool) -
             SockFlag::SOCK_CLOEXEC,
             None,
         )?;
-        // SAFETY: `request` has the layout and at least the size of `struct ifreq`, and `value`
-        // that of `struct ethtool_value`; both live until the call returns.
+        // SAFETY: `request` has the layout and at least the size of `struct ifreq`, and `value` has those of `struct
+        // ethtool_value`. Both live until the call returns.
         let result = unsafe {
             libc::ioctl(
                 std::os::fd::AsRawFd::as_raw_fd(&socket),

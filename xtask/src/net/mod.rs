@@ -1,5 +1,5 @@
-//! Virtual networks for the lab and for tests: everything in them ends with the value that made it.
-//! Nothing here knows what anycast is, and no program such as `ip` is needed.
+//! Virtual networks for the lab and for tests. Everything in them is removed when the value that made it is dropped.
+//! This module knows nothing about anycast, and needs no program such as `ip`.
 
 pub mod bpf;
 pub mod bpffs;

@@ -1,4 +1,4 @@
-//! Network namespaces that end with the value that made them.
+//! Network namespaces, which are removed when the value that made them is dropped.
 
 use std::{
     fs::{self, File},
@@ -18,7 +18,7 @@ use nix::{
 
 use super::pins;
 
-/// Where `ip netns` looks for namespaces.
+/// Directory in which `ip netns` looks for namespaces.
 pub const DIRECTORY: &str = "/run/netns";
 
 /// A network namespace with a name that `ip netns exec` knows. Dropping it removes the name; the
@@ -30,7 +30,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Makes one. The calling thread stays where it is.
+    /// Makes a namespace. The calling thread stays in its own.
     pub fn create(name: &str) -> Result<Self> {
         prepare_directory()?;
         let path = Path::new(DIRECTORY).join(name);
@@ -63,7 +63,7 @@ impl Namespace {
         }
     }
 
-    /// Its name under [`DIRECTORY`].
+    /// Name of the namespace in [`DIRECTORY`].
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -80,18 +80,18 @@ impl Namespace {
         .with_context(|| format!("in namespace {}", self.name))
     }
 
-    /// Moves the calling thread into the namespace, for good.
+    /// Moves the calling thread into the namespace permanently.
     pub fn enter(&self) -> Result<()> {
         setns(&self.file, CloneFlags::CLONE_NEWNET)
             .with_context(|| format!("cannot enter namespace {}", self.name))
     }
 
-    /// Where daemons pin what is to outlive them.
+    /// Directory in which daemons in this namespace pin what is to outlive them.
     pub fn pins(&self) -> Result<PathBuf> {
         self.run(pins::directory)
     }
 
-    /// What daemons have pinned for it in the BPF file system, by name.
+    /// Names of what daemons have pinned for the namespace in the BPF file system.
     pub fn pinned(&self) -> Result<Vec<String>> {
         self.run(pins::list)
     }
@@ -101,8 +101,8 @@ impl Namespace {
         let mut command = Command::new(program);
         let namespace = self.file.as_raw_fd();
         let enter = move || {
-            // SAFETY: the system call reads no memory of ours, and the `Namespace` that holds the
-            // descriptor outlives the command's start, or the call fails with EBADF.
+            // SAFETY: the system call reads no memory of ours. The `Namespace` that owns the descriptor outlives the
+            // start of the command; otherwise the call fails with EBADF.
             let result = unsafe { nix::libc::setns(namespace, nix::libc::CLONE_NEWNET) };
             Errno::result(result).map(drop).map_err(io::Error::from)
         };
@@ -122,14 +122,14 @@ impl Drop for Namespace {
     }
 }
 
-/// Removes a namespace's name, and what daemons have pinned for it, which would keep interfaces busy
-/// and maps in memory. What is gone already is no error.
+/// Removes the name of a namespace, and what daemons have pinned for it. Such pins would keep interfaces busy and maps
+/// in memory. It is no error if something does not exist any more.
 pub(super) fn remove(path: &Path) {
     if let Ok(file) = File::open(path) {
         let unpinned = thread::scope(|scope| {
             let thread = scope.spawn(|| match setns(&file, CloneFlags::CLONE_NEWNET) {
                 Ok(()) => pins::remove(),
-                // A name whose namespace was never mounted.
+                // The namespace of this name was never mounted.
                 Err(_) => Ok(()),
             });
             join(thread)?
@@ -142,7 +142,7 @@ pub(super) fn remove(path: &Path) {
     let _ = fs::remove_file(path);
 }
 
-/// Does what `ip netns add` does: the directory is a shared mount, so that a name made here can be
+/// Does what `ip netns add` does: it makes the directory a shared mount, so that a name which is made here can be
 /// removed from another mount namespace.
 fn prepare_directory() -> Result<()> {
     let directory = PathBuf::from(DIRECTORY);

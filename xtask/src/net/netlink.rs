@@ -1,4 +1,4 @@
-//! Links, addresses and routes, by rtnetlink.
+//! Makes links, addresses and routes, through rtnetlink.
 
 use std::{net::Ipv6Addr, time::Duration};
 
@@ -21,15 +21,15 @@ use super::namespace::Namespace;
 /// One end of a veth pair.
 #[derive(Clone, Copy, Debug)]
 pub struct End<'a> {
-    /// Where it is.
+    /// Namespace of the end.
     pub namespace: &'a Namespace,
-    /// Its name there.
+    /// Name of the interface in that namespace.
     pub name: &'a str,
-    /// Its Ethernet address; the kernel makes one up when there is none.
+    /// Ethernet address of the interface. The kernel chooses one when it is `None`.
     pub mac: Option<[u8; 6]>,
 }
 
-/// Makes a veth pair, each end at once in its namespace, so that no name is ever taken twice.
+/// Makes a veth pair. Each end is made directly in its namespace, so that names never collide.
 pub fn veth(left: End<'_>, right: End<'_>) -> Result<()> {
     let far = std::os::fd::AsRawFd::as_raw_fd(right.namespace.file());
     let mut peer = LinkMessage::default();
@@ -50,10 +50,10 @@ pub fn veth(left: End<'_>, right: End<'_>) -> Result<()> {
     .with_context(|| format!("cannot make the link {} - {}", left.name, right.name))
 }
 
-/// Brings both ends of a veth pair up, and waits until the kernel takes packets at both.
+/// Brings both ends of a veth pair up, and waits until the kernel accepts packets at both.
 ///
-/// An interface has its carrier at once, but for up to a second it drops what is sent, and a bridge
-/// drops what such a port receives.
+/// An interface has its carrier at once, but for up to a second the kernel drops what is sent on it, and a bridge drops
+/// what such a port receives.
 pub fn connect(left: End<'_>, right: End<'_>) -> Result<()> {
     for end in [left, right] {
         up(end.namespace, end.name)?;
@@ -64,10 +64,10 @@ pub fn connect(left: End<'_>, right: End<'_>) -> Result<()> {
     Ok(())
 }
 
-/// How long the kernel may take to see a carrier.
+/// How long to wait for the kernel to notice a carrier.
 const CARRIER: Duration = Duration::from_secs(10);
 
-/// Waits for `IFF_RUNNING`.
+/// Waits until the interface has the flag `IFF_RUNNING`.
 fn running(namespace: &Namespace, interface: &str) -> Result<()> {
     let index = index(namespace, interface)?;
     namespace.run(|| {
@@ -102,7 +102,7 @@ fn running(namespace: &Namespace, interface: &str) -> Result<()> {
     })
 }
 
-/// Makes a bridge with these interfaces as its ports, all up.
+/// Makes a bridge with these interfaces as its ports, and brings all of them up.
 pub fn bridge(namespace: &Namespace, name: &str, ports: &[&str]) -> Result<()> {
     request(namespace, async |handle| {
         let bridge = LinkBridge::new(name).up().build();
@@ -120,10 +120,10 @@ pub fn bridge(namespace: &Namespace, name: &str, ports: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Tells a bridge that a multicast router is behind its port, so that it passes every Report there.
+/// Tells a bridge that a multicast router is behind its port, so that it forwards every Report there.
 ///
-/// A switch that snoops MLD finds only the Querier by itself, and Reports of an anycast address, which
-/// is no multicast group that somebody joined, go nowhere else.
+/// A switch with MLD snooping finds only the Querier by itself. It would forward Reports for an anycast address nowhere
+/// else, since that address is not a multicast group that somebody has joined.
 pub fn multicast_router(namespace: &Namespace, port: &str) -> Result<()> {
     let index = index(namespace, port)?;
     request(namespace, async |handle| {
@@ -133,7 +133,7 @@ pub fn multicast_router(namespace: &Namespace, port: &str) -> Result<()> {
     .with_context(|| format!("cannot make {port} a port of a multicast router"))
 }
 
-/// Takes a port out of its bridge. Its carrier stays.
+/// Removes a port from its bridge. Its carrier stays.
 pub fn detach(namespace: &Namespace, port: &str) -> Result<()> {
     let index = index(namespace, port)?;
     request(namespace, async |handle| {
@@ -153,7 +153,7 @@ pub fn up(namespace: &Namespace, interface: &str) -> Result<()> {
     .with_context(|| format!("cannot bring {interface} up"))
 }
 
-/// Takes an interface down, as a machine does that loses its power; the other end loses its carrier.
+/// Takes an interface down, as happens when a machine loses its power. The other end loses its carrier.
 pub fn down(namespace: &Namespace, interface: &str) -> Result<()> {
     let index = index(namespace, interface)?;
     request(namespace, async |handle| {
@@ -163,7 +163,7 @@ pub fn down(namespace: &Namespace, interface: &str) -> Result<()> {
     .with_context(|| format!("cannot take {interface} down"))
 }
 
-/// Sets the largest packet that an interface sends.
+/// Sets the MTU of an interface, in octets.
 pub fn mtu(namespace: &Namespace, interface: &str, mtu: u32) -> Result<()> {
     let index = index(namespace, interface)?;
     request(namespace, async |handle| {
@@ -236,7 +236,7 @@ pub fn route(
     .with_context(|| format!("cannot add the route to {destination}/{length}"))
 }
 
-/// Adds a static route of this metric, in the place of the one that is there.
+/// Replaces the static route of this metric by another one.
 pub fn replace_route(
     namespace: &Namespace,
     (destination, length): (Ipv6Addr, u8),
@@ -280,7 +280,7 @@ pub fn remove_route(
     .with_context(|| format!("cannot remove the route to {destination}/{length}"))
 }
 
-/// Adds a permanent neighbour, or gives one another Ethernet address.
+/// Adds a permanent neighbour entry, or changes its Ethernet address.
 pub fn neighbour(
     namespace: &Namespace,
     interface: &str,
@@ -333,7 +333,7 @@ fn request<R: Send>(
     })
 }
 
-/// Removes an interface; the other end of a veth pair goes with it.
+/// Deletes an interface. The other end of a veth pair is deleted as well.
 pub fn delete(namespace: &Namespace, interface: &str) -> Result<()> {
     let index = index(namespace, interface)?;
     request(namespace, async |handle| {

@@ -1,7 +1,7 @@
 //! An XDP program that passes every packet.
 //!
-//! A veth accepts frames that its peer redirects only while it runs NAPI, and it runs NAPI while it
-//! has an XDP program. So the far ends of a correspondent's links get the smallest one there is.
+//! A veth accepts frames that are redirected to its peer only while it runs NAPI, and it runs NAPI while it has an XDP
+//! program. So the far ends of a correspondent's links get the smallest program that there is.
 
 use std::os::fd::OwnedFd;
 
@@ -20,14 +20,14 @@ const FLAGS_DRV_MODE: u32 = 1 << 2;
 const PROGRAM: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 2, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
 const LICENSE: &[u8] = b"Dual MIT/GPL\0";
 
-/// The program on an interface, until it is dropped.
+/// The program on an interface. It is detached when this value is dropped.
 #[derive(Debug)]
 pub struct Pass {
     _link: OwnedFd,
 }
 
 impl Pass {
-    /// Attaches it in native mode.
+    /// Attaches the program in native mode.
     pub fn attach(namespace: &Namespace, interface: &str) -> Result<Self> {
         namespace.run(|| {
             let load = bpf::Load {
@@ -36,7 +36,7 @@ impl Pass {
                 program: PROGRAM.as_ptr() as u64,
                 license: LICENSE.as_ptr() as u64,
             };
-            // SAFETY: the attribute's pointers are to constants.
+            // SAFETY: the attribute points only to constants.
             let program = unsafe { bpf::open(PROG_LOAD, &load) }
                 .context("cannot load an XDP program, which needs root (CAP_BPF, CAP_NET_ADMIN)")?;
             let attach = bpf::Attach {

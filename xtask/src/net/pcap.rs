@@ -1,4 +1,4 @@
-//! The classic capture file, with nanoseconds.
+//! Writes the classic capture file format (pcap), with times in nanoseconds.
 
 use std::{
     fs::File,
@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result};
 
 const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
 const ETHERNET: u32 = 1;
-/// Octets of frames that are kept whole; of later ones only headers, or one run would fill a disk.
+/// Octets of whole frames that are written. Of later frames only the headers are kept, since a long run would otherwise
+/// fill a disk.
 const BUDGET: u64 = 32 << 20;
 
 /// A capture file being written.
@@ -45,7 +46,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether there is no more room for whole frames.
+    /// Whether whole frames no longer fit the budget.
     pub(super) fn is_full(&self) -> bool {
         self.written >= BUDGET
     }

@@ -1,4 +1,4 @@
-//! What daemons have left in the BPF file system for a network namespace.
+//! Finds and removes what daemons have left in the BPF file system for a network namespace.
 
 use std::{
     fs, io,
@@ -12,7 +12,7 @@ use socket2::{Domain, Socket, Type};
 
 const DIRECTORY: &str = "/sys/fs/bpf/anycast";
 
-/// Removes what is pinned for the network namespace of this thread: programs that no process holds are
+/// Removes what is pinned for the network namespace of this thread. Programs that no process holds are thereby
 /// detached.
 pub(super) fn remove() -> Result<()> {
     match fs::remove_dir_all(directory()?) {
@@ -21,7 +21,7 @@ pub(super) fn remove() -> Result<()> {
     }
 }
 
-/// The names of what is pinned for the network namespace of this thread, in order.
+/// Names of what is pinned for the network namespace of this thread, in order.
 pub(super) fn list() -> Result<Vec<String>> {
     let entries = match fs::read_dir(directory()?) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -33,17 +33,17 @@ pub(super) fn list() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Where it is.
+/// Directory of the network namespace of this thread.
 pub(super) fn directory() -> Result<PathBuf> {
     Ok(Path::new(DIRECTORY).join(cookie()?.to_string()))
 }
 
-/// The number that the kernel gives a namespace once, and to no other after it.
+/// The cookie of the network namespace, a number that the kernel gives to one namespace only.
 fn cookie() -> Result<u64> {
     let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
     let mut cookie = 0_u64;
     let mut length = libc::socklen_t::try_from(size_of_val(&cookie))?;
-    // SAFETY: the kernel writes no more than the length that it is told.
+    // SAFETY: the kernel writes no more octets than the length that it is given.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),

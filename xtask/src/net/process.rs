@@ -1,4 +1,4 @@
-//! Processes that end with the value that started them, and whose words are kept.
+//! Child processes, whose output is kept and which are ended when their value is dropped.
 
 use std::{
     fs::File,
@@ -24,10 +24,10 @@ use super::wait::{Missed, Watched, patience};
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(5);
 
-/// What a process has said so far.
+/// The output of a process so far.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// The lines of both its streams, in the order in which they were read.
+    /// The lines of its standard output and standard error, in the order in which they were read.
     pub lines: Vec<String>,
     /// Whether both streams have ended.
     pub ended: bool,
@@ -46,12 +46,12 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`. What it says goes to `log` and to [`Process::output`].
+    /// Starts `command`. Its output goes to the file `log` and to [`Process::output`].
     pub fn start(name: &str, mut command: Command, log: &Path) -> Result<Self> {
         // SAFETY: the hook makes one system call and allocates nothing.
         unsafe { command.pre_exec(die_with_parent) };
         let mut child = command
-            // Ctrl-C is for us; we end our children in order.
+            // Ctrl-C must not reach the children, since this process ends them in order.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -81,7 +81,7 @@ impl Process {
         })
     }
 
-    /// What it was called at its start.
+    /// Name of the process, as it was given at the start.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -91,17 +91,17 @@ impl Process {
         self.child.id()
     }
 
-    /// Where its words are kept.
+    /// Path of its log.
     pub fn log(&self) -> &Path {
         &self.log
     }
 
-    /// What it says, to wait on.
+    /// Its output, to wait on.
     pub fn output(&self) -> &Watched<Output> {
         &self.output
     }
 
-    /// The last lines that it said.
+    /// The last lines of its output.
     pub fn tail(&self, lines: usize) -> Vec<String> {
         self.output.read(|output| {
             let from = output.lines.len().saturating_sub(lines);
@@ -109,8 +109,8 @@ impl Process {
         })
     }
 
-    /// Waits for a line, from the one of this number on, of which `look` makes something. Gives that
-    /// and the number of the next line. A process that ends first is an error, with its last words.
+    /// Waits for a line from which `look` makes something, beginning with the line of this number. Gives that and the
+    /// number of the next line. If the process ends before, this is an error that contains its last output.
     pub fn wait_line<R>(
         &self,
         limit: Duration,
@@ -132,7 +132,7 @@ impl Process {
         })
     }
 
-    /// Says a line to it.
+    /// Writes a line to its standard input.
     pub fn say(&mut self, line: &str) -> Result<()> {
         let stdin = self.stdin.as_mut().context("its input is closed")?;
         writeln!(stdin, "{line}")
@@ -140,7 +140,7 @@ impl Process {
             .with_context(|| format!("{} does not listen", self.name))
     }
 
-    /// Whether it still runs.
+    /// Whether it is still running.
     pub fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
@@ -150,13 +150,13 @@ impl Process {
         let what = format!("{} ends", self.name);
         self.output
             .wait(limit, &what, |output| output.ended.then_some(()))?;
-        // Both its streams are closed: nothing is left to be done by it.
+        // Both of its output streams are closed, so it has nothing left to do.
         let status = self.child.wait()?;
         self.join();
         Ok(status)
     }
 
-    /// Ends it at once, without a chance to clean up.
+    /// Kills it at once, so that it cannot clean up.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -164,14 +164,14 @@ impl Process {
         Ok(())
     }
 
-    /// Asks it to end, and gives how it ended. It is killed when it takes too long.
+    /// Asks it to end with SIGTERM, and gives its exit status. It is killed if it takes too long.
     pub fn end(&mut self) -> Result<ExitStatus> {
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
         }
         kill(Pid::from_raw(self.child.id().try_into()?), Signal::SIGTERM)?;
         let deadline = Instant::now() + patience(PATIENCE);
-        // The child is ours and not reaped yet, so its id cannot have become another's.
+        // The child has not been reaped yet, so that its process ID cannot belong to another process.
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {
                 self.join();
@@ -197,7 +197,7 @@ impl Drop for Process {
     }
 }
 
-/// When this process is killed, its children must not stay.
+/// Makes the kernel kill the child when this process is killed.
 fn die_with_parent() -> std::io::Result<()> {
     // SAFETY: the system call reads no memory.
     let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };

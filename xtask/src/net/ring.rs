@@ -1,5 +1,5 @@
-//! AF_PACKET with a ring in shared memory (TPACKET_V3): no system call per packet, and a count of
-//! what was lost.
+//! An AF_PACKET socket with a ring in shared memory (TPACKET_V3). It needs no system call per packet, and counts the
+//! packets that were lost.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use nix::{errno::Errno, libc, net::if_::if_nametoindex};
 
 const BLOCK: usize = 1 << 20;
-/// A block that is not full is handed over after this many milliseconds.
+/// Time in milliseconds after which the kernel hands over a block that is not full.
 const RETIRE: u32 = 5;
 
 const PACKET_RX_RING: i32 = 5;
@@ -22,7 +22,7 @@ const PACKET_STATISTICS: i32 = 6;
 const PACKET_VERSION: i32 = 10;
 const TPACKET_V3: i32 = 2;
 const STATUS_USER: u32 = 1;
-/// `BPF_RET | BPF_K`: keep so many octets.
+/// The instruction `BPF_RET | BPF_K`, which keeps this many octets of a packet.
 const RETURN_CONSTANT: u16 = 0x06;
 
 #[repr(C)]
@@ -41,9 +41,9 @@ struct Request {
 pub(super) struct Frame<'a> {
     /// Nanoseconds since 1970.
     pub(super) time: u64,
-    /// Its octets on the wire.
+    /// Length of the frame on the wire, in octets.
     pub(super) length: u32,
-    /// Those of them that were kept.
+    /// The octets of the frame that were kept.
     pub(super) bytes: &'a [u8],
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Ring {
 unsafe impl Send for Ring {}
 
 impl Ring {
-    /// Opens one in the calling thread's namespace, which keeps `keep` octets of each frame.
+    /// Opens a socket in the network namespace of the calling thread. It keeps `keep` octets of each frame.
     pub(super) fn open(interface: &str, keep: u32, megabytes: usize) -> Result<Self> {
         let index = if_nametoindex(interface).with_context(|| format!("no {interface}"))?;
         // Protocol 0: it hears nothing until it is bound to its interface.
@@ -94,11 +94,11 @@ impl Ring {
         Ok(ring)
     }
 
-    /// Hands the frames of the next block to `body`; `false` when there is none in time.
+    /// Passes the frames of the next block to `body`. False when there is no block within the time limit.
     pub(super) fn next(&mut self, limit: Duration, body: impl FnOnce(Frames<'_>)) -> Result<bool> {
         // SAFETY: `next` is below `blocks`, so the block lies in the mapping.
         let block = unsafe { self.memory.add(self.next * BLOCK) };
-        // SAFETY: the block's status word, which the kernel changes under us.
+        // SAFETY: this is the status word of the block, which the kernel may change at any time.
         let status = || unsafe { block.add(8).cast::<u32>().read_volatile() };
         if status() & STATUS_USER == 0 {
             let mut poll = libc::pollfd {
@@ -106,7 +106,7 @@ impl Ring {
                 events: libc::POLLIN,
                 revents: 0,
             };
-            // SAFETY: one descriptor, as the count says.
+            // SAFETY: there is one descriptor, as the count says.
             let result = unsafe { libc::poll(&raw mut poll, 1, limit.as_millis().try_into()?) };
             match Errno::result(result) {
                 Ok(_) | Err(Errno::EINTR) => {}
@@ -117,7 +117,7 @@ impl Ring {
             }
         }
         fence(Ordering::Acquire);
-        // SAFETY: the block is ours until its status is written back.
+        // SAFETY: the block belongs to this process until its status is written back.
         let bytes = unsafe { std::slice::from_raw_parts(block.as_ptr(), BLOCK) };
         body(Frames {
             block: bytes,
@@ -125,22 +125,22 @@ impl Ring {
             left: u32_at(bytes, 12),
         });
         fence(Ordering::Release);
-        // SAFETY: as above; from here on the block is the kernel's.
+        // SAFETY: the same pointer as above. From here on, the block belongs to the kernel.
         unsafe { block.add(8).cast::<u32>().write_volatile(0) };
         self.next = (self.next + 1) % self.blocks;
         Ok(true)
     }
 
-    /// From now on, keeps so many octets of each frame.
+    /// From now on, keeps this many octets of each frame.
     pub(super) fn keep(&self, keep: u32) -> Result<()> {
         cut(&self.socket, keep)
     }
 
-    /// How many frames were lost since the last call.
+    /// Number of frames that were lost since the last call.
     pub(super) fn lost(&self) -> Result<u32> {
         let mut statistics = [0_u32; 3]; // packets, drops, queue freezes
         let mut length = libc::socklen_t::try_from(size_of_val(&statistics))?;
-        // SAFETY: the buffer has the length that is told.
+        // SAFETY: the buffer has the length that is passed.
         let result = unsafe {
             libc::getsockopt(
                 self.socket.as_raw_fd(),
@@ -157,7 +157,7 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // SAFETY: the mapping was made with this length; nothing borrows from it any more.
+        // SAFETY: the mapping was made with this length, and nothing borrows from it any more.
         unsafe { libc::munmap(self.memory.as_ptr().cast(), self.blocks * BLOCK) };
     }
 }
@@ -194,7 +194,7 @@ fn u32_at(bytes: &[u8], offset: usize) -> u32 {
 }
 
 fn option<T>(socket: &OwnedFd, level: i32, name: i32, value: &T) -> Result<()> {
-    // SAFETY: the kernel reads as many octets as it is told.
+    // SAFETY: the kernel reads exactly as many octets as it is given.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -208,7 +208,7 @@ fn option<T>(socket: &OwnedFd, level: i32, name: i32, value: &T) -> Result<()> {
     Ok(())
 }
 
-/// A program of one instruction, which cuts every frame.
+/// Attaches a filter of one instruction, which shortens every frame.
 fn cut(socket: &OwnedFd, keep: u32) -> Result<()> {
     let mut instruction = libc::sock_filter {
         code: RETURN_CONSTANT,
@@ -224,7 +224,7 @@ fn cut(socket: &OwnedFd, keep: u32) -> Result<()> {
 }
 
 fn map(socket: &OwnedFd, length: usize) -> Result<NonNull<u8>> {
-    // SAFETY: a new mapping, at an address that the kernel chooses.
+    // SAFETY: this is a new mapping, at an address that the kernel chooses.
     let memory = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
@@ -241,9 +241,9 @@ fn map(socket: &OwnedFd, length: usize) -> Result<NonNull<u8>> {
     NonNull::new(memory.cast()).context("a ring at address 0")
 }
 
-/// Binds a packet socket to an interface. With protocol 0 it hears nothing.
+/// Binds a packet socket to an interface. With protocol 0 the socket receives nothing.
 pub(super) fn bind(socket: &OwnedFd, index: u32, protocol: i32) -> Result<()> {
-    // SAFETY: a plain structure of integers.
+    // SAFETY: the type is a plain structure of integers, for which zeros are valid.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = libc::AF_PACKET.try_into()?;
     address.sll_protocol = u16::try_from(protocol)?.to_be();

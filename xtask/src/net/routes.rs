@@ -1,4 +1,4 @@
-//! The kernel's IPv6 routes of a namespace, watched.
+//! Watches the kernel's IPv6 routes of a namespace.
 
 use std::{fmt, net::Ipv6Addr, sync::Arc, thread, time::Duration};
 
@@ -13,7 +13,7 @@ use super::{
     wait::{Missed, Watched},
 };
 
-/// A route, as far as the lab asks.
+/// A route, with the fields that the lab needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Its prefix.
@@ -22,7 +22,7 @@ pub struct Route {
     pub length: u8,
     /// The routing table.
     pub table: u32,
-    /// Who put it there, by its number (`rtm_protocol`).
+    /// Protocol number of the program that added the route (`rtm_protocol`).
     pub protocol: u8,
     /// Its metric.
     pub metric: u32,
@@ -47,7 +47,7 @@ impl fmt::Display for Route {
     }
 }
 
-/// Follows the routes of a namespace until dropped.
+/// Follows the routes of a namespace until it is dropped.
 #[derive(Debug)]
 pub struct Monitor {
     routes: Arc<Watched<Vec<Route>>>,
@@ -56,12 +56,12 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Starts with what is there now.
+    /// Starts with the routes that exist now.
     pub fn start(namespace: &Namespace) -> Result<Self> {
         let routes = Arc::new(Watched::<Vec<Route>>::default());
         let (stop, stopped) = oneshot::channel();
         let shared = Arc::clone(&routes);
-        // The sockets are made in the namespace; afterwards any thread may use them.
+        // The sockets are made in the namespace. Afterwards any thread may use them.
         let (runtime, listen, ask) = namespace.run(|| {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -82,7 +82,7 @@ impl Monitor {
                     tokio::spawn(connection);
                     tokio::spawn(other);
                     loop {
-                        // Asking for all again is simpler than replaying changes, and always true.
+                        // Reading all routes again is simpler than applying each change, and cannot go wrong.
                         let routes = dump(&handle).await;
                         let failed = routes.is_err();
                         if let Ok(routes) = routes {
@@ -112,18 +112,18 @@ impl Monitor {
         }
     }
 
-    /// The routes to exactly this prefix, whoever put them there.
+    /// All routes to exactly this prefix, whichever program added them.
     pub fn to(&self, destination: Ipv6Addr, length: u8) -> Vec<Route> {
         self.routes
             .read(|routes| select(routes, destination, length))
     }
 
-    /// All routes, for comparison.
+    /// All routes, to compare them with those of another time.
     pub fn all(&self) -> Vec<Route> {
         self.routes.read(Clone::clone)
     }
 
-    /// Waits until the routes to this prefix are as `look` wants them.
+    /// Waits until `look` accepts the routes to this prefix.
     pub fn wait<R>(
         &self,
         limit: Duration,

@@ -1,4 +1,4 @@
-//! Frames as they are, onto one interface: whoever floods or forges needs no stack of its own.
+//! Sends complete Ethernet frames on one interface, for tests that flood a link or forge packets.
 
 use std::{
     io::IoSlice,
@@ -15,7 +15,7 @@ use nix::{
 
 use super::{Namespace, netlink, ring::bind};
 
-/// Frames given to the kernel in one system call.
+/// Number of frames that are passed to the kernel in one system call.
 const BATCH: usize = 256;
 
 /// A packet socket that only sends.
@@ -23,7 +23,7 @@ const BATCH: usize = 256;
 pub struct Sender(OwnedFd);
 
 impl Sender {
-    /// Opens one on an interface of a namespace.
+    /// Opens a socket on an interface of a namespace.
     pub fn open(namespace: &Namespace, interface: &str) -> Result<Self> {
         let index = netlink::index(namespace, interface)?;
         namespace.run(|| {
@@ -39,7 +39,7 @@ impl Sender {
         })
     }
 
-    /// Sends a frame. False: the queue of the link is full, and the frame is gone.
+    /// Sends a frame. False if the queue of the link is full and the frame was dropped.
     pub fn send(&self, frame: &[u8]) -> Result<bool> {
         match send(self.0.as_raw_fd(), frame, MsgFlags::empty()) {
             Err(Errno::ENOBUFS) => Ok(false),
@@ -47,7 +47,7 @@ impl Sender {
         }
     }
 
-    /// Sends all of them in order, many at a time; gives how many the link took.
+    /// Sends all frames in order, many per system call. Gives how many the link accepted.
     pub fn send_all<F: AsRef<[u8]>>(&self, frames: &[F]) -> Result<usize> {
         let mut headers = MultiHeaders::<()>::preallocate(BATCH, None);
         let mut taken = 0;
@@ -73,7 +73,7 @@ impl Sender {
                     taken += sent;
                     rest = &rest[sent..];
                 }
-                // The first of the batch was dropped.
+                // The first frame of the batch was dropped.
                 Err(Errno::ENOBUFS) => rest = &rest[1..],
                 Err(error) => return Err(error.into()),
             }

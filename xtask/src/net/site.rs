@@ -1,5 +1,5 @@
-//! One run's place on the machine: a prefix for its namespaces and a private directory, both gone
-//! afterwards, also when the run is killed.
+//! The resources of one run on this machine: a prefix for the names of its namespaces, and a private directory. Both
+//! are removed afterwards, also when the run was killed.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -20,8 +20,8 @@ const MOST: u32 = 64;
 
 /// A prefix such as `acl1`, unique on this machine, and a directory that only its owner can read.
 ///
-/// A lock on a file of the directory says that the owner lives; the kernel drops it when the owner
-/// dies, however that comes about, and the next run removes what it left.
+/// A lock on a file of the directory shows that the owner is alive. The kernel releases the lock when the owner dies
+/// for any reason, and the next run then removes what the owner left.
 #[derive(Debug)]
 pub struct Site {
     prefix: String,
@@ -30,7 +30,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Takes a free place, after the removal of what dead runs have left.
+    /// Takes a free prefix, after it has removed what dead runs have left.
     pub fn claim(stem: &str) -> Result<Self> {
         fs::create_dir_all(DIRECTORY)
             .with_context(|| format!("cannot make {DIRECTORY}, which needs root"))?;
@@ -58,17 +58,17 @@ impl Site {
         bail!("{MOST} labs run already: see {DIRECTORY}")
     }
 
-    /// Comes before the name of every namespace.
+    /// The prefix of the name of every namespace.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// For sockets and logs.
+    /// The directory for sockets and logs.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// A namespace of this run.
+    /// Makes a namespace of this run.
     pub fn namespace(&self, name: &str) -> Result<Namespace> {
         Namespace::create(&format!("{}-{name}", self.prefix))
     }
@@ -80,7 +80,7 @@ impl Drop for Site {
     }
 }
 
-/// Removes places whose owner has gone.
+/// Removes the resources of runs whose process has ended.
 fn sweep() -> Result<()> {
     for entry in fs::read_dir(DIRECTORY)? {
         let directory = entry?.path();

@@ -1,4 +1,4 @@
-//! Settings under `/proc/sys/net`, which show the namespace of the thread that opens them.
+//! Settings under `/proc/sys/net`. The kernel shows those of the network namespace of the thread that opens the file.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use super::namespace::Namespace;
 
-/// Writes settings, named as under `/proc/sys/net/`.
+/// Writes settings. Their names are paths below `/proc/sys/net/`.
 pub fn set(namespace: &Namespace, settings: &[(&str, &str)]) -> Result<()> {
     namespace.run(|| {
         for (name, value) in settings {

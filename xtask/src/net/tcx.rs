@@ -1,5 +1,5 @@
-//! A TCX program that counts packets and leaves them to the next one: somebody else's, as far as the
-//! programs under test are concerned.
+//! A TCX program that counts packets and passes them to the next program. For the programs under test it is a program
+//! of somebody else.
 
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 
@@ -15,29 +15,29 @@ const MAP_TYPE_ARRAY: u32 = 2;
 const PROG_TYPE_SCHED_CLS: u32 = 3;
 const LICENSE: &[u8] = b"Dual MIT/GPL\0";
 
-/// Octets of the headers of Ethernet and IPv6.
+/// Length of the Ethernet and IPv6 headers in octets.
 const HEADERS: u8 = 14 + 40;
 
-/// On which way a packet is met.
+/// Direction of the counted packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Direction {
-    /// On the way in.
+    /// Incoming packets.
     Ingress = 46,
-    /// On the way out.
+    /// Outgoing packets.
     Egress = 47,
 }
 
 /// Which packets are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// Every one.
+    /// All packets.
     All,
-    /// Those whose IPv6 header a program cannot read in place: it is not in the linear part.
+    /// Packets whose IPv6 header is not in the linear part of the skb, so that a program cannot read it in place.
     NotLinear,
 }
 
-/// The program on an interface, behind those that are there, until it is dropped.
+/// The program on an interface, behind those that are attached already. It is detached when this value is dropped.
 #[derive(Debug)]
 pub struct TcxCounter {
     map: OwnedFd,
@@ -53,7 +53,7 @@ struct Create {
 }
 
 impl TcxCounter {
-    /// Attaches it.
+    /// Attaches the program.
     pub fn attach(
         namespace: &Namespace,
         interface: &str,
@@ -76,7 +76,7 @@ impl TcxCounter {
             program: program.as_ptr() as u64,
             license: LICENSE.as_ptr() as u64,
         };
-        // SAFETY: what the attribute points to lives until the call returns.
+        // SAFETY: everything that the attribute points to lives until the call returns.
         let program =
             unsafe { bpf::open(PROG_LOAD, &load) }.context("cannot load a TCX program")?;
         let ifindex = netlink::index(namespace, interface)?;
@@ -92,7 +92,7 @@ impl TcxCounter {
         Ok(Self { map, _link: link })
     }
 
-    /// Packets so far.
+    /// Number of packets so far.
     pub fn count(&self) -> Result<u64> {
         let mut count = 0_u64;
         // SAFETY: key and value have the sizes with which the map was made.
@@ -110,7 +110,7 @@ impl TcxCounter {
 /// The key of the only element.
 static FIRST: u32 = 0;
 
-/// Counts in the first value of the map, and gives `TC_ACT_UNSPEC`.
+/// The program: it adds to the first value of the map, and gives `TC_ACT_UNSPEC`.
 fn program(map: RawFd, which: Which) -> Vec<[u8; 8]> {
     let map = map.to_ne_bytes();
     let mut program = Vec::new();

@@ -1,4 +1,4 @@
-//! Waiting for something to happen, with a deadline and with Ctrl-C.
+//! Waits for an event, until a deadline or until Ctrl-C.
 
 use std::{
     env, fmt,
@@ -13,7 +13,7 @@ use std::{
 use anyhow::Result;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-/// How soon a wait notices an interrupt.
+/// Time after which a wait notices an interrupt at the latest.
 const SLICE: Duration = Duration::from_millis(100);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -22,7 +22,7 @@ extern "C" fn note_interrupt(_signal: i32) {
     INTERRUPTED.store(true, Ordering::Relaxed);
 }
 
-/// From now on SIGINT, SIGTERM and SIGHUP end waits, so that what stands is taken down in order.
+/// From now on SIGINT, SIGTERM and SIGHUP end all waits, so that everything can be taken down in order.
 pub fn interruptible() -> Result<()> {
     let action = SigAction::new(
         SigHandler::Handler(note_interrupt),
@@ -36,29 +36,29 @@ pub fn interruptible() -> Result<()> {
     Ok(())
 }
 
-/// Whether a signal has asked this process to end.
+/// Whether a signal has asked this process to stop.
 pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// Why a wait ended without what it waited for.
+/// Why a wait ended without its event.
 #[derive(Debug)]
 pub enum Missed {
-    /// It did not happen in time.
+    /// The event did not happen before the deadline.
     Deadline {
-        /// What was waited for.
+        /// The event that was waited for.
         what: String,
-        /// For how long.
+        /// Length of the wait.
         limit: Duration,
     },
-    /// Who should have done it has ended.
+    /// The process that should have caused the event has ended.
     Ended {
-        /// What was waited for.
+        /// The event that was waited for.
         what: String,
-        /// Who has ended, and with which words.
+        /// The process that has ended, and its last output.
         who: String,
     },
-    /// The person wants to stop.
+    /// A person has asked this process to stop.
     Interrupted,
 }
 
@@ -76,11 +76,11 @@ impl fmt::Display for Missed {
 
 impl std::error::Error for Missed {}
 
-/// A factor for time limits of lab and tests, for machines that are slower than the limits expect.
+/// Environment variable with a factor for the time limits of lab and tests, for slow machines.
 const SCALE: &str = "ANYCAST_TIME_SCALE";
 
-/// A time limit as it is on this machine: `ANYCAST_TIME_SCALE` times as long, from 1 to 100. All waits of this module
-/// do that themselves.
+/// Adjusts a time limit to this machine: multiplies it by `ANYCAST_TIME_SCALE`, which is from 1 to 100. All waits of
+/// this module already do that.
 pub fn patience(limit: Duration) -> Duration {
     static FACTOR: OnceLock<f64> = OnceLock::new();
     let factor = FACTOR.get_or_init(|| {
@@ -109,7 +109,7 @@ pub struct Watched<T> {
 }
 
 impl<T> Watched<T> {
-    /// With a first value.
+    /// Makes a value that can be waited on.
     pub fn new(value: T) -> Self {
         Self {
             value: Mutex::new(value),
@@ -118,23 +118,23 @@ impl<T> Watched<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, T> {
-        // A reader that panicked under the lock has changed nothing.
+        // A reader that panicked while it held the lock has changed nothing.
         self.value.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the value and wakes who waits for it.
+    /// Changes the value and wakes all threads that wait for it.
     pub fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         let result = change(&mut self.lock());
         self.changed.notify_all();
         result
     }
 
-    /// Looks at the value.
+    /// Reads the value.
     pub fn read<R>(&self, look: impl FnOnce(&T) -> R) -> R {
         look(&self.lock())
     }
 
-    /// Waits until `look` finds what it looks for.
+    /// Waits until `look` finds what it looks for in the value.
     pub fn wait<R>(
         &self,
         limit: Duration,
@@ -158,7 +158,7 @@ impl<T> Watched<T> {
     }
 }
 
-/// Asks again and again. Only for state elsewhere that announces no change.
+/// Calls `look` again and again until it finds something. Only for state of other processes, which announce no change.
 pub fn poll<R>(
     limit: Duration,
     every: Duration,

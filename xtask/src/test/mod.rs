@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test, those that need a kernel included.
+//! The command `cargo xtask test`: runs every test, including those that need a kernel.
 
 mod tally;
 
@@ -21,7 +21,7 @@ use crate::{
     toolchain,
 };
 
-/// What `cargo xtask test` takes.
+/// Options of `cargo xtask test`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Add to this file what is said at the end: failures, what was ignored and why, and the counts
@@ -32,7 +32,7 @@ pub struct Options {
     arguments: Vec<OsString>,
 }
 
-/// Runs `cargo test --workspace` with these arguments: every suite, whatever becomes of the others.
+/// Runs `cargo test --workspace` with these arguments. All suites run, even if some of them fail.
 pub fn test(options: &Options) -> Result<ExitCode> {
     toolchain::setup()?;
     toolchain::install_helpers();
@@ -44,7 +44,7 @@ pub fn test(options: &Options) -> Result<ExitCode> {
     }
     say("building the tests");
     let mut build = cargo_test("--no-run", &options.arguments);
-    // Cargo has told what is wrong.
+    // Cargo has already printed what is wrong.
     if !process::show_status(&mut build, "cargo test")?.success() {
         say("the tests cannot be built");
         return Ok(ExitCode::FAILURE);
@@ -80,7 +80,7 @@ fn cargo_test(how: &str, arguments: &[OsString]) -> Command {
     cargo
 }
 
-/// Shows what it says, both its streams in one order, and reads along.
+/// Shows the output of cargo, with both of its streams in one order, and reads it.
 fn run(cargo: &mut Command) -> Result<(ExitStatus, Tally)> {
     let (reader, writer) = io::pipe()?;
     cargo
@@ -88,7 +88,7 @@ fn run(cargo: &mut Command) -> Result<(ExitStatus, Tally)> {
         .stderr(writer.try_clone()?)
         .stdout(writer);
     let mut child = process::spawn(cargo, "cargo test")?;
-    // The command keeps ends of the pipe, and while they are open it does not end.
+    // The command keeps the writing ends of the pipe, which would not end while they are open.
     cargo.stdout(Stdio::null()).stderr(Stdio::null());
     let reader = thread::spawn(|| follow(reader));
     let status = process::wait(&mut child, "cargo test", None)?;
@@ -108,7 +108,7 @@ fn follow(mut reader: PipeReader) -> Result<Tally> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error.into()),
         };
-        // A test that is at work has told its name, and its line ends when it has ended.
+        // A running test has printed its name without a newline. The line ends when the test has ended.
         let mut shown = io::stdout();
         shown.write_all(octets)?;
         shown.flush()?;
@@ -124,7 +124,7 @@ fn follow(mut reader: PipeReader) -> Result<Tally> {
     }
 }
 
-/// Cargo builds as the user; only what it runs is root.
+/// Cargo builds as the user. Only the programs that it runs are run as root.
 pub(crate) fn run_as(root: Root, cargo: &mut Command) -> Result<()> {
     if root == Root::Sudo {
         say("what cargo builds runs as root, by sudo");
@@ -133,7 +133,7 @@ pub(crate) fn run_as(root: Root, cargo: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The variable by which cargo learns what to run what it built with.
+/// Name of the environment variable that tells cargo how to run the programs that it builds.
 fn runner_variable(host: &str) -> String {
     let triple = host.to_uppercase().replace(['-', '.'], "_");
     format!("CARGO_TARGET_{triple}_RUNNER")

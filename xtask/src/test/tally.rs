@@ -1,26 +1,26 @@
-//! What many test programs say, in a few lines: what failed, what was ignored and why.
+//! Summarises the output of many test programs: which tests failed, which were ignored, and why.
 
 use std::{collections::BTreeMap, fmt};
 
-/// Tests of one reason are named one by one as long as they are no more than this.
+/// Largest number of ignored tests with the same reason that are listed one by one.
 const NAMED: usize = 12;
 
-/// Reads what `cargo test` prints, a line at a time. Test programs speak as libtest does.
+/// Reads the output of `cargo test` line by line. Test programs write in the format of libtest.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    /// The test program that speaks.
+    /// The test program whose output is being read.
     suite: String,
-    /// Whether the names of failed tests are being told.
+    /// Whether the output is inside the list of failed tests.
     failures: bool,
-    /// Whether cargo tells which programs failed.
+    /// Whether the output is inside cargo's list of failed programs.
     targets: bool,
     passed: u64,
     failed: u64,
-    /// Suite and test.
+    /// Suite and name of each failed test.
     failed_tests: Vec<(String, String)>,
-    /// What cargo says it has run without success.
+    /// Programs that cargo lists as failed.
     failed_suites: Vec<String>,
-    /// Suite and test, by the reason.
+    /// Suite and name of each ignored test, by the reason.
     ignored: BTreeMap<String, Vec<(String, String)>>,
 }
 
@@ -30,7 +30,7 @@ impl Tally {
         if let Some(name) = named(line) {
             if self.failures {
                 let failed = (self.suite.clone(), name.to_owned());
-                // Its own words may name it as well.
+                // The test's own output may contain its name as well.
                 if !self.failed_tests.contains(&failed) {
                     self.failed_tests.push(failed);
                 }
@@ -64,7 +64,8 @@ fn named(line: &str) -> Option<&str> {
     (!name.is_empty() && !name.starts_with(' ')).then_some(name)
 }
 
-/// `     Running tests/daemon/main.rs (target/debug/deps/daemon-99)`, or `   Doc-tests xtask`
+/// Reads the program from a line such as `     Running tests/daemon/main.rs (target/debug/deps/daemon-99)` or `
+/// Doc-tests xtask`.
 fn suite(line: &str) -> Option<&str> {
     let line = line.trim_start();
     let program = line.strip_prefix("Running ").and_then(|rest| {
@@ -75,7 +76,8 @@ fn suite(line: &str) -> Option<&str> {
     program.or(line.starts_with("Doc-tests ").then_some(line))
 }
 
-/// The test and why: by libtest `test NAME ... ignored, REASON`, by `kernel_tests` `test NAME [REASON] ... ignored`.
+/// Name and reason of an ignored test. libtest writes `test NAME ... ignored, REASON`, and `kernel_tests` writes `test
+/// NAME [REASON] ... ignored`.
 fn ignored(line: &str) -> Option<(&str, &str)> {
     let (name, rest) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
     let name = name.trim_end();
@@ -89,7 +91,7 @@ fn ignored(line: &str) -> Option<(&str, &str)> {
     Some(bracketed.unwrap_or((name, "no reason is given")))
 }
 
-/// The number before a word in `ok. 10 passed; 0 failed; 0 ignored`.
+/// Reads the number before a word in a line such as `ok. 10 passed; 0 failed; 0 ignored`.
 fn count(counts: &str, word: &str) -> u64 {
     let words: Vec<_> = counts.split([' ', ';']).collect();
     let pair = words.windows(2).find(|pair| pair[1] == word);
@@ -132,7 +134,7 @@ impl fmt::Display for Tally {
 mod tests {
     use super::*;
 
-    /// As cargo 1.90 and the two harnesses say it.
+    /// Output of cargo 1.90 and of the two harnesses.
     const SAID: &str = "\
      Running unittests src/lib.rs (target/debug/deps/anycast_ctl-0a)
 

@@ -1,4 +1,4 @@
-//! Packages of the distribution that tests and fuzzing use.
+//! Installs packages of the distribution that tests and fuzzing use.
 
 use anyhow::{Context as _, Result, bail};
 
@@ -8,11 +8,11 @@ use crate::{
     process::{self, say},
 };
 
-/// Installs what tests use beside the daemon, where apt is there to do it: ip, by which people start
-/// daemons in namespaces, tshark, the second opinion on every packet, BIRD, which passes routes on, Python for the peer of `interop`, and
-/// bpftool, which loads the programs by libbpf.
+/// Installs the programs that tests use in addition to the daemon, on machines with apt: ip, with which people start
+/// daemons in namespaces; tshark, a second parser for every packet; BIRD, which passes routes on; Python, for the peer
+/// of `interop`; and bpftool, which loads the programs by libbpf.
 ///
-/// The tests do without them, so a failure is only told.
+/// The tests work without them, so that a failure is only reported.
 pub fn install_helpers() {
     for (program, package) in [
         ("ip", "iproute2"),
@@ -36,7 +36,7 @@ pub fn install_helpers() {
     }
 }
 
-/// Finds the C++ compiler that libFuzzer is built with, or installs it.
+/// Finds or installs the C++ compiler with which libFuzzer is built.
 pub fn cxx_compiler() -> Result<()> {
     let named = std::env::var_os("CXX").is_some_and(|name| !name.is_empty());
     if named || process::find("c++").is_some() {
@@ -50,7 +50,7 @@ pub fn cxx_compiler() -> Result<()> {
     install(&["g++"]).context(missing)
 }
 
-/// Installs a program that something cannot do without.
+/// Installs a program that is required.
 pub fn require(program: &str, package: &str) -> Result<()> {
     if process::find(program).is_some() {
         return Ok(());
@@ -71,14 +71,14 @@ fn install(packages: &[&str]) -> Result<()> {
     let apt = |arguments: &[&str]| {
         let mut command = root.command("env")?;
         command
-            // sudo may refuse to pass variables on, so that env sets it.
+            // sudo may refuse to pass variables on, so `env` sets this one.
             .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2"])
             .args(arguments);
         process::show(&mut command, "apt-get")
     };
     let mut wanted = vec!["install", "--yes", "--no-install-recommends"];
     wanted.extend(packages);
-    // The lists may be good enough; on a fresh machine there are none.
+    // The package lists of the machine may be recent enough. A fresh machine has none.
     if apt(&wanted).is_err() {
         apt(&["update"])?;
         apt(&wanted)?;

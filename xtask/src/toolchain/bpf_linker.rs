@@ -1,9 +1,8 @@
-//! Builds bpf-linker against the LLVM that rustc brings along.
+//! Builds bpf-linker with the LLVM that rustc contains.
 //!
-//! The documented `cargo install bpf-linker` wants an LLVM with its development files, of a version
-//! that most distributions do not have. rustc ships exactly the LLVM whose bitcode is to be read,
-//! as a shared library, and bpf-linker needs no more than that: about a minute, with nothing to
-//! install but crates.
+//! The documented `cargo install bpf-linker` needs an LLVM with its development files, in a version that most
+//! distributions do not have. rustc comes with exactly the LLVM whose bitcode is to be read, as a shared library, and
+//! bpf-linker needs nothing else. The build takes about a minute and downloads only crates.
 
 use std::{
     fs,
@@ -20,13 +19,13 @@ use super::{
 };
 use crate::process::{self, say};
 
-/// Builds it into our tools directory.
+/// Builds bpf-linker into our tools directory.
 pub(super) fn install(rustc: &Rustc, tools: &Path) -> Result<()> {
     let root = locate::own_linker_root(tools, rustc);
     let linker = root.join("bin/bpf-linker");
     prefix(rustc, &root)?;
     if locate::linker_llvm(&linker).is_some() {
-        // The toolchain had moved, and the links of the prefix were all that was wrong.
+        // The toolchain had moved, and only the links of the prefix were wrong.
         say(format_args!("repaired {}", linker.display()));
         return Ok(());
     }
@@ -54,8 +53,8 @@ pub(super) fn install(rustc: &Rustc, tools: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes `root` look like an installation of LLVM: its `lib` holds rustc's shared library under
-/// the names that bpf-linker and the dynamic linker look for.
+/// Makes `root` look like an installation of LLVM: its `lib` contains rustc's shared library under the names that
+/// bpf-linker and the dynamic linker look for.
 fn prefix(rustc: &Rustc, root: &Path) -> Result<()> {
     let library = llvm_library(rustc)?;
     let lib = root.join("lib");
@@ -76,7 +75,7 @@ fn prefix(rustc: &Rustc, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// rustc's LLVM: `libLLVM.so.22.1-rust-1.95.0-stable`, and `libLLVM-17-rust-...so` long ago.
+/// Path of rustc's LLVM: `libLLVM.so.22.1-rust-1.95.0-stable`, or `libLLVM-17-rust-...so` in older versions.
 fn llvm_library(rustc: &Rustc) -> Result<PathBuf> {
     let lib = rustc.sysroot.join("lib");
     fs::read_dir(&lib)
@@ -84,7 +83,7 @@ fn llvm_library(rustc: &Rustc) -> Result<PathBuf> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            // Beside it lies a linker script of a similar name, a few bytes long.
+            // In the same directory is a linker script of a similar name, which is a few octets long.
             name.starts_with("libLLVM") && path.metadata().is_ok_and(|m| m.len() > 1 << 20)
         })
         .max()
@@ -109,12 +108,12 @@ fn cargo_install(rustc: &Rustc, root: &Path, build: &Path) -> Command {
         .arg("--target-dir")
         .arg(build)
         .env("LLVM_PREFIX", root)
-        // Found beside the binary, wherever the tools directory is moved to.
+        // The library is found relative to the binary, also when the tools directory is moved.
         .env(
             "CARGO_ENCODED_RUSTFLAGS",
             "-Clink-arg=-Wl,-rpath,$ORIGIN/../lib",
         )
-        // The work is LLVM's; a quick build links as fast as a careful one.
+        // LLVM does the work of linking, so that an unoptimised build is as fast as an optimised one.
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
         .env_remove("CARGO_BUILD_TARGET")

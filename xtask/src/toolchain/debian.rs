@@ -1,8 +1,8 @@
-//! Debian's `rust-src` package, for machines that reach a Debian mirror but not rustup's server.
+//! Gets Debian's `rust-src` package, for machines that can reach a Debian mirror but not rustup's server.
 //!
-//! apt itself fetches and verifies it, with lists and caches of its own, so that neither the
-//! sources nor the packages of the machine change. The package would refuse to be installed beside
-//! rustup; only its files are wanted.
+//! apt itself downloads and verifies the package, with lists and caches of its own, so that neither the package sources
+//! nor the installed packages of the machine change. The package cannot be installed beside rustup, and only its files
+//! are needed.
 
 use std::{
     fs,
@@ -15,12 +15,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::process::{self, say};
 
-/// Where Debian keeps current compilers, the most likely one first.
+/// Debian suites with current compilers, the most likely one first.
 const SUITES: [&str; 4] = ["trixie-backports", "forky", "forky-backports", "sid"];
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Downloads the package for this version of Rust into `work` and gives its path.
+/// Downloads the package for this version of Rust into the directory `work`, and gives its path.
 pub(super) fn fetch_rust_src(release: &str, work: &Path) -> Result<PathBuf> {
     ensure!(
         process::find("apt-get").is_some() && process::find("dpkg-deb").is_some(),
@@ -47,7 +47,7 @@ pub(super) fn fetch_rust_src(release: &str, work: &Path) -> Result<PathBuf> {
     bail!("no suite has rust-src {release}")
 }
 
-/// Takes `library` out of the package, without installing it.
+/// Extracts the directory `library` from the package, without installing the package.
 pub(super) fn extract_library(package: &Path, release: &str, into: &Path) -> Result<()> {
     if into.exists() {
         fs::remove_dir_all(into)?;
@@ -100,7 +100,7 @@ fn mirrors() -> Result<Vec<String>> {
     Ok(mirrors)
 }
 
-/// One suite of one mirror, as apt sees it when it sees nothing else.
+/// One suite of one mirror, in an apt configuration that knows nothing else.
 struct Apt {
     work: PathBuf,
     options: Vec<String>,
@@ -126,7 +126,7 @@ impl Apt {
             "Dir::Etc::SourceParts=/dev/null".to_owned(),
             format!("Dir::State::Lists={}", lists.display()),
             format!("Dir::Cache={}", work.join("cache").display()),
-            // The directories belong to the user, and apt need not be root for them.
+            // The directories belong to the user, and apt needs no root privileges for them.
             "APT::Sandbox::User=".to_owned(),
             "Debug::NoLocking=1".to_owned(),
             "Acquire::Languages=none".to_owned(),
@@ -150,7 +150,7 @@ impl Apt {
         process::capture_ok(&mut update, "apt-get update", LIMIT).map(drop)
     }
 
-    /// The newest packaging of this release.
+    /// The newest Debian version of this Rust release.
     fn version(&self, release: &str) -> Result<Option<String>> {
         let mut madison = self.command("apt-cache");
         madison.args(["madison", "rust-src"]);
@@ -177,7 +177,8 @@ impl Apt {
     }
 }
 
-/// `1.95.0` of `1.95.0+dfsg1-2~bpo13+1`; of a beta, something that no release is called.
+/// The Rust release of a Debian version: `1.95.0` for `1.95.0+dfsg1-2~bpo13+1`. For a beta this gives something that is
+/// no name of a release.
 fn upstream(version: &str) -> &str {
     version.split(['+', '-']).next().unwrap_or(version)
 }

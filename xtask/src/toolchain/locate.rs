@@ -1,7 +1,7 @@
 //! Finds what the BPF build needs: the compiler, the source of `core`, and bpf-linker.
 //!
-//! `anycast-ctl/build.rs` includes this file too, so that "setup says ready" and "the build finds
-//! it" can never disagree. That is why it uses nothing but `std`, and installs nothing.
+//! `anycast-ctl/build.rs` includes this file as well, so that the setup and the build always agree on what is found.
+//! That is why this file uses only `std` and installs nothing.
 
 use std::{
     env,
@@ -14,7 +14,7 @@ use std::{
 /// The bpf-linker that is built when the machine has no suitable one.
 pub(crate) const BPF_LINKER_VERSION: &str = "0.13.0";
 
-/// The triple of the kernel's virtual machine, which has the byte order of the real one.
+/// Target triple of the kernel's virtual machine, whose byte order is that of the machine.
 pub(crate) fn bpf_target(big_endian: bool) -> &'static str {
     if big_endian {
         "bpfeb-unknown-none"
@@ -23,21 +23,21 @@ pub(crate) fn bpf_target(big_endian: bool) -> &'static str {
     }
 }
 
-/// How the kernel side is compiled for a machine of this architecture, for
-/// `CARGO_ENCODED_RUSTFLAGS`. Everything that compiles it uses the same, and so shares its `core`.
+/// How the kernel side is compiled for a machine of this architecture, as the value of `CARGO_ENCODED_RUSTFLAGS`. All
+/// builds of it use the same value, so that they share the compiled `core`.
 pub(crate) fn bpf_rustflags(arch: &str, linker: &Path) -> String {
     [
         format!("--cfg=bpf_target_arch=\"{arch}\""),
         "-Cdebuginfo=2".to_owned(), // BTF is made from it
         "-Clink-arg=--btf".to_owned(),
-        // Else every `memset`, of three octets or sixty, is a call and a loop.
+        // Without this option every `memset`, even of three octets, becomes a call and a loop.
         "-Clink-arg=--disable-expand-memcpy-in-order".to_owned(),
         format!("-Clinker={}", linker.display()),
     ]
     .join("\x1f")
 }
 
-/// What is not there, in words for a person.
+/// What is missing, in words for a person.
 #[derive(Debug)]
 pub(crate) struct Missing(pub(crate) String);
 
@@ -52,16 +52,16 @@ impl std::error::Error for Missing {}
 /// The compiler that cargo uses in this workspace.
 #[derive(Debug)]
 pub(crate) struct Rustc {
-    /// `1.95.0`
+    /// Version of the compiler, such as `1.95.0`.
     pub(crate) release: String,
-    /// Major version of the LLVM that writes its bitcode.
+    /// Major version of the LLVM that writes the compiler's bitcode.
     pub(crate) llvm: u32,
-    /// Where its libraries are.
+    /// Directory of the compiler's libraries.
     pub(crate) sysroot: PathBuf,
 }
 
 impl Rustc {
-    /// Asks `program`, run in `directory` because rustup chooses a toolchain by directory.
+    /// Asks the compiler `program` about itself. It runs in `directory`, since rustup chooses a toolchain by directory.
     pub(crate) fn query(program: &OsStr, directory: &Path) -> Result<Self, Missing> {
         let ask = |arguments: &[&str]| {
             let output = Command::new(program)
@@ -98,13 +98,13 @@ impl Rustc {
         })
     }
 
-    /// Where `-Z build-std` looks for the source of `core`.
+    /// Directory in which `-Z build-std` looks for the source of `core`.
     pub(crate) fn library(&self) -> PathBuf {
         self.sysroot.join("lib/rustlib/src/rust/library")
     }
 }
 
-/// The source of the standard library, or why it cannot be used.
+/// Directory of the source of the standard library, or why it cannot be used.
 pub(crate) fn rust_src(rustc: &Rustc) -> Result<PathBuf, Missing> {
     let library = rustc.library();
     // Cargo needs the lock file, the compiler needs the source.
@@ -119,7 +119,7 @@ pub(crate) fn rust_src(rustc: &Rustc) -> Result<PathBuf, Missing> {
     }
 }
 
-/// Where the tools of this project are kept: outside `target/`, so that a new clone finds them.
+/// Directory in which the tools of this project are kept. It is outside of `target/`, so that a new clone finds them.
 pub(crate) fn tools_dir() -> Result<PathBuf, Missing> {
     let set = |name| env::var_os(name).filter(|value: &OsString| !value.is_empty());
     if let Some(directory) = set("ANYCAST_TOOLS_DIR") {
@@ -134,7 +134,7 @@ pub(crate) fn tools_dir() -> Result<PathBuf, Missing> {
         .ok_or_else(|| Missing("neither ANYCAST_TOOLS_DIR nor HOME is set".to_owned()))
 }
 
-/// Where our own bpf-linker is. It is tied to the compiler whose LLVM it borrows.
+/// Directory of our own bpf-linker. It belongs to one compiler, whose LLVM it uses.
 pub(crate) fn own_linker_root(tools: &Path, rustc: &Rustc) -> PathBuf {
     tools.join(format!(
         "bpf-linker-{BPF_LINKER_VERSION}-rust-{}",
@@ -142,7 +142,7 @@ pub(crate) fn own_linker_root(tools: &Path, rustc: &Rustc) -> PathBuf {
     ))
 }
 
-/// A bpf-linker that can read the bitcode of `rustc`: on `PATH`, else our own.
+/// Finds a bpf-linker that can read the bitcode of `rustc`: first on `PATH`, then our own.
 pub(crate) fn bpf_linker(rustc: &Rustc, tools: &Path) -> Result<PathBuf, Missing> {
     let path = env::var_os("PATH").unwrap_or_default();
     let on_path = env::split_paths(&path).map(|directory| directory.join("bpf-linker"));
@@ -150,7 +150,7 @@ pub(crate) fn bpf_linker(rustc: &Rustc, tools: &Path) -> Result<PathBuf, Missing
     let mut refused = String::new();
     for linker in on_path.chain([own]).filter(|linker| linker.is_file()) {
         match linker_llvm(&linker) {
-            // LLVM reads the bitcode of older versions, not of newer ones.
+            // LLVM reads the bitcode of older versions, but not of newer ones.
             Some(llvm) if llvm >= rustc.llvm => return Ok(linker),
             Some(llvm) => {
                 refused = format!(" ({} has LLVM {llvm}, too old)", linker.display());
@@ -165,9 +165,9 @@ pub(crate) fn bpf_linker(rustc: &Rustc, tools: &Path) -> Result<PathBuf, Missing
     )))
 }
 
-/// The LLVM of a bpf-linker, which `bpf-linker --version` keeps to itself.
+/// Major version of the LLVM in a bpf-linker, which `bpf-linker --version` does not show.
 pub(crate) fn linker_llvm(linker: &Path) -> Option<u32> {
-    // LLVM answers its own `--version` and exits before it looks at the files.
+    // LLVM handles its own `--version` option and exits before it opens any file.
     let output = Command::new(linker)
         .args(["--llvm-args=--version", "--output", "/dev/null"])
         .arg("/dev/null")

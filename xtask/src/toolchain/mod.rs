@@ -1,9 +1,9 @@
-//! What the BPF build needs beyond a stable Rust, found or installed.
+//! Finds or installs what the BPF build needs in addition to a stable Rust.
 
 mod apt;
 mod bpf_linker;
 mod debian;
-// Shared with anycast-ctl/build.rs.
+// `anycast-ctl/build.rs` uses the same file.
 pub(crate) mod locate;
 mod rust_src;
 
@@ -16,21 +16,21 @@ use locate::Rustc;
 
 use crate::process::{self, say};
 
-/// rustup may have to fetch the toolchain first.
+/// Time limit for asking rustc. rustup may have to download the toolchain first.
 const RUSTC_LIMIT: Duration = Duration::from_secs(300);
 
-/// The compiler and the tools, all present.
+/// The compiler and the tools, all of which exist.
 #[derive(Debug)]
 pub struct Toolchain {
     /// Version of rustc.
     pub release: String,
-    /// Source of the standard library.
+    /// Directory of the source of the standard library.
     pub library: PathBuf,
-    /// The linker.
+    /// Path of bpf-linker.
     pub linker: PathBuf,
 }
 
-/// Finds the toolchain and installs what it lacks, saying so. Takes milliseconds when all is there.
+/// Finds the toolchain, and installs and reports what is missing. Takes milliseconds when nothing is missing.
 pub fn setup() -> Result<Toolchain> {
     let rustc = rustc()?;
     if let Some(pinned) = pinned_release()
@@ -52,7 +52,7 @@ pub fn setup() -> Result<Toolchain> {
     }
 
     fs::create_dir_all(&tools).with_context(|| format!("cannot create {}", tools.display()))?;
-    // Two clones may be set up at once.
+    // Two clones of the repository may run the setup at the same time.
     let lock = fs::File::create(tools.join("setup.lock"))?;
     if lock.try_lock().is_err() {
         say("another setup is at work; waiting for it");
@@ -91,7 +91,7 @@ pub(crate) fn rustc() -> Result<Rustc> {
     Ok(Rustc::query(&rustc_program(), &crate::workspace())?)
 }
 
-/// The triple of this machine, as rustc calls it.
+/// Target triple of this machine, as rustc names it.
 pub(crate) fn host() -> Result<String> {
     let mut command = Command::new(rustc_program());
     command
@@ -105,19 +105,19 @@ fn rustc_program() -> OsString {
     std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"))
 }
 
-/// The version that rust-toolchain.toml asks for.
+/// The Rust version in rust-toolchain.toml.
 pub(crate) fn pinned_release() -> Option<String> {
     let file = fs::read_to_string(crate::workspace().join("rust-toolchain.toml")).ok()?;
     let line = file.lines().find(|line| line.starts_with("channel"))?;
     line.split('"').nth(1).map(str::to_owned)
 }
 
-/// `cargo`, the same one that runs this program, at the root of the workspace.
+/// The `cargo` that runs this program, at the root of the workspace.
 pub(crate) fn cargo() -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut cargo = Command::new(program);
     cargo.current_dir(crate::workspace());
-    // `cargo xtask` is a `cargo run`, which sets these for us and not for a nested cargo.
+    // `cargo xtask` is a `cargo run`. It sets these variables for this program, and a nested cargo must not get them.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -127,7 +127,7 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
-/// Whether the user lets us install things.
+/// Whether the user allows this program to install things.
 pub(crate) fn may_install() -> bool {
     std::env::var_os("ANYCAST_NO_INSTALL").is_none_or(|value| value.is_empty() || value == "0")
 }

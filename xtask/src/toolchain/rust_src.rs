@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result, bail};
 use super::{debian, locate, locate::Rustc};
 use crate::process::{self, say};
 
-/// Generous: the component is 3 MB, but a proxy may think before it says no.
+/// Time limit for rustup. The component is only 3 MB, but a proxy may take long before it refuses a connection.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
 
-/// Installs rust-src into the sysroot of `rustc`: by rustup, else from Debian's package.
+/// Installs rust-src into the sysroot of `rustc`: with rustup, or else from Debian's package.
 pub(super) fn install(rustc: &Rustc, tools: &Path) -> Result<()> {
     let by_rustup = rustup(rustc);
     let Err(first) = by_rustup else { return Ok(()) };
@@ -49,12 +49,12 @@ fn from_debian(rustc: &Rustc, tools: &Path) -> Result<()> {
     fs::create_dir_all(parent)
         .with_context(|| format!("{} cannot be written to", parent.display()))?;
 
-    // Extracted beside its final place and renamed, so that nobody sees half of it.
+    // The files are extracted beside their final path and then renamed, so that no other process sees half of them.
     let partial = parent.join("library.partial");
     let work = tools.join("debian");
     let result = debian::fetch_rust_src(&rustc.release, &work)
         .and_then(|package| debian::extract_library(&package, &rustc.release, &partial));
-    // 45 MB that nobody needs again.
+    // These are 45 MB that nobody needs again.
     let _ = fs::remove_dir_all(&work);
     result?;
     if library.exists() {

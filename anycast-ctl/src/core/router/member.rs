@@ -1,7 +1,7 @@
-//! What is known of a member: the second and third diagram of RFC 2710 section 6.
+//! The state of a member: the second and third diagram of RFC 2710 section 6.
 //!
-//! RFC 2710 has one state per address and link. A unicast route must lead to somebody, so here is
-//! one per address, link and member; the state of the group follows from those of its members.
+//! RFC 2710 has one state per address and link. A unicast route must lead to a particular host, so there is one state
+//! per address, link and member here. The state of the group follows from those of its members.
 
 use std::time::Duration;
 

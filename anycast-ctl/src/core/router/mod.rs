@@ -1,32 +1,32 @@
 //! The first-hop router of members: draft-haberman-ipngwg-host-anycast section 4 over RFC 2710.
 //!
-//! Hosts report the anycast addresses they serve; the router keeps them per link, asks again from
-//! time to time, and has a route for each address that somebody serves. A packet's way through
-//! here: [`Router::mld`] → `membership` (policy, `member` diagram) → `routes`; timers come back
-//! by [`Router::poll`] → `links` (`querier` diagram), `queries`, `membership`.
+//! Hosts report the anycast addresses that they serve. The router keeps the members of each address per link, sends
+//! Queries from time to time, and has a route for each address that has a member. A message is handled by
+//! [`Router::mld`], then by `membership` (policy and `member` diagram), then by `routes`. Timers are handled by
+//! [`Router::poll`], which calls `links` (`querier` diagram), `queries` and `membership`.
 //!
 //! # Choices
 //!
 //! The drafts and RFC 2710 leave these open:
 //!
-//! - **Members are remembered one by one.** RFC 2710 needs to know only that somebody listens; a
-//!   unicast route has to lead to someone. A Done checks its sender alone, a Report refreshes its
-//!   sender alone.
+//! - **Members are remembered one by one.** RFC 2710 needs to know only whether any host listens, but a unicast route
+//!   has to lead to a particular host. So a Done starts a check of its sender alone, and a Report refreshes its sender
+//!   alone.
 //! - **The election is among MLDv1 Queries**, General and Specific. RFC 2710 would count an MLDv2
 //!   Query too (it is at least 24 octets long), but its winner has to answer for anycast Dones and
 //!   keep anycast groups alive, and RFC 3810 has no Query for a unicast address. An MLDv2 Query
-//!   therefore says that somebody else asks *everybody*, and decides only whether we do.
+//!   therefore shows only that another router asks *all hosts*, so that this router need not do so.
 //! - **A refresh by Address-Specific Queries** repeats each [Last Listener Query Count] times:
 //!   a Non-Querier that hears the first leaves members the time of that many.
 //! - **Address-Specific Queries for one address keep [Last Listener Query Interval] apart**, also
 //!   when several members leave at once. Every member answers each, so a stream of forged Dones
 //!   must not set the pace.
-//! - **Fast leave** still sends Queries (draft section 4.3), after the fact: other routers learn
-//!   from them, and a victim of a forged Done comes back with its answer.
-//! - **A member that the kernel cannot reach** leaves, long before its timer says so. Its
-//!   groups are asked as after a fast leave, so that an entry which somebody deleted by hand costs a
-//!   living member a moment only.
-//! - **Caps apply to joins.** Who is a member stays one when a cap is lowered.
+//! - **Fast leave** still sends Queries (draft section 4.3), after it has removed the member: other routers learn
+//!   from them, and a victim of a forged Done answers them and so joins again.
+//! - **A member that the kernel cannot reach** is removed long before its timer expires. Queries for its groups follow
+//!   as after a fast leave. So a member that is alive, and whose neighbour entry somebody deleted by hand, is without a
+//!   route only for a moment.
+//! - **Caps apply to joins.** A host that is a member already stays one when a cap is lowered.
 
 mod adopted;
 mod explain;

@@ -1,4 +1,5 @@
-//! The client: connects, and does what it is told on its standard input. One process can be many.
+//! The client application. It connects, and then executes the commands on its standard input. One process can run many
+//! sessions.
 
 use std::{
     io,
@@ -18,12 +19,12 @@ use super::{
     session::{Hello, Receipt, Session, is_reset},
 };
 
-/// While it beats, it exchanges so much each way in every interval, as a session does that is in use.
+/// Octets that a beating client exchanges in each direction per interval, as a session that is in use does.
 const BEAT: u64 = 4 << 10;
-/// The interval unless another one is wanted.
+/// The interval unless the command gives another one.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// One session, from its first word to its end.
+/// Runs one session from its start to its end.
 pub(super) fn connect(address: SocketAddr) -> Result<()> {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
@@ -40,14 +41,14 @@ pub(super) fn connect(address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// Many sessions, each as above and with a number in all that it says. `open` begins another one,
-/// every other word is for all that there are.
+/// Runs many sessions, each as [`connect`] does, with the session's number in all output. The command `open` begins
+/// another session, and every other command goes to all sessions.
 pub(super) fn crowd(address: SocketAddr) -> Result<()> {
     let (mut tell, mut sessions) = (Vec::new(), Vec::new());
     for line in io::stdin().lines() {
         let line = line?;
         if line != "open" {
-            // Who has ended listens no more.
+            // A session that has ended no longer listens.
             tell.retain(|tell: &mpsc::Sender<String>| tell.send(line.clone()).is_ok());
             continue;
         }
@@ -57,14 +58,14 @@ pub(super) fn crowd(address: SocketAddr) -> Result<()> {
         sessions.push(thread::spawn(move || attend(address, &told, voice)));
     }
     drop(tell);
-    // How each has ended it has said itself.
+    // Each session has already reported how it ended.
     for session in sessions {
         ensure!(session.join().is_ok(), "a session panicked");
     }
     Ok(())
 }
 
-/// How a session tells what it does: alone, or as one of many by its number.
+/// Prints what a session reports: of a single session, or of one of many with its number.
 #[derive(Clone, Copy)]
 struct Voice(Option<usize>);
 
@@ -122,7 +123,7 @@ fn run(
     voice.report(event, &server);
     let (mut beats, mut beating) = (0_u64, None);
     loop {
-        // A client that rests waits for a word; one that beats, only until the next beat.
+        // A client at rest waits for a command. A beating client waits only until the next beat.
         let word = match beating {
             Some(interval) => told.recv_timeout(interval),
             None => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -168,7 +169,7 @@ fn run(
     Ok(())
 }
 
-/// The server's receipt says that it has verified all that was sent.
+/// The receipt of the server shows that it has verified everything that was sent.
 fn transfer(session: &mut Session, up: u64, down: u64) -> Result<Receipt> {
     session.say(&Transfer { up, down })?;
     session.exchange(up, down)?;

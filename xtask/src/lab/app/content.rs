@@ -1,15 +1,15 @@
-//! A stream of octets that both ends can compute, so that each verifies what the other sends.
+//! A stream of octets that both ends can compute, so that each end verifies what the other one sends.
 
-/// Says where in which stream we are.
+/// A position in one of the two streams.
 #[derive(Clone, Debug)]
 pub(super) struct Content {
     seed: u64,
     offset: u64,
 }
 
-/// From the client to the server.
+/// Seed of the stream from the client to the server.
 pub(super) const UP: u64 = 0x9e6c_63d0_676a_9a99;
-/// From the server to the client.
+/// Seed of the stream from the server to the client.
 pub(super) const DOWN: u64 = 0xd1b5_4a32_d192_ed03;
 
 impl Content {
@@ -17,12 +17,12 @@ impl Content {
         Self { seed, offset: 0 }
     }
 
-    /// How much of the stream is behind us.
+    /// The position in the stream, in octets.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The next octets of the stream.
+    /// Fills `buffer` with the next octets of the stream.
     pub(super) fn fill(&mut self, buffer: &mut [u8]) {
         let skip = usize::try_from(self.offset % 8).unwrap_or_default();
         let head = buffer.len().min((8 - skip) % 8);
@@ -39,7 +39,7 @@ impl Content {
         self.offset += buffer.len() as u64;
     }
 
-    /// Where in the stream `received` first differs from what should come next.
+    /// Compares `received` with the next octets of the stream. Gives the position of the first difference.
     pub(super) fn difference(&mut self, received: &[u8]) -> Option<u64> {
         let start = self.offset;
         let mut expected = vec![0; received.len()];
@@ -51,7 +51,7 @@ impl Content {
         Some(start + equal.count() as u64)
     }
 
-    /// SplitMix64 at this index: any part of the stream can be computed alone.
+    /// SplitMix64 at this index, so that any part of the stream can be computed alone.
     fn word(&self, block: u64) -> [u8; 8] {
         let mut word = self
             .seed

@@ -1,5 +1,5 @@
-//! The applications of the lab: ordinary TCP programs over `std::net`, which know nothing of
-//! anycast. Each runs as a process of its own; one program serves as all of them.
+//! The applications of the lab: ordinary TCP programs over `std::net`, which know nothing about anycast. Each runs as a
+//! process of its own, and one program contains all of them.
 
 mod client;
 mod content;
@@ -10,7 +10,7 @@ use std::{net::SocketAddr, process::ExitCode};
 
 use clap::Parser;
 
-/// Comes first among the arguments of an application.
+/// The first argument of an application.
 pub const MARK: &str = "app";
 
 #[derive(Parser)]
@@ -36,7 +36,7 @@ enum App {
     },
 }
 
-/// Is this process meant to be one of the applications? Then it was one, and this is how it ended.
+/// Runs an application if the arguments ask for one, and gives its exit code.
 pub fn intercept() -> Option<ExitCode> {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     if arguments.first()? != MARK {

@@ -1,4 +1,4 @@
-//! The server: says who it is, then gives and takes what the client asks for.
+//! The server application. It sends its name, and then exchanges the data that the client asks for.
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
@@ -14,7 +14,7 @@ use super::{
     session::{Hello, Receipt, Session, is_reset},
 };
 
-/// What a client asks for.
+/// A request of a client.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Transfer {
     /// Octets from the client to the server.
@@ -23,7 +23,7 @@ pub(super) struct Transfer {
     pub(super) down: u64,
 }
 
-/// Serves until the process is ended.
+/// Serves clients until the process is ended.
 pub(super) fn serve(name: &str, address: SocketAddr) -> Result<()> {
     let listener =
         TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;

@@ -1,4 +1,4 @@
-//! What client and server have in common: lines, and octets that both can compute.
+//! What client and server have in common: messages of one line, and octets that both can compute.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -13,25 +13,25 @@ use super::content::Content;
 
 const CHUNK: u64 = 64 << 10;
 
-/// What the server says first.
+/// The first message of the server.
 #[derive(Debug, Serialize, serde::Deserialize)]
 pub(super) struct Hello {
-    /// Who it is.
+    /// Name of the server.
     pub(super) server: String,
-    /// Its `getpeername`.
+    /// The client's address, from the server's `getpeername`.
     pub(super) peer: String,
-    /// Its `getsockname`.
+    /// The server's own address, from `getsockname`.
     pub(super) local: String,
 }
 
-/// What the server says after an exchange.
+/// The server's message after an exchange.
 #[derive(Debug, Serialize, serde::Deserialize)]
 pub(super) struct Receipt {
-    /// Octets received and verified since the start of the session.
+    /// Number of octets received and verified since the start of the session.
     pub(super) received: u64,
-    /// Its `getpeername`, now.
+    /// The client's address, from the server's `getpeername` now.
     pub(super) peer: String,
-    /// Its `getsockname`, now.
+    /// The server's own address, from `getsockname` now.
     pub(super) local: String,
 }
 
@@ -55,7 +55,7 @@ impl Session {
         })
     }
 
-    /// Octets sent, and octets received and verified.
+    /// Number of octets sent, and number of octets received and verified.
     pub(super) fn counts(&self) -> (u64, u64) {
         (self.sent.offset(), self.received.offset())
     }
@@ -74,7 +74,7 @@ impl Session {
         Ok(self.stream.write_all(line.as_bytes())?)
     }
 
-    /// The next line; `None` at the end of the stream.
+    /// Reads the next message. `None` at the end of the stream.
     pub(super) fn hear<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
         let mut line = String::new();
         if self.reader.read_line(&mut line)? == 0 {
@@ -84,7 +84,7 @@ impl Session {
         Ok(Some(what))
     }
 
-    /// Sends and receives so much, both at once, and verifies what comes.
+    /// Sends and receives this many octets at the same time, and verifies what is received.
     pub(super) fn exchange(&mut self, send: u64, receive: u64) -> Result<()> {
         let (mut stream, sent) = (&self.stream, &mut self.sent);
         let (reader, received) = (&mut self.reader, &mut self.received);
@@ -120,7 +120,7 @@ impl Session {
                 Ok(result) => result.map_err(anyhow::Error::from),
                 Err(_) => bail!("the sending thread panicked"),
             };
-            // A reset is told to one of the two only; the other sees a closed pipe.
+            // The kernel reports a reset to only one of the two calls. The other one sees a closed pipe.
             match (sender, receiver) {
                 (Err(error), _) if is_reset(&error) => Err(error),
                 (_, Err(error)) | (Err(error), Ok(())) => Err(error),
@@ -129,13 +129,13 @@ impl Session {
         })
     }
 
-    /// Says that nothing more will come.
+    /// Tells the other end that nothing more will be sent.
     pub(super) fn finish(&mut self) -> Result<()> {
         Ok(self.stream.shutdown(std::net::Shutdown::Write)?)
     }
 }
 
-/// Was the connection torn down by the other end?
+/// Whether the other end reset the connection.
 pub(super) fn is_reset(error: &anyhow::Error) -> bool {
     matches!(
         error.downcast_ref::<io::Error>().map(io::Error::kind),

@@ -1,4 +1,4 @@
-//! Steps 2, 3 and 6: sessions open, with a gateway and without one.
+//! Steps 2, 3 and 6: sessions begin, with a gateway and without one.
 
 use std::{net::Ipv6Addr, time::Duration};
 
@@ -18,28 +18,28 @@ use crate::{
 
 use super::{ASK_AGAIN, MIB, SOON, close::Account, handshake, join::tell, proof};
 
-/// What a lifetime of 1 means when E is set.
+/// The time that a lifetime of 1 means when the E bit is set.
 const LIFETIME: Duration = Duration::from_secs(16);
 
-/// The correspondent's map of bindings.
+/// Name of the correspondent's map of bindings.
 const MAP: &str = "BINDINGS";
 
 /// A session of the client behind the gateway, bound to a member.
 #[derive(Debug)]
 pub struct Session {
-    /// The client's end.
+    /// The client's end of the session.
     pub visitor: Visitor,
     /// The member that answered.
     pub server: Server,
     /// The member's care-of address, C.
     pub care_of: Ipv6Addr,
-    /// The client's port.
+    /// Port of the client.
     pub port: u16,
-    /// When the Binding Acknowledgement was seen.
+    /// Time at which the Binding Acknowledgement was captured.
     pub bound_at: u64,
 }
 
-/// Opens a session from behind the gateway and follows it until its packets carry C.
+/// Opens a session of the client behind the gateway, and follows it until its packets carry the care-of address C.
 pub fn open(lab: &Lab, name: &'static str, evidence: &mut Evidence<'_>) -> Result<Session> {
     let since = capture::now();
     let visitor = lab.visit(name, true)?;
@@ -89,7 +89,7 @@ pub fn open(lab: &Lab, name: &'static str, evidence: &mut Evidence<'_>) -> Resul
     Ok(session)
 }
 
-/// Opens a session that no gateway cares for.
+/// Opens a session of the client without a gateway.
 pub(super) fn open_plain(
     lab: &Lab,
     session: &Session,
@@ -129,7 +129,7 @@ pub(super) fn open_plain(
     Ok(plain)
 }
 
-/// Waits until the binding has expired, and opens a new session, which must go elsewhere.
+/// Waits until the binding has expired, and opens a new session, which must go to another member.
 pub(super) fn rebind(
     lab: &Lab,
     mut old: Session,
@@ -198,7 +198,7 @@ fn finish(
     })
 }
 
-/// Who answered, when both ends' sockets show the client and B.
+/// The server that answered. Fails unless the sockets at both ends show the client and B.
 fn answered(visitor: &Visitor, client: Ipv6Addr, evidence: &mut Evidence<'_>) -> Result<Server> {
     let hello = &visitor.connected;
     let known = [S1, S2]
@@ -232,9 +232,9 @@ fn binding(lab: &Lab, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
     .otherwise("gateway", || format!("bindings: {:?}", ask()))
 }
 
-/// Where the gateway's XDP programs send new flows of the client, as the kernel has it.
+/// The care-of address to which the gateway's XDP programs send new flows of the client, read from the kernel.
 pub fn steered(lab: &Lab) -> Result<Option<Ipv6Addr>> {
-    // Key: A, B. Value: C first.
+    // The key is A and B. The value begins with C.
     let key = [CLIENT.octets(), B.octets()].concat();
     let value = lab.daemon("gateway")?.map_entry(MAP, &key)?;
     Ok(value.and_then(|value| Some(Ipv6Addr::from(*value.first_chunk::<16>()?))))

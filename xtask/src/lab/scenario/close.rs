@@ -1,4 +1,4 @@
-//! The last step: what it came to.
+//! The last step: shows the results and shuts the lab down.
 
 use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
@@ -15,24 +15,24 @@ use crate::lab::{
 
 const END: Duration = Duration::from_secs(5);
 
-/// What became of a session.
+/// Result of a session.
 #[derive(Debug, Serialize)]
 pub(super) struct Account {
-    /// Whose it was.
+    /// Name of the client.
     pub(super) client: &'static str,
-    /// Who served it.
+    /// Name of the server.
     pub(super) server: &'static str,
-    /// By which of the server's addresses.
+    /// Address of the server by which the session's packets travelled.
     pub(super) by: Ipv6Addr,
-    /// Octets sent, and verified by the server.
+    /// Number of octets sent, and verified by the server.
     pub(super) sent: u64,
-    /// Octets received and verified.
+    /// Number of octets received and verified.
     pub(super) received: u64,
     /// How it ended.
     pub(super) end: String,
 }
 
-/// Sessions, counters of every node, and whether the captures are whole.
+/// Shows the sessions and the counters of every node, and whether the captures are complete.
 pub(super) fn table(
     lab: &mut Lab,
     accounts: &[Account],
@@ -78,7 +78,7 @@ pub(super) fn table(
     };
     let (frames, lost) = (sum("frames"), sum("lost"));
     evidence.keep("captures", captures);
-    // What a capture missed, it cannot prove.
+    // A capture cannot prove anything about packets that it missed.
     expect(
         lost == 0,
         "captures that missed nothing",
@@ -89,7 +89,7 @@ pub(super) fn table(
     Ok(())
 }
 
-/// Every MLD, mobility and ICMPv6 error message on every link has a valid checksum.
+/// Checks that every MLD, mobility and ICMPv6 error message on every link has a valid checksum.
 fn intact(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
     let mut count = 0;
     for capture in lab.captures_mut() {
@@ -110,7 +110,7 @@ fn intact(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Ends the daemons in order: their routes go, and they say that all went well.
+/// Ends the daemons in order. Their routes must be removed, and their exit status must be success.
 pub(super) fn shut_down(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
     for node in ["rogue", "s2", "s1", "gateway", "router2"] {
         end(lab, node)?;
@@ -139,7 +139,7 @@ fn end(lab: &mut Lab, node: &str) -> Result<()> {
     Ok(())
 }
 
-/// A row for each counter that any node has moved.
+/// Prints a row for each counter that is not zero on at least one node.
 fn print_counters(counters: &[(&str, Value)], evidence: &Evidence<'_>) {
     let mut rows: BTreeMap<(&str, &str), Vec<u64>> = BTreeMap::new();
     for (column, (_, of_node)) in counters.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Steps 4 and 5: the member leaves, and what that means to those whom it serves.
+//! Steps 4 and 5: the serving member leaves, and the sessions with it react.
 
 use std::time::Duration;
 
@@ -20,11 +20,12 @@ use crate::{
 
 use super::{MIB, Plan, SOON, Session, close::Account, join, proof};
 
-/// RFC 2710 lets the router ask twice, a second apart, and wait another.
+/// Time in which a leave must be complete. RFC 2710 lets the router send two Queries, one second apart, and wait
+/// another second.
 const LEAVE: Duration = Duration::from_secs(10);
 const BULK: Duration = Duration::from_secs(45);
 
-/// The serving member leaves while both sessions are in use. Gives the member that is left.
+/// The serving member leaves while both sessions are in use. Gives the remaining member.
 pub(super) fn drain(
     lab: &Lab,
     session: &mut Session,
@@ -65,7 +66,7 @@ pub(super) fn drain(
     Ok(other)
 }
 
-/// The bound session moves a lot of data by a route that is no more; the plain one cannot.
+/// The bound session transfers a lot of data although its route no longer exists. The plain session cannot.
 pub(super) fn outlive(
     lab: &Lab,
     session: &mut Session,

@@ -1,4 +1,4 @@
-//! The handshake, as the link between gateway and router shows it.
+//! Follows the handshake as the link between gateway and router shows it.
 
 use std::net::Ipv6Addr;
 
@@ -20,7 +20,7 @@ use crate::{
 
 use super::{SOON, join::tell};
 
-/// The A bit of a Binding Update, and the E bit.
+/// The A bit (Acknowledge) of a Binding Update, and the E bit.
 const A: u16 = 0x8000;
 const E: u16 = 0x0400;
 /// The lifetime of a Binding Update with E, and of its acknowledgement: 16 s.
@@ -28,7 +28,7 @@ const LIFETIME: u16 = 1;
 /// The status of an acknowledgement that grants the binding.
 const ACCEPTED: u16 = 0;
 
-/// Waits for a whole handshake with this member, tells it, and gives the time of its end.
+/// Waits for a whole handshake with this member, prints it, and gives the time of its end.
 pub(super) fn follow(
     lab: &Lab,
     since: u64,
@@ -45,8 +45,8 @@ pub(super) fn follow(
         })?;
     let [.., update, ack] = &messages;
     let data = ledger.read(|ledger| first_data(ledger, port));
-    // A member new to this client may choose a sequence number that is used up, and is told so: all
-    // that was said is shown, not only what came of it.
+    // A member that is new to this client may choose a sequence number that was used before, and is told so. So all
+    // messages are printed, not only those that succeeded.
     let mut said = ledger.read(|ledger| said(ledger, since));
     said.retain(|message| message.time <= ack.time);
     show(&said, data, evidence);
@@ -66,8 +66,8 @@ pub(super) fn follow(
     Ok(ack.time)
 }
 
-/// The six messages, each between the addresses that it must have: the acknowledgement that grants
-/// the binding, and the update that it answers.
+/// Finds the six messages, each between the right addresses: the acknowledgement that grants the binding, the update
+/// that it answers, and the four messages before.
 fn find(ledger: &Ledger, since: u64, care_of: Ipv6Addr) -> Option<[Message; 6]> {
     let find = |source, destination, wanted: &dyn Fn(Mobility) -> bool| {
         let mut found = ledger.messages(since, |packet| {
@@ -92,7 +92,7 @@ fn find(ledger: &Ledger, since: u64, care_of: Ipv6Addr) -> Option<[Message; 6]> 
     ])
 }
 
-/// All mobility messages, whosever they are.
+/// All mobility messages on the link, whoever sent them.
 fn said(ledger: &Ledger, since: u64) -> Vec<Message> {
     let mobility = |packet: &Packet| packet.upper.mobility().is_some();
     let mut said: Vec<_> = ledger.messages(since, mobility).cloned().collect();
@@ -100,7 +100,7 @@ fn said(ledger: &Ledger, since: u64) -> Vec<Message> {
     said
 }
 
-/// When the session's first packet and the first answer passed.
+/// Times of the session's first packet and of the first answer.
 fn first_data(ledger: &Ledger, port: u16) -> [u64; 2] {
     let (client, server) = ((CLIENT, port), (B, SERVICE));
     [(client, server), (server, client)].map(|(source, destination)| {
@@ -113,7 +113,7 @@ fn first_data(ledger: &Ledger, port: u16) -> [u64; 2] {
     })
 }
 
-/// The messages, with the data among them.
+/// Prints the messages, together with the first data packets.
 fn show(said: &[Message], [first, answer]: [u64; 2], evidence: &mut Evidence<'_>) {
     let (client, anycast) = (CLIENT.to_string(), B.to_string());
     let before = said.partition_point(|message| message.time < answer);
@@ -140,7 +140,7 @@ fn list(messages: &[Message]) -> String {
     format!("[{}]", texts.collect::<Vec<_>>().join(", "))
 }
 
-/// The data goes first and does not wait; each message follows what it answers.
+/// Checks the order: the data comes first and does not wait, and each message follows the one that it answers.
 fn in_order(messages: &[Message; 6], [first, answer]: [u64; 2]) -> Result<()> {
     let [hoti, coti, hot, cot, update, ack] = messages.each_ref().map(|message| message.time);
     let ordered = first <= hoti.min(coti)

@@ -1,4 +1,4 @@
-//! Step 1: who may join, and who may not.
+//! Step 1: members of the policy join, and the rogue is refused.
 
 use anyhow::Result;
 use serde_json::Value;
@@ -20,7 +20,7 @@ use crate::{
 
 use super::{ASK_AGAIN, SOON};
 
-/// Starts router, gateway and members, until both members are in and B is routed.
+/// Starts the router, the gateway and the members, and waits until both members have joined and B has a route.
 pub fn join(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
     lab.start(&["router", "gateway"])?;
     let since = capture::now();
@@ -55,7 +55,7 @@ pub fn join(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Starts the rogue, whose Report must change nothing but a counter.
+/// Starts the rogue. Its Report must change nothing but a counter.
 pub fn refuse(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
     const COUNTER: (&str, &str) = ("data_plane", "mld_report_denied");
     let routes = lab.routes.all();
@@ -91,7 +91,7 @@ pub fn refuse(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Every daemon's programs run in native mode.
+/// Checks that every daemon's programs run in native mode.
 pub(super) fn native(lab: &Lab, evidence: &mut Evidence<'_>) -> Result<()> {
     let mut attached = Vec::new();
     for daemon in lab.daemons() {
@@ -115,7 +115,7 @@ pub(super) fn native(lab: &Lab, evidence: &mut Evidence<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Waits for an MLD message about B by this server.
+/// Waits for an MLD message of this server about B.
 pub(super) fn heard(
     lab: &Lab,
     link: &str,
@@ -157,7 +157,7 @@ pub(super) fn tell(evidence: &mut Evidence<'_>, message: &Message) {
     );
 }
 
-/// Does this route lead to this server and to no other?
+/// Whether this route leads to this server and to no other.
 pub fn is_via(route: &Route, server: Server) -> bool {
     !route.next_hops.is_empty()
         && route

@@ -1,4 +1,4 @@
-//! Steps 7 to 9: what the routers of the LAN make of lies, of deaths, and of each other.
+//! Steps 7 to 9: how the routers of the LAN react to forged messages, to members that die, and to each other.
 
 use std::{
     net::Ipv6Addr,
@@ -26,16 +26,18 @@ use crate::{
 
 use super::{ASK_AGAIN, SOON, join};
 
-/// Members answer a General Query within the Query Response Interval, 10 s.
+/// Time limit for an answer to a General Query. Members answer within the Query Response Interval of 10 s.
 const ANSWER: Duration = Duration::from_secs(20);
-/// A member is probed once in 10 s; the kernel asks three times, a second apart.
+/// Time limit for noticing that a member has died. It is probed once in 10 s, and the kernel then sends three
+/// Solicitations, one second apart.
 const DEATH: Duration = Duration::from_secs(20);
-/// Frames of one round of a flood.
+/// Number of frames in one round of a flood.
 const ROUND: u64 = 256;
-/// Rounds before the other host joins.
+/// Number of rounds before the other host joins.
 const BEFORE: u64 = 8;
 
-/// The rogue says Done in another's name and floods; `staying` stays, and the other comes back.
+/// The rogue sends a Done in the name of the member `staying`, which must stay, and floods the router. The other member
+/// joins again meanwhile.
 pub(super) fn attack(lab: &Lab, staying: Server, evidence: &mut Evidence<'_>) -> Result<()> {
     let rogue = Sender::open(lab.network.server(ROGUE), "eth0")?;
     let denied = counter(lab, "mld_done_denied")?;
@@ -65,7 +67,7 @@ pub(super) fn attack(lab: &Lab, staying: Server, evidence: &mut Evidence<'_>) ->
         },
     )?;
     join::tell(evidence, &query);
-    // The forged Done came by the rogue's port.
+    // The forged Done arrived at the rogue's port.
     let answer = join::heard(lab, "router-lan", staying, mld::REPORT, query.time)?;
     join::tell(evidence, &answer);
     stays(lab, staying)?;
@@ -73,7 +75,8 @@ pub(super) fn attack(lab: &Lab, staying: Server, evidence: &mut Evidence<'_>) ->
     stays(lab, staying)
 }
 
-/// Beside a flood of Reports, each from another source and for another address, a host joins.
+/// Sends a flood of Reports, each from another source and for another address. A host must be able to join during the
+/// flood.
 fn flood(lab: &Lab, rogue: &Sender, evidence: &mut Evidence<'_>) -> Result<()> {
     const COUNTER: &str = "mld_report_denied";
     let joining = match join::members(lab)? {
@@ -115,7 +118,7 @@ fn flood(lab: &Lab, rogue: &Sender, evidence: &mut Evidence<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A Report of nobody.
+/// A Report with a forged source.
 fn forged(number: u64) -> Vec<u8> {
     let [.., a, b, c, d] = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
     let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
@@ -124,7 +127,8 @@ fn forged(number: u64) -> Vec<u8> {
     forge::mld(mld::REPORT, source, [2, 0xba, a, b, c, d], group)
 }
 
-/// A second router learns what the first knows, and the first one's daemon dies and comes back.
+/// A second router learns the members that the first one knows. Then the daemon of the first router is killed and
+/// started again.
 pub(super) fn routers(lab: &mut Lab, staying: Server, evidence: &mut Evidence<'_>) -> Result<()> {
     let second = Monitor::start(&lab.network.router2)?;
     lab.start(&["router2"])?;
@@ -162,7 +166,7 @@ pub(super) fn routers(lab: &mut Lab, staying: Server, evidence: &mut Evidence<'_
     Ok(())
 }
 
-/// The member that the route leads to is cut off, and says nothing.
+/// The member to which the route leads is disconnected and sends no Done.
 pub(super) fn silence(lab: &Lab, dying: Server, evidence: &mut Evidence<'_>) -> Result<()> {
     let other = if dying == S1 { S2 } else { S1 };
     wait::poll(ANSWER, ASK_AGAIN, "both are members", || {
@@ -197,7 +201,7 @@ pub(super) fn silence(lab: &Lab, dying: Server, evidence: &mut Evidence<'_>) -> 
     Ok(())
 }
 
-/// The kernel's route to B leads there, and there alone.
+/// Checks that the kernel's route to B leads to this server and to no other.
 fn stays(lab: &Lab, server: Server) -> Result<()> {
     let routes = lab.routes.to(B, 128);
     let same = matches!(&routes[..], [route] if join::is_via(route, server));
@@ -209,7 +213,7 @@ fn stays(lab: &Lab, server: Server) -> Result<()> {
     Ok(())
 }
 
-/// Whom a router takes for the Querier of the LAN.
+/// The Querier of the LAN, as a router sees it.
 fn querier(lab: &Lab, node: &str) -> Result<String> {
     let status = lab.daemon(node)?.ask("status")?;
     let querier = &status["links"][0]["querier"];

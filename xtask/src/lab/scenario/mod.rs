@@ -1,5 +1,4 @@
-//! What happens in the lab, in order. Each step says what it saw; the first that does not see what
-//! it must ends the course.
+//! The steps of the lab, in order. Each step shows its evidence, and the first step that fails ends the lab.
 
 mod bind;
 mod close;
@@ -19,20 +18,20 @@ pub use proof::{Carried, carried, carried_since, transfer};
 
 use super::{report::Report, stage::Lab};
 
-/// Round numbers are easier to recognise in a capture.
+/// Octets in a mebibyte. Round numbers are easy to recognise in a capture.
 pub const MIB: u64 = 1 << 20;
-/// For what happens at once, on a machine that is busy with other things.
+/// Time limit for events that normally happen at once, on a machine that is busy with other things.
 pub const SOON: Duration = Duration::from_secs(5);
 
-/// How often to ask a daemon, which announces no change of its state.
+/// Time between two queries to a daemon about state whose changes it does not announce.
 pub const ASK_AGAIN: Duration = Duration::from_millis(50);
 
-/// How much of it.
+/// Options of the steps.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Octets that the session exchanges each way after its route has gone.
+    /// Octets that the session exchanges in each direction after its route was removed.
     pub outlive: u64,
-    /// Whether the daemons go on afterwards.
+    /// Whether the daemons keep running afterwards.
     pub keep: bool,
 }
 
@@ -45,7 +44,7 @@ impl Default for Plan {
     }
 }
 
-/// The whole course, from the first Report to the counters.
+/// Runs all steps, from the first Report to the counters.
 pub fn play(lab: &mut Lab, report: &mut Report, plan: Plan) -> Result<()> {
     report.step(
         "join",

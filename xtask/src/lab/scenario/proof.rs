@@ -1,4 +1,4 @@
-//! By which addresses a session's packets travelled over a link.
+//! Determines by which addresses the packets of a session travelled over a link.
 
 use std::{net::Ipv6Addr, time::Duration};
 
@@ -15,15 +15,15 @@ use crate::{
 
 use super::bind::Session;
 
-/// How long the captures may need to tell what the applications have seen.
+/// How long the captures may take to show what the applications have already seen.
 const LAG: Duration = Duration::from_secs(10);
 
-/// A session's packets, to the member and to the client.
+/// Packets of a session, to the member and to the client.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Carried {
-    /// With B, to the member and to the client.
+    /// Packets with the anycast address B, to the member and to the client.
     pub by_anycast: [Tally; 2],
-    /// With C, to the member and to the client.
+    /// Packets with the care-of address C, to the member and to the client.
     pub by_care_of: [Tally; 2],
 }
 
@@ -67,7 +67,7 @@ impl Carried {
         }
     }
 
-    /// TCP resets in either direction.
+    /// Number of TCP resets in both directions.
     pub fn resets(&self) -> u64 {
         [self.by_anycast, self.by_care_of]
             .as_flattened()
@@ -76,7 +76,7 @@ impl Carried {
             .sum()
     }
 
-    /// Every packet, in both directions, carried C instead of B.
+    /// Checks that every packet in both directions carried C instead of B.
     pub fn must_be_by_care_of(&self, link: &str) -> Result<(), Unmet> {
         let [up, down] = self.by_care_of.map(|tally| tally.packets);
         let [up_b, down_b] = self.by_anycast.map(|tally| tally.packets);
@@ -91,7 +91,7 @@ impl Carried {
     }
 }
 
-/// By which addresses the session's packets have travelled over these links so far.
+/// The session's packets on these links so far, by address.
 pub fn carried<const N: usize>(
     lab: &Lab,
     session: &Session,
@@ -105,7 +105,7 @@ pub fn carried<const N: usize>(
     Ok(carried)
 }
 
-/// The same from `before` on, when these links have shown so many octets more each way.
+/// The session's packets since `before`, when these links have shown at least this many octets more in each direction.
 pub fn carried_since<const N: usize>(
     lab: &Lab,
     session: &Session,
@@ -130,7 +130,7 @@ pub fn carried_since<const N: usize>(
     Ok(carried)
 }
 
-/// Lets the session exchange so much, and gives by which addresses it did so on these links.
+/// Lets the session exchange this many octets, and gives by which addresses it did so on these links.
 pub fn transfer<const N: usize>(
     lab: &Lab,
     session: &mut Session,

@@ -1,4 +1,4 @@
-//! Frames of whoever says what is not so. Made by the lab's own hands, too.
+//! Builds forged frames. The lab has its own code for this, and does not use the product's.
 
 use std::net::{Ipv6Addr, SocketAddrV6};
 
@@ -28,7 +28,7 @@ pub fn mld(kind: u8, source: Ipv6Addr, mac: [u8; 6], group: Ipv6Addr) -> Vec<u8>
     frame
 }
 
-/// A UDP datagram as its sender would make it, in one frame from one Ethernet address to another.
+/// A UDP datagram in one Ethernet frame, as its sender would make it.
 pub fn udp(
     [from, to]: [[u8; 6]; 2],
     source: SocketAddrV6,

@@ -1,5 +1,5 @@
-//! What a captured frame is. Read by the lab's own hands, not by the product's parser: what proves
-//! something about the product must not lean on it.
+//! Parses captured frames. The lab has its own parser for this, since a proof about the product must not depend on the
+//! product's parser.
 
 pub mod forge;
 
@@ -13,7 +13,7 @@ pub mod mld {
     pub const REPORT: u8 = 131;
     /// Multicast Listener Done.
     pub const DONE: u8 = 132;
-    /// Version 2 Multicast Listener Report, of which the lab reads no more than its type.
+    /// Version 2 Multicast Listener Report. The lab reads only its type.
     pub const V2_REPORT: u8 = 143;
 }
 
@@ -43,11 +43,11 @@ pub mod mobility {
 
 /// TCP flags.
 pub mod tcp {
-    /// The sender has no more to say.
+    /// The sender has no more data to send.
     pub const FIN: u8 = 1;
-    /// First segment of a connection.
+    /// The first segment of a connection.
     pub const SYN: u8 = 2;
-    /// The connection is torn down.
+    /// The connection is reset.
     pub const RST: u8 = 4;
 }
 
@@ -60,16 +60,16 @@ pub struct Packet {
     pub destination: Ipv6Addr,
     /// Hop limit.
     pub hop_limit: u8,
-    /// Octets behind the IPv6 header.
+    /// Number of octets behind the IPv6 header.
     pub length: u16,
-    /// Whether the checksum of an ICMPv6 or Mobility Header message is right, when it was captured
-    /// whole. Of TCP and UDP it is not looked at: there it is the receiver's business.
+    /// Whether the checksum of an ICMPv6 or Mobility Header message is correct. `None` if the message was not captured
+    /// whole, and for TCP and UDP, whose checksums the receiver verifies.
     pub intact: Option<bool>,
-    /// What it carries.
+    /// Content of the packet.
     pub upper: Upper,
 }
 
-/// What an IPv6 packet carries.
+/// Content of an IPv6 packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Upper {
     /// A TCP segment.
@@ -89,7 +89,7 @@ pub enum Upper {
     Icmp(u8, u8),
     /// A Mobility Header message.
     Mobility(Mobility),
-    /// A protocol that the lab does not look into.
+    /// Another protocol, which the lab does not parse.
     Other(u8),
 }
 
@@ -100,13 +100,13 @@ pub struct Neighbor {
     pub kind: u8,
     /// The flags of an Advertisement: R 0x80, S 0x40, O 0x20.
     pub flags: u8,
-    /// The address in question.
+    /// The address that the message is about.
     pub target: Ipv6Addr,
     /// The Ethernet address in its first option.
     pub mac: Option<[u8; 6]>,
 }
 
-/// A Mobility Header message, as far as the lab looks into it.
+/// A Mobility Header message, with the fields that the lab needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mobility {
     /// Its type.
@@ -174,7 +174,7 @@ impl Upper {
         })
     }
 
-    /// The message, when it is one of these.
+    /// The mobility message of a packet that contains one.
     pub fn mobility(&self) -> Option<Mobility> {
         match self {
             Self::Mobility(message) => Some(*message),
@@ -267,8 +267,8 @@ impl fmt::Display for Mobility {
     }
 }
 
-/// RFC 8200 section 8.1: with its checksum in place, the message and its pseudo-header add up to
-/// all ones.
+/// Whether a checksum is correct: the message, including its checksum, and the pseudo-header add up to all ones (RFC
+/// 8200 section 8.1).
 fn checksum_holds(addresses: Option<&[u8]>, message: &[u8], protocol: u8) -> bool {
     ones_complement_sum(addresses.unwrap_or_default(), message, protocol) == 0xffff
 }

@@ -1,4 +1,4 @@
-//! Frames made with scapy 2.8.0.
+//! Tests with frames that were made with scapy 2.8.0.
 
 use super::*;
 

@@ -27,9 +27,9 @@ enum Command {
         #[arg(long)]
         release: bool,
     },
-    /// Say what this machine has, what it lacks, and what to do about it
+    /// Show what this machine has, what it lacks, and what to do about it
     Doctor {
-        /// For programs
+        /// Print JSON, for programs
         #[arg(long)]
         json: bool,
     },
@@ -38,17 +38,17 @@ enum Command {
         #[command(flatten)]
         options: test::Options,
     },
-    /// Measure
+    /// Run benchmarks
     Bench {
-        /// What; when nothing is named, all that the data plane's targets are about
+        /// Which benchmark; without one, all that measure the targets of the data plane
         benchmark: Option<Benchmark>,
         /// Arguments of the benchmark
         #[arg(last = true, value_name = "ARGS", requires = "benchmark")]
         arguments: Vec<OsString>,
     },
-    /// Look for octets that a decoder or the controller cannot bear
+    /// Fuzz the decoders and the controller
     Fuzz {
-        /// Which; all of them, when none is named
+        /// Which target; without one, all of them in turn
         target: Option<fuzz::Target>,
         #[command(flatten)]
         options: fuzz::Options,
@@ -63,7 +63,7 @@ enum Command {
     Run {
         #[command(flatten)]
         options: lab::Options,
-        /// Arguments of anycast-ctl, which then runs on this very machine
+        /// Arguments of anycast-ctl, which then runs on this machine
         #[arg(last = true, value_name = "ARGS")]
         arguments: Vec<OsString>,
     },

@@ -58,7 +58,7 @@ enum Command {
         /// Configuration file
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// How log lines look; ANYCAST_LOG chooses which there are (e.g. anycast=debug)
+        /// Format of log lines; the variable ANYCAST_LOG selects what is logged (for example anycast=debug)
         #[arg(long, value_enum, default_value = "text")]
         log_format: LogFormat,
     },
@@ -73,7 +73,7 @@ enum Command {
     Status(Query),
     /// Show anycast groups: behind this router, and those that this machine serves
     Groups(Query),
-    /// Show who serves what behind this router
+    /// Show the members behind this router, and their groups
     Members {
         /// Only members of this anycast address
         #[arg(long, value_name = "ANYCAST")]
@@ -125,8 +125,8 @@ enum Command {
         #[command(flatten)]
         query: Query,
     },
-    /// End bindings and flows of a gateway: packets take the anycast route, members bind again. At a
-    /// member: forget what is known of clients, so that they are tried again
+    /// End bindings and flows of a correspondent: packets take the anycast route, and members bind again. At a member:
+    /// forget what is known of clients, so that they are tried again
     Flush {
         #[command(flatten)]
         which: flush::Which,
@@ -136,30 +136,30 @@ enum Command {
     /// End what a daemon has left in the kernel when it stopped: programs, and the sessions that go on
     /// with them. In the network namespace of the caller
     Detach,
-    /// Show every counter
+    /// Show counters that are not zero
     Counters {
         #[command(flatten)]
         query: Query,
-        /// Counters that are zero as well
+        /// Show counters that are zero as well
         #[arg(long)]
         all: bool,
     },
-    /// Become a member of a configured group, as soon as it is healthy; ends a drain
+    /// Join a configured group as soon as it is healthy, and end its drain
     Join {
         /// Anycast address of the group
         anycast: Ipv6Addr,
         #[command(flatten)]
         query: Query,
     },
-    /// Stop being a member: new clients go elsewhere, pinned sessions go on
+    /// Leave a group: new clients go elsewhere, and pinned sessions go on
     Leave {
         /// Anycast address of the group
         anycast: Ipv6Addr,
         #[command(flatten)]
         query: Query,
     },
-    /// Leave before maintenance: new clients go elsewhere, pinned sessions go on, health checks
-    /// change nothing. Holds until undrain, join or a restart of the daemon
+    /// Leave a group before maintenance: new clients go elsewhere, pinned sessions go on, and health checks do not make
+    /// this machine join again. A drain lasts until undrain, join or a restart of the daemon
     Drain {
         #[command(flatten)]
         groups: drain::Which,
@@ -170,7 +170,7 @@ enum Command {
         #[arg(long, requires = "wait", value_name = "TIME")]
         timeout: Option<drain::Patience>,
     },
-    /// End a drain: what was so before it is so again
+    /// End a drain: groups that are wanted and healthy are joined again
     Undrain {
         #[command(flatten)]
         groups: drain::Which,

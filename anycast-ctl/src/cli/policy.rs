@@ -20,7 +20,7 @@ configuration file. `policy list --toml` prints the rules as the file wants them
 #[derive(Debug, Subcommand)]
 #[command(after_help = LOST)]
 pub(super) enum Command {
-    /// Show the rules in their order, with what each decided about
+    /// Show the rules in their order, with the number of decisions of each
     List {
         /// Print the rules as a configuration file has them
         #[arg(long, conflicts_with = "json")]
@@ -28,10 +28,10 @@ pub(super) enum Command {
         #[command(flatten)]
         query: Query,
     },
-    /// Add a rule, after all others unless told where, until the next reload or restart
+    /// Add a rule until the next reload or restart; it comes after all others unless told where
     #[command(after_help = LOST)]
     Add(Add),
-    /// Take a rule out until the next reload or restart; whom it let in goes at once
+    /// Remove a rule until the next reload or restart; members that it let in are removed at once
     #[command(after_help = LOST)]
     Remove {
         /// Its number in `policy list`

@@ -1,6 +1,6 @@
-//! What the core asks the shell to do. Every action is idempotent.
+//! Actions, by which the core asks the shell to do something. Every action is idempotent.
 //!
-//! Each part of the shell that carries something out has one enum of its own, which it takes apart in one place.
+//! Each part of the shell that performs actions has an enum of its own, which it matches in one place.
 
 use std::net::Ipv6Addr;
 
@@ -15,18 +15,18 @@ pub type Actions = Vec<Action>;
 /// A next hop of an anycast route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct NextHop {
-    /// Link-local address of the member; none for an on-link route.
+    /// Link-local address of the member. `None` for an on-link route.
     pub via: Option<Ipv6Addr>,
-    /// Interface index.
+    /// Index of the interface to which the next hop belongs.
     pub ifindex: u32,
 }
 
-/// One thing to do, by the part of the shell that does it.
+/// One action. The variants are grouped by the part of the shell that performs them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Sends a complete IPv6 packet. `ifindex` is set where the destination needs a scope.
     Send {
-        /// Outgoing interface; none lets the routing table choose.
+        /// Index of the outgoing interface. With `None`, the routing table chooses the interface.
         ifindex: Option<u32>,
         /// The packet, from its IPv6 header on.
         packet: Vec<u8>,
@@ -35,55 +35,56 @@ pub enum Action {
     Map(MapAction),
     /// Router: changes a route.
     Route(RouteAction),
-    /// Router: the kernel finds out whether a member still answers on its link, and tells when not.
+    /// Router: asks the kernel to verify that a member still answers on its link. The kernel notifies the shell when it
+    /// does not.
     ProbeNeighbour {
         /// Interface index.
         ifindex: u32,
         /// Link-local address of the member.
         address: Ipv6Addr,
     },
-    /// Member, router: changes which multicast groups the host listens to.
+    /// Member and router: changes the multicast groups to which the host listens.
     Group(GroupAction),
-    /// Member: begins or ends a health check.
+    /// Member: starts or stops a health check.
     Check(CheckAction),
-    /// Correspondent: the pinned flows are read and given to the core.
+    /// Correspondent: reads the pinned flows, and gives them to the core.
     ReadFlows,
-    /// Something that an operator may want to see in a log or a monitor.
+    /// Reports something that an operator may want to see in a log or a monitor.
     Notice(Notice),
 }
 
-/// What the maps of the data plane say from now on.
+/// A change of the maps of the data plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapAction {
-    /// Member: the data plane knows `anycast` as served here.
+    /// Member: tells the data plane that `anycast` is served here.
     SetLocalAnycast {
         /// The anycast address, B.
         anycast: Ipv6Addr,
-        /// Whether new clients are reported, so that a handshake starts.
+        /// Whether the programs report new clients, so that a handshake starts.
         report_clients: bool,
     },
-    /// Member: packets of `client` to `anycast` are not reported before `until`.
+    /// Member: the programs do not report packets of `client` to `anycast` before `until`.
     QuietClient {
         /// The client, A.
         client: Ipv6Addr,
         /// The anycast address, B.
         anycast: Ipv6Addr,
-        /// When they may be reported again.
+        /// Time from which on they are reported again.
         until: Time,
     },
-    /// Member: flows of `client` that come by `anycast` may be led to `care_of` before `until`; a time that is past
-    /// takes it back.
+    /// Member: the programs may lead flows of `client` that come by `anycast` to `care_of` before `until`. A time in
+    /// the past ends that.
     LeadClient {
         /// The client, A.
         client: Ipv6Addr,
         /// The anycast address, B.
         anycast: Ipv6Addr,
-        /// Our unicast address, C.
+        /// The member's own unicast address, C.
         care_of: Ipv6Addr,
-        /// When the binding ends.
+        /// Time at which the binding ends.
         until: Time,
     },
-    /// Correspondent: new flows (A, B) go to `care_of` until `expires`.
+    /// Correspondent: new flows of `client` to `anycast` go to `care_of` until `expires`.
     SetBinding {
         /// The client, A.
         client: Ipv6Addr,
@@ -91,17 +92,17 @@ pub enum MapAction {
         anycast: Ipv6Addr,
         /// The member's unicast address, C.
         care_of: Ipv6Addr,
-        /// End of the binding.
+        /// Time at which the binding ends.
         expires: Time,
     },
-    /// Correspondent: (A, B) is not bound.
+    /// Correspondent: new flows of `client` to `anycast` no longer go to a care-of address.
     RemoveBinding {
         /// The client, A.
         client: Ipv6Addr,
         /// The anycast address, B.
         anycast: Ipv6Addr,
     },
-    /// Correspondent: packets C -> A belong to `anycast`.
+    /// Correspondent: packets from `care_of` to `client` belong to `anycast`.
     SetCareOf {
         /// The client, A.
         client: Ipv6Addr,
@@ -109,73 +110,74 @@ pub enum MapAction {
         care_of: Ipv6Addr,
         /// The anycast address, B.
         anycast: Ipv6Addr,
-        /// Until then a packet C -> A binds its flow to C, when that is open.
+        /// Until this time, a packet from C to A pins its flow to C, if that flow is open.
         expires: Time,
     },
-    /// Correspondent: nothing uses the pair any more.
+    /// Correspondent: forgets the pair of `client` and `care_of`, which nothing uses any more.
     RemoveCareOf {
         /// The client, A.
         client: Ipv6Addr,
         /// The member's unicast address, C.
         care_of: Ipv6Addr,
     },
-    /// Correspondent: the flow is not pinned any more, unless it began anew or the member was heard
-    /// since it was read.
+    /// Correspondent: removes the pin of a flow, unless the flow has begun anew, or the member has been heard since the
+    /// pin was read.
     RemoveFlow {
-        /// The flow.
+        /// Key of the flow.
         key: FlowKey,
-        /// Its pin, as it was read.
+        /// The pin, as it was read.
         flow: Flow,
     },
 }
 
-/// Which routes the router role has.
+/// A change of the routes of the router role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteAction {
-    /// The /128 route of `anycast` has exactly these next hops (at least one).
+    /// Gives the /128 route of `anycast` exactly these next hops.
     Set {
         /// The anycast address, B.
         anycast: Ipv6Addr,
-        /// Sorted, no duplicates.
+        /// At least one next hop. They are sorted and without duplicates.
         next_hops: Vec<NextHop>,
     },
-    /// `anycast` has no route of ours.
+    /// Removes our route of `anycast`.
     Remove {
         /// The anycast address, B.
         anycast: Ipv6Addr,
     },
 }
 
-/// Which multicast groups the host listens to. No two roles want the same group.
+/// A change of the multicast groups to which the host listens. No two roles need the same group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupAction {
-    /// The host listens to `group` on the interface.
+    /// Joins `group` on the interface.
     Join {
         /// Interface index.
         ifindex: u32,
-        /// Member: a solicited-node address. Router: the transient group by which it listens.
+        /// For a member, a solicited-node address. For a router, the transient group by which it looks for an MLDv2
+        /// querier.
         group: Ipv6Addr,
     },
-    /// The host does not listen to `group` on the interface any more.
+    /// Leaves `group` on the interface.
     Leave {
         /// Interface index.
         ifindex: u32,
-        /// The same group as when it joined.
+        /// The same group as in the join.
         group: Ipv6Addr,
     },
 }
 
-/// Which services are checked.
+/// A change of the health checks that run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckAction {
-    /// The service behind `anycast` is checked. The result names `run`.
+    /// Starts a check of the service behind `anycast`.
     Start {
         /// The anycast address, B.
         anycast: Ipv6Addr,
-        /// Number of the check.
+        /// Number of the check, which its result carries as well.
         run: u64,
     },
-    /// Nothing waits for the check of `anycast` any more.
+    /// Stops the check of `anycast`, whose result is no longer needed.
     Abort {
         /// The anycast address, B.
         anycast: Ipv6Addr,

@@ -28,6 +28,7 @@ pub struct Held {
     pub length: u8,
     /// Whether the address carries [`PROTOCOL`], so that the daemon may remove it.
     pub ours: bool,
-    /// Whether the host may choose it as a source. None of ours is to be.
+    /// Whether the host may choose the address as the source of its own connections. It must not do so for our
+    /// addresses.
     pub preferred: bool,
 }

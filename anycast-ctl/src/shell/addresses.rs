@@ -11,7 +11,7 @@ use crate::model::address::{Assigned, Held};
 /// One change of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Add an address, or put its lifetime right.
+    /// Add an address, or correct its lifetime.
     Add {
         /// Index of its interface.
         ifindex: u32,

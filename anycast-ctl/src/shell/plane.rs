@@ -172,7 +172,7 @@ impl Plane {
         }
     }
 
-    /// Frames for other hosts are left alone.
+    /// Tells the programs the Ethernet addresses of this host, so that they leave frames for other hosts alone.
     fn program_stations(&mut self) {
         let stations = self.links.stations();
         let own = |ifindex| self.links.mac(ifindex);

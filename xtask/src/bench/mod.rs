@@ -17,22 +17,21 @@ use crate::{
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Benchmark {
-    /// A router with 100,000 members: its core (`core`), and the way from the wire to its routes
-    /// (`path`)
+    /// A router with 100,000 members: its core (`core`), and the path from the wire to its routes (`path`)
     Scale,
-    /// Binding handshakes: the machines of both ends (`core`), and between two daemons (`path`)
+    /// Binding handshakes: the state machines of both ends (`core`), and between two daemons (`path`)
     Handshakes,
-    /// What XDP takes for packets of every kind, beside programs in C, which clang compiles
+    /// Time of XDP for packets of every kind, compared with C programs that clang compiles
     Dataplane,
-    /// What it takes to find one of a million bindings or four million flows, and their memory
+    /// Time and memory to find one of a million bindings or four million flows
     Lookups,
-    /// Packets a second from one veth to another, beside nftables and a program in C
+    /// Packets per second from one veth to another, compared with nftables and a C program
     Forwarding,
-    /// TCP through a gateway by TCX and by XDP, beside the kernel's forwarding, by iperf3
+    /// TCP through a gateway by TCX and by XDP, compared with the kernel's forwarding, with iperf3
     Tcx,
-    /// What XDP takes to refuse a Report
+    /// Time of XDP to refuse a Report
     Refused,
-    /// What XDP takes for packets that meet the limits on floods
+    /// Time of XDP for packets that meet the limits on floods
     Floods,
 }
 

@@ -87,7 +87,7 @@ pub struct Options {
     /// How long each target runs
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
-    /// Add what it found to the corpus of the repository, as few inputs as reach everything
+    /// Add new inputs to the corpus of the repository, as few as possible for the same coverage
     #[arg(long)]
     keep: bool,
 }

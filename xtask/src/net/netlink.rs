@@ -183,7 +183,7 @@ pub fn address(
     add_address(namespace, interface, address, length, true)
 }
 
-/// The same with a preferred lifetime of 0: the host never chooses it as a source.
+/// Assigns an address with a preferred lifetime of 0, so that the host never chooses it as a source.
 pub fn deprecated_address(
     namespace: &Namespace,
     interface: &str,

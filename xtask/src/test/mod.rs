@@ -24,7 +24,7 @@ use crate::{
 /// Options of `cargo xtask test`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Add to this file what is said at the end: failures, what was ignored and why, and the counts
+    /// Append what is printed at the end to this file: failures, ignored tests with their reasons, and counts
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
     /// Arguments of `cargo test`

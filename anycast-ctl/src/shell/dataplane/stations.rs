@@ -1,4 +1,4 @@
-//! Whose frames the programs take.
+//! The Ethernet addresses for which the programs process frames. Frames for other hosts are left alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use super::{
 
 const MAP: &str = "STATIONS";
 
-/// The addresses, and those of them that cost no lookup.
+/// All addresses, and those of them that the programs compare without a lookup.
 pub(super) struct Stations {
     map: Hash<Station, u32>,
     near: Array<MapData, maps::Stations>,
@@ -35,12 +35,12 @@ impl Stations {
 }
 
 impl Maps {
-    /// Replaces the Ethernet addresses whose frames are taken, by interface. On an interface that is not named, all are.
-    /// `own` says which of an interface's most frames are for.
+    /// Replaces the Ethernet addresses whose frames the programs process, by interface index. On an interface that is
+    /// not listed, all frames are processed. `own` gives the address to which most frames of an interface are sent.
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// An error of the kernel.
     pub fn set_stations(
         &mut self,
         stations: &BTreeMap<u32, BTreeSet<[u8; 6]>>,
@@ -51,7 +51,8 @@ impl Maps {
         if *known == wanted {
             return Ok(());
         }
-        // At no time are frames refused that were taken before and are to be taken after.
+        // New entries are added before old ones are removed. So at no time are frames refused that both the old and the
+        // new addresses accept.
         for new in wanted.difference(known) {
             set(MAP, map, new, 1)?;
         }
@@ -65,7 +66,7 @@ impl Maps {
     }
 }
 
-/// All of them, and one of zeros for each interface.
+/// All entries, and an entry of zeros for each interface.
 fn wanted(stations: &BTreeMap<u32, BTreeSet<[u8; 6]>>) -> BTreeSet<Station> {
     let station = |ifindex, mac| Station {
         ifindex,
@@ -79,7 +80,8 @@ fn wanted(stations: &BTreeMap<u32, BTreeSet<[u8; 6]>>) -> BTreeSet<Station> {
     all.collect()
 }
 
-/// Of interfaces that share a place, the last has it; the others are looked up.
+/// Fills the table of addresses that need no lookup. If several interfaces share a place in it, the last one gets it,
+/// and the addresses of the others are looked up.
 fn nearby(
     stations: &BTreeMap<u32, BTreeSet<[u8; 6]>>,
     own: impl Fn(u32) -> Option<[u8; 6]>,
@@ -87,7 +89,7 @@ fn nearby(
     let mut near = maps::Stations::new_zeroed();
     for (ifindex, macs) in stations {
         let own = own(*ifindex).filter(|mac| macs.contains(mac));
-        // Nothing there says that nobody knows whose frames are taken.
+        // An empty place would mean that the addresses of the interface are not known, so any of them is better.
         let mac = own.or_else(|| macs.first().copied());
         let place = usize::try_from(*ifindex).map(|index| index % maps::NEAR_STATIONS);
         if let (Some([a, b, c, d, e, f]), Ok(place)) = (mac, place)

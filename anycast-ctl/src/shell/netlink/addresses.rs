@@ -13,7 +13,7 @@ use netlink_packet_route::{
 use super::{Netlink, NetlinkError, address, collect, within};
 use crate::model::address::{Held, PROTOCOL};
 
-/// Lifetime of an address that stays.
+/// Lifetime of an address that does not expire.
 const FOR_EVER: u32 = u32::MAX;
 
 impl Netlink {

@@ -16,11 +16,11 @@ pub enum KernelChange {
         ifindex: u32,
         /// Name of the interface.
         name: String,
-        /// Its Ethernet address.
+        /// Ethernet address of the interface.
         mac: Option<[u8; 6]>,
-        /// The device that it is on top of: that of a VLAN or a macvlan.
+        /// Index of the device below the interface, if it is a VLAN or a macvlan.
         below: Option<u32>,
-        /// The device that it is a part of: a bridge or a bond.
+        /// Index of the bridge or bond that contains the interface.
         above: Option<u32>,
         /// Whether it is administratively up and has a carrier.
         up: bool,
@@ -38,7 +38,8 @@ pub enum KernelChange {
         address: Ipv6Addr,
         /// Whether packets can be sent from the address: duplicate address detection has ended and found none.
         usable: bool,
-        /// The host may choose it as the source of its own connections: its preferred lifetime is not over.
+        /// Whether the host may choose the address as the source of its own connections, because its preferred lifetime
+        /// is not over.
         preferred: bool,
     },
     /// An interface no longer has an address.
@@ -73,7 +74,7 @@ struct Interface {
     above: Option<u32>,
 }
 
-/// What the kernel says of an address.
+/// What the kernel says about an address.
 #[derive(Clone, Copy, Debug)]
 struct Address {
     usable: bool,
@@ -237,8 +238,8 @@ impl LinkTable {
         interfaces.find_map(|(ifindex, interface)| (interface.name == name).then_some(*ifindex))
     }
 
-    /// The Ethernet addresses whose frames this machine takes on the interfaces that the core knows: each with its own,
-    /// that of what it is a part of, and those of what is on top of it.
+    /// The Ethernet addresses whose frames this machine accepts on each interface that the core knows of: that of the
+    /// interface, that of the bridge or bond which contains it, and those of VLANs and macvlans above it.
     #[must_use]
     pub fn stations(&self) -> BTreeMap<u32, BTreeSet<[u8; 6]>> {
         let known = self.told.keys();
@@ -250,7 +251,7 @@ impl LinkTable {
 
     fn stations_of(&self, ifindex: u32) -> BTreeSet<[u8; 6]> {
         let mut found = BTreeSet::from([ifindex]);
-        // What is on top may have something on top of it.
+        // A device above may have further devices above it.
         loop {
             let above = found
                 .iter()

@@ -284,7 +284,7 @@ fn link(message: &LinkMessage) -> Option<KernelChange> {
         ifindex: message.header.index,
         name,
         mac,
-        // The index is one of another namespace.
+        // The index belongs to another network namespace.
         below: below.filter(|_| !elsewhere),
         above,
         // `Running` is required as well: between the carrier and that flag the kernel drops what is sent, such as the

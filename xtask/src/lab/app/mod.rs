@@ -16,20 +16,20 @@ pub const MARK: &str = "app";
 #[derive(Parser)]
 #[command(name = MARK)]
 enum App {
-    /// Says its name to who connects, and exchanges data as asked
+    /// Send the server's name to clients, and exchange data as they ask
     Serve {
-        /// What it calls itself
+        /// Name of the server
         name: String,
-        /// Where it listens
+        /// Address on which it listens
         address: SocketAddr,
     },
-    /// Connects and does what it is told on its standard input:
-    /// `transfer UP DOWN`, `beat [MILLISECONDS]`, `pause`, `finish`
+    /// Connect, and execute commands on the standard input: `transfer UP DOWN`, `beat [MILLISECONDS]`, `pause`,
+    /// `finish`
     Connect {
         /// The server
         address: SocketAddr,
     },
-    /// The same many times: `open` connects, other words go to every session
+    /// Run many sessions: `open` begins another one, and other commands go to every session
     Crowd {
         /// The server
         address: SocketAddr,

@@ -1,4 +1,4 @@
-//! `cargo xtask`: everything that one does with this repository, on a machine with only Rust.
+//! The command `cargo xtask`: all tasks for working on this repository, on a machine that has only Rust.
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 

@@ -50,7 +50,7 @@ pub struct Cli {
     command: Command,
 }
 
-/// What is to be done.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon in the foreground
@@ -133,8 +133,8 @@ enum Command {
         #[command(flatten)]
         query: Query,
     },
-    /// End what a daemon has left in the kernel when it stopped: programs, and the sessions that go on
-    /// with them. In the network namespace of the caller
+    /// Remove what a stopped daemon left in the kernel, in the network namespace of the caller: its programs, and with
+    /// them the sessions that still use them
     Detach,
     /// Show counters that are not zero
     Counters {

@@ -88,11 +88,11 @@ counters! {
     /// Clients reported for an address for which this host starts no handshakes, or whose address cannot be a client's.
     ClientIgnored = "client_ignored",
 
-    /// Home Tests given to the member of the group that had asked for them.
+    /// Home Tests that were handed on to the member of the group that had asked for them.
     HomeTestHandedOn = "home_test_handed_on",
-    /// Binding Acknowledgements given to members of the group that a Home Test was for.
+    /// Binding Acknowledgements that were handed on to members of the group for which a Home Test had arrived.
     AckHandedOn = "binding_ack_handed_on",
-    /// Binding Errors and ICMPv6 errors given to the members of the group whose message they are about.
+    /// Binding Errors and ICMPv6 errors that were handed on to the members of the group whose message they are about.
     ErrorHandedOn = "handshake_error_handed_on",
     /// Messages for another member of the group that a rate limit kept from being handed on.
     HandOnLimited = "hand_on_rate_limited",

@@ -28,13 +28,13 @@ use self::{report::Report, scenario::Plan, stage::Lab};
 /// Options of `cargo xtask run` for the lab.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Options {
-    /// Write what happened to this file, as JSON
+    /// Write the report of the lab to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Keep captures of every link in this directory
     #[arg(long, value_name = "DIR")]
     pub pcap: Option<PathBuf>,
-    /// Leave the lab standing at the end, until Ctrl-C
+    /// Keep the lab running at the end, until Ctrl-C
     #[arg(long)]
     pub keep: bool,
     /// Use an optimised daemon

@@ -62,7 +62,7 @@ impl Ring {
     /// Opens a socket in the network namespace of the calling thread. It keeps `keep` octets of each frame.
     pub(super) fn open(interface: &str, keep: u32, megabytes: usize) -> Result<Self> {
         let index = if_nametoindex(interface).with_context(|| format!("no {interface}"))?;
-        // Protocol 0: it hears nothing until it is bound to its interface.
+        // With protocol 0, the socket receives nothing until it is bound to its interface.
         // SAFETY: the system call reads no memory; the new descriptor has no other owner.
         let socket = unsafe {
             let flags = libc::SOCK_RAW | libc::SOCK_CLOEXEC;

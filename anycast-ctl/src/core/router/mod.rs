@@ -7,7 +7,7 @@
 //!
 //! # Choices
 //!
-//! The drafts and RFC 2710 leave these open:
+//! The drafts and RFC 2710 leave these questions open:
 //!
 //! - **Members are remembered one by one.** RFC 2710 needs to know only whether any host listens, but a unicast route
 //!   has to lead to a particular host. So a Done starts a check of its sender alone, and a Report refreshes its sender
@@ -16,11 +16,10 @@
 //!   Query too (it is at least 24 octets long), but its winner has to answer for anycast Dones and
 //!   keep anycast groups alive, and RFC 3810 has no Query for a unicast address. An MLDv2 Query
 //!   therefore shows only that another router asks *all hosts*, so that this router need not do so.
-//! - **A refresh by Address-Specific Queries** repeats each [Last Listener Query Count] times:
-//!   a Non-Querier that hears the first leaves members the time of that many.
-//! - **Address-Specific Queries for one address keep [Last Listener Query Interval] apart**, also
-//!   when several members leave at once. Every member answers each, so a stream of forged Dones
-//!   must not set the pace.
+//! - **A refresh by Address-Specific Queries** sends each of them [Last Listener Query Count] times, since a
+//!   Non-Querier that hears the first one gives members only as much time as that many Queries take.
+//! - **Address-Specific Queries for one address are at least [Last Listener Query Interval] apart**, also when several
+//!   members leave at once. Every member answers each Query, so a stream of forged Dones must not set their rate.
 //! - **Fast leave** still sends Queries (draft section 4.3), after it has removed the member: other routers learn
 //!   from them, and a victim of a forged Done answers them and so joins again.
 //! - **A member that the kernel cannot reach** is removed long before its timer expires. Queries for its groups follow

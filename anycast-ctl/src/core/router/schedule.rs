@@ -4,7 +4,7 @@ use std::{hash::Hash, time::Duration};
 
 use crate::core::{Time, timers::Timers};
 
-/// At most one timer per key.
+/// Timers, at most one for each key.
 #[derive(Debug)]
 pub(super) struct Schedule<K>(Timers<K>);
 

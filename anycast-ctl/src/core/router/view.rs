@@ -60,7 +60,7 @@ pub struct MemberView {
 pub struct LinkView {
     /// Name of the interface.
     pub interface: String,
-    /// Interface index; none while there is no such interface.
+    /// Interface index. `None` while there is no such interface.
     pub ifindex: Option<u32>,
     /// Whether the link is up and has a carrier.
     pub up: bool,

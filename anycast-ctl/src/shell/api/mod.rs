@@ -201,9 +201,9 @@ pub enum Answer {
     Refusals(view::Refusals),
     /// Answer to [`Request::Monitor`], before the events.
     Monitoring(view::Monitoring),
-    /// To [`Request::Bindings`].
+    /// Answer to [`Request::Bindings`].
     Bindings(view::Page<view::Binding, view::Triple>),
-    /// To [`Request::Handshakes`].
+    /// Answer to [`Request::Handshakes`].
     Handshakes(view::Page<view::Handshake, view::Pair>),
     /// Answer to [`Request::Flows`].
     Flows(view::Page<view::Flow, view::FlowPlace>),

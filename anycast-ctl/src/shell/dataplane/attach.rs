@@ -64,7 +64,7 @@ impl Links {
         roles: u8,
         mode: Mode,
     ) -> Result<Attached, DataplaneError> {
-        // A second program on the interface would be refused as somebody else's.
+        // A second program on the interface would be refused as one of another owner.
         self.0.remove(&ifindex);
         if let Some(pins) = pins {
             for hook in Hook::ALL {

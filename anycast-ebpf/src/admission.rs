@@ -13,8 +13,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    classify::Packet,
-    context::Context,
+    context::{Context, Packet},
     count::count_index,
     hints,
     limit::{holds, now, spend},

@@ -11,59 +11,17 @@ use aya_ebpf::{
 };
 
 use crate::{
-    context::{Context, Hook},
+    context::{Context, Hook, Packet, Verdict},
     correspondent,
     count::count,
     fast::{Head, Sight, sight},
     flow_cache, fragment, icmp_error,
     maps::CARE_OF,
-    member,
-    mld::{self, HOP_BY_HOP},
-    packet::{
-        self, Chain, Ipv6, Layout, Piece, Upper, chain, is_link_local, is_local, is_multicast,
-        octets,
-    },
+    member, mld,
+    packet::{self, Chain, Piece, Upper, chain, is_link_local, is_local, is_multicast, octets},
     refused, station,
-    transport::{ICMPV6, MOBILITY},
+    transport::{HOP_BY_HOP, ICMPV6, MOBILITY},
 };
-
-/// An IPv6 packet at one of our interfaces.
-pub(crate) struct Packet<'a, C = XdpContext> {
-    pub ctx: &'a C,
-    pub layout: Layout,
-    /// The header, until the packet is changed: see [`Packet::header`].
-    pub ipv6: *mut Ipv6,
-    /// Copies, because the addresses are the keys of lookups.
-    pub source: [u8; 16],
-    pub destination: [u8; 16],
-}
-
-/// What a role made of a packet.
-pub(crate) enum Verdict {
-    /// It is not for this role.
-    NotOurs,
-    /// XDP action.
-    Done(u32),
-}
-
-impl Verdict {
-    /// As one register, which is all that a BPF function can return.
-    #[inline(always)]
-    pub(crate) fn pack(self) -> u32 {
-        match self {
-            Self::NotOurs => u32::MAX,
-            Self::Done(action) => action,
-        }
-    }
-
-    #[inline(always)]
-    fn unpack(packed: u32) -> Self {
-        match packed {
-            u32::MAX => Self::NotOurs,
-            action => Self::Done(action),
-        }
-    }
-}
 
 /// Classifies the packet for an interface with the given roles and gives the XDP action.
 #[inline(always)]

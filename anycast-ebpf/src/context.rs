@@ -3,17 +3,13 @@
 //! Everything else is written once, for any [`Context`], and compiled for each hook by itself. Verdicts
 //! are XDP actions everywhere; the entry points of other hooks translate them.
 
-use anycast_common::wire::checksum;
-use aya_ebpf::{EbpfContext, helpers::bpf_xdp_load_bytes, programs::XdpContext};
+use aya_ebpf::{EbpfContext, programs::XdpContext};
 
 use crate::{
-    classify::Packet,
-    correspondent::Change,
-    flow_cache,
-    forward::{self, NextHop},
-    packet::{Bytes, Ipv6, words},
-    rewrite,
-    transport::{Transport, UDP, UDP_LITE},
+    change::Change,
+    next_hop::NextHop,
+    packet::{Bytes, Ipv6, Layout},
+    transport::Transport,
 };
 
 /// Where packets meet a program.
@@ -86,6 +82,17 @@ pub(crate) trait Context: Bytes + EbpfContext {
         Self: Sized;
 }
 
+/// An IPv6 packet at one of our interfaces.
+pub(crate) struct Packet<'a, C = XdpContext> {
+    pub ctx: &'a C,
+    pub layout: Layout,
+    /// The header, until the packet is changed: see [`Packet::header`].
+    pub ipv6: *mut Ipv6,
+    /// Copies, because the addresses are the keys of lookups.
+    pub source: [u8; 16],
+    pub destination: [u8; 16],
+}
+
 impl<C: Context> Packet<'_, C> {
     /// The IPv6 header, as it is now.
     #[inline(always)]
@@ -99,88 +106,29 @@ impl<C: Context> Packet<'_, C> {
     }
 }
 
-impl Context for XdpContext {
-    const HOOK: Hook = Hook::Xdp;
+/// What a role made of a packet.
+pub(crate) enum Verdict {
+    /// It is not for this role.
+    NotOurs,
+    /// XDP action.
+    Done(u32),
+}
 
+impl Verdict {
+    /// As one register, which is all that a BPF function can return.
     #[inline(always)]
-    fn ingress(&self) -> u32 {
-        self.ingress_ifindex() as u32
-    }
-
-    #[inline(always)]
-    fn length(&self) -> usize {
-        self.end() - self.start()
-    }
-
-    #[inline(always)]
-    fn largest(&self, _: usize, _: &Transport, length: u16) -> u16 {
-        length
-    }
-
-    #[inline(always)]
-    unsafe fn load(&self, offset: usize, to: *mut u8, length: usize) -> i64 {
-        // SAFETY: by the caller; the helper checks the packet.
-        unsafe { bpf_xdp_load_bytes(self.ctx, offset as u32, to.cast(), length as u32) }
-    }
-
-    #[inline(always)]
-    fn store<T: Copy>(&self, offset: usize, value: &T) -> bool {
-        // Else the compiler takes the checks that were made for what is around it as made for this, too,
-        // which the verifier cannot see.
-        let Some(field) = self.at::<T>(core::hint::black_box(offset)) else {
-            return false;
-        };
-        // SAFETY: `at` checked the bounds.
-        unsafe { *field = *value };
-        true
-    }
-
-    #[inline(always)]
-    fn adjust(&self, offset: usize, delta: u16, udp: bool) -> bool {
-        let Some(field) = self.at::<u16>(offset) else {
-            return false;
-        };
-        // SAFETY: `at` checked the bounds.
-        let old = unsafe { *field };
-        if udp && old == 0 {
-            return false;
+    pub(crate) fn pack(self) -> u32 {
+        match self {
+            Self::NotOurs => u32::MAX,
+            Self::Done(action) => action,
         }
-        let new = checksum::apply(old, delta);
-        // SAFETY: as above.
-        unsafe { *field = if udp { checksum::udp(new) } else { new } };
-        true
     }
 
     #[inline(always)]
-    fn replace(
-        packet: &Packet<'_>,
-        transport: &Transport,
-        offset: usize,
-        address: &[u8; 16],
-        delta: u16,
-    ) -> bool {
-        if transport.checksum != 0 {
-            let udp = matches!(transport.protocol, UDP | UDP_LITE);
-            packet.ctx.adjust(transport.checksum, delta, udp);
+    pub(crate) fn unpack(packed: u32) -> Self {
+        match packed {
+            u32::MAX => Self::NotOurs,
+            action => Self::Done(action),
         }
-        // SAFETY: `classify` checked that the IPv6 header lies within the packet.
-        unsafe {
-            if offset == rewrite::SOURCE {
-                (*packet.ipv6).source = words(address);
-            } else {
-                (*packet.ipv6).destination = words(address);
-            }
-        }
-        true
-    }
-
-    #[inline(always)]
-    fn send(packet: &Packet<'_>, next_hop: &NextHop) -> u32 {
-        forward::redirect(packet, next_hop)
-    }
-
-    #[inline(always)]
-    fn remember(packet: &Packet<'_>, transport: &Transport, change: &Change, next_hop: &NextHop) {
-        flow_cache::remember(packet, transport, change, next_hop);
     }
 }

@@ -8,11 +8,12 @@ use aya_ebpf::{
 
 use crate::{
     admission,
-    classify::{Packet, Verdict},
-    context::{Context, Hook},
+    change::Change,
+    context::{Context, Hook, Packet, Verdict},
     count::count,
-    forward::{Way, next_hop},
+    forward::next_hop,
     maps::CLIENT_PREFIXES,
+    next_hop::Way,
     packet::Upper,
     punt::punt,
     rewrite,
@@ -105,18 +106,6 @@ fn ask(question: &mut Question, outward: bool) -> u32 {
             steer::steer_to_client(question)
         }
     }
-}
-
-/// What is to become of a packet.
-pub(crate) struct Change {
-    /// Which address gives way: one of [`side`].
-    pub side: u8,
-    /// To which.
-    pub address: [u8; 16],
-    /// What that does to a checksum (RFC 1624).
-    pub delta: u16,
-    /// The same is to become of the next one.
-    pub lasts: bool,
 }
 
 /// Home Test Init, Care-of Test Init, Binding Update and unknown types for our clients are

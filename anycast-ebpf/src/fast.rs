@@ -12,9 +12,8 @@ use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 
 use crate::{
     hints::{in_scope, is_noted, is_ours},
-    mld::HOP_BY_HOP,
     packet::{ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN},
-    transport::{ICMPV6, TCP, UDP},
+    transport::{HOP_BY_HOP, ICMPV6, TCP, UDP},
 };
 
 // Where fields are in a frame without a VLAN tag or an extension header.

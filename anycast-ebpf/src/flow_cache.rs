@@ -21,13 +21,13 @@ use aya_ebpf::{
 };
 
 use crate::{
-    classify::Packet,
-    correspondent::Change,
+    change::Change,
+    context::Packet,
     count::count_index,
     fast::Head,
-    forward::NextHop,
     hints::{holds, stamp},
     maps::{FLOW_CACHE, WAYS},
+    next_hop::NextHop,
     packet::IPV6,
     sketch::words,
     transport::{TCP, TCP_FIN, TCP_RST, TCP_SYN, Transport, UDP},

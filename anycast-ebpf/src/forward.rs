@@ -12,32 +12,15 @@ use aya_ebpf::{
 };
 
 use crate::{
-    classify::Packet,
-    context::{Context, Hook},
+    context::{Context, Hook, Packet},
     count::count,
     maps::REDIRECT_TARGETS,
+    next_hop::{NextHop, Way},
     packet::{IPV6, ethernet, words},
     transport::Transport,
 };
 
 const AF_INET6: u8 = 10;
-
-/// How a packet will go once it is rewritten.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// The program sends it.
-    Program,
-    /// The kernel forwards or receives it: no neighbour yet, a local address, a VLAN tag, a device
-    /// that takes no frames of XDP; at TCX, all but what leaves by another way than it came to.
-    Kernel,
-    /// There is no way to the address.
-    None,
-    /// It must not be rewritten: the kernel answers it with Time Exceeded, which has to quote what the
-    /// sender sent.
-    Refused,
-    /// The kernel answers it with Packet Too Big.
-    TooBig,
-}
 
 impl Way {
     /// Whether a packet of a flow, or a fragment of one, is to stay as it is. `outward`: it goes to C.
@@ -58,36 +41,6 @@ impl Way {
                 true
             }
             Self::Program | Self::None | Self::Kernel => false,
-        }
-    }
-
-    /// Whether the kernel answers it with an ICMPv6 error.
-    #[inline(always)]
-    pub(crate) fn ends_here(self) -> bool {
-        matches!(self, Self::Refused | Self::TooBig)
-    }
-}
-
-/// Where a packet will go. A plain structure: what a variant leaves out would be registers that
-/// the verifier has never seen written.
-pub(crate) struct NextHop {
-    pub way: Way,
-    pub ifindex: u32,
-    /// Octets of the largest packet that goes there.
-    pub mtu: u16,
-    pub source: [u16; 3],
-    pub destination: [u16; 3],
-}
-
-impl NextHop {
-    #[inline(always)]
-    fn by(way: Way) -> Self {
-        Self {
-            way,
-            ifindex: 0,
-            mtu: 0,
-            source: [0; 3],
-            destination: [0; 3],
         }
     }
 }

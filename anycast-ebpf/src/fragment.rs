@@ -8,8 +8,7 @@ use anycast_common::abi::{
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, helpers::bpf_ktime_get_coarse_ns};
 
 use crate::{
-    classify::{Packet, Verdict},
-    context::Context,
+    context::{Context, Packet, Verdict},
     count::count,
     forward::next_hop,
     maps::{BINDINGS, CARE_OF, FRAGMENTS, LOCAL_ANYCAST, LOCAL_CARE_OF},

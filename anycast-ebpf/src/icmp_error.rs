@@ -18,8 +18,7 @@ use aya_ebpf::{
 
 use crate::{
     admission,
-    classify::{Packet, Verdict},
-    context::Context,
+    context::{Context, Packet, Verdict},
     count::count,
     flow_table,
     forward::next_hop,

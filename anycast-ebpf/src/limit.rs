@@ -11,8 +11,7 @@ use anycast_common::abi::{
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 
 use crate::{
-    classify::Packet,
-    context::Context,
+    context::{Context, Packet},
     maps::{EXAMPLES, NEW_SENDERS, NEW_SENDERS_FULL, REPORTS, SENDERS},
 };
 

@@ -1,7 +1,8 @@
 //! The kernel side: XDP and TCX programs of the three roles.
 //!
 //! `classify` says what a packet is, `router`, `member` and `correspondent` what each role does
-//! with it, `fast` and `refused` what needs no thought, `context` and `skb` how hooks differ, `rewrite` and `forward` change and send it, `punt` gives it to the controller. The
+//! with it, `fast` and `refused` what needs no thought, `context` with `xdp` and `skb` how hooks differ,
+//! `rewrite` and `forward` change and send it, `punt` gives it to the controller. The
 //! roles of an interface are a constant of the program attached there, so a program holds only
 //! the branches that its interface needs.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
@@ -16,6 +17,8 @@
 
 #[cfg(target_arch = "bpf")]
 mod admission;
+#[cfg(target_arch = "bpf")]
+mod change;
 #[cfg(target_arch = "bpf")]
 mod classify;
 #[cfg(target_arch = "bpf")]
@@ -55,6 +58,8 @@ mod member_flow;
 #[cfg(target_arch = "bpf")]
 mod mld;
 #[cfg(target_arch = "bpf")]
+mod next_hop;
+#[cfg(target_arch = "bpf")]
 mod own;
 #[cfg(target_arch = "bpf")]
 mod packet;
@@ -82,6 +87,8 @@ mod station;
 mod steer;
 #[cfg(target_arch = "bpf")]
 mod transport;
+#[cfg(target_arch = "bpf")]
+mod xdp;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

@@ -12,8 +12,7 @@ use aya_ebpf::{
 
 use crate::{
     admission,
-    classify::{Packet, Verdict},
-    context::Context,
+    context::{Context, Packet, Verdict},
     count::count,
     maps::{CLIENTS, LOCAL_ANYCAST, LOCAL_CARE_OF, MEMBER_FLOWS},
     member_flow::{Facts, came, member_by_anycast, member_by_care_of, opened},

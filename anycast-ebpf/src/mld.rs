@@ -7,18 +7,16 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 
 use crate::{
     admission,
-    classify::{Packet, Verdict},
-    context::Context,
+    context::{Context, Packet, Verdict},
     count::count,
     limit,
     maps::REQUIRE_ROUTER_ALERT,
     packet::{IPV6, ethernet, is_link_local, is_multicast, octets, words},
     policy,
     punt::{punt, punt_refused},
-    transport::ICMPV6,
+    transport::{HOP_BY_HOP, ICMPV6},
 };
 
-pub(crate) const HOP_BY_HOP: u8 = 0;
 const QUERY: u8 = 130;
 pub(crate) const REPORT: u8 = 131;
 pub(crate) const DONE: u8 = 132;

@@ -10,8 +10,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    classify::Packet,
-    context::Context,
+    context::{Context, Packet},
     maps::MEMBER_FLOWS,
     member_flow::opened,
     packet::{octets, words},

@@ -9,8 +9,7 @@ use anycast_common::abi::{
 };
 
 use crate::{
-    classify::Packet,
-    context::Context,
+    context::{Context, Packet},
     hints::policy_age,
     maps::{POLICY, POLICY_HITS},
 };

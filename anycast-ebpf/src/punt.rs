@@ -9,7 +9,12 @@ use anycast_common::abi::{
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_log_ebpf_macros::warn;
 
-use crate::{classify::Packet, context::Context, count::count, maps::EVENTS, packet::Ethernet};
+use crate::{
+    context::{Context, Packet},
+    count::count,
+    maps::EVENTS,
+    packet::Ethernet,
+};
 
 #[repr(C, align(8))]
 struct Short([u8; SHORT]);

@@ -3,8 +3,7 @@
 use anycast_common::abi::counters::Counter;
 
 use crate::{
-    classify::Packet,
-    context::Context,
+    context::{Context, Packet},
     count::count,
     packet::{Chain, Ipv6, Layout, MAX_OFFSET, UPPER_HEADER, Upper, chain, octets},
     transport::{MOBILITY, Transport},

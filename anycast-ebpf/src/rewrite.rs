@@ -2,7 +2,11 @@
 
 use core::mem::offset_of;
 
-use crate::{classify::Packet, context::Context, packet::Ipv6, transport::Transport};
+use crate::{
+    context::{Context, Packet},
+    packet::Ipv6,
+    transport::Transport,
+};
 
 /// Offset of the source address in the IPv6 header.
 pub(crate) const SOURCE: usize = offset_of!(Ipv6, source);

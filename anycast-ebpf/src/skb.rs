@@ -22,11 +22,11 @@ use aya_ebpf::{
 };
 
 use crate::{
-    classify::{self, Packet},
-    context::{Context, Hook},
-    correspondent::Change,
+    change::Change,
+    classify,
+    context::{Context, Hook, Packet},
     count::count,
-    forward::{NextHop, Way},
+    next_hop::{NextHop, Way},
     packet::{Bytes, ETHERTYPE_IPV6},
     transport::{TCP, Transport, UDP, UDP_LITE},
 };

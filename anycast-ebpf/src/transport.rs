@@ -4,6 +4,8 @@ use anycast_common::abi::maps::FlowKey;
 
 use crate::packet::{Bytes, Upper};
 
+/// Hop-by-Hop Options header (RFC 8200 section 4.3).
+pub(crate) const HOP_BY_HOP: u8 = 0;
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
 const DCCP: u8 = 33;

@@ -13,11 +13,6 @@ use super::{
 /// Where everything is, in a directory for each network namespace.
 pub const DIRECTORY: &str = "/sys/fs/bpf/anycast";
 
-/// Maps of a correspondent.
-pub const OF_CORRESPONDENT: &[&str] = &["FLOWS", "CARE_OF", "FRAGMENTS"];
-/// Maps of a member.
-pub const OF_MEMBER: &[&str] = &["MEMBER_FLOWS", "FRAGMENTS"];
-
 /// To be raised when a field of these maps gets another meaning in the same place, or flows another place in their
 /// table.
 const MEANING: usize = 3;

@@ -22,7 +22,6 @@ use xtask::net::{
 use crate::{
     anchors::{Anchor, Object},
     packets::{ACK, Packet, SYN, address},
-    report::FORGED,
 };
 
 const A: &str = "2001:db8:1::100";
@@ -41,6 +40,9 @@ const DROP: u32 = 1;
 const PASS: u32 = 2;
 const TX: u32 = 3;
 const REDIRECT: u32 = 4;
+
+/// Reports of which no two have the same sender.
+pub const FORGED: &str = "forged senders";
 
 /// Frames of one kind to one program.
 pub struct Case {

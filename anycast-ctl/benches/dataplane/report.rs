@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::{common::median, run::Figure};
+use crate::{cases::FORGED, common::median, run::Figure};
 
 /// A case and what it is compared with.
 #[derive(Serialize)]
@@ -63,9 +63,6 @@ pub fn rows(figures: &[Figure]) -> Result<Vec<Row>> {
         })
         .collect()
 }
-
-/// Reports of which no two have the same sender.
-pub const FORGED: &str = "forged senders";
 
 /// Which flows the frames are of.
 fn kind(name: &str) -> Option<&str> {

@@ -15,8 +15,8 @@ use anyhow::Result;
 use rand::SeedableRng as _;
 
 use super::{
-    B, C, CLIENTS, client,
     common::{median, rate, timed},
+    ends::{B, C, CLIENTS, client},
 };
 
 /// As many as fit a processor's caches, and many more.

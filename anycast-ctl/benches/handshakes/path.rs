@@ -21,8 +21,8 @@ use xtask::{
 };
 
 use super::{
-    B, C, CLIENTS, client,
     common::{self, rate},
+    ends::{B, C, CLIENTS, client},
 };
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");

@@ -22,9 +22,8 @@ use anyhow::Result;
 use rand::SeedableRng as _;
 
 use super::{
-    PAIRS, SHAPES,
     common::{median, rate, timed},
-    hosts::{Pair, pairs},
+    hosts::{PAIRS, Pair, SHAPES, pairs},
     memory,
 };
 

@@ -4,6 +4,11 @@ use std::net::Ipv6Addr;
 
 use anycast_common::wire::{ipv6, mld};
 
+/// Pairs of a group and a member.
+pub const PAIRS: usize = 100_000;
+/// How they are spread: groups, members of each.
+pub const SHAPES: [(usize, usize); 3] = [(PAIRS, 1), (1000, 100), (10, PAIRS / 10)];
+
 /// A pair of a group and a member.
 #[derive(Clone, Copy)]
 pub struct Pair {

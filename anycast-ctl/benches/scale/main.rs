@@ -17,11 +17,6 @@ mod path;
 #[path = "../common/mod.rs"]
 mod common;
 
-/// Pairs of a group and a member.
-const PAIRS: usize = 100_000;
-/// How they are spread: groups, members of each.
-const SHAPES: [(usize, usize); 3] = [(PAIRS, 1), (1000, 100), (10, PAIRS / 10)];
-
 fn main() -> anyhow::Result<()> {
     common::parts(&[("core", &core::run), ("path", &path::run)])
 }

@@ -16,9 +16,8 @@ use xtask::{
 };
 
 use super::{
-    PAIRS,
     common::{self, rate},
-    hosts::{Pair, pairs},
+    hosts::{PAIRS, Pair, pairs},
 };
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");

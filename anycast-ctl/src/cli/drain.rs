@@ -13,7 +13,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde::{Deserialize as _, de::IntoDeserializer as _};
 
-use super::{print, show};
+use super::{ask::print, show};
 use crate::shell::api::{Request, client, view};
 
 /// How often the client asks the daemon which sessions are left.

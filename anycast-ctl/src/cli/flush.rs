@@ -5,7 +5,10 @@ use std::{net::Ipv6Addr, path::Path};
 use anyhow::Result;
 use clap::Args;
 
-use super::{Query, ask, show};
+use super::{
+    ask::{Query, ask},
+    show,
+};
 use crate::shell::api::{Request, view};
 
 /// Which bindings and flows, or clients; each address that is given must be theirs.

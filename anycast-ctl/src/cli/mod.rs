@@ -1,5 +1,6 @@
 //! The command line.
 
+mod ask;
 mod drain;
 mod flush;
 mod monitor;
@@ -10,13 +11,12 @@ mod show_flows;
 mod show_policy;
 mod table;
 
-use std::{io::Write, net::Ipv6Addr, path::PathBuf};
+use std::{net::Ipv6Addr, path::PathBuf};
 
 use anyhow::{Result, anyhow};
-use clap::{Args, Parser, Subcommand};
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use clap::{Parser, Subcommand};
 
+use self::ask::{Query, Which, answer, ask, print};
 use crate::{
     config,
     shell::{
@@ -177,43 +177,6 @@ enum Command {
     },
 }
 
-/// How an answer is shown.
-#[derive(Clone, Copy, Debug, Args)]
-struct Query {
-    /// Print JSON instead of a table
-    #[arg(long)]
-    json: bool,
-}
-
-/// Which bindings or flows.
-#[derive(Clone, Copy, Debug, Args)]
-struct Which {
-    /// Only of this client
-    #[arg(long, value_name = "ADDRESS")]
-    client: Option<Ipv6Addr>,
-    /// Only of this anycast address
-    #[arg(long, value_name = "ADDRESS")]
-    anycast: Option<Ipv6Addr>,
-    /// Only to this address of a member
-    #[arg(long, value_name = "ADDRESS")]
-    care_of: Option<Ipv6Addr>,
-}
-
-impl From<Which> for view::Which {
-    fn from(which: Which) -> Self {
-        let Which {
-            client,
-            anycast,
-            care_of,
-        } = which;
-        Self {
-            client,
-            anycast,
-            care_of,
-        }
-    }
-}
-
 /// Executes the command line.
 pub fn run(cli: Cli) -> Result<()> {
     let socket = cli.socket.as_deref();
@@ -309,36 +272,6 @@ fn check(file: &std::path::Path, query: Query) -> Result<()> {
     }
     checked?;
     Ok(())
-}
-
-fn ask<T: DeserializeOwned>(
-    path: &std::path::Path,
-    request: &Request,
-    query: Query,
-    show: impl FnOnce(&T) -> String,
-) -> Result<()> {
-    if query.json {
-        let answer: Value = client::ask(path, request)?;
-        print(&format!("{answer:#}\n"))
-    } else {
-        print(&show(&client::ask(path, request)?))
-    }
-}
-
-fn answer<T: Serialize>(answer: &T, query: Query, show: impl FnOnce(&T) -> String) -> Result<()> {
-    if query.json {
-        print(&format!("{:#}\n", serde_json::to_value(answer)?))
-    } else {
-        print(&show(answer))
-    }
-}
-
-/// Writes to standard output. A closed pipe is no error, since a reader such as `head` may have read enough.
-fn print(text: &str) -> Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

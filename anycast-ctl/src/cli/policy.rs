@@ -5,7 +5,10 @@ use std::{net::Ipv6Addr, num::NonZeroU32, path::Path};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use super::{Query, ask, print, show_policy};
+use super::{
+    ask::{Query, ask, print},
+    show_policy,
+};
 use crate::{
     config::value::Prefix,
     core::router::Place,

@@ -21,6 +21,7 @@ pub mod neighbors;
 mod netdev;
 pub mod netlink;
 mod notices;
+mod paths;
 mod perform;
 mod plane;
 mod policy;
@@ -36,20 +37,10 @@ mod systemd;
 mod tests;
 mod throttle;
 
-use std::path::PathBuf;
-
 pub use error::ShellError;
+pub use paths::Paths;
 
 use crate::config::{Config, file};
-
-/// Paths of the files that the daemon uses.
-#[derive(Clone, Debug)]
-pub struct Paths {
-    /// The configuration file, whose policy is read again on SIGHUP.
-    pub config: PathBuf,
-    /// The control socket, if the command line names one.
-    pub socket: Option<PathBuf>,
-}
 
 /// Runs the daemon until SIGINT or SIGTERM. `object` is the compiled eBPF programs.
 pub async fn run(config: Config, paths: &Paths, object: &[u8]) -> Result<(), ShellError> {

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use xtask::net::{Pass, netlink};
 
-use super::{Daemon, Site, run, wait_for};
+use super::site::{Daemon, Site, run, wait_for};
 
 /// A bridge has no native XDP, a veth has.
 pub fn mode() -> Result<()> {

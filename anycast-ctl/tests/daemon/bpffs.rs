@@ -18,7 +18,7 @@ use xtask::{
     process,
 };
 
-use super::{Daemon, Site};
+use super::site::{Daemon, Site};
 
 type Test = fn() -> Result<()>;
 

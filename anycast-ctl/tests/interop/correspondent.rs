@@ -14,9 +14,6 @@ use super::{
     updates,
 };
 
-/// A client that no row uses: the peer asks it last, to know when everything else is answered.
-pub const FENCE: &str = "2001:db8:1::fe";
-
 /// Counted for what the rows see themselves, or by the clock.
 const ROUTINE: &[&str] = &[
     "home_test_sent",

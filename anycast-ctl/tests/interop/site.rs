@@ -12,6 +12,9 @@ use xtask::{
     net::{Namespace, Process, netlink, process::Output},
 };
 
+/// A client that no row uses: the peer asks it last, to know when everything else is answered.
+pub const FENCE: &str = "2001:db8:1::fe";
+
 pub const SOON: Duration = Duration::from_secs(15);
 pub const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// The care-of address of s1.
@@ -61,7 +64,7 @@ impl Peer {
         command.arg("-B").arg(script).arg(role);
         command.arg("--home").arg(B.to_string());
         command.arg("--care-of").arg(C.to_string());
-        command.arg("--fence").arg(super::correspondent::FENCE);
+        command.arg("--fence").arg(FENCE);
         let log = network.site().directory().join("peer.log");
         let mut peer = Self {
             process: Process::start("the peer", command, &log)?,

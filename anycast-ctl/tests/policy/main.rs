@@ -16,19 +16,13 @@ use anyhow::{Context as _, Result, ensure};
 use xtask::{
     kernel_tests::Suite,
     net::{
-        self, Sender,
+        Sender,
         packet::{forge, mld},
         wait::patience,
     },
 };
 
-use site::{AGAIN, B, HONEST, Reports, Site, wait};
-
-/// A source that the policy lets in, and that sends far too much.
-const FLOODER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x21);
-/// One that it does not let in.
-const DENIED: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x66);
-const MAC: [u8; 6] = [2, 0, 0, 0, 0x20, 0x21];
+use site::{B, DENIED, FLOODER, HONEST, MAC, Reports, Site, join, wait};
 
 fn main() -> ExitCode {
     Suite::new()
@@ -313,21 +307,6 @@ fn drowned() -> Result<()> {
         over.store(true, Ordering::Relaxed);
         outcome
     })
-}
-
-/// A Report, and its repetition as a robust host sends it, until there is a route.
-fn join(site: &Site, frames: &Reports, anycast: Ipv6Addr) -> Result<Duration> {
-    let start = Instant::now();
-    let mut next = start;
-    let what = format!("a route to {anycast}");
-    let elapsed = net::wait::poll(Duration::from_secs(10), AGAIN, &what, || {
-        if Instant::now() >= next {
-            frames.report(HONEST, site::HONEST_MAC, anycast)?;
-            next += Duration::from_millis(400);
-        }
-        Ok(site.routed(anycast)?.then(|| start.elapsed()))
-    })?;
-    Ok(elapsed)
 }
 
 fn refusals() -> Result<()> {

@@ -17,9 +17,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use xtask::net::{Process, wait::patience};
 
-use super::{
-    DENIED, FLOODER, MAC, join,
-    site::{self, AGAIN, B, HONEST, HONEST_MAC, PATIENCE, Reports, Site, wait},
+use super::site::{
+    self, AGAIN, B, DENIED, FLOODER, HONEST, HONEST_MAC, MAC, PATIENCE, Reports, Site, join, wait,
 };
 
 /// An address below the router's, which wins the election.

@@ -26,6 +26,12 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Neither daemon nor kernel announces what is asked for here.
 pub const AGAIN: Duration = Duration::from_millis(10);
 
+/// A source that the policy lets in, and that sends far too much.
+pub const FLOODER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x21);
+/// One that it does not let in.
+pub const DENIED: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x66);
+pub const MAC: [u8; 6] = [2, 0, 0, 0, 0x20, 0x21];
+
 pub const CONFIG: &str = r#"
 [router]
 interfaces = ["lan0"]
@@ -220,4 +226,19 @@ impl Reports {
 /// frames until then.
 pub fn wait(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
     net::wait::poll(PATIENCE, AGAIN, what, || Ok(done()?.then_some(())))
+}
+
+/// A Report, and its repetition as a robust host sends it, until there is a route.
+pub fn join(site: &Site, frames: &Reports, anycast: Ipv6Addr) -> Result<Duration> {
+    let start = Instant::now();
+    let mut next = start;
+    let what = format!("a route to {anycast}");
+    let elapsed = net::wait::poll(Duration::from_secs(10), AGAIN, &what, || {
+        if Instant::now() >= next {
+            frames.report(HONEST, HONEST_MAC, anycast)?;
+            next += Duration::from_millis(400);
+        }
+        Ok(site.routed(anycast)?.then(|| start.elapsed()))
+    })?;
+    Ok(elapsed)
 }

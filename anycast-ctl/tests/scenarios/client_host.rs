@@ -18,9 +18,10 @@ use xtask::{
 };
 
 use super::{
-    datagrams, in_lab,
+    datagrams,
     paths::{self, count},
     sessions::LEAVE,
+    stage::in_lab,
 };
 
 const LONG: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@ use xtask::{
     net::Site,
 };
 
-use super::{captures, in_lab};
+use super::{captures, stage::in_lab};
 
 /// What `cargo xtask run` shows, and then what another program says about its captures.
 pub(super) fn course() -> Result<()> {

@@ -29,10 +29,10 @@ use xtask::{
 };
 
 use super::{
-    in_lab,
     paths::{count, narrow},
     service::{Answer, Client, Service, Style},
     sessions::bound,
+    stage::in_lab,
 };
 
 const FAR: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0xf, 0, 0, 2);

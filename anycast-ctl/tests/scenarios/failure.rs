@@ -20,7 +20,7 @@ use xtask::{
     },
 };
 
-use super::{in_lab, sessions::bound};
+use super::{sessions::bound, stage::in_lab};
 
 /// ICMPv6 Destination Unreachable, address unreachable.
 const UNREACHABLE: Upper = Upper::Icmp(1, 3);

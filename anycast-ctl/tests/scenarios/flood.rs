@@ -21,7 +21,7 @@ use xtask::{
     net::{Sender, netlink, wait},
 };
 
-use super::in_lab;
+use super::stage::in_lab;
 
 /// A connection of a new client every so often, well within what members begin for one /64.
 const CLIENTS: u16 = 400;

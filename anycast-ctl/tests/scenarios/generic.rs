@@ -12,9 +12,9 @@ use xtask::{
 };
 
 use super::{
-    in_lab,
     paths::{DATAGRAMS, ECHO, count, datagrams},
     sessions::bound,
+    stage::in_lab,
     tcx::{modes, pinned},
 };
 

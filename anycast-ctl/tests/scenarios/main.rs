@@ -15,19 +15,14 @@ mod restart;
 mod service;
 mod sessions;
 mod soak;
+mod stage;
 mod tcx;
 mod unattended;
 mod uplinks;
 
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
-use xtask::{
-    kernel_tests::Suite,
-    lab::{app, report::Report, stage::Lab},
-};
-
-/// The daemon that cargo has built for this test.
-const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
+use xtask::{kernel_tests::Suite, lab::app};
 
 fn main() -> ExitCode {
     if let Some(code) = app::intercept() {
@@ -170,18 +165,4 @@ fn main() -> ExitCode {
             soak::soak,
         )
         .run()
-}
-
-/// Runs `body` in a lab of its own, and tells the ends of the daemons' logs when it fails.
-fn in_lab(
-    pcap: Option<&Path>,
-    body: impl FnOnce(&mut Lab, &mut Report) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let mut lab = Lab::up(Path::new(DAEMON), pcap)?;
-    let mut report = Report::begin(true);
-    let result = body(&mut lab, &mut report);
-    result.map_err(|error| {
-        let logs = lab.logs(None);
-        error.context(format!("the logs:\n{logs}"))
-    })
 }

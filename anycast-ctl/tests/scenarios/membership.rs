@@ -16,7 +16,7 @@ use xtask::{
     },
 };
 
-use super::in_lab;
+use super::stage::in_lab;
 
 /// Two Address-Specific Queries, a second apart, and a second more.
 const LEAVE: Duration = Duration::from_secs(10);

@@ -14,7 +14,7 @@ use xtask::{
     net::{Process, process::Output, wait},
 };
 
-use super::in_lab;
+use super::stage::in_lab;
 
 /// A binding's life, and some patience.
 const EXPIRY: Duration = Duration::from_secs(20);

@@ -20,7 +20,7 @@ use xtask::{
     net::{Namespace, capture::Ledger, netlink},
 };
 
-use super::{in_lab, sessions::bound};
+use super::{sessions::bound, stage::in_lab};
 
 /// A stalled connection would need far longer to give up.
 const LONG: Duration = Duration::from_secs(60);

@@ -16,7 +16,7 @@ use xtask::{
     net::{sysctl, wait},
 };
 
-use super::in_lab;
+use super::stage::in_lab;
 
 /// Flows at a time: that all take one of two ways is a chance of one in 2^31.
 const FLOWS: usize = 32;

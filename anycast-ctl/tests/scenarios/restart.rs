@@ -31,7 +31,7 @@ use xtask::{
     },
 };
 
-use super::DAEMON;
+use super::stage::DAEMON;
 
 const C: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x20, 0, 0, 0, 0, 0xc1);
 const PEER: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 1);

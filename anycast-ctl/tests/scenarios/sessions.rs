@@ -13,7 +13,7 @@ use xtask::{
     net::wait,
 };
 
-use super::in_lab;
+use super::stage::in_lab;
 
 /// Two Address-Specific Queries, a second apart, and a second more.
 pub(super) const LEAVE: Duration = Duration::from_secs(10);

@@ -24,7 +24,7 @@ use xtask::{
     net::{netlink, wait},
 };
 
-use super::in_lab;
+use super::stage::in_lab;
 
 /// Sessions that the test is about: those that begin before the route does, and the others.
 const SETTLED: usize = 60;

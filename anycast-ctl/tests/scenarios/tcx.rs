@@ -22,7 +22,7 @@ use xtask::{
     },
 };
 
-use super::{datagrams, in_lab, paths, sessions::bound};
+use super::{datagrams, paths, sessions::bound, stage::in_lab};
 
 const LONG: Duration = Duration::from_secs(60);
 /// Octets of the largest packet that a link carries.

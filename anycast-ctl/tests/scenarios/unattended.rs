@@ -16,9 +16,9 @@ use xtask::{
 };
 
 use super::{
-    in_lab,
     paths::more,
     sessions::{LEAVE, LIFETIME, bindings, bound, group},
+    stage::in_lab,
 };
 
 const LINKS: [&str; 2] = ["gateway-router", "client-gateway"];

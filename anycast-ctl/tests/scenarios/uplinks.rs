@@ -19,8 +19,9 @@ use xtask::{
 };
 
 use super::{
-    client_host, in_lab,
+    client_host,
     paths::{count, datagrams},
+    stage::in_lab,
 };
 
 const LONG: Duration = Duration::from_secs(60);

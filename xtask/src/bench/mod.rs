@@ -1,64 +1,19 @@
 //! The command `cargo xtask bench`: runs measurements. No test depends on them.
 
+mod benchmark;
 mod picture;
 mod targets;
 
 use std::{ffi::OsString, fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use clap::ValueEnum;
 
 use crate::{
     privilege::Root,
     process::{self, describe, say},
     test, toolchain, workspace,
 };
-
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Benchmark {
-    /// A router with 100,000 members: its core (`core`), and the path from the wire to its routes (`path`)
-    Scale,
-    /// Binding handshakes: the state machines of both ends (`core`), and between two daemons (`path`)
-    Handshakes,
-    /// Time of XDP for packets of every kind, compared with C programs that clang compiles
-    Dataplane,
-    /// Time and memory to find one of a million bindings or four million flows
-    Lookups,
-    /// Packets per second from one veth to another, compared with nftables and a C program
-    Forwarding,
-    /// TCP through a gateway by TCX and by XDP, compared with the kernel's forwarding, with iperf3
-    Tcx,
-    /// Time of XDP to refuse a Report
-    Refused,
-    /// Time of XDP for packets that meet the limits on floods
-    Floods,
-}
-
-impl Benchmark {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Scale => "scale",
-            Self::Handshakes => "handshakes",
-            Self::Dataplane => "dataplane",
-            Self::Lookups => "lookups",
-            Self::Forwarding => "forwarding",
-            Self::Tcx => "tcx",
-            Self::Refused => "refused",
-            Self::Floods => "floods",
-        }
-    }
-
-    /// Programs that a benchmark runs, and the packages that contain them.
-    fn needs(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Self::Dataplane | Self::Lookups => &[("clang", "clang")],
-            Self::Forwarding => &[("clang", "clang"), ("nft", "nftables")],
-            Self::Tcx => &[("iperf3", "iperf3")],
-            _ => &[],
-        }
-    }
-}
+pub use benchmark::Benchmark;
 
 /// Builds a benchmark with optimisation, and runs it as root.
 pub fn bench(benchmark: Benchmark, arguments: &[OsString]) -> Result<()> {

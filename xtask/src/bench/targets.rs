@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Benchmark;
+use super::benchmark::Benchmark;
 
 /// The kind of limit of a target: the most or the least that a ratio may be.
 #[derive(Clone, Copy, Debug)]

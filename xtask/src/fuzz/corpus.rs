@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::Target;
+use super::target::Target;
 
 #[path = "../../../anycast-common/tests/common/fixture.rs"]
 mod fixture;

@@ -4,6 +4,7 @@
 //! which needs no nightly compiler. The source of libFuzzer comes from crates.io.
 
 mod corpus;
+mod target;
 
 use std::{
     fs,
@@ -13,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum as _};
 
 use crate::{
     process::{self, say},
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub use corpus::{inputs, seeds};
+pub use target::Target;
 
 /// Compiler options of the instrumentation by which libFuzzer sees which code an input reaches. They are those of
 /// cargo-fuzz.
@@ -39,47 +41,6 @@ const MARGIN: Duration = Duration::from_secs(120);
 const KEPT: usize = 512;
 /// Exit statuses by which libFuzzer says that the target is at fault: a crash, too much memory, or a hang.
 const FOUND: [i32; 3] = [77, 71, 70];
-
-/// A target of fuzzing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Target {
-    /// The IPv6 header and its extension header chain, whole and cut short
-    Ipv6,
-    /// ICMPv6 errors and the packets that they quote
-    Icmpv6,
-    /// MLD Queries, Reports and Dones
-    Mld,
-    /// Mobility messages, their options and the authenticator
-    Mobility,
-    /// Neighbor Solicitations
-    Neighbor,
-    /// The controller with all roles: packets, errors, commands, and time
-    Controller,
-}
-
-impl Target {
-    /// Name of the target's program and of its directories.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ipv6 => "ipv6",
-            Self::Icmpv6 => "icmpv6",
-            Self::Mld => "mld",
-            Self::Mobility => "mobility",
-            Self::Neighbor => "neighbor",
-            Self::Controller => "controller",
-        }
-    }
-
-    /// Longest input in octets: a packet, or a script of several packets.
-    const fn longest(self) -> usize {
-        match self {
-            Self::Ipv6 | Self::Mld | Self::Mobility | Self::Neighbor => 512,
-            Self::Icmpv6 => 1500,
-            Self::Controller => 2048,
-        }
-    }
-}
 
 /// Options of `cargo xtask fuzz`.
 #[derive(Args, Clone, Debug)]

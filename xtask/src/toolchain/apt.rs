@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use super::may_install;
+use super::environment::may_install;
 use crate::{
     privilege::Root,
     process::{self, say},

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
-    cargo,
+    environment::cargo,
     locate::{self, BPF_LINKER_VERSION, Rustc},
 };
 use crate::process::{self, say};

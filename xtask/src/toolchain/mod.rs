@@ -3,6 +3,7 @@
 mod apt;
 mod bpf_linker;
 mod debian;
+mod environment;
 // `anycast-ctl/build.rs` uses the same file.
 pub(crate) mod locate;
 mod rust_src;
@@ -12,6 +13,7 @@ use std::{ffi::OsString, fs, path::PathBuf, process::Command, time::Duration};
 use anyhow::{Context as _, Result, bail};
 
 pub use apt::{cxx_compiler, install_helpers, require};
+pub(crate) use environment::{cargo, may_install};
 use locate::Rustc;
 
 use crate::process::{self, say};
@@ -110,24 +112,4 @@ pub(crate) fn pinned_release() -> Option<String> {
     let file = fs::read_to_string(crate::workspace().join("rust-toolchain.toml")).ok()?;
     let line = file.lines().find(|line| line.starts_with("channel"))?;
     line.split('"').nth(1).map(str::to_owned)
-}
-
-/// The `cargo` that runs this program, at the root of the workspace.
-pub(crate) fn cargo() -> Command {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let mut cargo = Command::new(program);
-    cargo.current_dir(crate::workspace());
-    // `cargo xtask` is a `cargo run`. It sets these variables for this program, and a nested cargo must not get them.
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
-            cargo.env_remove(&name);
-        }
-    }
-    cargo
-}
-
-/// Whether the user allows this program to install things.
-pub(crate) fn may_install() -> bool {
-    std::env::var_os("ANYCAST_NO_INSTALL").is_none_or(|value| value.is_empty() || value == "0")
 }

@@ -3,9 +3,12 @@
 use core::net::Ipv6Addr;
 
 use super::{
-    Fragment, HEADER_LEN, Header, MAX_EXTENSIONS, NEXT_HEADER_AUTHENTICATION,
-    NEXT_HEADER_DEST_OPTIONS, NEXT_HEADER_FRAGMENT, NEXT_HEADER_HOP_BY_HOP, NEXT_HEADER_ROUTING,
-    Packet,
+    header::Header,
+    numbers::{
+        HEADER_LEN, MAX_EXTENSIONS, NEXT_HEADER_AUTHENTICATION, NEXT_HEADER_DEST_OPTIONS,
+        NEXT_HEADER_FRAGMENT, NEXT_HEADER_HOP_BY_HOP, NEXT_HEADER_ROUTING,
+    },
+    packet::{Fragment, Packet},
 };
 use crate::wire::Error;
 

@@ -12,7 +12,7 @@ use anycast_common::wire::{
 
 use super::{
     ipv6::{error_in_bounds, in_bounds},
-    repaired,
+    repair::repaired,
 };
 
 const SOURCE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1);

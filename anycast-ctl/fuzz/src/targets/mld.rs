@@ -6,7 +6,7 @@ use anycast_common::wire::{
     mld::{Message, PACKET_LEN, Query, RouterAlert, V2_PACKET_LEN, Version},
 };
 
-use super::{ipv6::error_in_bounds, repaired};
+use super::{ipv6::error_in_bounds, repair::repaired};
 
 /// `octets` are a packet.
 pub fn mld(octets: &[u8]) {

@@ -6,7 +6,7 @@ use anycast_common::wire::{
     mobility::{MAX_PACKET_LEN, Message, authenticated, mh_type, set_authenticator},
 };
 
-use super::{ipv6::error_in_bounds, repaired};
+use super::{ipv6::error_in_bounds, repair::repaired};
 
 const MAC: [u8; 12] = *b"authenticity";
 

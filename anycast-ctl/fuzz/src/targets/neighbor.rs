@@ -6,7 +6,7 @@ use anycast_common::wire::{
     neighbor::{ADVERTISEMENT, ADVERTISEMENT_LEN, Advertisement, HOP_LIMIT, Solicitation},
 };
 
-use super::{ipv6::error_in_bounds, repaired};
+use super::{ipv6::error_in_bounds, repair::repaired};
 
 /// `octets` are a packet.
 pub fn neighbor(octets: &[u8]) {

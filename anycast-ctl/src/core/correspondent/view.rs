@@ -1,9 +1,9 @@
 //! What the correspondent knows of its bindings, a page at a time.
 
-use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
+use std::{net::Ipv6Addr, time::Duration};
 
 use super::{Correspondent, Selection, cache::Triple};
-use crate::core::{Time, pins::Use};
+use crate::core::Time;
 
 /// Bindings that are looked at for a page, whether they are on it or not.
 const SCAN: usize = 10_000;
@@ -31,23 +31,6 @@ pub struct BindingView {
 
 /// Where the next page begins: after this client, anycast address and care-of address.
 pub type BindingPlace = (Ipv6Addr, Ipv6Addr, Ipv6Addr);
-
-/// What goes by each pair (A, C), which stands for one anycast address.
-#[derive(Debug, Default)]
-pub(super) struct Pinned {
-    flows: HashMap<(Ipv6Addr, Ipv6Addr), Use>,
-    /// When they were read; none before the first time.
-    at: Option<Time>,
-}
-
-impl Pinned {
-    pub(super) fn counted(at: Time, flows: HashMap<(Ipv6Addr, Ipv6Addr), Use>) -> Self {
-        Self {
-            flows,
-            at: Some(at),
-        }
-    }
-}
 
 impl Correspondent {
     /// At most `limit` bindings, in the order of clients, anycast and care-of addresses, and where to go

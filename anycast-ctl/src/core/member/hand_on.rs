@@ -15,8 +15,8 @@ use super::{
     Member,
     arrived::Arrived,
     handshake::{Event, Peer},
-    mobility::Refusal,
     peers::{Named, Peers},
+    refusal::Refusal,
 };
 use crate::core::{Actions, counters::Counter};
 

@@ -16,28 +16,20 @@ use crate::{
     net::{capture, wait},
 };
 
-use super::{ASK_AGAIN, MIB, SOON, close::Account, handshake, join::tell, proof};
+use super::{
+    close::Account,
+    handshake,
+    join::tell,
+    plan::{ASK_AGAIN, MIB, SOON},
+    proof,
+    session::Session,
+};
 
 /// The time that a lifetime of 1 means when the E bit is set.
 const LIFETIME: Duration = Duration::from_secs(16);
 
 /// Name of the correspondent's map of bindings.
 const MAP: &str = "BINDINGS";
-
-/// A session of the client behind the gateway, bound to a member.
-#[derive(Debug)]
-pub struct Session {
-    /// The client's end of the session.
-    pub visitor: Visitor,
-    /// The member that answered.
-    pub server: Server,
-    /// The member's care-of address, C.
-    pub care_of: Ipv6Addr,
-    /// Port of the client.
-    pub port: u16,
-    /// Time at which the Binding Acknowledgement was captured.
-    pub bound_at: u64,
-}
 
 /// Opens a session of the client behind the gateway, and follows it until its packets carry the care-of address C.
 pub fn open(lab: &Lab, name: &'static str, evidence: &mut Evidence<'_>) -> Result<Session> {

@@ -18,7 +18,13 @@ use crate::{
     },
 };
 
-use super::{MIB, Plan, SOON, Session, close::Account, join, proof};
+use super::{
+    close::Account,
+    join,
+    plan::{MIB, Plan, SOON},
+    proof,
+    session::Session,
+};
 
 /// Time in which a leave must be complete. RFC 2710 lets the router send two Queries, one second apart, and wait
 /// another second.

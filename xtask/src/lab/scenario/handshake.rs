@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-use super::{SOON, join::tell};
+use super::{join::tell, plan::SOON};
 
 /// The A bit (Acknowledge) of a Binding Update, and the E bit.
 const A: u16 = 0x8000;

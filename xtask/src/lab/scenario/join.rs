@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-use super::{ASK_AGAIN, SOON};
+use super::plan::{ASK_AGAIN, SOON};
 
 /// Starts the router, the gateway and the members, and waits until both members have joined and B has a route.
 pub fn join(lab: &mut Lab, evidence: &mut Evidence<'_>) -> Result<()> {

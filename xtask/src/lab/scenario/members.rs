@@ -24,7 +24,10 @@ use crate::{
     },
 };
 
-use super::{ASK_AGAIN, SOON, join};
+use super::{
+    join,
+    plan::{ASK_AGAIN, SOON},
+};
 
 /// Time limit for an answer to a General Query. Members answer within the Query Response Interval of 10 s.
 const ANSWER: Duration = Duration::from_secs(20);

@@ -6,43 +6,19 @@ mod drain;
 mod handshake;
 mod join;
 mod members;
+mod plan;
 mod proof;
-
-use std::time::Duration;
+mod session;
 
 use anyhow::Result;
 
-pub use bind::{Session, open, steered};
+pub use bind::{open, steered};
 pub use join::{is_via, join, refuse};
+pub use plan::{ASK_AGAIN, MIB, Plan, SOON};
 pub use proof::{Carried, carried, carried_since, transfer};
+pub use session::Session;
 
 use super::{report::Report, stage::Lab};
-
-/// Octets in a mebibyte. Round numbers are easy to recognise in a capture.
-pub const MIB: u64 = 1 << 20;
-/// Time limit for events that normally happen at once, on a machine that is busy with other things.
-pub const SOON: Duration = Duration::from_secs(5);
-
-/// Time between two queries to a daemon about state whose changes it does not announce.
-pub const ASK_AGAIN: Duration = Duration::from_millis(50);
-
-/// Options of the steps.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan {
-    /// Octets that the session exchanges in each direction after its route was removed.
-    pub outlive: u64,
-    /// Whether the daemons keep running afterwards.
-    pub keep: bool,
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        Self {
-            outlive: 100 * MIB,
-            keep: false,
-        }
-    }
-}
 
 /// Runs all steps, from the first Report to the counters.
 pub fn play(lab: &mut Lab, report: &mut Report, plan: Plan) -> Result<()> {

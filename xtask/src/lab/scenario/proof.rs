@@ -13,7 +13,7 @@ use crate::{
     net::capture::{Flow, Ledger, Tally},
 };
 
-use super::bind::Session;
+use super::session::Session;
 
 /// How long the captures may take to show what the applications have already seen.
 const LAG: Duration = Duration::from_secs(10);

@@ -24,7 +24,7 @@ use rand::SeedableRng as _;
 use zerocopy::FromZeros as _;
 
 use super::{
-    super::repaired,
+    super::repair::repaired,
     mirror::Mirror,
     settings::{LINKS, anycast, care_of, client, host, settings},
     step::Step,

@@ -17,16 +17,19 @@ mod views;
 use std::{net::Ipv6Addr, time::Duration};
 
 use anycast_common::wire::{
-    icmpv6, ipv6,
+    self, icmpv6, ipv6,
     mobility::{BindingAck, BindingUpdate, Flags, Message},
 };
 use rand::SeedableRng;
 
-use super::*;
+use super::{cache::Triple, sequences::Sequences, *};
 use crate::core::{
-    pins,
+    Action, Actions, MapAction, Notice, Received, Time,
+    counters::Counter,
+    notice::BindingChange,
+    pins::{self, Use},
     rate::Rate,
-    rr::{self, Kbm, KeygenToken},
+    rr::{self, Generator, Kbm, KeygenToken},
 };
 
 const CLIENT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 1);

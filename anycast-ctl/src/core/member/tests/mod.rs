@@ -27,6 +27,10 @@ use rand::SeedableRng;
 
 use super::*;
 use crate::core::{
+    Action, Actions, CheckAction, Link, MapAction, Notice, Received, Time, counters::Counter,
+    time::earliest,
+};
+use crate::core::{
     notice::HandshakeOutcome,
     rate::Rate,
     rr::{self, Cookie, Kbm, KeygenToken},

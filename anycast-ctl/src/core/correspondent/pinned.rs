@@ -1,0 +1,22 @@
+//! What the last sweep of the flows left.
+
+use std::{collections::HashMap, net::Ipv6Addr};
+
+use crate::core::{Time, pins::Use};
+
+/// What goes by each pair (A, C), which stands for one anycast address.
+#[derive(Debug, Default)]
+pub(super) struct Pinned {
+    pub(super) flows: HashMap<(Ipv6Addr, Ipv6Addr), Use>,
+    /// When they were read; none before the first time.
+    pub(super) at: Option<Time>,
+}
+
+impl Pinned {
+    pub(super) fn counted(at: Time, flows: HashMap<(Ipv6Addr, Ipv6Addr), Use>) -> Self {
+        Self {
+            flows,
+            at: Some(at),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The role: what comes in, and the time.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::Ipv6Addr,
+};
+
+use anycast_common::wire::{self, ipv6, mobility::Message};
+
+use super::{
+    cache::{Cache, Live, Pair, Room, Triple},
+    limiter::Limiter,
+    nonces::Nonces,
+    pinned::Pinned,
+    sequences::Sequences,
+    settings::Settings,
+};
+use crate::core::{
+    Action, Actions, MapAction, Notice, Received, Time,
+    counters::{Counter, Counters},
+    notice::BindingChange,
+    pins::{Pins, Use},
+    rr::Generator,
+    time::earliest,
+};
+
+/// The correspondent role.
+#[derive(Debug)]
+pub struct Correspondent {
+    pub(super) settings: Settings,
+    pub(super) rng: Generator,
+    pub(super) nonces: Nonces,
+    pub(super) cache: Cache,
+    pub(super) sequences: Sequences,
+    pub(super) limiter: Limiter,
+    pub(super) pins: Pins,
+    /// What the last sweep left.
+    pub(super) pinned: Pinned,
+    pub(super) counters: Counters,
+}
+
+impl Correspondent {
+    /// A correspondent without bindings.
+    #[must_use]
+    pub fn new(settings: Settings, now: Time, mut rng: Generator) -> Self {
+        Self {
+            nonces: Nonces::new(&mut rng),
+            rng,
+            cache: Cache::new(Room {
+                bindings: settings.max_bindings,
+                per_prefix: settings.max_per_prefix,
+                per_member: settings.max_per_member,
+                care_of: settings.max_care_of,
+            }),
+            sequences: Sequences::new(settings.sequences()),
+            limiter: Limiter::new(&settings.limits),
+            pins: Pins::new(settings.pins, now),
+            pinned: Pinned::default(),
+            settings,
+            counters: Counters::default(),
+        }
+    }
+
+    /// A mobility message arrived. `received` holds the whole packet, which a Parameter Problem
+    /// quotes; `packet` and `message` are what it parses to.
+    pub fn mobility(
+        &mut self,
+        now: Time,
+        received: &Received<'_>,
+        packet: &ipv6::Packet<'_>,
+        message: Result<Message, wire::Error>,
+        actions: &mut Actions,
+    ) {
+        if !self.settings.is_client(packet.destination) {
+            let counter = match message {
+                Ok(Message::BindingUpdate(_)) => Counter::BindingUpdateNotOurs,
+                Ok(_) | Err(_) => Counter::MobilityUnexpected,
+            };
+            return self.refuse(now, packet, counter, actions);
+        }
+        match message {
+            Ok(Message::HomeTestInit { cookie }) => {
+                self.home_test_init(now, packet, cookie, actions);
+            }
+            Ok(Message::CareOfTestInit { cookie }) => {
+                self.care_of_test_init(now, packet, cookie, actions);
+            }
+            Ok(Message::BindingUpdate(update)) => {
+                self.binding_update(now, packet, &update, actions);
+            }
+            Ok(Message::Unknown { mh_type: _ }) => self.unknown_type(now, packet, actions),
+            // What a mobile node receives.
+            Ok(
+                Message::BindingRefreshRequest
+                | Message::HomeTest { .. }
+                | Message::CareOfTest { .. }
+                | Message::BindingAck(_)
+                | Message::BindingError { .. },
+            ) => self.refuse(now, packet, Counter::MobilityUnexpected, actions),
+            Err(error) => self.malformed(now, received, packet, error, actions),
+        }
+    }
+
+    /// A pair (A, C) that no binding uses and that is not in `pairs` leaves the data plane. `now` is
+    /// when the sweep began.
+    pub(super) fn pinned(
+        &mut self,
+        now: Time,
+        pairs: HashMap<(Ipv6Addr, Ipv6Addr), Use>,
+        actions: &mut Actions,
+    ) {
+        for (client, care_of) in self.cache.sweep(now, &pairs) {
+            actions.push(Action::Map(MapAction::RemoveCareOf { client, care_of }));
+        }
+        self.pinned = Pinned::counted(now, pairs);
+    }
+
+    /// Flows of an earlier run may go on with this pair, until a sweep finds that none does.
+    pub fn adopt(&mut self, client: Ipv6Addr, care_of: Ipv6Addr, anycast: Ipv6Addr) {
+        self.cache.adopt(client, care_of, anycast);
+    }
+
+    /// Does what is due at `now`.
+    pub fn poll(&mut self, now: Time, actions: &mut Actions) {
+        while let Some(triple) = self.cache.over(now) {
+            self.counters.count(Counter::BindingExpired);
+            self.end(now, triple, BindingChange::Expired, actions);
+        }
+        if self.pins.due(now) {
+            actions.push(Action::ReadFlows);
+        }
+    }
+
+    /// When [`Correspondent::poll`] has something to do.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        earliest(self.cache.deadline(), self.pins.deadline())
+    }
+
+    /// Takes every binding out of the data plane. New flows go by plain anycast; pinned ones go on.
+    pub fn shutdown(&mut self, now: Time, actions: &mut Actions) {
+        let triples: Vec<Triple> = self.cache.live().map(|(triple, _)| triple).collect();
+        let pairs: BTreeSet<Pair> = triples.iter().map(|triple| triple.pair()).collect();
+        for triple in triples {
+            self.cache.unbind(now, triple);
+            actions.push(stops_leading(triple));
+        }
+        let removed = |Pair { client, anycast }| MapAction::RemoveBinding { client, anycast };
+        actions.extend(pairs.into_iter().map(removed).map(Action::Map));
+    }
+
+    /// Ends a binding, if it stands, and tells the data plane and people so.
+    pub(super) fn end(
+        &mut self,
+        now: Time,
+        triple: Triple,
+        change: BindingChange,
+        actions: &mut Actions,
+    ) -> bool {
+        let steered = self.cache.steering(triple.pair());
+        if self.cache.unbind(now, triple).is_none() {
+            return false;
+        }
+        // What has run out has its time in the map.
+        if change != BindingChange::Expired {
+            actions.push(stops_leading(triple));
+        }
+        actions.push(changed(triple, change, None));
+        self.steer(triple.pair(), steered, actions);
+        true
+    }
+
+    /// Tells the data plane which binding steers the new flows of (A, B), if that is another one than
+    /// before, or the same for longer.
+    pub(super) fn steer(&self, pair: Pair, before: Option<(Triple, Live)>, actions: &mut Actions) {
+        let Pair { client, anycast } = pair;
+        let steered = |(triple, live): (Triple, Live)| (triple.care_of, live.expires);
+        let (before, now) = (before.map(steered), self.cache.steering(pair).map(steered));
+        if before == now {
+            return;
+        }
+        let Some((care_of, expires)) = now else {
+            return actions.push(Action::Map(MapAction::RemoveBinding { client, anycast }));
+        };
+        actions.push(Action::Map(MapAction::SetBinding {
+            client,
+            anycast,
+            care_of,
+            expires,
+        }));
+        let from = before.map(|(before, _)| before);
+        if let Some(from) = from.filter(|from| *from != care_of) {
+            let moved = changed(pair.with(care_of), BindingChange::Moved, Some(from));
+            actions.push(moved);
+        }
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Counts a refusal, and tells of it unless there are too many to tell.
+    pub(super) fn refuse(
+        &mut self,
+        now: Time,
+        packet: &ipv6::Packet<'_>,
+        counter: Counter,
+        actions: &mut Actions,
+    ) {
+        self.counters.count(counter);
+        if self.limiter.notice(now) {
+            actions.push(Action::Notice(Notice::MobilityRefused {
+                source: packet.source,
+                destination: packet.destination,
+                reason: counter.name(),
+            }));
+        }
+    }
+}
+
+/// The member leads none of its flows any more.
+pub(super) fn stops_leading(triple: Triple) -> Action {
+    leads(triple, Time::ZERO)
+}
+
+/// The member leads its flows until then.
+pub(super) fn leads(triple: Triple, expires: Time) -> Action {
+    let Triple {
+        client,
+        anycast,
+        care_of,
+    } = triple;
+    Action::Map(MapAction::SetCareOf {
+        client,
+        care_of,
+        anycast,
+        expires,
+    })
+}
+
+pub(super) fn changed(
+    triple: Triple,
+    change: BindingChange,
+    moved_from: Option<Ipv6Addr>,
+) -> Action {
+    Action::Notice(Notice::Binding {
+        client: triple.client,
+        anycast: triple.anycast,
+        care_of: triple.care_of,
+        change,
+        moved_from,
+    })
+}

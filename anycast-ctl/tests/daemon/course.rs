@@ -1,0 +1,106 @@
+//! A member and its router, from the first Report to the last route.
+
+use anycast_ctl::shell::api::{Request, client, view};
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+use xtask::net::netlink;
+
+use super::site::*;
+
+pub fn member_joins() -> Result<()> {
+    let site = Site::new("joins")?;
+    site.connect()?;
+    let router = site.router()?;
+    let member = site.member()?;
+    wait_for("the route is there", || site.routed())?;
+    let members = client::members(&router.socket, None, None)?;
+    let [known] = &members[..] else {
+        bail!("one member, not {members:?}");
+    };
+    ensure!(known.member == S1 && known.mac == "02:00:00:00:20:11" && known.rule == Some(0));
+    let groups = client::groups(&router.socket)?;
+    ensure!(
+        groups.router[0].next_hops == ["fe80::11%lan0"],
+        "{groups:?}"
+    );
+    let groups = client::groups(&member.socket)?;
+    ensure!(
+        groups.member[0].joined && groups.member[0].care_of == Some(C1),
+        "{groups:?}"
+    );
+
+    let _: view::Done = client::ask(&member.socket, &Request::Leave { anycast: B })?;
+    wait_for("the route goes", || Ok(!site.routed()?))?;
+    let _: view::Done = client::ask(&member.socket, &Request::Join { anycast: B })?;
+    wait_for("the route comes back", || site.routed())?;
+
+    // A member that ends in order is gone at once.
+    ensure!(member.end(Signal::SIGTERM)? == Some(0));
+    wait_for("the route goes with the member", || Ok(!site.routed()?))?;
+    let status = router.status()?;
+    ensure!(
+        status.interfaces[0].program.as_deref() == Some("anycast_r"),
+        "{status:?}"
+    );
+    ensure!(status.summary.members == 0, "{status:?}");
+    Ok(())
+}
+
+pub fn crash() -> Result<()> {
+    let site = Site::new("crash")?;
+    site.connect()?;
+    let router = site.router()?;
+    let _member = site.member()?;
+    wait_for("the route is there", || site.routed())?;
+    let socket = router.socket.clone();
+    ensure!(router.end(Signal::SIGKILL)?.is_none());
+    ensure!(
+        site.routed()? && socket.exists(),
+        "a crash cleans nothing up"
+    );
+
+    let router = site.router().context("after the crash")?;
+    ensure!(site.routed()?, "the route is adopted");
+    wait_for("the member is known again", || {
+        Ok(router.status()?.summary.members == 1)
+    })?;
+    ensure!(router.end(Signal::SIGINT)? == Some(0));
+    ensure!(!site.routed()? && !socket.exists(), "nothing is left");
+    Ok(())
+}
+
+pub fn second_daemon() -> Result<()> {
+    let site = Site::new("second")?;
+    site.connect()?;
+    let router = site.router()?;
+    let config = format!("{}/../examples/router.toml", env!("CARGO_MANIFEST_DIR"));
+    let output = run(&site.router, &router.socket, &config).output()?;
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(1), "{stderr}");
+    ensure!(stderr.contains("another daemon listens on"), "{stderr}");
+    router.status().context("the first one still answers")?;
+    Ok(())
+}
+
+pub fn late_interface() -> Result<()> {
+    let site = Site::new("late")?;
+    let router = site.router()?;
+    ensure!(router.status()?.interfaces[0].ifindex.is_none());
+    site.connect()?;
+    wait_for("the program is attached", || {
+        let status = router.status()?;
+        let interface = &status.interfaces[0];
+        Ok(interface.program.is_some() && interface.link_local == Some(ROUTER))
+    })?;
+    let _member = site.member()?;
+    wait_for("the route is there", || site.routed())?;
+    netlink::delete(&site.router, "lan0")?;
+    wait_for("the interface is missed", || {
+        let status = router.status()?;
+        Ok(status.interfaces[0].ifindex.is_none() && status.summary.members == 0)
+    })?;
+    site.connect()?;
+    wait_for("it is attached again", || {
+        Ok(router.status()?.interfaces[0].program.is_some())
+    })
+}

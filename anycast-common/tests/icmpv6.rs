@@ -70,6 +70,15 @@ fn refusals() {
     assert_eq!(short, Err(Error::BufferTooSmall { needed: 88 }));
 }
 
+/// RFC 4443 section 2.1: the high bit of the type is zero in errors only.
+#[test]
+fn an_echo_is_no_error() {
+    let octets = packet("echo");
+    let message = Message::parse(&parse(&octets)).unwrap();
+    assert_eq!(message.message_type, icmpv6::ECHO_REQUEST);
+    assert!(!message.is_error());
+}
+
 /// RFC 4443 section 2.4 (e).
 #[test]
 fn what_may_be_answered() {

@@ -114,6 +114,16 @@ fn refusals() {
     assert_eq!(refusal("unknown_refused"), unknown);
 }
 
+/// RFC 8200 section 4.2: the upper two bits of an unknown option say whether it may be skipped, and only 00 says so.
+#[test]
+fn unknown_options_are_skipped_only_where_their_type_says_so() {
+    for (upper_bits, skipped) in [(0_u8, true), (1, false), (2, false), (3, false)] {
+        let mut octets = packet("unknown_refused");
+        octets[42] = upper_bits << 6 | 0x1e;
+        assert_eq!(Packet::parse(&octets).is_ok(), skipped, "{upper_bits:02b}");
+    }
+}
+
 #[test]
 fn lengths() {
     let mut octets = packet("udp");

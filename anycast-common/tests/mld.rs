@@ -169,6 +169,8 @@ fn codes_round_down_and_saturate() {
     assert_eq!(through(32_768, 128, second), (32_768, 128));
     assert_eq!(through(32_775, 135, second), (32_768, 128));
     assert_eq!(through(32_776, 136, second), (32_776, 136));
+    // The highest exponent has all its mantissas.
+    assert_eq!(through(4_194_304, 16_384, second), (4_194_304, 16_384));
     assert_eq!(through(u64::MAX, u64::MAX, second), (8_387_584, 31_744));
     assert_eq!(through(70_000, 0, |_| Version::V1), (65_535, 0));
 }

@@ -35,6 +35,20 @@ fn solicitations() {
     }
 }
 
+/// RFC 4861 section 7.1.1: who asks from the unspecified address asks the solicited-node address.
+#[test]
+fn duplicate_address_detection_asks_the_solicited_node_address() {
+    let mut octets = packet("ns_detection");
+    // Another multicast address with the same checksum: two words of it change places.
+    for at in 32..34 {
+        octets.swap(at, at + 2);
+    }
+    assert_eq!(
+        Solicitation::parse(&parse(&octets)),
+        Err(Error::Destination)
+    );
+}
+
 #[test]
 fn an_advertisement_is_what_others_make() {
     let advertisement = Advertisement {

@@ -41,6 +41,10 @@ pub fn tests(suite: Suite) -> Suite {
             counted,
         )
         .test("refused: what looks like it and is not valid", alike)
+        .test(
+            "refused: what comes by turns is counted as what it is",
+            by_turns,
+        )
         .test("refused: on one interface, allowed on another", interfaces)
         .test(
             "refused: as the rules in order say, whatever they are",
@@ -153,6 +157,26 @@ fn alike() -> Result<()> {
             .collect();
         ensure!(changed == [(*counter, 1000)], "row {number}: {changed:?}");
     }
+    Ok(())
+}
+
+/// One of each kind before the next, so that examples of all kinds run out within one tick of the kernel's clock.
+fn by_turns() -> Result<()> {
+    const TURNS: u64 = 3000;
+    let mut bench = Bench::new(ROUTER, true)?;
+    let report = Packet::report(HOST, GROUP).frame();
+    let done = Packet::mld(HOST, "ff02::2", 132, GROUP).frame();
+    let mut bad_checksum = Packet::report("fe80::67", GROUP).frame();
+    bad_checksum[14 + 40 + 8 + 2] ^= 1;
+    for _ in 0..TURNS {
+        for frame in [&report, &done, &bad_checksum] {
+            ensure!(bench.run(frame)?.0 == Verdict::Drop);
+        }
+    }
+    let counters = bench.counters()?;
+    let names = ["mld_report_denied", "mld_done_denied", "mld_bad_checksum"];
+    let found = names.map(|name| counters[name]);
+    ensure!(found == [TURNS; 3], "{found:?}");
     Ok(())
 }
 

@@ -110,6 +110,13 @@ fn checks() -> Result<()> {
     let report = || Packet::report(MEMBER, GROUP);
     let mut bad_checksum = report().frame();
     bad_checksum[14 + 40 + 8 + 2] ^= 1;
+    // All octets are there, but not by what the IPv6 header says.
+    let mut short_payload = report().frame();
+    short_payload[14 + 4..14 + 6].copy_from_slice(&31_u16.to_be_bytes());
+    // The last octets that the checksum is computed over here; of longer messages, the controller sees to it.
+    let long = || report().with(|p| p.payload.resize(256, 7));
+    let mut long_bad_checksum = long().frame();
+    long_bad_checksum[14 + 40 + 8 + 2] ^= 1;
     bench()?.table(&[
         allowed("a Report", report(), &[("mld_report_allowed", 1)]),
         allowed(
@@ -187,6 +194,26 @@ fn checks() -> Result<()> {
             report().with(|p| p.payload.truncate(20)),
             &[("mld_truncated", 1)],
         ),
+        Row {
+            frame: short_payload,
+            ..refused("a payload of 23 octets", report(), &[("mld_truncated", 1)])
+        },
+        // The padding ends within the address, and there it says what a Router Alert says.
+        refused(
+            "Router Alert behind its header",
+            Packet::report(MEMBER, "2001:db8:a:502::53")
+                .with(|p| p.extensions[0].1 = vec![0, 0, 1, 18, 0, 0, 0, 0]),
+            &[("mld_no_router_alert", 1)],
+        ),
+        allowed("256 octets", long(), &[("mld_report_allowed", 1)]),
+        Row {
+            frame: long_bad_checksum,
+            ..refused(
+                "256 octets with a bad checksum",
+                long(),
+                &[("mld_bad_checksum", 1)],
+            )
+        },
         refused(
             "the unspecified address",
             Packet::report(MEMBER, "::"),

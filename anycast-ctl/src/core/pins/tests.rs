@@ -81,6 +81,43 @@ fn the_acknowledgement_that_ends_an_exchange_waits_for_no_answer() {
 }
 
 #[test]
+fn the_longest_delay_of_an_acknowledgement_begins_no_silence() {
+    let delay = u64::try_from(ACK_DELAY.as_nanos()).expect("short");
+    for (delay, end) in [(delay, None), (delay + 1, Some(End::Failed))] {
+        let mut pins = Pins::new(Limits::default(), Time::ZERO);
+        let mut acknowledged = flow(100, 100);
+        acknowledged.last_out += delay;
+        assert_eq!(ends(&mut pins, 101, 6, acknowledged), None);
+        // Had the silence begun then, this would be its end.
+        assert_eq!(ends(&mut pins, 132, 6, flow(132, 100)), end, "{delay}");
+    }
+}
+
+/// The clock of the data plane is coarse: what it says at once may have come in either order.
+#[test]
+fn an_answer_must_be_later_than_the_error_that_it_contradicts() {
+    let (error, care_of) = (100 * SECOND, Ipv6Addr::from([3; 16]));
+    for (later, contradicts) in [(0, false), (1, true)] {
+        let mut doubted = flow(100, 100);
+        doubted.last_in += later;
+        // An error about a flow.
+        let mut pins = Pins::new(Limits::default(), Time::ZERO);
+        let told = Flow {
+            unreachable_at: error,
+            ..doubted
+        };
+        let end = (!contradicts).then_some(End::Unreachable);
+        assert_eq!(ends(&mut pins, 101, 6, told), end, "{later}");
+        // One about the address.
+        let mut pins = Pins::new(Limits::default(), Time::ZERO);
+        pins.suspect(Time::from_nanos(error), care_of);
+        let sweep = pins.sweep(at(101), &[(key(6), doubted)]);
+        let found = (sweep.contradicted == 1, sweep.failed.contains_key(&care_of));
+        assert_eq!(found, (contradicts, !contradicts), "{later}");
+    }
+}
+
+#[test]
 fn retries_without_an_answer_are_a_failure() {
     let mut pins = Pins::new(Limits::default(), Time::ZERO);
     assert_eq!(ends(&mut pins, 200, 6, flow(199, 190)), None);

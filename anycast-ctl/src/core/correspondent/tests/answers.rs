@@ -189,6 +189,22 @@ fn a_header_too_short_for_its_type_gets_a_parameter_problem() {
 }
 
 #[test]
+fn parameter_problems_are_limited() {
+    let mut settings = settings();
+    settings.limits.errors = Rate::per_second(1, 2);
+    let mut bench = Bench::new(settings);
+    let init = Message::HomeTestInit { cookie: COOKIE };
+    let mut octets = rr::build(&init, ANYCAST, CLIENT).unwrap();
+    octets[40] = 6;
+    let octets = checksummed(octets);
+    let sent = |bench: &mut Bench| bench.octets(at(1), &octets).packets().count();
+    let sent = [(); 3].map(|()| sent(&mut bench));
+    assert_eq!(sent, [1, 1, 0]);
+    assert_eq!(bench.count(Counter::ErrorLimited), 1);
+    assert_eq!(bench.count(Counter::ParameterProblemSent), 2);
+}
+
+#[test]
 fn a_wrong_checksum_gets_nothing() {
     let mut bench = Bench::new(settings());
     let init = Message::HomeTestInit { cookie: COOKIE };

@@ -66,6 +66,21 @@ fn a_binding_update_cannot_be_replayed_after_a_restart() {
     assert_eq!(bench.correspondent.cache.deadline(), None);
 }
 
+/// What is barred is not saved, so the nonces that it bars must not be either.
+#[test]
+fn the_nonces_of_a_deleted_binding_make_no_other_after_a_restart() {
+    let mut bench = Bench::new(settings());
+    let peer = bench.peer(at(1000));
+    bench.update(at(1001), &peer, peer.good(7));
+    bench.update(at(1001), &peer, peer.deletion(8));
+    let mut bench = restart(bench, at(1002), at(1004), seconds(2));
+    assert_eq!(
+        bench.update(at(1004), &peer, peer.good(9)).ack().status,
+        138
+    );
+    assert!(bench.correspondent.bindings(at(1004)).is_empty());
+}
+
 #[test]
 fn what_is_damaged_changes_nothing() {
     let mut bench = Bench::new(settings());

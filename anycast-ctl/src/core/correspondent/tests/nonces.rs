@@ -34,6 +34,18 @@ fn a_nonce_is_accepted_for_240_seconds_after_its_first_use() {
 }
 
 #[test]
+fn a_nonce_that_is_handed_out_no_more_retires_no_other() {
+    let mut rng = rng();
+    let mut nonces = Nonces::new(&mut rng);
+    let old = nonces.current(at(100), &mut rng).index();
+    let new = nonces.current(at(130), &mut rng).index();
+    nonces.retire(at(131), old);
+    assert_eq!(nonces.current(at(131), &mut rng).index(), new);
+    nonces.retire(at(131), new);
+    assert_ne!(nonces.current(at(131), &mut rng).index(), new);
+}
+
+#[test]
 fn a_token_is_good_for_at_least_210_seconds_however_late_it_was_made() {
     let mut rng = rng();
     let mut nonces = Nonces::new(&mut rng);

@@ -79,6 +79,24 @@ fn a_refused_update_counts_as_the_last_valid_one() {
 }
 
 #[test]
+fn the_number_of_a_refused_update_is_remembered_as_long_as_that_of_a_binding() {
+    let mut bench = Bench::new(settings());
+    let first = bench.peer(at(0));
+    bench.update(at(0), &first, first.good(1));
+    bench.poll(at(20));
+    let peer = bench.peer(at(100));
+    let plain = BindingUpdate {
+        flags: Flags::ACKNOWLEDGE,
+        ..peer.good(50)
+    };
+    assert_eq!(bench.update(at(100), &peer, plain).ack().status, 129);
+    // The binding's own number would be forgotten at 240 s. The nonces of the refused update are good until 340 s.
+    bench.poll(at(300));
+    let ack = bench.update(at(300), &peer, peer.good(40)).ack();
+    assert_eq!((ack.status, ack.sequence), (135, 50));
+}
+
+#[test]
 fn the_sequence_number_outlives_the_binding_as_long_as_its_nonces() {
     let mut bench = Bench::new(settings());
     // The latest token that the first nonce gives, and the update at once.
@@ -128,6 +146,24 @@ fn the_nonces_of_a_deleted_binding_do_not_make_another() {
         let ack = bench.update(at(seconds), &peer, peer.good(90)).ack();
         assert_eq!(ack.status, 138, "{seconds}: still barred");
     }
+}
+
+/// The home nonce is the older one of the two, and is handed out no more anyway.
+#[test]
+fn the_care_of_nonce_of_a_deleted_binding_is_not_given_again() {
+    let mut bench = Bench::new(settings());
+    let home = bench.peer(at(0));
+    let peer = Peer {
+        care_of_test: bench.care_of_test(at(31), CARE_OF),
+        ..home
+    };
+    assert_ne!(peer.care_of_test.index, peer.home.index);
+    bench.update(at(32), &peer, peer.good(77));
+    bench.update(at(32), &peer, peer.deletion(78));
+    let refused = bench.update(at(33), &peer, peer.good(79));
+    assert_eq!(refused.refusals(), ["binding_update_barred"]);
+    let again = bench.care_of_test(at(33), CARE_OF);
+    assert_ne!(again.index, peer.care_of_test.index);
 }
 
 #[test]

@@ -286,6 +286,17 @@ fn flows_are_led_while_the_correspondent_has_acknowledged_the_binding() {
 }
 
 #[test]
+fn shutting_down_deletes_what_an_update_under_way_may_have_bound() {
+    let mut bench = Bench::joined();
+    let update = bench.tested(at(0)).update().0;
+    let output = bench.run(|member, actions| member.shutdown(at(100), actions));
+    let deletion = output.update().0;
+    assert_eq!(deletion.lifetime, 0);
+    assert_eq!(deletion.sequence, update.sequence.wrapping_add(1));
+    assert_eq!(bench.0.handshakes(at(100)), []);
+}
+
+#[test]
 fn leaving_ends_handshakes_and_lets_bindings_live() {
     let mut bench = Bench::joined();
     let update = bench.tested(at(0)).update().0;

@@ -1,7 +1,7 @@
 //! The values of RFC 2710 section 7.
 
 use super::*;
-use crate::core::router::{Timers, TimersError};
+use crate::core::router::{Timers, TimersError, schedule::Schedule};
 
 #[test]
 fn defaults() {
@@ -126,4 +126,16 @@ fn even_nonsense_comes_to_an_end() {
     world.query(LOWER);
     world.done(M1, B1);
     world.advance(Duration::from_millis(50));
+}
+
+/// Else `poll` would go on for ever where a setting makes an interval zero.
+#[test]
+fn a_timer_does_not_expire_in_the_step_that_sets_it() {
+    let now = Time::ZERO + seconds(1);
+    for set in [Schedule::start, Schedule::lower, Schedule::raise] {
+        let mut schedule = Schedule::new();
+        set(&mut schedule, 'a', now, Duration::ZERO);
+        assert_eq!(schedule.expired(now), None);
+        assert_eq!(schedule.expired(now + TICK), Some('a'));
+    }
 }

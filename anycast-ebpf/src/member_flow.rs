@@ -90,7 +90,8 @@ pub(crate) mod came {
     pub(crate) const RESET_AGAIN: u32 = 3;
 }
 
-/// A client's packet came by C: one of [`came`]. A global function, which the verifier checks once and not for every way to it.
+/// A client's packet came by C: one of [`came`]. A global function, which the verifier checks once and not for every
+/// way to it.
 ///
 /// # Safety
 ///

@@ -47,9 +47,9 @@ pub(crate) fn hit(rule: u32) {
     }
 }
 
-/// The verdict as one register: the number of the rule, and [`ALLOWED`]. A policy may be replaced while this reads the old one, which stays as
-/// it is; were it replaced twice in that time, this might refuse what both would allow, or have the
-/// controller refuse it.
+/// The verdict as one register: the number of the rule, and [`ALLOWED`]. A policy may be replaced while this reads the
+/// old one, which stays as it is. If it is replaced twice in that time, this may refuse what both would allow, or have
+/// the controller refuse it.
 #[inline(never)]
 pub(crate) fn search(source: &Address, anycast: &Address, mac: u64, ifindex: u32) -> u32 {
     let Some(policy) = POLICY.get(policy_age() as u32 & 1) else {

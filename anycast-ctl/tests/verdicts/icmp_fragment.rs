@@ -276,7 +276,8 @@ fn unreachable() -> Result<()> {
     Ok(())
 }
 
-/// An error that does not say of which flow it is has the next packet of every flow noted, for an answer contradicts it.
+/// An error that does not say of which flow it is has the next packet of every flow noted, for an answer contradicts
+/// it.
 fn contradicted() -> Result<()> {
     let gateway = gateway()?;
     gateway.namespace.run(|| {

@@ -9,8 +9,8 @@ pub const STATIONS: u32 = 4096;
 /// Interfaces of which the programs know an Ethernet address without a lookup, by the low bits of their index.
 pub const NEAR_STATIONS: usize = 256;
 
-/// An Ethernet address whose frames this host takes on an interface: the interface's own, and those of the devices above
-/// it. One of zeros says that the interface's are known. Map `STATIONS`.
+/// An Ethernet address whose frames this host takes on an interface: the interface's own, and those of the devices
+/// above it. One of zeros says that the interface's are known. Map `STATIONS`.
 #[derive(
     Clone,
     Copy,

@@ -1,6 +1,10 @@
 //! The maps, with the types of their keys and values.
 
-use std::{collections::BTreeSet, net::Ipv6Addr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
+    sync::Arc,
+};
 
 use anycast_common::{
     abi::{
@@ -234,6 +238,20 @@ impl Maps {
             octets(care_of),
             value,
         )
+    }
+
+    /// Replaces the Ethernet addresses whose frames the programs process, by interface index. On an interface that is
+    /// not listed, all frames are processed. `own` gives the address to which most frames of an interface are sent.
+    ///
+    /// # Errors
+    ///
+    /// An error of the kernel.
+    pub fn set_stations(
+        &mut self,
+        stations: &BTreeMap<u32, BTreeSet<[u8; 6]>>,
+        own: impl Fn(u32) -> Option<[u8; 6]>,
+    ) -> Result<(), DataplaneError> {
+        self.stations.set(stations, own)
     }
 
     /// A reader for all flows, which another thread can use.

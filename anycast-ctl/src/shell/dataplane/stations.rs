@@ -12,7 +12,6 @@ use zerocopy::FromZeros as _;
 use super::{
     access::{Hash, failed, remove, set, take},
     error::DataplaneError,
-    maps::Maps,
 };
 
 const MAP: &str = "STATIONS";
@@ -32,22 +31,20 @@ impl Stations {
             known: BTreeSet::new(),
         })
     }
-}
 
-impl Maps {
     /// Replaces the Ethernet addresses whose frames the programs process, by interface index. On an interface that is
     /// not listed, all frames are processed. `own` gives the address to which most frames of an interface are sent.
     ///
     /// # Errors
     ///
     /// An error of the kernel.
-    pub fn set_stations(
+    pub(super) fn set(
         &mut self,
         stations: &BTreeMap<u32, BTreeSet<[u8; 6]>>,
         own: impl Fn(u32) -> Option<[u8; 6]>,
     ) -> Result<(), DataplaneError> {
         let wanted = wanted(stations);
-        let Stations { map, near, known } = &mut self.stations;
+        let Self { map, near, known } = self;
         if *known == wanted {
             return Ok(());
         }

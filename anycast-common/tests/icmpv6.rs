@@ -78,20 +78,3 @@ fn an_echo_is_no_error() {
     assert_eq!(message.message_type, icmpv6::ECHO_REQUEST);
     assert!(!message.is_error());
 }
-
-/// RFC 4443 section 2.4 (e).
-#[test]
-fn what_may_be_answered() {
-    let may = |name: &str, message_type, code| {
-        icmpv6::may_answer(&parse(&packet(name)), message_type, code)
-    };
-    assert!(may("hoti", icmpv6::PARAMETER_PROBLEM, 0));
-    assert!(may("echo", icmpv6::DESTINATION_UNREACHABLE, 0));
-    assert!(!may("next_header", icmpv6::PARAMETER_PROBLEM, 0));
-    assert!(!may("later_fragment", icmpv6::PARAMETER_PROBLEM, 0));
-    // To multicast, two kinds only.
-    assert!(!may("report", icmpv6::PARAMETER_PROBLEM, 0));
-    assert!(may("report", icmpv6::PARAMETER_PROBLEM, 2));
-    assert!(may("report", icmpv6::PACKET_TOO_BIG, 0));
-    assert!(!may("query_unspecified_source", icmpv6::PACKET_TOO_BIG, 0));
-}

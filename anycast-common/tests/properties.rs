@@ -158,7 +158,6 @@ fn exercise(octets: &[u8]) {
             let _ = icmpv6::Message::parse(&packet).map(|message| {
                 let _ = ipv6::Packet::parse_quoted(message.quoted);
             });
-            let _ = icmpv6::may_answer(&packet, 4, 0);
         }
     }
     let _ = mobility::set_authenticator(&mut octets.to_vec(), [0; 12]);

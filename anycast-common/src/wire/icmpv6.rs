@@ -94,30 +94,6 @@ pub fn error(
     Ok(length)
 }
 
-/// Whether RFC 4443 section 2.4 (e) allows to answer `packet` with an error of this type and code:
-/// never an error or a Redirect; what was sent to a multicast address only with Packet Too Big or
-/// code 2 of Parameter Problem; and nothing whose source is not one node. Left to the caller are
-/// rate limiting (f) and sources known to be anycast, which no address shows. Later fragments
-/// hide what they belong to, so they are not answered either.
-#[must_use]
-pub fn may_answer(packet: &ipv6::Packet<'_>, message_type: u8, code: u8) -> bool {
-    let is_error = packet.protocol == NEXT_HEADER_ICMPV6
-        && packet
-            .payload
-            .first()
-            .is_none_or(|&invoking| invoking < 128 || invoking == REDIRECT);
-    let multicast_allowed = matches!(
-        (message_type, code),
-        (PACKET_TOO_BIG, _) | (PARAMETER_PROBLEM, UNRECOGNIZED_OPTION)
-    );
-    let one_node = !packet.source.is_unspecified() && !packet.source.is_multicast();
-    let later_fragment = packet.fragment.is_some_and(|fragment| fragment.offset != 0);
-    !is_error
-        && one_node
-        && !later_fragment
-        && (multicast_allowed || !packet.destination.is_multicast())
-}
-
 /// The ICMPv6 message in `packet`, if it is one and not a piece of one.
 pub(super) fn whole<'a>(packet: &ipv6::Packet<'a>) -> Result<&'a [u8], Error> {
     if packet.protocol != NEXT_HEADER_ICMPV6 {

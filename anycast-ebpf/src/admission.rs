@@ -24,16 +24,26 @@ use crate::{
     sketch::{Bucket, note_sent, sent_lately, words},
 };
 
+const HOME_TEST_INIT: u8 = 1;
+const CARE_OF_TEST_INIT: u8 = 2;
 const BINDING_UPDATE: u8 = 5;
 /// Kinds of keys in the sketch, beside the number of a whole bucket.
 const CLIENT: u64 = 1 << 8;
 const PREFIX: u64 = 2 << 8;
+/// A client, and the /64 of care-of addresses.
+const CARE_OF: u64 = 4 << 8;
+const UNREACHABLE: u64 = 5 << 8;
 /// Not the number of a counter.
 const ADMITTED: u32 = u32::MAX;
 
 /// Three of them end a handshake, of which a member begins far fewer.
 const ANSWERS: Rate = per_second(20_000);
 const ERRORS: Rate = per_second(1000);
+/// Of routers, about one care-of address.
+const UNREACHABLES: Rate = Rate {
+    every: 100_000_000,
+    depth: 2_000_000_000,
+};
 /// Of all queriers on all links.
 const QUERIES: Rate = per_second(500);
 
@@ -74,12 +84,33 @@ const UPDATES: Reasons = Reasons {
 /// handshake's messages, and the ring keeps half of its room for them.
 #[inline(always)]
 pub(crate) fn message<C: Context>(packet: &Packet<'_, C>, mh_type: u8) -> bool {
-    let update = u64::from(mh_type == BINDING_UPDATE);
-    admitted(message_refused(&packet.source, &packet.destination, update))
+    // SAFETY: both are there.
+    admitted(unsafe { message_refused(&packet.source, &packet.destination, u32::from(mh_type)) })
 }
 
+/// The counter of its refusal. A global function, which the verifier follows once.
+///
+/// # Safety
+///
+/// Both must be there.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn message_refused(source: &[u8; 16], client: &[u8; 16], update: u64) -> u32 {
+pub unsafe extern "C" fn message_refused(
+    source: *const [u8; 16],
+    client: *const [u8; 16],
+    mh_type: u32,
+) -> u32 {
+    if source.is_null() || client.is_null() {
+        return ADMITTED;
+    }
+    // SAFETY: by the caller.
+    let (source, client) = unsafe { (&*source, &*client) };
+    let mh_type = mh_type as u8;
+    // Both come from B. Who may not be bound costs nobody a token.
+    if matches!(mh_type, HOME_TEST_INIT | BINDING_UPDATE) && !is_allowed(source) {
+        return Counter::MobilityNotAllowed as u32;
+    }
+    let update = u64::from(mh_type == BINDING_UPDATE);
     let reasons = if update == 0 { TEST_INITS } else { UPDATES };
     if update == 0 && ring_is_busy() {
         return Counter::TestInitRingBusy as u32;
@@ -99,7 +130,17 @@ fn message_refused(source: &[u8; 16], client: &[u8; 16], update: u64) -> u32 {
         return beyond as u32;
     }
     let to_client = MESSAGES_TO_CLIENT.load();
-    let Some(client) = Bucket::of(CLIENT | kind, client) else {
+    // A care-of address may be anybody's: those of one /64 use up what is theirs, and nothing of others.
+    let (tag, whose) = if mh_type == CARE_OF_TEST_INIT {
+        let [prefix, _] = words(source);
+        (
+            CARE_OF,
+            [client[0] ^ prefix.rotate_left(32), client[1] ^ prefix],
+        )
+    } else {
+        (CLIENT, client)
+    };
+    let Some(client) = Bucket::of(tag | kind, whose) else {
         return ADMITTED;
     };
     if !client.holds(now, to_client) {
@@ -121,11 +162,23 @@ fn message_refused(source: &[u8; 16], client: &[u8; 16], update: u64) -> u32 {
 /// Whether a new client of this member may be reported; if not, that is counted.
 #[inline(always)]
 pub(crate) fn new_client<C: Context>(packet: &Packet<'_, C>) -> bool {
-    admitted(new_client_refused(&packet.source))
+    // SAFETY: it is there.
+    admitted(unsafe { new_client_refused(&packet.source) })
 }
 
+/// Likewise.
+///
+/// # Safety
+///
+/// The client must be there.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn new_client_refused(client: &[u8; 16]) -> u32 {
+pub unsafe extern "C" fn new_client_refused(client: *const [u8; 16]) -> u32 {
+    if client.is_null() {
+        return ADMITTED;
+    }
+    // SAFETY: by the caller.
+    let client = unsafe { &*client };
     if ring_is_busy() {
         return Counter::MemberRingBusy as u32;
     }
@@ -169,6 +222,38 @@ pub(crate) fn error() -> bool {
     ))
 }
 
+/// Whether an ICMPv6 error which says that a care-of address cannot be reached may be believed; likewise. Several
+/// sessions show that it is so, and who forges errors shortens the wait of no more.
+#[inline(always)]
+pub(crate) fn unreachable(care_of: &[u8; 16]) -> bool {
+    // SAFETY: it is there.
+    admitted(unsafe { unreachable_refused(care_of) })
+}
+
+/// Likewise.
+///
+/// # Safety
+///
+/// The address must be there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn unreachable_refused(care_of: *const [u8; 16]) -> u32 {
+    if care_of.is_null() {
+        return ADMITTED;
+    }
+    // SAFETY: by the caller.
+    let care_of = unsafe { &*care_of };
+    let now = now();
+    let Some(bucket) = Bucket::of(UNREACHABLE, words(care_of)) else {
+        return ADMITTED;
+    };
+    if !bucket.holds(now, UNREACHABLES) {
+        return Counter::CareOfUnreachableLimited as u32;
+    }
+    bucket.spend(now, UNREACHABLES);
+    ADMITTED
+}
+
 /// Whether an MLD Query may; likewise. There is room in the ring for those that the rate lets through.
 #[inline(always)]
 pub(crate) fn query() -> bool {
@@ -210,16 +295,30 @@ pub unsafe extern "C" fn expect_messages(flow: *const FlowKey) -> u32 {
     }
     // SAFETY: by the caller.
     let flow = unsafe { &*flow };
-    let anycast = Key::new(128, flow.anycast);
-    if ANYCAST_PREFIXES.get(&anycast).is_none() {
+    if !is_allowed(&flow.anycast) {
         return 0;
     }
-    note_sent(words(&flow.client), || {
-        let client = Key::new(128, flow.client);
-        CLIENT_PREFIXES.get(&client).is_some()
-    });
-    hints::note(words(&flow.client));
+    note_sent(words(&flow.client), || is_client(&flow.client));
+    hints::note(flow);
     1
+}
+
+/// Whether this correspondent answers for the address.
+#[inline(always)]
+pub(crate) fn is_client(address: &[u8; 16]) -> bool {
+    CLIENT_PREFIXES.get(&Key::new(128, *address)).is_some()
+}
+
+/// Whether this may be an anycast address to which a client is bound.
+#[inline(always)]
+fn is_allowed(address: &[u8; 16]) -> bool {
+    ANYCAST_PREFIXES.get(&Key::new(128, *address)).is_some()
+}
+
+/// Takes a token of a bucket of this CPU.
+#[inline(always)]
+pub(crate) fn whole(kind: u32, rate: Rate) -> bool {
+    spent(kind, rate, 0) == ADMITTED
 }
 
 #[inline(always)]

@@ -14,11 +14,12 @@ use crate::{
     forward::next_hop,
     maps::CLIENT_PREFIXES,
     next_hop::Way,
-    packet::Upper,
+    packet::{IPV6, Upper},
     punt::punt,
     rewrite,
     steer::{self, Question, answer},
-    transport::Transport,
+    transport::{TCP, TCP_FIN, TCP_SYN, Transport},
+    trial,
 };
 
 /// A packet at an interface of a correspondent. A function of its own, because a BPF stack frame
@@ -33,66 +34,120 @@ fn handle<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     let Some(transport) = Transport::read(packet.ctx, upper) else {
         return Verdict::NotOurs;
     };
-    let Some(change) = change::<C>(packet, &transport) else {
-        return Verdict::NotOurs;
+    let change = match change::<C>(packet, &transport) {
+        Ok(change) => change,
+        Err(verdict) => return verdict,
     };
+    Verdict::Done(deliver(packet, &transport, &change))
+}
+
+/// Changes the packet and sends it, if there is a way. A function of its own for the sake of the stack.
+#[inline(never)]
+fn deliver<C: Context>(packet: &Packet<'_, C>, transport: &Transport, change: &Change) -> u32 {
     let outward = change.side == side::DESTINATION;
     let (source, destination) = if outward {
         (&packet.source, &change.address)
     } else {
         (&change.address, &packet.destination)
     };
-    let next_hop = next_hop(packet, &transport, source, destination);
+    let next_hop = next_hop(packet, transport, source, destination);
     if next_hop.way.stops::<C>(outward) {
-        return Verdict::Done(XDP_PASS);
+        return XDP_PASS;
     }
     // Many a flow has one packet, and a slot for it would be another's.
     if next_hop.way == Way::Program && change.lasts {
-        C::remember(packet, &transport, &change, &next_hop);
+        C::remember(packet, transport, change, &next_hop);
     }
     if outward {
-        if !rewrite::destination(packet, &transport, &change.address, change.delta) {
-            return Verdict::Done(XDP_PASS);
+        if !rewrite::destination(packet, transport, &change.address, change.delta) {
+            return XDP_PASS;
         }
         count(Counter::ToCareOf);
     } else {
-        if !rewrite::source(packet, &transport, &change.address, change.delta) {
-            return Verdict::Done(XDP_PASS);
+        if !rewrite::source(packet, transport, &change.address, change.delta) {
+            return XDP_PASS;
         }
         count(Counter::FromCareOf);
     }
-    Verdict::Done(C::send(packet, &next_hop))
+    C::send(packet, &next_hop)
 }
 
 /// What the flow of the packet makes of it.
 #[inline(always)]
-fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Option<Change> {
-    let mut question = Question::about(transport, &packet.source, &packet.destination);
+fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Result<Change, Verdict> {
+    let Some(question) = Question::about(transport, &packet.source, &packet.destination) else {
+        return Err(Verdict::NotOurs);
+    };
+    numbers(packet, transport, question);
     // XDP has its short way. Elsewhere what a member sends would look for a binding of the member first.
     let mut outward = C::HOOK == Hook::Xdp;
     if !outward {
         question.turn();
     }
-    let mut answer = ask(&mut question, outward);
+    let mut answer = ask(question, outward);
     if answer == answer::UNKNOWN {
         outward = !outward;
         question.turn();
-        answer = ask(&mut question, outward);
-    }
-    if answer == answer::UNKNOWN {
-        return None;
+        answer = ask(question, outward);
     }
     let (side, address) = if outward {
         (side::DESTINATION, question.address)
     } else {
         (side::SOURCE, question.key.anycast)
     };
-    Some(Change {
-        side,
-        address,
-        delta: question.delta,
-        lasts: answer == answer::REWRITE,
-    })
+    match answer {
+        answer::REWRITE | answer::REWRITE_ONCE => Ok(Change {
+            side,
+            address,
+            delta: question.delta,
+            lasts: answer == answer::REWRITE,
+        }),
+        answer::UNANSWERED | answer::RESET => {
+            let reset = answer == answer::RESET;
+            let why = if reset {
+                Counter::FlowTrialReset
+            } else {
+                Counter::FlowTrialUnanswered
+            };
+            // SAFETY: the question is there.
+            unsafe { trial::trial_failed(question, why as u32) };
+            Err(if reset {
+                Verdict::Done(XDP_DROP)
+            } else {
+                Verdict::NotOurs
+            })
+        }
+        _ => Err(Verdict::NotOurs),
+    }
+}
+
+/// The numbers of a TCP segment.
+#[inline(always)]
+fn numbers<C: Context>(packet: &Packet<'_, C>, transport: &Transport, question: &mut Question) {
+    if transport.protocol != TCP {
+        return;
+    }
+    // Else the compiler takes the checks that were made for the header as made for these, which the verifier cannot see.
+    let start = transport.checksum - 16;
+    let Some([sequence, acknowledged, rest]) = packet
+        .ctx
+        .read::<[u32; 3]>(core::hint::black_box(start + 4))
+    else {
+        return;
+    };
+    // SAFETY: the header lies within the packet, which is as it came.
+    let payload = u32::from(u16::from_be(unsafe { (*packet.ipv6).payload_length }));
+    let before = (start - packet.layout.ipv6 - IPV6) as u32;
+    let header = (u32::from_be(rest) >> 28) * 4;
+    let flags = u32::from(transport.flags);
+    let counted = (flags & u32::from(TCP_SYN)) / u32::from(TCP_SYN) + (flags & u32::from(TCP_FIN));
+    question.sequence = u32::from_be(sequence);
+    question.acknowledged = u32::from_be(acknowledged);
+    question.next = question
+        .sequence
+        .wrapping_add(payload)
+        .wrapping_sub(before + header)
+        .wrapping_add(counted);
 }
 
 /// As a packet of a client, or of a member.
@@ -101,7 +156,11 @@ fn ask(question: &mut Question, outward: bool) -> u32 {
     // SAFETY: the question is there.
     unsafe {
         if outward {
-            steer::steer_from_client(question)
+            let answer = steer::steer_from_client(question);
+            if answer != answer::NEW {
+                return answer;
+            }
+            steer::steer_new(question)
         } else {
             steer::steer_to_client(question)
         }

@@ -11,9 +11,9 @@ use anycast_common::abi::{
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 
 use crate::{
-    hints::{in_scope, is_noted, is_ours},
+    hints::{in_scope, is_noted, is_ours, whose},
     packet::{ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN},
-    transport::{HOP_BY_HOP, ICMPV6, TCP, UDP},
+    transport::{HOP_BY_HOP, ICMPV6, TCP, TCP_SYN, UDP},
 };
 
 // Where fields are in a frame without a VLAN tag or an extension header.
@@ -21,6 +21,8 @@ const ETHERTYPE: usize = 12;
 const NEXT_HEADER: usize = 20;
 const SOURCE: usize = 22;
 const DESTINATION: usize = 38;
+const PORTS: usize = 54;
+const TCP_FLAGS: usize = 67;
 /// Octets of its headers, the shortest of the transport headers included.
 const HEADERS: usize = 62;
 
@@ -136,9 +138,28 @@ pub(crate) fn sight<const ROLES: u8>(ctx: &XdpContext) -> Sight {
     if is_ours(destination) | is_ours(source) != 0 {
         return Sight::Flow;
     }
-    // It may be a client's packet to an anycast address, and the first in a while.
-    if in_scope(head.source()[0], head.destination()[0]) && !is_noted(head.source(), source) {
+    // It may be a client's packet to an anycast address, and the first of a flow or the first in a while.
+    if in_scope(head.source()[0], head.destination()[0]) && !is_known(ctx, head, source) {
         return Sight::Unknown;
     }
     Sight::Done(XDP_PASS)
+}
+
+/// Whether nothing is to be noted of the packet.
+#[inline(always)]
+fn is_known(ctx: &XdpContext, head: Head, source: u64) -> bool {
+    let protocol = head.protocol();
+    if protocol == TCP {
+        if !head.reaches(ctx, TCP_FLAGS + 1) {
+            return false;
+        }
+        // SAFETY: the bounds were checked.
+        let flags = unsafe { *head.field::<u8>(TCP_FLAGS) };
+        if flags & TCP_SYN != 0 {
+            return false;
+        }
+    }
+    // SAFETY: the bounds were checked.
+    let ports = unsafe { *head.field::<u32>(PORTS) };
+    is_noted(head.source(), whose(source, protocol, ports))
 }

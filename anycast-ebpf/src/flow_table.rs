@@ -1,17 +1,19 @@
-//! Pinned flows: the map `FLOWS`, by [`anycast_common::abi::flow_table`].
+//! Flows: the map `FLOWS`, by [`anycast_common::abi::flow_table`].
 
 use anycast_common::abi::{
     counters::Counter,
-    flow_table::{self, Home, Inserted, Secret, Set},
+    flow_table::{self, Home, Inserted, Secret, Set, class},
     maps::{Flow, FlowKey, state, unattended},
 };
 
 use crate::{
     count::count,
+    limit::now,
     maps::{FLOW_SECRET, FLOW_SETS, FLOWS},
+    sketch::words,
 };
 
-/// A flow that is pinned.
+/// A flow that is remembered.
 pub(crate) struct Pinned {
     set: *mut Set,
     number: usize,
@@ -29,22 +31,36 @@ impl Pinned {
         unsafe { &raw mut (*flow_table::slot(self.set, self.number)).flow }
     }
 
-    /// Notes that its client was heard.
+    /// Whether it goes to B.
     #[inline(always)]
-    pub(crate) fn heard(&self, now: u64, answered: bool) {
-        // SAFETY: as above.
-        unsafe { flow_table::heard(self.set, self.number, now, answered) };
+    pub(crate) fn is_open(&self) -> bool {
+        let [high, low] = words(&self.care_of);
+        high | low == 0
     }
 
-    /// Notes that its member was heard.
+    /// Notes that something was heard of it.
     #[inline(always)]
-    pub(crate) fn answered(&self, now: u64) {
+    pub(crate) fn heard(&self, now: u64) {
         // SAFETY: as above.
-        unsafe { flow_table::answered(self.set, self.number, now) };
+        unsafe { flow_table::heard(self.set, self.number, now) };
+    }
+
+    /// For how many ticks nothing was heard of it.
+    #[inline(always)]
+    pub(crate) fn silent(&self, now: u64) -> u32 {
+        // SAFETY: as above.
+        unsafe { flow_table::silent(self.set, self.number, now) }
+    }
+
+    /// Puts it into one of the classes of flows.
+    #[inline(always)]
+    pub(crate) fn rank(&self, class: u8) {
+        // SAFETY: as above.
+        unsafe { flow_table::rank(self.set, self.number, class) };
     }
 }
 
-/// Ends a flow, and its double, should two CPUs have pinned it at once.
+/// Ends a flow, and its double, should two CPUs have kept it at once. A global function.
 ///
 /// # Safety
 ///
@@ -55,23 +71,50 @@ pub unsafe extern "C" fn end_flow(key: *const FlowKey) -> u32 {
     if key.is_null() {
         return 0;
     }
-    // SAFETY: by the caller.
-    let key = unsafe { &*key };
+    // SAFETY: by the caller; the slots are those of the flow.
+    unsafe {
+        each(&*key, |set, number, home| {
+            flow_table::end(set, number, home)
+        })
+    };
+    0
+}
+
+/// Makes a flow open that is bound, likewise.
+///
+/// # Safety
+///
+/// The key must be there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn open_flow(key: *const FlowKey) -> u32 {
+    if key.is_null() {
+        return 0;
+    }
+    // SAFETY: as above.
+    unsafe {
+        each(&*key, |set, number, home| {
+            flow_table::open(set, number, home)
+        })
+    };
+    0
+}
+
+/// Each slot in which a flow is.
+#[inline(always)]
+fn each(key: &FlowKey, what: impl Fn(*mut Set, usize, &Home)) {
     let home = home(key);
     for second in [false, true] {
         if let Some(set) = FLOWS.get_ptr_mut(number(&home, second)) {
             // SAFETY: the map has the set.
-            unsafe {
-                if let Some(found) = flow_table::find(set, &home, key) {
-                    flow_table::end(set, found.number, &home);
-                }
+            if let Some(found) = unsafe { flow_table::find(set, &home, key) } {
+                what(set, found.number, &home);
             }
         }
     }
-    0
 }
 
-/// The flow, if it is pinned.
+/// The flow, if it is remembered.
 #[inline(always)]
 pub(crate) fn find(key: &FlowKey) -> Option<Pinned> {
     let mut care_of = [0; 2];
@@ -128,16 +171,26 @@ pub unsafe extern "C" fn find_flow(key: *const FlowKey, care_of: *mut [u64; 2]) 
     NOWHERE
 }
 
-/// Binds a flow that is in no slot. `how` is one of [`state`].
+/// Remembers a flow that is in no slot, in one of [`state`]; `care_of` of an open one is zero. The numbers are those of
+/// its packet, and of what comes after it.
 #[inline(always)]
-pub(crate) fn bind(key: &FlowKey, care_of: &[u8; 16], delta: u16, how: u8, now: u64) {
-    let what = u64::from(how) << STATE | u64::from(delta);
+pub(crate) fn keep(
+    key: &FlowKey,
+    care_of: &[u8; 16],
+    delta: u16,
+    state: u8,
+    (sequence, next): (u32, u32),
+) {
+    let what = u64::from(state) << STATE | u64::from(delta);
+    let numbers = u64::from(next) << NEXT | u64::from(sequence);
     // SAFETY: both are there.
-    unsafe { bind_flow(key, care_of, what, now) };
+    unsafe { keep_flow(key, care_of, what, numbers) };
 }
 
 /// Above the checksum difference.
 const STATE: u32 = 16;
+/// Above the sequence number.
+const NEXT: u32 = 32;
 
 /// Likewise a global function.
 ///
@@ -146,11 +199,11 @@ const STATE: u32 = 16;
 /// Both must be there.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub unsafe extern "C" fn bind_flow(
+pub unsafe extern "C" fn keep_flow(
     key: *const FlowKey,
     care_of: *const [u8; 16],
     what: u64,
-    now: u64,
+    numbers: u64,
 ) -> u32 {
     if key.is_null() || care_of.is_null() {
         return 0;
@@ -162,38 +215,59 @@ pub unsafe extern "C" fn bind_flow(
     let (Some(first), Some(second)) = (FLOWS.get_ptr_mut(first), FLOWS.get_ptr_mut(second)) else {
         return 0;
     };
-    let how = (what >> STATE) as u8;
-    let led = how == state::BOUND_LED;
-    let (last_out, last_in) = if led { (0, now) } else { (now, 0) };
-    let flow = Flow {
-        // SAFETY: 16 plain octets either way.
-        care_of: unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(care_of) },
-        pinned_at: now,
-        last_out,
-        last_in,
-        delta: what as u16,
-        client_closed: 0,
-        member_closed: 0,
-        asked_at: unattended::tick(now),
-        unreachable_at: 0,
-        tried_at: last_out,
-        tried_sequence: 0,
-        client_next: 0,
-        member_next: 0,
-        state: how,
-        answered: 0,
-        reserved: [0; 2],
+    let state = (what >> STATE) as u8;
+    let now = now();
+    let (class, counter) = match state {
+        state::OPEN => (class::OPEN, Counter::FlowOpen),
+        state::BOUND_LED => (class::ONCE, Counter::FlowLed),
+        _ => (class::ONCE, Counter::FlowPinned),
+    };
+    let goes = (care_of, what as u16);
+    // The packet is a client's, or its member's.
+    let (out, into) = match state {
+        state::BOUND_LED => (0, now),
+        _ => (now, 0),
+    };
+    let tries = u8::from(state == state::BOUND_FIRST);
+    let fill = |flow: *mut Flow| {
+        // SAFETY: the map has the slot.
+        unsafe {
+            (&raw mut (*flow).care_of).cast::<[u64; 2]>().write(care_of);
+            (*flow).pinned_at = now;
+            (*flow).last_out = out;
+            (*flow).last_in = into;
+            (*flow).delta = what as u16;
+            (*flow).client_closed = 0;
+            (*flow).member_closed = 0;
+            (*flow).asked_at = unattended::tick(now);
+            (*flow).unreachable_at = 0;
+            (*flow).tried_at = out;
+            (*flow).tried_sequence = numbers as u32;
+            (*flow).client_next = (numbers >> NEXT) as u32;
+            (*flow).member_next = 0;
+            (*flow).state = state;
+            (*flow).answered = 0;
+            (*flow).tried = tries;
+            (*flow).reserved = 0;
+        }
     };
     // SAFETY: the map has the sets.
-    let inserted = unsafe { flow_table::insert([first, second], &home, key, &flow, now) };
-    if inserted == Inserted::Evicted {
-        count(Counter::FlowEvicted);
+    let inserted =
+        unsafe { flow_table::insert_with([first, second], &home, key, goes, class, now, fill) };
+    match inserted {
+        Inserted::Free => {}
+        Inserted::Evicted => {
+            count(Counter::FlowEvicted);
+        }
+        Inserted::EvictedOpen => {
+            count(Counter::FlowOpenEvicted);
+        }
+        Inserted::Refused => {
+            count(Counter::FlowOpenNoRoom);
+            return 0;
+        }
     }
-    count(if led {
-        Counter::FlowLed
-    } else {
-        Counter::FlowPinned
-    });
+    count(counter);
     1
 }
 

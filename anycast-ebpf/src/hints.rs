@@ -3,10 +3,14 @@
 
 use core::{cell::UnsafeCell, mem::MaybeUninit};
 
-use anycast_common::abi::maps::{self, AGE, Noted, Scope, mixed, our_address};
+use anycast_common::abi::maps::{self, AGE, FlowKey, Noted, Scope, mixed, our_address};
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 
-use crate::maps::CACHE_JIFFIES;
+use crate::{
+    maps::CACHE_JIFFIES,
+    sketch::words,
+    transport::{TCP, UDP},
+};
 
 /// A value that others write, whole words at a time.
 #[repr(transparent)]
@@ -96,10 +100,10 @@ fn slot(mixed: u64) -> *mut Noted {
     unsafe { NOTED.get().cast::<Noted>().add(index) }
 }
 
-/// Whether this source needs no attention for now.
+/// Whether what this source sends needs no attention for now; see [`whose`].
 #[inline(always)]
-pub(crate) fn is_noted(source: [u64; 2], mixed: u64) -> bool {
-    let noted = slot(mixed);
+pub(crate) fn is_noted(source: [u64; 2], whose: u64) -> bool {
+    let noted = slot(whose);
     // SAFETY: the static is aligned and there.
     let (address, stamp_mixed) = unsafe {
         (
@@ -108,25 +112,39 @@ pub(crate) fn is_noted(source: [u64; 2], mixed: u64) -> bool {
         )
     };
     let difference = (address[0] ^ source[0]) | (address[1] ^ source[1]);
-    difference == 0 && holds(stamp_mixed.wrapping_sub(mixed), stamp())
+    difference == 0 && holds(stamp_mixed.wrapping_sub(whose), stamp())
 }
 
-/// Notes that this source needs no more attention for now, unless its packets might be a member's.
+/// What is noted: a source, and of UDP each flow by itself, for each is remembered from its first packet on. `ports` as
+/// they lie in memory.
 #[inline(always)]
-pub(crate) fn note(source: [u64; 2]) {
+pub(crate) fn whose(source: u64, protocol: u8, ports: u32) -> u64 {
+    if protocol == UDP {
+        source.wrapping_add(u64::from(ports).wrapping_mul(0xd6e8_feb8_6659_fd93))
+    } else {
+        source
+    }
+}
+
+/// Notes that what the client sends needs no more attention for now, unless it might be a member's.
+#[inline(always)]
+pub(crate) fn note(flow: &FlowKey) {
     // Before it is asked, so that what the controller says meanwhile ends it.
     let stamp = stamp();
+    let source = words(&flow.client);
     let mixed = mixed(source);
-    if is_ours(mixed) != 0 {
+    if is_ours(mixed) != 0 || !matches!(flow.protocol, TCP | UDP) {
         return;
     }
+    let ([a, b], [c, d]) = (flow.client_port, flow.service_port);
+    let whose = whose(mixed, flow.protocol, u32::from_ne_bytes([a, b, c, d]));
     let noted = Noted {
         source,
-        stamp: stamp.wrapping_add(mixed),
+        stamp: stamp.wrapping_add(whose),
         reserved: 0,
     };
     // SAFETY: as above.
-    unsafe { slot(mixed).write_volatile(noted) };
+    unsafe { slot(whose).write_volatile(noted) };
 }
 
 /// Whether the addresses may be a client's and an anycast address.

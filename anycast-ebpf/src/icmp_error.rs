@@ -8,12 +8,12 @@
 use anycast_common::abi::{
     counters::Counter,
     event::{UNREACHABLE_EVERY, kind},
-    maps::{CareOf, CareOfKey, Flow},
+    maps::{CareOfKey, Flow},
 };
 use anycast_common::wire::checksum;
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
-    helpers::bpf_ktime_get_coarse_ns,
+    helpers::bpf_csum_diff,
 };
 
 use crate::{
@@ -23,8 +23,10 @@ use crate::{
     flow_table,
     forward::next_hop,
     fragment, hints,
-    maps::{CARE_OF, LOCAL_ANYCAST, LOCAL_CARE_OF, UNREACHABLE},
-    packet::{Ipv6, Piece, Upper, words},
+    limit::now,
+    maps::{CARE_OF, LOCAL_ANYCAST, LOCAL_CARE_OF, SCRATCH, UNREACHABLE},
+    mld::folds_to_ones,
+    packet::{IPV6, Ipv6, MAX_OFFSET, Piece, Upper, octets, words},
     punt::punt,
     quote::{HEADER, Quote, quote},
     rewrite,
@@ -71,8 +73,8 @@ enum Side {
     Destination,
 }
 
-/// An error at a correspondent which says that C cannot be reached: for the controller. The client
-/// is not told, for it would give up a connection that is just beginning, whose next packet finds
+/// An error at a correspondent which says that C cannot be reached: a hint for the controller, if it can be believed.
+/// The client is not told, for it would give up a connection that is just beginning, whose next packet finds
 /// another member. A function of its own for the sake of the stack.
 #[inline(never)]
 pub(crate) fn care_of_unreachable<C: Context>(packet: &Packet<'_, C>, offset: usize) -> u32 {
@@ -82,6 +84,10 @@ pub(crate) fn care_of_unreachable<C: Context>(packet: &Packet<'_, C>, offset: us
 
 #[inline(always)]
 fn unreachable<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
+    if quotes_ours(packet, upper.offset) {
+        count(Counter::IcmpErrorQuotesMobility);
+        return Verdict::Done(XDP_DROP);
+    }
     let [
         DESTINATION_UNREACHABLE,
         NO_ROUTE | ADDRESS_UNREACHABLE | REJECT_ROUTE,
@@ -95,17 +101,36 @@ fn unreachable<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     let Some(owner) = owner(&quote) else {
         return Verdict::NotOurs;
     };
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
-    if quote.later {
+    let flow = if quote.later {
         // Of which flow, the error about the first fragment says.
         if !followed(&quote, &owner) {
             return Verdict::NotOurs;
         }
+        None
     } else {
         let Some(flow) = pinned(&quote, &owner) else {
             return Verdict::NotOurs;
         };
+        Some(flow)
+    };
+    // The client is not told either way.
+    let dropped = Verdict::Done(XDP_DROP);
+    if admission::is_client(&packet.source) {
+        count(Counter::CareOfUnreachableFromClients);
+        return dropped;
+    }
+    let before = upper.offset - packet.layout.ipv6 - IPV6;
+    // SAFETY: the header lies within the packet, which is as it came.
+    let payload = usize::from(u16::from_be(unsafe { (*packet.ipv6).payload_length }));
+    if !holds_checksum(packet, upper.offset, payload.wrapping_sub(before)) {
+        count(Counter::CareOfUnreachableBadChecksum);
+        return dropped;
+    }
+    if !admission::unreachable(&quote.destination) {
+        return dropped;
+    }
+    let now = now();
+    if let Some(flow) = flow {
         // SAFETY: the memory of an entry stays mapped; racing writers store times of the same moment.
         unsafe { (*flow).unreachable_at = now };
     }
@@ -118,23 +143,129 @@ fn unreachable<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
         let _ = UNREACHABLE.insert(&quote.destination, &now, 0);
         punt(packet, kind::CARE_OF_UNREACHABLE);
     }
-    Verdict::Done(XDP_DROP)
+    dropped
 }
 
-/// Which B a quoted packet belongs to that a client sent to C.
+/// Whether an error to a client quotes a message that was sent in its name: the client knows nothing of it.
+#[inline(never)]
+fn quotes_ours<C: Context>(packet: &Packet<'_, C>, offset: usize) -> bool {
+    let quoted = (offset & MAX_OFFSET) + HEADER;
+    let Some(header) = packet.ctx.read::<Ipv6>(quoted) else {
+        return false;
+    };
+    if header.next_header != MOBILITY || octets(header.source) != packet.destination {
+        return false;
+    }
+    let Some([_, _, mh_type, _]) = packet.ctx.read::<[u8; 4]>(quoted + IPV6) else {
+        return false;
+    };
+    // Tests, Acknowledgements and Errors.
+    matches!(mh_type, 3 | 4 | 6 | 7) && admission::is_client(&packet.destination)
+}
+
+/// Whether the ICMPv6 checksum of a message of so many octets is right (RFC 8200 section 8.1). An error longer than the
+/// IPv6 minimum MTU is none.
+#[inline(never)]
+pub(crate) fn holds_checksum<C: Context>(
+    packet: &Packet<'_, C>,
+    offset: usize,
+    length: usize,
+) -> bool {
+    // The compiler must not know how they hang together: the verifier does not.
+    let length = core::hint::black_box(length) & 0x7ff;
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return false;
+    };
+    let scratch = scratch.cast::<u8>();
+    if length == 0 || length > MESSAGE {
+        return false;
+    }
+    // SAFETY: there is room for so many octets and eight more; the helper checks the packet.
+    unsafe {
+        if packet.ctx.load(offset, scratch, length) != 0 {
+            return false;
+        }
+        scratch.add(length).cast::<u32>().write_unaligned(0);
+        message_holds(&packet.source, &packet.destination, length as u32) != 0
+    }
+}
+
+/// Whether the checksum of the message in the scratch, which ends with a word of zeros, is right. A global function,
+/// which the verifier follows once.
+///
+/// # Safety
+///
+/// The addresses must be there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn message_holds(
+    source: *const [u8; 16],
+    destination: *const [u8; 16],
+    length: u32,
+) -> u32 {
+    if source.is_null() || destination.is_null() {
+        return 0;
+    }
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return 0;
+    };
+    let scratch = scratch.cast::<u8>();
+    // SAFETY: by the caller.
+    let (source, destination) = unsafe { (words(&*source), words(&*destination)) };
+    let mut sum = u64::from((length as u16 + u16::from(ICMPV6)).to_be());
+    for word in source.into_iter().chain(destination) {
+        sum += u64::from(word);
+    }
+    for chunk in 0..CHUNKS {
+        let start = chunk * CHUNK;
+        // To whole words.
+        let rest = (length as usize + 3).saturating_sub(start) & 0x7fc;
+        let rest = core::hint::black_box(rest).min(CHUNK);
+        // SAFETY: as above.
+        let part = unsafe {
+            bpf_csum_diff(
+                core::ptr::null_mut(),
+                0,
+                scratch.add(start).cast(),
+                rest as u32,
+                0,
+            )
+        };
+        sum += part as u64 & 0xffff_ffff;
+    }
+    u32::from(folds_to_ones(sum))
+}
+
+/// Octets of the largest ICMPv6 error without its IPv6 header.
+const MESSAGE: usize = 1240;
+/// What the helper sums at once.
+const CHUNK: usize = 512;
+const CHUNKS: usize = 3;
+
+/// Which B a pair (A, C) belongs to, and what that does to a checksum.
+struct Owner {
+    anycast: [u8; 16],
+    delta: u16,
+}
+
+/// That of a quoted packet that a client sent to C.
 #[inline(always)]
-fn owner(quote: &Quote) -> Option<CareOf> {
+fn owner(quote: &Quote) -> Option<Owner> {
     let pair = CareOfKey {
         client: quote.source,
         care_of: quote.destination,
     };
     // SAFETY: the controller replaces entries whole, and the copy is made at once.
-    unsafe { CARE_OF.get(&pair) }.copied()
+    let owner = unsafe { CARE_OF.get(&pair) }?;
+    Some(Owner {
+        anycast: owner.anycast,
+        delta: owner.delta,
+    })
 }
 
 /// The flow of that packet, which must be pinned to this C.
 #[inline(always)]
-fn pinned(quote: &Quote, owner: &CareOf) -> Option<*mut Flow> {
+fn pinned(quote: &Quote, owner: &Owner) -> Option<*mut Flow> {
     let transport = &quote.transport;
     let key = transport.flow_from_client(&quote.source, &owner.anycast);
     flow_table::find(&key)
@@ -144,7 +275,7 @@ fn pinned(quote: &Quote, owner: &CareOf) -> Option<*mut Flow> {
 
 /// Whether that packet is a later fragment of one whose first went to this C.
 #[inline(always)]
-fn followed(quote: &Quote, owner: &CareOf) -> bool {
+fn followed(quote: &Quote, owner: &Owner) -> bool {
     noted_care_of(quote, &owner.anycast, false).is_some_and(|care_of| care_of == quote.destination)
 }
 
@@ -208,7 +339,7 @@ fn sender(quote: &Quote) -> Option<([u8; 16], u16)> {
         return Some((care_of, checksum::delta(anycast, &care_of)));
     }
     let key = quote.transport.flow_to_client(client, anycast);
-    let pinned = flow_table::find(&key)?;
+    let pinned = flow_table::find(&key).filter(|pinned| !pinned.is_open())?;
     Some((pinned.care_of, pinned.delta))
 }
 

@@ -28,6 +28,8 @@ mod correspondent;
 #[cfg(target_arch = "bpf")]
 mod count;
 #[cfg(target_arch = "bpf")]
+mod ending;
+#[cfg(target_arch = "bpf")]
 mod fast;
 #[cfg(target_arch = "bpf")]
 mod flow_cache;
@@ -87,6 +89,8 @@ mod station;
 mod steer;
 #[cfg(target_arch = "bpf")]
 mod transport;
+#[cfg(target_arch = "bpf")]
+mod trial;
 #[cfg(target_arch = "bpf")]
 mod xdp;
 

@@ -20,6 +20,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 
+use crate::steer::Question;
+
 /// 1 refuses MLD messages without Router Alert; set before the object is loaded.
 #[unsafe(no_mangle)]
 pub(crate) static REQUIRE_ROUTER_ALERT: Global<u8> = Global::new(1);
@@ -152,6 +154,14 @@ pub(crate) static ATTENDED: Array<u64, 1> = Array::new();
 #[btf_map]
 pub(crate) static UNREACHABLE: LruHashMap<Address, u64, { maps::UNREACHABLE as usize }> =
     LruHashMap::new();
+
+/// Correspondent: the packet that is looked at.
+#[btf_map]
+pub(crate) static QUESTION: PerCpuArray<Question, 1> = PerCpuArray::new();
+
+/// Correspondent: where an ICMPv6 error is summed.
+#[btf_map]
+pub(crate) static SCRATCH: PerCpuArray<[u64; 256], 1> = PerCpuArray::new();
 
 /// Devices that take frames which XDP redirects to them, by index.
 #[btf_map]

@@ -9,6 +9,7 @@ use crate::{
     admission,
     context::{Context, Packet, Verdict},
     count::count,
+    icmp_error::holds_checksum,
     limit,
     maps::REQUIRE_ROUTER_ALERT,
     packet::{IPV6, ethernet, is_link_local, is_multicast, octets, words},
@@ -257,45 +258,9 @@ pub(crate) fn folds_to_ones(sum: u64) -> bool {
 /// by it; a message with more of them than are summed here is checked by the controller alone.
 #[inline(always)]
 fn checksum_holds<C: Context>(packet: &Packet<'_, C>, offset: usize, length: usize) -> bool {
-    const MAX_WORDS: usize = 128;
-    if length > MAX_WORDS * 2 {
+    const MOST: usize = 256;
+    if length > MOST {
         return true;
     }
-    // Else the compiler takes the checks that were made for the header as made for this, too,
-    // which the verifier cannot see.
-    let offset = core::hint::black_box(offset);
-    let mut sum = length as u64 + u64::from(ICMPV6);
-    sum = u64::from((sum as u16).to_be());
-    for index in 0..8 {
-        sum += word(&packet.source, index) + word(&packet.destination, index);
-    }
-    for index in 0..MAX_WORDS {
-        let at = index * 2;
-        if at + 1 >= length {
-            break;
-        }
-        let Some(word) = packet.ctx.read::<u16>(offset + at) else {
-            return false;
-        };
-        sum += u64::from(word);
-    }
-    if length % 2 == 1 {
-        // Else the compiler checks the bounds of another pointer than the one it reads by.
-        let last = core::hint::black_box(offset + length - 2);
-        let Some([_, octet]) = packet.ctx.read::<[u8; 2]>(last) else {
-            return false;
-        };
-        sum += u64::from(u16::from_ne_bytes([octet, 0]));
-    }
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum == 0xffff
-}
-
-#[inline(always)]
-fn word(address: &[u8; 16], index: usize) -> u64 {
-    u64::from(u16::from_ne_bytes([
-        address[index * 2],
-        address[index * 2 + 1],
-    ]))
+    holds_checksum(packet, offset, length)
 }

@@ -6,18 +6,21 @@
 use anycast_common::{
     abi::{
         counters::Counter,
-        maps::{CareOfKey, Flow, FlowKey, state, unattended},
+        flow_table::class,
+        maps::{CareOfKey, Flow, FlowKey, state, trial, unattended},
     },
     wire::checksum,
 };
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 
 use crate::{
     admission,
     count::count,
-    flow_table,
-    maps::{ATTENDED, BINDINGS, CARE_OF},
-    transport::{ECHO_REQUEST, TCP_FIN, TCP_RST, Transport},
+    ending,
+    flow_table::{self, Pinned},
+    hints,
+    limit::now,
+    maps::{ATTENDED, BINDINGS, CARE_OF, QUESTION},
+    transport::{ECHO_REPLY, ECHO_REQUEST, TCP, TCP_ACK, TCP_RST, TCP_SYN, Transport},
 };
 
 /// A packet, as far as it matters where it goes.
@@ -28,27 +31,37 @@ pub struct Question {
     pub key: FlowKey,
     /// C, in the answer.
     pub address: [u8; 16],
-    /// What it does to a checksum (RFC 1624).
+    /// TCP: sequence number.
+    pub sequence: u32,
+    /// TCP: the one after the segment.
+    pub next: u32,
+    /// TCP: acknowledgement number.
+    pub acknowledged: u32,
+    /// In the answer: what the other address does to a checksum (RFC 1624).
     pub delta: u16,
     /// TCP flags; 0 for other protocols.
     pub flags: u8,
-    /// 1: the packet opens a flow, and is not an answer to anything.
-    pub opens: u8,
-    /// Zero.
-    pub reserved: u32,
+    /// Type of an ICMPv6 echo message; 0 for other protocols.
+    pub echo: u8,
 }
 
 impl Question {
+    /// That of this CPU: there is no room for it on the stack.
     #[inline(always)]
-    pub(crate) fn about(transport: &Transport, source: &[u8; 16], destination: &[u8; 16]) -> Self {
-        Self {
-            key: transport.flow_from_client(source, destination),
-            address: [0; 16],
-            delta: 0,
-            flags: transport.flags,
-            opens: u8::from(transport.opens() || transport.echo == ECHO_REQUEST),
-            reserved: 0,
-        }
+    pub(crate) fn about(
+        transport: &Transport,
+        source: &[u8; 16],
+        destination: &[u8; 16],
+    ) -> Option<&'static mut Self> {
+        // SAFETY: the slot belongs to this CPU, see `count`, which asks one question at a time.
+        let question = unsafe { &mut *QUESTION.get_ptr_mut(0)? };
+        question.key = transport.flow_from_client(source, destination);
+        question.sequence = 0;
+        question.next = 0;
+        question.acknowledged = 0;
+        question.flags = transport.flags;
+        question.echo = transport.echo;
+        Some(question)
     }
 
     /// Looks at the packet from the other end.
@@ -60,18 +73,25 @@ impl Question {
     }
 
     #[inline(always)]
-    fn opens_connection(&self) -> bool {
-        self.opens != 0 && self.flags != 0
+    pub(crate) fn is_tcp(&self) -> bool {
+        self.key.protocol == TCP
+    }
+
+    /// Whether it opens a TCP connection.
+    #[inline(always)]
+    fn is_syn(&self) -> bool {
+        self.flags & (TCP_SYN | TCP_ACK) == TCP_SYN
     }
 
     #[inline(always)]
-    fn closes(&self) -> bool {
-        self.flags & (TCP_FIN | TCP_RST) != 0
-    }
-
-    #[inline(always)]
-    fn resets(&self) -> bool {
+    pub(crate) fn resets(&self) -> bool {
         self.flags & TCP_RST != 0
+    }
+
+    /// Whether somebody is to answer it: anything but an acknowledgement alone.
+    #[inline(always)]
+    fn asks(&self) -> bool {
+        !self.is_tcp() || self.next != self.sequence
     }
 }
 
@@ -83,9 +103,17 @@ pub(crate) mod answer {
     pub(crate) const REWRITE: u32 = 1;
     /// So it does, but the next one may not.
     pub(crate) const REWRITE_ONCE: u32 = 2;
+    /// It is a client's, and goes to B.
+    pub(crate) const OPEN: u32 = 3;
+    /// So it is, because its flow's trial failed: nobody answered.
+    pub(crate) const UNANSWERED: u32 = 4;
+    /// It is a member's reset that ends a trial, and dropped.
+    pub(crate) const RESET: u32 = 5;
+    /// Its flow is not known yet.
+    pub(crate) const NEW: u32 = 6;
 }
 
-/// A -> B: to the member that the flow is bound to, or that the client is, which binds the flow.
+/// A -> B: to the member that the flow is bound to, or that the client is, which binds a new flow.
 ///
 /// # Safety
 ///
@@ -102,55 +130,176 @@ pub unsafe extern "C" fn steer_from_client(question: *mut Question) -> u32 {
 
 #[inline(always)]
 fn from_client(question: &mut Question) -> u32 {
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
-    if let Some(pinned) = flow_table::find(&question.key) {
-        let flow = pinned.flow();
-        // A SYN opens a new flow on the ports of an old one: the binding decides anew.
-        if question.opens_connection() {
-            count(Counter::FlowRestarted);
-        // SAFETY: the memory of a slot stays mapped; its fields are plain integers, and racing
-        // writers store times of the same moment. A slot that is evicted just now may hold another flow: its
-        // times are touched, or it is taken for closed.
-        } else if unsafe { is_abandoned(flow, now) } {
-            count(Counter::FlowAbandoned);
+    let now = now();
+    if let Some(known) = flow_table::find(&question.key) {
+        let answer = if known.is_open() {
+            open(question, &known, now)
         } else {
-            // SAFETY: as above.
-            unsafe {
-                (*flow).last_out = now;
-                if question.closes() {
-                    (*flow).client_closed = 1;
-                }
-                pinned.heard(now, (*flow).last_in != 0);
-            }
-            question.address = pinned.care_of;
-            question.delta = pinned.delta;
-            return answer::REWRITE;
+            bound(question, &known, now)
+        };
+        if answer != answer::UNKNOWN {
+            return answer;
         }
         // SAFETY: the key is there.
         unsafe { flow_table::end_flow(&raw const question.key) };
+        // Else packets may go the old way for a moment.
+        hints::forget();
     }
+    answer::NEW
+}
+
+/// An open flow stays so while something is heard of it. `UNKNOWN`: it is over.
+#[inline(always)]
+fn open(question: &Question, known: &Pinned, now: u64) -> u32 {
+    let tcp = question.is_tcp();
+    let limit = if tcp {
+        trial::OPEN_TCP
+    } else {
+        trial::OPEN_OTHER
+    };
+    if known.silent(now) > limit {
+        return answer::UNKNOWN;
+    }
+    // Without the entry a segment of TCP goes to B as well, unless it opens the connection once more.
+    if !tcp || question.is_syn() {
+        known.heard(now);
+    }
+    // SAFETY: the key is there.
+    unsafe { admission::expect_messages(&raw const question.key) };
+    answer::OPEN
+}
+
+/// A bound flow goes to C. `UNKNOWN`: it is over.
+#[inline(always)]
+fn bound(question: &mut Question, known: &Pinned, now: u64) -> u32 {
+    let flow = known.flow();
+    // SAFETY: the memory of a slot stays mapped; its fields are plain integers, and racing
+    // writers store times of the same moment. A slot that is evicted just now may hold another flow: its
+    // times are touched, or it is taken for closed.
+    unsafe {
+        if question.is_syn() && (ending::is_closed(flow) || is_stillborn(question, flow, now)) {
+            count(Counter::FlowRestarted);
+            return answer::UNKNOWN;
+        }
+        if is_abandoned(flow, now) {
+            count(Counter::FlowAbandoned);
+            return answer::UNKNOWN;
+        }
+        question.address = known.care_of;
+        question.delta = known.delta;
+        let answered = (*flow).answered != 0;
+        if !answered && tries_in_vain(question, flow, now) {
+            flow_table::open_flow(&raw const question.key);
+            return answer::UNANSWERED;
+        }
+        (*flow).last_out = now;
+        ending::note(question, flow, true);
+        known.heard(now);
+        if !answered {
+            return answer::REWRITE_ONCE;
+        }
+        known.rank(if ending::is_closed(flow) {
+            class::ONCE
+        } else {
+            class::of(question.key.protocol)
+        });
+    }
+    answer::REWRITE
+}
+
+/// Whether nobody ever answered, and a new flow would go elsewhere: the binding is over, or another's.
+#[inline(always)]
+unsafe fn is_stillborn(question: &Question, flow: *const Flow, now: u64) -> bool {
+    // SAFETY: the caller's entry; the controller replaces bindings whole.
+    unsafe {
+        (*flow).last_in == 0
+            && BINDINGS
+                .get(question.key.binding())
+                .is_none_or(|binding| now >= binding.expires || binding.care_of != (*flow).care_of)
+    }
+}
+
+/// Notes that the client of a flow on trial sends by C, and says whether it has done so for too long without an answer.
+#[inline(always)]
+unsafe fn tries_in_vain(question: &Question, flow: *mut Flow, now: u64) -> bool {
+    // SAFETY: the caller's entry.
+    unsafe {
+        if (*flow).tried == 0 {
+            (*flow).tried_sequence = question.sequence;
+            (*flow).client_next = question.next;
+            (*flow).tried = 1;
+        }
+        // What it sent last was given up long ago.
+        let paused = now.wrapping_sub((*flow).last_out) > unattended::PAUSE;
+        if question.asks() && ((*flow).tried_at == 0 || paused) {
+            (*flow).tried_at = now;
+        }
+        (*flow).tried_at != 0 && now.wrapping_sub((*flow).tried_at) >= trial::PATIENCE
+    }
+}
+
+/// The first packet of a flow that is seen, or of one that is decided anew. To be asked when [`steer_from_client`] says
+/// that it is new.
+///
+/// # Safety
+///
+/// The question must be there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn steer_new(question: *mut Question) -> u32 {
+    if question.is_null() {
+        return answer::UNKNOWN;
+    }
+    // SAFETY: by the caller.
+    decide(unsafe { &mut *question }, now())
+}
+
+#[inline(always)]
+fn decide(question: &mut Question, now: u64) -> u32 {
+    // An answer opens nothing.
+    let begins = if question.is_tcp() {
+        question.is_syn() || MIDSTREAM
+    } else {
+        question.echo != ECHO_REPLY
+    };
     // SAFETY: the controller replaces bindings whole, and the copies are made at once.
     let binding = unsafe { BINDINGS.get(question.key.binding()) };
-    let Some(binding) = binding.filter(|binding| now < binding.expires) else {
-        // SAFETY: the key is there.
-        unsafe { admission::expect_messages(&raw const question.key) };
-        return answer::UNKNOWN;
-    };
-    // Nothing follows a reset, so it is not worth a pin; it must not go elsewhere than the flow.
-    if question.resets() {
-        return answer::UNKNOWN;
+    if let Some(binding) = binding.filter(|binding| now < binding.expires) {
+        // Nothing follows a reset.
+        if !begins || question.resets() {
+            return answer::UNKNOWN;
+        }
+        question.address = binding.care_of;
+        question.delta = binding.delta;
+        keep(question, state::BOUND_FIRST);
+        return answer::REWRITE_ONCE;
     }
-    question.address = binding.care_of;
-    question.delta = binding.delta;
+    // SAFETY: the key is there.
+    let bindable = unsafe { admission::expect_messages(&raw const question.key) } != 0;
+    let begins = begins && (question.is_syn() || !question.is_tcp());
+    if begins && bindable && admission::is_client(&question.key.client) {
+        question.address = [0; 16];
+        question.delta = 0;
+        keep(question, state::OPEN);
+    }
+    answer::UNKNOWN
+}
+
+/// A segment in mid-stream is bound, too.
+const MIDSTREAM: bool = true;
+
+/// Remembers the flow, to the address of the answer.
+#[inline(always)]
+pub(crate) fn keep(question: &Question, state: u8) {
     let Question {
         key,
         address,
         delta,
+        sequence,
+        next,
         ..
     } = question;
-    flow_table::bind(key, address, *delta, state::BOUND_FIRST, now);
-    answer::REWRITE_ONCE
+    flow_table::keep(key, address, *delta, state, (*sequence, *next));
 }
 
 /// Whether the client has been trying for long without an answer, and there is no controller to judge
@@ -209,31 +358,71 @@ fn to_client(question: &mut Question) -> u32 {
     let leads_until = owner.expires;
     question.delta = owner.delta;
     question.key.anycast = owner.anycast;
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
-    let Question { key, address, .. } = question;
-    if let Some(pinned) = flow_table::find(key) {
-        // Another member's, perhaps by the same ports.
-        if pinned.care_of != *address {
+    let now = now();
+    let known = flow_table::find(&question.key);
+    if let Some(known) = &known {
+        if known.care_of == question.address {
+            return from_member(question, known, now);
+        }
+        // Another member's.
+        if !known.is_open() {
             return answer::UNKNOWN;
         }
-        let flow = pinned.flow();
-        // SAFETY: as in `from_client`.
-        unsafe {
-            (*flow).last_in = now;
-            if question.closes() {
-                (*flow).member_closed = 1;
-            }
-        }
-        pinned.answered(now);
-        return answer::REWRITE;
     }
     // What the member opens itself is no answer to a client, and after a reset nothing follows.
-    if now >= leads_until || question.opens != 0 || question.resets() {
+    let own = question.is_syn() || question.echo == ECHO_REQUEST;
+    if now >= leads_until || own || question.resets() {
         return answer::UNKNOWN;
     }
+    if known.is_some() {
+        // SAFETY: the key is there.
+        unsafe { flow_table::end_flow(&raw const question.key) };
+    }
+    let delta = checksum::delta(&question.key.anycast, &question.address);
     let Question { key, address, .. } = question;
-    let delta = checksum::delta(&key.anycast, address);
-    flow_table::bind(key, address, delta, state::BOUND_LED, now);
+    flow_table::keep(key, address, delta, state::BOUND_LED, (0, 0));
     answer::REWRITE_ONCE
+}
+
+#[inline(always)]
+fn from_member(question: &Question, known: &Pinned, now: u64) -> u32 {
+    let flow = known.flow();
+    // SAFETY: as in `bound`.
+    unsafe {
+        if (*flow).answered == 0 {
+            // It says that C does not know the connection.
+            let bare = question.flags & (TCP_RST | TCP_ACK) == TCP_RST;
+            if bare && (*flow).state == state::BOUND_LED {
+                flow_table::open_flow(&raw const question.key);
+                return answer::RESET;
+            }
+            if answers(question, flow) {
+                (*flow).answered = 1;
+            }
+        }
+        (*flow).last_in = now;
+        ending::note(question, flow, false);
+        known.heard(now);
+        if (*flow).answered == 0 {
+            answer::REWRITE_ONCE
+        } else {
+            answer::REWRITE
+        }
+    }
+}
+
+/// Whether the packet answers something that the client sent by C. Of TCP, it acknowledges that: who forges packets of
+/// C has to know the client's sequence numbers.
+#[inline(always)]
+unsafe fn answers(question: &Question, flow: *const Flow) -> bool {
+    // SAFETY: the caller's entry.
+    unsafe {
+        if (*flow).tried == 0 {
+            return false;
+        }
+        let first = (*flow).tried_sequence;
+        let acknowledged = question.acknowledged.wrapping_sub(first);
+        let sent = (*flow).client_next.wrapping_sub(first);
+        !question.is_tcp() || (question.flags & TCP_ACK != 0 && acknowledged <= sent)
+    }
 }

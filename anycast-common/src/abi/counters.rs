@@ -120,6 +120,8 @@ counters! {
     /// Mobility messages of a type this role never receives, left to the kernel.
     MobilityOtherRole = "mobility_other_role",
 
+    /// Home Test Inits and Binding Updates from an address that is not in `allow`, dropped.
+    MobilityNotAllowed = "mobility_source_not_allowed",
     /// Test Inits beyond the rate to one client, dropped.
     TestInitClientLimited = "test_init_client_limited",
     /// Test Inits beyond the rate from one /64, dropped.
@@ -147,11 +149,23 @@ counters! {
     FlowPinned = "flow_pinned",
     /// Open flows bound to the care-of address from which their member began to send.
     FlowLed = "flow_led",
-    /// Pinned flows that gave way to a new one, because the table was full; they go by the binding, or by plain
-    /// anycast.
+    /// Flows remembered as open, because nobody was bound when their first packet came: they go to B.
+    FlowOpen = "flow_open",
+    /// Open flows that gave way to another flow: a later binding takes them for new ones.
+    FlowOpenEvicted = "flow_open_evicted",
+    /// Flows not remembered as open, because the table is full of others: likewise.
+    FlowOpenNoRoom = "flow_open_no_room",
+    /// Bound flows that gave way to a new one, because the table was full; they go to B.
     FlowEvicted = "flow_evicted",
-    /// Pins dropped because a TCP SYN reused the flow's ports.
+    /// Bound flows decided anew by a TCP SYN, because both ends had closed them or nobody ever answered.
     FlowRestarted = "flow_restarted",
+    /// Bound flows that became open again: the client kept sending for three seconds, and C never answered by this way.
+    FlowTrialUnanswered = "flow_trial_unanswered",
+    /// Bound flows that became open again: C, which had begun to lead them, reset them before it had answered anything.
+    /// The reset is dropped.
+    FlowTrialReset = "flow_trial_reset",
+    /// FIN and RST whose numbers are not near those of the flow: they end nothing by themselves.
+    FlowEndUnbelieved = "flow_end_unbelieved",
     /// Pins that ended because the client's packets went unanswered for 4.5 minutes while no controller ran.
     FlowAbandoned = "flow_abandoned",
     /// Packets of bound flows left to plain anycast, because there is no route to the care-of address.
@@ -168,6 +182,15 @@ counters! {
     /// ICMPv6 errors which say of a pinned flow that its care-of address cannot be reached, dropped:
     /// the client tries again, by plain anycast.
     CareOfUnreachable = "care_of_unreachable",
+    /// ICMPv6 errors that say so and come from the clients' side, dropped: whoever is there knows no way to C.
+    CareOfUnreachableFromClients = "care_of_unreachable_from_clients",
+    /// ICMPv6 errors that say so and have a bad checksum, dropped.
+    CareOfUnreachableBadChecksum = "care_of_unreachable_bad_checksum",
+    /// ICMPv6 errors that say so beyond ten a second about one care-of address, dropped.
+    CareOfUnreachableLimited = "care_of_unreachable_rate_limited",
+    /// ICMPv6 errors that quote a mobility message which was sent in the client's name, dropped: the client knows nothing
+    /// of it, and a Home Test has a token in it.
+    IcmpErrorQuotesMobility = "icmp_error_quotes_mobility",
     /// ICMPv6 errors that quote a packet to a care-of address and match no pinned flow: late or
     /// forged, and left to the client's kernel.
     IcmpErrorNoFlow = "icmp_error_no_flow",

@@ -2,6 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::maps::{Address, FlowKey};
+
 /// Start of every record. The first `length` bytes of the IPv6 packet follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
@@ -14,12 +16,23 @@ pub struct Header {
     pub length: u16,
     /// [`kind`] of event.
     pub kind: u8,
-    /// Of [`kind::REFUSED`]: the [`Counter`](super::counters::Counter) that says why. Else zero.
+    /// Of [`kind::REFUSED`] and [`kind::TRIAL_FAILED`]: the [`Counter`](super::counters::Counter) that says why. Else
+    /// zero.
     pub reason: u8,
     /// Ethernet source address of the packet.
     pub mac: [u8; 6],
     /// Zero.
     pub reserved2: [u8; 2],
+}
+
+/// What follows the header of a [`kind::TRIAL_FAILED`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct TrialFailed {
+    /// The flow.
+    pub flow: FlowKey,
+    /// The care-of address to which it was bound, C.
+    pub care_of: Address,
 }
 
 /// Octets of the [`Header`].
@@ -58,4 +71,6 @@ pub mod kind {
     /// An ICMPv6 Destination Unreachable that quotes a pinned flow and tells of its care-of address,
     /// not of the flow alone: one in [`UNREACHABLE_EVERY`](super::UNREACHABLE_EVERY) for each.
     pub const CARE_OF_UNREACHABLE: u8 = 6;
+    /// A flow that was bound is open again: a [`TrialFailed`](super::TrialFailed) follows, and no packet.
+    pub const TRIAL_FAILED: u8 = 7;
 }

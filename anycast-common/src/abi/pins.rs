@@ -15,7 +15,7 @@ pub const DIRECTORY: &str = "/sys/fs/bpf/anycast";
 
 /// To be raised when a field of these maps gets another meaning in the same place, or flows another place in their
 /// table.
-const MEANING: usize = 3;
+const MEANING: usize = 4;
 
 /// A hash of what the pinned maps look like: a daemon takes over those of its own layout alone.
 pub const LAYOUT: u32 = hash(&[
@@ -45,9 +45,11 @@ pub const LAYOUT: u32 = hash(&[
     offset_of!(Flow, member_next),
     offset_of!(Flow, state),
     offset_of!(Flow, answered),
+    offset_of!(Flow, tried),
     size_of::<Set>(),
     offset_of!(Set, tags),
     offset_of!(Set, heard),
+    offset_of!(Set, classes),
     offset_of!(Set, slots),
     size_of::<Slot>(),
     offset_of!(Slot, key),

@@ -46,7 +46,10 @@ pub fn tests(suite: Suite) -> Suite {
         )
         .test("correspondent: what is never rewritten", untouched)
         .test("correspondent: mobility messages for its clients", mobility)
-        .test("correspondent: a SYN on old ports is a new flow", restart)
+        .test(
+            "correspondent: a SYN decides anew what both ends closed or nobody answered",
+            restart,
+        )
         .test(
             "correspondent: a pin that began anew or was answered is not removed",
             removal,
@@ -55,8 +58,9 @@ pub fn tests(suite: Suite) -> Suite {
 
 pub(super) fn bench() -> Result<Bench> {
     let mut bench = Bench::new(CORRESPONDENT, true)?;
-    let prefix = "2001:db8:1::/64".parse()?;
-    bench.dataplane.maps().set_client_prefixes(&[prefix])?;
+    let maps = bench.dataplane.maps();
+    maps.set_client_prefixes(&["2001:db8:1::/64".parse()?])?;
+    maps.set_anycast_prefixes(&["2001:db8:a::/48".parse()?])?;
     Ok(bench)
 }
 
@@ -109,6 +113,12 @@ pub(super) fn to(
 
 /// A packet of C that must come from B.
 fn from(name: &'static str, packet: &Packet) -> Row {
+    from_at(C, name, packet)
+}
+
+/// A packet of that care-of address, likewise.
+fn from_at(care_of: &str, name: &'static str, packet: &Packet) -> Row {
+    assert_eq!(packet.source, address(care_of));
     let after = packet.clone().with(|p| p.source = address(B));
     Row {
         becomes: Some(after.frame()),
@@ -165,7 +175,8 @@ fn binding() -> Result<()> {
         .find(|(key, _)| key.protocol == TCP && key.client_port == 40000_u16.to_be_bytes())
         .context("no pin for the TCP flow")?;
     ensure!(pinned.care_of == address(C).octets());
-    ensure!((pinned.client_closed, pinned.member_closed) == (1, 0));
+    // The reset ends both directions.
+    ensure!((pinned.client_closed, pinned.member_closed) == (3, 3));
     Ok(())
 }
 
@@ -178,7 +189,7 @@ fn expiry() -> Result<()> {
     bind(&mut bench, C, EARLIER)?;
     bench.table(&[
         to(C, "the pin outlives the binding", &pinned, FOLLOWS),
-        row("a new flow goes by anycast", &new, &[]),
+        row("a new flow goes by anycast", &new, &[("flow_open", 1)]),
     ])?;
     let remove = MapAction::RemoveBinding {
         client: address(A),
@@ -194,7 +205,17 @@ fn expiry() -> Result<()> {
     bind(&mut bench, C2, LATER)?;
     bench.table(&[
         to(C, "a pin stays with its member", &pinned, FOLLOWS),
-        to(C2, "a new flow goes to the new one", &new, PINS),
+        row(
+            "an open flow stays open when its SYN comes again",
+            &new,
+            &[],
+        ),
+        to(
+            C2,
+            "a new flow goes to the new one",
+            &Packet::tcp(A, B, (40002, 80), SYN),
+            PINS,
+        ),
     ])
 }
 
@@ -403,25 +424,34 @@ fn mobility() -> Result<()> {
 fn restart() -> Result<()> {
     let mut bench = bench()?;
     let syn = Packet::tcp(A, B, PORTS, SYN);
+    let anew: &[(&str, u64)] = &[
+        ("flow_restarted", 1),
+        ("flow_pinned", 1),
+        ("correspondent_to_care_of", 1),
+        ("forwarded_by_kernel", 1),
+    ];
     bind(&mut bench, C, LATER)?;
-    bench.table(&[to(C, "the first connection", &syn, PINS)])?;
-    bind(&mut bench, C2, LATER + Duration::from_nanos(1))?;
     bench.table(&[
-        to(C, "its data", &Packet::tcp(A, B, PORTS, ACK), FOLLOWS),
-        to(
-            C2,
-            "the next connection on the same ports",
-            &syn,
-            &[
-                ("flow_restarted", 1),
-                ("flow_pinned", 1),
-                ("correspondent_to_care_of", 1),
-                ("forwarded_by_kernel", 1),
-            ],
-        ),
+        to(C, "the first connection", &syn, PINS),
+        to(C, "its SYN again", &syn, FOLLOWS),
     ])?;
-    bind(&mut bench, C2, EARLIER)?;
-    bench.table(&[row("and after the binding", &syn, &[("flow_restarted", 1)])])
+    bind(&mut bench, C2, LATER)?;
+    bench.table(&[
+        to(C2, "and when nobody answered and C2 is bound", &syn, anew),
+        from_at(C2, "the answer", &Packet::tcp(C2, A, BACK, SYN | ACK)),
+    ])?;
+    bind(&mut bench, C, LATER)?;
+    bench.table(&[
+        to(C2, "its data", &Packet::tcp(A, B, PORTS, ACK), FOLLOWS),
+        to(C2, "one forged SYN ends nothing", &syn, FOLLOWS),
+        to(C2, "its FIN", &Packet::tcp(A, B, PORTS, FIN | ACK), FOLLOWS),
+        to(C2, "a SYN after one FIN", &syn, FOLLOWS),
+        from_at(C2, "the other FIN", &Packet::tcp(C2, A, BACK, FIN | ACK)),
+        to(C, "the next connection on the same ports", &syn, anew),
+    ])?;
+    bind(&mut bench, C, EARLIER)?;
+    let ends: &[(&str, u64)] = &[("flow_restarted", 1), ("flow_open", 1)];
+    bench.table(&[row("and after the binding", &syn, ends)])
 }
 
 /// The controller judges what it has read a moment ago.
@@ -454,6 +484,8 @@ fn removal() -> Result<()> {
         Duration::from_millis(5),
         "a new pin",
         || {
+            bench.run(&Packet::tcp(A, B, PORTS, FIN | ACK).frame())?;
+            bench.run(&Packet::tcp(C, A, BACK, FIN | ACK).frame())?;
             bench.run(&Packet::tcp(A, B, PORTS, SYN).frame())?;
             let renewed = pins(&mut bench).context("no pin")?;
             Ok((renewed.1.pinned_at != read.1.pinned_at).then_some(()))

@@ -112,15 +112,31 @@ fn to_client() -> Result<()> {
     let update = message(B, A, BINDING_UPDATE);
     sends(&mut bench, A)?;
     bench.table(&[
-        punted("a Home Test Init", &message(B, A, HOME_TEST_INIT)),
-        punted("a Care-of Test Init", &message(C, A, CARE_OF_TEST_INIT)),
-        refused("a third one", &message(B, A, HOME_TEST_INIT), beyond),
         refused(
-            "from wherever it comes",
-            &message("2001:db8:f00::1", A, CARE_OF_TEST_INIT),
+            "a Home Test Init from where nobody may be bound, which costs no token",
+            &message("2001:db8:f00::1", A, HOME_TEST_INIT),
+            &[("mobility_source_not_allowed", 1)],
+        ),
+        refused(
+            "a Binding Update from there",
+            &message("2001:db8:f00::1", A, BINDING_UPDATE),
+            &[("mobility_source_not_allowed", 1)],
+        ),
+        punted("a Home Test Init", &message(B, A, HOME_TEST_INIT)),
+        punted("a second", &message(B, A, HOME_TEST_INIT)),
+        refused("a third one", &message(B, A, HOME_TEST_INIT), beyond),
+        refused("a type that nobody knows", &message(B, A, 99), beyond),
+        punted("a Care-of Test Init", &message(C, A, CARE_OF_TEST_INIT)),
+        punted("a second", &message(C, A, CARE_OF_TEST_INIT)),
+        refused(
+            "a third from its /64",
+            &message("2001:db8:20::c9", A, CARE_OF_TEST_INIT),
             beyond,
         ),
-        refused("a type that nobody knows", &message(B, A, 99), beyond),
+        punted(
+            "one from another /64",
+            &message("2001:db8:f00::1", A, CARE_OF_TEST_INIT),
+        ),
         punted("another client", &message(B, &client(1), HOME_TEST_INIT)),
         punted("the Binding Update", &update),
         punted("its repetition", &update),
@@ -151,11 +167,11 @@ fn from_prefix() -> Result<()> {
             &[("test_init_prefix_limited", 1)],
         ),
         punted("another /64", &init("2001:db8:21::c1", 3)),
-        punted("the first Binding Update", &update(C, 1)),
-        punted("the second", &update(C, 2)),
+        punted("the first Binding Update", &update(B, 1)),
+        punted("the second", &update(B, 2)),
         refused(
             "the third",
-            &update(C, 3),
+            &update(B, 3),
             &[("binding_update_prefix_limited", 1)],
         ),
         punted("to one that sent nothing", &init(C, 9)),

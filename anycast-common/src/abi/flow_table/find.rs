@@ -3,9 +3,9 @@
 use super::{
     home::{Home, KEY_WORDS, word, word_of},
     lanes::{lowest, tags, with_tag},
-    layout::{ANSWERED, SLOTS, Set, Slot, check},
+    layout::{SLOTS, Set, Slot, check, class},
 };
-use crate::abi::maps::{FlowKey, unattended::tick};
+use crate::abi::maps::{FlowKey, state, unattended::tick};
 
 /// A flow that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,15 +67,14 @@ pub unsafe fn slot(set: *mut Set, number: usize) -> *mut Slot {
     }
 }
 
-/// Notes that the client of the flow in a slot was heard, `now` in nanoseconds, and whether that was after an answer:
-/// then two ends know each other.
+/// Notes that something was heard of the flow in a slot, `now` in nanoseconds.
 ///
 /// # Safety
 ///
 /// As of [`slot`].
 #[inline(always)]
-pub unsafe fn heard(set: *mut Set, number: usize, now: u64, answered: bool) {
-    let when = tick(now).wrapping_add(if answered { ANSWERED } else { 0 });
+pub unsafe fn heard(set: *mut Set, number: usize, now: u64) {
+    let when = tick(now);
     // SAFETY: by the caller.
     unsafe {
         let heard = when_heard(set, number);
@@ -86,19 +85,42 @@ pub unsafe fn heard(set: *mut Set, number: usize, now: u64, answered: bool) {
     }
 }
 
-/// Notes that an answer was heard. It does not say that the client is there: a flood of SYNs is answered, too.
+/// For how many ticks nothing was heard of it.
 ///
 /// # Safety
 ///
 /// As of [`slot`].
 #[inline(always)]
-pub unsafe fn answered(set: *mut Set, number: usize, now: u64) {
-    let tick = tick(now);
+#[must_use]
+pub unsafe fn silent(set: *mut Set, number: usize, now: u64) -> u32 {
+    // SAFETY: by the caller.
+    let heard = unsafe { when_heard(set, number).read_volatile() };
+    age(heard, tick(now))
+}
+
+/// Ticks from one to another, which may be a moment ahead: another CPU's clock.
+#[inline(always)]
+pub(super) fn age(heard: u32, now: u32) -> u32 {
+    let age = now.wrapping_sub(heard);
+    // 0 for those of which the top bit is set. Without a branch.
+    age & core::hint::black_box(age >> 31).wrapping_sub(1)
+}
+
+/// Puts the flow in a slot into one of the [classes](class).
+///
+/// # Safety
+///
+/// As of [`slot`].
+#[inline(always)]
+pub unsafe fn rank(set: *mut Set, number: usize, class: u8) {
     // SAFETY: by the caller.
     unsafe {
-        let before = when_heard(set, number).read_volatile().wrapping_sub(tick);
-        // One ahead may be another CPU's clock.
-        heard(set, number, now, before.wrapping_sub(2) < ANSWERED);
+        let there = (&raw mut (*set).classes)
+            .cast::<u8>()
+            .add(number & (SLOTS - 1));
+        if there.read_volatile() != class {
+            there.write_volatile(class);
+        }
     }
 }
 
@@ -109,6 +131,32 @@ unsafe fn when_heard(set: *mut Set, number: usize) -> *mut u32 {
         (&raw mut (*set).heard)
             .cast::<u32>()
             .add(number & (SLOTS - 1))
+    }
+}
+
+/// Makes the flow in a slot open, unless another has it by now.
+///
+/// # Safety
+///
+/// As of [`slot`].
+#[inline(always)]
+pub unsafe fn open(set: *mut Set, number: usize, home: &Home) {
+    // SAFETY: by the caller.
+    unsafe {
+        let tag = tag(set, number);
+        if tag.read_volatile() != home.tag {
+            return;
+        }
+        // Nobody's, while it is written.
+        tag.write_volatile(0);
+        let slot = slot(set, number);
+        let flow = &raw mut (*slot).flow;
+        (*flow).care_of = [0; 16];
+        (*flow).delta = 0;
+        (*flow).state = state::OPEN;
+        (&raw mut (*slot).check).write_volatile(check(home.hash, [0; 2], 0));
+        rank(set, number, class::OPEN);
+        tag.write_volatile(home.tag);
     }
 }
 
@@ -124,6 +172,7 @@ pub unsafe fn end(set: *mut Set, number: usize, home: &Home) {
         let tag = tag(set, number);
         if tag.read_volatile() == home.tag {
             tag.write_volatile(0);
+            rank(set, number, class::FREE);
         }
     }
 }

@@ -13,9 +13,29 @@ pub const SLOTS: usize = 8;
 /// For so many flows there is a set: with a fourth of the slots free, hardly ever are both sets of a flow full.
 const FLOWS_OF_A_SET: u32 = 6;
 
-/// A flow whose client went on after an answer counts as one that was heard of so many
-/// [ticks](crate::abi::maps::unattended::tick) later.
-pub const ANSWERED: u32 = 64;
+/// What a flow is worth to a full table, which loses those of the lowest class first.
+pub mod class {
+    /// The slot is free.
+    pub const FREE: u8 = 0;
+    /// The flow is open.
+    pub const OPEN: u8 = 1;
+    /// One packet made it, and its client did not go on after an answer; or both ends closed it.
+    pub const ONCE: u8 = 2;
+    /// Its client goes on: UDP, and all else that is not TCP.
+    pub const USED: u8 = 3;
+    /// Its client goes on: TCP.
+    pub const SESSION: u8 = 4;
+
+    /// That of a flow whose client went on after an answer.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(protocol: u8) -> u8 {
+        if protocol == 6 { SESSION } else { USED }
+    }
+}
+
+/// So many slots of a set may be of open flows: a fourth of the table, however many clients never bind.
+pub const OPEN_SHARE: u64 = 2;
 
 /// Sets of a table for so many flows.
 #[must_use]
@@ -61,11 +81,12 @@ impl Slot {
 pub struct Set {
     /// A tag for each slot; 0: the slot is free. No other is there twice.
     pub tags: [u16; SLOTS],
-    /// When something was last heard of each, in [ticks](crate::abi::maps::unattended::tick), plus [`ANSWERED`] once
-    /// its client went on after an answer.
+    /// When something was last heard of each, in [ticks](crate::abi::maps::unattended::tick).
     pub heard: [u32; SLOTS],
+    /// One of [`class`] for each.
+    pub classes: [u8; SLOTS],
     /// Zero.
-    pub reserved: [u64; 2],
+    pub reserved: u64,
     /// The flows.
     pub slots: [Slot; SLOTS],
 }

@@ -67,6 +67,21 @@ pub mod unattended {
     }
 }
 
+/// What ends the trial of a flow that is bound: until C answers what its client sends by C, nobody knows whether it
+/// can.
+pub mod trial {
+    /// A client that still sends so many nanoseconds after its first packet by C has no answer. Its third SYN comes
+    /// three seconds after the first (RFC 6298 section 5.7), and finds it over.
+    pub const PATIENCE: u64 = 2_900_000_000;
+    /// An open TCP flow is remembered for so many [ticks](super::unattended::tick) after its last SYN.
+    pub const OPEN_TCP: u32 = 64;
+    /// Another for so many after its last packet: five minutes.
+    pub const OPEN_OTHER: u32 = 280;
+    /// Failures that each CPU tells the controller in a second, and as many at once; of a client and a care-of address
+    /// one, after four.
+    pub const TOLD: u64 = 200;
+}
+
 /// Values of [`Flow::state`].
 pub mod state {
     /// The flow goes to B: no member is bound to it, or another than those that are.
@@ -91,17 +106,18 @@ pub struct Flow {
     pub last_in: u64,
     /// Checksum delta B -> C (RFC 1624), see `wire::checksum::delta`.
     pub delta: u16,
-    /// 1: the client sent FIN or RST. Octets of their own, which two CPUs can write at once.
+    /// Not 0: the client sent FIN, or one of both RST; 3 where the numbers were near those of the flow. Octets of their
+    /// own, which two CPUs can write at once.
     pub client_closed: u8,
-    /// 1: the member sent FIN or RST.
+    /// Likewise of the member. Both together end the flow.
     pub member_closed: u8,
     /// When the client began to send what is not answered yet, see [`unattended::tick`].
     pub asked_at: u32,
     /// When an ICMPv6 error about a packet of the flow said that C cannot be reached; 0 when none did.
     pub unreachable_at: u64,
-    /// When the client first sent by C; 0 when it has not yet.
+    /// When the client first sent by C what is to be answered; 0 when it has not yet.
     pub tried_at: u64,
-    /// TCP: the sequence number of that packet.
+    /// TCP: the sequence number of the client's first segment by C.
     pub tried_sequence: u32,
     /// TCP: the sequence number after the last segment of the client that was looked at.
     pub client_next: u32,
@@ -111,8 +127,10 @@ pub struct Flow {
     pub state: u8,
     /// 1: C has answered something that the client sent by C. Until then the flow is on trial.
     pub answered: u8,
+    /// 1: the client has sent by C.
+    pub tried: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
 }
 
 impl Flow {

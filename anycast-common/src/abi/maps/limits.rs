@@ -58,6 +58,8 @@ pub mod whole {
     pub const ERRORS: u32 = 6;
     /// MLD Queries.
     pub const QUERIES: u32 = 7;
+    /// Failed trials.
+    pub const TRIALS: u32 = 8;
     /// How many there are.
-    pub const ALL: u32 = 8;
+    pub const ALL: u32 = 9;
 }

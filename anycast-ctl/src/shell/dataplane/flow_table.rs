@@ -9,9 +9,9 @@ use std::{
 };
 
 use anycast_common::abi::{
-    flow_table::{self, Header, Home, SLOTS, Secret, Set},
+    flow_table::{self, Header, Home, SLOTS, Secret, Set, class},
     globals,
-    maps::{Flow, FlowKey},
+    maps::{Flow, FlowKey, state},
     roles::CORRESPONDENT,
 };
 use aya::{
@@ -104,13 +104,19 @@ pub(super) struct FlowTable {
 }
 
 impl FlowTable {
-    /// Pins a flow, or replaces its pin.
+    /// Remembers a flow, or replaces what is known of it.
     pub(super) fn set(&self, key: &FlowKey, flow: &Flow) {
         self.remove(key);
         let home = self.home(key);
+        let class = match flow.state {
+            state::OPEN => class::OPEN,
+            _ if flow.answered == 0 => class::ONCE,
+            _ => class::of(key.protocol),
+        };
         if let [Some(first), Some(second)] = self.sets_of(&home) {
+            let now = flow.last_out.max(flow.last_in);
             // SAFETY: the sets exist, since the table's own size gave their numbers.
-            unsafe { flow_table::insert([first, second], &home, key, flow, flow.last_out) };
+            unsafe { flow_table::insert([first, second], &home, key, flow, class, now) };
         }
     }
 

@@ -43,6 +43,8 @@ const LOOPBACK: u32 = 1;
 const AT_CORRESPONDENT: &[&str] = &[
     "flow_pinned",
     "flow_led",
+    "flow_open",
+    "flow_trial_reset",
     "correspondent_to_care_of",
     "correspondent_from_care_of",
     "correspondent_icmp_error",
@@ -201,6 +203,8 @@ impl Pair {
         }
         let prefix = "2001:db8:1::/64".parse()?;
         bench.dataplane.maps().set_client_prefixes(&[prefix])?;
+        let prefix = "2001:db8:a::/48".parse()?;
+        bench.dataplane.maps().set_anycast_prefixes(&[prefix])?;
         for (care_of, anycast) in groups(roles) {
             bench.dataplane.maps().set_local_care_of(care_of, anycast)?;
             let serve = MapAction::SetLocalAnycast {
@@ -339,8 +343,12 @@ impl Pair {
 
     fn compare_pins(&mut self, model: &Model) -> Result<()> {
         let pins = self.take_pins()?;
-        let rules = &model.correspondent.pins;
-        ensure!(pins == *rules, "pinned: {pins:?}, by the rules {rules:?}");
+        let flows = model.correspondent.flows.iter();
+        let open = Ipv6Addr::UNSPECIFIED;
+        let rules: BTreeMap<Key, Ipv6Addr> = flows
+            .map(|(key, flow)| (*key, flow.care_of.unwrap_or(open)))
+            .collect();
+        ensure!(pins == rules, "pinned: {pins:?}, by the rules {rules:?}");
         let flows = self.bench.dataplane.maps().flow_reader().member_flows();
         let flows: BTreeMap<Key, Way> = flows
             .into_iter()

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     harness::Verdict,
-    packets::{ACK, ICMPV6, MOBILITY, RST, SYN, UDP},
+    packets::{ACK, FIN, ICMPV6, MOBILITY, RST, SYN, TCP, UDP},
 };
 
 /// What has to become of a frame.
@@ -211,13 +211,134 @@ pub(super) struct Correspondent {
     pub(super) care_of: BTreeMap<(Ipv6Addr, Ipv6Addr), Ipv6Addr>,
     /// (A, C) whose binding is live.
     pub(super) live: BTreeSet<(Ipv6Addr, Ipv6Addr)>,
-    /// Pinned flows, to C.
-    pub(super) pins: BTreeMap<Key, Ipv6Addr>,
+    pub(super) flows: BTreeMap<Key, Flow>,
     fragments: Fragments,
     /// Where fragments came from that errors quote with B: the client got them so.
     seen: BTreeMap<Packet, Ipv6Addr>,
     /// The kernel receives what it gets, and forwards nothing: hop limits are no matter then.
     is_end: bool,
+}
+
+/// Whether an error to a client quotes a message that was sent in its name.
+fn quotes_ours(frame: &[u8], view: &View) -> bool {
+    let Some(quoted) = frame.get(view.upper + 8..view.upper + 52) else {
+        return false;
+    };
+    let of_client = quoted[8..24] == view.destination.octets() && is_client(view.destination);
+    of_client && quoted[6] == MOBILITY && matches!(quoted[42], 3 | 4 | 6 | 7)
+}
+
+/// A segment in mid-stream is bound, too.
+const MIDSTREAM: bool = true;
+
+fn is_client(address: Ipv6Addr) -> bool {
+    address.segments()[..4] == [0x2001, 0xdb8, 1, 0]
+}
+
+fn is_bindable(address: Ipv6Addr) -> bool {
+    address.segments()[..3] == [0x2001, 0xdb8, 0xa]
+}
+
+/// What becomes of a packet of a flow.
+enum Decision {
+    Change(Change, Transport),
+    Drop,
+}
+
+/// A flow that is remembered: open, unless it has a care-of address.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flow {
+    pub(super) care_of: Option<Ipv6Addr>,
+    /// By its member.
+    led: bool,
+    /// Something came from the member.
+    heard: bool,
+    /// The sequence number of the client's first segment by C.
+    first: Option<u32>,
+    /// The member answered something that the client sent by C.
+    answered: bool,
+    /// What comes after the last segment of the client, and of the member.
+    next: [Option<u32>; 2],
+    /// Client and member have closed it. All segments here have numbers that are near those of the flow.
+    ended: [bool; 2],
+}
+
+impl Flow {
+    fn bound(care_of: Ipv6Addr, led: bool) -> Self {
+        Self {
+            care_of: Some(care_of),
+            led,
+            heard: led,
+            ..Self::default()
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.ended == [true; 2]
+    }
+
+    /// The first by C sets what is known.
+    fn begins(&mut self, [sequence, next, _]: [u32; 3]) {
+        if self.first.is_none() {
+            self.first = Some(sequence);
+            self.next[0] = Some(next);
+        }
+    }
+
+    fn from_client(&mut self, view: &View, frame: &[u8], transport: &Transport) {
+        let numbers = numbers(view, frame, transport);
+        self.begins(numbers);
+        self.note(view, transport, numbers, 0);
+    }
+
+    fn from_member(&mut self, view: &View, frame: &[u8], transport: &Transport) {
+        self.heard = true;
+        let numbers = numbers(view, frame, transport);
+        if let (Some(first), Some(next)) = (self.first, self.next[0]) {
+            let acknowledges = transport.flags & ACK != 0 && (first..=next).contains(&numbers[2]);
+            self.answered |= view.protocol != TCP || acknowledges;
+        }
+        self.note(view, transport, numbers, 1);
+    }
+
+    fn note(&mut self, view: &View, transport: &Transport, numbers: [u32; 3], own: usize) {
+        if view.protocol != TCP {
+            return;
+        }
+        let [sequence, next, acknowledged] = numbers;
+        let known = *self.next[own].get_or_insert(sequence);
+        if transport.flags & ACK != 0 {
+            self.next[1 - own].get_or_insert(acknowledged);
+        }
+        let ends = transport.flags & (FIN | RST) != 0;
+        if ends {
+            self.ended[own] = true;
+        }
+        if transport.flags & RST != 0 {
+            self.ended = [true; 2];
+        }
+        if next > known {
+            self.next[own] = Some(next);
+            self.ended[own] &= ends;
+        }
+    }
+}
+
+/// Sequence number, the one after the segment, and acknowledgement number of TCP.
+fn numbers(view: &View, frame: &[u8], transport: &Transport) -> [u32; 3] {
+    if view.protocol != TCP {
+        return [0; 3];
+    }
+    let at = |at: usize| {
+        let octets = frame[at..at + 4].try_into().expect("the header is whole");
+        u32::from_be_bytes(octets)
+    };
+    let (sequence, acknowledged) = (at(view.upper + 4), at(view.upper + 8));
+    let header = usize::from(frame[view.upper + 12] >> 4) * 4;
+    let payload = view.end - view.upper - header;
+    let flag = |flag| u32::from(transport.flags & flag != 0);
+    let next = sequence + u32::try_from(payload).expect("short") + flag(SYN) + flag(FIN);
+    [sequence, next, acknowledged]
 }
 
 /// Whether a packet of a member opens something of its own, or leaves nothing to lead.
@@ -261,7 +382,11 @@ impl Correspondent {
         if is_error(&view, frame) {
             return self.error(frame, &view).unwrap_or(same);
         }
-        let change = self.decide(frame, &view);
+        let change = match self.decide(frame, &view) {
+            Some(Decision::Drop) => return Fate::same(Verdict::Drop, frame),
+            Some(Decision::Change(change, transport)) => Some((change, transport)),
+            None => None,
+        };
         // The kernel says that the hop limit is used up, of the packet that it was sent.
         let change = change.filter(|_| self.goes_on(&view));
         if let Some(packet) = packet_of(&view).filter(|_| view.is_first()) {
@@ -281,6 +406,10 @@ impl Correspondent {
         })
     }
 
+    fn bound(&self, key: &Key) -> Option<Ipv6Addr> {
+        self.flows.get(key)?.care_of
+    }
+
     fn goes_on(&self, view: &View) -> bool {
         view.hop_limit > 1 || self.is_end
     }
@@ -295,37 +424,86 @@ impl Correspondent {
         })
     }
 
-    fn decide(&mut self, frame: &[u8], view: &View) -> Option<(Change, Transport)> {
+    fn decide(&mut self, frame: &[u8], view: &View) -> Option<Decision> {
+        let transport = view.transport(frame)?;
+        let from_client = self.from_client(frame, view, &transport);
+        from_client.unwrap_or_else(|| self.from_member(frame, view, &transport))
+    }
+
+    /// `None`: no flow of a client's is known, and none begins.
+    fn from_client(
+        &mut self,
+        frame: &[u8],
+        view: &View,
+        transport: &Transport,
+    ) -> Option<Option<Decision>> {
         let (source, destination) = (view.source, view.destination);
-        if let Some(transport) = view.transport(frame) {
-            let (client, service) = transport.ports;
-            let key = (source, destination, client, service, view.protocol);
-            if transport.flags & (SYN | ACK) == SYN {
-                self.pins.remove(&key);
+        let (client, service) = transport.ports;
+        let key = (source, destination, client, service, view.protocol);
+        let binding = self.bindings.get(&(source, destination)).copied();
+        let syn = transport.flags & (SYN | ACK) == SYN;
+        if let Some(flow) = self.flows.get_mut(&key) {
+            let Some(care_of) = flow.care_of else {
+                return Some(None);
+            };
+            let stillborn = !flow.heard && binding != Some(care_of);
+            if !(syn && (flow.is_closed() || stillborn)) {
+                flow.from_client(view, frame, transport);
+                let change = (Place::Destination, care_of);
+                return Some(Some(Decision::Change(change, *transport)));
             }
-            let binding = self.bindings.get(&(source, destination));
-            // Nothing follows a reset.
-            let new = binding.filter(|_| transport.flags & RST == 0).copied();
-            if let Some(care_of) = self.pins.get(&key).copied().or(new) {
-                self.pins.insert(key, care_of);
-                return Some(((Place::Destination, care_of), transport));
+            self.flows.remove(&key);
+        }
+        let reply = view.protocol == ICMPV6 && frame[view.upper] == 129;
+        match binding {
+            // Nothing follows a reset, and an answer begins nothing.
+            Some(_) if reply || transport.flags & RST != 0 => None,
+            Some(care_of) if MIDSTREAM || syn || view.protocol != TCP => {
+                self.flows.insert(key, Flow::bound(care_of, false));
+                let flow = self.flows.get_mut(&key)?;
+                flow.begins(numbers(view, frame, transport));
+                let change = (Place::Destination, care_of);
+                Some(Some(Decision::Change(change, *transport)))
+            }
+            Some(_) => None,
+            None => {
+                let begins = !reply && (syn || view.protocol != TCP);
+                if begins && is_client(source) && is_bindable(destination) {
+                    self.flows.insert(key, Flow::default());
+                }
+                None
             }
         }
-        let transport = view.transport(frame)?;
+    }
+
+    fn from_member(
+        &mut self,
+        frame: &[u8],
+        view: &View,
+        transport: &Transport,
+    ) -> Option<Decision> {
+        let (source, destination) = (view.source, view.destination);
         let (service, client) = transport.ports;
         let anycast = *self.care_of.get(&(destination, source))?;
         let key = (destination, anycast, client, service, view.protocol);
-        let change = ((Place::Source, anycast), transport);
-        match self.pins.get(&key) {
-            Some(care_of) => (*care_of == source).then_some(change),
-            // Its member leads it.
-            None if self.live.contains(&(destination, source))
-                && !is_own(frame, view, &transport) =>
-            {
-                self.pins.insert(key, source);
+        let change = Decision::Change((Place::Source, anycast), *transport);
+        match self.flows.get_mut(&key) {
+            Some(flow) if flow.care_of == Some(source) => {
+                let bare = transport.flags & (RST | ACK) == RST;
+                if bare && flow.led && !flow.answered {
+                    *flow = Flow::default();
+                    return Some(Decision::Drop);
+                }
+                flow.from_member(view, frame, transport);
                 Some(change)
             }
-            None => None,
+            Some(flow) if flow.care_of.is_some() => None,
+            // Its member leads it.
+            _ if self.live.contains(&(destination, source)) && !is_own(frame, view, transport) => {
+                self.flows.insert(key, Flow::bound(source, true));
+                Some(change)
+            }
+            _ => None,
         }
     }
 
@@ -343,6 +521,9 @@ impl Correspondent {
     }
 
     fn error(&self, frame: &[u8], view: &View) -> Option<Fate> {
+        if quotes_ours(frame, view) {
+            return Some(Fate::same(Verdict::Drop, frame));
+        }
         self.of_client(frame, view)
             .or_else(|| self.of_member(frame, view))
     }
@@ -355,7 +536,7 @@ impl Correspondent {
         let sent_there = match transport {
             Some(Transport { ports, .. }) => {
                 let key = (client, anycast, ports.0, ports.1, quote.protocol);
-                self.pins.get(&key) == Some(&care_of)
+                self.bound(&key) == Some(care_of)
             }
             None => {
                 let (_, _, identification, protocol) = packet_of(&quote)?;
@@ -383,11 +564,11 @@ impl Correspondent {
         let care_of = match transport {
             Some(Transport { ports, .. }) => {
                 let key = (client, anycast, ports.1, ports.0, quote.protocol);
-                self.pins.get(&key)
+                self.bound(&key)
             }
-            None => self.seen.get(&packet_of(&quote)?),
+            None => self.seen.get(&packet_of(&quote)?).copied(),
         };
-        let care_of = *care_of.filter(|_| view.destination == anycast)?;
+        let care_of = care_of.filter(|_| view.destination == anycast)?;
         let outer = Some((Place::Destination, care_of));
         let inner = (Place::Source, care_of);
         self.goes_on(view)

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anycast_common::abi::{
-    flow_table::{self, ANSWERED, Found, Home, Inserted, SLOTS, Secret, Set},
+    flow_table::{self, Found, Home, Inserted, SLOTS, Secret, Set, class},
     maps::{Flow, FlowKey},
 };
 use proptest::prelude::*;
@@ -68,22 +68,20 @@ impl Table {
     }
 
     fn insert(&self, key: &FlowKey, flow: &Flow, now: u64) -> Inserted {
+        self.insert_as(class::ONCE, key, flow, now)
+    }
+
+    fn insert_as(&self, class: u8, key: &FlowKey, flow: &Flow, now: u64) -> Inserted {
         let home = self.home(key);
         let sets = self.sets(&home);
         // SAFETY: as above.
-        unsafe { flow_table::insert(sets, &home, key, flow, now) }
+        unsafe { flow_table::insert(sets, &home, key, flow, class, now) }
     }
 
-    fn hear(&self, key: &FlowKey, now: u64, answered: bool) {
+    fn hear(&self, key: &FlowKey, now: u64) {
         let (set, found) = self.find(key).unwrap();
         // SAFETY: as above.
-        unsafe { flow_table::heard(set, found.number, now, answered) };
-    }
-
-    fn answer(&self, key: &FlowKey, now: u64) {
-        let (set, found) = self.find(key).unwrap();
-        // SAFETY: as above.
-        unsafe { flow_table::answered(set, found.number, now) };
+        unsafe { flow_table::heard(set, found.number, now) };
     }
 
     fn end(&self, key: &FlowKey) -> bool {
@@ -187,7 +185,7 @@ fn when_it_is_full_the_silent_give_way() {
     }
     for number in heard.clone() {
         table.insert(&key(number), &flow(number, 0), 2 * TICK);
-        table.hear(&key(number), 10 * TICK, false);
+        table.hear(&key(number), 10 * TICK);
     }
     // As many again, a little later.
     for number in FLOWS..2 * FLOWS {
@@ -207,50 +205,67 @@ fn when_it_is_full_the_silent_give_way() {
     );
 }
 
+/// A table with room for a minute of 200 queries a second, and ten sessions that are silent for an hour.
 #[test]
-fn a_flood_ends_no_session_that_was_heard_in_the_last_minute() {
-    const OPEN: u32 = 1000;
-    let table = Table::of(4000);
-    for number in 0..OPEN {
-        table.insert(&key(number), &flow(number, 0), TICK);
-        table.hear(&key(number), TICK, true);
+fn a_flood_of_queries_ends_no_silent_session() {
+    const SESSIONS: u32 = 10;
+    const A_SECOND: u32 = 200;
+    let table = Table::of(60 * A_SECOND);
+    for number in 0..SESSIONS {
+        table.insert_as(class::SESSION, &key(number), &flow(number, 1), TICK);
     }
-    // Many times as many as it has room for, in the minute after. Each is answered, and nobody goes on.
-    let minute = u64::from(ANSWERED) - 2;
-    for number in OPEN..OPEN + 100_000 {
-        let now = TICK + (u64::from(number) % minute) * TICK;
-        table.insert(&key(number), &flow(number, 0), now);
-        table.answer(&key(number), now);
+    for second in 0..600 {
+        for query in 0..A_SECOND {
+            let number = SESSIONS + second * A_SECOND + query;
+            let now = TICK + u64::from(second) * TICK;
+            table.insert(&key(number), &flow(number, 0), now);
+        }
     }
-    let there = (0..OPEN).filter(|number| table.get(&key(*number)).is_some());
-    assert_eq!(there.count(), OPEN as usize);
+    let there = (0..SESSIONS).filter(|number| table.get(&key(*number)).is_some());
+    assert_eq!(there.count(), SESSIONS as usize);
+}
+
+/// Both sets of the table are the same one.
+#[test]
+fn what_is_worth_least_gives_way_first_and_then_what_was_silent_for_longest() {
+    let table = Table::of(6);
+    let worth = [
+        (0, class::SESSION, 10),
+        (1, class::SESSION, 90),
+        (2, class::USED, 20),
+        (3, class::USED, 80),
+        (4, class::ONCE, 30),
+        (5, class::ONCE, 70),
+        (6, class::OPEN, 60),
+        (7, class::OPEN, 40),
+    ];
+    for (number, class, heard) in worth {
+        let inserted = table.insert_as(class, &key(number), &flow(number, 0), heard * TICK);
+        assert_eq!(inserted, Inserted::Free);
+    }
+    for (more, gone) in (8..).zip([7, 6, 4, 5, 2, 3, 0, 1]) {
+        let inserted = table.insert_as(class::SESSION, &key(more), &flow(more, 0), 100 * TICK);
+        let wanted = match gone {
+            6 | 7 => Inserted::EvictedOpen,
+            _ => Inserted::Evicted,
+        };
+        assert_eq!(inserted, wanted);
+        assert_eq!(table.get(&key(gone)), None, "{gone}");
+    }
 }
 
 #[test]
-fn an_answer_keeps_a_session_what_it_is() {
+fn open_flows_have_a_share_of_each_set_and_take_the_place_of_nothing_else() {
     let table = Table::of(6);
-    let [set, _] = table.sets(&table.home(&key(1)));
-    let heard = |now: u64| {
-        let (_, found) = table.find(&key(1)).unwrap();
-        // SAFETY: the set is there.
-        u64::from(unsafe { (*set).heard[found.number] }).wrapping_sub(now / TICK)
-    };
-    table.insert(&key(1), &flow(1, 0), 100 * TICK);
-    table.answer(&key(1), 100 * TICK);
-    assert_eq!(heard(100 * TICK), 0, "nobody went on after the answer");
-    table.hear(&key(1), 101 * TICK, true);
-    table.answer(&key(1), 110 * TICK);
-    assert_eq!(heard(110 * TICK), u64::from(ANSWERED));
-    table.answer(&key(1), 300 * TICK);
-    assert_eq!(heard(300 * TICK), 0, "the client was silent for long");
-    // The CPU that hears the client is a tick ahead of the one that hears the answer.
-    table.hear(&key(1), 401 * TICK, false);
-    table.answer(&key(1), 400 * TICK);
-    assert_eq!(heard(400 * TICK), 0, "nobody went on after the answer");
-    // A flow that begins with what the member sends is answered from its first packet.
-    table.end(&key(1));
-    table.insert(&key(1), &flow(1, 500 * TICK), 500 * TICK);
-    assert_eq!(heard(500 * TICK), u64::from(ANSWERED));
+    let open = |number| table.insert_as(class::OPEN, &key(number), &flow(number, 0), TICK);
+    assert_eq!([open(0), open(1)], [Inserted::Free; 2]);
+    assert_eq!(open(2), Inserted::EvictedOpen);
+    for number in 10..18 {
+        table.insert_as(class::ONCE, &key(number), &flow(number, 0), TICK);
+    }
+    // All eight slots are of bound flows now.
+    assert_eq!(open(3), Inserted::Refused);
+    assert!((10..18).all(|number| table.get(&key(number)).is_some()));
 }
 
 /// Its tag and key are there already, or still, but the rest is half of another flow.
@@ -294,7 +309,7 @@ fn a_session_that_was_heard_a_moment_ahead_is_not_old() {
     for number in 0..8 {
         table.insert(&key(number), &flow(number, 0), 100 * TICK);
     }
-    table.hear(&key(3), 101 * TICK, true);
+    table.hear(&key(3), 101 * TICK);
     let fill = table.insert(&key(8), &flow(8, 0), 100 * TICK);
     assert_eq!(fill, Inserted::Evicted);
     assert!(table.get(&key(3)).is_some());

@@ -2,7 +2,7 @@
 
 use std::{hash::Hash, os::fd::AsFd as _, sync::Arc};
 
-use anycast_common::abi::maps::{Flow, FlowKey, MemberFlow};
+use anycast_common::abi::maps::{Flow, FlowKey, MemberFlow, state};
 use aya::maps::{HashMap, Map, MapData, MapError};
 
 use super::flow_table::FlowTable;
@@ -26,6 +26,13 @@ impl FlowReader {
     /// missed.
     #[must_use]
     pub fn flows(&self) -> Vec<(FlowKey, Flow)> {
+        let all = self.flows.iter();
+        ordered(all.filter(|(_, flow)| flow.state != state::OPEN).collect())
+    }
+
+    /// Those, and the open ones.
+    #[must_use]
+    pub fn all_flows(&self) -> Vec<(FlowKey, Flow)> {
         ordered(self.flows.iter().collect())
     }
 

@@ -331,7 +331,7 @@ impl Pair {
     }
 
     fn take_pins(&mut self) -> Result<BTreeMap<Key, Ipv6Addr>> {
-        let pins = self.bench.dataplane.maps().flow_reader().flows();
+        let pins = self.bench.dataplane.maps().flow_reader().all_flows();
         for (key, _) in &pins {
             self.bench.dataplane.maps().remove_flow(key)?;
         }

@@ -275,7 +275,15 @@ fn leads(name: &'static str, packet: &Packet) -> Row {
 fn leading() -> Result<()> {
     let mut bench = bench()?;
     let answer = |ports: (u16, u16), flags| Packet::tcp(C, A, (ports.1, ports.0), flags);
-    bench.table(&[row("a stranger leads nobody", &answer(PORTS, ACK), &[])])?;
+    let open = Packet::tcp(A, B, (40010, 80), SYN);
+    bench.table(&[
+        row("a stranger leads nobody", &answer(PORTS, ACK), &[]),
+        row(
+            "a flow opens before the binding",
+            &open,
+            &[("flow_open", 1)],
+        ),
+    ])?;
     bind(&mut bench, C, LATER)?;
     bind(&mut bench, C2, LATER)?;
     bench.table(&[
@@ -297,6 +305,18 @@ fn leading() -> Result<()> {
             &[],
         ),
         leads("a SYN|ACK does, too", &answer((40001, 80), SYN | ACK)),
+        row(
+            "the open flow goes to B",
+            &Packet::tcp(A, B, (40010, 80), ACK),
+            &[],
+        ),
+        leads("until its member leads it", &answer((40010, 80), ACK)),
+        to(
+            C,
+            "and to C from then on",
+            &Packet::tcp(A, B, (40010, 80), ACK),
+            FOLLOWS,
+        ),
         leads("UDP does", &Packet::udp(C, A, BACK, b"answer")),
         leads("an echo reply does", &Packet::echo(C, A, true, 9)),
         to(
@@ -311,7 +331,7 @@ fn leading() -> Result<()> {
     let led = flows
         .iter()
         .filter(|(_, flow)| flow.state == state::BOUND_LED);
-    ensure!(led.clone().count() == 4);
+    ensure!(led.clone().count() == 5);
     ensure!(
         led.into_iter()
             .all(|(_, flow)| flow.care_of == address(C).octets())

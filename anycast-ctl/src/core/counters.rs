@@ -145,6 +145,10 @@ counters! {
     /// Binding Updates refused because eight members are already bound to this pair of client and anycast address
     /// (status 130).
     BindingPairFull = "binding_pair_full",
+    /// Binding Updates for a client and a care-of address between which flows failed on trial lately (status 128).
+    BindingUpdateLeftAlone = "binding_update_left_alone",
+    /// Flows that failed on trial, of which the data plane told.
+    TrialFailed = "trial_failed",
     /// Binding Acknowledgements sent.
     BindingAckSent = "binding_ack_sent",
     /// Binding Errors sent.

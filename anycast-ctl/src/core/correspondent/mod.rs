@@ -11,6 +11,8 @@ mod pinned;
 mod role;
 mod sequences;
 mod settings;
+mod trial;
+mod trials;
 mod update;
 mod view;
 

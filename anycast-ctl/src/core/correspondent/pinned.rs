@@ -1,6 +1,6 @@
 //! What the last sweep of the flows left.
 
-use std::{collections::HashMap, net::Ipv6Addr};
+use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
 
 use crate::core::{Time, pins::Use};
 
@@ -18,5 +18,17 @@ impl Pinned {
             flows,
             at: Some(at),
         }
+    }
+
+    /// Whether a flow of the pair that is not on trial was answered within this time.
+    pub(super) fn answered_since(
+        &self,
+        client: Ipv6Addr,
+        care_of: Ipv6Addr,
+        now: Time,
+        time: Duration,
+    ) -> bool {
+        let used = self.flows.get(&(client, care_of));
+        used.is_some_and(|used| used.answered != Time::ZERO && now.since(used.answered) < time)
     }
 }

@@ -14,6 +14,7 @@ use super::{
     pinned::Pinned,
     sequences::Sequences,
     settings::Settings,
+    trials::Trials,
 };
 use crate::core::{
     Action, Actions, MapAction, Notice, Received, Time,
@@ -32,6 +33,7 @@ pub struct Correspondent {
     pub(super) nonces: Nonces,
     pub(super) cache: Cache,
     pub(super) sequences: Sequences,
+    pub(super) trials: Trials,
     pub(super) limiter: Limiter,
     pub(super) pins: Pins,
     /// What the last sweep left.
@@ -53,6 +55,7 @@ impl Correspondent {
                 care_of: settings.max_care_of,
             }),
             sequences: Sequences::new(settings.sequences()),
+            trials: Trials::new(settings.max_care_of),
             limiter: Limiter::new(&settings.limits),
             pins: Pins::new(settings.pins, now),
             pinned: Pinned::default(),

@@ -262,6 +262,10 @@ impl Correspondent {
             let counter = Counter::BindingUpdateProhibited;
             return Err(refused(counter, status::PROHIBITED, seal));
         }
+        if self.trials.is_alone(now, triple.client, triple.care_of) {
+            let counter = Counter::BindingUpdateLeftAlone;
+            return Err(refused(counter, status::UNSPECIFIED, seal));
+        }
         let steered = self.cache.steering(triple.pair());
         let bound = self.cache.bind(now, triple, update.sequence, seal.nonces);
         let full = |counter| (counter, status::INSUFFICIENT_RESOURCES);

@@ -10,6 +10,7 @@ mod nonces;
 mod replay;
 mod room;
 mod sweep;
+mod trials;
 mod triples;
 mod updates;
 mod views;

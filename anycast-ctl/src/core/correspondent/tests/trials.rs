@@ -1,0 +1,48 @@
+//! Flows that fail on trial.
+
+use super::*;
+
+#[test]
+fn a_pair_that_fails_on_trial_is_left_alone_for_a_time_that_doubles() {
+    let mut bench = Bench::new(settings());
+    let (mut now, mut sequence) = (at(10), 0);
+    for alone in [60, 120, 240, 480, 960, 1920, 3600, 3600] {
+        bench.poll(now);
+        sequence += 1;
+        let bound = bench.bind(now, CLIENT, CARE_OF, sequence);
+        assert_eq!(bound.changes(), [BindingChange::Created], "{alone}");
+        let mut actions = Vec::new();
+        bench
+            .correspondent
+            .trial_failed(now, CLIENT, ANYCAST, CARE_OF, &mut actions);
+        let failed = Output { actions };
+        assert_eq!(failed.changes(), [BindingChange::Failed]);
+        sequence += 1;
+        let refused = bench.bind(now, CLIENT, CARE_OF, sequence);
+        assert_eq!(refused.refusals(), ["binding_update_left_alone"]);
+        assert_eq!(refused.data_plane(), []);
+        now += Duration::from_secs(alone);
+    }
+    // Another member was never concerned.
+    let other = bench.bind(now, CLIENT, OTHER_CARE_OF, 1);
+    assert_eq!(other.changes(), [BindingChange::Created]);
+}
+
+#[test]
+fn one_flow_of_a_pair_that_answers_others_proves_nothing() {
+    let mut bench = Bench::new(settings());
+    bench.bind(at(10), CLIENT, CARE_OF, 1);
+    let used = Use {
+        flows: 1,
+        answered: at(11),
+    };
+    let pinned = HashMap::from([((CLIENT, CARE_OF), used)]);
+    bench.correspondent.pinned(at(12), pinned, &mut Vec::new());
+    let mut actions = Vec::new();
+    bench
+        .correspondent
+        .trial_failed(at(13), CLIENT, ANYCAST, CARE_OF, &mut actions);
+    assert_eq!(actions, []);
+    assert_eq!(bench.count(Counter::TrialFailed), 1);
+    assert_eq!(bench.correspondent.bindings(at(13)).len(), 1);
+}

@@ -1,0 +1,88 @@
+//! Pairs (A, C) whose flows failed on trial: answers do not come back through this gateway, or C does not know the
+//! flows. Such a pair is left alone for a time that doubles, so that it does not cost the client's next flows the same.
+
+use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
+
+use super::{Correspondent, cache::Triple};
+use crate::core::{Actions, Time, counters::Counter, notice::BindingChange};
+
+/// How long a pair is left alone for the first time, and at most.
+const FIRST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_hours(1);
+/// A pair of which another flow was answered within this time is in order.
+const LATELY: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy, Debug)]
+struct Alone {
+    until: Time,
+    time: Duration,
+}
+
+/// The pairs that are left alone, or were lately.
+#[derive(Debug)]
+pub(super) struct Trials {
+    capacity: usize,
+    pairs: HashMap<(Ipv6Addr, Ipv6Addr), Alone>,
+}
+
+impl Trials {
+    /// None yet, and room for so many.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            pairs: HashMap::new(),
+        }
+    }
+
+    /// Whether no binding of this pair is made now.
+    pub(super) fn is_alone(&self, now: Time, client: Ipv6Addr, care_of: Ipv6Addr) -> bool {
+        let pair = self.pairs.get(&(client, care_of));
+        pair.is_some_and(|alone| now < alone.until)
+    }
+
+    /// The pair is left alone from now on: for twice as long as the last time, if that is not long ago. Where there
+    /// is no room nothing is remembered.
+    fn failed(&mut self, now: Time, client: Ipv6Addr, care_of: Ipv6Addr) {
+        let pair = (client, care_of);
+        if !self.pairs.contains_key(&pair) && self.pairs.len() >= self.capacity {
+            self.pairs.retain(|_, alone| now < alone.until + LONGEST);
+            if self.pairs.len() >= self.capacity {
+                return;
+            }
+        }
+        let last = self.pairs.get(&pair).copied();
+        if last.is_some_and(|last| now < last.until) {
+            return;
+        }
+        let last = last.filter(|last| now < last.until + LONGEST);
+        let time = last.map_or(FIRST, |last| (last.time * 2).min(LONGEST));
+        let until = now + time;
+        self.pairs.insert(pair, Alone { until, time });
+    }
+}
+
+impl Correspondent {
+    /// A flow of this triple failed on trial, and is open again.
+    pub fn trial_failed(
+        &mut self,
+        now: Time,
+        client: Ipv6Addr,
+        anycast: Ipv6Addr,
+        care_of: Ipv6Addr,
+        actions: &mut Actions,
+    ) {
+        self.counters.count(Counter::TrialFailed);
+        if self.pinned.answered_since(client, care_of, now, LATELY) {
+            return;
+        }
+        self.trials.failed(now, client, care_of);
+        let triple = Triple {
+            client,
+            anycast,
+            care_of,
+        };
+        if self.end(now, triple, BindingChange::Failed, actions) {
+            self.counters.count(Counter::BindingFailed);
+        }
+    }
+}

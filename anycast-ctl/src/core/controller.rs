@@ -141,6 +141,11 @@ impl Controller {
                 Err(error) => self.unparsable(kind, &received, error, actions),
             },
             Input::Refused { reason, received } => refused(reason, &received, actions),
+            Input::TrialFailed { failed, reason } => {
+                if let Some(correspondent) = &mut self.correspondent {
+                    correspondent.trial_failed(now, &failed, reason, actions);
+                }
+            }
             Input::NewClient { client, anycast } => {
                 if let Some(member) = &mut self.member {
                     member.new_client(now, client, anycast, actions);

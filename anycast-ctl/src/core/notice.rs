@@ -111,6 +111,28 @@ pub enum Notice {
         #[serde(skip_serializing_if = "Option::is_none")]
         moved_from: Option<Ipv6Addr>,
     },
+    /// Correspondent: a flow that was bound to a care-of address is open again, because nothing showed that the member
+    /// answers it there.
+    TrialFailed {
+        /// The client, A.
+        client: Ipv6Addr,
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+        /// The member's unicast address, C.
+        care_of: Ipv6Addr,
+        /// Upper-layer protocol of the flow.
+        protocol: u8,
+        /// Port of the client; the identifier of an ICMPv6 echo.
+        client_port: u16,
+        /// Port of the service.
+        service_port: u16,
+        /// Why, in the words of a counter.
+        reason: &'static str,
+        /// For how many seconds the client is not bound to this care-of address. None when another flow of theirs was
+        /// answered lately, so that bindings go on.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        left_alone: Option<u64>,
+    },
     /// Correspondent: the member at a care-of address failed. All bindings and flows that led to it have ended.
     CareOfFailed {
         /// The member's unicast address, C.
@@ -189,6 +211,7 @@ impl Notice {
             | Self::Handshake { .. }
             | Self::Forgotten { .. } => Some("member"),
             Self::Binding { .. }
+            | Self::TrialFailed { .. }
             | Self::CareOfFailed { .. }
             | Self::Flushed { .. }
             | Self::MobilityRefused { .. } => Some("correspondent"),
@@ -212,6 +235,7 @@ impl Notice {
             | Self::Handshake { .. }
             | Self::Forgotten { .. }
             | Self::Binding { .. }
+            | Self::TrialFailed { .. }
             | Self::CareOfFailed { .. }
             | Self::Flushed { .. }
             | Self::MobilityRefused { .. } => None,

@@ -2,8 +2,9 @@
 
 use anycast_common::abi::{
     counters::Counter,
-    event::{self, kind},
+    event::{self, TrialFailed, kind},
 };
+use zerocopy::FromBytes as _;
 
 use super::clock;
 use crate::core::{
@@ -118,13 +119,12 @@ fn input<'a>(header: &event::Header, packet: &'a [u8]) -> Input<'a> {
         mac: header.mac,
         packet,
     };
-    match header.kind {
-        kind::REFUSED => Input::Refused {
-            reason: Counter::ALL
-                .get(usize::from(header.reason))
-                .map_or("unknown", |counter| counter.name()),
-            received,
-        },
-        kind => Input::Packet { kind, received },
+    let reason = Counter::ALL
+        .get(usize::from(header.reason))
+        .map_or("unknown", |counter| counter.name());
+    match (header.kind, TrialFailed::read_from_bytes(packet)) {
+        (kind::REFUSED, _) => Input::Refused { reason, received },
+        (kind::TRIAL_FAILED, Ok(failed)) => Input::TrialFailed { failed, reason },
+        (kind, _) => Input::Packet { kind, received },
     }
 }

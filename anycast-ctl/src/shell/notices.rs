@@ -122,6 +122,22 @@ impl Notices {
                 let moved_from = moved_from.map(tracing::field::display);
                 tracing::debug!(target: "anycast::correspondent", %client, %anycast, %care_of, ?change, moved_from, "binding");
             }
+            Notice::TrialFailed {
+                client,
+                anycast,
+                care_of,
+                protocol,
+                client_port,
+                service_port,
+                reason,
+                left_alone,
+            } => {
+                tracing::debug!(
+                    target: "anycast::correspondent",
+                    %client, %anycast, %care_of, protocol, client_port, service_port, reason, left_alone,
+                    "trial failed"
+                );
+            }
             Notice::CareOfFailed {
                 care_of,
                 cause,

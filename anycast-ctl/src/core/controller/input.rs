@@ -3,7 +3,10 @@
 use std::net::Ipv6Addr;
 
 use anycast_common::{
-    abi::maps::{Flow, FlowKey},
+    abi::{
+        event::TrialFailed,
+        maps::{Flow, FlowKey},
+    },
     wire::ipv6::Packet,
 };
 
@@ -46,6 +49,13 @@ pub enum Input<'a> {
         reason: &'static str,
         /// The start of the packet, and where it arrived.
         received: Received<'a>,
+    },
+    /// A flow that the data plane had bound is open again: its trial failed.
+    TrialFailed {
+        /// The flow, and the care-of address to which it was bound.
+        failed: TrialFailed,
+        /// The reason, which is the name of a counter.
+        reason: &'static str,
     },
     /// The data plane saw a packet of a client that it does not know.
     NewClient {

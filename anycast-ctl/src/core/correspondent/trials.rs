@@ -3,8 +3,10 @@
 
 use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
 
+use anycast_common::abi::event::TrialFailed;
+
 use super::{Correspondent, cache::Triple};
-use crate::core::{Actions, Time, counters::Counter, notice::BindingChange};
+use crate::core::{Action, Actions, Notice, Time, counters::Counter, notice::BindingChange};
 
 /// How long a pair is left alone for the first time, and at most.
 const FIRST: Duration = Duration::from_secs(60);
@@ -40,48 +42,66 @@ impl Trials {
         pair.is_some_and(|alone| now < alone.until)
     }
 
-    /// The pair is left alone from now on: for twice as long as the last time, if that is not long ago. Where there
-    /// is no room nothing is remembered.
-    fn failed(&mut self, now: Time, client: Ipv6Addr, care_of: Ipv6Addr) {
+    /// The pair is left alone from now on: for twice as long as the last time, if that is not long ago. Gives for how
+    /// long, unless it is left alone already. Where there is no room nothing is remembered.
+    fn failed(&mut self, now: Time, client: Ipv6Addr, care_of: Ipv6Addr) -> Option<Duration> {
         let pair = (client, care_of);
         if !self.pairs.contains_key(&pair) && self.pairs.len() >= self.capacity {
             self.pairs.retain(|_, alone| now < alone.until + LONGEST);
             if self.pairs.len() >= self.capacity {
-                return;
+                return None;
             }
         }
         let last = self.pairs.get(&pair).copied();
         if last.is_some_and(|last| now < last.until) {
-            return;
+            return None;
         }
         let last = last.filter(|last| now < last.until + LONGEST);
         let time = last.map_or(FIRST, |last| (last.time * 2).min(LONGEST));
         let until = now + time;
         self.pairs.insert(pair, Alone { until, time });
+        Some(time)
     }
 }
 
 impl Correspondent {
-    /// A flow of this triple failed on trial, and is open again.
+    /// A flow of this triple failed on trial, and is open again. `reason` is the name of the counter that says why.
     pub fn trial_failed(
         &mut self,
         now: Time,
-        client: Ipv6Addr,
-        anycast: Ipv6Addr,
-        care_of: Ipv6Addr,
+        failed: &TrialFailed,
+        reason: &'static str,
         actions: &mut Actions,
     ) {
         self.counters.count(Counter::TrialFailed);
-        if self.pinned.answered_since(client, care_of, now, LATELY) {
-            return;
-        }
-        self.trials.failed(now, client, care_of);
+        let TrialFailed { flow, care_of } = failed;
         let triple = Triple {
+            client: flow.client.into(),
+            anycast: flow.anycast.into(),
+            care_of: (*care_of).into(),
+        };
+        let Triple {
             client,
             anycast,
             care_of,
+        } = triple;
+        let in_order = self.pinned.answered_since(client, care_of, now, LATELY);
+        let left_alone = if in_order {
+            None
+        } else {
+            self.trials.failed(now, client, care_of)
         };
-        if self.end(now, triple, BindingChange::Failed, actions) {
+        actions.push(Action::Notice(Notice::TrialFailed {
+            client,
+            anycast,
+            care_of,
+            protocol: flow.protocol,
+            client_port: u16::from_be_bytes(flow.client_port),
+            service_port: u16::from_be_bytes(flow.service_port),
+            reason,
+            left_alone: left_alone.map(|time| time.as_secs()),
+        }));
+        if !in_order && self.end(now, triple, BindingChange::Failed, actions) {
             self.counters.count(Counter::BindingFailed);
         }
     }

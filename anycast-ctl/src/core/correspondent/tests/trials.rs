@@ -1,6 +1,37 @@
 //! Flows that fail on trial.
 
+use anycast_common::abi::{event::TrialFailed, maps::FlowKey};
+
 use super::*;
+
+fn failed() -> TrialFailed {
+    TrialFailed {
+        flow: FlowKey {
+            client: CLIENT.octets(),
+            anycast: ANYCAST.octets(),
+            client_port: 4000_u16.to_be_bytes(),
+            service_port: 53_u16.to_be_bytes(),
+            protocol: 17,
+            reserved: [0; 3],
+        },
+        care_of: CARE_OF.octets(),
+    }
+}
+
+fn notice(left_alone: Option<u64>) -> Action {
+    Action::Notice(Notice::TrialFailed {
+        client: CLIENT,
+        anycast: ANYCAST,
+        care_of: CARE_OF,
+        protocol: 17,
+        client_port: 4000,
+        service_port: 53,
+        reason: REASON,
+        left_alone,
+    })
+}
+
+const REASON: &str = "flow_trial_unanswered";
 
 #[test]
 fn a_pair_that_fails_on_trial_is_left_alone_for_a_time_that_doubles() {
@@ -14,7 +45,8 @@ fn a_pair_that_fails_on_trial_is_left_alone_for_a_time_that_doubles() {
         let mut actions = Vec::new();
         bench
             .correspondent
-            .trial_failed(now, CLIENT, ANYCAST, CARE_OF, &mut actions);
+            .trial_failed(now, &failed(), REASON, &mut actions);
+        assert!(actions.contains(&notice(Some(alone))), "{actions:?}");
         let failed = Output { actions };
         assert_eq!(failed.changes(), [BindingChange::Failed]);
         sequence += 1;
@@ -41,8 +73,8 @@ fn one_flow_of_a_pair_that_answers_others_proves_nothing() {
     let mut actions = Vec::new();
     bench
         .correspondent
-        .trial_failed(at(13), CLIENT, ANYCAST, CARE_OF, &mut actions);
-    assert_eq!(actions, []);
+        .trial_failed(at(13), &failed(), REASON, &mut actions);
+    assert_eq!(actions, [notice(None)]);
     assert_eq!(bench.count(Counter::TrialFailed), 1);
     assert_eq!(bench.correspondent.bindings(at(13)).len(), 1);
 }

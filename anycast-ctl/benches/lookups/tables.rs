@@ -8,7 +8,7 @@ use std::{
 };
 
 use anycast_common::abi::{
-    flow_table::{self, Home, Secret, Set},
+    flow_table::{self, Home, Secret, Set, class},
     maps::{Binding, Flow, FlowKey},
 };
 use anycast_ctl::shell::dataplane::OBJECT;
@@ -215,7 +215,7 @@ impl Table {
             let [first, second] = [home.first(sets), home.second(sets)]
                 .map(|set| unsafe { start.add(set as usize).as_ptr() });
             // SAFETY: as above.
-            unsafe { flow_table::insert([first, second], &home, &key, &value, 0) };
+            unsafe { flow_table::insert([first, second], &home, &key, &value, class::SESSION, 0) };
         }
         // SAFETY: nobody has a pointer into it any more.
         unsafe { munmap(memory, length.get()) }?;

@@ -3,16 +3,11 @@
 
 use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
 
-use anycast_common::abi::event::TrialFailed;
-
-use super::{Correspondent, cache::Triple};
-use crate::core::{Action, Actions, Notice, Time, counters::Counter, notice::BindingChange};
+use crate::core::Time;
 
 /// How long a pair is left alone for the first time, and at most.
 const FIRST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_hours(1);
-/// A pair of which another flow was answered within this time is in order.
-const LATELY: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug)]
 struct Alone {
@@ -44,7 +39,12 @@ impl Trials {
 
     /// The pair is left alone from now on: for twice as long as the last time, if that is not long ago. Gives for how
     /// long, unless it is left alone already. Where there is no room nothing is remembered.
-    fn failed(&mut self, now: Time, client: Ipv6Addr, care_of: Ipv6Addr) -> Option<Duration> {
+    pub(super) fn failed(
+        &mut self,
+        now: Time,
+        client: Ipv6Addr,
+        care_of: Ipv6Addr,
+    ) -> Option<Duration> {
         let pair = (client, care_of);
         if !self.pairs.contains_key(&pair) && self.pairs.len() >= self.capacity {
             self.pairs.retain(|_, alone| now < alone.until + LONGEST);
@@ -61,48 +61,5 @@ impl Trials {
         let until = now + time;
         self.pairs.insert(pair, Alone { until, time });
         Some(time)
-    }
-}
-
-impl Correspondent {
-    /// A flow of this triple failed on trial, and is open again. `reason` is the name of the counter that says why.
-    pub fn trial_failed(
-        &mut self,
-        now: Time,
-        failed: &TrialFailed,
-        reason: &'static str,
-        actions: &mut Actions,
-    ) {
-        self.counters.count(Counter::TrialFailed);
-        let TrialFailed { flow, care_of } = failed;
-        let triple = Triple {
-            client: flow.client.into(),
-            anycast: flow.anycast.into(),
-            care_of: (*care_of).into(),
-        };
-        let Triple {
-            client,
-            anycast,
-            care_of,
-        } = triple;
-        let in_order = self.pinned.answered_since(client, care_of, now, LATELY);
-        let left_alone = if in_order {
-            None
-        } else {
-            self.trials.failed(now, client, care_of)
-        };
-        actions.push(Action::Notice(Notice::TrialFailed {
-            client,
-            anycast,
-            care_of,
-            protocol: flow.protocol,
-            client_port: u16::from_be_bytes(flow.client_port),
-            service_port: u16::from_be_bytes(flow.service_port),
-            reason,
-            left_alone: left_alone.map(|time| time.as_secs()),
-        }));
-        if !in_order && self.end(now, triple, BindingChange::Failed, actions) {
-            self.counters.count(Counter::BindingFailed);
-        }
     }
 }

@@ -285,13 +285,13 @@ impl Flow {
         }
     }
 
-    fn from_client(&mut self, view: &View, frame: &[u8], transport: &Transport) {
+    fn by_client(&mut self, view: &View, frame: &[u8], transport: &Transport) {
         let numbers = numbers(view, frame, transport);
         self.begins(numbers);
         self.note(view, transport, numbers, 0);
     }
 
-    fn from_member(&mut self, view: &View, frame: &[u8], transport: &Transport) {
+    fn by_member(&mut self, view: &View, frame: &[u8], transport: &Transport) {
         self.heard = true;
         let numbers = numbers(view, frame, transport);
         if let (Some(first), Some(next)) = (self.first, self.next[0]) {
@@ -426,12 +426,12 @@ impl Correspondent {
 
     fn decide(&mut self, frame: &[u8], view: &View) -> Option<Decision> {
         let transport = view.transport(frame)?;
-        let from_client = self.from_client(frame, view, &transport);
-        from_client.unwrap_or_else(|| self.from_member(frame, view, &transport))
+        let by_client = self.by_client(frame, view, &transport);
+        by_client.unwrap_or_else(|| self.by_member(frame, view, &transport))
     }
 
     /// `None`: no flow of a client's is known, and none begins.
-    fn from_client(
+    fn by_client(
         &mut self,
         frame: &[u8],
         view: &View,
@@ -448,7 +448,7 @@ impl Correspondent {
             };
             let stillborn = !flow.heard && binding != Some(care_of);
             if !(syn && (flow.is_closed() || stillborn)) {
-                flow.from_client(view, frame, transport);
+                flow.by_client(view, frame, transport);
                 let change = (Place::Destination, care_of);
                 return Some(Some(Decision::Change(change, *transport)));
             }
@@ -476,12 +476,7 @@ impl Correspondent {
         }
     }
 
-    fn from_member(
-        &mut self,
-        frame: &[u8],
-        view: &View,
-        transport: &Transport,
-    ) -> Option<Decision> {
+    fn by_member(&mut self, frame: &[u8], view: &View, transport: &Transport) -> Option<Decision> {
         let (source, destination) = (view.source, view.destination);
         let (service, client) = transport.ports;
         let anycast = *self.care_of.get(&(destination, source))?;
@@ -494,7 +489,7 @@ impl Correspondent {
                     *flow = Flow::default();
                     return Some(Decision::Drop);
                 }
-                flow.from_member(view, frame, transport);
+                flow.by_member(view, frame, transport);
                 Some(change)
             }
             Some(flow) if flow.care_of.is_some() => None,

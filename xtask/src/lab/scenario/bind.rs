@@ -28,6 +28,9 @@ use super::{
 /// The time that a lifetime of 1 means when the E bit is set.
 const LIFETIME: Duration = Duration::from_secs(16);
 
+/// Octets of an exchange that fills no segment.
+const FEW: u64 = 512;
+
 /// Name of the correspondent's map of bindings.
 const MAP: &str = "BINDINGS";
 
@@ -57,6 +60,7 @@ pub fn open(lab: &Lab, name: &'static str, evidence: &mut Evidence<'_>) -> Resul
         port,
         bound_at,
     };
+    led(lab, &mut session)?;
     let links = ["gateway-router", "client-gateway"];
     let (event, [core, edge]) = proof::transfer(lab, &mut session, MIB, SOON, links)?;
     core.must_be_by_care_of(links[0])?;
@@ -79,6 +83,16 @@ pub fn open(lab: &Lab, name: &'static str, evidence: &mut Evidence<'_>) -> Resul
         text(&event, "server_peer"),
     ));
     Ok(session)
+}
+
+/// Exchanges a few octets at a time until a whole exchange carries C. The session began before its binding, so it is
+/// its member that leads it to C, by one of its next packets.
+fn led(lab: &Lab, session: &mut Session) -> Result<()> {
+    const LINK: &str = "gateway-router";
+    wait::poll(SOON, ASK_AGAIN, "the session carries C", || {
+        let (_, [core]) = proof::transfer(lab, session, FEW, SOON, [LINK])?;
+        Ok(core.must_be_by_care_of(LINK).ok())
+    })
 }
 
 /// Opens a session of the client without a gateway.

@@ -2,6 +2,8 @@
 
 use anycast_common::abi::{event::TrialFailed, maps::FlowKey};
 
+use std::collections::HashMap;
+
 use super::*;
 
 fn failed() -> TrialFailed {

@@ -1,0 +1,54 @@
+//! What becomes of a binding of which a flow failed on trial.
+
+use std::time::Duration;
+
+use anycast_common::abi::event::TrialFailed;
+
+use super::{Correspondent, cache::Triple};
+use crate::core::{Action, Actions, Notice, Time, counters::Counter, notice::BindingChange};
+
+/// A pair (A, C) of which another flow was answered within this time is in order.
+const LATELY: Duration = Duration::from_secs(30);
+
+impl Correspondent {
+    /// A flow of this triple failed on trial, and is open again. `reason` is the name of the counter that says why.
+    pub fn trial_failed(
+        &mut self,
+        now: Time,
+        failed: &TrialFailed,
+        reason: &'static str,
+        actions: &mut Actions,
+    ) {
+        self.counters.count(Counter::TrialFailed);
+        let TrialFailed { flow, care_of } = failed;
+        let triple = Triple {
+            client: flow.client.into(),
+            anycast: flow.anycast.into(),
+            care_of: (*care_of).into(),
+        };
+        let Triple {
+            client,
+            anycast,
+            care_of,
+        } = triple;
+        let in_order = self.pinned.answered_since(client, care_of, now, LATELY);
+        let left_alone = if in_order {
+            None
+        } else {
+            self.trials.failed(now, client, care_of)
+        };
+        actions.push(Action::Notice(Notice::TrialFailed {
+            client,
+            anycast,
+            care_of,
+            protocol: flow.protocol,
+            client_port: u16::from_be_bytes(flow.client_port),
+            service_port: u16::from_be_bytes(flow.service_port),
+            reason,
+            left_alone: left_alone.map(|time| time.as_secs()),
+        }));
+        if !in_order && self.end(now, triple, BindingChange::Failed, actions) {
+            self.counters.count(Counter::BindingFailed);
+        }
+    }
+}

@@ -33,6 +33,10 @@ const PREFIX: u64 = 2 << 8;
 /// A client, and the /64 of care-of addresses.
 const CARE_OF: u64 = 4 << 8;
 const UNREACHABLE: u64 = 5 << 8;
+/// A client, and Care-of Test Inits from anywhere.
+const CARE_OF_TO_CLIENT: u64 = 6 << 8;
+/// So many /64s may send Care-of Test Inits to one client at their full rate.
+const PREFIXES: u64 = 20;
 /// Not the number of a counter.
 const ADMITTED: u32 = u32::MAX;
 
@@ -140,10 +144,19 @@ pub unsafe extern "C" fn message_refused(
     } else {
         (CLIENT, client)
     };
-    let Some(client) = Bucket::of(tag | kind, whose) else {
+    let Some(narrow) = Bucket::of(tag | kind, whose) else {
         return ADMITTED;
     };
-    if !client.holds(now, to_client) {
+    // Who can choose among many /64s must not have the bucket of all clients for one that is about.
+    let from_anybody = Rate {
+        every: to_client.every / PREFIXES,
+        depth: to_client.depth,
+    };
+    let Some(client) = Bucket::of(CARE_OF_TO_CLIENT | kind, client) else {
+        return ADMITTED;
+    };
+    let from_many = tag == CARE_OF;
+    if !narrow.holds(now, to_client) || (from_many && !client.holds(now, from_anybody)) {
         return reasons.client as u32;
     }
     let from_prefix = MESSAGES_FROM_PREFIX.load();
@@ -154,7 +167,10 @@ pub unsafe extern "C" fn message_refused(
         return reasons.prefix as u32;
     }
     whole.spend(now);
-    client.spend(now, to_client);
+    narrow.spend(now, to_client);
+    if from_many {
+        client.spend(now, from_anybody);
+    }
     prefix.spend(now, from_prefix);
     ADMITTED
 }

@@ -33,7 +33,7 @@ pub(crate) fn canary(
     {
         return 0;
     }
-    flow.asks_at = now + canary::PACE;
+    flow.asks_at = now + canary::AGAIN;
     let Some(client) = CLIENTS.get_ptr_mut(key.binding()) else {
         return 0;
     };
@@ -63,6 +63,7 @@ pub(crate) fn canary(
         return 0;
     }
     flow.canaries += 1;
+    flow.asks_at = now + canary::PACE;
     client.tried = 1;
     *care_of = client.care_of;
     count(Counter::MemberCanary);

@@ -256,19 +256,17 @@ pub unsafe extern "C" fn steer_new(question: *mut Question) -> u32 {
 
 #[inline(always)]
 fn decide(question: &mut Question, now: u64) -> u32 {
-    // An answer opens nothing.
+    // A segment in mid-stream is of a flow that is older than what is known here, and an answer opens nothing.
     let begins = if question.is_tcp() {
-        question.is_syn() || MIDSTREAM
+        question.is_syn()
     } else {
         question.echo != ECHO_REPLY
     };
     // SAFETY: the controller replaces bindings whole, and the copies are made at once.
     let binding = unsafe { BINDINGS.get(question.key.binding()) };
-    if let Some(binding) = binding.filter(|binding| now < binding.expires) {
-        // Nothing follows a reset.
-        if !begins || question.resets() {
-            return answer::UNKNOWN;
-        }
+    let live = binding.filter(|binding| now < binding.expires);
+    // Nothing follows a reset.
+    if let Some(binding) = live.filter(|_| begins && !question.resets()) {
         question.address = binding.care_of;
         question.delta = binding.delta;
         keep(question, state::BOUND_FIRST);
@@ -276,17 +274,13 @@ fn decide(question: &mut Question, now: u64) -> u32 {
     }
     // SAFETY: the key is there.
     let bindable = unsafe { admission::expect_messages(&raw const question.key) } != 0;
-    let begins = begins && (question.is_syn() || !question.is_tcp());
-    if begins && bindable && admission::is_client(&question.key.client) {
+    if live.is_none() && begins && bindable && admission::is_client(&question.key.client) {
         question.address = [0; 16];
         question.delta = 0;
         keep(question, state::OPEN);
     }
     answer::UNKNOWN
 }
-
-/// A segment in mid-stream is bound, too.
-const MIDSTREAM: bool = true;
 
 /// Remembers the flow, to the address of the answer.
 #[inline(always)]

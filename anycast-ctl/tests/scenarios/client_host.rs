@@ -124,7 +124,7 @@ pub(super) fn small_mtu() -> Result<()> {
         wait::poll(SOON, ASK_AGAIN, "the client is bound", || {
             Ok(lab.daemon("client")?.list("bindings")?.first().cloned())
         })?;
-        visitor.transfer(MIB, MIB, LONG)?;
+        paths::led(lab, &mut visitor, "client")?;
         for (namespace, interface) in [(&lab.network.gateway, "up0"), (&lab.network.router, "gw0")]
         {
             xtask::net::netlink::mtu(namespace, interface, SMALL)?;

@@ -13,11 +13,12 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use xtask::{
     lab::{
-        scenario::{MIB, SOON, Session, transfer},
+        scenario::{ASK_AGAIN, MIB, SOON, Session, transfer},
         stage::Lab,
         topology::{B, CLIENT, S1, S2, Server},
+        visitor::Visitor,
     },
-    net::{Namespace, capture::Ledger, netlink},
+    net::{Namespace, capture::Ledger, netlink, wait},
 };
 
 use super::{sessions::bound, stage::in_lab};
@@ -33,6 +34,18 @@ pub(super) const DATAGRAMS: u16 = 5000;
 
 pub(super) fn count(lab: &Lab, node: &str, name: &str) -> Result<u64> {
     lab.daemon(node)?.counter("data_plane", name)
+}
+
+/// Exchanges a few octets at a time until this correspondent has bound the only flow: it began before its binding, so its
+/// member leads it to C. The last exchange goes by C both ways.
+pub(super) fn led(lab: &Lab, visitor: &mut Visitor, correspondent: &str) -> Result<()> {
+    const FEW: u64 = 512;
+    wait::poll(SOON, ASK_AGAIN, "the session is led to C", || {
+        visitor.transfer(FEW, FEW, SOON)?;
+        let flows = lab.daemon(correspondent)?.list("flows")?;
+        Ok((!flows.is_empty()).then_some(()))
+    })?;
+    visitor.transfer(FEW, FEW, SOON).map(drop)
 }
 
 /// TCP with full-sized segments, on links that became smaller than the far end believes. Nothing

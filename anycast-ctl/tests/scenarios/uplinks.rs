@@ -20,7 +20,7 @@ use xtask::{
 
 use super::{
     client_host,
-    paths::{count, datagrams},
+    paths::{count, datagrams, led},
     stage::in_lab,
 };
 
@@ -83,6 +83,7 @@ pub(super) fn session() -> Result<()> {
         let here = if visitor.server() == S1.name { S1 } else { S2 };
         let care_of = here.care_of.context("no care-of address")?;
         let port = visitor.port()?;
+        led(lab, &mut visitor, "client")?;
         let mut transfer = || -> Result<()> {
             let event = visitor.transfer(AMOUNT, AMOUNT, LONG)?;
             ensure!(Visitor::shows_anycast(&event, CLIENT), "{event}");

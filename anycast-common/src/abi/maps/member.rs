@@ -105,6 +105,8 @@ pub mod canary {
     pub const MOST: u8 = 3;
     /// Nanoseconds between those of one flow.
     pub const PACE: u64 = 100_000_000;
+    /// Nanoseconds until it is looked again for a binding, or for a packet that is no more than a few on the wire.
+    pub const AGAIN: u64 = 5_000_000;
     /// Packets of the wire that one may be merged of.
     pub const MERGED: u32 = 2;
     /// Any may be one when the binding holds for no longer than this any more, in nanoseconds: 0.5 s after it was

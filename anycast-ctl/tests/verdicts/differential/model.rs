@@ -228,9 +228,6 @@ fn quotes_ours(frame: &[u8], view: &View) -> bool {
     of_client && quoted[6] == MOBILITY && matches!(quoted[42], 3 | 4 | 6 | 7)
 }
 
-/// A segment in mid-stream is bound, too.
-const MIDSTREAM: bool = true;
-
 fn is_client(address: Ipv6Addr) -> bool {
     address.segments()[..4] == [0x2001, 0xdb8, 1, 0]
 }
@@ -458,7 +455,7 @@ impl Correspondent {
         match binding {
             // Nothing follows a reset, and an answer begins nothing.
             Some(_) if reply || transport.flags & RST != 0 => None,
-            Some(care_of) if MIDSTREAM || syn || view.protocol != TCP => {
+            Some(care_of) if syn || view.protocol != TCP => {
                 self.flows.insert(key, Flow::bound(care_of, false));
                 let flow = self.flows.get_mut(&key)?;
                 flow.begins(numbers(view, frame, transport));

@@ -182,7 +182,7 @@ pub(crate) fn new_client<C: Context>(packet: &Packet<'_, C>) -> bool {
     admitted(unsafe { new_client_refused(&packet.source) })
 }
 
-/// Likewise.
+/// The counter of the refusal. A global function, which the verifier follows once.
 ///
 /// # Safety
 ///
@@ -228,7 +228,7 @@ pub(crate) fn answer() -> bool {
     ))
 }
 
-/// Whether an ICMPv6 error about a member's messages may; likewise.
+/// Whether an ICMPv6 error about a member's messages may go to its controller; if not, that is counted.
 #[inline(always)]
 pub(crate) fn error() -> bool {
     admitted(beyond(
@@ -238,7 +238,7 @@ pub(crate) fn error() -> bool {
     ))
 }
 
-/// Whether an ICMPv6 error which says that a care-of address cannot be reached may be believed; likewise. Several
+/// Whether an ICMPv6 error which says that a care-of address cannot be reached may be believed; if not, that is counted. Several
 /// sessions show that it is so, and who forges errors shortens the wait of no more.
 #[inline(always)]
 pub(crate) fn unreachable(care_of: &[u8; 16]) -> bool {
@@ -246,7 +246,7 @@ pub(crate) fn unreachable(care_of: &[u8; 16]) -> bool {
     admitted(unsafe { unreachable_refused(care_of) })
 }
 
-/// Likewise.
+/// The counter of the refusal. A global function, which the verifier follows once.
 ///
 /// # Safety
 ///
@@ -270,7 +270,8 @@ pub unsafe extern "C" fn unreachable_refused(care_of: *const [u8; 16]) -> u32 {
     ADMITTED
 }
 
-/// Whether an MLD Query may; likewise. There is room in the ring for those that the rate lets through.
+/// Whether an MLD Query may go to the controller; if not, that is counted. There is room in the ring for those that the
+/// rate lets through.
 #[inline(always)]
 pub(crate) fn query() -> bool {
     let refused = Counter::MldQueryLimited as u32;

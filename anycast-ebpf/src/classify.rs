@@ -51,7 +51,7 @@ fn long_way<const ROLES: u8>(ctx: *mut xdp_md) -> u32 {
 /// Not an XDP action.
 const UNDECIDED: u32 = u32::MAX;
 
-/// Likewise.
+/// Sends a packet of a flow that the flow cache knows. A function of its own, as `long_way` is.
 #[inline(never)]
 fn pinned(ctx: *mut xdp_md) -> u32 {
     let ctx = XdpContext::new(core::hint::black_box(ctx));
@@ -60,14 +60,14 @@ fn pinned(ctx: *mut xdp_md) -> u32 {
         .unwrap_or(UNDECIDED)
 }
 
-/// Likewise.
+/// Drops a Report or Done that the policy has refused before. A function of its own, as `long_way` is.
 #[inline(never)]
 fn refused(ctx: *mut xdp_md) -> u32 {
     let ctx = XdpContext::new(core::hint::black_box(ctx));
     refused::again(&ctx).unwrap_or(UNDECIDED)
 }
 
-/// The same, the long way, at any hook.
+/// Looks at all of a packet, at any hook, and gives the XDP action.
 #[inline(always)]
 pub(crate) fn closely<C: Context, const ROLES: u8>(ctx: &C) -> u32 {
     let Some((mut layout, ipv6)) = packet::ipv6(ctx) else {

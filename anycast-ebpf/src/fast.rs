@@ -1,5 +1,5 @@
-//! The short way for packets that need no thought: those that are nobody's here, and those of pinned
-//! flows whose next hop was found a moment ago.
+//! The short way: for packets that neither belong to an address we track nor need a note for the rate limits, and for
+//! packets of bound flows whose next hop was found a moment ago.
 //!
 //! It may always say that it does not know; `classify` then looks at everything. What it does say must
 //! be what `classify` would have said.

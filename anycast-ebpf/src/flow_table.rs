@@ -80,7 +80,7 @@ pub unsafe extern "C" fn end_flow(key: *const FlowKey) -> u32 {
     0
 }
 
-/// Makes a flow open that is bound, likewise.
+/// Makes a bound flow open. A global function, which the verifier follows once.
 ///
 /// # Safety
 ///
@@ -192,7 +192,7 @@ const STATE: u32 = 16;
 /// Above the sequence number.
 const NEXT: u32 = 32;
 
-/// Likewise a global function.
+/// A global function, which the verifier follows once.
 ///
 /// # Safety
 ///

@@ -1,7 +1,7 @@
 //! The kernel side: XDP and TCX programs of the three roles.
 //!
 //! `classify` says what a packet is, `router`, `member` and `correspondent` what each role does
-//! with it, `fast` and `refused` what needs no thought, `context` with `xdp` and `skb` how hooks differ,
+//! with it, `fast` and `refused` are short ways for what was decided before, `context` with `xdp` and `skb` how hooks differ,
 //! `rewrite` and `forward` change and send it, `punt` gives it to the controller. The
 //! roles of an interface are a constant of the program attached there, so a program holds only
 //! the branches that its interface needs.

@@ -124,7 +124,7 @@ pub(crate) static WHOLE: PerCpuArray<u64, { maps::whole::ALL as usize }> = PerCp
 pub(crate) static FLOW_CACHE: Array<CachedFlow, { maps::FLOW_CACHE as usize }, ALIGNED> =
     Array::new();
 
-/// Correspondent: what becomes of them and how they go, likewise.
+/// Correspondent: what becomes of the packets of flows in `FLOW_CACHE` and by which next hop they go, by CPU and hash.
 #[btf_map]
 pub(crate) static WAYS: Array<CachedWay, { maps::WAYS as usize }, ALIGNED> = Array::new();
 

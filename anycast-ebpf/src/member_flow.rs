@@ -125,7 +125,7 @@ fn by_care_of(mut entry: Entry<'_>, facts: &Facts) -> u32 {
     came::AS_EVER
 }
 
-/// A client's packet came by B. Likewise.
+/// A client's packet came by B. A global function, which the verifier follows once.
 ///
 /// # Safety
 ///
@@ -143,7 +143,8 @@ pub unsafe extern "C" fn member_by_anycast(flow: *mut MemberFlow, facts: *const 
     1
 }
 
-/// A packet of this host leaves. Not 0: all of it is new to the client. Likewise.
+/// A packet of this host leaves. Not 0: all of it is new to the client. A global function, which the verifier follows
+/// once.
 ///
 /// # Safety
 ///

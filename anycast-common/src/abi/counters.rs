@@ -153,7 +153,7 @@ counters! {
     FlowOpen = "flow_open",
     /// Open flows that gave way to another flow: a later binding takes them for new ones.
     FlowOpenEvicted = "flow_open_evicted",
-    /// Flows not remembered as open, because the table is full of others: likewise.
+    /// Flows not remembered as open, because the table is full of others: a later binding takes them for new ones.
     FlowOpenNoRoom = "flow_open_no_room",
     /// Bound flows that gave way to a new one, because the table was full; they go to B.
     FlowEvicted = "flow_evicted",

@@ -40,7 +40,7 @@ pub mod programs {
         "anycast_mc",
         "anycast_rmc",
     ];
-    /// TCX ingress programs, likewise; there is none without a role.
+    /// TCX ingress programs by the union of the roles of an interface; there is none without a role.
     pub const TCX: [&str; 8] = [
         "",
         "anycast_r_in",

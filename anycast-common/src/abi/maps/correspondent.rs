@@ -109,7 +109,7 @@ pub struct Flow {
     /// Not 0: the client sent FIN, or one of both RST; 3 where the numbers were near those of the flow. Octets of their
     /// own, which two CPUs can write at once.
     pub client_closed: u8,
-    /// Likewise of the member. Both together end the flow.
+    /// 1: the member sent FIN or RST that is not believed by itself; 3: one that is. Both ends together end the flow.
     pub member_closed: u8,
     /// When the client began to send what is not answered yet, see [`unattended::tick`].
     pub asked_at: u32,
@@ -121,7 +121,7 @@ pub struct Flow {
     pub tried_sequence: u32,
     /// TCP: the sequence number after the last segment of the client that was looked at.
     pub client_next: u32,
-    /// Likewise of the member.
+    /// TCP: the sequence number after the last segment of the member that was looked at.
     pub member_next: u32,
     /// One of [`state`].
     pub state: u8,

@@ -30,7 +30,7 @@ pub struct LocalAnycast {
 
 /// A flow that a client opened at B or C, from its first packet on. Map `MEMBER_FLOWS` (LRU).
 ///
-/// What this host sends from C by itself is noted likewise, by a key that names C where others name B.
+/// What this host sends from C by itself is noted in the same map, by a key that names C where others name B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct MemberFlow {
@@ -57,7 +57,7 @@ pub struct MemberFlow {
     /// Union of [`closed`]: how the client has ended the connection. Octets of their own, which two CPUs can write
     /// at once.
     pub client_closed: u8,
-    /// Likewise the member.
+    /// Union of [`closed`]: how the member has ended the connection.
     pub member_closed: u8,
     /// One of [`stage`].
     pub stage: u8,

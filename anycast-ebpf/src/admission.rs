@@ -238,8 +238,8 @@ pub(crate) fn error() -> bool {
     ))
 }
 
-/// Whether an ICMPv6 error which says that a care-of address cannot be reached may be believed; if not, that is counted. Several
-/// sessions show that it is so, and who forges errors shortens the wait of no more.
+/// Whether an ICMPv6 error which says that a care-of address cannot be reached may be believed; if not, that is
+/// counted. Several sessions show that it is so, and who forges errors shortens the wait of no more.
 #[inline(always)]
 pub(crate) fn unreachable(care_of: &[u8; 16]) -> bool {
     // SAFETY: it is there.

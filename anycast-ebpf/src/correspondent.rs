@@ -16,8 +16,9 @@ use crate::{
     next_hop::Way,
     packet::{IPV6, Upper},
     punt::punt,
+    question::Question,
     rewrite,
-    steer::{self, Question, answer},
+    steer::{self, answer},
     transport::{TCP, TCP_FIN, TCP_SYN, Transport},
     trial,
 };
@@ -127,7 +128,8 @@ fn numbers<C: Context>(packet: &Packet<'_, C>, transport: &Transport, question: 
     if transport.protocol != TCP {
         return;
     }
-    // Else the compiler takes the checks that were made for the header as made for these, which the verifier cannot see.
+    // Else the compiler takes the checks that were made for the header as made for these, which the verifier cannot
+    // see.
     let start = transport.checksum - 16;
     let Some([sequence, acknowledged, rest]) = packet
         .ctx

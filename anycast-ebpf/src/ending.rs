@@ -1,15 +1,15 @@
 //! When a TCP connection has ended, by what passes of it.
 //!
 //! Anybody may forge a FIN or a RST, so it counts by itself only when its numbers are near those of the flow: its
-//! sequence number that of its own direction, or its acknowledgement that of the other one. One of both is so even where
-//! much was sent the short way, which notes no numbers, unless both ends send much at once. In both directions they
-//! count together. What is sent beyond takes them back.
+//! sequence number that of its own direction, or its acknowledgement that of the other one. One of both is so even
+//! where much was sent the short way, which notes no numbers, unless both ends send much at once. In both directions
+//! they count together. What is sent beyond takes them back.
 
 use anycast_common::abi::{counters::Counter, maps::Flow};
 
 use crate::{
     count::count,
-    steer::Question,
+    question::Question,
     transport::{TCP_ACK, TCP_FIN, TCP_RST},
 };
 

@@ -18,6 +18,7 @@ use aya_ebpf::{
 
 use crate::{
     admission,
+    checksum::folds_to_ones,
     context::{Context, Packet, Verdict},
     count::count,
     flow_table,
@@ -25,7 +26,6 @@ use crate::{
     fragment, hints,
     limit::now,
     maps::{CARE_OF, LOCAL_ANYCAST, LOCAL_CARE_OF, SCRATCH, UNREACHABLE},
-    mld::folds_to_ones,
     packet::{IPV6, Ipv6, MAX_OFFSET, Piece, Upper, octets, words},
     punt::punt,
     quote::{HEADER, Quote, quote},

@@ -1,10 +1,9 @@
 //! The kernel side: XDP and TCX programs of the three roles.
 //!
-//! `classify` says what a packet is, `router`, `member` and `correspondent` what each role does
-//! with it, `fast` and `refused` are short ways for what was decided before, `context` with `xdp` and `skb` how hooks differ,
-//! `rewrite` and `forward` change and send it, `punt` gives it to the controller. The
-//! roles of an interface are a constant of the program attached there, so a program holds only
-//! the branches that its interface needs.
+//! `classify` says what a packet is, `router`, `member` and `correspondent` what each role does with it, `fast` and
+//! `refused` are short ways for what was decided before, `context` with `xdp` and `skb` how hooks differ, `rewrite`
+//! and `forward` change and send it, `punt` gives it to the controller. The roles of an interface are a constant of
+//! the program attached there, so a program holds only the branches that its interface needs.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![allow(
     clippy::cast_possible_truncation,
@@ -19,6 +18,8 @@
 mod admission;
 #[cfg(target_arch = "bpf")]
 mod change;
+#[cfg(target_arch = "bpf")]
+mod checksum;
 #[cfg(target_arch = "bpf")]
 mod classify;
 #[cfg(target_arch = "bpf")]
@@ -71,6 +72,8 @@ mod policy;
 mod programs;
 #[cfg(target_arch = "bpf")]
 mod punt;
+#[cfg(target_arch = "bpf")]
+mod question;
 #[cfg(target_arch = "bpf")]
 mod quote;
 #[cfg(target_arch = "bpf")]

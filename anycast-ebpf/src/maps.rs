@@ -20,7 +20,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 
-use crate::steer::Question;
+use crate::question::Question;
 
 /// 1 refuses MLD messages without Router Alert; set before the object is loaded.
 #[unsafe(no_mangle)]

@@ -7,6 +7,7 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 
 use crate::{
     admission,
+    checksum::folds_to_ones,
     context::{Context, Packet, Verdict},
     count::count,
     icmp_error::holds_checksum,
@@ -242,16 +243,6 @@ fn short_checksum_holds<C: Context>(packet: &Packet<'_, C>, message: &Message) -
         sum += u64::from(word);
     }
     folds_to_ones(sum)
-}
-
-/// Whether a sum of words of 32 bits, in which the checksum is, is what it has to be.
-#[inline(always)]
-pub(crate) fn folds_to_ones(sum: u64) -> bool {
-    let mut sum = (sum & 0xffff_ffff) + (sum >> 32);
-    for _ in 0..3 {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum == 0xffff
 }
 
 /// The ICMPv6 checksum with its pseudo-header (RFC 8200 section 8.1). Trailing octets are covered

@@ -16,6 +16,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    checksum::folds_to_ones,
     count::count_index,
     hints::policy_age,
     limit,
@@ -128,7 +129,7 @@ impl Key {
         for word in [a, b, c, d, e] {
             sum += (word & 0xffff_ffff) + (word >> 32);
         }
-        mld::folds_to_ones(sum)
+        folds_to_ones(sum)
     }
 }
 

@@ -7,7 +7,7 @@ use anycast_common::{
     abi::{
         counters::Counter,
         flow_table::class,
-        maps::{CareOfKey, Flow, FlowKey, state, trial, unattended},
+        maps::{CareOfKey, Flow, state, trial, unattended},
     },
     wire::checksum,
 };
@@ -20,30 +20,9 @@ use crate::{
     hints,
     limit::now,
     maps::{ATTENDED, BINDINGS, CARE_OF, QUESTION},
+    question::Question,
     transport::{ECHO_REPLY, ECHO_REQUEST, TCP, TCP_ACK, TCP_RST, TCP_SYN, Transport},
 };
-
-/// A packet, as far as it matters where it goes.
-#[repr(C, align(8))]
-pub struct Question {
-    /// The flow, if the packet is its client's. After [`Question::turn`], if it is its member's: with C for B, which
-    /// the answer puts right.
-    pub key: FlowKey,
-    /// C, in the answer.
-    pub address: [u8; 16],
-    /// TCP: sequence number.
-    pub sequence: u32,
-    /// TCP: the one after the segment.
-    pub next: u32,
-    /// TCP: acknowledgement number.
-    pub acknowledged: u32,
-    /// In the answer: what the other address does to a checksum (RFC 1624).
-    pub delta: u16,
-    /// TCP flags; 0 for other protocols.
-    pub flags: u8,
-    /// Type of an ICMPv6 echo message; 0 for other protocols.
-    pub echo: u8,
-}
 
 impl Question {
     /// That of this CPU: there is no room for it on the stack.

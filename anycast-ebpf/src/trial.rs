@@ -12,8 +12,8 @@ use crate::{
     count::{count, count_index},
     limit::now,
     maps::EVENTS,
+    question::Question,
     sketch::{Bucket, words},
-    steer::Question,
 };
 
 /// Of all flows, on each CPU.

@@ -188,8 +188,8 @@ counters! {
     CareOfUnreachableBadChecksum = "care_of_unreachable_bad_checksum",
     /// ICMPv6 errors that say so beyond ten a second about one care-of address, dropped.
     CareOfUnreachableLimited = "care_of_unreachable_rate_limited",
-    /// ICMPv6 errors that quote a mobility message which was sent in the client's name, dropped: the client knows nothing
-    /// of it, and a Home Test has a token in it.
+    /// ICMPv6 errors that quote a mobility message which was sent in the client's name, dropped: the client knows
+    /// nothing of it, and a Home Test has a token in it.
     IcmpErrorQuotesMobility = "icmp_error_quotes_mobility",
     /// ICMPv6 errors that quote a packet to a care-of address and match no pinned flow: late or
     /// forged, and left to the client's kernel.

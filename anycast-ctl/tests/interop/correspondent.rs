@@ -173,14 +173,13 @@ fn malformed() -> [Line; 13] {
     ]
 }
 
-/// Statuses 129 and 130, and the nonces of a correspondent that has begun anew.
+/// Status 130, and the nonces of a correspondent that has begun anew.
 pub fn refused() -> Result<()> {
     let network = network()?;
     let mut first = gateway(&network, "max_bindings = 1")?;
     let mut peer = Peer::start(&network, network.server(S1), "member")?;
     let test = |more| (with(&json!({"do": "test"}), more), vec![]);
     let update = |more| with(&json!({"do": "update", "sequence": 7}), more);
-    let foreign = || json!({"home": FOREIGN});
     let row = |what, clause, steps, counts, bound| Row {
         what,
         clause,
@@ -189,26 +188,6 @@ pub fn refused() -> Result<()> {
         bound,
     };
     let rows = vec![
-        row(
-            "an anycast address that may not be bound",
-            "profile: 129 when policy refuses",
-            vec![
-                test(foreign()),
-                (update(foreign()), vec![ack(129, 7, "right")]),
-            ],
-            &[("binding_update_prohibited", 1)],
-            false,
-        ),
-        row(
-            "the same without A: not among what is told unasked",
-            "RFC 6275 9.5.4",
-            vec![
-                test(foreign()),
-                (update(with(&foreign(), json!({"flags": "E"}))), vec![]),
-            ],
-            &[("binding_update_prohibited", 1)],
-            false,
-        ),
         row(
             "the one binding that there is room for",
             "RFC 6275 9.5.2",

@@ -92,7 +92,7 @@ fn dropped() -> Vec<Line> {
         drop("a care-of address that was not tested", "RFC 6275 5.2.6",
             json!({"care_of": "2001:db8:20::c2"}), UNSIGNED),
         drop("a home address that was not tested", "RFC 6275 5.2.5",
-            json!({"home": "2001:db8:b::53"}), UNSIGNED),
+            json!({"home": "2001:db8:a::54"}), UNSIGNED),
         drop("H: no home agent here", "RFC 6275 9.5.1: H and Nonce Indices exclude each other",
             json!({"flags": "AHE"}), HOME),
         drop("H without Nonce Indices: IPsec would have to vouch for it", "RFC 6275 5.1, 9.5.1",

@@ -36,8 +36,8 @@ pub(super) fn count(lab: &Lab, node: &str, name: &str) -> Result<u64> {
     lab.daemon(node)?.counter("data_plane", name)
 }
 
-/// Exchanges a few octets at a time until this correspondent has bound the only flow: it began before its binding, so its
-/// member leads it to C. The last exchange goes by C both ways.
+/// Exchanges a few octets at a time until this correspondent has bound the only flow: it began before its binding, so
+/// its member leads it to C. The last exchange goes by C both ways.
 pub(super) fn led(lab: &Lab, visitor: &mut Visitor, correspondent: &str) -> Result<()> {
     const FEW: u64 = 512;
     wait::poll(SOON, ASK_AGAIN, "the session is led to C", || {

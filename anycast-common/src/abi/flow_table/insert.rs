@@ -44,8 +44,8 @@ pub unsafe fn insert(
     }
 }
 
-/// The same for a flow with this [care-of address](Flow::care_of) and [difference](Flow::delta), all of which is written
-/// where it will be: programs have little room elsewhere.
+/// The same for a flow with this [care-of address](Flow::care_of) and [difference](Flow::delta), all of which is
+/// written where it will be: programs have little room elsewhere.
 ///
 /// # Safety
 ///

@@ -133,7 +133,8 @@ fn binding() -> Result<()> {
     bench.table(&[row("no binding", &tcp(ACK), &[])])?;
     bind(&mut bench, C, LATER)?;
     bench.table(&[
-        to(C, "the first packet pins", &tcp(ACK), PINS),
+        row("a segment in mid-stream is of an open flow", &tcp(ACK), &[]),
+        to(C, "the segment that opens a flow binds it", &tcp(SYN), PINS),
         to(C, "the next ones follow", &tcp(ACK), FOLLOWS),
         to(C, "FIN follows", &tcp(FIN | ACK), FOLLOWS),
         to(C, "a reset of a pinned flow follows", &tcp(RST), FOLLOWS),
@@ -185,7 +186,8 @@ fn expiry() -> Result<()> {
     let pinned = Packet::tcp(A, B, PORTS, ACK);
     let new = Packet::tcp(A, B, (40001, 80), SYN);
     bind(&mut bench, C, LATER)?;
-    bench.table(&[to(C, "pinned while it lives", &pinned, PINS)])?;
+    let opens = Packet::tcp(A, B, PORTS, SYN);
+    bench.table(&[to(C, "pinned while it lives", &opens, PINS)])?;
     bind(&mut bench, C, EARLIER)?;
     bench.table(&[
         to(C, "the pin outlives the binding", &pinned, FOLLOWS),
@@ -227,7 +229,7 @@ fn from_member() -> Result<()> {
         to(
             C,
             "the client's packet",
-            &Packet::tcp(A, B, PORTS, ACK),
+            &Packet::tcp(A, B, PORTS, SYN),
             PINS,
         ),
         from("the answer", &answer),
@@ -353,7 +355,7 @@ fn untouched() -> Result<()> {
     if bench.hook == Hook::Xdp {
         bench.table(&[row(
             "hop limit 1: the kernel answers, and quotes what the client sent",
-            &tcp().with(|p| p.hop_limit = 1),
+            &Packet::tcp(A, B, PORTS, SYN).with(|p| p.hop_limit = 1),
             &[("flow_pinned", 1)],
         )])?;
     }
@@ -483,7 +485,7 @@ fn removal() -> Result<()> {
         bench.dataplane.maps().apply(&action)?;
         anyhow::Ok(bench.dataplane.maps().flow_reader().flows().len())
     };
-    bench.run(&Packet::tcp(A, B, PORTS, ACK).frame())?;
+    bench.run(&Packet::tcp(A, B, PORTS, SYN).frame())?;
     let pins = |bench: &mut Bench| {
         bench
             .dataplane

@@ -17,7 +17,7 @@ use xtask::{
 
 use crate::{
     harness::{Bench, Row, Verdict, bind},
-    packets::{ACK, Packet, UDP, address},
+    packets::{ACK, Packet, SYN, UDP, address},
 };
 
 pub(super) const A: &str = "2001:db8:1::100";
@@ -139,17 +139,24 @@ fn forwarding() -> Result<()> {
         bench.dataplane.maps().set_redirect_targets(&targets)?;
         let out = Packet::tcp(A, B, PORTS, ACK);
         let to_c = out.clone().with(|p| p.destination = address(C));
+        let opens = Packet::tcp(A, B, PORTS, SYN);
+        let opens_to_c = opens.clone().with(|p| p.destination = address(C));
         let back = Packet::tcp(C, A, BACK, ACK);
         let from_b = back.clone().with(|p| p.source = address(B));
         let big = out.clone().with(|p| p.payload.resize(1461, 0));
         bench.table(&[
             Row {
-                becomes: Some(sent(&to_c, UP, ROUTER)),
+                becomes: Some(sent(&opens_to_c, UP, ROUTER)),
                 counts: &[
                     ("flow_pinned", 1),
                     ("correspondent_to_care_of", 1),
                     ("forwarded", 1),
                 ],
+                ..row("the first to the servers' side", &opens, Verdict::Redirect)
+            },
+            Row {
+                becomes: Some(sent(&to_c, UP, ROUTER)),
+                counts: &[("correspondent_to_care_of", 1), ("forwarded", 1)],
                 ..row("to the servers' side", &out, Verdict::Redirect)
             },
             Row {

@@ -13,7 +13,7 @@ use xtask::{kernel_tests::Suite, net::wait};
 
 use crate::{
     harness::{Bench, Row, Verdict, bind},
-    packets::{ACK, Packet, SCTP, address},
+    packets::{ACK, Packet, SCTP, SYN, address},
 };
 
 pub(super) const A: &str = "2001:db8:1::100";
@@ -55,6 +55,8 @@ pub fn tests(suite: Suite) -> Suite {
 pub(super) fn correspondent() -> Result<Bench> {
     let mut bench = Bench::new(CORRESPONDENT, true)?;
     bind(&mut bench, (A, B), C, Time::from_nanos(u64::MAX / 2))?;
+    // A segment in mid-stream binds no flow.
+    bench.run(&Packet::tcp(A, B, PORTS, SYN).frame())?;
     for packet in flows(A, B) {
         bench.run(&packet.frame())?;
     }

@@ -12,7 +12,7 @@ use crate::{
     },
     harness::{At, Bench, Hook, Row, Verdict, bind},
     icmp_error::{ADDRESS, HOP, TOO_BIG, UNREACHABLE, coded, error},
-    packets::{ACK, Packet, UDP, address},
+    packets::{ACK, Packet, SYN, UDP, address},
 };
 
 const FIRST: &[(&str, u64)] = &[
@@ -89,8 +89,9 @@ fn forwards() -> Result<()> {
         let from_b = back.clone().with(|p| p.source = address(B));
         let tagged = out.clone().with(|p| p.vlans = vec![9]);
         let big = out.clone().with(|p| p.payload.resize(1461, 0));
+        let opens = Packet::tcp(A, B, PORTS, SYN);
         bench.table(&[
-            becomes("to the servers' side", &out, &to(C, &out), FIRST),
+            becomes("to the servers' side", &opens, &to(C, &opens), FIRST),
             becomes("to the client", &back, &from_b, BACKWARD),
             becomes("a tagged frame", &tagged, &to(C, &tagged), NEXT),
             row(
@@ -127,10 +128,11 @@ fn merged() -> Result<()> {
     gateway.namespace.run(|| {
         let mut bench = bench(&gateway, Hook::Tcx, "clients0")?;
         let long = Packet::tcp(A, B, PORTS, ACK).with(|p| p.payload.resize(3000, 7));
+        let opens = Packet::tcp(A, B, PORTS, SYN).with(|p| p.payload.resize(3000, 7));
         bench.table(&[becomes(
             "not merged, it is too big",
-            &long,
-            &to(C, &long),
+            &opens,
+            &to(C, &opens),
             FIRST_BEYOND_MTU,
         )])?;
         bench.segment = 1440;
@@ -158,18 +160,20 @@ fn leaves() -> Result<()> {
     gateway.namespace.run(|| {
         let mut bench = bench(&gateway, Hook::TcxOut, "up0")?;
         let out = Packet::tcp(A, B, PORTS, ACK);
-        let by = |name, router, verdict, counts| Row {
+        let opens = Packet::tcp(A, B, PORTS, SYN);
+        let by = |name, packet, router, verdict, counts| Row {
             name,
-            frame: leaving(&out, router),
+            frame: leaving(packet, router),
             verdict,
-            becomes: Some(leaving(&to(C, &out), router)),
+            becomes: Some(leaving(&to(C, packet), router)),
             counts,
             events: &[],
         };
         bench.table(&[
-            by("on its way", ROUTER, Verdict::Pass, FIRST),
+            by("on its way", &opens, ROUTER, Verdict::Pass, FIRST),
             by(
                 "to another router",
+                &out,
                 OTHER_ROUTER,
                 Verdict::Redirect,
                 REDIRECTED,
@@ -190,6 +194,7 @@ fn leaves() -> Result<()> {
         bench.ingress = netlink::index(&gateway.namespace, "clients0")?;
         bench.table(&[by(
             "by another interface",
+            &out,
             ROUTER,
             Verdict::Redirect,
             REDIRECTED,
@@ -209,6 +214,7 @@ fn leaves() -> Result<()> {
             ),
             by(
                 "and what goes to B is not sent further",
+                &out,
                 ROUTER,
                 Verdict::Redirect,
                 REDIRECTED,
@@ -235,7 +241,8 @@ fn forwarded() -> Result<()> {
             Verdict::Pass,
         )])?;
         bench.arrived = 0;
-        bench.table(&[becomes("this host's", &out, &to(C, &out), FIRST).redirected()])
+        let opens = Packet::tcp(A, B, PORTS, SYN);
+        bench.table(&[becomes("this host's", &opens, &to(C, &opens), FIRST).redirected()])
     })
 }
 
@@ -246,6 +253,7 @@ fn own_errors() -> Result<()> {
         let mut bench = bench(&gateway, Hook::TcxOut, "clients0")?;
         let sent = Packet::tcp(A, B, PORTS, ACK);
         let seen = to(C, &sent);
+        bench.run(&Packet::tcp(A, B, PORTS, SYN).frame())?;
         bench.run(&sent.frame())?;
         bench.table(&[
             Row {
@@ -345,7 +353,9 @@ fn device_sums() -> Result<()> {
     let rest = Packet::raw(A, B, UDP, vec![7; 21]).fragment(8, false);
     let from = |packet: &Packet, source: &str| packet.clone().with(|p| p.source = address(source));
     let answer = Packet::tcp(C, A, BACK, ACK);
+    let opens = Packet::tcp(A, B, PORTS, SYN);
     for (before, after) in [
+        (opens.clone(), to(C, &opens)),
         (sent.clone(), seen.clone()),
         (data.clone(), to(C, &data)),
         (first.clone(), to(C, &first)),

@@ -7,7 +7,7 @@ use xtask::kernel_tests::Suite;
 
 use crate::{
     correspondent::{A, B, C, EARLIER, FOLLOWS, LATER, PINS, PORTS, bench, bind, row, to},
-    packets::{ACK, Packet},
+    packets::{ACK, Packet, SYN},
 };
 
 pub fn tests(suite: Suite) -> Suite {
@@ -21,7 +21,8 @@ fn abandoned() -> Result<()> {
     let mut bench = bench()?;
     let tcp = Packet::tcp(A, B, PORTS, ACK);
     bind(&mut bench, C, LATER)?;
-    bench.table(&[to(C, "the binding pins it", &tcp, PINS)])?;
+    let opens = Packet::tcp(A, B, PORTS, SYN);
+    bench.table(&[to(C, "the binding pins it", &opens, PINS)])?;
     bind(&mut bench, C, EARLIER)?;
     let mut flows = bench.dataplane.maps().flow_reader().flows().into_iter();
     let (key, flow) = flows.next().context("a flow")?;

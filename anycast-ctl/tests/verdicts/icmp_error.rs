@@ -234,7 +234,7 @@ fn unreachable() -> Result<()> {
         "2001:db8:20::c2",
         Time::from_nanos(u64::MAX / 2),
     )?;
-    bench.run(&Packet::tcp(A, "2001:db8:a::54", PORTS, ACK).frame())?;
+    bench.run(&Packet::tcp(A, "2001:db8:a::54", PORTS, SYN).frame())?;
     let other = says(0, &Packet::tcp(A, "2001:db8:20::c2", PORTS, ACK));
     bench.run(&other.frame())?;
     let events = bench.events()?;

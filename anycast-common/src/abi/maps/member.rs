@@ -103,6 +103,8 @@ pub mod closed {
 pub mod canary {
     /// Those of one flow for one binding.
     pub const MOST: u8 = 3;
+    /// Those of all flows of a client for one binding, while none has worked.
+    pub const UNPROVEN: u8 = 32;
     /// Nanoseconds between those of one flow.
     pub const PACE: u64 = 100_000_000;
     /// Nanoseconds until it is looked again for a binding, or for a packet that is no more than a few on the wire.
@@ -147,7 +149,7 @@ pub struct Client {
     pub led_in: u32,
     /// Bindings in a row for which no canary worked.
     pub failures: u8,
-    /// 1: there was a canary.
+    /// How many canaries there were, 255 at most.
     pub tried: u8,
     /// 1: a flow came over to C.
     pub worked: u8,

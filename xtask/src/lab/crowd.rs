@@ -34,6 +34,13 @@ impl Crowd {
         Ok(self.opened - 1)
     }
 
+    /// Begins a session from this port and gives its number.
+    pub fn open_from(&mut self, port: u16) -> Result<usize> {
+        self.tell(&format!("open {port}"))?;
+        self.opened += 1;
+        Ok(self.opened - 1)
+    }
+
     /// Waits for the first report of a session.
     pub fn first_words(&self, number: usize, limit: Duration) -> Result<Value> {
         let what = format!("session {number} is connected");
@@ -47,6 +54,22 @@ impl Crowd {
     /// Gives a command to every session.
     pub fn tell(&mut self, command: &str) -> Result<()> {
         self.process.say(command)
+    }
+
+    /// Every session exchanges so many octets each way. Gives how many of those that lived have done so; the
+    /// others are over.
+    pub fn exchange(&mut self, octets: u64, limit: Duration) -> Result<usize> {
+        let count = |lines: &[String]| (events(lines, "transferred"), last_words(lines).len());
+        let (before, over) = self.process.output().read(|output| count(&output.lines));
+        let alive = self.opened - over;
+        self.tell(&format!("transfer {octets} {octets}"))?;
+        let what = format!("{alive} sessions exchange data");
+        let done = self.process.output().wait(limit, &what, |output| {
+            let (now, ended) = count(&output.lines);
+            let done = now - before;
+            (done + (ended - over) >= alive || output.ended).then_some(done)
+        })?;
+        Ok(done)
     }
 
     /// The last reports of the sessions that are over, in the order in which they ended.
@@ -68,6 +91,15 @@ impl Crowd {
         all.then_some(ends)
             .with_context(|| format!("the client has ended: {}", self.process.tail(5).join(" | ")))
     }
+}
+
+fn events(lines: &[String], name: &str) -> usize {
+    let events = lines
+        .iter()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    events
+        .filter(|event: &Value| event["event"] == name)
+        .count()
 }
 
 fn last_words(lines: &[String]) -> Vec<Value> {

@@ -19,6 +19,7 @@ mod site;
 pub mod sysctl;
 mod tcx;
 pub mod wait;
+mod wire;
 
 pub use capture::Capture;
 pub use namespace::Namespace;
@@ -27,3 +28,4 @@ pub use process::Process;
 pub use sender::Sender;
 pub use site::Site;
 pub use tcx::{Direction, TcxCounter, Which};
+pub use wire::{Weather, Wire};

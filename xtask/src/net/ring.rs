@@ -193,7 +193,7 @@ fn u32_at(bytes: &[u8], offset: usize) -> u32 {
     u32::from_ne_bytes(word)
 }
 
-fn option<T>(socket: &OwnedFd, level: i32, name: i32, value: &T) -> Result<()> {
+pub(super) fn option<T>(socket: &OwnedFd, level: i32, name: i32, value: &T) -> Result<()> {
     // SAFETY: the kernel reads exactly as many octets as it is given.
     let result = unsafe {
         libc::setsockopt(

@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpStream},
+    net::{Ipv6Addr, SocketAddr, TcpStream},
     process::exit,
     sync::mpsc::{self, RecvTimeoutError},
     thread,
@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
 use super::{
     content::{DOWN, UP},
@@ -34,7 +35,7 @@ pub(super) fn connect(address: SocketAddr) -> Result<()> {
             }
         }
     });
-    if let Err(error) = attend(address, &told, Voice(None)) {
+    if let Err(error) = attend(address, 0, &told, Voice(None)) {
         eprintln!("error: {error:#}");
         exit(1);
     }
@@ -42,20 +43,24 @@ pub(super) fn connect(address: SocketAddr) -> Result<()> {
 }
 
 /// Runs many sessions, each as [`connect`] does, with the session's number in all output. The command `open` begins
-/// another session, and every other command goes to all sessions.
+/// another session, from a port if one follows, and every other command goes to all sessions.
 pub(super) fn crowd(address: SocketAddr) -> Result<()> {
     let (mut tell, mut sessions) = (Vec::new(), Vec::new());
     for line in io::stdin().lines() {
         let line = line?;
-        if line != "open" {
-            // A session that has ended no longer listens.
-            tell.retain(|tell: &mpsc::Sender<String>| tell.send(line.clone()).is_ok());
-            continue;
-        }
+        let port = match line.strip_prefix("open") {
+            Some("") => 0,
+            Some(port) => port.trim().parse()?,
+            None => {
+                // A session that has ended no longer listens.
+                tell.retain(|tell: &mpsc::Sender<String>| tell.send(line.clone()).is_ok());
+                continue;
+            }
+        };
         let (sender, told) = mpsc::channel();
         tell.push(sender);
         let voice = Voice(Some(sessions.len()));
-        sessions.push(thread::spawn(move || attend(address, &told, voice)));
+        sessions.push(thread::spawn(move || attend(address, port, &told, voice)));
     }
     drop(tell);
     // Each session has already reported how it ended.
@@ -81,9 +86,14 @@ impl Voice {
     }
 }
 
-fn attend(address: SocketAddr, told: &mpsc::Receiver<String>, voice: Voice) -> Result<()> {
+fn attend(
+    address: SocketAddr,
+    port: u16,
+    told: &mpsc::Receiver<String>,
+    voice: Voice,
+) -> Result<()> {
     let started = Instant::now();
-    let session = TcpStream::connect(address)
+    let session = connect_from(port, address)
         .with_context(|| format!("no answer by {address}"))
         .and_then(|stream| Session::new(stream, UP, DOWN));
     let ((sent, received), result) = match session {
@@ -103,6 +113,18 @@ fn attend(address: SocketAddr, told: &mpsc::Receiver<String>, voice: Voice) -> R
         &[("sent", sent.into()), ("received", received.into())],
     );
     result
+}
+
+/// From this port, or any where it is 0.
+fn connect_from(port: u16, address: SocketAddr) -> io::Result<TcpStream> {
+    if port == 0 {
+        return TcpStream::connect(address);
+    }
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
+    socket.connect(&address.into())?;
+    Ok(socket.into())
 }
 
 fn run(

@@ -29,7 +29,7 @@ enum App {
         /// The server
         address: SocketAddr,
     },
-    /// Run many sessions: `open` begins another one, and other commands go to every session
+    /// Run many sessions: `open [PORT]` begins another one, and other commands go to every session
     Crowd {
         /// The server
         address: SocketAddr,

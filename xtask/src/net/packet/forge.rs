@@ -30,7 +30,7 @@ pub fn mld(kind: u8, source: Ipv6Addr, mac: [u8; 6], group: Ipv6Addr) -> Vec<u8>
 
 /// A UDP datagram in one Ethernet frame, as its sender would make it.
 pub fn udp(
-    [from, to]: [[u8; 6]; 2],
+    way: [[u8; 6]; 2],
     source: SocketAddrV6,
     destination: SocketAddrV6,
     payload: &[u8],
@@ -38,17 +38,65 @@ pub fn udp(
     let length = u16::try_from(8 + payload.len()).unwrap_or(u16::MAX);
     let ports = [source.port(), destination.port(), length, 0].map(u16::to_be_bytes);
     let mut datagram = [ports.as_flattened(), payload].concat();
-    let addresses = [source.ip().octets(), destination.ip().octets()].concat();
-    let checksum = match !ones_complement_sum(&addresses, &datagram, 17) {
+    let checksum = match checksum([source.ip(), destination.ip()], &datagram, 17) {
         0 => u16::MAX, // RFC 768: zero would say that there is none.
         checksum => checksum,
     };
     datagram[6..8].copy_from_slice(&checksum.to_be_bytes());
+    frame(way, [source.ip(), destination.ip()], 17, &datagram)
+}
 
+/// A TCP segment without data, with these flags, sequence and acknowledgement number.
+pub fn tcp(
+    way: [[u8; 6]; 2],
+    source: SocketAddrV6,
+    destination: SocketAddrV6,
+    flags: u8,
+    [sequence, acknowledgement]: [u32; 2],
+) -> Vec<u8> {
+    let ports = [source.port(), destination.port()].map(u16::to_be_bytes);
+    let numbers = [sequence, acknowledgement].map(u32::to_be_bytes);
+    let mut segment = [ports.as_flattened(), numbers.as_flattened()].concat();
+    // Five words of header; a window of 1024; no checksum yet, nothing urgent.
+    segment.extend([5 << 4, flags, 4, 0, 0, 0, 0, 0]);
+    let checksum = checksum([source.ip(), destination.ip()], &segment, 6);
+    segment[16..18].copy_from_slice(&checksum.to_be_bytes());
+    frame(way, [source.ip(), destination.ip()], 6, &segment)
+}
+
+/// An ICMPv6 error of this type and code, about the packet in a frame that [`tcp`] or [`udp`] has made.
+pub fn icmp_error(
+    way: [[u8; 6]; 2],
+    source: &Ipv6Addr,
+    destination: &Ipv6Addr,
+    [kind, code]: [u8; 2],
+    about: &[u8],
+) -> Vec<u8> {
+    let mut message = vec![kind, code, 0, 0, 0, 0, 0, 0];
+    message.extend(about.get(14..).unwrap_or_default());
+    let checksum = checksum([source, destination], &message, 58);
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    frame(way, [source, destination], 58, &message)
+}
+
+/// A packet of this protocol in one frame from one Ethernet address to another.
+pub fn frame(
+    [from, to]: [[u8; 6]; 2],
+    [source, destination]: [&Ipv6Addr; 2],
+    protocol: u8,
+    payload: &[u8],
+) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).unwrap_or(u16::MAX);
     let mut frame = [&to[..], &from, &[0x86, 0xdd, 0x60, 0, 0, 0]].concat();
     frame.extend(length.to_be_bytes());
-    frame.extend([17, 64]); // UDP; hop limit 64.
-    frame.extend(addresses);
-    frame.extend(datagram);
+    frame.extend([protocol, 64]); // Hop limit 64.
+    frame.extend(source.octets());
+    frame.extend(destination.octets());
+    frame.extend(payload);
     frame
+}
+
+fn checksum([source, destination]: [&Ipv6Addr; 2], message: &[u8], protocol: u8) -> u16 {
+    let addresses = [source.octets(), destination.octets()].concat();
+    !ones_complement_sum(&addresses, message, protocol)
 }

@@ -1,0 +1,35 @@
+//! Never worse than plain anycast: flows of a client that go to several members, packets that somebody forges,
+//! tables that fill, answers by another way. Each test has its control, the same network without a daemon.
+
+mod around;
+mod datagrams;
+mod dead;
+mod forged;
+mod pressure;
+mod sessions;
+mod site;
+mod soak;
+mod spread;
+mod switch;
+mod table;
+
+use std::process::ExitCode;
+
+use xtask::{kernel_tests::Suite, lab::app};
+
+/// The daemon that cargo has built for this test.
+const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
+
+fn main() -> ExitCode {
+    if let Some(code) = app::intercept() {
+        return code;
+    }
+    let suite = spread::tests(Suite::new());
+    let suite = around::tests(suite);
+    let suite = forged::tests(suite);
+    let suite = pressure::tests(suite);
+    let suite = switch::tests(suite);
+    let suite = dead::tests(suite);
+    let suite = table::tests(suite);
+    soak::tests(suite).run()
+}

@@ -25,11 +25,17 @@ fn main() -> ExitCode {
         return code;
     }
     let suite = spread::tests(Suite::new());
-    let suite = around::tests(suite);
     let suite = forged::tests(suite);
-    let suite = pressure::tests(suite);
     let suite = switch::tests(suite);
-    let suite = dead::tests(suite);
     let suite = table::tests(suite);
+    if std::env::var_os(LONG).is_none() {
+        return suite.run();
+    }
+    let suite = around::tests(suite);
+    let suite = pressure::tests(suite);
+    let suite = dead::tests(suite);
     soak::tests(suite).run()
 }
+
+/// When it is set, the tests run that measure times and pressures, and the soak.
+const LONG: &str = "ANYCAST_LONG";

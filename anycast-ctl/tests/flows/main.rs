@@ -17,9 +17,6 @@ use std::process::ExitCode;
 
 use xtask::{kernel_tests::Suite, lab::app};
 
-/// The daemon that cargo has built for this test.
-const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
-
 fn main() -> ExitCode {
     if let Some(code) = app::intercept() {
         return code;

@@ -22,6 +22,8 @@ pub const SOON: Duration = Duration::from_secs(10);
 /// How often to ask a daemon, which announces no change of its state.
 pub const ASK_AGAIN: Duration = Duration::from_millis(50);
 
+/// The daemon that cargo has built for this test.
+const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
 const NAMES: [&str; 4] = ["s1", "s2", "s3", "s4"];
 /// The care-of addresses of all members.
 const PEERS: &str = "peers = [\"2001:db8:20::c0/124\"]\n";
@@ -225,7 +227,7 @@ impl Site {
         let node = self.daemons[place].node();
         if forget {
             let (namespace, _) = self.place(node);
-            let output = namespace.command(super::DAEMON).arg("detach").output()?;
+            let output = namespace.command(DAEMON).arg("detach").output()?;
             let said = String::from_utf8_lossy(&output.stderr);
             ensure!(output.status.success(), "{node}: detach: {said}");
         }
@@ -248,7 +250,7 @@ impl Site {
         let directory = self.ground.directory();
         let file = directory.join(format!("{node}.toml"));
         fs::write(&file, config)?;
-        Daemon::start(Path::new(super::DAEMON), node, namespace, &file, directory)
+        Daemon::start(Path::new(DAEMON), node, namespace, &file, directory)
     }
 
     fn mode(&self) -> &'static str {

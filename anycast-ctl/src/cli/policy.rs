@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::value::Prefix,
-    core::router::Place,
+    core::router::Position,
     model::{mac::Mac, policy::Decision},
     shell::api::{Request, client, view},
 };
@@ -94,10 +94,10 @@ pub(super) fn run(path: &Path, command: Command) -> Result<()> {
         )?)),
         Command::List { query, .. } => ask(path, &Request::Policy, query, show_policy::policy),
         Command::Add(add) => {
-            let place = match (add.before, add.after) {
-                (Some(id), _) => Place::Before(id),
-                (None, Some(id)) => Place::After(id),
-                (None, None) => Place::End,
+            let position = match (add.before, add.after) {
+                (Some(id), _) => Position::Before(id),
+                (None, Some(id)) => Position::After(id),
+                (None, None) => Position::End,
             };
             let rule = view::Rule {
                 source: add.source.0,
@@ -108,7 +108,7 @@ pub(super) fn run(path: &Path, command: Command) -> Result<()> {
                 max_members_per_group: add.max_members_per_group,
                 max_groups_per_member: add.max_groups_per_member,
             };
-            let request = Request::PolicyAdd { rule, place };
+            let request = Request::PolicyAdd { rule, position };
             let changed: view::PolicyChanged = client::ask(path, &request)?;
             let id = changed.id.unwrap_or_default();
             print(&format!(

@@ -92,12 +92,12 @@ fn withdrawn() -> Result<()> {
             interface: Some("nowhere0".to_owned()),
             ..rule.clone()
         },
-        place: Default::default(),
+        position: Default::default(),
     };
     ensure!(site.ask::<view::PolicyChanged>(&request).is_err());
     let request = Request::PolicyAdd {
         rule,
-        place: Default::default(),
+        position: Default::default(),
     };
     let added: view::PolicyChanged = site.ask(&request)?;
     ensure!(added.id == Some(2) && added.rules == 2, "{added:?}");

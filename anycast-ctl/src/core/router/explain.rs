@@ -5,7 +5,10 @@ use std::net::Ipv6Addr;
 use anycast_common::wire::ipv6;
 use ipnet::Ipv6Net;
 
-use super::{Router, policy::Rule};
+use super::{
+    Router,
+    policy::{Candidate, Cap, Field, Rule},
+};
 
 /// Why a rule does not match.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,24 +37,6 @@ pub struct Step {
     pub rule: usize,
     /// Why the rule does not match. The list is empty when it matches.
     pub mismatches: Vec<Mismatch>,
-}
-
-/// A cap of a rule, and the number that counts towards it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cap {
-    /// The present number.
-    pub now: usize,
-    /// The largest permitted number. `None` is no cap.
-    pub most: Option<u32>,
-}
-
-impl Cap {
-    /// Whether one more would exceed the cap.
-    #[must_use]
-    pub fn is_full(self) -> bool {
-        let most = self.most.and_then(|most| usize::try_from(most).ok());
-        most.is_some_and(|most| self.now >= most)
-    }
 }
 
 /// What happens to a Report.
@@ -125,20 +110,28 @@ impl Router {
         member: bool,
     ) -> Explanation {
         let interface = &self.links[id].settings.interface;
-        let mut steps = Vec::new();
-        let mut decided: Option<&Rule> = None;
-        for known in self.policy.rules() {
-            let mismatches = mismatches(&known.rule, interface, source, mac, anycast);
-            let matches = mismatches.is_empty();
-            steps.push(Step {
-                rule: known.id,
-                mismatches,
-            });
-            if matches {
-                decided = Some(&known.rule);
-                break;
-            }
-        }
+        let candidate = Candidate {
+            interface,
+            source,
+            mac,
+            anycast,
+        };
+        let rules = self.policy.rules();
+        let first = self.policy.first_match(candidate);
+        let decided = first.and_then(|index| rules.get(index));
+        let decided: Option<&Rule> = decided.map(|known| &known.rule);
+        let compared = rules
+            .iter()
+            .take(first.map_or(rules.len(), |index| index + 1));
+        let steps = compared.map(|known| Step {
+            rule: known.id,
+            mismatches: known
+                .rule
+                .mismatches(candidate)
+                .map(|field| Mismatch::new(field, mac.is_some()))
+                .collect(),
+        });
+        let steps = steps.collect();
         let cap = |now, most: fn(&Rule) -> Option<u32>| Cap {
             now,
             most: decided.and_then(most),
@@ -173,29 +166,16 @@ impl Router {
     }
 }
 
-fn mismatches(
-    rule: &Rule,
-    interface: &str,
-    source: Ipv6Addr,
-    mac: Option<[u8; 6]>,
-    anycast: Ipv6Addr,
-) -> Vec<Mismatch> {
-    let mut found = Vec::new();
-    if let Some(name) = rule.interface.as_ref().filter(|name| *name != interface) {
-        found.push(Mismatch::Interface(name.clone()));
+impl Mismatch {
+    fn new(field: Field<'_>, mac_is_known: bool) -> Self {
+        match field {
+            Field::Interface(name) => Self::Interface(name.to_owned()),
+            Field::Source(prefix) => Self::Source(prefix),
+            Field::Mac(mac) if mac_is_known => Self::Mac(mac),
+            Field::Mac(mac) => Self::NoMac(mac),
+            Field::Anycast(prefix) => Self::Anycast(prefix),
+        }
     }
-    if !rule.source.contains(&source) {
-        found.push(Mismatch::Source(rule.source));
-    }
-    match (rule.mac, mac) {
-        (Some(wanted), Some(mac)) if wanted != mac => found.push(Mismatch::Mac(wanted)),
-        (Some(wanted), None) => found.push(Mismatch::NoMac(wanted)),
-        (Some(_), Some(_)) | (None, _) => {}
-    }
-    if !rule.anycast.contains(&anycast) {
-        found.push(Mismatch::Anycast(rule.anycast));
-    }
-    found
 }
 
 fn text([a, b, c, d, e, f]: [u8; 6]) -> String {

@@ -8,6 +8,7 @@ use super::{
     GroupKey, LinkId, Router, Timer,
     group::Purpose,
     member::{Admission, Diagram, Effect, Event, State},
+    policy::Cap,
     querier::Role,
 };
 use crate::core::{Actions, Received, Time, counters::Counter, notice::LeaveCause};
@@ -30,14 +31,11 @@ impl Router {
         };
         let state = self.state(key, source);
         if state == State::Absent {
-            let full = |count: usize, cap: Option<u32>| {
-                cap.and_then(|cap| usize::try_from(cap).ok())
-                    .is_some_and(|cap| count >= cap)
-            };
-            if full(self.members_of(anycast), caps.max_members_per_group) {
+            let cap = |now, most| Cap { now, most };
+            if cap(self.members_of(anycast), caps.max_members_per_group).is_full() {
                 return self.refuse(Counter::GroupFull, received, source, anycast, actions);
             }
-            if full(self.groups_of(id, source), caps.max_groups_per_member) {
+            if cap(self.groups_of(id, source), caps.max_groups_per_member).is_full() {
                 return self.refuse(Counter::MemberFull, received, source, anycast, actions);
             }
         }

@@ -51,9 +51,9 @@ mod tests;
 mod timers;
 mod view;
 
-pub use explain::{Cap, Explanation, Mismatch, Step, Verdict};
+pub use explain::{Explanation, Mismatch, Step, Verdict};
 pub use page::{Cursor, Filter, GroupSummary, MemberRow};
-pub use policy::{Decision, MAX_RULES, Numbered, Place, Policy, PolicyError, Rule};
+pub use policy::{Cap, Decision, MAX_RULES, Numbered, Policy, PolicyError, Position, Rule};
 pub use role::Router;
 pub use settings::{GeneralQueries, LinkSettings, NextHopChoice, Settings};
 pub use timers::{Timers, TimersError};

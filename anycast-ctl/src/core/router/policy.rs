@@ -29,10 +29,10 @@ pub struct Numbered {
     pub added: bool,
 }
 
-/// Position at which a rule is added.
+/// Position among the others at which a rule is added.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Place {
+pub enum Position {
     /// Before the rule of this number.
     Before(usize),
     /// After the rule of this number.
@@ -72,14 +72,63 @@ pub struct Rule {
     pub max_groups_per_member: Option<u32>,
 }
 
+/// Who wants to join which group. A rule is compared with it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate<'a> {
+    /// Name of the interface on which the message came.
+    pub interface: &'a str,
+    /// Source address of the message.
+    pub source: Ipv6Addr,
+    /// Ethernet source address. `None` where it is not known: then no rule matches that is for one MAC address.
+    pub mac: Option<[u8; 6]>,
+    /// The anycast address.
+    pub anycast: Ipv6Addr,
+}
+
+/// A field of a rule that does not match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field<'a> {
+    /// The rule is for this other interface.
+    Interface(&'a str),
+    /// The rule is for these other sources.
+    Source(Ipv6Net),
+    /// The rule is for this other MAC address, or for this one while the candidate's is not known.
+    Mac([u8; 6]),
+    /// The rule is for these other anycast addresses.
+    Anycast(Ipv6Net),
+}
+
 impl Rule {
-    fn matches(&self, interface: &str, source: Ipv6Addr, mac: [u8; 6], anycast: Ipv6Addr) -> bool {
-        self.interface
-            .as_deref()
-            .is_none_or(|name| name == interface)
-            && self.source.contains(&source)
-            && self.mac.is_none_or(|rule| rule == mac)
-            && self.anycast.contains(&anycast)
+    /// The fields that do not match, in the order of the file. There is none when the rule matches.
+    pub(super) fn mismatches(&self, candidate: Candidate<'_>) -> impl Iterator<Item = Field<'_>> {
+        let interface = self.interface.as_deref();
+        let interface = interface.filter(|name| *name != candidate.interface);
+        let source = (!self.source.contains(&candidate.source)).then_some(self.source);
+        let mac = self.mac.filter(|mac| candidate.mac != Some(*mac));
+        let anycast = (!self.anycast.contains(&candidate.anycast)).then_some(self.anycast);
+        let source = source.map(Field::Source).into_iter();
+        let mac = mac.map(Field::Mac).into_iter();
+        let anycast = anycast.map(Field::Anycast).into_iter();
+        let interface = interface.map(Field::Interface).into_iter();
+        interface.chain(source).chain(mac).chain(anycast)
+    }
+}
+
+/// A cap of a rule, and the number that counts towards it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cap {
+    /// The present number.
+    pub now: usize,
+    /// The largest permitted number. `None` is no cap.
+    pub most: Option<u32>,
+}
+
+impl Cap {
+    /// Whether one more would exceed the cap.
+    #[must_use]
+    pub fn is_full(self) -> bool {
+        let most = self.most.and_then(|most| usize::try_from(most).ok());
+        most.is_some_and(|most| self.now >= most)
     }
 }
 
@@ -119,14 +168,14 @@ impl Policy {
     /// # Errors
     ///
     /// [`PolicyError`]; the policy is unchanged then.
-    pub fn add(&mut self, rule: Rule, place: Place) -> Result<usize, PolicyError> {
+    pub fn add(&mut self, rule: Rule, position: Position) -> Result<usize, PolicyError> {
         if self.rules.len() >= MAX_RULES {
             return Err(PolicyError::Full);
         }
-        let index = match place {
-            Place::Before(id) => self.position(id)?,
-            Place::After(id) => self.position(id)? + 1,
-            Place::End => self.rules.len(),
+        let index = match position {
+            Position::Before(id) => self.index(id)?,
+            Position::After(id) => self.index(id)? + 1,
+            Position::End => self.rules.len(),
         };
         let free = |id: &usize| self.rules.iter().all(|known| known.id != *id);
         let id = Some(self.next)
@@ -149,11 +198,11 @@ impl Policy {
     ///
     /// [`PolicyError::NoRule`] when there is no rule of this number.
     pub fn remove(&mut self, id: usize) -> Result<Rule, PolicyError> {
-        let index = self.position(id)?;
+        let index = self.index(id)?;
         Ok(self.rules.remove(index).rule)
     }
 
-    fn position(&self, id: usize) -> Result<usize, PolicyError> {
+    fn index(&self, id: usize) -> Result<usize, PolicyError> {
         self.rules
             .iter()
             .position(|known| known.id == id)
@@ -170,12 +219,23 @@ impl Policy {
         mac: [u8; 6],
         anycast: Ipv6Addr,
     ) -> Decision {
-        let mut rules = self.rules.iter();
-        let found = rules.find(|known| known.rule.matches(interface, source, mac, anycast));
+        let found = self.first_match(Candidate {
+            interface,
+            source,
+            mac: Some(mac),
+            anycast,
+        });
+        let found = found.and_then(|index| self.rules.get(index));
         Decision {
             rule: found.map(|known| known.id),
             allow: found.is_some_and(|known| known.rule.allow),
         }
+    }
+
+    /// Index of the first rule that matches, which decides.
+    pub(super) fn first_match(&self, candidate: Candidate<'_>) -> Option<usize> {
+        let mut rules = self.rules.iter();
+        rules.position(|known| known.rule.mismatches(candidate).next().is_none())
     }
 
     /// The rule that allows `source`, with its number.
@@ -186,11 +246,14 @@ impl Policy {
         mac: [u8; 6],
         anycast: Ipv6Addr,
     ) -> Option<(usize, &Rule)> {
-        let mut rules = self.rules.iter();
-        rules
-            .find(|known| known.rule.matches(interface, source, mac, anycast))
-            .filter(|known| known.rule.allow)
-            .map(|known| (known.id, &known.rule))
+        let index = self.first_match(Candidate {
+            interface,
+            source,
+            mac: Some(mac),
+            anycast,
+        })?;
+        let known = self.rules.get(index).filter(|known| known.rule.allow)?;
+        Some((known.id, &known.rule))
     }
 }
 

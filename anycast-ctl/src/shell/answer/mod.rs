@@ -59,7 +59,7 @@ impl Desk<'_> {
                 after,
             } => groups::members(core, Filter { group, member }, after),
             Request::Policy => policy.show(core, plane),
-            Request::PolicyAdd { rule, place } => policy.add(core, plane, &rule, place),
+            Request::PolicyAdd { rule, position } => policy.add(core, plane, &rule, position),
             Request::PolicyRemove { id } => policy.remove(core, plane, id),
             Request::PolicyExplain {
                 source,

@@ -7,7 +7,7 @@ use anycast_common::abi::{maps::DEFAULT_DENY, roles};
 use super::common::{Answered, failed, map, no_role};
 use crate::{
     config::{self, settings},
-    core::router::{Cap, Explanation, Numbered, Place, Policy, Router, Verdict},
+    core::router::{Cap, Explanation, Numbered, Policy, Position, Router, Verdict},
     model::{mac::Mac, policy::Decision},
     shell::{
         ShellError, advice,
@@ -76,12 +76,12 @@ impl LivePolicy {
         core: &mut Engine,
         plane: &mut Plane,
         rule: &view::Rule,
-        place: Place,
+        position: Position,
     ) -> Answered {
         let rule = config::rule(rule, router(core)?.interfaces()).map_err(bad_rule)?;
         let mut policy = self.policy.clone();
         let id = policy
-            .add(rule, place)
+            .add(rule, position)
             .map_err(|error| bad_rule(advice::policy(error)))?;
         reset_hits(plane, std::iter::once(id))?;
         tracing::info!(target: "anycast::router", id, "policy rule added");

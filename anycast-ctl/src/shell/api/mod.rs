@@ -11,7 +11,7 @@ use std::net::Ipv6Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{core::router::Place, model::mac::Mac};
+use crate::{core::router::Position, model::mac::Mac};
 
 /// Longest request line in octets.
 pub const REQUEST_LIMIT: usize = 4096;
@@ -48,7 +48,7 @@ pub enum Request {
         rule: view::Rule,
         /// Position of the rule.
         #[serde(default)]
-        place: Place,
+        position: Position,
     },
     /// Removes a rule, until the next reload or restart.
     PolicyRemove {
@@ -106,7 +106,7 @@ pub enum Request {
         which: view::Which,
         /// Position at which the previous page ended.
         #[serde(default)]
-        after: Option<view::FlowPlace>,
+        after: Option<view::FlowCursor>,
     },
     /// Ends bindings and flows of a correspondent, and makes a member forget clients. Without an address, this applies
     /// to all of them.
@@ -206,7 +206,7 @@ pub enum Answer {
     /// Answer to [`Request::Handshakes`].
     Handshakes(view::Page<view::Handshake, view::Pair>),
     /// Answer to [`Request::Flows`].
-    Flows(view::Page<view::Flow, view::FlowPlace>),
+    Flows(view::Page<view::Flow, view::FlowCursor>),
     /// Answer to [`Request::Flush`].
     Flushed(view::Flushed),
     /// Answer to [`Request::Counters`].

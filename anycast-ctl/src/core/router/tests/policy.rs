@@ -3,7 +3,7 @@
 use super::*;
 use crate::core::{
     notice::RefusedBy,
-    router::{Decision, MAX_RULES, Mismatch, Place, PolicyError, Step, Verdict},
+    router::{Decision, MAX_RULES, Mismatch, PolicyError, Position, Step, Verdict},
 };
 
 #[test]
@@ -194,30 +194,33 @@ fn ids(policy: &Policy) -> Vec<usize> {
 #[test]
 fn a_rule_keeps_its_number_wherever_others_come_and_go() {
     let mut policy = Policy::new(vec![everybody(), everybody()]);
-    assert_eq!(policy.add(everybody(), Place::End), Ok(2));
-    assert_eq!(policy.add(everybody(), Place::Before(0)), Ok(3));
-    assert_eq!(policy.add(everybody(), Place::After(0)), Ok(4));
+    assert_eq!(policy.add(everybody(), Position::End), Ok(2));
+    assert_eq!(policy.add(everybody(), Position::Before(0)), Ok(3));
+    assert_eq!(policy.add(everybody(), Position::After(0)), Ok(4));
     assert_eq!(ids(&policy), [3, 0, 4, 1, 2]);
     assert_eq!(policy.remove(4), Ok(everybody()));
     assert_eq!(policy.remove(4), Err(PolicyError::NoRule(4)));
     assert_eq!(
-        policy.add(everybody(), Place::After(4)),
+        policy.add(everybody(), Position::After(4)),
         Err(PolicyError::NoRule(4))
     );
     // The number is not another rule's at once.
-    assert_eq!(policy.add(everybody(), Place::End), Ok(5));
+    assert_eq!(policy.add(everybody(), Position::End), Ok(5));
     assert_eq!(ids(&policy), [3, 0, 1, 2, 5]);
     let added: Vec<_> = policy.rules().iter().map(|known| known.added).collect();
     assert_eq!(added, [true, false, false, true, true]);
     while policy.rules().len() < MAX_RULES {
-        let id = policy.add(everybody(), Place::End).unwrap();
+        let id = policy.add(everybody(), Position::End).unwrap();
         assert!(id < MAX_RULES);
     }
     assert!(
         ids(&policy).contains(&4),
         "when all were used, the free ones are again"
     );
-    assert_eq!(policy.add(everybody(), Place::End), Err(PolicyError::Full));
+    assert_eq!(
+        policy.add(everybody(), Position::End),
+        Err(PolicyError::Full)
+    );
     let mut sorted = ids(&policy);
     sorted.sort_unstable();
     sorted.dedup();
@@ -228,7 +231,7 @@ fn a_rule_keeps_its_number_wherever_others_come_and_go() {
 fn a_decision_names_the_number_of_its_rule() {
     let mut world = World::running(settings());
     let mut policy = Policy::new(vec![everybody()]);
-    policy.add(everybody(), Place::Before(0)).unwrap();
+    policy.add(everybody(), Position::Before(0)).unwrap();
     let mut actions = Vec::new();
     world.router.set_policy(world.now, policy, &mut actions);
     world.report(M1, B1);

@@ -1,7 +1,8 @@
 //! MLD messages that carry anycast addresses (draft host-anycast, RFC 2710).
 
-use anycast_common::abi::{
-    counters::Counter, event::kind, policy::ethernet as ethernet_number, roles::ROUTER,
+use anycast_common::{
+    abi::{counters::Counter, event::kind, policy::ethernet as ethernet_number, roles::ROUTER},
+    wire::mld::ALERT_VALUE,
 };
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 
@@ -203,7 +204,7 @@ pub(crate) fn can_be_anycast(address: &[u8; 16]) -> bool {
     !is_link_local(address)
 }
 
-/// Router Alert (RFC 2711) with value 0, MLD, in the Hop-by-Hop header.
+/// Router Alert (RFC 2711) with the value of MLD, in the Hop-by-Hop header.
 #[inline(always)]
 fn has_router_alert<C: Context>(packet: &Packet<'_, C>) -> bool {
     let start = packet.layout.ipv6 + IPV6;
@@ -220,7 +221,9 @@ fn has_router_alert<C: Context>(packet: &Packet<'_, C>) -> bool {
             return false;
         };
         match option {
-            ROUTER_ALERT => return option_length == 2 && v0 == 0 && v1 == 0,
+            ROUTER_ALERT => {
+                return option_length == 2 && u16::from_be_bytes([v0, v1]) == ALERT_VALUE;
+            }
             0 => offset += 1,
             _ => offset += option_length as usize + 2,
         }

@@ -1,5 +1,6 @@
 //! Bounds-checked access to the packet, and its headers down to the transport.
 
+use anycast_common::wire::ipv6::MAX_EXTENSIONS;
 use aya_ebpf::programs::{TcContext, XdpContext};
 
 pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd_u16.to_be();
@@ -11,8 +12,6 @@ pub(crate) const MAX_OFFSET: usize = 511;
 pub(crate) const UPPER_HEADER: usize = 20;
 const OFFSET: u16 = 0xfff8_u16.to_be();
 const MORE: u16 = 1_u16.to_be();
-/// Extension headers that are walked before a packet is left to the kernel.
-const MAX_EXTENSIONS: u32 = 6;
 
 /// Direct access to the bytes of a packet.
 pub(crate) trait Bytes {

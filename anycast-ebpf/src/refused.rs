@@ -5,10 +5,13 @@
 //! policy ends all of it at once. What the short way does is what the long one would do: it counts the
 //! same, and leaves the packet to it when an example for the controller may be due.
 
-use anycast_common::abi::{
-    counters::Counter,
-    maps::{self, AGE, Address, Refused},
-    policy::{ALLOWED, ethernet},
+use anycast_common::{
+    abi::{
+        counters::Counter,
+        maps::{self, AGE, Address, Refused},
+        policy::{ALLOWED, ethernet},
+    },
+    wire::mld::HOP_BY_HOP,
 };
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
@@ -39,8 +42,8 @@ const END: usize = 86;
 
 /// Payload length, Hop-by-Hop Options, hop limit 1.
 const LENGTH_HEADER_HOPS: u32 = u32::from_ne_bytes([0, 32, 0, 1]);
-/// Router Alert (RFC 2711) with value 0 and padding, before ICMPv6.
-const ROUTER_ALERT: u64 = u64::from_ne_bytes([58, 0, 5, 2, 0, 0, 1, 0]);
+/// Router Alert with the value of MLD and padding, before ICMPv6.
+const ROUTER_ALERT: u64 = u64::from_ne_bytes(HOP_BY_HOP);
 /// FF02::2
 const ALL_ROUTERS: [u64; 2] = [
     u64::from_ne_bytes([0xff, 2, 0, 0, 0, 0, 0, 0]),

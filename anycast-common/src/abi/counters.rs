@@ -103,7 +103,7 @@ counters! {
     MldBadHopLimit = "mld_bad_hop_limit",
     /// Anycast Reports or Dones not sent to FF02::2, dropped.
     MldBadDestination = "mld_bad_destination",
-    /// Anycast Reports or Dones without Router Alert, dropped (RFC 3810 6.2).
+    /// Anycast Reports or Dones without Router Alert of MLD, value 0, dropped (RFC 3810 6.2, RFC 2711 2.1).
     MldNoRouterAlert = "mld_no_router_alert",
     /// Reports or Dones for an address that cannot be anycast, dropped.
     MldBadAddress = "mld_bad_address",

@@ -118,8 +118,8 @@ pub enum Error {
     /// An anycast Report or Done goes to FF02::2 and nowhere else.
     #[error("the destination is not all-routers")]
     Destination,
-    /// MLD needs a Hop-by-Hop Options header with Router Alert.
-    #[error("Router Alert is missing")]
+    /// MLD needs a Hop-by-Hop Options header with Router Alert, and there the value of MLD.
+    #[error("Router Alert with the value of MLD is missing")]
     RouterAlertMissing,
     /// A Report or Done for a multicast group: it belongs to the kernel, not to us.
     #[error("the group is a multicast address")]

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use anycast_common::abi::{event::kind, roles::MEMBER};
+use anycast_common::{
+    abi::{event::kind, roles::MEMBER},
+    wire::ipv6::MAX_EXTENSIONS,
+};
 use anycast_ctl::core::{MapAction, Time};
 use anyhow::{Result, ensure};
 use xtask::kernel_tests::Suite;
@@ -95,7 +98,7 @@ fn inbound() -> Result<()> {
         ),
         rewritten(
             "TCP behind as many extension headers as are walked",
-            &tcp(ACK).with(|p| p.extensions = vec![options; 6]),
+            &tcp(ACK).with(|p| p.extensions = vec![options; MAX_EXTENSIONS]),
         ),
         Row {
             frame: zero_udp,
@@ -150,7 +153,7 @@ fn untouched() -> Result<()> {
         ),
         row(
             "more extension headers than are walked",
-            &tcp().with(|p| p.extensions = vec![options; 7]),
+            &tcp().with(|p| p.extensions = vec![options; MAX_EXTENSIONS + 1]),
             &[("extension_chain_not_parsed", 1)],
         ),
         row("multicast", &Packet::udp(A, "ff02::1:2", PORTS, b"x"), &[]),

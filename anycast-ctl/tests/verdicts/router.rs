@@ -329,11 +329,19 @@ fn lenient() -> Result<()> {
         .dataplane
         .maps()
         .set_policy(&[rule((MEMBER, 128), (GROUP, 128), policy::ALLOW)])?;
-    bench.table(&[allowed(
-        "no Hop-by-Hop header",
-        Packet::report(MEMBER, GROUP).with(|p| p.extensions.clear()),
-        &[("mld_report_allowed", 1)],
-    )])
+    bench.table(&[
+        allowed(
+            "no Hop-by-Hop header",
+            Packet::report(MEMBER, GROUP).with(|p| p.extensions.clear()),
+            &[("mld_report_allowed", 1)],
+        ),
+        allowed(
+            "Router Alert for RSVP",
+            Packet::report(MEMBER, GROUP)
+                .with(|p| p.extensions[0].1 = vec![0, 0, 5, 2, 0, 1, 1, 0]),
+            &[("mld_report_allowed", 1)],
+        ),
+    ])
 }
 
 fn policy_order() -> Result<()> {

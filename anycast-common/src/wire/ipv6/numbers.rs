@@ -2,8 +2,9 @@
 
 /// Octets of the IPv6 header.
 pub const HEADER_LEN: usize = 40;
-/// Extension headers that [`Packet::parse`] walks over before it gives up.
-pub const MAX_EXTENSIONS: usize = 8;
+/// Extension headers that are walked over in a packet, by the programs and by the controller. What has more of them is
+/// left to the kernel. RFC 8200 section 4.1 recommends an order in which no packet needs more than six.
+pub const MAX_EXTENSIONS: usize = 6;
 
 /// Hop-by-Hop Options header.
 pub const NEXT_HEADER_HOP_BY_HOP: u8 = 0;

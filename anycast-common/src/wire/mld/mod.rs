@@ -26,6 +26,9 @@ pub const PACKET_LEN: usize = 72;
 /// Octets of an emitted MLDv2 Query packet.
 pub const V2_PACKET_LEN: usize = 76;
 
+/// Value of the Router Alert option that says that the packet carries MLD (RFC 2711 section 2.1).
+pub const ALERT_VALUE: u16 = 0;
+
 /// Whether a received message must carry Router Alert (RFC 3810 section 6.2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum RouterAlert {
@@ -86,9 +89,9 @@ impl Message {
     /// Report or Done, or a Query.
     ///
     /// A Report or Done for a multicast group is [`Error::Multicast`] whatever else is wrong with
-    /// it, since it is not ours to judge. Router Alert is checked for presence (RFC 3810 section
-    /// 6.2), not for its value. A Query's destination is free: RFC 3810 section 5.1.15 has nodes
-    /// accept any address of theirs.
+    /// it, since it is not ours to judge. Router Alert has to be present with the value of MLD (RFC
+    /// 3810 section 6.2, RFC 2711 section 2.1); another value is as good as none. A Query's
+    /// destination is free: RFC 3810 section 5.1.15 has nodes accept any address of theirs.
     pub fn parse(packet: &ipv6::Packet<'_>, router_alert: RouterAlert) -> Result<Self, Error> {
         let octets = icmpv6::whole(packet)?;
         let message_type = *octets.first().ok_or(Error::Truncated)?;
@@ -168,8 +171,12 @@ impl Message {
     }
 }
 
-/// Next Header ICMPv6, length 8; Router Alert, value 0 for MLD (RFC 2711); PadN of two octets.
-const HOP_BY_HOP: [u8; 8] = [NEXT_HEADER_ICMPV6, 0, 5, 2, 0, 0, 1, 0];
+/// The Hop-by-Hop Options header of an emitted message, as most hosts send it: Next Header ICMPv6, 8 octets; Router
+/// Alert with [`ALERT_VALUE`]; PadN of two octets.
+pub const HOP_BY_HOP: [u8; 8] = {
+    let [high, low] = ALERT_VALUE.to_be_bytes();
+    [NEXT_HEADER_ICMPV6, 0, 5, 2, high, low, 1, 0]
+};
 
 /// What every MLDv1 message is and every MLDv2 Query starts with, RFC 2710 section 3.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -191,7 +198,7 @@ fn check_origin(packet: &ipv6::Packet<'_>, router_alert: RouterAlert) -> Result<
     if packet.hop_limit != 1 {
         return Err(Error::HopLimit(packet.hop_limit));
     }
-    if router_alert == RouterAlert::Required && packet.router_alert.is_none() {
+    if router_alert == RouterAlert::Required && packet.router_alert != Some(ALERT_VALUE) {
         return Err(Error::RouterAlertMissing);
     }
     Ok(())

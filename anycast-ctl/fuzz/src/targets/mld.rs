@@ -3,7 +3,7 @@
 use anycast_common::wire::{
     icmpv6,
     ipv6::{self, Packet},
-    mld::{Message, PACKET_LEN, Query, RouterAlert, V2_PACKET_LEN, Version},
+    mld::{ALERT_VALUE, Message, PACKET_LEN, Query, RouterAlert, V2_PACKET_LEN, Version},
 };
 
 use super::{ipv6::error_in_bounds, repair::repaired};
@@ -15,11 +15,11 @@ pub fn mld(octets: &[u8]) {
             continue;
         };
         let lenient = Message::parse(&packet, RouterAlert::Optional);
-        if packet.router_alert.is_some() {
+        if packet.router_alert == Some(ALERT_VALUE) {
             assert_eq!(Message::parse(&packet, RouterAlert::Required), lenient);
         } else {
             let strict = Message::parse(&packet, RouterAlert::Required);
-            assert!(strict.is_err(), "there is no Router Alert");
+            assert!(strict.is_err(), "there is no Router Alert of MLD");
         }
         match lenient {
             Ok(message) => {

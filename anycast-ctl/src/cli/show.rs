@@ -277,10 +277,10 @@ pub(super) fn members(members: &[view::Member]) -> String {
 
 pub(super) fn counters(counters: &view::Counters, all: bool) -> String {
     let mut table = Table::new(&["COUNTER", "VALUE", "WHERE"]);
-    let mut rows = |counters: &BTreeMap<String, u64>, place: &str| {
+    let mut rows = |counters: &BTreeMap<String, u64>, part: &str| {
         for (name, value) in counters {
             if all || *value > 0 {
-                table.row([name.clone(), value.to_string(), place.to_owned()]);
+                table.row([name.clone(), value.to_string(), part.to_owned()]);
             }
         }
     };

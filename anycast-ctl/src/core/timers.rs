@@ -11,8 +11,8 @@ use super::Time;
 /// give the same actions.
 ///
 /// Most timers are restarted again and again and never expire, for example by each Report of a member or by each
-/// Binding Update. A restart with a later time therefore only notes the new time. The timer moves to its new place in
-/// the order when the old time has come.
+/// Binding Update. A restart with a later time therefore only notes the new time. The timer moves back in the
+/// order when the old time has come.
 #[derive(Debug)]
 pub(crate) struct Timers<K> {
     order: BTreeSet<(Time, K)>,
@@ -22,8 +22,8 @@ pub(crate) struct Timers<K> {
 #[derive(Clone, Copy, Debug)]
 struct Timer {
     time: Time,
-    /// The timer's place in the order: its time, or an earlier one.
-    place: Time,
+    /// The time with which the timer stands in the order: its own time, or an earlier one.
+    queued: Time,
 }
 
 impl<K> Default for Timers<K> {
@@ -40,17 +40,17 @@ impl<K: Copy + Ord + Hash> Timers<K> {
     pub(crate) fn set(&mut self, key: K, time: Option<Time>) {
         if let Some(time) = time
             && let Some(timer) = self.timers.get_mut(&key)
-            && timer.place <= time
+            && timer.queued <= time
         {
             timer.time = time;
             return;
         }
         if let Some(timer) = self.timers.remove(&key) {
-            self.order.remove(&(timer.place, key));
+            self.order.remove(&(timer.queued, key));
         }
         if let Some(time) = time {
             self.order.insert((time, key));
-            self.timers.insert(key, Timer { time, place: time });
+            self.timers.insert(key, Timer { time, queued: time });
         }
     }
 
@@ -67,8 +67,8 @@ impl<K: Copy + Ord + Hash> Timers<K> {
     /// The key of the timer that expires next.
     pub(crate) fn first(&mut self) -> Option<K> {
         loop {
-            let (place, key) = *self.order.first()?;
-            if !self.put_off(place, key) {
+            let (queued, key) = *self.order.first()?;
+            if !self.put_off(queued, key) {
                 return Some(key);
             }
         }
@@ -77,11 +77,11 @@ impl<K: Copy + Ord + Hash> Timers<K> {
     /// Removes a timer that has expired at `now`, and gives its key.
     pub(crate) fn pop(&mut self, now: Time) -> Option<K> {
         loop {
-            let (place, key) = *self.order.first()?;
-            if now < place {
+            let (queued, key) = *self.order.first()?;
+            if now < queued {
                 return None;
             }
-            if !self.put_off(place, key) {
+            if !self.put_off(queued, key) {
                 self.set(key, None);
                 return Some(key);
             }
@@ -94,9 +94,9 @@ impl<K: Copy + Ord + Hash> Timers<K> {
         self.timers.clear();
     }
 
-    /// Moves a timer to its new place in the order, if it was restarted with a later time.
-    fn put_off(&mut self, place: Time, key: K) -> bool {
-        let time = self.get(key).filter(|time| *time > place);
+    /// Moves a timer back in the order, if it was restarted with a later time.
+    fn put_off(&mut self, queued: Time, key: K) -> bool {
+        let time = self.get(key).filter(|time| *time > queued);
         if time.is_some() {
             self.set(key, None);
             self.set(key, time);

@@ -139,9 +139,9 @@ mod tests {
     use super::*;
 
     /// A file and its directory for one test. Dropping it removes both.
-    struct Place(PathBuf);
+    struct Directory(PathBuf);
 
-    impl Place {
+    impl Directory {
         fn new(name: &str) -> Self {
             let directory =
                 std::env::temp_dir().join(format!("anycast-{name}-{}", std::process::id()));
@@ -154,7 +154,7 @@ mod tests {
         }
     }
 
-    impl Drop for Place {
+    impl Drop for Directory {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
@@ -167,12 +167,12 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_recalled_once() {
-        let place = Place::new("kept");
-        let file = place.file();
+        let directory = Directory::new("kept");
+        let file = directory.file();
         keep(&file, b"first").unwrap();
         keep(&file, b"secrets").unwrap();
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(&place.0).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 1);
         if !is_root() {
             assert!(matches!(recall(&file), Err(Error::NotRootAlone)));
             return;
@@ -185,8 +185,8 @@ mod tests {
 
     #[test]
     fn a_file_that_others_can_read_is_refused() {
-        let place = Place::new("open");
-        let file = place.file();
+        let directory = Directory::new("open");
+        let file = directory.file();
         for mode in [0o640, 0o604, 0o620] {
             keep(&file, b"secrets").unwrap();
             fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
@@ -195,9 +195,9 @@ mod tests {
                 "{mode:o}"
             );
         }
-        keep(&place.0.join("other"), b"secrets").unwrap();
+        keep(&directory.0.join("other"), b"secrets").unwrap();
         fs::remove_file(&file).unwrap();
-        std::os::unix::fs::symlink(place.0.join("other"), &file).unwrap();
+        std::os::unix::fs::symlink(directory.0.join("other"), &file).unwrap();
         assert!(matches!(recall(&file), Err(Error::Io(_))));
         if is_root() {
             fs::remove_file(&file).unwrap();
@@ -212,8 +212,8 @@ mod tests {
         if !is_root() {
             return;
         }
-        let place = Place::new("times");
-        let file = place.file();
+        let directory = Directory::new("times");
+        let file = directory.file();
         let change = |at: usize, octet: u8| {
             keep(&file, b"secrets").unwrap();
             let mut text = fs::read(&file).unwrap();

@@ -23,6 +23,6 @@ pub use failure::Selection;
 pub use memory::MemoryError;
 pub use role::Correspondent;
 pub use settings::{Limits, Settings};
-pub use view::{BindingPlace, BindingView};
+pub use view::{BindingCursor, BindingView};
 
 use role::{changed, leads};

@@ -30,7 +30,7 @@ pub struct BindingView {
 }
 
 /// Where the next page begins: after this client, anycast address and care-of address.
-pub type BindingPlace = (Ipv6Addr, Ipv6Addr, Ipv6Addr);
+pub type BindingCursor = (Ipv6Addr, Ipv6Addr, Ipv6Addr);
 
 impl Correspondent {
     /// At most `limit` bindings, in the order of clients, anycast and care-of addresses, and where to go
@@ -40,9 +40,9 @@ impl Correspondent {
         &self,
         now: Time,
         which: &Selection,
-        after: Option<BindingPlace>,
+        after: Option<BindingCursor>,
         limit: usize,
-    ) -> (Vec<BindingView>, Option<BindingPlace>) {
+    ) -> (Vec<BindingView>, Option<BindingCursor>) {
         let after = after.map(|(client, anycast, care_of)| Triple {
             client,
             anycast,

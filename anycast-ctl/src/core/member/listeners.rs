@@ -12,8 +12,8 @@ use super::{
 };
 use crate::core::{Action, GroupAction, Time, counters::Counter, timers::Timers};
 
-/// An address on an interface.
-type Place = (Ipv6Addr, u32);
+/// An address, and the index of the interface on which it is listened for.
+type Key = (Ipv6Addr, u32);
 
 /// One machine and the address that its messages leave from.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ struct Listener {
 #[derive(Debug)]
 pub(super) struct Listeners {
     settings: ListenerTimers,
-    machines: BTreeMap<Place, Listener>,
-    timers: Timers<Place>,
+    machines: BTreeMap<Key, Listener>,
+    timers: Timers<Key>,
 }
 
 impl Listeners {
@@ -100,8 +100,8 @@ impl Listeners {
 
     /// Sends what is due.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
-        while let Some(place) = self.timers.pop(cx.now) {
-            self.step(place, Event::TimerExpired, cx);
+        while let Some(key) = self.timers.pop(cx.now) {
+            self.step(key, Event::TimerExpired, cx);
         }
     }
 
@@ -109,8 +109,8 @@ impl Listeners {
         self.timers.next()
     }
 
-    fn step(&mut self, place: Place, event: Event, cx: &mut Context<'_>) {
-        let Some(listener) = self.machines.get_mut(&place) else {
+    fn step(&mut self, key: Key, event: Event, cx: &mut Context<'_>) {
+        let Some(listener) = self.machines.get_mut(&key) else {
             return;
         };
         let rng = &mut *cx.rng;
@@ -122,10 +122,10 @@ impl Listeners {
         listener.state = state;
         let link_local = listener.link_local;
         if state == State::NonListener {
-            self.machines.remove(&place);
+            self.machines.remove(&key);
         }
-        self.timers.set(place, state.deadline());
-        let (address, ifindex) = place;
+        self.timers.set(key, state.deadline());
+        let (address, ifindex) = key;
         let (message, counter) = match message {
             None => return,
             Some(Message::Report) => (mld::Message::Report { address }, Counter::ReportSent),

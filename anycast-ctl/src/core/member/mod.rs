@@ -29,6 +29,6 @@ pub use peers::{Peers, PeersError};
 pub use role::{CommandError, Member};
 pub use settings::{GroupSettings, HandshakeSettings, ListenerTimers, Settings};
 pub use view::{
-    Awaited, GroupView, HandshakeFilter, HandshakePlace, HandshakeState, HandshakeView, Health,
+    Awaited, GroupView, HandshakeCursor, HandshakeFilter, HandshakeState, HandshakeView, Health,
     HealthView, Heard, InterfaceView,
 };

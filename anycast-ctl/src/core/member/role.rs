@@ -12,7 +12,7 @@ use super::{
     listeners::Listeners,
     neighbor::Answers,
     settings::Settings,
-    view::{GroupView, HandshakeFilter, HandshakePlace, HandshakeView, InterfaceView},
+    view::{GroupView, HandshakeCursor, HandshakeFilter, HandshakeView, InterfaceView},
 };
 use crate::core::{
     Action, Actions, CheckAction, Link, MapAction, Notice, Received, Time,
@@ -249,9 +249,9 @@ impl Member {
         &self,
         now: Time,
         which: HandshakeFilter,
-        after: Option<HandshakePlace>,
+        after: Option<HandshakeCursor>,
         limit: usize,
-    ) -> (Vec<HandshakeView>, Option<HandshakePlace>) {
+    ) -> (Vec<HandshakeView>, Option<HandshakeCursor>) {
         self.handshakes.page(now, which, after, limit)
     }
 

@@ -128,7 +128,7 @@ pub struct HandshakeFilter {
 }
 
 /// Where the next page begins: after this anycast address and client.
-pub type HandshakePlace = (Ipv6Addr, Ipv6Addr);
+pub type HandshakeCursor = (Ipv6Addr, Ipv6Addr);
 
 /// Where a handshake stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -61,7 +61,7 @@ pub(in crate::shell) const fn flushed(ended: Flushed, flows: Option<usize>) -> v
 }
 
 /// A page of the flows of the last read.
-pub(super) fn page(seen: &Seen, which: &Selection, after: Option<&view::FlowPlace>) -> Answered {
+pub(super) fn page(seen: &Seen, which: &Selection, after: Option<&view::FlowCursor>) -> Answered {
     let read = seen.last().ok_or_else(unread)?;
     Ok(Answer::Flows(page_of(clock::now(), read, which, after)))
 }
@@ -72,10 +72,10 @@ fn page_of(
     now: Time,
     read: &Snapshot,
     which: &Selection,
-    after: Option<&view::FlowPlace>,
-) -> view::Page<view::Flow, view::FlowPlace> {
+    after: Option<&view::FlowCursor>,
+) -> view::Page<view::Flow, view::FlowCursor> {
     let since = |time: u64| now.since(Time::from_nanos(time)).as_secs_f64();
-    let begin = after.map(|place| (place.member, flow_order(&place.key())));
+    let begin = after.map(|cursor| (cursor.member, flow_order(&cursor.key())));
     let beyond =
         |member, key: &FlowKey| begin.is_none_or(|begin| (member, flow_order(key)) > begin);
     let first = read.flows.partition_point(|(key, _)| !beyond(false, key));
@@ -97,7 +97,7 @@ fn page_of(
             rows.push(flow_view(key, care_of, times, member));
         }
         if rows.len() >= PAGE || looked_at >= SCAN {
-            let next = Some(view::FlowPlace::of(key, member));
+            let next = Some(view::FlowCursor::of(key, member));
             return view::Page { rows, next };
         }
     }

@@ -72,7 +72,7 @@ pub struct Call {
 #[derive(Debug)]
 pub struct Server {
     path: PathBuf,
-    /// Device and inode of the socket. A socket that another process has put in its place must not be removed.
+    /// Device and inode of the socket. A socket that another process has put in its permit must not be removed.
     identity: (u64, u64),
     calls: mpsc::Receiver<Call>,
     accepting: JoinHandle<()>,
@@ -156,11 +156,11 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
 }
 
 async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>, monitor: Monitor) {
-    // Watchers stay connected for long, and some places must be left for other requests.
+    // Watchers stay connected for long, and some connections must be left for other requests.
     let watchers = Arc::new(Semaphore::new(WATCHERS));
-    let places = Arc::new(Semaphore::new(CLIENTS));
+    let permits = Arc::new(Semaphore::new(CLIENTS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
         match listener.accept().await {
@@ -172,7 +172,7 @@ async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>, monitor: Moni
                     if let Err(error) = serve(stream, calls, monitor, watchers).await {
                         tracing::debug!(%error, "a client of the control socket broke off");
                     }
-                    drop(place);
+                    drop(permit);
                 });
             }
             Err(error) => {

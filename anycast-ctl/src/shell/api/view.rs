@@ -9,7 +9,7 @@ pub use crate::model::policy::Rule;
 
 mod flows;
 
-pub use flows::{Binding, Flow, FlowPlace, Flushed, Handshake, Heard, Pair, Triple, Which};
+pub use flows::{Binding, Flow, FlowCursor, Flushed, Handshake, Heard, Pair, Triple, Which};
 
 /// State of the daemon.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -13,19 +13,19 @@ use serde::Serialize;
 use super::{
     driver,
     error::DataplaneError,
-    link::{Hook, Link},
+    link::{AttachPoint, Link},
     pins::{self, Pins},
     programs::{self, egress_name, program_error},
 };
 use crate::model::program::Mode;
 
-/// The hooks for incoming packets that a mode tries, in order.
-const fn hooks(mode: Mode) -> &'static [Hook] {
+/// The attach points for incoming packets that a mode tries, in order.
+const fn points(mode: Mode) -> &'static [AttachPoint] {
     match mode {
-        Mode::Auto => &[Hook::Native, Hook::Ingress],
-        Mode::Native => &[Hook::Native],
-        Mode::Generic => &[Hook::Generic],
-        Mode::Tcx => &[Hook::Ingress],
+        Mode::Auto => &[AttachPoint::Native, AttachPoint::Ingress],
+        Mode::Native => &[AttachPoint::Native],
+        Mode::Generic => &[AttachPoint::Generic],
+        Mode::Tcx => &[AttachPoint::Ingress],
     }
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Links(HashMap<u32, Vec<Held>>);
 /// A link, and the path at which it is pinned.
 struct Held {
     _link: Link,
-    hook: Hook,
+    point: AttachPoint,
     pin: Option<PathBuf>,
     /// Whether an earlier run made the link.
     adopted: bool,
@@ -67,24 +67,24 @@ impl Links {
         // A second program on the interface would be refused as one of another owner.
         self.0.remove(&ifindex);
         if let Some(pins) = pins {
-            for hook in Hook::ALL {
-                // A link cannot change its hook, and an interface can have only one XDP program.
-                let stands_in_the_way = hook.is_xdp()
-                    && hooks(mode).iter().any(|wanted| wanted.is_xdp())
-                    && !hooks(mode).contains(&hook);
+            for point in AttachPoint::ALL {
+                // A link cannot change its attach point, and an interface can have only one XDP program.
+                let stands_in_the_way = point.is_xdp()
+                    && points(mode).iter().any(|wanted| wanted.is_xdp())
+                    && !points(mode).contains(&point);
                 if stands_in_the_way || roles & pins::ROLES == 0 {
-                    pins::detach(&pins.link(ifindex, hook))?;
+                    pins::detach(&pins.link(ifindex, point))?;
                 }
             }
         }
         let pins = pins.filter(|_| roles & pins::ROLES != 0);
         let (held, attached) = attach(ebpf, pins, ifindex, roles, mode)?;
         if let Some(pins) = pins {
-            // These are links of an earlier run at other hooks. A packet that was rewritten once is not rewritten
+            // These are links of an earlier run at other attach points. A packet that was rewritten once is not rewritten
             // again, so that two programs may be attached for a moment. A moment without any program would be worse.
-            for hook in Hook::ALL {
-                if !held.iter().any(|held| held.hook == hook) {
-                    pins::detach(&pins.link(ifindex, hook))?;
+            for point in AttachPoint::ALL {
+                if !held.iter().any(|held| held.point == point) {
+                    pins::detach(&pins.link(ifindex, point))?;
                 }
             }
         }
@@ -114,16 +114,16 @@ impl Held {
         program: BorrowedFd<'_>,
         pins: Option<&Pins>,
         ifindex: u32,
-        hook: Hook,
+        point: AttachPoint,
     ) -> io::Result<Self> {
-        let pin = pins.map(|pins| pins.link(ifindex, hook));
+        let pin = pins.map(|pins| pins.link(ifindex, point));
         if let Some(path) = &pin {
             if pins::is_attached(path) {
                 let link = Link::from_pin(path)?;
                 link.update(program)?;
                 return Ok(Self {
                     _link: link,
-                    hook,
+                    point,
                     pin,
                     adopted: true,
                 });
@@ -131,7 +131,7 @@ impl Held {
             // The pin belongs to an interface that no longer exists and whose index this interface now has.
             pins::detach(path).map_err(io::Error::other)?;
         }
-        let link = Link::create(program, ifindex, hook)?;
+        let link = Link::create(program, ifindex, point)?;
         let pin = pin.filter(|path| {
             let pinned = link.pin(path);
             if let Err(error) = &pinned {
@@ -141,7 +141,7 @@ impl Held {
         });
         Ok(Self {
             _link: link,
-            hook,
+            point,
             pin,
             adopted: false,
         })
@@ -163,7 +163,7 @@ impl Held {
     }
 }
 
-/// Attaches the programs at the first hook that accepts them.
+/// Attaches the programs at the first attach point that accepts them.
 fn attach(
     ebpf: &mut Ebpf,
     pins: Option<&Pins>,
@@ -171,19 +171,19 @@ fn attach(
     roles: u8,
     mode: Mode,
 ) -> Result<(Vec<Held>, Attached), DataplaneError> {
-    // A hook that an earlier run used is known to work. Trying the others again would leave a moment without a program.
+    // An attach point that an earlier run used is known to work. Trying the others again would leave a moment without a program.
     let pinned = pins.and_then(|pins| {
-        let mut hooks = hooks(mode).windows(1);
-        hooks.find(|hook| pins::is_attached(&pins.link(ifindex, hook[0])))
+        let mut points = points(mode).windows(1);
+        points.find(|point| pins::is_attached(&pins.link(ifindex, point[0])))
     });
     let mut refused = None;
-    for hook in pinned.unwrap_or(hooks(mode)) {
-        let error = match attach_by(*hook, ebpf, pins, ifindex, roles) {
+    for point in pinned.unwrap_or(points(mode)) {
+        let error = match attach_by(*point, ebpf, pins, ifindex, roles) {
             Ok(held) => {
-                let replaced = held.iter().any(|held| held.hook == *hook && held.adopted);
+                let replaced = held.iter().any(|held| held.point == *point && held.adopted);
                 let attached = Attached {
-                    program: programs::name(*hook, roles)?,
-                    mode: hook.name(),
+                    program: programs::name(*point, roles)?,
+                    mode: point.name(),
                     reason: reason(mode, ifindex, replaced, refused.as_ref()),
                     replaced,
                 };
@@ -193,7 +193,7 @@ fn attach(
                 Some(libc_errno::EBUSY | libc_errno::EEXIST) => {
                     return Err(DataplaneError::Busy { ifindex });
                 }
-                Some(libc_errno::EOPNOTSUPP) if *hook == Hook::Native => {
+                Some(libc_errno::EOPNOTSUPP) if *point == AttachPoint::Native => {
                     DataplaneError::NotNative { ifindex }
                 }
                 _ => DataplaneError::Attach {
@@ -204,7 +204,7 @@ fn attach(
             },
             Err(error) => return Err(error),
         };
-        if mode == Mode::Auto && *hook == Hook::Native {
+        if mode == Mode::Auto && *point == AttachPoint::Native {
             tracing::info!(ifindex, "TCX: {error}");
         }
         refused = Some(error);
@@ -215,24 +215,24 @@ fn attach(
 /// Attaches the programs for both directions, or neither. The egress program is attached first, since every packet that
 /// comes in is to be answered.
 fn attach_by(
-    hook: Hook,
+    point: AttachPoint,
     ebpf: &mut Ebpf,
     pins: Option<&Pins>,
     ifindex: u32,
     roles: u8,
 ) -> Result<Vec<Held>, DataplaneError> {
     let ways = [
-        egress_name(roles).map(|name| (Hook::Egress, name)),
-        Some((hook, programs::name(hook, roles)?)),
+        egress_name(roles).map(|name| (AttachPoint::Egress, name)),
+        Some((point, programs::name(point, roles)?)),
     ];
     let mut held = Vec::new();
-    for (hook, name) in ways.into_iter().flatten() {
-        let fd = match hook {
-            Hook::Native | Hook::Generic => programs::xdp(ebpf, roles)?.fd(),
-            Hook::Ingress | Hook::Egress => programs::tcx(ebpf, name)?.fd(),
+    for (point, name) in ways.into_iter().flatten() {
+        let fd = match point {
+            AttachPoint::Native | AttachPoint::Generic => programs::xdp(ebpf, roles)?.fd(),
+            AttachPoint::Ingress | AttachPoint::Egress => programs::tcx(ebpf, name)?.fd(),
         };
         let fd = fd.map_err(|error| program_error(name, error))?;
-        match Held::hang(fd.as_fd(), pins, ifindex, hook) {
+        match Held::hang(fd.as_fd(), pins, ifindex, point) {
             Ok(link) => held.push(link),
             Err(error) => {
                 held.into_iter().for_each(Held::undo);

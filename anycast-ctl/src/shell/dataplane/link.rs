@@ -26,9 +26,9 @@ const ATTACH_TCX_EGRESS: u32 = 47;
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
-/// The hook of an interface at which a program runs.
+/// The point of an interface to which a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hook {
+pub(super) enum AttachPoint {
     /// XDP in the driver.
     Native,
     /// XDP in the kernel's stack.
@@ -39,10 +39,10 @@ pub(super) enum Hook {
     Egress,
 }
 
-impl Hook {
+impl AttachPoint {
     pub(super) const ALL: [Self; 4] = [Self::Native, Self::Generic, Self::Ingress, Self::Egress];
 
-    /// Name of the hook in `status` and in file names of pins.
+    /// Name of the attach point in `status` and in file names of pins.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
@@ -79,7 +79,11 @@ impl Hook {
 pub(super) struct Link(OwnedFd);
 
 impl Link {
-    pub(super) fn create(program: BorrowedFd<'_>, ifindex: u32, hook: Hook) -> io::Result<Self> {
+    pub(super) fn create(
+        program: BorrowedFd<'_>,
+        ifindex: u32,
+        point: AttachPoint,
+    ) -> io::Result<Self> {
         #[repr(C)]
         struct Create {
             program: RawFd,
@@ -90,8 +94,8 @@ impl Link {
         let attribute = Create {
             program: program.as_raw_fd(),
             ifindex,
-            attach_type: hook.attach_type(),
-            flags: hook.flags(),
+            attach_type: point.attach_type(),
+            flags: point.flags(),
         };
         // SAFETY: the attribute holds no pointer, and the call returns a descriptor.
         unsafe { open(LINK_CREATE, &attribute) }.map(Self)

@@ -152,7 +152,7 @@ impl Dataplane {
         &mut self,
         roles: u8,
     ) -> Result<&mut aya::programs::SchedClassifier, DataplaneError> {
-        let name = programs::name(link::Hook::Ingress, roles)?;
+        let name = programs::name(link::AttachPoint::Ingress, roles)?;
         programs::tcx(&mut self.ebpf, name)
     }
 

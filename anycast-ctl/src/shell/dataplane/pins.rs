@@ -28,7 +28,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::{
     bpffs::{self, BpffsError},
-    link::{Hook, Link},
+    link::{AttachPoint, Link},
     needed,
 };
 
@@ -129,8 +129,8 @@ impl Pins {
     }
 
     /// Path at which a link is pinned.
-    pub(super) fn link(&self, ifindex: u32, hook: Hook) -> PathBuf {
-        self.directory.join(format!("{ifindex}-{}", hook.name()))
+    pub(super) fn link(&self, ifindex: u32, point: AttachPoint) -> PathBuf {
+        self.directory.join(format!("{ifindex}-{}", point.name()))
     }
 
     /// Removes the links of interfaces that `wanted` does not select, and of those that no longer exist.
@@ -140,12 +140,12 @@ impl Pins {
     /// An error of the kernel.
     pub fn retain(&self, wanted: impl Fn(u32) -> bool) -> Result<(), PinsError> {
         for path in entries(&self.directory)? {
-            let Some((ifindex, hook)) = link_name(&path) else {
+            let Some((ifindex, point)) = link_name(&path) else {
                 continue;
             };
             if !wanted(ifindex) || !is_attached(&path) {
-                let hook = hook.name();
-                tracing::info!(ifindex, hook, "an earlier run's program is detached");
+                let attached_at = point.name();
+                tracing::info!(ifindex, attached_at, "an earlier run's program is detached");
                 detach(&path)?;
             }
         }
@@ -168,11 +168,13 @@ impl Pins {
     }
 }
 
-/// Interface index and hook in the file name of a link.
-fn link_name(path: &Path) -> Option<(u32, Hook)> {
+/// Interface index and attach point in the file name of a link.
+fn link_name(path: &Path) -> Option<(u32, AttachPoint)> {
     let (ifindex, name) = path.file_name()?.to_str()?.split_once('-')?;
-    let hook = Hook::ALL.into_iter().find(|hook| hook.name() == name)?;
-    Some((ifindex.parse().ok()?, hook))
+    let point = AttachPoint::ALL
+        .into_iter()
+        .find(|point| point.name() == name)?;
+    Some((ifindex.parse().ok()?, point))
 }
 
 /// Whether the kernel says that the link is attached to the interface in its file name.

@@ -41,9 +41,9 @@ impl Table {
     pub(super) fn set(&mut self, rules: &[PolicyRule]) -> Result<(), DataplaneError> {
         let compiled = compile(rules)?;
         let next = self.age.get(&0, 0).map_err(failed(AGE))?.wrapping_add(1);
-        let place = u32::from(next % 2 == 1);
+        let index = u32::from(next % 2 == 1);
         self.policy
-            .set(place, compiled.as_ref(), 0)
+            .set(index, compiled.as_ref(), 0)
             .map_err(failed(MAP))?;
         self.age.set(0, next, 0).map_err(failed(AGE))
     }

@@ -10,11 +10,11 @@ use aya::{
 };
 use nix::errno::Errno;
 
-use super::{error::DataplaneError, link::Hook};
+use super::{error::DataplaneError, link::AttachPoint};
 
 /// Loads the XDP program for a union of roles.
 pub(super) fn xdp(ebpf: &mut Ebpf, roles: u8) -> Result<&mut Xdp, DataplaneError> {
-    let name = name(Hook::Native, roles)?;
+    let name = name(AttachPoint::Native, roles)?;
     let program: &mut Xdp = ebpf
         .program_mut(name)
         .ok_or(DataplaneError::Missing(name))?
@@ -42,11 +42,11 @@ pub(super) fn tcx<'a>(
     Ok(program)
 }
 
-/// Name of the program for incoming packets at this hook.
-pub(super) fn name(hook: Hook, roles: u8) -> Result<&'static str, DataplaneError> {
-    let names = match hook {
-        Hook::Native | Hook::Generic => &programs::XDP,
-        Hook::Ingress | Hook::Egress => &programs::TCX,
+/// Name of the program for incoming packets at this attach point.
+pub(super) fn name(point: AttachPoint, roles: u8) -> Result<&'static str, DataplaneError> {
+    let names = match point {
+        AttachPoint::Native | AttachPoint::Generic => &programs::XDP,
+        AttachPoint::Ingress | AttachPoint::Egress => &programs::TCX,
     };
     names
         .get(usize::from(roles))

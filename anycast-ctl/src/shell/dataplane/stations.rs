@@ -77,7 +77,7 @@ fn wanted(stations: &BTreeMap<u32, BTreeSet<[u8; 6]>>) -> BTreeSet<Station> {
     all.collect()
 }
 
-/// Fills the table of addresses that need no lookup. If several interfaces share a place in it, the last one gets it,
+/// Fills the table of addresses that need no lookup. If several interfaces share a slot of it, the last one gets it,
 /// and the addresses of the others are looked up.
 fn nearby(
     stations: &BTreeMap<u32, BTreeSet<[u8; 6]>>,
@@ -86,11 +86,11 @@ fn nearby(
     let mut near = maps::Stations::new_zeroed();
     for (ifindex, macs) in stations {
         let own = own(*ifindex).filter(|mac| macs.contains(mac));
-        // An empty place would mean that the addresses of the interface are not known, so any of them is better.
+        // An empty slot would mean that the addresses of the interface are not known, so any of them is better.
         let mac = own.or_else(|| macs.first().copied());
-        let place = usize::try_from(*ifindex).map(|index| index % maps::NEAR_STATIONS);
-        if let (Some([a, b, c, d, e, f]), Ok(place)) = (mac, place)
-            && let Some(near) = near.near.get_mut(place)
+        let slot = usize::try_from(*ifindex).map(|index| index % maps::NEAR_STATIONS);
+        if let (Some([a, b, c, d, e, f]), Ok(slot)) = (mac, slot)
+            && let Some(near) = near.near.get_mut(slot)
         {
             *near = near_station(*ifindex, u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]));
         }

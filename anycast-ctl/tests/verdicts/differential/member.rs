@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     model::{
-        FOR_MEMBER, Fate, Fragments, Key, Place, is_error, is_never_rewritten, kind_of_mobility,
+        FOR_MEMBER, Fate, Fragments, Key, Side, is_error, is_never_rewritten, kind_of_mobility,
         packet_of, quote, rewrite, translate,
     },
     view::View,
@@ -71,7 +71,7 @@ impl Member {
         }
         if view.is_later() {
             // C stands for B and for nothing else.
-            let change = anycast.map(|anycast| (Place::Destination, anycast));
+            let change = anycast.map(|anycast| (Side::Destination, anycast));
             return change.map_or(same, |change| rewrite(frame, &view, change, None));
         }
         if is_error(&view, frame) {
@@ -107,14 +107,14 @@ impl Member {
                 by_anycast: known.is_some_and(|way| way.by_anycast),
             },
         );
-        rewrite(frame, &view, (Place::Destination, anycast), Some(transport))
+        rewrite(frame, &view, (Side::Destination, anycast), Some(transport))
     }
 
     /// The socket sent B -> A, the network saw C -> A.
     fn error(frame: &[u8], view: &View, anycast: Ipv6Addr) -> Option<Fate> {
         let quoted = quote(frame, view)?;
-        let inner = (Place::Source, anycast);
-        let outer = Some((Place::Destination, anycast));
+        let inner = (Side::Source, anycast);
+        let outer = Some((Side::Destination, anycast));
         let own = quoted.0.source == view.destination;
         own.then(|| translate(frame, view, quoted, inner, outer))
     }
@@ -164,7 +164,7 @@ impl Member {
                 view.protocol,
             );
             let way = self.flows.get(&key).filter(|way| !way.by_anycast)?;
-            Some((Place::Source, way.care_of))
+            Some((Side::Source, way.care_of))
         });
         if let Some(packet) = packet_of(&view).filter(|_| view.is_first()) {
             self.sent.insert(packet, change);

@@ -28,12 +28,12 @@ pub(super) type Key = (Ipv6Addr, Ipv6Addr, u16, u16, u8);
 
 /// Where an address is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Side {
     Source,
     Destination,
 }
 
-impl Place {
+impl Side {
     fn at(self, ip: usize) -> usize {
         match self {
             Self::Source => ip + 8,
@@ -42,7 +42,7 @@ impl Place {
     }
 }
 
-pub(super) type Change = (Place, Ipv6Addr);
+pub(super) type Change = (Side, Ipv6Addr);
 pub(super) type Packet = (Ipv6Addr, Ipv6Addr, u32, u8);
 
 /// What later fragments of a packet do; `None`: they stay as they are.
@@ -166,12 +166,12 @@ pub(super) fn packet_of(view: &View) -> Option<Packet> {
 pub(super) fn rewrite(
     frame: &[u8],
     view: &View,
-    (place, address): Change,
+    (side, address): Change,
     transport: Option<Transport>,
 ) -> Fate {
     let mut fate = Fate::same(Verdict::Pass, frame);
     let checksum = transport.and_then(|transport| Checksum::of(&transport, view.protocol));
-    fate.replace(place.at(view.ip), address, &[checksum]);
+    fate.replace(side.at(view.ip), address, &[checksum]);
     fate
 }
 
@@ -188,8 +188,8 @@ pub(super) fn translate(
         at: view.upper + 2,
         udp: false,
     });
-    if let Some((place, address)) = outer {
-        fate.replace(place.at(view.ip), address, &[own]);
+    if let Some((side, address)) = outer {
+        fate.replace(side.at(view.ip), address, &[own]);
     }
     let quoted = transport.and_then(|transport| Checksum::of(&transport, quote.protocol));
     let before = quoted.map(|quoted| fate.frame[quoted.at..quoted.at + 2].to_vec());
@@ -392,7 +392,7 @@ impl Correspondent {
                 self.fragments
                     .insert(packet, change.map(|(change, _)| change));
             }
-            if let Some(((Place::Source, anycast), _)) = change {
+            if let Some(((Side::Source, anycast), _)) = change {
                 let (care_of, client, identification, protocol) = packet;
                 let seen = (anycast, client, identification, protocol);
                 self.seen.insert(seen, care_of);
@@ -446,7 +446,7 @@ impl Correspondent {
             let stillborn = !flow.heard && binding != Some(care_of);
             if !(syn && (flow.is_closed() || stillborn)) {
                 flow.by_client(view, frame, transport);
-                let change = (Place::Destination, care_of);
+                let change = (Side::Destination, care_of);
                 return Some(Some(Decision::Change(change, *transport)));
             }
             self.flows.remove(&key);
@@ -459,7 +459,7 @@ impl Correspondent {
                 self.flows.insert(key, Flow::bound(care_of, false));
                 let flow = self.flows.get_mut(&key)?;
                 flow.begins(numbers(view, frame, transport));
-                let change = (Place::Destination, care_of);
+                let change = (Side::Destination, care_of);
                 Some(Some(Decision::Change(change, *transport)))
             }
             Some(_) => None,
@@ -478,7 +478,7 @@ impl Correspondent {
         let (service, client) = transport.ports;
         let anycast = *self.care_of.get(&(destination, source))?;
         let key = (destination, anycast, client, service, view.protocol);
-        let change = Decision::Change((Place::Source, anycast), *transport);
+        let change = Decision::Change((Side::Source, anycast), *transport);
         match self.flows.get_mut(&key) {
             Some(flow) if flow.care_of == Some(source) => {
                 let bare = transport.flags & (RST | ACK) == RST;
@@ -503,8 +503,8 @@ impl Correspondent {
         let guess = || {
             let binding = self.bindings.get(&(view.source, view.destination));
             let anycast = self.care_of.get(&(view.destination, view.source));
-            let to = binding.map(|care_of| (Place::Destination, *care_of));
-            to.or(anycast.map(|anycast| (Place::Source, *anycast)))
+            let to = binding.map(|care_of| (Side::Destination, *care_of));
+            to.or(anycast.map(|anycast| (Side::Source, *anycast)))
         };
         let noted = self.fragments.get(&packet_of(view)?);
         let change = noted.copied().unwrap_or_else(guess)?;
@@ -533,7 +533,7 @@ impl Correspondent {
             None => {
                 let (_, _, identification, protocol) = packet_of(&quote)?;
                 let sent = (client, anycast, identification, protocol);
-                self.fragments.get(&sent) == Some(&Some((Place::Destination, care_of)))
+                self.fragments.get(&sent) == Some(&Some((Side::Destination, care_of)))
             }
         };
         if view.destination != client || !sent_there {
@@ -543,8 +543,8 @@ impl Correspondent {
         if kind == 1 && matches!(code, 0 | 3 | 6) {
             return Some(Fate::same(Verdict::Drop, frame));
         }
-        let outer = (view.source == care_of).then_some((Place::Source, anycast));
-        let inner = (Place::Destination, anycast);
+        let outer = (view.source == care_of).then_some((Side::Source, anycast));
+        let inner = (Side::Destination, anycast);
         self.goes_on(view)
             .then(|| translate(frame, view, (quote, transport), inner, outer))
     }
@@ -561,8 +561,8 @@ impl Correspondent {
             None => self.seen.get(&packet_of(&quote)?).copied(),
         };
         let care_of = care_of.filter(|_| view.destination == anycast)?;
-        let outer = Some((Place::Destination, care_of));
-        let inner = (Place::Source, care_of);
+        let outer = Some((Side::Destination, care_of));
+        let inner = (Side::Source, care_of);
         self.goes_on(view)
             .then(|| translate(frame, view, (quote, transport), inner, outer))
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::core::{
     Time,
-    member::{Awaited, HandshakeFilter, HandshakePlace, HandshakeView},
+    member::{Awaited, HandshakeCursor, HandshakeFilter, HandshakeView},
 };
 
 /// Clients that are looked at for a page, whether they are on it or not.
@@ -28,9 +28,9 @@ impl Handshakes {
         &self,
         now: Time,
         which: HandshakeFilter,
-        after: Option<HandshakePlace>,
+        after: Option<HandshakeCursor>,
         limit: usize,
-    ) -> (Vec<HandshakeView>, Option<HandshakePlace>) {
+    ) -> (Vec<HandshakeView>, Option<HandshakeCursor>) {
         let first = Key {
             anycast: which.anycast.unwrap_or(Ipv6Addr::UNSPECIFIED),
             client: Ipv6Addr::UNSPECIFIED,

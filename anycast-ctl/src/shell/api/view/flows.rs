@@ -54,9 +54,9 @@ pub struct Triple {
     pub care_of: Ipv6Addr,
 }
 
-/// Position in a list of flows, at which a page ended.
+/// The flow in a list of flows with which a page ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FlowPlace {
+pub struct FlowCursor {
     /// Whether the flow is one of the member role. Flows of a member come after those of a correspondent.
     pub member: bool,
     /// The client, A.
@@ -71,8 +71,8 @@ pub struct FlowPlace {
     pub protocol: u8,
 }
 
-impl FlowPlace {
-    /// The position of this flow.
+impl FlowCursor {
+    /// The cursor of a page that ends with this flow.
     #[must_use]
     pub fn of(key: &FlowKey, member: bool) -> Self {
         Self {
@@ -85,7 +85,7 @@ impl FlowPlace {
         }
     }
 
-    /// The key of the flow at this position.
+    /// The key of the flow.
     #[must_use]
     pub fn key(&self) -> FlowKey {
         FlowKey {

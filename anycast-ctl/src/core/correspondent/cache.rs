@@ -251,10 +251,10 @@ impl Cache {
         pinned: &HashMap<(Ipv6Addr, Ipv6Addr), T>,
     ) -> Vec<(Ipv6Addr, Ipv6Addr)> {
         self.care_of
-            .extract_if(.., |place, care_of| {
-                care_of.used_until + SWEEP_MARGIN <= now && !pinned.contains_key(place)
+            .extract_if(.., |pair, care_of| {
+                care_of.used_until + SWEEP_MARGIN <= now && !pinned.contains_key(pair)
             })
-            .map(|(place, _)| place)
+            .map(|(pair, _)| pair)
             .collect()
     }
 

@@ -80,8 +80,9 @@ impl Links {
         let pins = pins.filter(|_| roles & pins::ROLES != 0);
         let (held, attached) = attach(ebpf, pins, ifindex, roles, mode)?;
         if let Some(pins) = pins {
-            // These are links of an earlier run at other attach points. A packet that was rewritten once is not rewritten
-            // again, so that two programs may be attached for a moment. A moment without any program would be worse.
+            // These are links of an earlier run at other attach points. A packet that was rewritten once is not
+            // rewritten again, so that two programs may be attached for a moment. A moment without any program would
+            // be worse.
             for point in AttachPoint::ALL {
                 if !held.iter().any(|held| held.point == point) {
                     pins::detach(&pins.link(ifindex, point))?;
@@ -171,7 +172,8 @@ fn attach(
     roles: u8,
     mode: Mode,
 ) -> Result<(Vec<Held>, Attached), DataplaneError> {
-    // An attach point that an earlier run used is known to work. Trying the others again would leave a moment without a program.
+    // An attach point that an earlier run used is known to work. Trying the others again would leave a moment without
+    // a program.
     let pinned = pins.and_then(|pins| {
         let mut points = points(mode).windows(1);
         points.find(|point| pins::is_attached(&pins.link(ifindex, point[0])))

@@ -133,6 +133,10 @@ fn checks() -> Vec<Check> {
             "bpftool",
             "it loads the programs by libbpf in a test: `cargo xtask test` installs it on Debian",
         ),
+        tool(
+            "systemctl",
+            "the unit is started under systemd in a test: `cargo xtask test` installs it on Debian",
+        ),
     ]);
     checks
 }

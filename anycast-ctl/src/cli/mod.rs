@@ -3,6 +3,7 @@
 mod ask;
 mod drain;
 mod flush;
+mod log;
 mod monitor;
 mod policy;
 mod run;
@@ -24,7 +25,7 @@ use crate::{
         dataplane::{Pins, PinsError},
     },
 };
-pub use run::LogFormat;
+pub use log::LogFormat;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -143,8 +143,8 @@ pub(super) fn run(path: &Path, command: Command) -> Result<()> {
 
 pub(super) fn reload(path: &Path) -> Result<()> {
     let changed: view::PolicyChanged = client::ask(path, &Request::Reload)?;
-    print(&format!(
-        "reloaded the policy: {} rules; other changes need a restart\n",
-        changed.rules
-    ))
+    print(&match changed.rules {
+        0 => "the file is right; its changes need a restart\n".to_owned(),
+        rules => format!("reloaded the policy: {rules} rules; other changes need a restart\n"),
+    })
 }

@@ -27,7 +27,8 @@ use super::{
     perform::Performer,
     plane::Plane,
     routes::Routes,
-    start, systemd,
+    start,
+    systemd::Manager,
 };
 use crate::{
     config::Config,
@@ -69,6 +70,7 @@ pub(super) struct Daemon {
     neighbors: Option<Neighbors>,
     server: Server,
     handover: Handover,
+    manager: Manager,
 }
 
 impl Daemon {
@@ -97,6 +99,7 @@ impl Daemon {
             netlink,
             neighbors,
             server,
+            manager: Manager::find(),
         };
         daemon.handover.recall(&mut daemon.core);
         start::adopt_routes(&mut daemon.performer, &mut daemon.core);
@@ -123,7 +126,7 @@ impl Daemon {
         resync.reset();
 
         tracing::info!("ready");
-        systemd::ready();
+        self.manager.ready();
         loop {
             let deadline = self.core.deadline();
             let routes_due = self.performer.routes().map(Routes::due);
@@ -148,6 +151,7 @@ impl Daemon {
                     }
                 }
                 _ = resync.tick() => self.resync().await,
+                () = self.manager.due() => self.manager.alive(),
                 _ = hangup.recv() => {
                     // An error has already been logged.
                     let _ = self.policy.reload(&mut self.core, &mut self.plane);
@@ -161,6 +165,7 @@ impl Daemon {
             self.assign().await;
         }
         tracing::info!("stopping");
+        self.manager.stopping();
         Ok(())
     }
 

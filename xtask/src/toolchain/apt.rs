@@ -10,7 +10,7 @@ use crate::{
 
 /// Installs the programs that tests use in addition to the daemon, on machines with apt: ip, with which people start
 /// daemons in namespaces; tshark, a second parser for every packet; BIRD, which passes routes on; Python, for the peer
-/// of `interop`; and bpftool, which loads the programs by libbpf.
+/// of `interop`; bpftool, which loads the programs by libbpf; and systemd, under which the unit is started.
 ///
 /// The tests work without them, so that a failure is only reported.
 pub fn install_helpers() {
@@ -20,6 +20,7 @@ pub fn install_helpers() {
         ("bird", "bird2"),
         ("python3", "python3"),
         ("bpftool", "bpftool"),
+        ("systemctl", "systemd"),
     ] {
         if process::find(program).is_some() {
             continue;

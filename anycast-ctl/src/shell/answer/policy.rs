@@ -99,7 +99,8 @@ impl LivePolicy {
         self.change(core, plane, policy, Some(id))
     }
 
-    /// Reads the policy of the configuration file again. Other changes in the file need a restart.
+    /// Reads the policy of the configuration file again. Other changes in the file need a restart, so that a machine
+    /// without a policy has its file checked alone.
     pub(in crate::shell) fn reload(&mut self, core: &mut Engine, plane: &mut Plane) -> Answered {
         let config = config::load(&self.config).map_err(|problems| {
             for line in problems.to_string().lines() {
@@ -108,8 +109,11 @@ impl LivePolicy {
             failed(format!("not reloaded: {problems}"))
         })?;
         let Some(router) = config.router_role().filter(|_| plane.has(roles::ROUTER)) else {
-            tracing::warn!("nothing reloaded: only the policy of a router can be");
-            return Err(no_role("router"));
+            tracing::info!("the file is right, and what it changes needs a restart");
+            return Ok(Answer::PolicyChanged(view::PolicyChanged {
+                id: None,
+                rules: 0,
+            }));
         };
         let lost = self.policy.rules().iter().filter(|known| known.added);
         let lost = lost.count();

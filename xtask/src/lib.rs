@@ -7,6 +7,7 @@ pub mod build;
 pub mod doctor;
 pub mod fuzz;
 pub mod kernel_tests;
+pub mod kernels;
 pub mod lab;
 pub mod lint;
 pub mod net;

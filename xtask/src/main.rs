@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::{
     bench::{self, Benchmark},
-    build, doctor, fuzz, lab, lint, run, test, toolchain,
+    build, doctor, fuzz, kernels, lab, lint, run, test, toolchain,
 };
 
 /// Builds, tests and runs anycast, installing what this machine lacks
@@ -59,6 +59,11 @@ enum Command {
         #[arg(last = true, value_name = "ARGS")]
         arguments: Vec<OsString>,
     },
+    /// Run the programs through the verifiers of other kernels, and a session on each
+    Kernels {
+        #[command(flatten)]
+        options: kernels::Options,
+    },
     /// Run the lab; or, with arguments after `--`, the daemon on this machine
     Run {
         #[command(flatten)]
@@ -80,6 +85,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // In a guest it is the first process.
+    kernels::intercept();
     // The lab also runs this program as its applications.
     if let Some(code) = lab::app::intercept() {
         return code;
@@ -114,6 +121,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         },
         Command::Fuzz { target, options } => fuzz::fuzz(target, &options)?,
         Command::ClippyBpf { arguments } => lint::clippy_bpf(&arguments)?,
+        Command::Kernels { options } => return kernels::kernels(&options),
         Command::Run { options, arguments } if arguments.is_empty() => return run::lab(options),
         Command::Run { options, arguments } => return run::daemon(arguments, options.release),
         Command::LabAsRoot { daemon, options } => return run::lab_as_root(options, daemon),

@@ -1,11 +1,21 @@
 //! Every program passes the verifier, for every union of roles, whoever loads it.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::PathBuf,
+    process::{Command, ExitCode},
+    time::Instant,
+};
 
 use anycast_common::abi::{programs, roles};
 use anycast_ctl::shell::dataplane::OBJECT;
 use anyhow::{Context as _, Result, ensure};
-use aya::programs::{ProgramError, ProgramInfo};
+use aya::{
+    EbpfLoader, VerifierLogLevel,
+    programs::{Program, ProgramError, ProgramInfo},
+};
+use serde_json::json;
 use xtask::{kernel_tests::Suite, process};
 
 use crate::harness::Bench;
@@ -93,4 +103,63 @@ fn by_libbpf(bpftool: PathBuf) -> Result<()> {
     let wanted: BTreeSet<_> = wanted.map(str::to_owned).collect();
     ensure!(found == wanted, "loaded: {found:?}");
     Ok(())
+}
+
+/// Loads each program by itself and says, a line of JSON each behind `mark`, what the verifier made of it.
+pub fn report(mark: &str) -> ExitCode {
+    match each(mark) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("the object does not load: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn each(mark: &str) -> Result<()> {
+    let mut object = EbpfLoader::new()
+        .verifier_log_level(VerifierLogLevel::STATS)
+        .load(OBJECT)?;
+    let mut names: Vec<String> = object.programs().map(|(name, _)| name.to_owned()).collect();
+    names.sort();
+    for name in names {
+        let program = object.program_mut(&name).context("it was listed")?;
+        let start = Instant::now();
+        let loaded = match program {
+            Program::Xdp(xdp) => xdp.load(),
+            Program::SchedClassifier(classifier) => classifier.load(),
+            _ => continue,
+        };
+        let milliseconds = start.elapsed().as_secs_f64() * 1000.0;
+        let error = loaded.err().map(|error| last_words(&error));
+        let info = match program {
+            Program::Xdp(xdp) => xdp.info(),
+            Program::SchedClassifier(classifier) => classifier.info(),
+            _ => continue,
+        };
+        let instructions = info.ok().and_then(|info| info.verified_instruction_count());
+        let line = json!({
+            "program": name,
+            "instructions": instructions,
+            "milliseconds": milliseconds,
+            "error": error,
+        });
+        println!("\n{mark}{line}");
+    }
+    Ok(())
+}
+
+/// The verifier says why before it says how much it did.
+fn last_words(error: &ProgramError) -> String {
+    let ProgramError::LoadError { verifier_log, .. } = error else {
+        return error.to_string();
+    };
+    let log = verifier_log.to_string();
+    let is_reason = |line: &&str| {
+        let line = line.trim();
+        let statistic = ["processed ", "verification time", "stack depth"];
+        !line.is_empty() && !statistic.iter().any(|start| line.starts_with(start))
+    };
+    let reason = log.lines().rev().find(is_reason);
+    reason.map_or_else(|| error.to_string(), |reason| reason.trim().to_owned())
 }

@@ -28,6 +28,10 @@ fn main() -> std::process::ExitCode {
     // Routes and forwarding of this machine must not decide verdicts. Without the right to do so,
     // the suite ignores its tests anyway.
     let _ = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
+    // What `cargo xtask kernels` asks in its guests.
+    if let Some(mark) = std::env::var_os("ANYCAST_LOAD_REPORT") {
+        return load::report(&mark.to_string_lossy());
+    }
     let suite = Suite::new();
     let suite = load::tests(suite);
     let suite = sizes::tests(suite);

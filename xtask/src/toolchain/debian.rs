@@ -8,17 +8,15 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use super::suite::{Suite, mirrors};
 use crate::process::{self, say};
 
 /// Debian suites with current compilers, the most likely one first.
 const SUITES: [&str; 4] = ["trixie-backports", "forky", "forky-backports", "sid"];
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-const LIMIT: Duration = Duration::from_secs(300);
 
 /// Downloads the package for this version of Rust into the directory `work`, and gives its path.
 pub(super) fn fetch_rust_src(release: &str, work: &Path) -> Result<PathBuf> {
@@ -33,14 +31,18 @@ pub(super) fn fetch_rust_src(release: &str, work: &Path) -> Result<PathBuf> {
     );
     for mirror in &mirrors {
         for suite in SUITES {
-            let apt = Apt::new(work, mirror, suite)?;
+            let apt = Suite::new(work, mirror, suite)?;
             say(format_args!("looking for rust-src {release} in {suite}"));
             if let Err(error) = apt.update() {
                 say(format_args!("{error:#}"));
                 continue;
             }
-            if let Some(version) = apt.version(release)? {
-                return apt.download(&version);
+            let versions = apt.versions("rust-src")?;
+            if let Some(version) = versions.iter().find(|it| upstream(it) == release) {
+                say(format_args!(
+                    "downloading Debian's rust-src {version}, 45 MB"
+                ));
+                return apt.download("rust-src", version);
             }
         }
     }
@@ -77,104 +79,6 @@ pub(super) fn extract_library(package: &Path, release: &str, into: &Path) -> Res
         package.display()
     );
     Ok(())
-}
-
-/// The Debian mirrors that this machine uses already.
-fn mirrors() -> Result<Vec<String>> {
-    let mut command = Command::new("apt-get");
-    command.args([
-        "indextargets",
-        "--format",
-        "$(LABEL)\t$(REPO_URI)",
-        "Created-By: Packages",
-    ]);
-    let text = process::capture_ok(&mut command, "apt-get indextargets", LIMIT)?;
-    let mut mirrors: Vec<String> = text
-        .lines()
-        .filter_map(|line| line.split_once('\t'))
-        .filter(|(label, _)| *label == "Debian")
-        .map(|(_, uri)| uri.to_owned())
-        .collect();
-    mirrors.sort();
-    mirrors.dedup();
-    Ok(mirrors)
-}
-
-/// One suite of one mirror, in an apt configuration that knows nothing else.
-struct Apt {
-    work: PathBuf,
-    options: Vec<String>,
-}
-
-impl Apt {
-    fn new(work: &Path, mirror: &str, suite: &str) -> Result<Self> {
-        let lists = work.join(suite);
-        fs::create_dir_all(lists.join("partial"))?;
-        fs::create_dir_all(work.join("cache/archives/partial"))?;
-        let source = work.join("source.list");
-        let signed = if Path::new(KEYRING).is_file() {
-            format!("signed-by={KEYRING} ")
-        } else {
-            String::new()
-        };
-        fs::write(
-            &source,
-            format!("deb [{signed}target=Packages] {mirror} {suite} main\n"),
-        )?;
-        let options = [
-            format!("Dir::Etc::SourceList={}", source.display()),
-            "Dir::Etc::SourceParts=/dev/null".to_owned(),
-            format!("Dir::State::Lists={}", lists.display()),
-            format!("Dir::Cache={}", work.join("cache").display()),
-            // The directories belong to the user, and apt needs no root privileges for them.
-            "APT::Sandbox::User=".to_owned(),
-            "Debug::NoLocking=1".to_owned(),
-            "Acquire::Languages=none".to_owned(),
-            "Acquire::Retries=2".to_owned(),
-        ];
-        Ok(Self {
-            work: work.to_path_buf(),
-            options: options.iter().map(|o| format!("-o{o}")).collect(),
-        })
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command.args(&self.options).current_dir(&self.work);
-        command
-    }
-
-    fn update(&self) -> Result<()> {
-        let mut update = self.command("apt-get");
-        update.arg("--error-on=any").arg("update");
-        process::capture_ok(&mut update, "apt-get update", LIMIT).map(drop)
-    }
-
-    /// The newest Debian version of this Rust release.
-    fn version(&self, release: &str) -> Result<Option<String>> {
-        let mut madison = self.command("apt-cache");
-        madison.args(["madison", "rust-src"]);
-        let text = process::capture_ok(&mut madison, "apt-cache madison", LIMIT)?;
-        Ok(text
-            .lines()
-            .filter_map(|line| line.split('|').nth(1))
-            .map(str::trim)
-            .find(|version| upstream(version) == release)
-            .map(str::to_owned))
-    }
-
-    fn download(&self, version: &str) -> Result<PathBuf> {
-        say(format_args!(
-            "downloading Debian's rust-src {version}, 45 MB"
-        ));
-        let mut download = self.command("apt-get");
-        download.args(["download", &format!("rust-src={version}")]);
-        process::capture_ok(&mut download, "apt-get download", LIMIT)?;
-        fs::read_dir(&self.work)?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|path| path.extension().is_some_and(|e| e == "deb"))
-            .context("apt-get download left no package")
-    }
 }
 
 /// The Rust release of a Debian version: `1.95.0` for `1.95.0+dfsg1-2~bpo13+1`. For a beta this gives something that is

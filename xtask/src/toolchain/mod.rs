@@ -7,6 +7,7 @@ mod environment;
 // `anycast-ctl/build.rs` uses the same file.
 pub(crate) mod locate;
 mod rust_src;
+pub(crate) mod suite;
 
 use std::{ffi::OsString, fs, path::PathBuf, process::Command, time::Duration};
 

@@ -1,0 +1,116 @@
+//! The first process of a guest: mounts what programs expect, runs the steps, and turns the machine off.
+
+use std::{
+    fs, io,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use nix::{
+    mount::{MsFlags, mount},
+    sys::reboot::{RebootMode, reboot},
+    unistd::{Pid, getpid},
+};
+use serde::{Deserialize, Serialize};
+
+/// Where the steps stand in the guest.
+pub(super) const STEPS: &str = "/steps.json";
+/// Lines of the console that begin so are ours.
+pub(super) const MARK: &str = "@@ ";
+
+/// A program to run in the guest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Step {
+    pub name: String,
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+    pub environment: Vec<(String, String)>,
+    /// Seconds after which it is ended.
+    pub limit: u64,
+}
+
+/// What became of one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Ended {
+    pub step: String,
+    pub success: bool,
+    /// How it ended, in words.
+    pub how: String,
+    pub seconds: f64,
+}
+
+/// Runs the guest's course, if this is one. Never returns then.
+pub fn intercept() {
+    if getpid() != Pid::from_raw(1) || !Path::new(STEPS).exists() {
+        return;
+    }
+    if let Err(error) = course() {
+        println!("guest: {error:#}");
+    }
+    let error = reboot(RebootMode::RB_POWER_OFF);
+    println!("guest: cannot turn the machine off: {error:?}");
+    loop {
+        std::thread::park();
+    }
+}
+
+fn course() -> Result<()> {
+    // SAFETY: nothing else runs in this process yet.
+    unsafe { std::env::set_var("PATH", "/usr/sbin:/usr/bin:/sbin:/bin") };
+    for (kind, place) in [
+        ("proc", "/proc"),
+        ("sysfs", "/sys"),
+        ("devtmpfs", "/dev"),
+        ("tmpfs", "/tmp"),
+        ("tmpfs", "/run"),
+    ] {
+        fs::create_dir_all(place)?;
+        let none = None::<&str>;
+        mount(Some(kind), place, Some(kind), MsFlags::empty(), none).context(place)?;
+    }
+    let steps: Vec<Step> = serde_json::from_str(&fs::read_to_string(STEPS)?)?;
+    for step in steps {
+        let start = Instant::now();
+        let (success, how) = match run(&step) {
+            Ok(ended) => ended,
+            Err(error) => (false, format!("{error:#}")),
+        };
+        let ended = Ended {
+            step: step.name,
+            success,
+            how,
+            seconds: start.elapsed().as_secs_f64(),
+        };
+        println!("\n{MARK}{}", serde_json::to_string(&ended)?);
+    }
+    Ok(())
+}
+
+fn run(step: &Step) -> Result<(bool, String)> {
+    let mut command = Command::new(&step.program);
+    command
+        .args(&step.arguments)
+        .envs(step.environment.iter().map(|(key, value)| (key, value)))
+        .stdin(Stdio::null())
+        .process_group(0);
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("{}", step.program.display()))?;
+    let limit = Duration::from_secs(step.limit);
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok((status.success(), crate::process::describe(status)));
+        }
+        if start.elapsed() > limit {
+            child.kill()?;
+            child.wait()?;
+            let error = io::Error::from(io::ErrorKind::TimedOut);
+            return Ok((false, format!("{error} after {} s", step.limit)));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

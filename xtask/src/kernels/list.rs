@@ -1,0 +1,74 @@
+//! Which kernels there are: `xtask/kernels.toml`.
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+
+const LIST: &str = include_str!("../../kernels.toml");
+
+/// A kernel that is tried.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kernel {
+    /// What it is called on the command line: the first two numbers of its version.
+    pub name: String,
+    /// Suite of Debian that has it.
+    pub suite: String,
+    /// What it is made of: one package with the kernel and its modules, or one of each.
+    pub packages: Vec<Package>,
+}
+
+/// A package, and what it must be.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Package {
+    pub name: String,
+    pub version: String,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    kernel: Vec<Kernel>,
+}
+
+/// Those with these names, in the order of the list; all when none is named.
+pub(super) fn kernels(names: &[String]) -> Result<Vec<Kernel>> {
+    let File { kernel: all } = toml::from_str(LIST).context("xtask/kernels.toml")?;
+    for name in names {
+        let known: Vec<&str> = all.iter().map(|kernel| kernel.name.as_str()).collect();
+        ensure!(
+            known.contains(&name.as_str()),
+            "no kernel {name}; there are {}",
+            known.join(", ")
+        );
+    }
+    let wanted = |kernel: &Kernel| names.is_empty() || names.contains(&kernel.name);
+    Ok(all.into_iter().filter(wanted).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_whole() {
+        let all = kernels(&[]).expect("a list");
+        assert!(all.len() > 1);
+        for kernel in &all {
+            assert!(!kernel.packages.is_empty(), "{}", kernel.name);
+            for package in &kernel.packages {
+                let name = &package.name;
+                assert!(package.version.starts_with(&kernel.name), "{name}");
+                assert_eq!(package.sha256.len(), 64, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_refused_with_those_that_are() {
+        let error = kernels(&["2.6".to_owned()]).expect_err("no such kernel");
+        assert!(error.to_string().contains("6.12"), "{error}");
+    }
+}

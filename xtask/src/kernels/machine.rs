@@ -1,0 +1,90 @@
+//! A guest in qemu, without help of the processor: every instruction is interpreted, which every machine can do.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Write as _},
+    path::Path,
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::guest::MARK;
+use crate::process::{self, say};
+
+/// Memory of a guest in MiB: its first file system and the maps of all roles.
+const MEMORY: u32 = 4096;
+
+/// Boots `image` with `archive` and gives what its console marks as ours. All of the console goes to `log`.
+pub(super) fn boot(
+    image: &Path,
+    archive: &Path,
+    log: &Path,
+    limit: Duration,
+) -> Result<Vec<Value>> {
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args(["-machine", "q35,accel=tcg", "-cpu", "max", "-smp", "2"])
+        .args(["-m", &MEMORY.to_string()])
+        .args([
+            "-nodefaults",
+            "-no-reboot",
+            "-nographic",
+            "-serial",
+            "stdio",
+        ])
+        .arg("-kernel")
+        .arg(image)
+        .arg("-initrd")
+        .arg(archive)
+        .args([
+            "-append",
+            "console=ttyS0 rdinit=/init panic=-1 quiet loglevel=4",
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit());
+    let mut child = process::spawn(&mut qemu, "qemu")?;
+    let console = child.stdout.take().context("qemu has no output")?;
+    let mut log = File::create(log)?;
+    let (lines, heard) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            let _ = writeln!(log, "{line}");
+            if lines.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let end = Instant::now() + limit;
+    let mut marked = Vec::new();
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        match heard.recv_timeout(left) {
+            Ok(line) => {
+                if let Some(json) = line.strip_prefix(MARK) {
+                    marked.push(serde_json::from_str(json).with_context(|| line.clone())?);
+                }
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                child.kill()?;
+                child.wait()?;
+                say(format_args!(
+                    "the guest did not end within {} s",
+                    limit.as_secs()
+                ));
+                break;
+            }
+        }
+    }
+    child.wait()?;
+    if reader.join().is_err() {
+        bail!("the reader of the console panicked");
+    }
+    Ok(marked)
+}

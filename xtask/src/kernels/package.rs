@@ -1,0 +1,120 @@
+//! Fetches the packages of a kernel and unpacks them, without installing anything.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::list::{Kernel, Package};
+use crate::{
+    process::{self, say},
+    toolchain::suite::{Suite, mirrors},
+};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A kernel as it lies in the cache.
+#[derive(Clone, Debug)]
+pub(super) struct Unpacked {
+    /// The compressed image.
+    pub image: PathBuf,
+    /// What `uname -r` will say.
+    pub release: String,
+    /// Its folder of modules.
+    pub modules: PathBuf,
+}
+
+/// Finds the kernel in `cache`, or brings it there.
+pub(super) fn unpacked(kernel: &Kernel, cache: &Path) -> Result<Unpacked> {
+    let [first, ..] = kernel.packages.as_slice() else {
+        bail!("kernel {} has no packages", kernel.name);
+    };
+    let place = cache.join(format!("{}_{}", first.name, first.version));
+    if !place.is_dir() {
+        let fresh = cache.join(format!("{}.new", kernel.name));
+        let _ = fs::remove_dir_all(&fresh);
+        fs::create_dir_all(&fresh)?;
+        for package in &kernel.packages {
+            let file = fetch(kernel, package, cache)?;
+            let mut unpack = Command::new("dpkg-deb");
+            unpack.arg("--extract").arg(&file).arg(&fresh);
+            process::capture_ok(&mut unpack, "dpkg-deb", LIMIT)?;
+            fs::remove_file(file)?;
+        }
+        // Whole or not at all.
+        fs::rename(&fresh, &place)?;
+    }
+    let image = the_one(&place.join("boot"), "vmlinuz-")?;
+    let name = image.file_name().unwrap_or_default().to_string_lossy();
+    let release = name.trim_start_matches("vmlinuz-").to_owned();
+    let modules = ["lib/modules", "usr/lib/modules"]
+        .map(|folder| place.join(folder).join(&release))
+        .into_iter()
+        .find(|folder| folder.is_dir())
+        .with_context(|| format!("{release} has no modules"))?;
+    Ok(Unpacked {
+        image,
+        release,
+        modules,
+    })
+}
+
+fn the_one(folder: &Path, start: &str) -> Result<PathBuf> {
+    fs::read_dir(folder)
+        .with_context(|| format!("cannot read {}", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(start)
+        })
+        .with_context(|| format!("there is no {start}* in {}", folder.display()))
+}
+
+fn fetch(kernel: &Kernel, package: &Package, cache: &Path) -> Result<PathBuf> {
+    let Package {
+        name,
+        version,
+        sha256,
+    } = package;
+    ensure!(
+        process::find("apt-get").is_some() && process::find("dpkg-deb").is_some(),
+        "kernels come as Debian packages, and this is not a Debian system"
+    );
+    let mirrors = mirrors()?;
+    ensure!(
+        !mirrors.is_empty(),
+        "no Debian mirror among the sources of apt"
+    );
+    let mut others = Vec::new();
+    for mirror in &mirrors {
+        let suite = Suite::new(cache, mirror, &kernel.suite)?;
+        suite.update()?;
+        let versions = suite.versions(name)?;
+        if !versions.contains(version) {
+            others.extend(versions);
+            continue;
+        }
+        say(format_args!("downloading {name} {version}"));
+        let file = suite.download(name, version)?;
+        let mut sum = Command::new("sha256sum");
+        let sum = process::capture_ok(sum.arg(&file), "sha256sum", LIMIT)?;
+        let sum = sum.split_whitespace().next().unwrap_or_default();
+        ensure!(
+            sum == sha256,
+            "{name} {version} has the SHA-256 {sum}, and xtask/kernels.toml says {sha256}"
+        );
+        return Ok(file);
+    }
+    bail!(
+        "{} has no {name} {version} any more{}; put what it has into xtask/kernels.toml",
+        kernel.suite,
+        match others.as_slice() {
+            [] => String::new(),
+            versions => format!(", but {}", versions.join(", ")),
+        }
+    )
+}

@@ -62,12 +62,15 @@ fn record<T: 'static, C: Context>(
         return full(packet);
     };
     let start = entry.as_mut_ptr().cast::<u8>();
-    // The compiler would compare pointers instead, which tells the verifier nothing.
-    let length = core::hint::black_box(length) & 0x7ff;
-    if length == 0 || length > size_of::<T>() - HEADER {
+    // The helper wants at least one octet. A bound on the length less one says both bounds with one comparison, which
+    // verifiers before Linux 6.8 need: of two comparisons they forget the first. The compiler would compare pointers
+    // instead, which tells the verifier nothing.
+    let before_last = core::hint::black_box(length.wrapping_sub(1));
+    if before_last >= size_of::<T>() - HEADER {
         entry.discard(0);
         return false;
     }
+    let length = before_last + 1;
     // SAFETY: the record has room for the header and `length` bytes; the helper checks the packet.
     let failed = unsafe {
         start.cast::<Header>().write(Header {

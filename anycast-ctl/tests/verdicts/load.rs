@@ -157,7 +157,12 @@ fn last_words(error: &ProgramError) -> String {
     let log = verifier_log.to_string();
     let is_reason = |line: &&str| {
         let line = line.trim();
-        let statistic = ["processed ", "verification time", "stack depth"];
+        let statistic = [
+            "processed ",
+            "insns processed",
+            "verification time",
+            "stack depth",
+        ];
         !line.is_empty() && !statistic.iter().any(|start| line.starts_with(start))
     };
     let reason = log.lines().rev().find(is_reason);

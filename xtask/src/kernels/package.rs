@@ -48,14 +48,17 @@ pub(super) fn unpacked(kernel: &Kernel, cache: &Path) -> Result<Unpacked> {
         // Whole or not at all.
         fs::rename(&fresh, &place)?;
     }
-    let image = the_one(&place.join("boot"), "vmlinuz-")?;
-    let name = image.file_name().unwrap_or_default().to_string_lossy();
-    let release = name.trim_start_matches("vmlinuz-").to_owned();
-    let modules = ["lib/modules", "usr/lib/modules"]
-        .map(|folder| place.join(folder).join(&release))
+    let modules = modules(&place)?;
+    let release = name(&modules);
+    // Where Debian's kernels of today have it, and where those of before have.
+    let places = [
+        modules.join("vmlinuz"),
+        place.join(format!("boot/vmlinuz-{release}")),
+    ];
+    let image = places
         .into_iter()
-        .find(|folder| folder.is_dir())
-        .with_context(|| format!("{release} has no modules"))?;
+        .find(|path| path.is_file())
+        .with_context(|| format!("the packages of {release} have no kernel"))?;
     Ok(Unpacked {
         image,
         release,
@@ -63,15 +66,20 @@ pub(super) fn unpacked(kernel: &Kernel, cache: &Path) -> Result<Unpacked> {
     })
 }
 
-fn the_one(folder: &Path, start: &str) -> Result<PathBuf> {
-    fs::read_dir(folder)
-        .with_context(|| format!("cannot read {}", folder.display()))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.starts_with(start)
-        })
-        .with_context(|| format!("there is no {start}* in {}", folder.display()))
+/// The one folder of modules, whose name is the release of the kernel.
+fn modules(place: &Path) -> Result<PathBuf> {
+    let folders = ["usr/lib/modules", "lib/modules"].map(|folder| place.join(folder));
+    let read = folders.iter().find_map(|folder| fs::read_dir(folder).ok());
+    let read = read.with_context(|| format!("{} has no modules", place.display()))?;
+    let mut found = read.filter_map(|entry| Some(entry.ok()?.path()));
+    found
+        .next()
+        .with_context(|| format!("{} has no modules", place.display()))
+}
+
+fn name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 fn fetch(kernel: &Kernel, package: &Package, cache: &Path) -> Result<PathBuf> {

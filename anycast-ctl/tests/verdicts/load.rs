@@ -120,6 +120,7 @@ fn each(mark: &str) -> Result<()> {
     let mut object = EbpfLoader::new()
         .verifier_log_level(VerifierLogLevel::STATS)
         .load(OBJECT)?;
+    let mut told = false;
     let mut names: Vec<String> = object.programs().map(|(name, _)| name.to_owned()).collect();
     names.sort();
     for name in names {
@@ -145,9 +146,35 @@ fn each(mark: &str) -> Result<()> {
             "error": error,
         });
         println!("\n{mark}{line}");
+        if line["error"].is_string() && !told {
+            told = true;
+            println!("{name}:\n{}", course(&name)?);
+        }
     }
     Ok(())
 }
+
+/// The last of what the verifier followed in a program that it refuses.
+fn course(name: &str) -> Result<String> {
+    let mut object = EbpfLoader::new()
+        .verifier_log_level(VerifierLogLevel::DEBUG)
+        .load(OBJECT)?;
+    let program = object.program_mut(name).context("it was there before")?;
+    let loaded = match program {
+        Program::Xdp(xdp) => xdp.load(),
+        Program::SchedClassifier(classifier) => classifier.load(),
+        _ => Ok(()),
+    };
+    let Err(ProgramError::LoadError { verifier_log, .. }) = loaded else {
+        return Ok(String::new());
+    };
+    let log = verifier_log.to_string();
+    let lines: Vec<&str> = log.lines().collect();
+    Ok(lines[lines.len().saturating_sub(LAST)..].join("\n"))
+}
+
+/// Lines of the verifier's log that tell where it stopped.
+const LAST: usize = 60;
 
 /// The verifier says why before it says how much it did.
 fn last_words(error: &ProgramError) -> String {

@@ -7,7 +7,7 @@ use anycast_ctl::core::{
     Action, Actions, MapAction, Received, Time,
     controller::{Command, Controller, Input, Settings},
     correspondent::{self, Selection},
-    member, pins,
+    flows, member,
     rate::Rate,
     rr::Generator,
 };
@@ -160,7 +160,7 @@ fn correspondent(count: usize) -> Controller {
                 per_prefix: unlimited,
                 ..correspondent::Limits::default()
             },
-            pins: pins::Limits::default(),
+            flows: flows::Limits::default(),
         }),
         ..Settings::default()
     };

@@ -110,7 +110,7 @@ pub enum MapAction {
         care_of: Ipv6Addr,
         /// The anycast address, B.
         anycast: Ipv6Addr,
-        /// Until this time, a packet from C to A pins its flow to C, if that flow is open.
+        /// Until this time, a packet from C to A binds its flow to C, if that flow is open.
         expires: Time,
     },
     /// Correspondent: forgets the pair of `client` and `care_of`, which nothing uses any more.

@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::{clock, dataplane::FlowReader};
 use crate::core::{
     Time,
-    pins::{self, Limits},
+    flows::{self, Limits},
 };
 
 /// Result of a read, in the order of the keys.
@@ -66,7 +66,7 @@ impl Seen {
         let mut sessions = HashMap::new();
         if let (Some(limits), Some(read)) = (self.sessions, self.last()) {
             for (key, flow) in &read.member_flows {
-                if pins::goes_on(&limits, now, key, flow) {
+                if flows::goes_on(&limits, now, key, flow) {
                     *sessions.entry(key.anycast.into()).or_default() += 1;
                 }
             }
@@ -81,7 +81,7 @@ impl Seen {
         let here = read
             .member_flows
             .iter()
-            .filter(|(key, flow)| pins::goes_on(&limits, read.began, key, flow));
+            .filter(|(key, flow)| flows::goes_on(&limits, read.began, key, flow));
         let closed = |flow: &Flow| flow.client_closed & flow.member_closed != 0;
         let there = read.flows.iter().filter(|(_, flow)| !closed(flow));
         here.count() + there.count()

@@ -27,7 +27,7 @@ use crate::{
     config::{Config, file, limits, settings},
     core::{
         controller::{Command, Controller, Input},
-        pins,
+        flows,
     },
 };
 
@@ -110,8 +110,8 @@ pub(super) fn policy(config: &Config, paths: &Paths) -> LivePolicy {
     LivePolicy::new(policy, paths.config.clone())
 }
 
-/// When a session that is pinned to a member counts as over.
-pub(super) fn sessions(config: &Config) -> Option<pins::Limits> {
+/// When a session of a member counts as over.
+pub(super) fn sessions(config: &Config) -> Option<flows::Limits> {
     let member = config.member_role();
     member.map(|member| settings::sessions(&member.sessions))
 }

@@ -30,7 +30,7 @@ const BOUND: Duration = Duration::from_secs(2);
 const EXPIRED: Duration = Duration::from_secs(30);
 /// A pin that both ends have closed is over so soon; nothing else comes to its end in the time of a test.
 const CLOSED: Duration = Duration::from_secs(1);
-const PINS: &str = "[correspondent.pins]\nclosed = \"1s\"\n";
+const PINS: &str = "[correspondent.flows]\nclosed = \"1s\"\n";
 /// And some more, for sweeps.
 const HELD: Duration = Duration::from_millis(2500);
 const ACK: u8 = 16;

@@ -39,9 +39,9 @@ pub struct Correspondent {
     pub allow: Vec<Spanned<Prefix>>,
     /// File that keeps the correspondent's nonces from an orderly shutdown until the next start.
     pub state: Option<Spanned<PathBuf>>,
-    /// When a pinned flow counts as ended.
-    #[serde(default)]
-    pub pins: Pins,
+    /// When a bound flow counts as ended.
+    #[serde(default, alias = "pins")]
+    pub flows: Flows,
     /// Limits on how many messages the correspondent answers.
     #[serde(default)]
     pub limits: Option<Spanned<MessageLimits>>,
@@ -79,23 +79,24 @@ pub struct MessageLimits {
     pub unsolicited_rate: Option<NonZeroU32>,
 }
 
-/// The `[correspondent.pins]` section: how long a pinned flow may be silent before its pin is removed.
+/// The `[correspondent.flows]` section: how long a flow that is bound to a member may be silent before it counts as
+/// ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Pins {
-    /// Idle time after which the pin of a TCP connection is removed.
+pub struct Flows {
+    /// Idle time of a TCP connection.
     #[serde(with = "humantime_serde")]
     pub tcp: Option<Duration>,
-    /// Idle time after which the pin of a UDP flow is removed.
+    /// Idle time of a UDP flow.
     #[serde(with = "humantime_serde")]
     pub udp: Option<Duration>,
-    /// Idle time after which the pin of an ICMPv6 echo flow is removed.
+    /// Idle time of an ICMPv6 echo flow.
     #[serde(with = "humantime_serde")]
     pub icmp: Option<Duration>,
-    /// Idle time after which the pin of a flow of another protocol is removed.
+    /// Idle time of a flow of another protocol.
     #[serde(with = "humantime_serde")]
     pub other: Option<Duration>,
-    /// Time after which the pin of a TCP connection that both ends have closed is removed.
+    /// Time after which a TCP connection that both ends have closed has ended.
     #[serde(with = "humantime_serde")]
     pub closed: Option<Duration>,
     /// Time after which a member has failed that answered before and no longer answers a client that keeps sending.

@@ -7,10 +7,10 @@ use toml::Spanned;
 
 use crate::{
     config::{
-        file::{Correspondent, MessageLimits, Pins},
+        file::{Correspondent, Flows, MessageLimits},
         given::{Fault, rate, take},
     },
-    core::{correspondent, pins},
+    core::{correspondent, flows},
 };
 
 /// Largest number of bindings, unless the configuration says otherwise.
@@ -41,7 +41,7 @@ pub(super) fn correspondent_settings(
         max_care_of: care_of as usize,
         allow: allowed(correspondent),
         limits: messages(correspondent),
-        pins: pins(&correspondent.pins),
+        flows: flow_limits(&correspondent.flows),
     }
 }
 
@@ -54,10 +54,10 @@ fn is_one_network(prefixes: &[Ipv6Net]) -> bool {
         && networks.all(|network| Some(network) == first)
 }
 
-/// How long the pins of flows stay.
+/// When bound flows end.
 #[must_use]
-pub fn pins(given: &Pins) -> pins::Limits {
-    let mut limits = pins::Limits::default();
+pub fn flow_limits(given: &Flows) -> flows::Limits {
+    let mut limits = flows::Limits::default();
     take(&mut limits.tcp, given.tcp);
     take(&mut limits.udp, given.udp);
     take(&mut limits.icmp, given.icmp);
@@ -67,9 +67,9 @@ pub fn pins(given: &Pins) -> pins::Limits {
     limits
 }
 
-/// The times of `[correspondent.pins]` that are given, with their names.
-pub(in crate::config) fn pin_times(
-    given: &Pins,
+/// The times of `[correspondent.flows]` that are given, with their names.
+pub(in crate::config) fn flow_times(
+    given: &Flows,
 ) -> impl Iterator<Item = (&'static str, Duration)> + use<> {
     [
         ("tcp", given.tcp),

@@ -10,8 +10,8 @@ use crate::{
         given::{Fault, rate, take},
     },
     core::{
+        flows,
         member::{self, Peers},
-        pins,
     },
     model::{address::Assigned, health::Target},
 };
@@ -116,8 +116,8 @@ pub fn groups(config: &Config) -> impl Iterator<Item = &Group> {
 
 /// When a session that is pinned to this member counts as over.
 #[must_use]
-pub fn sessions(given: &Sessions) -> pins::Limits {
-    let mut limits = pins::Limits::default();
+pub fn sessions(given: &Sessions) -> flows::Limits {
+    let mut limits = flows::Limits::default();
     take(&mut limits.tcp, given.tcp);
     take(&mut limits.udp, given.udp);
     take(&mut limits.icmp, given.icmp);

@@ -12,13 +12,13 @@ use self::{
     correspondent::correspondent_settings, member::member_settings, router::router_settings,
 };
 pub(super) use self::{
-    correspondent::{DEFAULT_BINDINGS, messages, nested, pin_times},
+    correspondent::{DEFAULT_BINDINGS, flow_times, messages, nested},
     interfaces::attachments,
     member::{handshake, handshakes, peers},
     router::timers,
 };
 pub use self::{
-    correspondent::{allowed, client_prefixes, pins, state},
+    correspondent::{allowed, client_prefixes, flow_limits, state},
     interfaces::{interfaces, roles, sizes},
     member::{assigned, groups, health_targets, joined_at_start, sessions},
     router::{policy, route_place, routes, rule, timers_of},

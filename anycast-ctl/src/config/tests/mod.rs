@@ -49,7 +49,7 @@ const CORRESPONDENT: &str = r#"
 [correspondent]
 interfaces = ["clients0", "up0"]
 client_prefixes = ["2001:db8:1::/64"]
-[correspondent.pins]
+[correspondent.flows]
 udp = "2m"
 "#;
 

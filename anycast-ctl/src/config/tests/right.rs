@@ -132,7 +132,7 @@ fn all_members_of_a_group_can_list_the_same_peers() {
 fn a_correspondent_gets_what_its_file_says() {
     let config = good(CORRESPONDENT);
     let role = config.correspondent.as_ref().expect("a role").get_ref();
-    let limits = settings::pins(&role.pins);
+    let limits = settings::flow_limits(&role.flows);
     assert_eq!(limits.udp, Duration::from_secs(120));
     assert_eq!(limits.tcp, Duration::from_secs(7440));
     let role = settings::controller(&config).correspondent.expect("a role");

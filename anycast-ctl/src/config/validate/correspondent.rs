@@ -73,11 +73,11 @@ impl Check<'_> {
         if let Err((span, reason)) = settings::nested(correspondent.limits.as_ref()) {
             self.problem(span, reason);
         }
-        for (name, duration) in settings::pin_times(&correspondent.pins) {
+        for (name, duration) in settings::flow_times(&correspondent.flows) {
             if duration.is_zero() {
                 self.problem(
                     span.clone(),
-                    format!("[correspondent.pins] {name} cannot be 0"),
+                    format!("[correspondent.flows] {name} cannot be 0"),
                 );
             }
         }

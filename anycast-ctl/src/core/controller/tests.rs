@@ -13,9 +13,9 @@ use super::*;
 use crate::core::{
     Action, GroupAction, Notice, Received, RouteAction,
     correspondent::Limits,
+    flows,
     member::{GroupSettings, HandshakeSettings, ListenerTimers},
     notice::RefusedBy,
-    pins,
     router::{LinkSettings, NextHopChoice, Rule},
 };
 
@@ -62,7 +62,7 @@ fn settings() -> Settings {
             max_care_of: 10,
             allow: Vec::new(),
             limits: Limits::default(),
-            pins: pins::Limits::default(),
+            flows: flows::Limits::default(),
         }),
         router_alert: RouterAlert::Required,
     }

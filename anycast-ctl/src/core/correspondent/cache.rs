@@ -243,16 +243,16 @@ impl Cache {
         first.map(|(triple, live)| (triple, *live))
     }
 
-    /// The pairs (A, C) that neither a binding nor one of the flows in `pinned` needs are taken out
+    /// The pairs (A, C) that neither a binding nor one of the flows in `in_use` needs are taken out
     /// and given, in order. `now` is when the sweep of the flow map began.
     pub(super) fn sweep<T>(
         &mut self,
         now: Time,
-        pinned: &HashMap<(Ipv6Addr, Ipv6Addr), T>,
+        in_use: &HashMap<(Ipv6Addr, Ipv6Addr), T>,
     ) -> Vec<(Ipv6Addr, Ipv6Addr)> {
         self.care_of
             .extract_if(.., |pair, care_of| {
-                care_of.used_until + SWEEP_MARGIN <= now && !pinned.contains_key(pair)
+                care_of.used_until + SWEEP_MARGIN <= now && !in_use.contains_key(pair)
             })
             .map(|(pair, _)| pair)
             .collect()

@@ -1,6 +1,6 @@
-//! Bindings and pins that end before their time: a care-of address failed, or an operator says so.
+//! Bindings and bound flows that end before their time: a care-of address failed, or an operator says so.
 //!
-//! An ICMPv6 error is a hint, for anybody can send one: [`pins`](crate::core::pins) looks sooner whether the
+//! An ICMPv6 error is a hint, for anybody can send one: [`flows`](crate::core::flows) looks sooner whether the
 //! flow is answered. A flow that is not ends with its binding; of others only what they say themselves counts.
 
 use std::net::Ipv6Addr;
@@ -19,7 +19,7 @@ use super::{
     cache::{SWEEP_MARGIN, Triple},
 };
 use crate::core::{
-    Action, Actions, MapAction, Notice, Time, counters::Counter, notice::BindingChange, pins::End,
+    Action, Actions, MapAction, Notice, Time, counters::Counter, flows::End, notice::BindingChange,
 };
 
 /// Which bindings and flows; each address that is given must be theirs.
@@ -54,14 +54,14 @@ impl Correspondent {
     /// The data plane found an ICMPv6 error that quotes a pinned flow and tells of its care-of address.
     pub fn unreachable(&mut self, now: Time, packet: &ipv6::Packet<'_>) {
         match care_of(packet) {
-            Ok(_) => self.pins.hint(now),
+            Ok(_) => self.sweeper.hint(now),
             Err(_) => self.counters.count(Counter::IcmpErrorInvalid),
         }
     }
 
     /// All pinned flows, read since `now`, as [`Action::ReadFlows`] wanted.
     pub fn flows(&mut self, now: Time, flows: &[(FlowKey, Flow)], actions: &mut Actions) {
-        let sweep = self.pins.sweep(now, flows);
+        let sweep = self.sweeper.sweep(now, flows);
         for _ in 0..sweep.contradicted {
             self.counters.count(Counter::CareOfContradicted);
         }
@@ -104,14 +104,14 @@ impl Correspondent {
                 flows: flows.count(),
             }));
             // The pairs (A, C) go when it is sure that no flow uses them.
-            self.pins.no_later_than(now + SWEEP_MARGIN);
+            self.sweeper.no_later_than(now + SWEEP_MARGIN);
         }
-        self.pinned(now, sweep.pinned, actions);
+        self.used(now, sweep.in_use, actions);
     }
 
     /// An operator ends these bindings. Gives how many there were.
     pub fn flush(&mut self, now: Time, which: &Selection, actions: &mut Actions) -> usize {
-        self.pins.no_later_than(now + SWEEP_MARGIN);
+        self.sweeper.no_later_than(now + SWEEP_MARGIN);
         self.unbind(now, which, BindingChange::Flushed, actions)
     }
 

@@ -4,10 +4,10 @@
 mod answer;
 mod cache;
 mod failure;
+mod in_use;
 mod limiter;
 mod memory;
 mod nonces;
-mod pinned;
 mod role;
 mod sequences;
 mod settings;

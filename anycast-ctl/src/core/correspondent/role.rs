@@ -9,9 +9,9 @@ use anycast_common::wire::{self, ipv6, mobility::Message};
 
 use super::{
     cache::{Cache, Live, Pair, Room, Triple},
+    in_use::InUse,
     limiter::Limiter,
     nonces::Nonces,
-    pinned::Pinned,
     sequences::Sequences,
     settings::Settings,
     trials::Trials,
@@ -19,8 +19,8 @@ use super::{
 use crate::core::{
     Action, Actions, MapAction, Notice, Received, Time,
     counters::{Counter, Counters},
+    flows::{Sweeper, Use},
     notice::BindingChange,
-    pins::{Pins, Use},
     rr::Generator,
     time::earliest,
 };
@@ -35,9 +35,9 @@ pub struct Correspondent {
     pub(super) sequences: Sequences,
     pub(super) trials: Trials,
     pub(super) limiter: Limiter,
-    pub(super) pins: Pins,
+    pub(super) sweeper: Sweeper,
     /// What the last sweep left.
-    pub(super) pinned: Pinned,
+    pub(super) in_use: InUse,
     pub(super) counters: Counters,
 }
 
@@ -57,8 +57,8 @@ impl Correspondent {
             sequences: Sequences::new(settings.sequences()),
             trials: Trials::new(settings.max_care_of),
             limiter: Limiter::new(&settings.limits),
-            pins: Pins::new(settings.pins, now),
-            pinned: Pinned::default(),
+            sweeper: Sweeper::new(settings.flows, now),
+            in_use: InUse::default(),
             settings,
             counters: Counters::default(),
         }
@@ -106,7 +106,7 @@ impl Correspondent {
 
     /// A pair (A, C) that no binding uses and that is not in `pairs` leaves the data plane. `now` is
     /// when the sweep began.
-    pub(super) fn pinned(
+    pub(super) fn used(
         &mut self,
         now: Time,
         pairs: HashMap<(Ipv6Addr, Ipv6Addr), Use>,
@@ -115,7 +115,7 @@ impl Correspondent {
         for (client, care_of) in self.cache.sweep(now, &pairs) {
             actions.push(Action::Map(MapAction::RemoveCareOf { client, care_of }));
         }
-        self.pinned = Pinned::counted(now, pairs);
+        self.in_use = InUse::counted(now, pairs);
     }
 
     /// Flows of an earlier run may go on with this pair, until a sweep finds that none does.
@@ -129,7 +129,7 @@ impl Correspondent {
             self.counters.count(Counter::BindingExpired);
             self.end(now, triple, BindingChange::Expired, actions);
         }
-        if self.pins.due(now) {
+        if self.sweeper.due(now) {
             actions.push(Action::ReadFlows);
         }
     }
@@ -137,10 +137,10 @@ impl Correspondent {
     /// When [`Correspondent::poll`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        earliest(self.cache.deadline(), self.pins.deadline())
+        earliest(self.cache.deadline(), self.sweeper.deadline())
     }
 
-    /// Takes every binding out of the data plane. New flows go by plain anycast; pinned ones go on.
+    /// Takes every binding out of the data plane. New flows go by plain anycast; bound ones go on.
     pub fn shutdown(&mut self, now: Time, actions: &mut Actions) {
         let triples: Vec<Triple> = self.cache.live().map(|(triple, _)| triple).collect();
         let pairs: BTreeSet<Pair> = triples.iter().map(|triple| triple.pair()).collect();

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use ipnet::Ipv6Net;
 
-use crate::core::{pins, rate::Rate};
+use crate::core::{flows, rate::Rate};
 
 /// Settings of the correspondent role.
 #[derive(Clone, Debug)]
@@ -23,8 +23,8 @@ pub struct Settings {
     pub allow: Vec<Ipv6Net>,
     /// How much it answers.
     pub limits: Limits,
-    /// When pins end.
-    pub pins: pins::Limits,
+    /// When bound flows end.
+    pub flows: flows::Limits,
 }
 
 /// How much a correspondent answers. Every answer goes to an address that may be forged, is one

@@ -31,7 +31,7 @@ impl Correspondent {
             anycast,
             care_of,
         } = triple;
-        let in_order = self.pinned.answered_since(client, care_of, now, LATELY);
+        let in_order = self.in_use.answered_since(client, care_of, now, LATELY);
         let left_alone = if in_order {
             None
         } else {

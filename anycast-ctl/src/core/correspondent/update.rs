@@ -284,7 +284,7 @@ impl Correspondent {
             }
             Err(Refusal::Full) => {
                 // Pairs (A, C) that nothing uses any more give way.
-                self.pins.no_later_than(now);
+                self.sweeper.no_later_than(now);
                 full(Counter::BindingTableFull)
             }
             Err(Refusal::PrefixFull) => full(Counter::BindingPrefixFull),

@@ -59,7 +59,7 @@ impl Correspondent {
             } = triple;
             if which.holds(client, anycast, care_of) {
                 let steering = self.cache.steering(triple.pair());
-                let pinned = self.pinned.flows.get(&(client, care_of));
+                let used = self.in_use.flows.get(&(client, care_of));
                 rows.push(BindingView {
                     client,
                     anycast,
@@ -68,7 +68,7 @@ impl Correspondent {
                     sequence: live.sequence,
                     age: now - live.since,
                     remaining: live.expires - now,
-                    flows: pinned.map_or(0, |pinned| pinned.flows),
+                    flows: used.map_or(0, |used| used.flows),
                 });
             }
             if rows.len() >= limit.max(1) || looked_at >= SCAN {
@@ -87,7 +87,7 @@ impl Correspondent {
     /// How long ago the pinned flows were read; none before the first time.
     #[must_use]
     pub fn flows_age(&self, now: Time) -> Option<Duration> {
-        self.pinned.at.map(|at| now - at)
+        self.in_use.at.map(|at| now - at)
     }
 
     /// The bindings that stand, in order.

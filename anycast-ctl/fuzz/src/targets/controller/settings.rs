@@ -6,8 +6,8 @@ use anycast_common::wire::mld::RouterAlert;
 use anycast_ctl::core::{
     controller::Settings,
     correspondent::{self, Limits},
+    flows,
     member::{self, GroupSettings, HandshakeSettings, HealthSettings, ListenerTimers, Peers},
-    pins,
     rate::Rate,
     router::{self, GeneralQueries, LinkSettings, NextHopChoice, Policy, Rule},
 };
@@ -144,6 +144,6 @@ fn correspondent() -> correspondent::Settings {
             max_prefixes: 2,
             ..Limits::default()
         },
-        pins: pins::Limits::default(),
+        flows: flows::Limits::default(),
     }
 }

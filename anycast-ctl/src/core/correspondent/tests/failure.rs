@@ -261,7 +261,7 @@ fn an_error_about_a_later_fragment_tells_of_the_address_as_well() {
 #[test]
 fn silence_of_all_flows_ends_the_binding_too() {
     let mut bench = begun();
-    let failure = pins::Limits::default().failure;
+    let failure = flows::Limits::default().failure;
     let mut now = at(10);
     let mut over = None;
     // The client tries on and on; the member binds and never answers.

@@ -27,8 +27,8 @@ use super::{cache::Triple, sequences::Sequences, *};
 use crate::core::{
     Action, Actions, MapAction, Notice, Received, Time,
     counters::Counter,
+    flows::{self, Use},
     notice::BindingChange,
-    pins::{self, Use},
     rate::Rate,
     rr::{self, Generator, Kbm, KeygenToken},
 };
@@ -52,7 +52,7 @@ fn settings() -> Settings {
         max_care_of: 4,
         allow: Vec::new(),
         limits: Limits::default(),
-        pins: pins::Limits::default(),
+        flows: flows::Limits::default(),
     }
 }
 

@@ -13,7 +13,7 @@ impl Bench {
     fn sweep(&mut self, now: Time, pinned: &[(Ipv6Addr, Ipv6Addr)]) -> Actions {
         let mut actions = Vec::new();
         let pinned = pinned.iter().map(|pair| (*pair, Use::default())).collect();
-        self.correspondent.pinned(now, pinned, &mut actions);
+        self.correspondent.used(now, pinned, &mut actions);
         actions
     }
 }

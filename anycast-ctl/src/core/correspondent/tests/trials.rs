@@ -71,7 +71,7 @@ fn one_flow_of_a_pair_that_answers_others_proves_nothing() {
         answered: at(11),
     };
     let pinned = HashMap::from([((CLIENT, CARE_OF), used)]);
-    bench.correspondent.pinned(at(12), pinned, &mut Vec::new());
+    bench.correspondent.used(at(12), pinned, &mut Vec::new());
     let mut actions = Vec::new();
     bench
         .correspondent

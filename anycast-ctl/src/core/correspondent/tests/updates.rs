@@ -405,7 +405,7 @@ fn the_policy_allows_what_it_names() {
 }
 
 #[test]
-fn a_shutdown_takes_the_bindings_away_and_leaves_the_pins() {
+fn a_shutdown_takes_the_bindings_away_and_leaves_the_flows() {
     let mut bench = Bench::new(settings());
     let peer = bench.peer(at(10));
     bench.update(at(11), &peer, peer.good(77));

@@ -107,7 +107,7 @@ fn flows_are_those_of_the_last_read() {
     ];
     let pinned = HashMap::from(pinned);
     let mut actions = Vec::new();
-    bench.correspondent.pinned(at(12), pinned, &mut actions);
+    bench.correspondent.used(at(12), pinned, &mut actions);
     assert_eq!(bench.correspondent.bindings(at(15))[0].flows, 3);
     let age = bench.correspondent.flows_age(at(15));
     assert_eq!(age, Some(Duration::from_secs(3)));

@@ -167,7 +167,7 @@ pub(super) fn new_correspondent(now: Time, seed: u64) -> Correspondent {
         max_care_of: 100,
         allow: Vec::new(),
         limits: correspondent::Limits::default(),
-        pins: crate::core::pins::Limits::default(),
+        flows: crate::core::flows::Limits::default(),
     };
     Correspondent::new(settings, now, rr::Generator::seed_from_u64(seed + 1000))
 }

@@ -1,8 +1,15 @@
-//! Pins, sweep after sweep.
+//! Bound flows, sweep after sweep.
 
+use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
+
+use anycast_common::{
+    abi::maps::{Flow, FlowKey, MemberFlow, stage, state},
+    wire::ipv6,
+};
 use zerocopy::FromZeros as _;
 
-use super::*;
+use super::{limits::*, sweep::*, waiting::*};
+use crate::core::{Time, notice::FailureCause};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -32,19 +39,22 @@ fn at(second: u64) -> Time {
     Time::from_nanos(second * SECOND)
 }
 
-fn ends(pins: &mut Pins, now: u64, protocol: u8, flow: Flow) -> Option<End> {
-    let sweep = pins.sweep(at(now), &[(key(protocol), flow)]);
-    assert_eq!(sweep.pinned.len(), usize::from(sweep.ended.is_empty()));
+fn ends(sweeper: &mut Sweeper, now: u64, protocol: u8, flow: Flow) -> Option<End> {
+    let sweep = sweeper.sweep(at(now), &[(key(protocol), flow)]);
+    assert_eq!(sweep.in_use.len(), usize::from(sweep.ended.is_empty()));
     sweep.ended.first().map(|(.., end)| *end)
 }
 
 #[test]
 fn idle_times_differ_by_protocol() {
-    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
     for (protocol, limit) in [(6, 7440), (17, 300), (58, 60), (132, 600)] {
-        assert_eq!(ends(&mut pins, 99 + limit, protocol, flow(100, 100)), None);
         assert_eq!(
-            ends(&mut pins, 100 + limit, protocol, flow(100, 100)),
+            ends(&mut sweeper, 99 + limit, protocol, flow(100, 100)),
+            None
+        );
+        assert_eq!(
+            ends(&mut sweeper, 100 + limit, protocol, flow(100, 100)),
             Some(End::Idle)
         );
     }
@@ -52,87 +62,93 @@ fn idle_times_differ_by_protocol() {
 
 #[test]
 fn a_connection_that_both_ends_closed_goes_early() {
-    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
     let mut closed = flow(100, 100);
     closed.client_closed = 1;
-    assert_eq!(ends(&mut pins, 161, 6, closed), None);
+    assert_eq!(ends(&mut sweeper, 161, 6, closed), None);
     closed.member_closed = 1;
-    assert_eq!(ends(&mut pins, 159, 6, closed), None);
-    assert_eq!(ends(&mut pins, 160, 6, closed), Some(End::Closed));
+    assert_eq!(ends(&mut sweeper, 159, 6, closed), None);
+    assert_eq!(ends(&mut sweeper, 160, 6, closed), Some(End::Closed));
 }
 
 #[test]
 fn one_packet_after_a_long_silence_is_not_a_failure() {
-    let mut pins = Pins::new(Limits::default(), Time::ZERO);
-    assert_eq!(ends(&mut pins, 4000, 6, flow(4000, 100)), None);
-    assert_eq!(ends(&mut pins, 4100, 6, flow(4000, 100)), None);
-    assert_eq!(ends(&mut pins, 4110, 6, flow(4000, 4101)), None);
+    let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
+    assert_eq!(ends(&mut sweeper, 4000, 6, flow(4000, 100)), None);
+    assert_eq!(ends(&mut sweeper, 4100, 6, flow(4000, 100)), None);
+    assert_eq!(ends(&mut sweeper, 4110, 6, flow(4000, 4101)), None);
 }
 
 #[test]
 fn the_acknowledgement_that_ends_an_exchange_waits_for_no_answer() {
-    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
     let mut acknowledged = flow(100, 100);
     acknowledged.last_out += SECOND / 25;
-    assert_eq!(ends(&mut pins, 110, 6, acknowledged), None);
+    assert_eq!(ends(&mut sweeper, 110, 6, acknowledged), None);
     // An hour later a sweep comes between a packet and its answer.
-    assert_eq!(ends(&mut pins, 4000, 6, flow(4000, 100)), None);
-    assert_eq!(ends(&mut pins, 4010, 6, flow(4001, 4001)), None);
+    assert_eq!(ends(&mut sweeper, 4000, 6, flow(4000, 100)), None);
+    assert_eq!(ends(&mut sweeper, 4010, 6, flow(4001, 4001)), None);
 }
 
 #[test]
 fn the_longest_delay_of_an_acknowledgement_begins_no_silence() {
     let delay = u64::try_from(ACK_DELAY.as_nanos()).expect("short");
     for (delay, end) in [(delay, None), (delay + 1, Some(End::Failed))] {
-        let mut pins = Pins::new(Limits::default(), Time::ZERO);
+        let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
         let mut acknowledged = flow(100, 100);
         acknowledged.last_out += delay;
-        assert_eq!(ends(&mut pins, 101, 6, acknowledged), None);
+        assert_eq!(ends(&mut sweeper, 101, 6, acknowledged), None);
         // Had the silence begun then, this would be its end.
-        assert_eq!(ends(&mut pins, 132, 6, flow(132, 100)), end, "{delay}");
+        assert_eq!(ends(&mut sweeper, 132, 6, flow(132, 100)), end, "{delay}");
     }
 }
 
 /// The clock of the data plane is coarse: of what it notes for the same time, either may have come first.
 #[test]
 fn only_an_answer_that_is_later_than_an_error_contradicts_it() {
-    let pins = Pins::new(Limits::default(), Time::ZERO);
+    let sweeper = Sweeper::new(Limits::default(), Time::ZERO);
     for (later, doubted) in [(0, true), (1, false)] {
         let told = Flow {
             unreachable_at: 100 * SECOND,
             last_in: 100 * SECOND + later,
             ..flow(101, 100)
         };
-        assert_eq!(pins.hinted(&key(6), &told).is_some(), doubted, "{later}");
+        assert_eq!(sweeper.hinted(&key(6), &told).is_some(), doubted, "{later}");
     }
 }
 
 #[test]
 fn retries_without_an_answer_are_a_failure() {
-    let mut pins = Pins::new(Limits::default(), Time::ZERO);
-    assert_eq!(ends(&mut pins, 200, 6, flow(199, 190)), None);
-    assert_eq!(ends(&mut pins, 210, 6, flow(205, 190)), None);
-    assert_eq!(ends(&mut pins, 228, 6, flow(220, 190)), None);
-    assert_eq!(ends(&mut pins, 229, 6, flow(220, 190)), Some(End::Failed));
+    let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
+    assert_eq!(ends(&mut sweeper, 200, 6, flow(199, 190)), None);
+    assert_eq!(ends(&mut sweeper, 210, 6, flow(205, 190)), None);
+    assert_eq!(ends(&mut sweeper, 228, 6, flow(220, 190)), None);
+    assert_eq!(
+        ends(&mut sweeper, 229, 6, flow(220, 190)),
+        Some(End::Failed)
+    );
 }
 
 #[test]
 fn an_answer_begins_the_count_anew() {
-    let mut pins = Pins::new(Limits::default(), Time::ZERO);
-    assert_eq!(ends(&mut pins, 200, 17, flow(199, 190)), None);
-    assert_eq!(ends(&mut pins, 225, 17, flow(224, 220)), None);
-    assert_eq!(ends(&mut pins, 240, 17, flow(239, 220)), None);
-    assert_eq!(ends(&mut pins, 255, 17, flow(254, 220)), Some(End::Failed));
+    let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
+    assert_eq!(ends(&mut sweeper, 200, 17, flow(199, 190)), None);
+    assert_eq!(ends(&mut sweeper, 225, 17, flow(224, 220)), None);
+    assert_eq!(ends(&mut sweeper, 240, 17, flow(239, 220)), None);
+    assert_eq!(
+        ends(&mut sweeper, 255, 17, flow(254, 220)),
+        Some(End::Failed)
+    );
 }
 
 #[test]
 fn udp_that_was_never_answered_is_left_alone() {
-    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
     for second in (100..400).step_by(10) {
-        assert_eq!(ends(&mut pins, second, 17, flow(second, 0)), None);
+        assert_eq!(ends(&mut sweeper, second, 17, flow(second, 0)), None);
     }
-    assert_eq!(ends(&mut pins, 100, 6, flow(99, 0)), None);
-    assert_eq!(ends(&mut pins, 130, 6, flow(129, 0)), Some(End::Failed));
+    assert_eq!(ends(&mut sweeper, 100, 6, flow(99, 0)), None);
+    assert_eq!(ends(&mut sweeper, 130, 6, flow(129, 0)), Some(End::Failed));
 }
 
 #[test]
@@ -249,15 +265,15 @@ fn numbered(port: u8, care_of: u8, mut flow: Flow) -> (FlowKey, Flow) {
 
 #[test]
 fn one_stuck_service_is_not_the_failure_of_its_host() {
-    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
     let flows = |now| {
         [
             numbered(1, 3, flow(now, 190)),
             numbered(2, 3, flow(now, now)),
         ]
     };
-    pins.sweep(at(200), &flows(200));
-    let sweep = pins.sweep(at(230), &flows(229));
+    sweeper.sweep(at(200), &flows(200));
+    let sweep = sweeper.sweep(at(230), &flows(229));
     let ended: Vec<_> = sweep
         .ended
         .iter()
@@ -265,79 +281,79 @@ fn one_stuck_service_is_not_the_failure_of_its_host() {
         .collect();
     assert_eq!(ended, [(flows(0)[0].0, End::Failed)]);
     assert!(sweep.failed.is_empty(), "{:?}", sweep.failed);
-    assert_eq!(sweep.pinned.len(), 1);
+    assert_eq!(sweep.in_use.len(), 1);
 }
 
 #[test]
 fn a_host_that_answers_nobody_has_failed_for_idle_sessions_too() {
-    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
     let idle = numbered(2, 3, flow(100, 100));
     let elsewhere = numbered(3, 4, flow(100, 100));
     let flows = |now| [numbered(1, 3, flow(now, 190)), idle, elsewhere];
-    assert!(pins.sweep(at(200), &flows(200)).failed.is_empty());
-    let sweep = pins.sweep(at(230), &flows(229));
+    assert!(sweeper.sweep(at(200), &flows(200)).failed.is_empty());
+    let sweep = sweeper.sweep(at(230), &flows(229));
     let care_of = Ipv6Addr::from([3; 16]);
     assert_eq!(
         sweep.failed,
         BTreeMap::from([(care_of, FailureCause::Silence)])
     );
     assert_eq!(sweep.ended.len(), 2);
-    assert_eq!(sweep.pinned.len(), 1, "what goes elsewhere stays");
+    assert_eq!(sweep.in_use.len(), 1, "what goes elsewhere stays");
 }
 
 #[test]
 fn a_connection_that_never_came_about_says_nothing_of_the_host() {
-    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
     let idle = numbered(2, 3, flow(100, 100));
     let flows = |now| [numbered(1, 3, flow(now, 0)), idle];
-    pins.sweep(at(200), &flows(200));
-    let sweep = pins.sweep(at(230), &flows(229));
+    sweeper.sweep(at(200), &flows(200));
+    let sweep = sweeper.sweep(at(230), &flows(229));
     assert_eq!((sweep.ended.len(), sweep.failed.len()), (1, 0));
 }
 
 #[test]
 fn sweeps_come_when_they_are_needed_and_keep_a_distance() {
-    let mut pins = Pins::new(Limits::default(), at(5));
-    assert_eq!(pins.deadline(), Some(at(5)));
-    assert!(pins.due(at(5)));
-    assert!(!pins.due(at(5)), "one is awaited");
-    pins.sweep(at(5), &[]);
+    let mut sweeper = Sweeper::new(Limits::default(), at(5));
+    assert_eq!(sweeper.deadline(), Some(at(5)));
+    assert!(sweeper.due(at(5)));
+    assert!(!sweeper.due(at(5)), "one is awaited");
+    sweeper.sweep(at(5), &[]);
     let regular = Duration::from_millis(7500);
-    assert_eq!(pins.deadline(), Some(at(5) + regular));
+    assert_eq!(sweeper.deadline(), Some(at(5) + regular));
     // A silence ends between two regular sweeps.
-    pins.sweep(at(6), &[numbered(1, 3, flow(6, 1))]);
-    pins.sweep(at(30), &[numbered(1, 3, flow(29, 1))]);
-    assert_eq!(pins.deadline(), Some(at(36)));
+    sweeper.sweep(at(6), &[numbered(1, 3, flow(6, 1))]);
+    sweeper.sweep(at(30), &[numbered(1, 3, flow(29, 1))]);
+    assert_eq!(sweeper.deadline(), Some(at(36)));
     for _ in 0..100 {
-        pins.hint(at(30));
+        sweeper.hint(at(30));
     }
-    assert_eq!(pins.deadline(), Some(at(30) + LOOK));
+    assert_eq!(sweeper.deadline(), Some(at(30) + LOOK));
     for _ in 0..100 {
-        pins.no_later_than(at(30));
+        sweeper.no_later_than(at(30));
     }
-    assert_eq!(pins.deadline(), Some(at(30) + DISTANCE));
+    assert_eq!(sweeper.deadline(), Some(at(30) + DISTANCE));
 }
 
 #[test]
 fn a_connection_that_nobody_answered_is_over_after_minutes() {
-    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+    let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
     for (protocol, limit) in [(6, 240), (17, 240), (58, 60), (132, 240)] {
-        assert_eq!(ends(&mut pins, 99 + limit, protocol, flow(100, 0)), None);
-        let over = ends(&mut pins, 100 + limit, protocol, flow(100, 0));
+        assert_eq!(ends(&mut sweeper, 99 + limit, protocol, flow(100, 0)), None);
+        let over = ends(&mut sweeper, 100 + limit, protocol, flow(100, 0));
         assert_eq!(over, Some(End::Idle), "{protocol}");
     }
 }
 
 #[test]
-fn open_flows_are_not_pins() {
-    let mut pins = Pins::new(Limits::default(), Time::ZERO);
+fn open_flows_are_not_judged() {
+    let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
     let open = Flow {
         care_of: [0; 16],
         state: state::OPEN,
         ..flow(100, 0)
     };
     for now in [100, 10_000] {
-        let sweep = pins.sweep(at(now), &[(key(6), open)]);
-        assert!(sweep.ended.is_empty() && sweep.pinned.is_empty());
+        let sweep = sweeper.sweep(at(now), &[(key(6), open)]);
+        assert!(sweep.ended.is_empty() && sweep.in_use.is_empty());
     }
 }

@@ -2,9 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may abort")]
 
+use std::{net::Ipv6Addr, time::Duration};
+
+use anycast_common::{
+    abi::maps::{Flow, FlowKey, state, unattended},
+    wire::ipv6,
+};
 use zerocopy::FromZeros as _;
 
-use super::*;
+use super::{limits::*, sweep::*};
+use crate::core::{Time, notice::FailureCause};
 
 const C: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 1);
 const TCP: u8 = ipv6::NEXT_HEADER_TCP;
@@ -20,7 +27,7 @@ fn at(milliseconds: u64) -> Time {
 
 /// Flows to one care-of address C, and what happened to them.
 struct World {
-    pins: Pins,
+    sweeper: Sweeper,
     flows: Vec<(FlowKey, Flow)>,
     ended: Vec<(u64, u8, End)>,
     failed: Vec<(u64, Ipv6Addr, FailureCause)>,
@@ -48,11 +55,11 @@ impl World {
             };
             (key, flow)
         };
-        let mut pins = Pins::new(Limits::default(), Time::ZERO);
-        assert!(pins.due(at(0)));
-        pins.sweep(at(0), &[]);
+        let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
+        assert!(sweeper.due(at(0)));
+        sweeper.sweep(at(0), &[]);
         Self {
-            pins,
+            sweeper,
             flows: (0..count).map(flow).collect(),
             ended: Vec::new(),
             failed: Vec::new(),
@@ -86,15 +93,15 @@ impl World {
         if let Some(flow) = self.port(port) {
             flow.unreachable_at = at(now).as_nanos();
         }
-        self.pins.hint(at(now));
+        self.sweeper.hint(at(now));
     }
 
     /// Makes a sweep if one is due.
     fn run(&mut self, now: u64) {
-        if !self.pins.due(at(now)) {
+        if !self.sweeper.due(at(now)) {
             return;
         }
-        let sweep = self.pins.sweep(at(now), &self.flows);
+        let sweep = self.sweeper.sweep(at(now), &self.flows);
         for (key, _, end) in &sweep.ended {
             self.ended.push((now, key.client_port[1], *end));
             self.flows.retain(|(other, _)| other != key);

@@ -1,9 +1,4 @@
-//! Decides when a flow that is pinned to a care-of address has ended.
-//!
-//! The data plane pins flows and notes when each side was last heard, but it does not end them. From time to time a
-//! sweep looks at all pinned flows and says which of them are over: they are idle, both ends have closed them, or the
-//! member no longer answers. The packets of a flow that is no longer pinned take the anycast route again. A sweep also
-//! says which care-of addresses have failed, with all flows that are pinned to them.
+//! Sweeps over the flows that are bound to care-of addresses: which of them have ended, and which members have failed.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -12,119 +7,28 @@ use std::{
 };
 
 use anycast_common::{
-    abi::maps::{Flow, FlowKey, MemberFlow, stage, state, unattended},
+    abi::maps::{Flow, FlowKey, state},
     wire::ipv6,
 };
 
-use super::{Time, notice::FailureCause, time::earliest};
+use super::{
+    limits::{DISTANCE, Limits},
+    waiting::{ACK_DELAY, ACKNOWLEDGED, Doubts, HINTED, Heard, Hint, Silence, heard, heard_at},
+};
+use crate::core::{Time, notice::FailureCause, time::earliest};
 
-/// How long a flow may wait for an answer after an ICMPv6 error about it, which is shorter than the usual wait. Anybody
-/// can send such an error, so that it alone proves nothing. Where it is true, TCP has retransmitted by then, after 0.2,
-/// 0.6 and 1.4 seconds, and the pin has to be removed before the next retransmission after 3.0 seconds.
-const HINTED: Duration = Duration::from_millis(2500);
-/// TCP acknowledges data within half a second (RFC 9293 section 3.8.6.3). Where the client had already waited when the
-/// error came, for example because a router first tried to resolve an address, this shorter time is enough.
-const ACKNOWLEDGED: Duration = Duration::from_millis(1500);
 /// A member that was heard within this time can be reached. The time is shorter than [`HINTED`], because answers may
 /// have been under way when a care-of address failed, and because the times of flows are inexact.
 const THERE: Duration = Duration::from_secs(2);
 /// Time between two sweeps while a flow waits for an answer after an ICMPv6 error, which is short enough to tell a
 /// retransmission from a new packet.
-const LOOK: Duration = Duration::from_millis(500);
+pub(super) const LOOK: Duration = Duration::from_millis(500);
 /// A packet that the client sends this long after a possible mere acknowledgement begins a new exchange.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Number of ticks of [`unattended::tick`], each a little longer than a second. More than two ticks are about
-/// [`HINTED`].
-const LONG_SINCE: u32 = 2;
 /// Number of unanswered flows from which on their care-of address has failed, rather than single flows.
 const SEVERAL: usize = 3;
-/// Idle time after which a flow that was never answered is over: the connection was never established (RFC 5382 REQ-5).
-const TRANSITORY: Duration = Duration::from_secs(240);
-/// Shortest time between two sweeps, since each of them reads a whole map.
-const DISTANCE: Duration = Duration::from_millis(100);
-/// A packet that the client sends within this time of the member's answer may be a mere acknowledgement (RFC 9293
-/// section 3.8.6.3), to which no answer is due. The time is half a second, plus the time by which the stored times of a
-/// flow may lag.
-const ACK_DELAY: Duration = Duration::from_nanos(500_000_000 + Flow::TIMES_LAG);
-/// Longest time between two sweeps.
-const REGULAR: Duration = Duration::from_secs(10);
 
-/// How long the pin of a flow stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Idle time of a TCP connection. It is longer than the two hours after which hosts send keepalives (RFC 5382 REQ-5
-    /// has this bound for the same reason).
-    pub tcp: Duration,
-    /// Idle time of a UDP flow (RFC 4787 REQ-5).
-    pub udp: Duration,
-    /// Idle time of an ICMPv6 echo flow.
-    pub icmp: Duration,
-    /// Idle time of a flow of another protocol.
-    pub other: Duration,
-    /// Time after which a TCP connection that both ends have closed is forgotten.
-    pub closed: Duration,
-    /// Time for which the client keeps sending and a member that answered before does not answer, until the member
-    /// counts as failed.
-    pub failure: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            tcp: Duration::from_secs(2 * 3600 + 240),
-            udp: Duration::from_secs(300),
-            icmp: Duration::from_secs(60),
-            other: Duration::from_secs(600),
-            closed: Duration::from_secs(60),
-            failure: Duration::from_secs(30),
-        }
-    }
-}
-
-impl Limits {
-    /// Time between two sweeps. It is short enough to detect a failure soon after the failure time.
-    fn interval(&self) -> Duration {
-        REGULAR.min(self.failure / 4).max(DISTANCE)
-    }
-
-    fn idle(&self, protocol: u8) -> Duration {
-        match protocol {
-            ipv6::NEXT_HEADER_TCP => self.tcp,
-            ipv6::NEXT_HEADER_UDP => self.udp,
-            ipv6::NEXT_HEADER_ICMPV6 => self.icmp,
-            _ => self.other,
-        }
-    }
-
-    /// Idle time of a flow of this protocol that was never answered.
-    fn unanswered(&self, protocol: u8) -> Duration {
-        self.idle(protocol).min(TRANSITORY)
-    }
-}
-
-/// How long a drain waits for a client that sent one request, was answered, and may send another.
-const ONE_ANSWER: Duration = Duration::from_secs(10);
-
-/// Whether a flow of a member is a session that a drain waits for. Such a flow comes by the care-of address, so that it
-/// stays with this member when the route moves; the client continued after the member's answer; and at least one end
-/// has not closed it.
-#[must_use]
-pub fn goes_on(limits: &Limits, now: Time, key: &FlowKey, flow: &MemberFlow) -> bool {
-    // The flow comes by the anycast address again, so the correspondent has lost its pin and has not pinned it anew.
-    let returned = flow.by_anycast != 0 && now >= Time::from_nanos(flow.settles_at);
-    let comes = flow.care_of != [0; 16] && !returned;
-    let answered = flow.stage == stage::ANSWERED && key.protocol != ipv6::NEXT_HEADER_TCP;
-    let most = match flow.stage {
-        stage::GOES_ON => limits.idle(key.protocol),
-        _ if answered => ONE_ANSWER,
-        // The connection is half open, or was never answered.
-        _ => return false,
-    };
-    let idle = now.since(Time::from_nanos(flow.last_in));
-    comes && !flow.is_closed() && idle < most
-}
-
-/// Why the pin of a flow ends.
+/// Why a bound flow ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// The flow was silent for the idle time of its protocol.
@@ -141,10 +45,10 @@ pub enum End {
 /// Result of a sweep.
 #[derive(Debug, Default)]
 pub struct Sweep {
-    /// Pins to remove.
+    /// Flows to end.
     pub ended: Vec<(FlowKey, Flow, End)>,
-    /// The pairs of client's address A and care-of address C of the pins that stay, and how each pair is used.
-    pub pinned: HashMap<(Ipv6Addr, Ipv6Addr), Use>,
+    /// The pairs of client's address A and care-of address C of the flows that stay, and how each pair is used.
+    pub in_use: HashMap<(Ipv6Addr, Ipv6Addr), Use>,
     /// Care-of addresses that failed as a whole, in order.
     pub failed: BTreeMap<Ipv6Addr, FailureCause>,
     /// Number of flows about which an ICMPv6 error came, and that were answered afterwards.
@@ -160,41 +64,9 @@ pub struct Use {
     pub answered: Time,
 }
 
-/// A flow whose client sent a packet after the last packet of its member.
-#[derive(Clone, Copy, Debug)]
-struct Silence {
-    /// Time of the client's last packet when a sweep first saw the silence.
-    since: Time,
-    /// Time of the member's last packet, in nanoseconds.
-    last_in: u64,
-}
-
-/// A flow that waits for an answer after an ICMPv6 error about it.
-#[derive(Clone, Copy, Debug)]
-struct Hint {
-    /// Time of the first packet of the client without an answer.
-    since: Time,
-    /// Time of the client's last packet, as a sweep saw it.
-    last_out: Time,
-    /// Time of the member's last packet, in nanoseconds.
-    last_in: u64,
-}
-
-impl Hint {
-    /// Whether the client has tried again and has waited long enough.
-    fn is_over(&self, now: Time, key: &FlowKey, flow: &Flow) -> bool {
-        let waited = now.since(self.since);
-        let tried_again = self.last_out > self.since;
-        let asks = self.last_out.since(heard_at(flow)) > ACK_DELAY;
-        let asked = unattended::tick(now.as_nanos()).wrapping_sub(flow.asked_at);
-        let long_since = asked > LONG_SINCE && key.protocol == ipv6::NEXT_HEADER_TCP;
-        tried_again && waited >= HINTED || long_since && asks && waited >= ACKNOWLEDGED
-    }
-}
-
-/// Judges all pinned flows in sweeps, one after the other.
+/// Judges all bound flows in sweeps, one after the other.
 #[derive(Debug)]
-pub struct Pins {
+pub struct Sweeper {
     limits: Limits,
     silent: HashMap<FlowKey, Silence>,
     hinted: HashMap<FlowKey, Hint>,
@@ -206,8 +78,8 @@ pub struct Pins {
     last: Time,
 }
 
-impl Pins {
-    /// Has seen no flow yet. A first sweep is due at once, to judge the pins that an earlier run left.
+impl Sweeper {
+    /// Has seen no flow yet. A first sweep is due at once, to judge the flows that an earlier run left.
     #[must_use]
     pub fn new(limits: Limits, now: Time) -> Self {
         Self {
@@ -220,7 +92,7 @@ impl Pins {
         }
     }
 
-    /// Time at which [`Pins::due`] has to be called.
+    /// Time at which [`Sweeper::due`] has to be called.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         self.next
@@ -243,7 +115,7 @@ impl Pins {
         }
     }
 
-    /// Judges all flows that are pinned now.
+    /// Judges all flows that are bound now.
     pub fn sweep(&mut self, now: Time, flows: &[(FlowKey, Flow)]) -> Sweep {
         let mut sweep = Sweep::default();
         let heard = heard(flows);
@@ -291,7 +163,7 @@ impl Pins {
             match sweep.failed.get(&care_of) {
                 Some(cause) => sweep.ended.push((*key, *flow, (*cause).into())),
                 None => {
-                    let used = sweep.pinned.entry((key.client.into(), care_of));
+                    let used = sweep.in_use.entry((key.client.into(), care_of));
                     let used = used.or_default();
                     used.flows += 1;
                     if flow.answered != 0 {
@@ -370,7 +242,7 @@ impl Pins {
 
     /// What the client sent since an ICMPv6 error about the flow came. `None` if a packet of the member contradicts the
     /// error.
-    fn hinted(&self, key: &FlowKey, flow: &Flow) -> Option<Hint> {
+    pub(super) fn hinted(&self, key: &FlowKey, flow: &Flow) -> Option<Hint> {
         let answers = flow.last_in != 0 || key.protocol == ipv6::NEXT_HEADER_TCP;
         let doubted = flow.unreachable_at != 0 && flow.last_in <= flow.unreachable_at;
         if !(answers && doubted && flow.last_out > flow.last_in) {
@@ -439,35 +311,6 @@ impl Pins {
     }
 }
 
-impl Silence {
-    fn tried_again(&self, flow: &Flow) -> bool {
-        flow.last_out > self.since.as_nanos()
-    }
-}
-
-/// How many flows to a care-of address were used recently, and how many of these were not answered.
-#[derive(Clone, Copy, Debug, Default)]
-struct Doubt {
-    used: usize,
-    unanswered: usize,
-}
-
-#[derive(Debug, Default)]
-struct Doubts(HashMap<Ipv6Addr, Doubt>);
-
-impl Doubts {
-    fn count(&mut self, now: Time, flow: &Flow, silence: Option<Silence>, over: bool) {
-        let waits = silence
-            .is_some_and(|silence| silence.tried_again(flow) && now.since(silence.since) >= HINTED);
-        let unanswered = waits || over;
-        if unanswered || now.since(Time::from_nanos(flow.last_out)) < HINTED {
-            let doubt = self.0.entry(flow.care_of.into()).or_default();
-            doubt.used += 1;
-            doubt.unanswered += usize::from(unanswered);
-        }
-    }
-}
-
 impl From<FailureCause> for End {
     fn from(cause: FailureCause) -> Self {
         match cause {
@@ -476,25 +319,3 @@ impl From<FailureCause> for End {
         }
     }
 }
-
-/// When the member of the flow was last heard, or when the flow began if it never was.
-fn heard_at(flow: &Flow) -> Time {
-    Time::from_nanos(flow.last_in.max(flow.pinned_at))
-}
-
-/// When each care-of address was last heard, by any flow.
-type Heard = HashMap<Ipv6Addr, Time>;
-
-fn heard(flows: &[(FlowKey, Flow)]) -> Heard {
-    let mut heard = Heard::new();
-    for (_, flow) in flows {
-        let last = heard.entry(flow.care_of.into()).or_default();
-        *last = (*last).max(Time::from_nanos(flow.last_in));
-    }
-    heard
-}
-
-#[cfg(test)]
-mod hints;
-#[cfg(test)]
-mod tests;

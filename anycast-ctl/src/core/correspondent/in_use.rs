@@ -2,17 +2,17 @@
 
 use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
 
-use crate::core::{Time, pins::Use};
+use crate::core::{Time, flows::Use};
 
 /// What goes by each pair (A, C), which stands for one anycast address.
 #[derive(Debug, Default)]
-pub(super) struct Pinned {
+pub(super) struct InUse {
     pub(super) flows: HashMap<(Ipv6Addr, Ipv6Addr), Use>,
     /// When they were read; none before the first time.
     pub(super) at: Option<Time>,
 }
 
-impl Pinned {
+impl InUse {
     pub(super) fn counted(at: Time, flows: HashMap<(Ipv6Addr, Ipv6Addr), Use>) -> Self {
         Self {
             flows,

@@ -21,7 +21,7 @@ pub(super) const B: &str = "2001:db8:a::53";
 pub(super) const C: &str = "2001:db8:20::c1";
 const C2: &str = "2001:db8:20::c2";
 pub(super) const PORTS: (u16, u16) = (40000, 80);
-const BACK: (u16, u16) = (80, 40000);
+pub(super) const BACK: (u16, u16) = (80, 40000);
 /// Long after the test, and long past.
 pub(super) const LATER: Time = Time::from_nanos(u64::MAX / 2);
 pub(super) const EARLIER: Time = Time::from_nanos(1);
@@ -112,7 +112,7 @@ pub(super) fn to(
 }
 
 /// A packet of C that must come from B.
-fn from(name: &'static str, packet: &Packet) -> Row {
+pub(super) fn from(name: &'static str, packet: &Packet) -> Row {
     from_at(C, name, packet)
 }
 
@@ -266,7 +266,7 @@ const LEADS: &[(&str, u64)] = &[
 ];
 
 /// A packet of C that must come from B, and binds its flow.
-fn leads(name: &'static str, packet: &Packet) -> Row {
+pub(super) fn leads(name: &'static str, packet: &Packet) -> Row {
     Row {
         counts: LEADS,
         ..from(name, packet)

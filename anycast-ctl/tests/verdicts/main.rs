@@ -1,8 +1,10 @@
 //! Verdict tables: a packet in, a verdict and a packet out, through the real verifier and
 //! `BPF_PROG_TEST_RUN`, for every kind of packet that the programs know and those just outside.
 
+mod believed;
 mod correspondent;
 mod differential;
+mod ending;
 mod forward;
 mod fragment;
 mod full;
@@ -20,6 +22,7 @@ mod router;
 mod sizes;
 mod station;
 mod tcx;
+mod trial;
 mod unattended;
 
 use xtask::kernel_tests::Suite;
@@ -42,11 +45,14 @@ fn main() -> std::process::ExitCode {
     let suite = lead::tests(suite);
     let suite = station::tests(suite);
     let suite = correspondent::tests(suite);
+    let suite = trial::tests(suite);
+    let suite = ending::tests(suite);
     let suite = unattended::tests(suite);
     let suite = full::tests(suite);
     let suite = limits::tests(suite);
     let suite = forward::tests(suite);
     let suite = icmp_error::tests(suite);
+    let suite = believed::tests(suite);
     let suite = icmp_fragment::tests(suite);
     let suite = fragment::tests(suite);
     let suite = differential::tests(suite);
@@ -57,9 +63,12 @@ fn main() -> std::process::ExitCode {
     let rules = lead::tests(rules);
     let rules = station::tests(rules);
     let rules = correspondent::tests(rules);
+    let rules = trial::tests(rules);
+    let rules = ending::tests(rules);
     let rules = unattended::tests(rules);
     let rules = limits::tests(rules);
     let rules = icmp_error::tests(rules);
+    let rules = believed::tests(rules);
     let rules = icmp_fragment::tests(rules);
     let rules = fragment::tests(rules);
     let rules = differential::tests(rules);

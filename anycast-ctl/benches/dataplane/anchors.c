@@ -31,7 +31,7 @@ static long (*const fib_lookup)(void *ctx, void *fib, int size, u32 flags) = (vo
 // Where fields are in a frame of Ethernet, IPv6 and TCP. Words are read whole, wherever they lie.
 enum {
 	TO = 0, FROM = 6, ETHERTYPE = 12, HEADER = 14, NEXT_HEADER = 20, HOP_LIMIT = 21, SOURCE = 22,
-	DESTINATION = 38, PORTS = 54, CHECKSUM = 70, WHOLE = 80,
+	DESTINATION = 38, PORTS = 54, UDP_CHECKSUM = 60, CHECKSUM = 70, WHOLE = 80,
 };
 #define AT(type, frame, offset) (*(type *)((frame) + (offset)))
 
@@ -221,6 +221,8 @@ INLINE int again(struct xdp_md *ctx, u32 mask)
 	RESTORE(u64, SOURCE + 8);
 	RESTORE(u64, DESTINATION);
 	RESTORE(u64, DESTINATION + 8);
+	// In the middle of the sequence number of TCP, which is always the same.
+	RESTORE(u16, UDP_CHECKSUM);
 	RESTORE(u16, CHECKSUM);
 	// All values of 32 bits in turn; the upper bits of a power-of-two generator are the good ones.
 	*state = *state * 1664525 + 1013904223;

@@ -11,10 +11,14 @@
 )]
 
 mod anchors;
+mod bed;
 #[path = "../common/c.rs"]
 mod c;
 mod cases;
 mod chart;
+mod constants;
+mod flows;
+mod gateway;
 mod report;
 mod run;
 
@@ -26,10 +30,13 @@ mod common;
 #[allow(dead_code, reason = "shared with the verdict tables")]
 mod packets;
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
-use anyhow::Result;
+use anycast_ctl::shell::dataplane::OBJECT;
+use anyhow::{Context as _, Result};
 use clap::Parser;
+
+use bed::Build;
 
 /// Measures the programs of the data plane.
 #[derive(Parser)]
@@ -40,6 +47,10 @@ struct Options {
     /// Measures the cases whose name holds this, and those that they are compared with.
     #[arg(long)]
     only: Option<String>,
+    /// An object of programs with the same maps, of an earlier build: measured in turn with ours, which are compared
+    /// with it.
+    #[arg(long, value_name = "OBJECT")]
+    baseline: Option<PathBuf>,
     /// Writes the figures there.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -56,13 +67,20 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let gateway = cases::Gateway::new()?;
+    let baseline = options.baseline.as_ref().map(read).transpose()?;
+    let mut builds = vec![(Build::Ours, OBJECT)];
+    builds.extend(
+        baseline
+            .iter()
+            .map(|object| (Build::Baseline, object.as_slice())),
+    );
+    let gateway = gateway::Gateway::new()?;
     let figures = gateway.run(|| {
         // The programs' log is read by a task of it.
         let _guard = runtime.enter();
-        let mut cases = cases::all(&gateway)?;
+        let mut cases = cases::all(&gateway, &builds)?;
         if let Some(word) = &options.only {
-            cases.retain(|case| case.is_anchor() || case.name.contains(word));
+            cases.retain(|case| case.build == Build::Anchor || case.name.contains(word));
         }
         run::measure(&mut cases, options.rounds)
     })?;
@@ -75,4 +93,8 @@ fn main() -> Result<()> {
         chart::write(path, &rows)?;
     }
     Ok(())
+}
+
+fn read(path: &PathBuf) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }

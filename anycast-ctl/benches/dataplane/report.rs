@@ -5,7 +5,11 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::{cases::FORGED, common::median, run::Figure};
+use crate::{
+    bed::{Build, FORGED},
+    common::median,
+    run::Figure,
+};
 
 /// A case and what it is compared with.
 #[derive(Serialize)]
@@ -19,19 +23,23 @@ pub struct Row {
     pub to_pass: f64,
     /// To the hand-written NAT66 with the same flows.
     pub to_tight: Option<f64>,
+    /// To the same case of the baseline: median of the ratios within a round.
+    pub to_baseline: Option<f64>,
 }
 
 /// Medians and ratios.
 pub fn rows(figures: &[Figure]) -> Result<Vec<Row>> {
-    let of = |name: &str| {
-        let figure = figures.iter().find(|figure| figure.name == name);
-        Ok::<_, anyhow::Error>(median(figure.context(name.to_owned())?.times.clone()))
+    let anchor = |name: &str| find(figures, name, Build::Anchor).context(name.to_owned());
+    let pass = median(anchor("XDP_PASS")?.times.clone());
+    let leader = |name: &str| match kind(name) {
+        Some(kind) if is_led(name) => anchor(&format!("leader, {kind}")).map(Some),
+        _ => Ok(None),
     };
-    let pass = of("XDP_PASS")?;
-    let net = |name: &str, median: f64| -> Result<f64> {
-        Ok(match kind(name) {
-            Some(kind) if is_led(name) => median - of(&format!("leader, {kind}"))? + pass,
-            _ => median,
+    let net = |figure: &Figure| -> Result<f64> {
+        let own = median(figure.times.clone());
+        Ok(match leader(&figure.name)? {
+            Some(leader) => own - median(leader.times.clone()) + pass,
+            None => own,
         })
     };
     let tight = |name: &str| -> Result<Option<f64>> {
@@ -41,27 +49,45 @@ pub fn rows(figures: &[Figure]) -> Result<Vec<Row>> {
             Some(_) if is_led(name) => "hot",
             _ => return Ok(None),
         };
-        let name = format!("TIGHT, {flows}");
-        Ok(Some(net(&name, of(&name)?)?))
+        Ok(Some(net(anchor(&format!("TIGHT, {flows}"))?)?))
     };
-    figures
+    let to_baseline = |figure: &Figure| -> Result<Option<f64>> {
+        let Some(baseline) = find(figures, &figure.name, Build::Baseline) else {
+            return Ok(None);
+        };
+        let leader = leader(&figure.name)?;
+        let rounds = figure.times.iter().zip(&baseline.times).enumerate();
+        let ratios = rounds.map(|(round, (own, other))| {
+            let around = leader.map_or(0.0, |leader| leader.times[round] - pass);
+            (own - around) / (other - around)
+        });
+        Ok(Some(median(ratios.collect())))
+    };
+    let wanted = figures
         .iter()
+        .filter(|figure| figure.build != Build::Baseline);
+    wanted
         .map(|figure| {
             let name = &figure.name;
             let mut times = figure.times.clone();
             times.sort_by(f64::total_cmp);
-            let median = of(name)?;
-            let net = net(name, median)?;
+            let net = net(figure)?;
             Ok(Row {
                 name: name.clone(),
-                median,
+                median: median(times.clone()),
                 quartiles: [times[times.len() / 4], times[times.len() * 3 / 4]],
                 net,
                 to_pass: net / pass,
                 to_tight: tight(name)?.map(|tight| net / tight),
+                to_baseline: to_baseline(figure)?,
             })
         })
         .collect()
+}
+
+fn find<'a>(figures: &'a [Figure], name: &str, build: Build) -> Option<&'a Figure> {
+    let is_it = |figure: &&Figure| figure.name == name && figure.build == build;
+    figures.iter().find(is_it)
 }
 
 /// Which flows the frames are of.
@@ -82,16 +108,15 @@ fn is_led(name: &str) -> bool {
 /// The table.
 pub fn print(rows: &[Row]) {
     println!(
-        "{:38} {:>8} {:>15} {:>8} {:>8} {:>8}",
-        "", "ns", "quartiles", "net", "x PASS", "x TIGHT"
+        "{:41} {:>8} {:>15} {:>8} {:>8} {:>8} {:>10}",
+        "", "ns", "quartiles", "net", "x PASS", "x TIGHT", "x baseline"
     );
     for row in rows {
         let [low, high] = row.quartiles;
-        let tight = row
-            .to_tight
-            .map_or(String::new(), |ratio| format!("{ratio:.2}"));
+        let ratio = |ratio: Option<f64>| ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
+        let (tight, baseline) = (ratio(row.to_tight), ratio(row.to_baseline));
         println!(
-            "{:38} {:8.1} {:>15} {:8.1} {:8.2} {tight:>8}",
+            "{:41} {:8.1} {:>15} {:8.1} {:8.2} {tight:>8} {baseline:>10}",
             row.name,
             row.median,
             format!("{low:.1}..{high:.1}"),

@@ -10,7 +10,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::cases::Case;
+use crate::bed::{Build, Case};
 
 /// How long one run takes about.
 const RUN: Duration = Duration::from_millis(60);
@@ -26,6 +26,7 @@ const CPU: usize = 0;
 /// What came of a case: nanoseconds of each run.
 pub struct Figure {
     pub name: String,
+    pub build: Build,
     pub times: Vec<f64>,
 }
 
@@ -53,6 +54,7 @@ pub fn measure(cases: &mut [Case], rounds: usize) -> Result<Vec<Figure>> {
         .iter()
         .map(|case| Figure {
             name: case.name.clone(),
+            build: case.build,
             times: Vec::new(),
         })
         .collect();

@@ -122,7 +122,7 @@ const TARGETS: &[Target] = &[
     tight("pinned to C, REDIRECT, hot", 0.6),
     tight("pinned to C, TX, 32,768 flows", 1.0),
     tight("pinned to C, REDIRECT, 32,768 flows", 1.0),
-    tight("pinned to C, TX, new flows", 6.0),
+    tight("pinned to C, TX, SYN, new flows", 6.0),
     nft(1),
     nft(4096),
     hash("BINDINGS"),

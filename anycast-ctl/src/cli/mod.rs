@@ -123,6 +123,9 @@ enum Command {
     Flows {
         #[command(flatten)]
         which: Which,
+        /// Also show the open flows that a correspondent remembers, which travel by plain anycast
+        #[arg(long, conflicts_with = "care_of")]
+        all: bool,
         #[command(flatten)]
         query: Query,
     },
@@ -210,8 +213,8 @@ pub fn run(cli: Cli) -> Result<()> {
             let known = client::handshakes(path, client, anycast)?;
             answer(&known, query, |known| show_flows::handshakes(known))
         }
-        Command::Flows { which, query } => {
-            let flows = client::flows(path, which.into())?;
+        Command::Flows { which, all, query } => {
+            let flows = client::flows(path, which.into(), all)?;
             answer(&flows, query, |flows| show_flows::flows(flows))
         }
         Command::Flush { which, query } => flush::run(path, &which, query),

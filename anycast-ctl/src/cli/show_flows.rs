@@ -112,14 +112,17 @@ fn last_answer(heard: &view::Heard) -> String {
 
 pub(super) fn flows(flows: &[view::Flow]) -> String {
     let mut table = Table::new(&[
-        "CLIENT", "ANYCAST", "PROTOCOL", "CARE-OF", "AGE", "IDLE", "ROLE",
+        "CLIENT", "ANYCAST", "PROTOCOL", "CARE-OF", "STATE", "AGE", "IDLE", "ROLE",
     ]);
     for flow in flows {
         table.row([
             end(flow.client, flow.client_port),
             end(flow.anycast, flow.service_port),
             protocol(flow.protocol),
-            flow.care_of.to_string(),
+            flow.care_of
+                .map(|address| address.to_string())
+                .unwrap_or_default(),
+            flow.state.clone().unwrap_or_default(),
             flow.age_seconds.map(seconds).unwrap_or_default(),
             seconds(flow.idle_seconds),
             flow.role.clone(),
@@ -235,5 +238,43 @@ mod tests {
         assert_eq!(row[3..], ["yes", "7", "40.0s", "12.0s", "3"]);
         assert_eq!(foot[..], ["flows as of 4.0s ago"]);
         assert_eq!(bindings(&[]), "no bindings\n");
+    }
+
+    #[test]
+    fn flows_say_their_state() {
+        let bound = view::Flow {
+            client: Ipv6Addr::LOCALHOST,
+            client_port: 40000,
+            anycast: Ipv6Addr::UNSPECIFIED,
+            service_port: 53,
+            protocol: 17,
+            care_of: Some(Ipv6Addr::LOCALHOST),
+            state: Some("trial".to_owned()),
+            age_seconds: Some(2.0),
+            idle_seconds: 1.0,
+            role: "correspondent".to_owned(),
+        };
+        let open = view::Flow {
+            care_of: None,
+            state: Some("open".to_owned()),
+            ..bound.clone()
+        };
+        let text = flows(&[bound, open]);
+        let [_, bound, open] = &lines(&text)[..] else {
+            panic!("{text}");
+        };
+        let ends = ["[::1]:40000", "[::]:53", "UDP"];
+        assert_eq!(
+            bound[..],
+            [
+                &ends[..],
+                &["::1", "trial", "2.0s", "1.0s", "correspondent"]
+            ]
+            .concat()
+        );
+        assert_eq!(
+            open[..],
+            [&ends[..], &["open", "2.0s", "1.0s", "correspondent"]].concat()
+        );
     }
 }

@@ -26,15 +26,20 @@ pub(super) struct Snapshot {
     pub(super) began: Time,
     /// Flows that are pinned at a correspondent.
     pub(super) flows: Vec<(FlowKey, Flow)>,
+    /// Flows that a correspondent remembers as open.
+    pub(super) open: Vec<(FlowKey, Flow)>,
     /// Flows that came to a member by its care-of address.
     pub(super) member_flows: Vec<(FlowKey, MemberFlow)>,
 }
 
 impl Snapshot {
     fn read(reader: &FlowReader) -> Self {
+        let began = clock::now();
+        let [flows, open] = reader.by_state();
         Self {
-            began: clock::now(),
-            flows: reader.flows(),
+            began,
+            flows,
+            open,
             member_flows: reader.member_flows(),
         }
     }
@@ -181,11 +186,9 @@ mod tests {
         let mut flows = Flows::by(
             move || {
                 let began = gate.lock().expect("sound").recv().expect("a time");
-                let (flows, member_flows) = (Vec::new(), Vec::new());
                 Snapshot {
                     began,
-                    flows,
-                    member_flows,
+                    ..Snapshot::default()
                 }
             },
             None,

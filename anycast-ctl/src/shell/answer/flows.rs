@@ -1,6 +1,6 @@
 //! Answers about flows that travel by care-of addresses.
 
-use anycast_common::abi::maps::FlowKey;
+use anycast_common::abi::maps::{Flow, FlowKey, MemberFlow, state};
 
 use super::common::{Answered, PAGE, failed, map};
 use crate::{
@@ -60,10 +60,21 @@ pub(in crate::shell) const fn flushed(ended: Flushed, flows: Option<usize>) -> v
     }
 }
 
-/// A page of the flows of the last read.
-pub(super) fn page(seen: &Seen, which: &Selection, after: Option<&view::FlowCursor>) -> Answered {
+/// A page of the flows of the last read, with the `open` ones or without.
+pub(super) fn page(
+    seen: &Seen,
+    which: &Selection,
+    open: bool,
+    after: Option<&view::FlowCursor>,
+) -> Answered {
     let read = seen.last().ok_or_else(unread)?;
-    Ok(Answer::Flows(page_of(clock::now(), read, which, after)))
+    Ok(Answer::Flows(page_of(
+        clock::now(),
+        read,
+        which,
+        open,
+        after,
+    )))
 }
 
 /// At most [`PAGE`] flows. Those of the correspondent come first, and the flows of each role are in the order of their
@@ -72,31 +83,29 @@ fn page_of(
     now: Time,
     read: &Snapshot,
     which: &Selection,
+    open: bool,
     after: Option<&view::FlowCursor>,
 ) -> view::Page<view::Flow, view::FlowCursor> {
-    let since = |time: u64| now.since(Time::from_nanos(time)).as_secs_f64();
     let begin = after.map(|cursor| (cursor.member, flow_order(&cursor.key())));
     let beyond =
         |member, key: &FlowKey| begin.is_none_or(|begin| (member, flow_order(key)) > begin);
-    let first = read.flows.partition_point(|(key, _)| !beyond(false, key));
-    let pinned = read.flows[first..].iter().map(|(key, flow)| {
-        let last = flow.last_out.max(flow.last_in).max(flow.pinned_at);
-        let times = (Some(since(flow.pinned_at)), since(last));
-        (key, flow.care_of, times, false)
-    });
+    let rest = |flows: &'_ [(FlowKey, Flow)]| flows.partition_point(|(key, _)| !beyond(false, key));
+    let pinned = &read.flows[rest(&read.flows)..];
+    let open: &[_] = if open { &read.open } else { &[] };
+    let open = &open[rest(open)..];
     let first = read
         .member_flows
         .partition_point(|(key, _)| !beyond(true, key));
-    let arrived = read.member_flows[first..].iter().map(|(key, flow)| {
-        let times = (None, since(flow.last_in));
-        (key, flow.care_of, times, true)
-    });
+    let known = merged(pinned, open).map(|(key, flow)| (key, Seat::Correspondent(flow)));
+    let arrived = read.member_flows[first..].iter();
+    let arrived = arrived.map(|(key, flow)| (key, Seat::Member(flow)));
     let mut rows = Vec::new();
-    for (looked_at, (key, care_of, times, member)) in (1..).zip(pinned.chain(arrived)) {
-        if which.holds(key.client.into(), key.anycast.into(), care_of.into()) {
-            rows.push(flow_view(key, care_of, times, member));
+    for (looked_at, (key, seat)) in (1..).zip(known.chain(arrived)) {
+        if which.holds(key.client.into(), key.anycast.into(), seat.care_of().into()) {
+            rows.push(seat.view(now, key));
         }
         if rows.len() >= PAGE || looked_at >= SCAN {
+            let member = matches!(seat, Seat::Member(_));
             let next = Some(view::FlowCursor::of(key, member));
             return view::Page { rows, next };
         }
@@ -104,22 +113,64 @@ fn page_of(
     view::Page { rows, next: None }
 }
 
-fn flow_view(
-    key: &FlowKey,
-    care_of: [u8; 16],
-    (age_seconds, idle_seconds): (Option<f64>, f64),
-    member: bool,
-) -> view::Flow {
-    view::Flow {
-        client: key.client.into(),
-        client_port: u16::from_be_bytes(key.client_port),
-        anycast: key.anycast.into(),
-        service_port: u16::from_be_bytes(key.service_port),
-        protocol: key.protocol,
-        care_of: care_of.into(),
-        age_seconds,
-        idle_seconds,
-        role: if member { "member" } else { "correspondent" }.to_owned(),
+/// Two lists in the order of their keys, as one.
+fn merged<'a>(
+    left: &'a [(FlowKey, Flow)],
+    right: &'a [(FlowKey, Flow)],
+) -> impl Iterator<Item = (&'a FlowKey, &'a Flow)> {
+    let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
+    std::iter::from_fn(move || {
+        let is_left = match (left.peek(), right.peek()) {
+            (Some((one, _)), Some((other, _))) => flow_order(one) <= flow_order(other),
+            (one, _) => one.is_some(),
+        };
+        let next = if is_left { left.next() } else { right.next() };
+        next.map(|(key, flow)| (key, flow))
+    })
+}
+
+/// A flow as one of the roles knows it.
+#[derive(Clone, Copy)]
+enum Seat<'a> {
+    Correspondent(&'a Flow),
+    Member(&'a MemberFlow),
+}
+
+impl Seat<'_> {
+    const fn care_of(self) -> [u8; 16] {
+        match self {
+            Self::Correspondent(flow) => flow.care_of,
+            Self::Member(flow) => flow.care_of,
+        }
+    }
+
+    fn view(self, now: Time, key: &FlowKey) -> view::Flow {
+        let since = |time: u64| now.since(Time::from_nanos(time)).as_secs_f64();
+        let (role, state, began, last) = match self {
+            Self::Correspondent(flow) => {
+                let state = match (flow.state, flow.answered) {
+                    (state::OPEN, _) => "open",
+                    (_, 0) => "trial",
+                    _ => "bound",
+                };
+                let last = flow.last_out.max(flow.last_in).max(flow.pinned_at);
+                ("correspondent", Some(state), Some(flow.pinned_at), last)
+            }
+            Self::Member(flow) => ("member", None, None, flow.last_in),
+        };
+        let care_of = Some(self.care_of()).filter(|care_of| *care_of != [0; 16]);
+        view::Flow {
+            client: key.client.into(),
+            client_port: u16::from_be_bytes(key.client_port),
+            anycast: key.anycast.into(),
+            service_port: u16::from_be_bytes(key.service_port),
+            protocol: key.protocol,
+            care_of: care_of.map(Into::into),
+            state: state.map(str::to_owned),
+            age_seconds: began.map(since),
+            idle_seconds: since(last),
+            role: role.to_owned(),
+        }
     }
 }
 
@@ -131,7 +182,6 @@ fn unread() -> Refusal {
 mod tests {
     use std::net::Ipv6Addr;
 
-    use anycast_common::abi::maps::{Flow, MemberFlow};
     use zerocopy::FromZeros as _;
 
     use super::*;
@@ -144,21 +194,30 @@ mod tests {
         }
     }
 
+    fn bound(answered: u8) -> Flow {
+        Flow {
+            care_of: Ipv6Addr::LOCALHOST.octets(),
+            state: state::BOUND_FIRST,
+            answered,
+            ..Flow::new_zeroed()
+        }
+    }
+
     /// A read with flows of both roles, in order.
     fn read(clients: u16, ports: u16) -> Snapshot {
         let keys = (0..clients).flat_map(|client| (0..ports).map(move |port| key(client, port)));
         Snapshot {
-            flows: keys.clone().map(|key| (key, Flow::new_zeroed())).collect(),
+            flows: keys.clone().map(|key| (key, bound(1))).collect(),
             member_flows: keys.map(|key| (key, MemberFlow::new_zeroed())).collect(),
             ..Snapshot::default()
         }
     }
 
-    fn all(read: &Snapshot, which: &Selection) -> (Vec<view::Flow>, usize) {
+    fn all(read: &Snapshot, which: &Selection, open: bool) -> (Vec<view::Flow>, usize) {
         let (mut rows, mut pages) = (Vec::new(), 0);
         let mut after = None;
         loop {
-            let page = page_of(Time::ZERO, read, which, after.as_ref());
+            let page = page_of(Time::ZERO, read, which, open, after.as_ref());
             assert!(page.rows.len() <= PAGE);
             rows.extend(page.rows);
             pages += 1;
@@ -172,7 +231,7 @@ mod tests {
     #[test]
     fn every_flow_is_on_one_page() {
         let read = read(30, 100);
-        let (rows, pages) = all(&read, &Selection::default());
+        let (rows, pages) = all(&read, &Selection::default(), false);
         assert_eq!((rows.len(), pages), (6000, 7));
         let of = |role| rows.iter().filter(|row| row.role == role).count();
         assert_eq!((of("correspondent"), of("member")), (3000, 3000));
@@ -192,7 +251,32 @@ mod tests {
             client: Some(Ipv6Addr::from(key(299, 0).client)),
             ..Selection::default()
         };
-        let (rows, pages) = all(&read, &which);
+        let (rows, pages) = all(&read, &which, false);
         assert_eq!((rows.len(), pages), (200, 7));
+    }
+
+    #[test]
+    fn open_flows_stand_among_the_bound_ones() {
+        let mut read = read(0, 0);
+        read.flows = [(1, 1), (4, 0)]
+            .map(|(port, answered)| (key(1, port), bound(answered)))
+            .into();
+        read.open = (0..2200)
+            .filter(|port| ![1, 4].contains(port))
+            .map(|port| (key(1, port), Flow::new_zeroed()))
+            .collect();
+        let (rows, pages) = all(&read, &Selection::default(), true);
+        assert_eq!((rows.len(), pages), (2200, 3));
+        let states: Vec<_> = rows.iter().map(|row| row.state.as_deref()).collect();
+        assert_eq!(
+            states[..6],
+            ["open", "bound", "open", "open", "trial", "open"].map(Some)
+        );
+        assert!(rows.iter().map(|row| row.client_port).eq(0..2200));
+        assert!(
+            rows.iter()
+                .all(|row| row.care_of.is_none() == (row.state.as_deref() == Some("open")))
+        );
+        assert_eq!(all(&read, &Selection::default(), false).0.len(), 2);
     }
 }

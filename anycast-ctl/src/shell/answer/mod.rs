@@ -79,7 +79,9 @@ impl Desk<'_> {
                 anycast,
                 after,
             } => clients::handshakes(core, HandshakeFilter { client, anycast }, after),
-            Request::Flows { which, after } => flows::page(seen, &which.into(), after.as_ref()),
+            Request::Flows { which, open, after } => {
+                flows::page(seen, &which.into(), open, after.as_ref())
+            }
             Request::Counters => counters::counters(core, plane, performer),
             Request::Join { anycast } => command(core, Command::Join { anycast }, anycast),
             Request::Leave { anycast } => command(core, Command::Leave { anycast }, anycast),

@@ -134,9 +134,9 @@ pub fn handshakes(
     })
 }
 
-/// Reads every flow that matches `which`, page by page.
-pub fn flows(path: &Path, which: view::Which) -> Result<Vec<view::Flow>, ClientError> {
-    pages(path, |after| Request::Flows { which, after })
+/// Reads every flow that matches `which`, page by page. `open`: also the open flows of a correspondent.
+pub fn flows(path: &Path, which: view::Which, open: bool) -> Result<Vec<view::Flow>, ClientError> {
+    pages(path, |after| Request::Flows { which, open, after })
 }
 
 fn pages<T: DeserializeOwned, C: DeserializeOwned>(

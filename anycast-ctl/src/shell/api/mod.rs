@@ -104,6 +104,9 @@ pub enum Request {
         /// Only flows that match these addresses.
         #[serde(default)]
         which: view::Which,
+        /// Also the open flows that a correspondent remembers, which travel by plain anycast.
+        #[serde(default)]
+        open: bool,
         /// Position at which the previous page ended.
         #[serde(default)]
         after: Option<view::FlowCursor>,

@@ -36,6 +36,13 @@ impl FlowReader {
         ordered(self.flows.iter().collect())
     }
 
+    /// The pinned flows and the open ones, of one read, each in the order of their keys.
+    #[must_use]
+    pub fn by_state(&self) -> [Vec<(FlowKey, Flow)>; 2] {
+        let is_pinned = |(_, flow): &(FlowKey, Flow)| flow.state != state::OPEN;
+        self.all_flows().into_iter().partition(is_pinned).into()
+    }
+
     /// The flows that came to a member by its care-of address, in the order of their keys. Flows that begin or end
     /// meanwhile may be missed.
     #[must_use]

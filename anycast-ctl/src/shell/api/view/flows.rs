@@ -161,7 +161,7 @@ pub struct Heard {
     pub status_name: Option<String>,
 }
 
-/// A flow that travels by a care-of address.
+/// A flow that travels by a care-of address, or one that a correspondent remembers as open.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Flow {
     /// The client, A.
@@ -174,9 +174,12 @@ pub struct Flow {
     pub service_port: u16,
     /// Upper-layer protocol number.
     pub protocol: u8,
-    /// The member's unicast address, C.
-    pub care_of: Ipv6Addr,
-    /// Seconds since the flow was pinned. A member does not know that.
+    /// The member's unicast address, C. `None` for an open flow.
+    pub care_of: Option<Ipv6Addr>,
+    /// `open`: it travels by plain anycast. `trial`: it is bound to C, which has not answered by this way yet. `bound`:
+    /// C has answered. A member does not know that.
+    pub state: Option<String>,
+    /// Seconds since the flow became bound, or open. A member does not know that.
     pub age_seconds: Option<f64>,
     /// Seconds since its last packet.
     pub idle_seconds: f64,

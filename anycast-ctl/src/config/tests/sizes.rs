@@ -36,6 +36,27 @@ fn nothing_is_more_than_the_data_plane_holds() {
 }
 
 #[test]
+fn no_share_of_the_bindings_is_more_than_all_of_them() {
+    let text = |lines: &str| {
+        format!(
+            "[correspondent]\ninterfaces = [\"up0\"]\nclient_prefixes = [\"2001:db8:1::/48\"]\n{lines}\n"
+        )
+    };
+    for name in ["max_bindings_per_prefix", "max_bindings_per_member"] {
+        for (most, all) in [("max_bindings = 10\n", 10_u32), ("", 100_000)] {
+            let share = |share: u32| text(&format!("{most}{name} = {share}"));
+            assert!(parse(&share(all), "f").is_ok(), "{name} = {all}");
+            let wanted = format!(
+                "{name} is {}, more than the {all} bindings of max_bindings",
+                all + 1
+            );
+            let found = bad(&share(all + 1));
+            assert!(found.contains(&wanted), "{found}");
+        }
+    }
+}
+
+#[test]
 fn maps_are_as_large_as_they_are_told() {
     let sizes = |text: &str| settings::sizes(&parse(&format!("{text}{MEMBER}"), "f").expect(text));
     assert_eq!(sizes(""), Sizes::default());

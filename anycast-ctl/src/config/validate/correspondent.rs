@@ -97,5 +97,24 @@ impl Check<'_> {
             );
             self.problem(correspondent.span(), reason);
         }
+        self.shares(correspondent);
+    }
+
+    /// A share of the bindings that is larger than all of them would limit nothing.
+    fn shares(&mut self, correspondent: &Spanned<Correspondent>) {
+        let given = correspondent.get_ref();
+        let most = given
+            .max_bindings
+            .map_or(settings::DEFAULT_BINDINGS, Into::into);
+        for (name, share) in [
+            ("max_bindings_per_prefix", given.max_bindings_per_prefix),
+            ("max_bindings_per_member", given.max_bindings_per_member),
+        ] {
+            if let Some(share) = share.filter(|share| share.get() > most) {
+                let reason =
+                    format!("{name} is {share}, more than the {most} bindings of max_bindings");
+                self.problem(correspondent.span(), reason);
+            }
+        }
     }
 }

@@ -103,6 +103,10 @@ fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Result<C
             delta: question.delta,
             lasts: answer == answer::REWRITE,
         }),
+        answer::HELD => {
+            count(Counter::FlowResetHeld);
+            Err(Verdict::Done(XDP_DROP))
+        }
         answer::UNANSWERED | answer::RESET => {
             let reset = answer == answer::RESET;
             let why = if reset {

@@ -16,7 +16,7 @@ use crate::{
     hints::is_ours,
     lead,
     maps::{CLIENTS, LOCAL_ANYCAST, LOCAL_CARE_OF, MEMBER_FLOWS},
-    member_flow::{Facts, member_answers},
+    member_flow::{Facts, disowns, member_answers},
     own,
     packet::{self, Chain, Layout, Piece, chain, is_link_local, is_multicast, octets},
     segment::Segment,
@@ -83,15 +83,18 @@ fn answer(ctx: &TcContext) -> Option<()> {
     let mut facts = Facts::new(&source, 0, &transport, segment);
     // SAFETY: both are there.
     let is_new = unsafe { member_answers(flow, &facts) } != 0;
-    let care_of = &mut facts.destination;
     // SAFETY: the entry stays mapped; its fields are plain integers.
     unsafe {
         if (*flow).by_anycast == 0 {
-            *care_of = (*flow).care_of;
-        } else if !is_new || lead::canary(ctx, flow, &key, care_of) == 0 {
+            if disowns(&facts) {
+                return None;
+            }
+            facts.destination = (*flow).care_of;
+        } else if !is_new || lead::canary(ctx, flow, &key, &mut facts.destination) == 0 {
             return None;
         }
     }
+    let care_of = &mut facts.destination;
     if let Some(piece) = piece {
         note_piece(&source, &destination, &piece, care_of);
     }

@@ -160,6 +160,15 @@ pub unsafe extern "C" fn member_answers(flow: *mut MemberFlow, facts: *const Fac
     u32::from(entry.went_out(facts))
 }
 
+/// Whether a packet of this host leaves from B although its flow comes by C: a reset that the host made by itself, see
+/// RFC 9293 section 3.10.7.1. Where a member's programs do not run, the host says the same from C of connections that
+/// live, so a correspondent does not believe that.
+#[inline(always)]
+pub(crate) fn disowns(facts: &Facts) -> bool {
+    let answers_a_syn = facts.protocol == TCP && facts.has(TCP_RST) && facts.sequence == 0;
+    facts.is_bare_reset() || answers_a_syn
+}
+
 /// A flow that a client opens just now.
 #[inline(always)]
 pub(crate) fn opened(now: u64) -> MemberFlow {

@@ -90,6 +90,8 @@ pub(crate) mod answer {
     pub(crate) const RESET: u32 = 5;
     /// Its flow is not known yet.
     pub(crate) const NEW: u32 = 6;
+    /// It is a member's reset that is dropped, and its flow stays where it is.
+    pub(crate) const HELD: u32 = 7;
 }
 
 /// A -> B: to the member that the flow is bound to, or that the client is, which binds a new flow.
@@ -203,6 +205,10 @@ unsafe fn is_stillborn(question: &Question, flow: *const Flow, now: u64) -> bool
 unsafe fn tries_in_vain(question: &Question, flow: *mut Flow, now: u64) -> bool {
     // SAFETY: the caller's entry.
     unsafe {
+        let mut patience = trial::PATIENCE;
+        if (*flow).state == state::BOUND_DOUBTED {
+            patience = trial::DOUBT;
+        }
         if (*flow).tried == 0 {
             (*flow).tried_sequence = question.sequence;
             (*flow).client_next = question.next;
@@ -213,7 +219,7 @@ unsafe fn tries_in_vain(question: &Question, flow: *mut Flow, now: u64) -> bool 
         if question.asks() && ((*flow).tried_at == 0 || paused) {
             (*flow).tried_at = now;
         }
-        (*flow).tried_at != 0 && now.wrapping_sub((*flow).tried_at) >= trial::PATIENCE
+        (*flow).tried_at != 0 && now.wrapping_sub((*flow).tried_at) >= patience
     }
 }
 
@@ -326,6 +332,9 @@ fn to_client(question: &mut Question) -> u32 {
     question.address = question.key.anycast;
     // SAFETY: the controller replaces entries whole, and the copies are made at once.
     let Some(owner) = (unsafe { CARE_OF.get(CareOfKey::of(&question.key)) }) else {
+        if question.resets() {
+            reset_by_anycast(question);
+        }
         return answer::UNKNOWN;
     };
     let leads_until = owner.expires;
@@ -357,21 +366,57 @@ fn to_client(question: &mut Question) -> u32 {
     answer::REWRITE_ONCE
 }
 
+/// A member sends a reset of a bound flow from B when no socket of it knows the connection, which is over then.
+#[inline(always)]
+fn reset_by_anycast(question: &Question) {
+    if let Some(known) = flow_table::find(&question.key)
+        && !known.is_open()
+    {
+        // SAFETY: as in `bound`.
+        unsafe { ending::note(question, known.flow(), false) };
+    }
+}
+
+/// C says that it does not know the connection. A member whose programs run says so from B, so here they do not run,
+/// and the connection may live all the same. One that was answered before stays with C for a while, because they may
+/// come back: the client tries again, and shows it.
+#[inline(always)]
+unsafe fn disowned(question: &Question, flow: *mut Flow) -> u32 {
+    // SAFETY: the caller's entry.
+    unsafe {
+        if (*flow).answered == 0 {
+            if (*flow).state == state::BOUND_DOUBTED {
+                return answer::HELD;
+            }
+            flow_table::open_flow(&raw const question.key);
+            return answer::RESET;
+        }
+        (*flow).state = state::BOUND_DOUBTED;
+        (*flow).answered = 0;
+        (*flow).tried = 0;
+        (*flow).tried_at = 0;
+    }
+    hints::forget();
+    answer::HELD
+}
+
+/// Whether it is a reset that a host makes by itself, of a connection that it does not know (RFC 9293 section
+/// 3.10.7.1): without ACK, or with the sequence number 0 in answer to a SYN.
+#[inline(always)]
+fn disowns(question: &Question) -> bool {
+    question.resets() && (question.flags & TCP_ACK == 0 || question.sequence == 0)
+}
+
 #[inline(always)]
 fn from_member(question: &Question, known: &Pinned, now: u64) -> u32 {
     let flow = known.flow();
     // SAFETY: as in `bound`.
     unsafe {
-        if (*flow).answered == 0 {
-            // It says that C does not know the connection.
-            let bare = question.flags & (TCP_RST | TCP_ACK) == TCP_RST;
-            if bare && (*flow).state == state::BOUND_LED {
-                flow_table::open_flow(&raw const question.key);
-                return answer::RESET;
-            }
-            if answers(question, flow) {
-                (*flow).answered = 1;
-            }
+        if disowns(question) {
+            return disowned(question, flow);
+        }
+        if (*flow).answered == 0 && answers(question, flow) {
+            (*flow).answered = 1;
         }
         (*flow).last_in = now;
         ending::note(question, flow, false);
@@ -396,6 +441,7 @@ unsafe fn answers(question: &Question, flow: *const Flow) -> bool {
         let first = (*flow).tried_sequence;
         let acknowledged = question.acknowledged.wrapping_sub(first);
         let sent = (*flow).client_next.wrapping_sub(first);
-        !question.is_tcp() || (question.flags & TCP_ACK != 0 && acknowledged <= sent)
+        let within = acknowledged <= sent.wrapping_add(trial::AHEAD);
+        !question.is_tcp() || (question.flags & TCP_ACK != 0 && within)
     }
 }

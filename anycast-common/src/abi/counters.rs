@@ -161,9 +161,11 @@ counters! {
     FlowRestarted = "flow_restarted",
     /// Bound flows that became open again: the client kept sending for three seconds, and C never answered by this way.
     FlowTrialUnanswered = "flow_trial_unanswered",
-    /// Bound flows that became open again: C, which had begun to lead them, reset them before it had answered anything.
-    /// The reset is dropped.
+    /// Bound flows that became open again: C said that it does not know them, before it had answered anything. The
+    /// reset is dropped.
     FlowTrialReset = "flow_trial_reset",
+    /// Resets by which C said that it does not know a flow that it had answered, dropped: the flow is on trial again.
+    FlowResetHeld = "flow_reset_held",
     /// FIN and RST whose numbers are not near those of the flow: they end nothing by themselves.
     FlowEndUnbelieved = "flow_end_unbelieved",
     /// Pins that ended because the client's packets went unanswered for 4.5 minutes while no controller ran.

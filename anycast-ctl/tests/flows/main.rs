@@ -5,6 +5,7 @@ mod around;
 mod datagrams;
 mod dead;
 mod forged;
+mod forgotten;
 mod pressure;
 mod sessions;
 mod site;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     }
     let suite = spread::tests(Suite::new());
     let suite = forged::tests(suite);
+    let suite = forgotten::tests(suite);
     let suite = switch::tests(suite);
     let suite = table::tests(suite);
     if std::env::var_os(LONG).is_none() {

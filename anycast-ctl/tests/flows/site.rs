@@ -221,19 +221,34 @@ impl Site {
     /// A daemon dies as in a crash, and the next one starts. Between them, what was left in the kernel is detached
     /// and forgotten, if that is wanted.
     pub fn restart(&mut self, node: &str, forget: bool) -> Result<()> {
+        let dead = self.crash(node)?;
+        if forget {
+            self.detach(dead)?;
+        }
+        let daemon = self.daemon_of(dead)?;
+        daemon.wait_ready()?;
+        self.daemons.push(daemon);
+        Ok(())
+    }
+
+    /// A daemon dies, and what it left in the kernel goes, too.
+    pub fn lose(&mut self, node: &str) -> Result<()> {
+        let dead = self.crash(node)?;
+        self.detach(dead)
+    }
+
+    fn crash(&mut self, node: &str) -> Result<&'static str> {
         let place = self.daemons.iter().position(|daemon| daemon.node() == node);
         let place = place.with_context(|| format!("no daemon runs on {node}"))?;
         self.daemons[place].kill()?;
-        let node = self.daemons[place].node();
-        if forget {
-            let (namespace, _) = self.place(node);
-            let output = namespace.command(DAEMON).arg("detach").output()?;
-            let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(output.status.success(), "{node}: detach: {said}");
-        }
-        let daemon = self.daemon_of(node)?;
-        daemon.wait_ready()?;
-        self.daemons[place] = daemon;
+        Ok(self.daemons.remove(place).node())
+    }
+
+    fn detach(&self, node: &str) -> Result<()> {
+        let (namespace, _) = self.place(node);
+        let output = namespace.command(DAEMON).arg("detach").output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{node}: detach: {said}");
         Ok(())
     }
 

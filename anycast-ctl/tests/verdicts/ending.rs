@@ -50,7 +50,14 @@ impl Connection<'_> {
                 Packet::tcp(A, B, (self.port, 80), flags).numbered(sequence, acknowledged, data)
             }
             Member(flags, sequence, acknowledged, data) => {
-                Packet::tcp(C, A, (80, self.port), flags).numbered(sequence, acknowledged, data)
+                // Of a connection that it does not know, it says so from B.
+                let disowns = flags & (RST | ACK) == RST;
+                let source = if disowns { B } else { C };
+                Packet::tcp(source, A, (80, self.port), flags).numbered(
+                    sequence,
+                    acknowledged,
+                    data,
+                )
             }
         };
         self.bench.run(&packet.frame())?;

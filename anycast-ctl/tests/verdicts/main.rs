@@ -4,6 +4,7 @@
 mod believed;
 mod correspondent;
 mod differential;
+mod disowned;
 mod ending;
 mod forward;
 mod fragment;
@@ -47,6 +48,7 @@ fn main() -> std::process::ExitCode {
     let suite = correspondent::tests(suite);
     let suite = trial::tests(suite);
     let suite = ending::tests(suite);
+    let suite = disowned::tests(suite);
     let suite = unattended::tests(suite);
     let suite = full::tests(suite);
     let suite = limits::tests(suite);
@@ -65,6 +67,7 @@ fn main() -> std::process::ExitCode {
     let rules = correspondent::tests(rules);
     let rules = trial::tests(rules);
     let rules = ending::tests(rules);
+    let rules = disowned::tests(rules);
     let rules = unattended::tests(rules);
     let rules = limits::tests(rules);
     let rules = icmp_error::tests(rules);

@@ -73,6 +73,12 @@ pub mod trial {
     /// A client that still sends so many nanoseconds after its first packet by C has no answer. Its third SYN comes
     /// three seconds after the first (RFC 6298 section 5.7), and finds it over.
     pub const PATIENCE: u64 = 2_900_000_000;
+    /// The same for a flow that was answered before C reset it as a host does that does not know the connection. The
+    /// programs of its member may be back by then; TCP tries again 2.8 and 6 seconds after the first time (RFC 6298).
+    pub const DOUBT: u64 = 5_900_000_000;
+    /// How far beyond the client's last segment an acknowledgement of C may be: what the client had sent by B, before
+    /// it sent something again by C. Of acknowledgements that somebody guesses, a 4096th is within.
+    pub const AHEAD: u32 = 1 << 20;
     /// An open TCP flow is remembered for so many [ticks](super::unattended::tick) after its last SYN.
     pub const OPEN_TCP: u32 = 64;
     /// Another for so many after its last packet: five minutes.
@@ -90,6 +96,8 @@ pub mod state {
     pub const BOUND_FIRST: u8 = 1;
     /// Its member, at C, began to send from C when it was open.
     pub const BOUND_LED: u8 = 2;
+    /// C answered, and has reset it since as a host does that does not know the connection. It is on trial once more.
+    pub const BOUND_DOUBTED: u8 = 3;
 }
 
 /// A flow that the correspondent remembers: bound to a care-of address, or open. Map `FLOWS`.

@@ -10,7 +10,7 @@ use super::{
         FOR_MEMBER, Fate, Fragments, Key, Side, is_error, is_never_rewritten, kind_of_mobility,
         packet_of, quote, rewrite, translate,
     },
-    view::View,
+    view::{Transport, View},
 };
 use crate::{
     harness::Verdict,
@@ -154,7 +154,10 @@ impl Member {
             return change.map_or(same, |change| next(rewrite(frame, &view, change, None)));
         }
         let transport = view.transport(frame);
-        let change = transport.and_then(|transport| {
+        // A reset by which the host says that it does not know the connection.
+        let disowns = |transport: &Transport| transport.flags & (RST | ACK) == RST;
+        let known = transport.filter(|transport| view.protocol != TCP || !disowns(transport));
+        let change = known.and_then(|transport| {
             let (service, client) = transport.ports;
             let key = (
                 view.destination,

@@ -246,8 +246,8 @@ enum Decision {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flow {
     pub(super) care_of: Option<Ipv6Addr>,
-    /// By its member.
-    led: bool,
+    /// It was answered before C said that it does not know the connection.
+    doubted: bool,
     /// Something came from the member.
     heard: bool,
     /// The sequence number of the client's first segment by C.
@@ -264,7 +264,6 @@ impl Flow {
     fn bound(care_of: Ipv6Addr, led: bool) -> Self {
         Self {
             care_of: Some(care_of),
-            led,
             heard: led,
             ..Self::default()
         }
@@ -292,7 +291,8 @@ impl Flow {
         self.heard = true;
         let numbers = numbers(view, frame, transport);
         if let (Some(first), Some(next)) = (self.first, self.next[0]) {
-            let acknowledges = transport.flags & ACK != 0 && (first..=next).contains(&numbers[2]);
+            let near = first..=next + (1 << 20);
+            let acknowledges = transport.flags & ACK != 0 && near.contains(&numbers[2]);
             self.answered |= view.protocol != TCP || acknowledges;
         }
         self.note(view, transport, numbers, 1);
@@ -476,14 +476,27 @@ impl Correspondent {
     fn by_member(&mut self, frame: &[u8], view: &View, transport: &Transport) -> Option<Decision> {
         let (source, destination) = (view.source, view.destination);
         let (service, client) = transport.ports;
-        let anycast = *self.care_of.get(&(destination, source))?;
+        let Some(anycast) = self.care_of.get(&(destination, source)).copied() else {
+            let key = (destination, source, client, service, view.protocol);
+            let bound = self.flows.get_mut(&key);
+            if let Some(flow) = bound.filter(|flow| flow.care_of.is_some())
+                && transport.flags & RST != 0
+            {
+                flow.note(view, transport, numbers(view, frame, transport), 1);
+            }
+            return None;
+        };
         let key = (destination, anycast, client, service, view.protocol);
         let change = Decision::Change((Side::Source, anycast), *transport);
         match self.flows.get_mut(&key) {
             Some(flow) if flow.care_of == Some(source) => {
                 let bare = transport.flags & (RST | ACK) == RST;
-                if bare && flow.led && !flow.answered {
-                    *flow = Flow::default();
+                if bare {
+                    if flow.answered {
+                        (flow.answered, flow.doubted, flow.first) = (false, true, None);
+                    } else if !flow.doubted {
+                        *flow = Flow::default();
+                    }
                     return Some(Decision::Drop);
                 }
                 flow.by_member(view, frame, transport);

@@ -1,10 +1,6 @@
 //! The network that the README's chapter begins with: four machines in a row, with addresses and nothing else.
 
-use std::{
-    net::Ipv6Addr,
-    path::Path,
-    time::Duration,
-};
+use std::{net::Ipv6Addr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use xtask::net::{
@@ -81,9 +77,7 @@ impl Machine {
         let what = format!("{} has done: {script}", self.name);
         let (_, next) = self
             .shell
-            .wait_line(LONG, &what, from, |line| {
-                (line == mark).then_some(())
-            })?;
+            .wait_line(LONG, &what, from, |line| (line == mark).then_some(()))?;
         self.read = next;
         let output = self.shell.output();
         Ok(output.read(|output| output.lines[from..next - 1].to_vec()))
@@ -161,7 +155,10 @@ impl Bed {
     /// it comes.
     pub fn follow(&mut self, block: &Block) -> Result<()> {
         for name in &block.machines {
-            let machine = self.machines.iter_mut().find(|machine| machine.name == name);
+            let machine = self
+                .machines
+                .iter_mut()
+                .find(|machine| machine.name == name);
             let machine = machine.with_context(|| format!("there is no machine {name}"))?;
             let shown = block.shows.as_deref().unwrap_or_default();
             let mut last = Vec::new();

@@ -4,6 +4,7 @@ mod captures;
 mod client_host;
 mod course;
 mod datagrams;
+mod drain;
 mod failure;
 mod flood;
 mod generic;
@@ -127,6 +128,10 @@ fn main() -> ExitCode {
         .test(
             "a drain waits for the session that is pinned here",
             sessions::drain,
+        )
+        .test(
+            "a drain waits for no half-open connection, and for a datagram's client some seconds",
+            drain::counts,
         )
         .test(
             "clients are bound while forged messages flood their gateway",

@@ -174,6 +174,28 @@ fn acknowledgements_follow_the_home_tests_of_the_last_16_seconds() {
     assert_eq!(bench.octets(at(3000), &elsewhere), Output(vec![]));
 }
 
+/// A correspondent binds no more than eight members to one pair.
+#[test]
+fn acknowledgements_follow_the_last_eight_members_that_were_named() {
+    let member = |nth: u16| Ipv6Addr::from_bits(CARE_OF.to_bits() + u128::from(nth));
+    let in_fleet = |nth| {
+        let mut settings = settings();
+        let prefix = "2001:db8:c::/120".parse().unwrap();
+        settings.groups[0].care_of = Some(member(nth));
+        settings.groups[0].peers = Peers::new(member(nth), [prefix]).unwrap();
+        Bench::with(settings)
+    };
+    let mut bench = in_fleet(0);
+    // The second is named again, and counts as the last from then on.
+    for nth in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 2] {
+        bench.octets(at(0), &home_test(asked(&mut in_fleet(nth)).0));
+    }
+    let ack = rr::build(&Message::BindingAck(Default::default()), CLIENT, ANYCAST).unwrap();
+    let sent = bench.octets(at(1), &ack).mobility();
+    let to: Vec<_> = sent.iter().map(|sent| sent.destination).collect();
+    assert_eq!(to, [4, 5, 6, 7, 8, 9, 10, 2].map(member));
+}
+
 #[test]
 fn an_acknowledgement_of_ours_stays_here() {
     let mut bench = member_at(CARE_OF);

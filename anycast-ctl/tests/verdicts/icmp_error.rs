@@ -7,13 +7,13 @@ use anycast_common::abi::{
     roles::{CORRESPONDENT, MEMBER},
 };
 use anycast_ctl::core::Time;
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use xtask::{kernel_tests::Suite, net::wait};
 
 use crate::{
     harness::{Bench, Row, Verdict, bind},
-    packets::{ACK, Packet, SCTP, SYN, address},
+    packets::{ACK, Packet, SCTP, SYN, UDP, address},
 };
 
 pub(super) const A: &str = "2001:db8:1::100";
@@ -47,6 +47,10 @@ pub fn tests(suite: Suite) -> Suite {
         .test(
             "errors: forged ones about a care-of address do nothing",
             forged,
+        )
+        .test(
+            "errors: quotes of UDP without a checksum, and with that of zero",
+            zero,
         )
         .test("errors: at the member", at_member)
         .test("errors: what is not translated", untouched)
@@ -163,6 +167,30 @@ fn for_member() -> Result<()> {
         ])?;
     }
     Ok(())
+}
+
+/// A checksum that comes out as zero is sent as all ones (RFC 8200 section 8.1), and one of zero was never computed.
+fn zero() -> Result<()> {
+    let mut bench = correspondent()?;
+    let query = |destination, data: u16| Packet::udp(A, destination, PORTS, &data.to_be_bytes());
+    let sums_to_ones = |data: &u16| query(B, *data).bytes()[46..48] == [0xff; 2];
+    let ones = (0..=u16::MAX).find(sums_to_ones).context("no such sum")?;
+    bench.table(&[row(
+        "what the client sent had a sum of zero",
+        &error(HOP, A, TOO_BIG, &query(C, ones)),
+        &error(HOP, A, TOO_BIG, &query(B, ones)),
+        TRANSLATED,
+    )])?;
+    let unsummed = |destination| {
+        let sent = query(B, 7).with(|p| p.payload[6..8].fill(0));
+        Packet::raw(A, destination, UDP, sent.payload)
+    };
+    bench.table(&[row(
+        "it had none",
+        &error(HOP, A, TOO_BIG, &unsummed(C)),
+        &error(HOP, A, TOO_BIG, &unsummed(B)),
+        TRANSLATED,
+    )])
 }
 
 /// The slowest timer of kernels.

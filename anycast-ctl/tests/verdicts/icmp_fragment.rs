@@ -290,9 +290,11 @@ fn contradicted() -> Result<()> {
         let packet = |destination| pieces(&Packet::udp(A, destination, (9, 9), &[0x33; 48]), 1);
         bench.run(&packet(B)[0].frame())?;
         let running = Packet::udp(A, B, PORTS, b"query").frame();
-        for _ in 0..3 {
-            bench.run(&running)?;
-        }
+        bench.run(&running)?;
+        // Only what was answered goes the short way.
+        bench.run(&Packet::udp(C, A, (PORTS.1, PORTS.0), b"answer").frame())?;
+        bench.run(&running)?;
+        bench.run(&running)?;
         let noted = |bench: &mut Bench| {
             let flows = bench.dataplane.maps().flow_reader().flows().into_iter();
             let mut its = flows.filter(|(key, _)| key.client_port == PORTS.0.to_be_bytes());

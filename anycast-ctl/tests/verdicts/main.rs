@@ -20,6 +20,7 @@ mod member_flow;
 mod packets;
 mod refused;
 mod router;
+mod short_way;
 mod sizes;
 mod station;
 mod tcx;
@@ -53,6 +54,7 @@ fn main() -> std::process::ExitCode {
     let suite = full::tests(suite);
     let suite = limits::tests(suite);
     let suite = forward::tests(suite);
+    let suite = short_way::tests(suite);
     let suite = icmp_error::tests(suite);
     let suite = believed::tests(suite);
     let suite = icmp_fragment::tests(suite);

@@ -1,0 +1,173 @@
+//! Which flows go the short way, and what ends it: a gateway whose programs send by themselves.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use anycast_common::abi::{
+    maps::{Flow, FlowKey, trial},
+    roles::CORRESPONDENT,
+};
+use anycast_ctl::shell::clock;
+use anyhow::{Context as _, Result, ensure};
+use xtask::{
+    kernel_tests::Suite,
+    net::{netlink, wait},
+};
+
+use crate::{
+    forward::{A, B, BACK, C, NEAR, PORTS, SOON, gateway, set},
+    harness::{Bench, Verdict},
+    icmp_error::{ADDRESS, HOP, UNREACHABLE, coded, error},
+    packets::{ACK, FIN, Packet, SYN, address},
+};
+
+pub fn tests(suite: Suite) -> Suite {
+    suite
+        .test("short way: of a flow that was answered", answered)
+        .test("short way: not of a flow on trial", on_trial)
+        .test(
+            "short way: an error about the care-of address ends it",
+            after_error,
+        )
+        .test(
+            "short way: the next connection on the same ports ends it",
+            after_restart,
+        )
+}
+
+fn in_gateway(body: impl FnOnce(&mut Bench) -> Result<()> + Send) -> Result<()> {
+    let gateway = gateway()?;
+    gateway.namespace.run(|| {
+        let mut bench = Bench::new(CORRESPONDENT, true)?;
+        bench.ingress = netlink::index(&gateway.namespace, "clients0")?;
+        let up = netlink::index(&gateway.namespace, "up0")?;
+        set(&mut bench, C)?;
+        let targets = BTreeSet::from([bench.ingress, up]);
+        bench.dataplane.maps().set_redirect_targets(&targets)?;
+        body(&mut bench)
+    })
+}
+
+fn out(flags: u8) -> Packet {
+    Packet::tcp(A, B, PORTS, flags)
+}
+
+/// To C, by XDP.
+fn goes(bench: &mut Bench, packet: &Packet) -> Result<()> {
+    let (verdict, frame) = bench.run(&packet.frame())?;
+    ensure!(verdict == Verdict::Redirect, "{verdict:?}");
+    ensure!(frame[38..54] == address(C).octets(), "{frame:x?}");
+    Ok(())
+}
+
+/// A connection that C has answered.
+fn connect(bench: &mut Bench) -> Result<()> {
+    goes(bench, &out(SYN))?;
+    let (verdict, _) = bench.run(&Packet::tcp(C, A, BACK, SYN | ACK).frame())?;
+    ensure!(verdict == Verdict::Tx, "{verdict:?}");
+    goes(bench, &out(ACK))
+}
+
+fn flow(bench: &mut Bench) -> Result<(FlowKey, Flow)> {
+    let flows = bench.dataplane.maps().flow_reader().flows();
+    flows.into_iter().next().context("no flow")
+}
+
+/// The client was last heard before the clock began, as far as is noted: whoever asks the table notes it.
+fn unheard(bench: &mut Bench) -> Result<()> {
+    let (key, flow) = flow(bench)?;
+    bench.dataplane.maps().set_flow(
+        &key,
+        &Flow {
+            last_out: 1,
+            ..flow
+        },
+    );
+    Ok(())
+}
+
+fn is_heard(bench: &mut Bench) -> Result<bool> {
+    Ok(flow(bench)?.1.last_out != 1)
+}
+
+/// For a quarter of a second, which a busy machine may miss.
+fn by_short_way(bench: &mut Bench) -> Result<()> {
+    wait::poll(SOON, Duration::ZERO, "a packet goes the short way", || {
+        goes(bench, &out(ACK))?;
+        unheard(bench)?;
+        goes(bench, &out(ACK))?;
+        Ok((!is_heard(bench)?).then_some(()))
+    })
+}
+
+fn answered() -> Result<()> {
+    in_gateway(|bench| {
+        connect(bench)?;
+        by_short_way(bench)?;
+        for flags in [SYN, FIN | ACK] {
+            unheard(bench)?;
+            goes(bench, &out(flags))?;
+            ensure!(is_heard(bench)?, "flags {flags} go the short way");
+        }
+        Ok(())
+    })
+}
+
+/// Whether it is over is asked of each packet.
+fn on_trial() -> Result<()> {
+    in_gateway(|bench| {
+        goes(bench, &out(SYN))?;
+        goes(bench, &out(ACK))?;
+        unheard(bench)?;
+        goes(bench, &out(ACK))?;
+        ensure!(is_heard(bench)?, "a flow on trial goes the short way");
+        let (key, flow) = flow(bench)?;
+        let ago = clock::now().before(Duration::from_nanos(2 * trial::PATIENCE));
+        let tried = Flow {
+            tried_at: ago.as_nanos(),
+            ..flow
+        };
+        bench.dataplane.maps().set_flow(&key, &tried);
+        let (verdict, frame) = bench.run(&out(ACK).frame())?;
+        ensure!(
+            verdict == Verdict::Pass && frame == out(ACK).frame(),
+            "{verdict:?}"
+        );
+        Ok(())
+    })
+}
+
+/// An answer after it contradicts it, and so the controller has to see when the client sent what.
+fn after_error() -> Result<()> {
+    in_gateway(|bench| {
+        connect(bench)?;
+        by_short_way(bench)?;
+        let quoted = Packet::tcp(A, C, PORTS, ACK);
+        let error = coded(ADDRESS, error(HOP, A, UNREACHABLE, &quoted));
+        let (verdict, _) = bench.run(&error.frame())?;
+        ensure!(verdict == Verdict::Drop, "{verdict:?}");
+        unheard(bench)?;
+        goes(bench, &out(ACK))?;
+        ensure!(is_heard(bench)?, "its next packet was not noted");
+        Ok(())
+    })
+}
+
+fn after_restart() -> Result<()> {
+    in_gateway(|bench| {
+        connect(bench)?;
+        by_short_way(bench)?;
+        goes(bench, &out(FIN | ACK))?;
+        bench.run(&Packet::tcp(C, A, BACK, FIN | ACK).frame())?;
+        set(bench, NEAR)?;
+        // The way to the next member is known to nobody: its packets are the kernel's.
+        for flags in [SYN, ACK] {
+            let (verdict, frame) = bench.run(&out(flags).frame())?;
+            ensure!(verdict == Verdict::Pass, "{flags}: {verdict:?}");
+            ensure!(
+                frame[38..54] == address(NEAR).octets(),
+                "{flags}: {frame:x?}"
+            );
+        }
+        Ok(())
+    })
+}

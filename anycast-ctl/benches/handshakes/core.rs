@@ -161,6 +161,7 @@ fn correspondent(count: usize) -> Controller {
                 ..correspondent::Limits::default()
             },
             flows: flows::Limits::default(),
+            fleet: None,
         }),
         ..Settings::default()
     };

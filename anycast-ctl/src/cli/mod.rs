@@ -2,6 +2,7 @@
 
 mod ask;
 mod drain;
+mod fleet;
 mod flush;
 mod log;
 mod monitor;
@@ -137,6 +138,9 @@ enum Command {
         #[command(flatten)]
         query: Query,
     },
+    /// Several gateways that act as one
+    #[command(subcommand)]
+    Fleet(fleet::Command),
     /// Remove what a stopped daemon left in the kernel, in the network namespace of the caller: its programs, and with
     /// them the sessions that still use them
     Detach,
@@ -218,6 +222,7 @@ pub fn run(cli: Cli) -> Result<()> {
             answer(&flows, query, |flows| show_flows::flows(flows))
         }
         Command::Flush { which, query } => flush::run(path, &which, query),
+        Command::Fleet(command) => fleet::run(command),
         Command::Detach => detach(),
         Command::Counters { query, all } => ask(path, &Request::Counters, query, |counters| {
             show::counters(counters, all)

@@ -11,6 +11,7 @@ mod packet;
 use std::{
     collections::{HashMap, HashSet},
     net::Ipv6Addr,
+    time::Duration,
 };
 
 use anycast_common::{
@@ -170,6 +171,13 @@ impl Controller {
                     correspondent.flows(now, flows, actions);
                 }
             }
+        }
+    }
+
+    /// The time of day at `now`, since 1970. To be told once before all else, and then with every input.
+    pub fn clock(&mut self, now: Time, unix: Duration) {
+        if let Some(correspondent) = &mut self.correspondent {
+            correspondent.clock(now, unix);
         }
     }
 

@@ -8,6 +8,7 @@ pub mod action;
 pub mod controller;
 pub mod correspondent;
 pub mod counters;
+pub mod fleet;
 pub mod flows;
 pub mod input;
 pub mod member;

@@ -24,16 +24,26 @@ pub(super) struct Engine {
 impl Engine {
     /// Runs a core that was made at the time `started`.
     pub(super) fn new(controller: Controller, started: Time) -> Self {
-        Self {
+        let mut engine = Self {
             controller,
             actions: Actions::new(),
             started,
-        }
+        };
+        engine.now();
+        engine
+    }
+
+    /// The present time. The core gets the time of day with it.
+    fn now(&mut self) -> Time {
+        let now = clock::now();
+        self.controller.clock(now, clock::unix());
+        now
     }
 
     /// Gives the core an input that happened just now.
     pub(super) fn handle(&mut self, input: Input<'_>) {
-        self.handle_at(clock::now(), input);
+        let now = self.now();
+        self.handle_at(now, input);
     }
 
     /// Gives the core an input that happened, or was read, at `time`.
@@ -48,12 +58,13 @@ impl Engine {
 
     /// Lets the core do everything that is due.
     pub(super) fn poll(&mut self) {
-        self.controller.poll(clock::now(), &mut self.actions);
+        let now = self.now();
+        self.controller.poll(now, &mut self.actions);
     }
 
     /// Lets the core do what is due. Costs nothing when nothing is due.
     pub(super) fn poll_if_due(&mut self) {
-        let now = clock::now();
+        let now = self.now();
         if self.deadline().is_some_and(|time| time <= now) {
             self.controller.poll(now, &mut self.actions);
         }
@@ -72,8 +83,8 @@ impl Engine {
 
     /// Ends the selected bindings of a correspondent, and makes a member forget the selected clients.
     pub(super) fn flush(&mut self, which: &Selection) -> Flushed {
-        self.controller
-            .flush(clock::now(), which, &mut self.actions)
+        let now = self.now();
+        self.controller.flush(now, which, &mut self.actions)
     }
 
     /// Replaces the policy of the router role.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{api::server::ServerError, dataplane::DataplaneError, netlink, privilege};
+use super::{api::server::ServerError, dataplane::DataplaneError, netlink, privilege, secret};
 
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,9 @@ pub enum ShellError {
         /// Why it failed.
         error: io::Error,
     },
+    /// A secret of the fleet cannot be used.
+    #[error(transparent)]
+    Secret(#[from] secret::Error),
     /// The kernel did not list its interfaces.
     #[error("cannot read the interfaces: {0}")]
     Links(netlink::NetlinkError),

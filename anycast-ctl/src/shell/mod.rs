@@ -29,6 +29,7 @@ mod privilege;
 mod reachability;
 pub mod reconcile;
 pub mod routes;
+pub mod secret;
 pub mod sockets;
 mod start;
 mod sysctl;

@@ -20,6 +20,7 @@ use super::{
     plane::Plane,
     reachability::Reachability,
     routes::Routes,
+    secret,
     sockets::{Groups, Sender},
     sysctl,
 };
@@ -27,7 +28,7 @@ use crate::{
     config::{Config, file, limits, settings},
     core::{
         controller::{Command, Controller, Input},
-        flows,
+        fleet, flows,
     },
 };
 
@@ -93,8 +94,30 @@ pub(super) fn core(config: &Config) -> Result<Engine, ShellError> {
         .map_err(io::Error::other)
         .map_err(ShellError::io("cannot get random numbers"))?;
     let now = clock::now();
-    let controller = Controller::new(settings::controller(config), now, random);
+    let mut settings = settings::controller(config);
+    if let Some(correspondent) = &mut settings.correspondent {
+        correspondent.fleet = fleet(config)?;
+    }
+    let controller = Controller::new(settings, now, random);
     Ok(Engine::new(controller, now))
+}
+
+/// Reads the secrets of the fleet that the correspondent belongs to.
+fn fleet(config: &Config) -> Result<Option<fleet::Settings>, ShellError> {
+    let role = config.correspondent_role();
+    let Some(fleet) = role.and_then(|role| role.fleet.as_ref()) else {
+        return Ok(None);
+    };
+    let (path, previous) = settings::secrets(fleet);
+    let secret = secret::read(&path)?;
+    let previous = previous.map(|path| secret::read(&path)).transpose()?;
+    let accepted = previous.as_ref().map(secret::fingerprint);
+    tracing::info!(
+        secret = secret::fingerprint(&secret),
+        previous = accepted.as_deref().unwrap_or("none"),
+        "keys are those of the fleet"
+    );
+    Ok(Some(fleet::Settings { secret, previous }))
 }
 
 /// Opens the socket by which a member receives Neighbor Solicitations.

@@ -42,6 +42,8 @@ pub struct Correspondent {
     /// When a bound flow counts as ended.
     #[serde(default, alias = "pins")]
     pub flows: Flows,
+    /// The fleet that this correspondent belongs to: gateways that act as one.
+    pub fleet: Option<Fleet>,
     /// Limits on how many messages the correspondent answers.
     #[serde(default)]
     pub limits: Option<Spanned<MessageLimits>>,
@@ -62,6 +64,16 @@ impl Correspondent {
             mode => mode,
         }
     }
+}
+
+/// The `[correspondent.fleet]` section: several correspondents that act as one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fleet {
+    /// File with the secret of the fleet: 32 octets or more, for root alone. White space at its end does not count.
+    pub secret: Spanned<PathBuf>,
+    /// File with another secret that is accepted besides, while the fleet changes its secret.
+    pub previous: Option<Spanned<PathBuf>>,
 }
 
 /// The `[correspondent.limits]` section. Each rate is the number of Test Inits per second, and the same number of

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub use self::{
-    correspondent::{Correspondent, Flows, MessageLimits},
+    correspondent::{Correspondent, Fleet, Flows, MessageLimits},
     member::{Group, Handshake, Join, Listener, Member, Sessions},
     router::{NextHops, ReportLimits, Resilient, Router, RouterInterface, Rule, Timers},
 };

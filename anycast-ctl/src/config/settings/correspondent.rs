@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use crate::{
     config::{
-        file::{Correspondent, Flows, MessageLimits},
+        file::{Correspondent, Fleet, Flows, MessageLimits},
         given::{Fault, rate, take},
     },
     core::{correspondent, flows},
@@ -16,8 +16,8 @@ use crate::{
 /// Largest number of bindings, unless the configuration says otherwise.
 pub(in crate::config) const DEFAULT_BINDINGS: usize = 100_000;
 
-/// Makes the settings of the core. The data plane has room for `care_of` pairs of a client's address A and a care-of
-/// address C.
+/// Makes the settings of the core, but for the secrets of a fleet, which are in files. The data plane has room for
+/// `care_of` pairs of a client's address A and a care-of address C.
 pub(super) fn correspondent_settings(
     correspondent: &Correspondent,
     care_of: u32,
@@ -42,6 +42,7 @@ pub(super) fn correspondent_settings(
         allow: allowed(correspondent),
         limits: messages(correspondent),
         flows: flow_limits(&correspondent.flows),
+        fleet: None,
     }
 }
 
@@ -95,6 +96,13 @@ pub fn allowed(correspondent: &Correspondent) -> Vec<Ipv6Net> {
 pub fn state(correspondent: &Correspondent) -> Option<PathBuf> {
     let state = correspondent.state.as_ref();
     state.map(|path| path.get_ref().clone())
+}
+
+/// Paths of the files of the fleet's secrets: of that which tokens are made with, and of one that is accepted besides.
+#[must_use]
+pub fn secrets(fleet: &Fleet) -> (PathBuf, Option<PathBuf>) {
+    let path = |path: &Spanned<PathBuf>| path.get_ref().clone();
+    (path(&fleet.secret), fleet.previous.as_ref().map(path))
 }
 
 /// Prefixes of the clients that this correspondent answers for.

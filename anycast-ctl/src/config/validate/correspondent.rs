@@ -8,7 +8,10 @@ use toml::Spanned;
 
 use super::check::{Check, touch, within};
 use crate::{
-    config::{file::Correspondent, settings},
+    config::{
+        file::{Correspondent, Fleet},
+        settings,
+    },
     model::{program::Mode, sizes::Sizes},
 };
 
@@ -60,6 +63,9 @@ impl Check<'_> {
         {
             self.problem(state.span(), "state needs an absolute path");
         }
+        if let Some(fleet) = &correspondent.fleet {
+            self.fleet(fleet);
+        }
         let most = maps::ANYCAST_PREFIXES as usize;
         if correspondent.allow.len() > most {
             self.problem(
@@ -80,6 +86,25 @@ impl Check<'_> {
                     format!("[correspondent.flows] {name} cannot be 0"),
                 );
             }
+        }
+    }
+
+    fn fleet(&mut self, fleet: &Fleet) {
+        let files = [
+            ("secret", Some(&fleet.secret)),
+            ("previous", fleet.previous.as_ref()),
+        ];
+        for (name, path) in files {
+            let Some(path) = path else { continue };
+            if !path.get_ref().is_absolute() {
+                let reason = format!("[correspondent.fleet] {name} needs an absolute path");
+                self.problem(path.span(), reason);
+            }
+        }
+        if let Some(previous) = &fleet.previous
+            && previous.get_ref() == fleet.secret.get_ref()
+        {
+            self.problem(previous.span(), "previous is the same file as secret");
         }
     }
 

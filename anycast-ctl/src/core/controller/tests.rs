@@ -63,6 +63,7 @@ fn settings() -> Settings {
             allow: Vec::new(),
             limits: Limits::default(),
             flows: flows::Limits::default(),
+            fleet: None,
         }),
         router_alert: RouterAlert::Required,
     }

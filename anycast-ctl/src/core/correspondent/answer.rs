@@ -24,7 +24,7 @@ impl Correspondent {
         if !self.may_test(now, packet, actions) {
             return;
         }
-        let generation = self.nonces.current(now, &mut self.rng);
+        let generation = self.keys.current(now, &mut self.rng);
         let test = Message::HomeTest {
             nonce_index: generation.index(),
             cookie,
@@ -44,7 +44,7 @@ impl Correspondent {
         if !self.may_test(now, packet, actions) {
             return;
         }
-        let generation = self.nonces.current(now, &mut self.rng);
+        let generation = self.keys.current(now, &mut self.rng);
         let test = Message::CareOfTest {
             nonce_index: generation.index(),
             cookie,

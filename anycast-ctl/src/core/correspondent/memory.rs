@@ -1,6 +1,7 @@
 //! What a correspondent needs to know after a restart, so that handshakes under way can end: nonces
 //! with their node keys, and with them the sequence numbers that keep Binding Updates made from
-//! them from being replayed (RFC 6275 section 5.2.8). One without the other is never kept.
+//! them from being replayed (RFC 6275 section 5.2.8). One without the other is never kept, but where a fleet has
+//! its keys from a secret, the numbers are all there is to keep.
 //!
 //! Fields in network order, and a SHA-1 digest of all: next index (16 bits), count of nonces (16),
 //! each with index (16), age in nanoseconds (64), Kcn (160), nonce (64); the age of the last update that is
@@ -15,7 +16,8 @@ use zeroize::Zeroizing;
 
 use super::{
     Correspondent,
-    nonces::{Generation, Nonces, REMEMBERED},
+    generation::Generation,
+    nonces::{Nonces, REMEMBERED},
     sequences::Known,
 };
 use crate::core::{Time, rr::MAX_NONCE_LIFETIME};
@@ -42,7 +44,7 @@ impl Correspondent {
     /// All that is needed after a restart. It holds secrets.
     #[must_use]
     pub fn save(&self, now: Time) -> Zeroizing<Vec<u8>> {
-        let nonces: Vec<_> = self.nonces.acceptable(now).collect();
+        let nonces: Vec<_> = self.keys.drawn(now).collect();
         let mut needed = self.sequences.needed(now);
         let sequences: Vec<_> = needed.by_ref().take(MOST).collect();
         let left_out = needed.map(|(_, known)| known.at).max();
@@ -50,7 +52,7 @@ impl Correspondent {
         // Never moved while it grows, which would leave secrets behind.
         let length = FIXED + nonces.len() * NONCE + sequences.len() * SEQUENCE;
         let mut saved = Zeroizing::new(Vec::with_capacity(length));
-        saved.extend(self.nonces.next_index().to_be_bytes());
+        saved.extend(self.keys.next_index().to_be_bytes());
         saved.extend(
             u16::try_from(nonces.len())
                 .unwrap_or(u16::MAX)
@@ -91,7 +93,7 @@ impl Correspondent {
         let clock = Clock { now, elapsed };
         let parsed = parse(clock, saved).ok_or(MemoryError::Damaged)?;
         let count = parsed.nonces.acceptable(now).count();
-        self.nonces = parsed.nonces;
+        self.keys.restore(parsed.nonces);
         self.sequences.restore(parsed.sequences, parsed.forgotten);
         Ok(count)
     }
@@ -137,9 +139,8 @@ fn parse(clock: Clock, saved: &[u8]) -> Option<Parsed> {
         let first_used = clock.when(u64::from_be_bytes(take(&mut left)?));
         let (key, nonce): ([u8; 20], [u8; 8]) = (take(&mut left)?, take(&mut left)?);
         generations.extend(
-            first_used.map(|first_used| {
-                Generation::restored(index, key.into(), nonce.into(), first_used)
-            }),
+            first_used
+                .map(|first_used| Generation::new(index, key.into(), nonce.into(), first_used)),
         );
     }
     let forgotten = clock.when(u64::from_be_bytes(take(&mut left)?));

@@ -4,10 +4,13 @@
 mod answer;
 mod cache;
 mod failure;
+mod generation;
 mod in_use;
+mod keys;
 mod limiter;
 mod memory;
 mod nonces;
+mod periods;
 mod role;
 mod sequences;
 mod settings;

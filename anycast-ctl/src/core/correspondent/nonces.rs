@@ -1,12 +1,13 @@
-//! The nonces of the last minutes (RFC 6275 section 5.2.7).
+//! The nonces of the last minutes (RFC 6275 section 5.2.7) that this correspondent has drawn for itself.
 
-use std::{collections::VecDeque, net::Ipv6Addr, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use rand::Rng;
 
+use super::generation::Generation;
 use crate::core::{
     Time,
-    rr::{self, Generator, Kcn, KeygenToken, MAX_NONCE_LIFETIME, Nonce},
+    rr::{self, Generator, Kcn, MAX_NONCE_LIFETIME, Nonce},
 };
 
 /// A nonce is handed out for this long: the difference between MAX_NONCE_LIFETIME and
@@ -18,59 +19,11 @@ const FRESH: Duration = MAX_NONCE_LIFETIME.saturating_sub(rr::MAX_TOKEN_LIFETIME
 pub(super) const REMEMBERED: usize = 2 * EARLY;
 const EARLY: usize = 8;
 
-/// A nonce and the node key that is used with it.
+/// A nonce, and whether it was not handed out for its whole time.
 #[derive(Debug)]
-pub(super) struct Generation {
-    index: u16,
-    key: Kcn,
-    nonce: Nonce,
-    first_used: Time,
-    /// It was not handed out for its whole time.
+struct Drawn {
+    generation: Generation,
     retired: bool,
-}
-
-impl Generation {
-    /// One that an earlier run made.
-    pub(super) const fn restored(index: u16, key: Kcn, nonce: Nonce, first_used: Time) -> Self {
-        Self {
-            index,
-            key,
-            nonce,
-            first_used,
-            retired: false,
-        }
-    }
-
-    pub(super) const fn key(&self) -> &Kcn {
-        &self.key
-    }
-
-    pub(super) const fn nonce(&self) -> &Nonce {
-        &self.nonce
-    }
-
-    pub(super) const fn first_used(&self) -> Time {
-        self.first_used
-    }
-
-    fn is_acceptable(&self, now: Time) -> bool {
-        now < self.first_used + MAX_NONCE_LIFETIME
-    }
-
-    /// The index that names it on the wire.
-    pub(super) const fn index(&self) -> u16 {
-        self.index
-    }
-
-    /// The home keygen token of `home`, for this client.
-    pub(super) fn home(&self, home: Ipv6Addr, client: Ipv6Addr) -> KeygenToken {
-        rr::home_keygen_token(&self.key, &self.nonce, home, client)
-    }
-
-    /// The care-of keygen token of `care_of`, for this client.
-    pub(super) fn care_of(&self, care_of: Ipv6Addr, client: Ipv6Addr) -> KeygenToken {
-        rr::care_of_keygen_token(&self.key, &self.nonce, care_of, client)
-    }
 }
 
 /// Node key and nonce, renewed together when a token is asked for and the last ones are not fresh.
@@ -80,7 +33,7 @@ impl Generation {
 #[derive(Debug)]
 pub(super) struct Nonces {
     /// Oldest first.
-    generations: VecDeque<Generation>,
+    generations: VecDeque<Drawn>,
     next_index: u16,
 }
 
@@ -99,17 +52,19 @@ impl Nonces {
     pub(super) fn current(&mut self, now: Time, rng: &mut Generator) -> &Generation {
         let last = self.generations.len().checked_sub(1);
         let last = last.filter(|last| !self.generations[*last].retired);
-        let fresh = last.filter(|last| now < self.generations[*last].first_used + FRESH);
-        let index = fresh.unwrap_or_else(|| self.renew(now, rng));
-        &self.generations[index]
+        let first_used = |place: usize| self.generations[place].generation.first_used();
+        let fresh = last.filter(|last| now < first_used(*last) + FRESH);
+        let place = fresh.unwrap_or_else(|| self.renew(now, rng));
+        &self.generations[place].generation
     }
 
     /// If this is the nonce that is handed out, the next token is made with another; unless that would
     /// make an older one forgotten before its time.
     pub(super) fn retire(&mut self, now: Time, index: u16) {
-        let early = self.acceptable(now).filter(|old| old.retired).count();
+        let is_early = |old: &&Drawn| old.retired && old.generation.is_acceptable(now);
+        let early = self.generations.iter().filter(is_early).count();
         if let Some(last) = self.generations.back_mut()
-            && last.index == index
+            && last.generation.index() == index
             && early < EARLY
         {
             last.retired = true;
@@ -118,15 +73,15 @@ impl Nonces {
 
     /// The nonce of an index that a Binding Update names, while it is acceptable.
     pub(super) fn find(&self, now: Time, index: u16) -> Option<&Generation> {
-        self.generations
-            .iter()
-            .find(|generation| generation.index == index && generation.is_acceptable(now))
+        self.acceptable(now)
+            .find(|generation| generation.index() == index)
     }
 
     /// Those that are acceptable, oldest first.
     pub(super) fn acceptable(&self, now: Time) -> impl Iterator<Item = &Generation> {
         self.generations
             .iter()
+            .map(|drawn| &drawn.generation)
             .filter(move |generation| generation.is_acceptable(now))
     }
 
@@ -136,20 +91,23 @@ impl Nonces {
 
     /// Those of an earlier run, oldest first.
     pub(super) fn restored(generations: Vec<Generation>, next_index: u16) -> Self {
+        let drawn = |generation| Drawn {
+            generation,
+            retired: false,
+        };
         Self {
-            generations: generations.into(),
+            generations: generations.into_iter().map(drawn).collect(),
             next_index,
         }
     }
 
     /// Makes a nonce, and gives its place.
     fn renew(&mut self, now: Time, rng: &mut Generator) -> usize {
-        self.generations.retain(|old| old.is_acceptable(now));
-        self.generations.push_back(Generation {
-            index: self.next_index,
-            key: Kcn::generate(rng),
-            nonce: Nonce::generate(rng),
-            first_used: now,
+        self.generations
+            .retain(|old| old.generation.is_acceptable(now));
+        let (key, nonce) = (Kcn::generate(rng), Nonce::generate(rng));
+        self.generations.push_back(Drawn {
+            generation: Generation::new(self.next_index, key, nonce, now),
             retired: false,
         });
         self.next_index = self.next_index.wrapping_add(1);

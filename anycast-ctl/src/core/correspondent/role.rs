@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::Ipv6Addr,
+    time::Duration,
 };
 
 use anycast_common::wire::{self, ipv6, mobility::Message};
@@ -10,8 +11,8 @@ use anycast_common::wire::{self, ipv6, mobility::Message};
 use super::{
     cache::{Cache, Live, Pair, Room, Triple},
     in_use::InUse,
+    keys::Keys,
     limiter::Limiter,
-    nonces::Nonces,
     sequences::Sequences,
     settings::Settings,
     trials::Trials,
@@ -30,7 +31,7 @@ use crate::core::{
 pub struct Correspondent {
     pub(super) settings: Settings,
     pub(super) rng: Generator,
-    pub(super) nonces: Nonces,
+    pub(super) keys: Keys,
     pub(super) cache: Cache,
     pub(super) sequences: Sequences,
     pub(super) trials: Trials,
@@ -46,7 +47,7 @@ impl Correspondent {
     #[must_use]
     pub fn new(settings: Settings, now: Time, mut rng: Generator) -> Self {
         Self {
-            nonces: Nonces::new(&mut rng),
+            keys: Keys::new(settings.fleet.as_ref(), now, &mut rng),
             rng,
             cache: Cache::new(Room {
                 bindings: settings.max_bindings,
@@ -102,6 +103,11 @@ impl Correspondent {
             ) => self.refuse(now, packet, Counter::MobilityUnexpected, actions),
             Err(error) => self.malformed(now, received, packet, error, actions),
         }
+    }
+
+    /// The time of day at `now`, since 1970. Keys of a fleet depend on it; those of others do not.
+    pub fn clock(&mut self, now: Time, unix: Duration) {
+        self.keys.clock(now, unix);
     }
 
     /// A pair (A, C) that no binding uses and that is not in `pairs` leaves the data plane. `now` is

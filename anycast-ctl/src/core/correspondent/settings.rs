@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use ipnet::Ipv6Net;
 
-use crate::core::{flows, rate::Rate};
+use crate::core::{fleet, flows, rate::Rate};
 
 /// Settings of the correspondent role.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Settings {
     pub limits: Limits,
     /// When bound flows end.
     pub flows: flows::Limits,
+    /// The fleet that this correspondent belongs to.
+    pub fleet: Option<fleet::Settings>,
 }
 
 /// How much a correspondent answers. Every answer goes to an address that may be forged, is one

@@ -103,11 +103,12 @@ impl Correspondent {
         let (Some(indices), Some(_)) = (update.nonce_indices, update.authenticator) else {
             return Err(Refused::Silently(Counter::BindingUpdateIncomplete));
         };
-        let seal = self.seal(now, packet, update, indices)?;
-        if !rr::verify(&seal.key, seal.care_of, packet.destination, packet) {
+        let mut seals = self.seals(now, packet, update, indices)?.into_iter();
+        let fits = |seal: &Seal| rr::verify(&seal.key, seal.care_of, packet.destination, packet);
+        let Some(seal) = seals.find(fits) else {
             let counter = Counter::BindingUpdateBadAuthenticator;
             return Err(Refused::Silently(counter));
-        }
+        };
         match self.not_after(now, packet, update) {
             Some(last) => Err(Refused::With {
                 counter: Counter::BindingUpdateBadSequence,
@@ -139,14 +140,15 @@ impl Correspondent {
         numbers().find(|_| numbers().all(|last| old(&last)))
     }
 
-    /// The key that the nonce indices lead to (section 5.2.5).
-    fn seal(
+    /// The keys that the nonce indices may lead to (section 5.2.5): one, or while a fleet changes its secret those of
+    /// both, the new one first.
+    fn seals(
         &self,
         now: Time,
         packet: &ipv6::Packet<'_>,
         update: &BindingUpdate,
         (home, care_of): (u16, u16),
-    ) -> Result<Seal, Refused> {
+    ) -> Result<Vec<Seal>, Refused> {
         let expired = |counter, status| Refused::With {
             counter,
             status,
@@ -155,33 +157,42 @@ impl Correspondent {
         };
         let no_home = || expired(Counter::BindingUpdateHomeNonce, status::EXPIRED_HOME_NONCE);
         let (client, anycast) = (packet.destination, packet.source);
-        let home = self.nonces.find(now, home);
+        let homes = || self.keys.find(now, home);
+        let has_home = homes().next().is_some();
         if update.lifetime == 0 {
-            let home = home.ok_or_else(no_home)?;
-            return Ok(Seal {
+            if !has_home {
+                return Err(no_home());
+            }
+            let seals = homes().map(|home| Seal {
                 key: Kbm::deletion(&home.home(anycast, client)),
                 care_of: anycast,
                 nonces: home.first_used(),
             });
+            return Ok(seals.collect());
         }
         let Some(address) = update.alternate_care_of else {
             return Err(Refused::Silently(Counter::BindingUpdateIncomplete));
         };
-        match (home, self.nonces.find(now, care_of)) {
-            (Some(home), Some(care_of)) => Ok(Seal {
-                key: Kbm::binding(
-                    &home.home(anycast, client),
-                    &care_of.care_of(address, client),
-                ),
-                care_of: address,
-                nonces: home.first_used().max(care_of.first_used()),
-            }),
-            (None, Some(_)) => Err(no_home()),
-            (Some(_), None) => Err(expired(
+        let care_ofs = || self.keys.find(now, care_of);
+        match (has_home, care_ofs().next().is_some()) {
+            (true, true) => {
+                let pairs = homes().flat_map(|home| care_ofs().map(move |care_of| (home, care_of)));
+                let seals = pairs.map(|(home, care_of)| Seal {
+                    key: Kbm::binding(
+                        &home.home(anycast, client),
+                        &care_of.care_of(address, client),
+                    ),
+                    care_of: address,
+                    nonces: home.first_used().max(care_of.first_used()),
+                });
+                Ok(seals.collect())
+            }
+            (false, true) => Err(no_home()),
+            (true, false) => Err(expired(
                 Counter::BindingUpdateCareOfNonce,
                 status::EXPIRED_CARE_OF_NONCE,
             )),
-            (None, None) => Err(expired(
+            (false, false) => Err(expired(
                 Counter::BindingUpdateBothNonces,
                 status::EXPIRED_NONCES,
             )),
@@ -190,7 +201,7 @@ impl Correspondent {
 
     /// The nonces of a deleted binding do not make it again (section 9.5.3), nor do those of an update that
     /// may be one that is forgotten. They count as expired, so that the member asks for new ones; and it
-    /// gets new ones.
+    /// gets new ones, of a fleet with the next period.
     fn unless_barred(
         &mut self,
         now: Time,
@@ -203,8 +214,8 @@ impl Correspondent {
             return Ok(seal);
         }
         if let Some((home, care_of)) = update.nonce_indices {
-            self.nonces.retire(now, home);
-            self.nonces.retire(now, care_of);
+            self.keys.retire(now, home);
+            self.keys.retire(now, care_of);
         }
         Err(Refused::With {
             counter: Counter::BindingUpdateBarred,

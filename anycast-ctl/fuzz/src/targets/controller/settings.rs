@@ -145,5 +145,6 @@ fn correspondent() -> correspondent::Settings {
             ..Limits::default()
         },
         flows: flows::Limits::default(),
+        fleet: None,
     }
 }

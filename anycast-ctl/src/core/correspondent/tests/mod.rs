@@ -7,6 +7,7 @@ mod answers;
 mod failure;
 mod memory;
 mod nonces;
+mod periods;
 mod replay;
 mod room;
 mod sweep;
@@ -53,6 +54,7 @@ fn settings() -> Settings {
         allow: Vec::new(),
         limits: Limits::default(),
         flows: flows::Limits::default(),
+        fleet: None,
     }
 }
 

@@ -265,8 +265,8 @@ fn a_care_of_address_that_cannot_be_one_is_refused_in_silence() {
         let mut bench = Bench::new(settings());
         let mut peer = bench.peer(at(10));
         // The token is right all the same, as if a test had gone there.
-        let Correspondent { nonces, rng, .. } = &mut bench.correspondent;
-        let generation = nonces.current(at(10), rng);
+        let Correspondent { keys, rng, .. } = &mut bench.correspondent;
+        let generation = keys.current(at(10), rng);
         peer.care_of = care_of;
         peer.care_of_test = Test {
             index: generation.index(),

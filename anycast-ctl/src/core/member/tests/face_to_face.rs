@@ -168,6 +168,7 @@ pub(super) fn new_correspondent(now: Time, seed: u64) -> Correspondent {
         allow: Vec::new(),
         limits: correspondent::Limits::default(),
         flows: crate::core::flows::Limits::default(),
+        fleet: None,
     };
     Correspondent::new(settings, now, rr::Generator::seed_from_u64(seed + 1000))
 }

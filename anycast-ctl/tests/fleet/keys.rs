@@ -1,0 +1,104 @@
+//! Without a bus: a secret alone lets any gateway answer any message of a handshake.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use xtask::{kernel_tests::Suite, net::wait};
+
+use super::{
+    clients::{socket, with_answers},
+    site::{Plan, SOON, Site, client},
+};
+
+const CLIENTS: u16 = 32;
+/// Between two questions of a client.
+const REST: Duration = Duration::from_millis(100);
+/// What says that a token was of another gateway.
+const REFUSALS: [&str; 4] = [
+    "binding_update_expired_home_nonce",
+    "binding_update_expired_care_of_nonce",
+    "binding_update_expired_nonces",
+    "binding_update_bad_authenticator",
+];
+
+pub fn tests(suite: Suite) -> Suite {
+    suite
+        .test(
+            "two gateways with a secret in common bind every client",
+            || {
+                let site = site(Some(String::new()))?;
+                all_bind(&site).with_context(|| site.logs())
+            },
+        )
+        .test(
+            "two gateways without one refuse each other's tokens",
+            || {
+                let site = site(None)?;
+                with_answers(&site, || {
+                    wait::poll(SOON, REST, "a token of the other is refused", || {
+                        ask(&site)?;
+                        Ok((refusals(&site)? > 0).then_some(()))
+                    })
+                })
+                .with_context(|| site.logs())
+            },
+        )
+}
+
+fn site(fleet: Option<String>) -> Result<Site> {
+    Site::up(Plan {
+        gateways: 2,
+        members: 1,
+        clients: CLIENTS,
+        fleet,
+    })
+}
+
+fn all_bind(site: &Site) -> Result<()> {
+    with_answers(site, || {
+        wait::poll(SOON, REST, "all clients are bound", || {
+            ask(site)?;
+            let bound = bound(site)?;
+            Ok((bound.len() == usize::from(CLIENTS)).then_some(()))
+        })
+    })?;
+    ensure!(refusals(site)? == 0, "some were refused at first");
+    // Both have done their part, or this has shown nothing.
+    for gateway in 0..2 {
+        for counter in ["home_test_sent", "care_of_test_sent"] {
+            let sent = site.gateway(gateway)?.counter("controller", counter)?;
+            let all = u64::from(CLIENTS);
+            ensure!((1..all).contains(&sent), "{gateway}: {counter} is {sent}");
+        }
+    }
+    Ok(())
+}
+
+/// Every client asks once.
+fn ask(site: &Site) -> Result<()> {
+    (1..=CLIENTS).try_for_each(|number| {
+        socket(site, number)?.send(b"question")?;
+        Ok(())
+    })
+}
+
+/// The clients that either gateway has bound.
+fn bound(site: &Site) -> Result<BTreeSet<String>> {
+    let mut bound = BTreeSet::new();
+    for gateway in 0..2 {
+        let bindings = site.gateway(gateway)?.list("bindings")?;
+        let clients = bindings
+            .iter()
+            .filter_map(|binding| binding["client"].as_str());
+        bound.extend(clients.map(str::to_owned));
+    }
+    let ours: BTreeSet<_> = (1..=CLIENTS)
+        .map(|number| client(number).to_string())
+        .collect();
+    ensure!(bound.is_subset(&ours), "{bound:?}");
+    Ok(bound)
+}
+
+fn refusals(site: &Site) -> Result<u64> {
+    REFUSALS.iter().map(|name| site.counter(name)).sum()
+}

@@ -24,6 +24,43 @@ fn the_examples_are_right() {
     assert_eq!(seen, 5);
 }
 
+/// The sections of the examples that name the defaults, so that an operator sees them.
+#[test]
+fn the_examples_name_the_defaults() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    let sections = [
+        ("gateway.toml", "correspondent", Some("limits")),
+        ("gateway.toml", "correspondent", Some("flows")),
+        ("gateway.toml", "data_plane", None),
+        ("member-s1.toml", "member", Some("handshake")),
+        ("member-s1.toml", "member", Some("listener")),
+        ("member-s1.toml", "data_plane", None),
+        ("router.toml", "router", Some("limits")),
+        ("router.toml", "router", Some("timers")),
+    ];
+    for (file, role, section) in sections {
+        let text = std::fs::read_to_string(format!("{directory}/{file}")).expect("text");
+        let mut without: toml::Table = text.parse().expect("TOML");
+        let removed = match section {
+            None => without.remove(role),
+            Some(section) => without[role].as_table_mut().expect(role).remove(section),
+        };
+        assert!(removed.is_some(), "{file}: no section {role} {section:?}");
+        let both = [text, without.to_string()].map(|text| {
+            let config = parse(&text, file).unwrap_or_else(|problems| panic!("{problems}"));
+            let member = config.member_role();
+            format!(
+                "{:#?} {:?} {:?} {}",
+                settings::controller(&config),
+                settings::sizes(&config),
+                member.map(|member| settings::sessions(&member.sessions)),
+                config.data_plane.keep,
+            )
+        });
+        assert_eq!(both[0], both[1], "{file}: [{role}] {section:?}");
+    }
+}
+
 #[test]
 fn all_roles_fit_on_one_machine() {
     let config = good(&format!("{ROUTER}{MEMBER}{CORRESPONDENT}"));

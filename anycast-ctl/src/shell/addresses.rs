@@ -70,16 +70,17 @@ impl Addresses {
     }
 
     /// Assigns and removes addresses until the kernel has the wanted ones, if something may have changed since the last
-    /// time.
-    pub async fn reconcile(&mut self, netlink: &Netlink, links: &LinkTable) {
+    /// time. Gives whether that has to be tried again soon.
+    pub fn reconcile(&mut self, netlink: &mut Netlink, links: &LinkTable) -> bool {
         if !std::mem::take(&mut self.due) {
-            return;
+            return false;
         }
-        let held = match netlink.addresses().await {
+        let held = match netlink.addresses() {
             Ok(held) => held,
             Err(error) => {
                 tracing::warn!(%error, "cannot read the addresses: trying again");
-                return;
+                self.due = true;
+                return true;
             }
         };
         let there: Vec<_> = self
@@ -88,19 +89,20 @@ impl Addresses {
             .filter_map(|wanted| Some((links.index_of(&wanted.interface)?, wanted)))
             .collect();
         for change in diff(&there, &held) {
-            apply(netlink, change).await;
+            apply(netlink, change);
         }
+        false
     }
 
     /// Removes all addresses of ours.
-    pub async fn withdraw(&mut self, netlink: &Netlink) {
+    pub fn withdraw(&mut self, netlink: &mut Netlink) {
         self.wanted.clear();
         self.due = true;
-        self.reconcile(netlink, &LinkTable::default()).await;
+        self.reconcile(netlink, &LinkTable::default());
     }
 }
 
-async fn apply(netlink: &Netlink, change: Change) {
+fn apply(netlink: &mut Netlink, change: Change) {
     let (address, result): (Ipv6Addr, Result<(), NetlinkError>) = match change {
         Change::Add {
             ifindex,
@@ -108,9 +110,9 @@ async fn apply(netlink: &Netlink, change: Change) {
             detect_duplicates,
         } => {
             let result = netlink.add_address(ifindex, address, detect_duplicates);
-            (address, result.await)
+            (address, result)
         }
-        Change::Remove(held) => (held.address, netlink.remove_address(held).await),
+        Change::Remove(held) => (held.address, netlink.remove_address(held)),
     };
     match result {
         Ok(()) => tracing::info!(target: "anycast::member", ?change, "address"),

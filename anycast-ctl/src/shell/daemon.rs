@@ -41,6 +41,8 @@ use crate::{
 
 /// How often the daemon reads again what notifications should have told it, in case some were lost.
 const RESYNC: Duration = Duration::from_secs(30);
+/// How soon it reads again what could not be read.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Who waits for the flows to be read.
 #[derive(Debug)]
@@ -81,9 +83,10 @@ impl Daemon {
         server: Server,
         object: &[u8],
     ) -> Result<Self, ShellError> {
-        let netlink = Netlink::open().map_err(ShellError::io("cannot open a netlink socket"))?;
+        let mut netlink =
+            Netlink::open().map_err(ShellError::io("cannot open a netlink socket"))?;
         let sockets = start::Sockets::open()?;
-        let mut plane = start::plane(config, object, &netlink).await?;
+        let mut plane = start::plane(config, object, &mut netlink)?;
         let neighbors = start::neighbors(config)?;
         let mut daemon = Self {
             core: start::core(config)?,
@@ -109,7 +112,7 @@ impl Daemon {
             .links_changed(true)
             .inspect_err(|_| daemon.plane.undo())?;
         daemon.plane.detach_others();
-        daemon.assign().await;
+        daemon.assign();
         start::join(config, &mut daemon.core);
         daemon.perform();
         Ok(daemon)
@@ -130,6 +133,7 @@ impl Daemon {
         loop {
             let deadline = self.core.deadline();
             let routes_due = self.performer.routes().map(Routes::due);
+            let mut again = false;
             tokio::select! {
                 result = self.plane.dataplane().events(|header, packet| {
                     self.core.packet(header, packet);
@@ -137,7 +141,7 @@ impl Daemon {
                     // Without this, a ring buffer that is never empty would keep everything else from its turn.
                     tokio::task::yield_now().await;
                 },
-                event = self.netlink.next() => self.kernel(event).await,
+                event = self.netlink.next() => again = self.kernel(event),
                 () = at(deadline) => self.core.poll(),
                 (anycast, finding) = self.performer.checked() => {
                     self.core.handle(Input::Checked { anycast, finding });
@@ -150,7 +154,7 @@ impl Daemon {
                         routes.reconcile();
                     }
                 }
-                _ = resync.tick() => self.resync().await,
+                _ = resync.tick() => again = self.resync(),
                 () = self.manager.due() => self.manager.alive(),
                 _ = hangup.recv() => {
                     // An error has already been logged.
@@ -162,7 +166,10 @@ impl Daemon {
             // Timers are checked after every event, whatever it was.
             self.core.poll_if_due();
             self.perform();
-            self.assign().await;
+            again |= self.assign();
+            if again {
+                resync.reset_after(AGAIN);
+            }
         }
         tracing::info!("stopping");
         self.manager.stopping();
@@ -189,7 +196,7 @@ impl Daemon {
                 "sessions go on with the programs: `anycast-ctl detach` ends them"
             );
         } else {
-            self.addresses.withdraw(&self.netlink).await;
+            self.addresses.withdraw(&mut self.netlink);
             self.plane.end();
         }
         tracing::info!("stopped");
@@ -213,10 +220,11 @@ impl Daemon {
         }
     }
 
-    /// Assigns and removes addresses, so that they fit the interfaces that exist.
-    async fn assign(&mut self) {
+    /// Assigns and removes addresses, so that they fit the interfaces that exist. Gives whether it has to be tried again
+    /// soon.
+    fn assign(&mut self) -> bool {
         let links = self.plane.links();
-        self.addresses.reconcile(&self.netlink, links).await;
+        self.addresses.reconcile(&mut self.netlink, links)
     }
 
     fn solicited(&mut self, solicited: io::Result<Solicited>) {
@@ -247,7 +255,8 @@ impl Daemon {
         });
     }
 
-    async fn kernel(&mut self, event: KernelEvent) {
+    /// Handles a notification of the kernel. Gives whether something could not be read and has to be read again soon.
+    fn kernel(&mut self, event: KernelEvent) -> bool {
         // Whatever has changed, the next hop of a pinned flow may be a different one now.
         self.plane.next_hops_changed();
         match event {
@@ -261,6 +270,11 @@ impl Daemon {
                     routes.notified(&news);
                 }
             }
+            KernelEvent::Nexthop(news) => {
+                if let Some(routes) = self.performer.routes_mut() {
+                    routes.nexthop_notified(&news);
+                }
+            }
             KernelEvent::NeighbourFailed { ifindex, address } => {
                 self.core
                     .handle(Input::NeighbourFailed { ifindex, address });
@@ -271,23 +285,27 @@ impl Daemon {
                 if let Some(routes) = self.performer.routes_mut() {
                     routes.resync();
                 }
-                self.resync().await;
+                return self.resync();
             }
         }
+        false
     }
 
-    /// Reads the interfaces again, and tries again what failed before.
-    async fn resync(&mut self) {
+    /// Reads the interfaces again, and tries again what failed before. Gives whether they could not be read.
+    fn resync(&mut self) -> bool {
         self.plane.attend();
-        match self.netlink.links().await {
+        let read = self.netlink.links();
+        let failed = read.is_err();
+        match read {
             Ok(dump) => self.plane.links_mut().replace(dump),
-            Err(error) => tracing::warn!(%error, "cannot read the interfaces"),
+            Err(error) => tracing::warn!(%error, "cannot read the interfaces: trying again"),
         }
         self.performer.groups().retry();
         self.flows.forget(RESYNC);
         self.addresses.notified();
         self.tell_links();
         self.plane.attach_missing(self.performer.groups());
+        failed
     }
 
     fn tell_links(&mut self) {

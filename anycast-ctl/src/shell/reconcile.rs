@@ -176,6 +176,22 @@ impl Known {
         self.routes.get(key)
     }
 
+    /// Whether this news about a next-hop object agrees with what is known.
+    #[must_use]
+    pub fn expects(&self, object: &Object, deleted: bool) -> bool {
+        let Object { id, protocol, kind } = object;
+        let same = match (self.members.get(id), self.groups.get(id), kind) {
+            (Some(member), _, Kind::Hop(hop)) => member.hop == *hop,
+            (_, Some(known), Kind::Group { members, settings }) => {
+                known == members && self.style == Style::Resilient(*settings)
+            }
+            (Some(_), _, _) | (_, Some(_), _) => false,
+            // Others may do with theirs what they like. One that carries our number, and that is not known, is removed.
+            (None, None, _) => return deleted || *protocol != self.place.protocol,
+        };
+        same && !deleted && *protocol == self.place.protocol
+    }
+
     /// Destinations of our routes in the table and with the metric that routes to anycast addresses have.
     pub fn anycast(&self) -> impl Iterator<Item = Ipv6Addr> + '_ {
         self.routes

@@ -12,7 +12,7 @@ use nix::libc;
 use tables::Tables;
 
 use super::{
-    netlink::{NetlinkError, RouteNews, requests::Requests},
+    netlink::{NetlinkError, NexthopNews, RouteNews, requests::Requests},
     reconcile::{Change, Known},
     throttle::Throttle,
 };
@@ -172,6 +172,18 @@ impl Routes {
             (None, false, false) => true,
         };
         if !expected {
+            self.resync();
+        }
+    }
+
+    /// Handles a notification of the kernel about a next-hop object. With `net.ipv4.nexthop_compat_mode` 0 the kernel
+    /// does not tell of the routes that go with one.
+    pub fn nexthop_notified(&mut self, news: &NexthopNews) {
+        let Some(known) = &self.known else {
+            return;
+        };
+        // Changes of this process itself are known.
+        if news.by != self.kernel.port() && !known.expects(&news.object, news.deleted) {
             self.resync();
         }
     }

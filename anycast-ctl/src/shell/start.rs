@@ -74,15 +74,15 @@ impl Sockets {
 }
 
 /// Loads the programs without attaching them, and reads the interfaces.
-pub(super) async fn plane(
+pub(super) fn plane(
     config: &Config,
     object: &[u8],
-    netlink: &Netlink,
+    netlink: &mut Netlink,
 ) -> Result<Plane, ShellError> {
     let dataplane = load(config, object)?;
     let interfaces = Interfaces::new(settings::interfaces(config));
     let mut links = LinkTable::new(interfaces.names());
-    links.replace(netlink.links().await.map_err(ShellError::Links)?);
+    links.replace(netlink.links().map_err(ShellError::Links)?);
     warn_of_surroundings(config, &links);
     let roles = settings::roles(config);
     Ok(Plane::new(dataplane, interfaces, links, roles))

@@ -4,6 +4,7 @@ mod bed;
 mod bird;
 mod interfaces;
 mod members;
+mod nexthops;
 mod polite;
 mod queriers;
 mod restart;
@@ -26,6 +27,10 @@ fn main() -> ExitCode {
         .test(
             "a deleted neighbour entry costs a member a moment",
             members::flushed_neighbour,
+        )
+        .test(
+            "next-hop objects that somebody deletes are back within a second",
+            nexthops::deleted,
         )
         .test(
             "a crashed router forwards on, and so does its successor",

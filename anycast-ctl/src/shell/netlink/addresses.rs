@@ -2,15 +2,21 @@
 
 use std::net::Ipv6Addr;
 
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE, Parseable as _};
 use netlink_packet_route::{
-    AddressFamily,
+    AddressFamily, RouteNetlinkMessage,
     address::{
         AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol,
         CacheInfo,
     },
 };
 
-use super::{Netlink, NetlinkError, address, collect, within};
+use super::{
+    error::NetlinkError,
+    events::address,
+    links::KernelChange,
+    socket::{Netlink, address_query},
+};
 use crate::model::address::{Held, PROTOCOL};
 
 /// Lifetime of an address that does not expire.
@@ -18,24 +24,20 @@ const FOR_EVER: u32 = u32::MAX;
 
 impl Netlink {
     /// Reads the IPv6 addresses of every interface.
-    pub async fn addresses(&self) -> Result<Vec<Held>, NetlinkError> {
-        let mut request = self.handle.address().get();
-        request.message_mut().header.family = AddressFamily::Inet6;
-        let messages = collect(request.execute()).await?;
-        Ok(messages.iter().filter_map(held).collect())
+    pub fn addresses(&mut self) -> Result<Vec<Held>, NetlinkError> {
+        let read = |octets: &[u8]| held(&AddressMessage::parse(octets).ok()?);
+        self.requests.dump(&address_query(), read)
     }
 
     /// Adds a /128 that carries our protocol number, or makes it what it should be. Its preferred lifetime is 0: the
     /// host never chooses it as the source of connections of its own (RFC 6724 section 5, rule 3).
-    pub async fn add_address(
-        &self,
+    pub fn add_address(
+        &mut self,
         ifindex: u32,
         address: Ipv6Addr,
         detect_duplicates: bool,
     ) -> Result<(), NetlinkError> {
-        let addresses = self.handle.address();
-        let mut request = addresses.add(ifindex, address.into(), 128).replace();
-        let message = request.message_mut();
+        let mut message = message(ifindex, address, 128);
         let protocol = AddressProtocol::Other(PROTOCOL);
         message
             .attributes
@@ -51,29 +53,35 @@ impl Netlink {
             let flags = AddressFlags::Nodad;
             message.attributes.push(AddressAttribute::Flags(flags));
         }
-        match within(request.execute()).await {
+        let message = RouteNetlinkMessage::NewAddress(message);
+        match self.perform(message, NLM_F_CREATE | NLM_F_REPLACE) {
             Err(error) if error.errno() == Some(nix::libc::EEXIST) => Ok(()),
             result => result,
         }
     }
 
     /// Removes an address. It is no error if the address does not exist any more.
-    pub async fn remove_address(&self, held: Held) -> Result<(), NetlinkError> {
-        let mut message = AddressMessage::default();
-        message.header.family = AddressFamily::Inet6;
-        message.header.index = held.ifindex;
-        message.header.prefix_len = held.length;
-        let address = AddressAttribute::Address(held.address.into());
-        message.attributes.push(address);
-        match within(self.handle.address().del(message).execute()).await {
+    pub fn remove_address(&mut self, held: Held) -> Result<(), NetlinkError> {
+        let message = message(held.ifindex, held.address, held.length);
+        match self.perform(RouteNetlinkMessage::DelAddress(message), 0) {
             Err(error) if error.errno() == Some(nix::libc::EADDRNOTAVAIL) => Ok(()),
             result => result,
         }
     }
 }
 
+fn message(ifindex: u32, address: Ipv6Addr, length: u8) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet6;
+    message.header.index = ifindex;
+    message.header.prefix_len = length;
+    let address = AddressAttribute::Address(address.into());
+    message.attributes.push(address);
+    message
+}
+
 fn held(message: &AddressMessage) -> Option<Held> {
-    let super::KernelChange::Address {
+    let KernelChange::Address {
         ifindex,
         address,
         preferred,

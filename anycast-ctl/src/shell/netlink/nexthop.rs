@@ -132,6 +132,15 @@ impl NetlinkSerializable for Message {
     }
 }
 
+/// Whether a message of this type tells that an object was deleted. `None` where it tells of no object.
+pub(super) fn is_news(kind: u16) -> Option<bool> {
+    match kind {
+        RTM_NEWNEXTHOP => Some(false),
+        RTM_DELNEXTHOP => Some(true),
+        _ => None,
+    }
+}
+
 /// Reads an object from a message of the kernel. `None` where the message is about something else.
 pub fn read(payload: &[u8]) -> Option<Object> {
     let protocol = *payload.get(PROTOCOL)?;

@@ -12,7 +12,7 @@ use netlink_packet_core::{
 use nix::sys::socket::{setsockopt, sockopt};
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use super::{NetlinkError, PATIENCE};
+use super::error::{NetlinkError, PATIENCE};
 
 /// Number of messages whose answers may be outstanding at the same time. Their answers fit the receive buffer.
 const WINDOW: usize = 256;
@@ -77,6 +77,7 @@ impl Batch {
 #[derive(Debug)]
 pub struct Requests {
     socket: Socket,
+    port: u32,
     sequence: u32,
 }
 
@@ -84,7 +85,7 @@ impl Requests {
     /// Opens a socket in the network namespace of the calling thread.
     pub fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
+        let port = socket.bind_auto()?.port_number();
         socket.connect(&SocketAddr::new(0, 0))?;
         socket.set_cap_ack(true)?;
         // With strict checking the kernel filters dumps of routes. The tables of a router can be long.
@@ -95,8 +96,15 @@ impl Requests {
         setsockopt(&socket.as_fd(), sockopt::ReceiveTimeout, &patience)?;
         Ok(Self {
             socket,
+            port,
             sequence: 0,
         })
+    }
+
+    /// Port number of the socket, by which notifications name who caused a change.
+    #[must_use]
+    pub fn port(&self) -> u32 {
+        self.port
     }
 
     /// Lets the kernel execute every message of the batch in order, and gives the result of each one. A message that

@@ -28,6 +28,11 @@ impl Tables {
         Self { requests }
     }
 
+    /// Port number by which notifications name this process as the cause of a change.
+    pub(super) fn port(&self) -> u32 {
+        self.requests.port()
+    }
+
     /// Reads our routes and the next-hop objects that they need.
     pub(super) fn read(&mut self, settings: RouteSettings) -> Result<Known, NetlinkError> {
         let RouteSettings { place, style, .. } = settings;

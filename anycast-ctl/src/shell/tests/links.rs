@@ -57,7 +57,7 @@ fn interfaces_are_told_as_they_come_and_go() {
     in_namespace(async || {
         let mut netlink = Netlink::open().expect("netlink");
         let mut table = LinkTable::new(["a0".to_owned()]);
-        table.replace(netlink.links().await.expect("a dump"));
+        table.replace(netlink.links().expect("a dump"));
         assert_eq!(table.differences(), []);
         let a0 = pair();
         let mut last = None;
@@ -76,7 +76,7 @@ fn interfaces_are_told_as_they_come_and_go() {
             link.link_local,
             Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xa))
         );
-        table.replace(netlink.links().await.expect("a dump"));
+        table.replace(netlink.links().expect("a dump"));
         assert_eq!(table.differences(), [], "a dump says the same");
 
         ip("link del a0");

@@ -120,8 +120,10 @@ async fn settle(routes: &mut Routes, netlink: &mut Netlink) {
             () = tokio::time::sleep_until(end) => return,
             () = tokio::time::sleep_until(due) => routes.reconcile(),
             event = netlink.next() => {
-                if let KernelEvent::Route(news) = event {
-                    routes.notified(&news);
+                match event {
+                    KernelEvent::Route(news) => routes.notified(&news),
+                    KernelEvent::Nexthop(news) => routes.nexthop_notified(&news),
+                    _ => {}
                 }
             }
         }

@@ -121,3 +121,67 @@ fn a_crashed_run_leaves_its_groups_to_the_next() {
         assert_eq!((route(), objects("")), (String::new(), Vec::new()));
     });
 }
+
+#[test]
+fn an_object_that_goes_or_changes_is_told() {
+    in_namespace(async || {
+        let a0 = pair();
+        let mut netlink = Netlink::open().expect("netlink");
+        let mut routes = routes_of(RESILIENT, Duration::ZERO);
+        routes.set(B, vec![hop(0x11, a0), hop(0x12, a0)]);
+        routes.flush();
+        // The route names its group, and the group its members.
+        let hops = || {
+            let route = route();
+            let mut id = route.split_whitespace().skip_while(|word| *word != "nhid");
+            let id = id.nth(1).unwrap_or("-");
+            let group = objects(&format!("id {id} group"));
+            let all = objects("via ");
+            let of = |via: &str| {
+                let hop = all.iter().find(|object| object.contains(via));
+                let number = hop.and_then(|hop| hop.split_whitespace().nth(1));
+                number.is_some_and(|number| group.iter().any(|group| group.contains(number)))
+            };
+            ["fe80::11", "fe80::12", "fe80::99"].map(of)
+        };
+        assert_eq!((hops(), objects("").len()), ([true, true, false], 3));
+        let quiet = routes.due();
+        settle(&mut routes, &mut netlink).await;
+        assert_eq!(routes.due(), quiet, "our own changes are no news");
+        // Objects of others are none either.
+        ip("nexthop add id 7 via fe80::11 dev a0 proto bird");
+        ip("nexthop del id 7");
+        settle(&mut routes, &mut netlink).await;
+        assert_eq!(routes.due(), quiet);
+        let first = || {
+            let all = objects("via ");
+            all[0]
+                .split_whitespace()
+                .nth(1)
+                .expect("a number")
+                .to_owned()
+        };
+        // With 0 the kernel tells of objects alone, and not of the routes that go with them.
+        for compat in ["0", "1"] {
+            let file = "/proc/sys/net/ipv4/nexthop_compat_mode";
+            std::fs::write(file, compat).expect("a setting of this kernel");
+            for change in [
+                "nexthop flush proto 172".to_owned(),
+                format!(
+                    "nexthop replace id {} via fe80::99 dev a0 proto 172",
+                    first()
+                ),
+                "nexthop add id 77 via fe80::77 dev a0 proto 172".to_owned(),
+            ] {
+                ip(&change);
+                settle(&mut routes, &mut netlink).await;
+                let left = objects("");
+                assert_eq!(
+                    (hops(), left.len()),
+                    ([true, true, false], 3),
+                    "{change}: {left:?}"
+                );
+            }
+        }
+    });
+}

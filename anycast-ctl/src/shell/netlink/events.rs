@@ -1,0 +1,193 @@
+//! What the kernel's notifications say.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use netlink_packet_core::{NLMSG_OVERRUN, NetlinkBuffer, ParseableParametrized as _};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::{AddressAttribute, AddressFlags, AddressMessage},
+    link::{LinkAttribute, LinkFlags, LinkMessage},
+    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+    route::RouteMessage,
+};
+
+use super::{links::KernelChange, nexthop, routes};
+use crate::model::{nexthop::Object, route::Installed};
+
+/// A notification of the kernel that matters to the daemon.
+#[derive(Debug, PartialEq, Eq)]
+pub enum KernelEvent {
+    /// A change of an interface or an address.
+    Change(KernelChange),
+    /// A route was added, changed or deleted.
+    Route(RouteNews),
+    /// A next-hop object was added, changed or deleted.
+    Nexthop(NexthopNews),
+    /// A host cannot be reached at an address of its link (NUD_FAILED).
+    NeighbourFailed {
+        /// Interface index.
+        ifindex: u32,
+        /// Address of the host.
+        address: Ipv6Addr,
+    },
+    /// A neighbour may have appeared, disappeared or got another Ethernet address.
+    Neighbour,
+    /// Notifications were lost, so that everything has to be read again.
+    Lost,
+}
+
+/// A notification about a route.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RouteNews {
+    /// The route.
+    pub route: Installed,
+    /// Protocol number of the program that made the route.
+    pub protocol: u8,
+    /// Whether the route was deleted.
+    pub deleted: bool,
+}
+
+/// A notification about a next-hop object.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NexthopNews {
+    /// The object.
+    pub object: Object,
+    /// Whether the object was deleted.
+    pub deleted: bool,
+    /// Port number of the netlink socket whose request caused the change. Zero where the kernel caused it.
+    pub by: u32,
+}
+
+/// What one notification says. `None` where it does not matter to the daemon.
+pub(super) fn event(message: &NetlinkBuffer<&[u8]>) -> Option<KernelEvent> {
+    let kind = message.message_type();
+    if kind == NLMSG_OVERRUN {
+        return Some(KernelEvent::Lost);
+    }
+    // netlink-packet-route does not know the messages about next-hop objects.
+    if let Some(deleted) = nexthop::is_news(kind) {
+        return Some(KernelEvent::Nexthop(NexthopNews {
+            object: nexthop::read(message.payload())?,
+            deleted,
+            by: message.port_number(),
+        }));
+    }
+    let change = match RouteNetlinkMessage::parse_with_param(message.payload(), kind).ok()? {
+        RouteNetlinkMessage::NewLink(message) => link(&message),
+        RouteNetlinkMessage::DelLink(message) => {
+            // When a port leaves its bridge, the kernel reports it as deleted, but only in the family of bridges.
+            (message.header.interface_family == AddressFamily::Unspec).then_some(
+                KernelChange::LinkGone {
+                    ifindex: message.header.index,
+                },
+            )
+        }
+        RouteNetlinkMessage::NewAddress(message) => address(&message),
+        RouteNetlinkMessage::DelAddress(message) => match address(&message) {
+            Some(KernelChange::Address {
+                ifindex, address, ..
+            }) => Some(KernelChange::AddressGone { ifindex, address }),
+            _ => None,
+        },
+        RouteNetlinkMessage::NewRoute(message) => {
+            return news(&message, false);
+        }
+        RouteNetlinkMessage::DelRoute(message) => {
+            return news(&message, true);
+        }
+        RouteNetlinkMessage::NewNeighbour(message) => {
+            return neighbour(&message);
+        }
+        RouteNetlinkMessage::DelNeighbour(message) => {
+            let ipv6 = message.header.family == AddressFamily::Inet6;
+            return ipv6.then_some(KernelEvent::Neighbour);
+        }
+        _ => None,
+    };
+    change.map(KernelEvent::Change)
+}
+
+fn news(message: &RouteMessage, deleted: bool) -> Option<KernelEvent> {
+    Some(KernelEvent::Route(RouteNews {
+        route: routes::installed(message)?,
+        protocol: message.header.protocol.into(),
+        deleted,
+    }))
+}
+
+/// The kernel also deletes entries that are not in use. Such a deletion says nothing about the neighbour.
+fn neighbour(message: &NeighbourMessage) -> Option<KernelEvent> {
+    let address = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some(*address),
+            _ => None,
+        })?;
+    Some(match message.header.state {
+        NeighbourState::Failed => KernelEvent::NeighbourFailed {
+            ifindex: message.header.ifindex,
+            address,
+        },
+        _ => KernelEvent::Neighbour,
+    })
+}
+
+pub(super) fn link(message: &LinkMessage) -> Option<KernelChange> {
+    if message.header.interface_family != AddressFamily::Unspec {
+        return None;
+    }
+    let name = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name.clone()),
+            _ => None,
+        })?;
+    let (mut mac, mut below, mut above, mut elsewhere) = (None, None, None, false);
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::Address(address) => mac = address.as_slice().try_into().ok(),
+            LinkAttribute::Link(index) => below = Some(*index),
+            LinkAttribute::Controller(index) => above = Some(*index),
+            LinkAttribute::LinkNetNsId(_) => elsewhere = true,
+            _ => {}
+        }
+    }
+    Some(KernelChange::Link {
+        ifindex: message.header.index,
+        name,
+        mac,
+        // The index belongs to another network namespace.
+        below: below.filter(|_| !elsewhere),
+        above,
+        // `Running` is required as well: between the carrier and that flag the kernel drops what is sent, such as the
+        // first Report.
+        up: message
+            .header
+            .flags
+            .contains(LinkFlags::Up | LinkFlags::LowerUp | LinkFlags::Running),
+    })
+}
+
+pub(super) fn address(message: &AddressMessage) -> Option<KernelChange> {
+    let mut address = None;
+    let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
+    for attribute in &message.attributes {
+        match attribute {
+            // On a point-to-point link, `Address` is the other end and `Local` is ours.
+            AddressAttribute::Local(IpAddr::V6(local)) => address = Some(*local),
+            AddressAttribute::Address(IpAddr::V6(other)) if address.is_none() => {
+                address = Some(*other);
+            }
+            AddressAttribute::Flags(all) => flags = *all,
+            _ => {}
+        }
+    }
+    Some(KernelChange::Address {
+        ifindex: message.header.index,
+        address: address?,
+        usable: !flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed),
+        preferred: !flags.contains(AddressFlags::Deprecated),
+    })
+}

@@ -28,6 +28,8 @@ counters! {
     GeneralQuerySent = "general_query_sent",
     /// Address-Specific Queries sent.
     SpecificQuerySent = "address_specific_query_sent",
+    /// Queries refused because their sender is none of the `queriers`.
+    QueryDenied = "query_denied",
     /// Queries of other routers heard.
     QueryHeard = "query_heard",
     /// Reports sent.

@@ -23,7 +23,7 @@ use super::{
     flows::Flows,
     handover::Handover,
     neighbors::{Neighbors, Solicited, hardware_address},
-    netlink::{KernelEvent, Netlink},
+    netlink::{KernelChange, KernelEvent, Netlink},
     perform::Performer,
     plane::Plane,
     routes::Routes,
@@ -220,8 +220,8 @@ impl Daemon {
         }
     }
 
-    /// Assigns and removes addresses, so that they fit the interfaces that exist. Gives whether it has to be tried again
-    /// soon.
+    /// Assigns and removes addresses, so that they fit the interfaces that exist. Gives whether that has to be tried
+    /// again soon.
     fn assign(&mut self) -> bool {
         let links = self.plane.links();
         self.addresses.reconcile(&mut self.netlink, links)
@@ -261,6 +261,12 @@ impl Daemon {
         self.plane.next_hops_changed();
         match event {
             KernelEvent::Change(change) => {
+                if let KernelChange::Link { ifindex, .. } = change
+                    && self.plane.links().name(ifindex).is_some()
+                    && let Some(routes) = self.performer.routes_mut()
+                {
+                    routes.link_changed();
+                }
                 self.plane.links_mut().apply(change);
                 self.addresses.notified();
                 self.tell_links();

@@ -28,6 +28,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Time between two comparisons when nothing is known to be wrong.
 const PERIOD: Duration = Duration::from_secs(30);
 
+fn is_down(error: &NetlinkError) -> bool {
+    error.errno() == Some(libc::ENETDOWN)
+}
+
 /// The routes of the router role.
 #[derive(Debug)]
 pub struct Routes {
@@ -188,6 +192,13 @@ impl Routes {
         }
     }
 
+    /// Handles that a link with members went down or came back. The kernel tells of no route and no next-hop object that
+    /// it removes with the carrier, and packets wait for those that come back.
+    pub fn link_changed(&mut self) {
+        self.known = None;
+        self.due = Instant::now();
+    }
+
     /// Handles that notifications were lost.
     pub fn resync(&mut self) {
         self.known = None;
@@ -204,6 +215,11 @@ impl Routes {
         }
         if !failures.is_empty() {
             self.due_in(RETRY);
+        }
+        if let Some((change, _)) = failures.iter().find(|(_, error)| is_down(error)) {
+            // What follows from that fails as well.
+            tracing::debug!(target: "anycast::router", ?change, "a route waits for its link");
+            return;
         }
         for (change, error) in &failures {
             self.complain(change, error);

@@ -2,6 +2,8 @@
 
 mod bed;
 mod bird;
+mod carrier;
+mod forged_query;
 mod interfaces;
 mod members;
 mod nexthops;
@@ -40,6 +42,10 @@ fn main() -> ExitCode {
             "a crashed router's routes go when nobody claims them",
             restart::unclaimed,
         )
+        .test(
+            "a carrier that is lost for a moment costs no member",
+            carrier::lost_for_a_moment,
+        )
         .test("a router follows its interface", interfaces::router)
         .test("a member follows its interface", interfaces::member)
         .test(
@@ -47,6 +53,14 @@ fn main() -> ExitCode {
             queriers::election,
         )
         .test("a forged Done is answered", queriers::forged_done)
+        .test(
+            "a forged Query takes no member away that is there",
+            forged_query::anybody,
+        )
+        .test(
+            "a Query of a stranger changes nothing where queriers are named",
+            forged_query::limited,
+        )
         .test(
             "beside an MLDv2 querier hosts stay with MLDv2",
             queriers::polite,

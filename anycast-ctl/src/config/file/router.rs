@@ -38,6 +38,12 @@ pub struct Router {
     /// How often the kernel is asked whether a member still answers Neighbor Solicitations. Zero means never.
     #[serde(default = "default_probe_interval", with = "humantime_serde")]
     pub probe_interval: Duration,
+    /// How long members and routes stay when their link goes down. Zero means that they go with it.
+    #[serde(default = "default_link_hold", with = "humantime_serde")]
+    pub link_hold: Duration,
+    /// Prefixes of the link-local addresses of routers whose Queries count. None means that everybody's do.
+    #[serde(default)]
+    pub queriers: Vec<Spanned<Prefix>>,
     /// Routing table in which the daemon writes its routes.
     #[serde(default = "main_table")]
     pub table: Spanned<u32>,
@@ -179,6 +185,10 @@ fn default_buckets() -> Spanned<u16> {
 
 const fn default_idle_timer() -> Duration {
     Duration::from_secs(120)
+}
+
+const fn default_link_hold() -> Duration {
+    Duration::from_secs(3)
 }
 
 const fn default_probe_interval() -> Duration {

@@ -21,6 +21,9 @@ const RESERVED_PROTOCOLS: u8 = 4;
 /// Longest timer of a next-hop group: 2^31 ticks of the kernel with the fastest clock, rounded down.
 const LONGEST_TIMER: Duration = Duration::from_secs(24 * 3600);
 
+/// Longest time for which routes over a link that is down stay.
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
+
 /// Shortest time between probes of a member. The kernel needs three seconds to be sure that a neighbour does not
 /// answer, so that shorter times would find nothing sooner.
 const SHORTEST_PROBE: Duration = Duration::from_secs(1);
@@ -66,6 +69,13 @@ impl Check<'_> {
         if let Some(rule) = router.policy.get(most) {
             self.problem(rule.span(), format!("more than {most} policy rules"));
         }
+        for prefix in &router.queriers {
+            self.host_bits(prefix);
+            if !within(&prefix.get_ref().0, "fe80::/10") {
+                let reason = "queriers: Queries come from link-local addresses, such as fe80::1";
+                self.problem(prefix.span(), reason);
+            }
+        }
         for rule in &router.policy {
             self.rule(rule.get_ref(), &router.interfaces);
         }
@@ -88,6 +98,15 @@ impl Check<'_> {
                     format!("{name} is above {LONGEST_TIMER:?}, the most that the kernel takes"),
                 );
             }
+        }
+        let hold = router.link_hold;
+        if hold > LONGEST_HOLD {
+            self.problem(
+                span.clone(),
+                format!(
+                    "link_hold {hold:?}: at most {LONGEST_HOLD:?}, since its routes lead nowhere"
+                ),
+            );
         }
         let probe = router.probe_interval;
         if !probe.is_zero() && probe < SHORTEST_PROBE {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
-use super::member::{Admission, Diagram, State};
+use super::member::{Admission, State};
 use crate::core::Time;
 
 /// A member of a group.
@@ -20,7 +20,7 @@ pub(super) struct Member {
 /// The purpose of Address-Specific Queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// They check whether a member is still there, after a Done.
+    /// They check whether a member is still there.
     Check,
     /// They refresh the memberships, because no General Queries are sent.
     Refresh,
@@ -32,8 +32,8 @@ pub(super) struct Group {
     pub(super) members: BTreeMap<Ipv6Addr, Member>,
     /// Time of the last Address-Specific Query.
     pub(super) last_query: Option<Time>,
-    /// Number of members whose check this router began.
-    own_checks: usize,
+    /// Number of members that are being checked.
+    checks: usize,
     /// Number of Queries still to be sent for a check.
     check: u8,
     /// Number of Queries still to be sent for a refresh.
@@ -46,22 +46,20 @@ impl Group {
         let Some(member) = self.members.get_mut(&address) else {
             return;
         };
-        self.own_checks -= own(member.state);
-        self.own_checks += own(state);
+        self.checks -= usize::from(member.state == State::Checking);
+        self.checks += usize::from(state == State::Checking);
         member.state = state;
         if state == State::Absent {
             self.members.remove(&address);
         }
-        if self.own_checks == 0 {
+        if self.checks == 0 {
             self.check = 0;
         }
     }
 
     /// Whether any member is being checked ("Checking Listeners").
     pub(super) fn is_checking(&self) -> bool {
-        self.members
-            .values()
-            .any(|member| matches!(member.state, State::Checking(_)))
+        self.checks > 0
     }
 
     /// Asks for `count` Queries to be sent.
@@ -87,12 +85,5 @@ impl Group {
         self.check = self.check.saturating_sub(1);
         self.refresh = self.refresh.saturating_sub(1);
         self.last_query = Some(now);
-    }
-}
-
-fn own(state: State) -> usize {
-    match state {
-        State::Checking(Diagram::Querier) => 1,
-        State::Absent | State::Present | State::Checking(Diagram::NonQuerier) => 0,
     }
 }

@@ -16,6 +16,8 @@ pub(super) enum Timer {
     OtherQuerier(LinkId),
     /// Ends when the last Query of the MLDv2 querier is no longer valid.
     V2Querier(LinkId),
+    /// Ends the time for which the members of a link that is down are held.
+    Hold(LinkId),
     /// Leaves the multicast group that this router joined to make an MLDv2 querier send a Query about it.
     LeaveGroup(LinkId),
     /// Refreshes the next group with Address-Specific Queries.

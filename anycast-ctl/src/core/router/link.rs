@@ -15,6 +15,8 @@ pub(super) struct LinkState {
     pub(super) ifindex: Option<u32>,
     pub(super) up: bool,
     pub(super) link_local: Option<Ipv6Addr>,
+    /// While the link is down for a moment and its members are held: the address from which this router sent Queries.
+    pub(super) held: Option<Ipv6Addr>,
     pub(super) role: Role,
     /// The MLDv2 querier, while its last Query is valid.
     pub(super) v2_querier: Option<Ipv6Addr>,
@@ -45,6 +47,7 @@ impl LinkState {
             ifindex: None,
             up: false,
             link_local: None,
+            held: None,
             role: Role::Initial,
             v2_querier: None,
             listening: false,

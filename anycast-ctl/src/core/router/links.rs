@@ -10,7 +10,13 @@ use super::{
     querier::{Effect, Event, Role},
     timers,
 };
-use crate::core::{Action, Actions, Link, Notice, Time, counters::Counter, notice::LeaveCause};
+use crate::core::{
+    Action, Actions, Link, Notice, Received, Time, counters::Counter, notice::LeaveCause,
+};
+
+/// For how many of this router's Query Intervals an MLDv2 querier counts as present at most. Its Queries can say that
+/// this is 55 hours, and anybody can send one.
+const V2_QUERIER_INTERVALS: u32 = 3;
 
 impl Router {
     pub(super) fn link_changed(&mut self, now: Time, link: &Link, actions: &mut Actions) {
@@ -31,7 +37,7 @@ impl Router {
         else {
             return;
         };
-        if !link.up {
+        if self.links[id].up && !link.up && !self.hold(now, id) {
             self.forget_link(id, LeaveCause::LinkDown, actions);
         }
         let known = &mut self.links[id];
@@ -40,14 +46,19 @@ impl Router {
         known.up = link.up;
         known.link_local = link.link_local;
         let new = known.sender().map(|(_, address)| address);
-        match (old, new) {
+        match (known.held.or(old), new) {
             (None, None) => {}
             (None, Some(_)) => self.role_event(now, id, Event::Started, actions),
+            // The members of a link that is down are held.
+            (Some(_), None) if self.links[id].held.is_some() => {}
             (Some(_), None) => self.role_event(now, id, Event::Stopped, actions),
             (Some(old), Some(own)) if old != own => {
                 self.role_event(now, id, Event::Renumbered { own }, actions);
             }
             (Some(_), Some(_)) => {}
+        }
+        if new.is_some() && self.links[id].held.take().is_some() {
+            self.resume(now, id, actions);
         }
     }
 
@@ -61,6 +72,7 @@ impl Router {
             Timer::GeneralQuery(id),
             Timer::OtherQuerier(id),
             Timer::V2Querier(id),
+            Timer::Hold(id),
             Timer::Refresh(id),
             Timer::Probe(id),
         ] {
@@ -126,21 +138,37 @@ impl Router {
     }
 
     /// Handles a Query of another router. The shell's parser has checked its form.
+    ///
+    /// Anybody on the link can send one. So a Query takes no member away, which is for this router to find out itself,
+    /// and an MLDv2 querier counts for three of this router's own Query Intervals at most.
     pub(super) fn query(
         &mut self,
         now: Time,
         id: LinkId,
+        received: &Received<'_>,
         source: Ipv6Addr,
         query: mld::Query,
         actions: &mut Actions,
     ) {
+        let queriers = &self.links[id].settings.queriers;
+        if !queriers.is_empty() && !queriers.iter().any(|prefix| prefix.contains(&source)) {
+            return self.refuse(
+                Counter::QueryDenied,
+                received,
+                source,
+                query.address,
+                actions,
+            );
+        }
         self.counters.count(Counter::QueryHeard);
         match query.version {
             Version::V1 => {
                 self.elect(now, id, source, actions);
-                // The Query matters only to a Non-Querier, which this router may just have become.
-                let delay = query.max_response_delay;
-                self.specific_query(now, (query.address, id), delay, actions);
+                // The Query matters only to a Non-Querier, which this router may just have become. Those of other
+                // Non-Queriers follow that of the Querier, and an answer to each other would have no end.
+                if self.links[id].querier() == Some((source, false)) {
+                    self.specific_query(now, (query.address, id), actions);
+                }
             }
             Version::V2 {
                 suppress: _,
@@ -169,7 +197,8 @@ impl Router {
                     } else {
                         query.max_response_delay
                     };
-                    let present = timers::present(robustness, interval, response);
+                    let longest = own.query_interval.saturating_mul(V2_QUERIER_INTERVALS);
+                    let present = timers::present(robustness, interval, response).min(longest);
                     self.v2_querier_heard(now, id, source, present, actions);
                 }
             }

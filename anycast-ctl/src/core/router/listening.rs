@@ -5,7 +5,7 @@
 //! when a listener leaves a group (RFC 3810 section 7.4.2). So this router joins a group, leaves it, and listens for
 //! the Query.
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::net::Ipv6Addr;
 
 use super::{LinkId, Router, Timer};
 use crate::core::{Action, Actions, GroupAction, Time};
@@ -39,7 +39,7 @@ impl Router {
     pub(super) fn leave_to_hear(&mut self, now: Time, id: LinkId, actions: &mut Actions) {
         self.leave_group(id, actions);
         let timers = self.links[id].settings.timers;
-        let rest = timers.last_listener_time(Duration::ZERO);
+        let rest = timers.last_listener_time();
         self.schedule.start(Timer::GeneralQuery(id), now, rest);
     }
 

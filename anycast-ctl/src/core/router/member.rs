@@ -3,8 +3,6 @@
 //! RFC 2710 has one state per address and link. A unicast route must lead to a particular host, so there is one state
 //! per address, link and member here. The state of the group follows from those of its members.
 
-use std::time::Duration;
-
 use crate::core::notice::LeaveCause;
 
 /// Which of the two diagrams of RFC 2710 section 6 applies.
@@ -33,7 +31,7 @@ pub(super) enum Diagram {
 ///   (start └───┤         ├─────────────────────►│          │
 ///   timer)     └─────────┘                      └──────────┘
 ///                Querier:     Done (start timer*, start retransmit timer, send Query)
-///                Non-Querier: SpecificQuery (start timer*)
+///                Non-Querier: SpecificQuery, Timer (the same)
 /// ```
 ///
 /// | Event | Absent | Present | Checking |
@@ -42,8 +40,13 @@ pub(super) enum Diagram {
 /// | Done, Querier | stays | Checking: StartCheck | stays |
 /// | Done, Non-Querier | stays | stays | stays |
 /// | SpecificQuery, Querier | stays | stays | stays |
-/// | SpecificQuery, Non-Querier | stays | Checking: Lower | stays |
-/// | Timer | stays | Absent: Leave | Absent: Leave |
+/// | SpecificQuery, Non-Querier | stays | Checking: Verify | stays |
+/// | Timer, Querier | stays | Absent: Leave | Absent: Leave |
+/// | Timer, Non-Querier | stays | Checking: Verify | Absent: Leave |
+///
+/// The RFC lets a Non-Querier lower its timer, and believe that the Querier asked. But the Query may be a forgery that no
+/// member has heard, and a Querier may be one that never asks. So a Non-Querier asks itself before it takes a member for
+/// gone, in the same time. Members alone read those Queries.
 ///
 /// "retransmit timer expired" is not here, since Queries go to the group and not to one member of it: see
 /// [`Group`](super::group::Group).
@@ -53,9 +56,8 @@ pub(super) enum State {
     Absent,
     /// The RFC's "Listeners Present".
     Present,
-    /// The RFC's "Checking Listeners". A check ends by the diagram by which it began, even when the Querier has changed
-    /// in the meantime.
-    Checking(Diagram),
+    /// The RFC's "Checking Listeners". A check goes on when the Querier changes in the meantime.
+    Checking,
 }
 
 /// The policy's decision about a Report.
@@ -74,11 +76,8 @@ pub(super) enum Event {
     Report(Admission),
     /// The RFC's "done received": the member sent it.
     Done,
-    /// The RFC's "multicast-address-specific query received".
-    SpecificQuery {
-        /// Maximum Response Delay of the Query.
-        delay: Duration,
-    },
+    /// The RFC's "multicast-address-specific query received": the Querier sent it.
+    SpecificQuery,
     /// The RFC's "timer expired".
     Timer,
 }
@@ -96,11 +95,8 @@ pub(super) enum Effect {
     EndCheck(Admission),
     /// Lower the timer ("start timer*"), send a Query and start the retransmit timer.
     StartCheck,
-    /// Lower the timer ("start timer*").
-    Lower {
-        /// Maximum Response Delay of the Query.
-        delay: Duration,
-    },
+    /// The same, whatever "fast leave" says: it is about members that said Done.
+    Verify,
     /// "notify routing -" and clear the retransmit timer.
     Leave(LeaveCause),
 }
@@ -113,32 +109,27 @@ impl State {
             (S::Absent, Ev::Report(admission), D::Querier | D::NonQuerier) => {
                 (S::Present, E::Join(admission))
             }
-            (
-                S::Absent,
-                Ev::Done | Ev::SpecificQuery { .. } | Ev::Timer,
-                D::Querier | D::NonQuerier,
-            ) => (S::Absent, E::Nothing),
+            (S::Absent, Ev::Done | Ev::SpecificQuery | Ev::Timer, D::Querier | D::NonQuerier) => {
+                (S::Absent, E::Nothing)
+            }
 
             (S::Present, Ev::Report(admission), D::Querier | D::NonQuerier) => {
                 (S::Present, E::Refresh(admission))
             }
-            (S::Present, Ev::Timer, D::Querier | D::NonQuerier) => {
-                (S::Absent, E::Leave(LeaveCause::Timeout))
+            (S::Present, Ev::Timer, D::Querier) => (S::Absent, E::Leave(LeaveCause::Timeout)),
+            (S::Present, Ev::Done, D::Querier) => (S::Checking, E::StartCheck),
+            (S::Present, Ev::SpecificQuery | Ev::Timer, D::NonQuerier) => (S::Checking, E::Verify),
+            (S::Present, Ev::Done, D::NonQuerier) | (S::Present, Ev::SpecificQuery, D::Querier) => {
+                (S::Present, E::Nothing)
             }
-            (S::Present, Ev::Done, D::Querier) => (S::Checking(D::Querier), E::StartCheck),
-            (S::Present, Ev::SpecificQuery { delay }, D::NonQuerier) => {
-                (S::Checking(D::NonQuerier), E::Lower { delay })
-            }
-            (S::Present, Ev::Done, D::NonQuerier)
-            | (S::Present, Ev::SpecificQuery { .. }, D::Querier) => (S::Present, E::Nothing),
 
-            (S::Checking(_), Ev::Report(admission), D::Querier | D::NonQuerier) => {
+            (S::Checking, Ev::Report(admission), D::Querier | D::NonQuerier) => {
                 (S::Present, E::EndCheck(admission))
             }
-            (S::Checking(_), Ev::Timer, D::Querier | D::NonQuerier) => {
+            (S::Checking, Ev::Timer, D::Querier | D::NonQuerier) => {
                 (S::Absent, E::Leave(LeaveCause::Done))
             }
-            (S::Checking(_), Ev::Done | Ev::SpecificQuery { .. }, D::Querier | D::NonQuerier) => {
+            (S::Checking, Ev::Done | Ev::SpecificQuery, D::Querier | D::NonQuerier) => {
                 (self, E::Nothing)
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! [`member`]: super::member
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::net::Ipv6Addr;
 
 use super::{
     GroupKey, LinkId, Router, Timer,
@@ -64,16 +64,10 @@ impl Router {
         }
     }
 
-    /// Handles an Address-Specific Query of another router, which applies to every member of the group.
-    pub(super) fn specific_query(
-        &mut self,
-        now: Time,
-        key: GroupKey,
-        delay: Duration,
-        actions: &mut Actions,
-    ) {
+    /// Handles an Address-Specific Query of the Querier, which applies to every member of the group.
+    pub(super) fn specific_query(&mut self, now: Time, key: GroupKey, actions: &mut Actions) {
         for member in self.members(key) {
-            self.member_event(now, key, member, Event::SpecificQuery { delay }, actions);
+            self.member_event(now, key, member, Event::SpecificQuery, actions);
         }
     }
 
@@ -127,17 +121,12 @@ impl Router {
                 self.leave(key, source, LeaveCause::Done, actions);
                 self.ask_the_others(now, key, actions);
             }
-            Effect::StartCheck => {
+            Effect::StartCheck | Effect::Verify => {
                 self.set_state(key, source, next);
                 let count = timers.last_listener_query_count;
                 let first = self.ask_members(now, key, Purpose::Check, count, actions);
-                let answer = timers.last_listener_time(Duration::ZERO);
+                let answer = timers.last_listener_time();
                 self.schedule.lower(timer, now, (first - now) + answer);
-            }
-            Effect::Lower { delay } => {
-                self.set_state(key, source, next);
-                self.schedule
-                    .lower(timer, now, timers.last_listener_time(delay));
             }
             Effect::Leave(cause) => self.leave(key, source, cause, actions),
         }

@@ -25,11 +25,15 @@
 //! - **A member that the kernel cannot reach** is removed long before its timer expires. Queries for its groups follow
 //!   as after a fast leave. So a member that is alive, and whose neighbour entry somebody deleted by hand, is without a
 //!   route only for a moment.
+//! - **A Non-Querier asks itself** before it takes a member for gone: a Query that it heard may be a forgery that no
+//!   member heard, or its sender one who never asks. Only Queries of the Querier count.
+//! - **A link that is down for a moment** keeps its members and routes. All are asked when it is back.
 //! - **Caps apply to joins.** A host that is a member already stays one when a cap is lowered.
 
 mod adopted;
 mod explain;
 mod group;
+mod hold;
 mod key;
 mod link;
 mod links;

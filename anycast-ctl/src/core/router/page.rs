@@ -175,7 +175,7 @@ impl Router {
                 since: now - member.since,
                 expires_in: self.expires_in(now, key, address),
                 rule: member.admission.rule,
-                checking: matches!(member.state, State::Checking(_)),
+                checking: member.state == State::Checking,
             },
         }
     }

@@ -64,7 +64,8 @@ impl Router {
         address: Ipv6Addr,
         actions: &mut Actions,
     ) {
-        if self.groups_of(id, address) == 0 {
+        // On a link that is down nobody answers.
+        if self.links[id].held.is_some() || self.groups_of(id, address) == 0 {
             return;
         }
         self.counters.count(Counter::MemberUnreachable);

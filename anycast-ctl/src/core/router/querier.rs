@@ -28,12 +28,12 @@ use crate::core::Time;
 /// | LowerQuery | stays | NonQuerier: Listen | stays: Listen |
 /// | OtherQuerierTimer | stays | stays | Querier: Ask |
 ///
-/// The RFC leaves Initial at once and never comes back. Here a link may go down, or lose its link-local address, and
-/// that address may change.
+/// The RFC leaves Initial at once and never comes back. Here a link may go down, or lose its link-local address,
+/// and that address may change. A link that is down for a moment keeps its role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// The link is down or has no link-local address. This router can neither send Queries nor compare its address with
-    /// that of other routers.
+    /// The link is down, for longer than its members are held, or has no link-local address. This router can neither
+    /// send Queries nor compare its address with that of other routers.
     Initial,
     /// This router sends the Queries.
     Querier,

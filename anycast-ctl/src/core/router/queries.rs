@@ -141,10 +141,18 @@ impl Router {
             return now;
         };
         group.want(purpose, count);
+        let asked_now = group.last_query == Some(now);
         let first = group
             .last_query
+            .filter(|_| !asked_now)
             .map_or(now, |last| now.max(last + interval));
-        if first > now {
+        if asked_now {
+            // The Query that has just been sent is the first of these: everybody hears it.
+            group.asked(now);
+            if group.wants() {
+                self.schedule.lower(Timer::Retransmit(key), now, interval);
+            }
+        } else if first > now {
             self.schedule
                 .start(Timer::Retransmit(key), now, first - now);
         } else {

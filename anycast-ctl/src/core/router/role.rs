@@ -99,7 +99,9 @@ impl Router {
             return self.refuse(Counter::MldInvalid, received, source, address, actions);
         }
         match message {
-            mld::Message::Query(query) => self.query(now, id, source, query, actions),
+            mld::Message::Query(query) => {
+                self.query(now, id, received, source, query, actions);
+            }
             mld::Message::Report { .. } => {
                 self.report(now, id, received, source, address, actions);
             }
@@ -134,6 +136,7 @@ impl Router {
                     self.role_event(now, id, querier::Event::OtherQuerierTimer, actions);
                 }
                 Timer::V2Querier(id) => self.v2_querier_gone(now, id, actions),
+                Timer::Hold(id) => self.give_up(id, actions),
                 Timer::LeaveGroup(id) => self.leave_to_hear(now, id, actions),
                 Timer::Refresh(id) => self.refresh_next(now, id, actions),
                 Timer::Probe(id) => self.probe_next(now, id, actions),

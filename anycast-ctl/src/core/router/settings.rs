@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
 use super::{Policy, Timers};
@@ -29,6 +30,10 @@ pub struct LinkSettings {
     /// Whether a Done ends a membership at once, without a check. A forged Done then cuts a member off until its next
     /// Report.
     pub fast_leave: bool,
+    /// Who may be the Querier. Queries of others change nothing. Empty means everybody.
+    pub queriers: Vec<Ipv6Net>,
+    /// How long members and routes stay when the link goes down. Zero means that they go with it.
+    pub hold: Duration,
     /// How often the kernel is asked whether a member still answers Neighbor Solicitations. `None` means never.
     pub probe_interval: Option<Duration>,
 }
@@ -42,6 +47,8 @@ impl LinkSettings {
             timers: Timers::default(),
             general_queries: GeneralQueries::default(),
             fast_leave: false,
+            queriers: Vec::new(),
+            hold: Duration::ZERO,
             probe_interval: None,
         }
     }

@@ -77,18 +77,12 @@ impl Timers {
     }
 
     /// Time that is left to a member when its check begins (section 6, "start timer*"): the time of [Last Listener
-    /// Query Count] Queries that ask for an answer within `delay`.
-    ///
-    /// The draft lets Queries ask for an answer at once, which would leave no time at all to the members that a
-    /// Non-Querier knows. A `delay` of zero therefore counts as this router's own [Last Listener Query Interval].
+    /// Query Count] Queries. The draft lets them ask for an answer at once, and a member has until the next one to give
+    /// it.
     #[must_use]
-    pub const fn last_listener_time(&self, delay: Duration) -> Duration {
-        let delay = if delay.is_zero() {
-            self.last_listener_query_interval
-        } else {
-            delay
-        };
-        delay.saturating_mul(self.last_listener_query_count as u32)
+    pub const fn last_listener_time(&self) -> Duration {
+        self.last_listener_query_interval
+            .saturating_mul(self.last_listener_query_count as u32)
     }
 
     /// How long a Querier with [`Polite`](super::GeneralQueries::Polite) queries listens before its first General
@@ -97,7 +91,7 @@ impl Timers {
     #[must_use]
     pub const fn listening_time(&self) -> Duration {
         self.last_listener_query_interval
-            .saturating_add(self.last_listener_time(Duration::ZERO))
+            .saturating_add(self.last_listener_time())
     }
 
     /// Time from the start of a router until the answers to its first Queries have arrived, whether it listened first
@@ -137,9 +131,9 @@ impl Timers {
             Err(TimersError::LastListenerInterval)
         } else if self.last_listener_query_count == 0 {
             Err(TimersError::LastListenerCount)
-        } else if self.last_listener_time(Duration::ZERO) > self.multicast_listener_interval() {
+        } else if self.last_listener_time() > self.multicast_listener_interval() {
             Err(TimersError::CheckTooLong {
-                check: self.last_listener_time(Duration::ZERO),
+                check: self.last_listener_time(),
                 listener: self.multicast_listener_interval(),
             })
         } else {

@@ -175,7 +175,7 @@ impl Router {
                                 .left(now, Timer::Member(*key, *address))
                                 .unwrap_or_default(),
                             rule: member.admission.rule,
-                            checking: matches!(member.state, State::Checking(_)),
+                            checking: member.state == State::Checking,
                         })
                         .collect(),
                 }

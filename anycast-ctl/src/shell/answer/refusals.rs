@@ -15,9 +15,10 @@ use crate::{
     },
 };
 
-/// Reasons for which the controller refuses Reports and Dones.
-const IN_CONTROLLER: [Counter; 5] = [
+/// Reasons for which the controller refuses Reports, Dones and Queries.
+const IN_CONTROLLER: [Counter; 6] = [
     Counter::ReportDenied,
+    Counter::QueryDenied,
     Counter::MldInvalid,
     Counter::MldNoLink,
     Counter::GroupFull,

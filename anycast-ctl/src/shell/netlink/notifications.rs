@@ -20,8 +20,8 @@ use super::{
 const RECEIVE_BUFFER: usize = 16 << 20;
 /// Longest notification in octets.
 const DATAGRAM: usize = 64 << 10;
-/// What is subscribed to, by the numbers of `enum rtnetlink_groups`: links, neighbours, IPv6 addresses, IPv6 routes, and
-/// next-hop objects.
+/// What is subscribed to, by the numbers of `enum rtnetlink_groups`: links, neighbours, IPv6 addresses, IPv6 routes,
+/// and next-hop objects.
 const GROUPS: [u32; 5] = [1, 3, 9, 11, 32];
 
 /// A netlink socket that receives notifications about links, addresses, neighbours, IPv6 routes and next-hop objects.

@@ -15,8 +15,8 @@ use super::{
     requests::{Batch, Requests},
 };
 
-/// The netlink sockets of the daemon's loop: one for notifications, and one to ask and to change. They are two, so that a
-/// notification cannot be taken for the answer to a question.
+/// The netlink sockets of the daemon's loop: one for notifications, and one to ask and to change. They are two, so that
+/// a notification cannot be taken for the answer to a question.
 #[derive(Debug)]
 pub struct Netlink {
     pub(super) requests: Requests,

@@ -1,6 +1,7 @@
 //! Joining, leaving and timing out.
 
 use super::*;
+use crate::core::router::LinkRole;
 
 #[test]
 fn a_report_joins_and_its_member_times_out() {
@@ -226,31 +227,106 @@ fn a_non_querier_ignores_done() {
 }
 
 #[test]
-fn a_non_querier_follows_the_checks_of_the_querier() {
-    // Maximum Response Delay, time left: LLQC x MRD, or LLQC x our LLQI for the draft's zero.
-    for (delay, time) in [
-        (SECOND / 4, SECOND / 2),
-        (Duration::ZERO, CHECK),
-        (seconds(500), LISTENER),
-    ] {
+fn a_non_querier_makes_the_checks_of_the_querier_its_own() {
+    // The Query may be one that no member has heard: what it says about the time to answer does not count.
+    for delay in [SECOND / 4, Duration::ZERO, seconds(500)] {
         let mut world = World::quiet(settings());
         world.report(M1, B1);
         world.report(M2, B1);
         world.report(M1, B2);
+        world.take();
+        let start = world.now;
         world.query_about(LOWER, B1, delay);
-        assert_eq!(world.left(B1, M1), Some(time), "{delay:?}");
-        assert_eq!(world.left(B1, M2), Some(time), "{delay:?}");
+        assert_eq!(world.left(B1, M1), Some(CHECK), "{delay:?}");
+        assert_eq!(world.left(B1, M2), Some(CHECK), "{delay:?}");
         assert_eq!(world.left(B2, M1), Some(LISTENER), "another group");
         assert_eq!(world.state(B1), Some(GroupState::CheckingListeners));
         world.report(M2, B1);
         assert_eq!(world.left(B1, M2), Some(LISTENER));
-        world.take();
-        if time < LISTENER {
-            world.advance(time);
-            assert_eq!(world.members(B1), [M2]);
-        }
-        assert_eq!(world.take_sent(Time::ZERO), []);
+        world.advance(CHECK);
+        assert_eq!(world.members(B1), [M2]);
+        let asked = [0, 1].map(|second| (seconds(second), Sent::Specific(LAN, B1)));
+        assert_eq!(world.take_sent(start), asked, "{delay:?}");
+        assert_eq!(world.lan().role, LinkRole::NonQuerier);
     }
+}
+
+#[test]
+fn a_query_takes_no_member_away_that_answers_us() {
+    let mut world = World::running(settings());
+    world.report(M1, B1);
+    world.take();
+    let start = world.now;
+    // One that never asks the members: a host with the lowest address, whose Queries reach this router alone.
+    for _ in 0..20 {
+        world.query_about(LOWEST, B1, Duration::ZERO);
+        let asked = world.take_sent(world.now);
+        assert_eq!(asked, [(Duration::ZERO, Sent::Specific(LAN, B1))]);
+        world.report(M1, B1);
+        world.advance(seconds(100));
+        assert_eq!(world.members(B1), [M1]);
+    }
+    // One that keeps the role and asks nobody: the members are asked when their time is over.
+    let start_of_silence = world.now;
+    world.report(M1, B1);
+    world.take();
+    for _ in 0..2 {
+        world.query(LOWEST);
+        world.advance(LISTENER / 2);
+    }
+    let due = (LISTENER, Sent::Specific(LAN, B1));
+    assert_eq!(world.take_sent(start_of_silence), [due]);
+    world.report(M1, B1);
+    world.advance(LISTENER - SECOND);
+    assert_eq!(world.members(B1), [M1]);
+    // It gave no sign of life to us either.
+    world.query(LOWEST);
+    world.advance(SECOND + CHECK);
+    assert_eq!(world.members(B1), [M1; 0]);
+    assert!(world.now > start);
+}
+
+#[test]
+fn non_queriers_do_not_answer_each_other_for_ever() {
+    let between: Ipv6Addr = "fe80::30".parse().unwrap();
+    let mut world = World::quiet(settings());
+    world.report(M1, B1);
+    world.take();
+    for _ in 0..5 {
+        world.query_about(between, B1, Duration::ZERO);
+        world.advance(SECOND);
+    }
+    assert_eq!(world.take_sent(Time::ZERO), []);
+    assert_eq!(world.lan().querier, Some(LOWER));
+}
+
+#[test]
+fn queries_of_strangers_change_nothing() {
+    let mut settings = settings();
+    settings.links[0].queriers = vec!["fe80::10/128".parse().unwrap()];
+    let mut world = World::running(settings);
+    world.report(M1, B1);
+    world.take();
+    let start = world.now;
+    world.query(LOWEST);
+    world.query_about(LOWEST, B1, Duration::ZERO);
+    world.query_v2(LOWEST);
+    assert_eq!(world.count(Counter::QueryDenied), 3);
+    assert_eq!(world.count(Counter::QueryHeard), 0);
+    let view = world.lan();
+    assert!(view.ours && view.v2_querier.is_none());
+    assert_eq!(world.left(B1, M1), Some(LISTENER));
+    let notices = world.take_notices();
+    assert!(notices.iter().all(|notice| matches!(
+        notice,
+        Notice::MldRefused {
+            reason: "query_denied",
+            ..
+        }
+    )));
+    world.query(LOWER);
+    assert_eq!(world.lan().querier, Some(LOWER));
+    assert_eq!(world.now, start);
 }
 
 #[test]

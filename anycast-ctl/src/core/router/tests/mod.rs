@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may abort")]
 
 mod election;
+mod hold;
 mod links;
 mod listening;
 mod membership;

@@ -61,15 +61,18 @@ fn its_interval_is_its_own() {
             },
         })
     };
-    let start = world.now;
-    world.message(LAN, LOWER, query(3, seconds(600)));
-    world.advance(seconds(1809));
-    assert_eq!(world.take_sent(start), []);
-    world.advance(SECOND);
-    assert_eq!(
-        world.take_sent(start),
-        [(seconds(1810), Sent::General(LAN))]
-    );
+    // 3 x 110 s + 20 s / 2. More than three intervals of ours nobody is believed: 7 x 31744 s would be 61 hours.
+    for (robustness, interval, present) in [(3, 110, 340), (3, 600, 375), (7, 31744, 375)] {
+        let start = world.now;
+        world.message(LAN, LOWER, query(robustness, seconds(interval)));
+        world.advance(seconds(present) - SECOND);
+        assert_eq!(world.take_sent(start), [], "{robustness} x {interval} s");
+        world.advance(SECOND);
+        assert_eq!(
+            world.take_sent(start),
+            [(seconds(present), Sent::General(LAN))]
+        );
+    }
     // Zero is for "see your own": 2 x 125 s + 20 s / 2.
     let start = world.now;
     world.message(LAN, LOWER, query(0, Duration::ZERO));

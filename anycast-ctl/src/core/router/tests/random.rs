@@ -77,7 +77,8 @@ impl Model {
                 if self.up.contains_key(&ifindex) {
                     let life = Life {
                         from: now + LISTENER,
-                        to: now + LISTENER,
+                        // A Non-Querier asks before it lets go.
+                        to: now + LISTENER + CHECK + SECOND,
                         checking: false,
                     };
                     self.lives.insert(key(ifindex, group, member), life);
@@ -102,10 +103,14 @@ impl Model {
             Event::LowerQuery => self.lower(now),
             Event::SpecificQuery { group } => {
                 self.lower(now);
+                // Without an address nobody can be asked.
+                if self.up.get(&LAN) != Some(&true) {
+                    return;
+                }
                 for ((ifindex, anycast, _), life) in &mut self.lives {
                     if *ifindex == LAN && *anycast == GROUPS[usize::from(group)] && !life.checking {
                         life.from = life.from.min(now + CHECK);
-                        life.to = life.to.min(now + CHECK);
+                        life.to = life.to.min(now + CHECK + SECOND);
                         life.checking = true;
                     }
                 }

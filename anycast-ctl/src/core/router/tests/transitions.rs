@@ -1,7 +1,5 @@
 //! The three diagrams of RFC 2710 section 6, arc by arc.
 
-use std::time::Duration;
-
 use super::{LOWER, LOWEST, OWN};
 use crate::core::{
     Time,
@@ -16,138 +14,51 @@ const ADMISSION: Admission = Admission {
     mac: [2, 0, 0, 0, 0, 1],
     rule: 0,
 };
-const DELAY: Duration = Duration::from_secs(1);
 
 /// Diagrams of an address: state, event -> state, actions.
 #[test]
 fn address() {
     use {Diagram as D, Effect as E, Event as Ev, State as S};
     let report = Ev::Report(ADMISSION);
-    let query = Ev::SpecificQuery { delay: DELAY };
-    let ours = S::Checking(D::Querier);
-    let theirs = S::Checking(D::NonQuerier);
+    let query = Ev::SpecificQuery;
+    let timeout = E::Leave(LeaveCause::Timeout);
+    let done = E::Leave(LeaveCause::Done);
+    let (join, refresh) = (E::Join(ADMISSION), E::Refresh(ADMISSION));
     let rows = [
-        // Querier.
-        (
-            D::Querier,
-            S::Absent,
-            report,
-            S::Present,
-            E::Join(ADMISSION),
-        ),
+        (D::Querier, S::Absent, report, S::Present, join),
         (D::Querier, S::Absent, Ev::Done, S::Absent, E::Nothing),
         (D::Querier, S::Absent, query, S::Absent, E::Nothing),
         (D::Querier, S::Absent, Ev::Timer, S::Absent, E::Nothing),
-        (
-            D::Querier,
-            S::Present,
-            report,
-            S::Present,
-            E::Refresh(ADMISSION),
-        ),
-        (D::Querier, S::Present, Ev::Done, ours, E::StartCheck),
+        (D::Querier, S::Present, report, S::Present, refresh),
+        (D::Querier, S::Present, Ev::Done, S::Checking, E::StartCheck),
         (D::Querier, S::Present, query, S::Present, E::Nothing),
-        (
-            D::Querier,
-            S::Present,
-            Ev::Timer,
-            S::Absent,
-            E::Leave(LeaveCause::Timeout),
-        ),
-        (D::Querier, ours, report, S::Present, E::EndCheck(ADMISSION)),
-        (D::Querier, ours, Ev::Done, ours, E::Nothing),
-        (D::Querier, ours, query, ours, E::Nothing),
-        (
-            D::Querier,
-            ours,
-            Ev::Timer,
-            S::Absent,
-            E::Leave(LeaveCause::Done),
-        ),
-        // A check that another Querier began goes on when the election is won.
-        (
-            D::Querier,
-            theirs,
-            report,
-            S::Present,
-            E::EndCheck(ADMISSION),
-        ),
-        (D::Querier, theirs, Ev::Done, theirs, E::Nothing),
-        (D::Querier, theirs, query, theirs, E::Nothing),
-        (
-            D::Querier,
-            theirs,
-            Ev::Timer,
-            S::Absent,
-            E::Leave(LeaveCause::Done),
-        ),
-        // Non-Querier.
-        (
-            D::NonQuerier,
-            S::Absent,
-            report,
-            S::Present,
-            E::Join(ADMISSION),
-        ),
+        (D::Querier, S::Present, Ev::Timer, S::Absent, timeout),
+        // Non-Querier: it asks itself before it takes a member for gone.
+        (D::NonQuerier, S::Absent, report, S::Present, join),
         (D::NonQuerier, S::Absent, Ev::Done, S::Absent, E::Nothing),
         (D::NonQuerier, S::Absent, query, S::Absent, E::Nothing),
         (D::NonQuerier, S::Absent, Ev::Timer, S::Absent, E::Nothing),
-        (
-            D::NonQuerier,
-            S::Present,
-            report,
-            S::Present,
-            E::Refresh(ADMISSION),
-        ),
+        (D::NonQuerier, S::Present, report, S::Present, refresh),
         (D::NonQuerier, S::Present, Ev::Done, S::Present, E::Nothing),
-        (
-            D::NonQuerier,
-            S::Present,
-            query,
-            theirs,
-            E::Lower { delay: DELAY },
-        ),
-        (
-            D::NonQuerier,
-            S::Present,
-            Ev::Timer,
-            S::Absent,
-            E::Leave(LeaveCause::Timeout),
-        ),
-        (
-            D::NonQuerier,
-            theirs,
-            report,
-            S::Present,
-            E::EndCheck(ADMISSION),
-        ),
-        (D::NonQuerier, theirs, Ev::Done, theirs, E::Nothing),
-        (D::NonQuerier, theirs, query, theirs, E::Nothing),
-        (
-            D::NonQuerier,
-            theirs,
-            Ev::Timer,
-            S::Absent,
-            E::Leave(LeaveCause::Done),
-        ),
-        // A check that began as Querier goes on when the election is lost.
-        (
-            D::NonQuerier,
-            ours,
-            report,
-            S::Present,
-            E::EndCheck(ADMISSION),
-        ),
-        (D::NonQuerier, ours, Ev::Done, ours, E::Nothing),
-        (D::NonQuerier, ours, query, ours, E::Nothing),
-        (
-            D::NonQuerier,
-            ours,
-            Ev::Timer,
-            S::Absent,
-            E::Leave(LeaveCause::Done),
-        ),
+        (D::NonQuerier, S::Present, query, S::Checking, E::Verify),
+        (D::NonQuerier, S::Present, Ev::Timer, S::Checking, E::Verify),
     ];
+    // A check goes on whether an election is won or lost.
+    let checks = [D::Querier, D::NonQuerier].into_iter().flat_map(|diagram| {
+        [
+            (
+                diagram,
+                S::Checking,
+                report,
+                S::Present,
+                E::EndCheck(ADMISSION),
+            ),
+            (diagram, S::Checking, Ev::Done, S::Checking, E::Nothing),
+            (diagram, S::Checking, query, S::Checking, E::Nothing),
+            (diagram, S::Checking, Ev::Timer, S::Absent, done),
+        ]
+    });
+    let rows = rows.into_iter().chain(checks);
     for (diagram, state, event, next, effect) in rows {
         assert_eq!(
             state.step(event, diagram),

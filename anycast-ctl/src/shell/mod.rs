@@ -32,6 +32,7 @@ pub mod routes;
 pub mod secret;
 pub mod sockets;
 mod start;
+mod sum;
 mod sysctl;
 mod systemd;
 #[cfg(test)]

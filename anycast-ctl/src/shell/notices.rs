@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{netlink::LinkTable, throttle::Throttle};
+use super::{
+    netlink::LinkTable,
+    sum::{Held, Kind, Sum},
+    throttle::Throttle,
+};
 use crate::{
     core::{Notice, notice::HandshakeOutcome},
     model::mac::Mac,
@@ -16,16 +20,44 @@ const PERIOD: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Notices {
     throttle: Throttle<(&'static str, u32)>,
+    changes: Sum,
 }
 
 impl Notices {
     pub(super) fn new() -> Self {
         Self {
             throttle: Throttle::new(PERIOD),
+            changes: Sum::default(),
         }
     }
 
+    /// Writes how many changes of members and routes were not written one by one, if there were any.
+    pub(super) fn sum_up(&mut self) {
+        let Some(Held {
+            joins,
+            leaves,
+            routes,
+        }) = self.changes.take(Instant::now())
+        else {
+            return;
+        };
+        tracing::info!(target: "anycast::router", joins, leaves, routes,
+            "more changes than this log shows one by one: `anycast-ctl monitor` does");
+    }
+
     pub(super) fn log(&mut self, notice: &Notice, links: &LinkTable) {
+        let kind = match notice {
+            Notice::MemberJoined { .. } => Some(Kind::Join),
+            Notice::MemberLeft { .. } => Some(Kind::Leave),
+            Notice::Route { .. } => Some(Kind::Route),
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            self.sum_up();
+            if !self.changes.admit(kind, Instant::now()) {
+                return;
+            }
+        }
         let name = |ifindex: u32| match links.name(ifindex) {
             Some(name) => name.to_owned(),
             None => format!("interface {ifindex}"),

@@ -93,6 +93,7 @@ impl Performer {
             }
         }
         self.send(&outgoing, links);
+        self.notices.sum_up();
         if let Some(routes) = &mut self.routes {
             routes.flush();
         }

@@ -167,7 +167,7 @@ pub struct Rule {
     pub action: Decision,
     /// For a rule that allows: the largest number of members of one group.
     pub max_members_per_group: Option<NonZeroU32>,
-    /// For a rule that allows: the largest number of groups of one member.
+    /// For a rule that allows: the largest number of groups of one member, 1024 if it does not say so.
     pub max_groups_per_member: Option<NonZeroU32>,
 }
 

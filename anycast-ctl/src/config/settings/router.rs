@@ -51,6 +51,10 @@ pub fn policy(router: &Router) -> router::Policy {
     rules.map(|given| rule(given.get_ref())).collect()
 }
 
+/// How many groups a member may be in by a rule that does not say so. One host could fill the memory and the routing
+/// table of the router otherwise.
+const GROUPS_PER_MEMBER: u32 = 1024;
+
 /// A rule of the policy.
 #[must_use]
 pub fn rule(rule: &Rule) -> router::Rule {
@@ -61,7 +65,13 @@ pub fn rule(rule: &Rule) -> router::Rule {
         anycast: rule.anycast.get_ref().0,
         allow: rule.action == Decision::Allow,
         max_members_per_group: rule.max_members_per_group.map(Into::into),
-        max_groups_per_member: rule.max_groups_per_member.map(Into::into),
+        max_groups_per_member: match rule.action {
+            Decision::Allow => {
+                let given = rule.max_groups_per_member.map(Into::into);
+                Some(given.unwrap_or(GROUPS_PER_MEMBER))
+            }
+            Decision::Deny => None,
+        },
     }
 }
 

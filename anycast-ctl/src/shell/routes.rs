@@ -192,8 +192,8 @@ impl Routes {
         }
     }
 
-    /// Handles that a link with members went down or came back. The kernel tells of no route and no next-hop object that
-    /// it removes with the carrier, and packets wait for those that come back.
+    /// Handles that a link with members went down or came back. The kernel tells of no route and no next-hop object
+    /// that it removes with the carrier, and packets wait for those that come back.
     pub fn link_changed(&mut self) {
         self.known = None;
         self.due = Instant::now();

@@ -44,9 +44,9 @@ pub(super) enum Diagram {
 /// | Timer, Querier | stays | Absent: Leave | Absent: Leave |
 /// | Timer, Non-Querier | stays | Checking: Verify | Absent: Leave |
 ///
-/// The RFC lets a Non-Querier lower its timer, and believe that the Querier asked. But the Query may be a forgery that no
-/// member has heard, and a Querier may be one that never asks. So a Non-Querier asks itself before it takes a member for
-/// gone, in the same time. Members alone read those Queries.
+/// The RFC lets a Non-Querier lower its timer, and believe that the Querier asked. But the Query may be a forgery that
+/// no member has heard, and a Querier may be one that never asks. So a Non-Querier asks itself before it takes a member
+/// for gone, in the same time. Members alone read those Queries.
 ///
 /// "retransmit timer expired" is not here, since Queries go to the group and not to one member of it: see
 /// [`Group`](super::group::Group).

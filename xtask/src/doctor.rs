@@ -134,6 +134,10 @@ fn checks() -> Vec<Check> {
             "it loads the programs by libbpf in a test: `cargo xtask test` installs it on Debian",
         ),
         tool(
+            "promtool",
+            "Prometheus scrapes the lab in a test: `cargo xtask test` installs it on Debian",
+        ),
+        tool(
             "systemctl",
             "the unit is started under systemd in a test: `cargo xtask test` installs it on Debian",
         ),

@@ -152,6 +152,12 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Print all metrics as Prometheus reads them, also where `[control] metrics` serves them nowhere
+    Metrics {
+        /// In the format of OpenMetrics, instead of the older one of Prometheus
+        #[arg(long)]
+        openmetrics: bool,
+    },
     /// Join a configured group as soon as it is healthy, and end its drain
     Join {
         /// Anycast address of the group
@@ -227,6 +233,10 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Counters { query, all } => ask(path, &Request::Counters, query, |counters| {
             show::counters(counters, all)
         }),
+        Command::Metrics { openmetrics } => {
+            let metrics: view::Metrics = client::ask(path, &Request::Metrics { openmetrics })?;
+            print(&metrics.text)
+        }
         Command::Join { anycast, query } => {
             let request = Request::Join { anycast };
             ask(path, &request, query, |done: &view::Done| {

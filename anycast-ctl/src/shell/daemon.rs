@@ -22,6 +22,7 @@ use super::{
     engine::Engine,
     flows::Flows,
     handover::Handover,
+    metrics::Listener,
     neighbors::{Neighbors, Solicited, hardware_address},
     netlink::{KernelChange, KernelEvent, Netlink},
     perform::Performer,
@@ -73,6 +74,8 @@ pub(super) struct Daemon {
     server: Server,
     handover: Handover,
     manager: Manager,
+    /// Who scrapes metrics comes by this.
+    _metrics: Option<Listener>,
 }
 
 impl Daemon {
@@ -86,6 +89,7 @@ impl Daemon {
         let mut netlink =
             Netlink::open().map_err(ShellError::io("cannot open a netlink socket"))?;
         let sockets = start::Sockets::open()?;
+        let metrics = start::metrics(config, &server).await?;
         let mut plane = start::plane(config, object, &mut netlink)?;
         let neighbors = start::neighbors(config)?;
         let mut daemon = Self {
@@ -103,6 +107,7 @@ impl Daemon {
             neighbors,
             server,
             manager: Manager::find(),
+            _metrics: metrics,
         };
         daemon.handover.recall(&mut daemon.core);
         start::adopt_routes(&mut daemon.performer, &mut daemon.core);

@@ -17,6 +17,7 @@ mod handover;
 pub mod health;
 pub mod interfaces;
 mod memory;
+mod metrics;
 pub mod neighbors;
 mod netdev;
 pub mod netlink;

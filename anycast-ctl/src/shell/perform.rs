@@ -7,6 +7,7 @@ use super::{
     clock,
     dataplane::Dataplane,
     health::Checks,
+    metrics::Timings,
     netlink::LinkTable,
     notices::Notices,
     plane::Plane,
@@ -38,6 +39,7 @@ pub(super) struct Performer {
     failures: Throttle<(&'static str, Option<i32>)>,
     send_failed: u64,
     map_failed: u64,
+    timings: Timings,
 }
 
 impl Performer {
@@ -47,6 +49,7 @@ impl Performer {
         groups: Groups,
         monitor: Monitor,
         checks: Checks,
+        timings: Timings,
     ) -> Self {
         let (routes, reachability) = router.unzip();
         Self {
@@ -61,6 +64,7 @@ impl Performer {
             failures: Throttle::new(PERIOD),
             send_failed: 0,
             map_failed: 0,
+            timings,
         }
     }
 
@@ -94,8 +98,10 @@ impl Performer {
         }
         self.send(&outgoing, links);
         self.notices.sum_up();
-        if let Some(routes) = &mut self.routes {
-            routes.flush();
+        if let Some(routes) = &mut self.routes
+            && routes.is_changed()
+        {
+            self.timings.routes(|| routes.flush());
         }
         flows_wanted
     }
@@ -125,16 +131,30 @@ impl Performer {
         &self.refusals
     }
 
-    /// Number of packets that could not be sent, and of map updates that the kernel refused, by name.
-    pub(super) fn counters(&self) -> [(&'static str, u64); 2] {
+    /// Counters of what the kernel refused: their names, what they count, and their values.
+    pub(super) fn counters(&self) -> [(&'static str, &'static str, u64); 2] {
         [
-            ("packet_send_failed", self.send_failed),
-            ("map_update_failed", self.map_failed),
+            (
+                "packet_send_failed",
+                "Packets that could not be sent.",
+                self.send_failed,
+            ),
+            (
+                "map_update_failed",
+                "Map updates that the kernel refused.",
+                self.map_failed,
+            ),
         ]
+    }
+
+    /// How long things took.
+    pub(super) fn timings(&self) -> &Timings {
+        &self.timings
     }
 
     fn notice(&mut self, notice: Notice, links: &LinkTable) {
         self.notices.log(&notice, links);
+        self.timings.notice(&notice, Instant::now());
         if let Notice::MldRefused {
             ifindex,
             source,

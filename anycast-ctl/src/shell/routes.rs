@@ -137,6 +137,12 @@ impl Routes {
         }
     }
 
+    /// Whether anything was requested since the last flush.
+    #[must_use]
+    pub fn is_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
     /// Changes the kernel's routes to those that were requested since the last flush, all in one batch.
     pub fn flush(&mut self) {
         if self.changed.is_empty() {

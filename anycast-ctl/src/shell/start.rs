@@ -7,13 +7,14 @@ use super::{
     addresses::Addresses,
     advice,
     answer::LivePolicy,
-    api::monitor::Monitor,
+    api::{monitor::Monitor, server::Server},
     clock,
     dataplane::{self, Dataplane, Pins},
     engine::Engine,
     handover::Handover,
     health::Checks,
     interfaces::Interfaces,
+    metrics::{Listener, Timings},
     neighbors::Neighbors,
     netlink::{LinkTable, Netlink, requests::Requests},
     perform::Performer,
@@ -68,8 +69,11 @@ impl Sockets {
         let routes = routes
             .transpose()
             .map_err(ShellError::io("cannot open a netlink socket"))?;
-        let checks = Checks::new(settings::health_targets(config));
-        Ok(Performer::new(routes, sender, groups, monitor, checks))
+        let timings = Timings::new();
+        let checks = Checks::new(settings::health_targets(config), timings.checks());
+        Ok(Performer::new(
+            routes, sender, groups, monitor, checks, timings,
+        ))
     }
 }
 
@@ -124,6 +128,20 @@ fn fleet(config: &Config) -> Result<Option<fleet::Settings>, ShellError> {
 pub(super) fn neighbors(config: &Config) -> Result<Option<Neighbors>, ShellError> {
     let open = |_| Neighbors::open().map_err(ShellError::io("cannot open a raw socket"));
     config.member_role().map(open).transpose()
+}
+
+/// Listens for those who scrape metrics, where the configuration says so.
+pub(super) async fn metrics(
+    config: &Config,
+    server: &Server,
+) -> Result<Option<Listener>, ShellError> {
+    let Some(address) = &config.control.metrics else {
+        return Ok(None);
+    };
+    let listener = Listener::start(*address.get_ref(), server.caller()).await;
+    listener
+        .map(Some)
+        .map_err(ShellError::io("cannot listen on the address of `metrics`"))
 }
 
 /// The policy of a router. On a machine without the router role, it denies everything.

@@ -1,6 +1,7 @@
-//! What an operator installs, starts and watches: the unit under a real systemd.
+//! What an operator installs, starts and watches: the unit under a real systemd, metrics under a real Prometheus.
 
 mod machine;
+mod metrics;
 mod unit;
 
 use std::process::ExitCode;
@@ -16,6 +17,15 @@ fn main() -> ExitCode {
     suite = match machine::obstacle() {
         Some(reason) => suite.ignored(life, reason),
         None => suite.test(life, unit::life),
+    };
+    suite = suite.test(
+        "metrics are what the daemons say elsewhere, and documented",
+        metrics::served,
+    );
+    let scraped = "a Prometheus scrapes the lab, and rules and dashboard hold";
+    suite = match metrics::obstacle() {
+        Some(reason) => suite.ignored(scraped, reason),
+        None => suite.test(scraped, metrics::prometheus),
     };
     suite.run()
 }

@@ -10,7 +10,8 @@ use crate::{
 
 /// Installs the programs that tests use in addition to the daemon, on machines with apt: ip, with which people start
 /// daemons in namespaces; tshark, a second parser for every packet; BIRD, which passes routes on; Python, for the peer
-/// of `interop`; bpftool, which loads the programs by libbpf; and systemd, under which the unit is started.
+/// of `interop`; bpftool, which loads the programs by libbpf; systemd, under which the unit is started; and Prometheus,
+/// which scrapes the lab.
 ///
 /// The tests work without them, so that a failure is only reported.
 pub fn install_helpers() {
@@ -21,6 +22,7 @@ pub fn install_helpers() {
         ("python3", "python3"),
         ("bpftool", "bpftool"),
         ("systemctl", "systemd"),
+        ("promtool", "prometheus"),
     ] {
         if process::find(program).is_some() {
             continue;

@@ -4,7 +4,7 @@ mod correspondent;
 mod member;
 mod router;
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -62,6 +62,8 @@ impl Config {
 pub struct Control {
     /// Path of the control socket.
     pub socket: Option<Spanned<PathBuf>>,
+    /// Where metrics are served by HTTP, such as `[::1]:9472`. Nowhere unless given.
+    pub metrics: Option<Spanned<SocketAddr>>,
 }
 
 /// The `[data_plane]` section: sizes of the BPF maps, in entries.

@@ -84,6 +84,12 @@ impl Correspondent {
         self.cache.bound()
     }
 
+    /// How many bindings may stand.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.settings.max_bindings
+    }
+
     /// How long ago the pinned flows were read; none before the first time.
     #[must_use]
     pub fn flows_age(&self, now: Time) -> Option<Duration> {

@@ -21,7 +21,7 @@ pub(super) fn counters(core: &Engine, plane: &mut Plane, performer: &Performer) 
             .controller()
             .counters()
             .into_iter()
-            .chain(performer.counters())
+            .chain(performer.counters().map(|(name, _, value)| (name, value)))
             .map(named)
             .collect(),
     }))

@@ -5,6 +5,7 @@ mod common;
 mod counters;
 mod flows;
 mod groups;
+mod metrics;
 mod policy;
 mod refusals;
 mod status;
@@ -83,6 +84,9 @@ impl Desk<'_> {
                 flows::page(seen, &which.into(), open, after.as_ref())
             }
             Request::Counters => counters::counters(core, plane, performer),
+            Request::Metrics { openmetrics } => {
+                metrics::metrics(core, plane, performer, seen, openmetrics)
+            }
             Request::Join { anycast } => command(core, Command::Join { anycast }, anycast),
             Request::Leave { anycast } => command(core, Command::Leave { anycast }, anycast),
             Request::Drain { anycast } => command(core, Command::Drain { anycast }, anycast),
@@ -94,7 +98,9 @@ impl Desk<'_> {
 /// Whether the flows have to be read before the request can be answered.
 pub(super) fn needs_flows(request: &Request, plane: &Plane, seen: &Seen) -> bool {
     match request {
-        Request::Status => plane.has(roles::CORRESPONDENT | roles::MEMBER),
+        Request::Status | Request::Metrics { .. } => {
+            plane.has(roles::CORRESPONDENT | roles::MEMBER)
+        }
         Request::Groups { after: None } => plane.has(roles::MEMBER),
         // The pages after the first one show the same read, unless that has been forgotten.
         Request::Flows { after, .. } => after.is_none() || seen.last().is_none(),

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Reasons for which the controller refuses Reports, Dones and Queries.
-const IN_CONTROLLER: [Counter; 6] = [
+pub(super) const IN_CONTROLLER: [Counter; 6] = [
     Counter::ReportDenied,
     Counter::QueryDenied,
     Counter::MldInvalid,
@@ -25,7 +25,7 @@ const IN_CONTROLLER: [Counter; 6] = [
     Counter::MemberFull,
 ];
 /// Reasons for which the data plane refuses Reports and Dones.
-const IN_DATA_PLANE: [abi::Counter; 11] = [
+pub(super) const IN_DATA_PLANE: [abi::Counter; 11] = [
     abi::Counter::MldReportDenied,
     abi::Counter::MldDoneDenied,
     abi::Counter::MldBadSource,

@@ -126,6 +126,12 @@ pub enum Request {
     },
     /// Every counter.
     Counters,
+    /// All metrics, as Prometheus reads them.
+    Metrics {
+        /// In the format of OpenMetrics, instead of the older one of Prometheus.
+        #[serde(default)]
+        openmetrics: bool,
+    },
     /// Join a configured group.
     Join {
         /// The anycast address, B.
@@ -214,6 +220,8 @@ pub enum Answer {
     Flushed(view::Flushed),
     /// Answer to [`Request::Counters`].
     Counters(view::Counters),
+    /// Answer to [`Request::Metrics`].
+    Metrics(view::Metrics),
     /// Answer to [`Request::Join`], [`Request::Leave`], [`Request::Drain`] and [`Request::Undrain`].
     Done(view::Done),
 }

@@ -75,6 +75,8 @@ pub struct Server {
     /// Device and inode of the socket. A socket that another process has put in its permit must not be removed.
     identity: (u64, u64),
     calls: mpsc::Receiver<Call>,
+    /// For others who pass requests to the loop.
+    caller: mpsc::Sender<Call>,
     accepting: JoinHandle<()>,
     monitor: Monitor,
 }
@@ -115,6 +117,7 @@ impl Server {
             path: path.to_owned(),
             identity: (metadata.dev(), metadata.ino()),
             calls,
+            caller: sender.clone(),
             accepting: tokio::spawn(accept(listener, sender, monitor.clone())),
             monitor,
         })
@@ -124,6 +127,12 @@ impl Server {
     #[must_use]
     pub fn monitor(&self) -> Monitor {
         self.monitor.clone()
+    }
+
+    /// The sending end for requests, for others who pass them to the loop.
+    #[must_use]
+    pub fn caller(&self) -> mpsc::Sender<Call> {
+        self.caller.clone()
     }
 
     /// Waits for the next request. Dropping the future loses nothing.
@@ -261,7 +270,8 @@ async fn watch(
     }
 }
 
-async fn ask(calls: &mpsc::Sender<Call>, request: Request) -> Reply<Answer> {
+/// Passes a request to the loop, and waits for its answer.
+pub(in crate::shell) async fn ask(calls: &mpsc::Sender<Call>, request: Request) -> Reply<Answer> {
     let (reply, answer) = oneshot::channel();
     let stopping = || refuse(RefusalCode::Failed, "the daemon is stopping".into());
     if calls.send(Call { request, reply }).await.is_err() {

@@ -320,6 +320,13 @@ pub struct Counters {
     pub controller: BTreeMap<String, u64>,
 }
 
+/// All metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// The text that Prometheus reads.
+    pub text: String,
+}
+
 /// The answer to a command about a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {

@@ -141,6 +141,11 @@ impl FlowTable {
         removed
     }
 
+    /// How many flows fit, where they spread evenly.
+    pub(super) fn room(&self) -> usize {
+        usize::try_from(self.sets()).unwrap_or(usize::MAX) * SLOTS
+    }
+
     /// All pinned flows. Flows that are pinned or end meanwhile may be missed.
     pub(super) fn iter(&self) -> impl Iterator<Item = (FlowKey, Flow)> + '_ {
         let sets = (0..self.sets()).filter_map(|number| self.memory.set(number));

@@ -30,6 +30,12 @@ impl FlowReader {
         ordered(all.filter(|(_, flow)| flow.state != state::OPEN).collect())
     }
 
+    /// How many flows a correspondent and a member can have.
+    #[must_use]
+    pub fn room(&self) -> (usize, usize) {
+        (self.flows.room(), self.member_flows.most)
+    }
+
     /// Those, and the open ones.
     #[must_use]
     pub fn all_flows(&self) -> Vec<(FlowKey, Flow)> {

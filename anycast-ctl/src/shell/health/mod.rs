@@ -9,7 +9,8 @@ use std::{
     net::Ipv6Addr,
 };
 
-use tokio::{sync::mpsc, task::AbortHandle};
+use prometheus_client::metrics::histogram::Histogram;
+use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
 
 use crate::{
     core::{CheckAction, member::Finding},
@@ -29,18 +30,20 @@ pub struct Checks {
     running: HashMap<Ipv6Addr, AbortHandle>,
     sender: mpsc::Sender<Checked>,
     receiver: mpsc::Receiver<Checked>,
+    durations: Histogram,
 }
 
 impl Checks {
-    /// Makes an empty set of checks for these targets.
+    /// Makes an empty set of checks for these targets. The time of each in seconds goes to `durations`.
     #[must_use]
-    pub fn new(targets: BTreeMap<Ipv6Addr, Target>) -> Self {
+    pub fn new(targets: BTreeMap<Ipv6Addr, Target>, durations: Histogram) -> Self {
         let (sender, receiver) = mpsc::channel(RESULTS);
         Self {
             targets,
             running: HashMap::new(),
             sender,
             receiver,
+            durations,
         }
     }
 
@@ -58,12 +61,14 @@ impl Checks {
         let Some(target) = self.targets.get(&anycast).cloned() else {
             return;
         };
-        let results = self.sender.clone();
+        let (results, durations) = (self.sender.clone(), self.durations.clone());
+        let begun = Instant::now();
         let task = tokio::spawn(async move {
             let (passed, text) = match check::check(&target).await {
                 Ok(text) => (true, text),
                 Err(error) => (false, error.to_string()),
             };
+            durations.observe(begun.elapsed().as_secs_f64());
             // The daemon may be shutting down.
             let _ = results.send((anycast, Finding { run, passed, text })).await;
         });

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -15,7 +16,7 @@ const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 async fn finding(target: Target) -> Finding {
-    let mut checks = Checks::new(BTreeMap::from([(B, target)]));
+    let mut checks = Checks::new(BTreeMap::from([(B, target)]), Histogram::new([1.0]));
     checks.start(B, 7);
     let (anycast, finding) = timeout(PATIENCE, checks.next()).await.expect("a result");
     assert_eq!((anycast, finding.run), (B, 7));
@@ -127,7 +128,7 @@ async fn a_program_that_is_given_up_goes_with_its_children() {
     let port = address.port();
     let script = format!("exec 3<>/dev/tcp/::1/{port}; sleep 60 & wait");
     let target = Target::Command(vec!["bash".into(), "-c".into(), script]);
-    let mut checks = Checks::new(BTreeMap::from([(B, target)]));
+    let mut checks = Checks::new(BTreeMap::from([(B, target)]), Histogram::new([1.0]));
     checks.start(B, 1);
     let (mut stream, _) = timeout(PATIENCE, listener.accept())
         .await

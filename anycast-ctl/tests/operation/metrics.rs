@@ -1,0 +1,291 @@
+//! Metrics of a lab, read as they are, checked by promtool, and scraped by a real Prometheus.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use xtask::{
+    lab::{
+        report::Report,
+        scenario::{self, ASK_AGAIN},
+        stage::Lab,
+        topology::S1,
+    },
+    net::{Namespace, Process, wait},
+};
+
+const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
+const METRICS: &str = "[::1]:9472";
+const PROMETHEUS: &str = "[::1]:9090";
+const SOON: Duration = Duration::from_secs(30);
+const OPENMETRICS: &str = "Accept: application/openmetrics-text; version=1.0.0\r\n";
+
+/// Why the tests with Prometheus cannot run here, if so.
+pub fn obstacle() -> Option<&'static str> {
+    let tools = ["prometheus", "promtool"].map(xtask::process::find);
+    tools
+        .contains(&None)
+        .then_some("prometheus is not installed")
+}
+
+/// A lab whose daemons serve metrics, with a session of its client.
+fn lab() -> Result<Lab> {
+    let mut lab = Lab::up(Path::new(DAEMON), None)?;
+    lab.configure("router", "# metrics =", "metrics =")?;
+    for (node, section) in [("gateway", "\n[correspondent]\n"), ("s1", "\n[member]\n")] {
+        let both = format!("\n[control]\nmetrics = \"{METRICS}\"\n{section}");
+        lab.configure(node, section, &both)?;
+    }
+    lab.start(&["router", "gateway", "s1"])?;
+    wait::poll(SOON, ASK_AGAIN, "the router knows the member", || {
+        let members = lab.daemon("router")?.list("members")?;
+        Ok((members.len() == 1).then_some(()))
+    })?;
+    Ok(lab)
+}
+
+/// Asks by HTTP, and gives the head and the body of the answer.
+fn get(from: &Namespace, address: &str, path: &str, header: &str) -> Result<(String, String)> {
+    let address: SocketAddr = address.parse()?;
+    let answer = from.run(|| {
+        let mut stream = TcpStream::connect_timeout(&address, SOON)?;
+        stream.set_read_timeout(Some(SOON))?;
+        write!(stream, "GET {path} HTTP/1.0\r\n{header}\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    })?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
+    Ok((head.to_owned(), body.to_owned()))
+}
+
+/// The value of a sample without labels, or with exactly these.
+fn sample(text: &str, name: &str) -> Option<f64> {
+    let line = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+    text.lines().find_map(line)
+}
+
+/// Reads what the daemons serve, and compares it with what they say elsewhere.
+pub fn served() -> Result<()> {
+    let lab = lab()?;
+    let mut report = Report::begin(true);
+    let session = report.step("bind", "", |evidence| {
+        scenario::open(&lab, "client", evidence)
+    })?;
+    let (head, text) = get(&lab.network.gateway, METRICS, "/metrics", OPENMETRICS)?;
+    ensure!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    ensure!(head.contains("application/openmetrics-text; version=1.0.0"));
+    ensure!(text.ends_with("# EOF\n"));
+    let gateway = lab.daemon("gateway")?;
+    let care_of = session.care_of;
+    for (name, value) in [
+        ("anycast_bindings", 1.0),
+        (r#"anycast_flows{state="bound"}"#, 1.0),
+        (r#"anycast_map_entries{map="bindings"}"#, 1.0),
+        (r#"anycast_map_max_entries{map="bindings"}"#, 100_000.0),
+        (r#"anycast_interface_up{interface="up0"}"#, 1.0),
+        (
+            &format!(r#"anycast_care_of_flows{{anycast="2001:db8:a::53",care_of="{care_of}"}}"#),
+            1.0,
+        ),
+    ] {
+        ensure!(
+            sample(&text, name) == Some(value),
+            "{name} is not {value}:\n{text}"
+        );
+    }
+    let accepted = gateway.counter("controller", "binding_update_accepted")?;
+    let (_, text) = get(&lab.network.gateway, METRICS, "/metrics", "")?;
+    #[expect(clippy::cast_precision_loss, reason = "a few")]
+    let accepted = accepted as f64;
+    ensure!(sample(&text, "anycast_binding_update_accepted_total") == Some(accepted));
+    ensure!(
+        gateway
+            .tell(&["metrics"])?
+            .contains("# TYPE anycast_bindings gauge")
+    );
+
+    let member = lab.network.server(S1);
+    let (_, text) = get(member, METRICS, "/metrics", "")?;
+    for name in [
+        r#"anycast_group_joined{anycast="2001:db8:a::53"}"#.to_owned(),
+        format!(r#"anycast_group_sessions{{anycast="2001:db8:a::53",care_of="{care_of}"}}"#),
+    ] {
+        ensure!(sample(&text, &name) == Some(1.0), "{name}:\n{text}");
+    }
+    let measured = sample(&text, "anycast_handshake_duration_seconds_count");
+    ensure!(measured.is_some_and(|count| count >= 1.0), "{measured:?}");
+    let (_, text) = get(&lab.network.router, METRICS, "/metrics", "")?;
+    let querier = r#"anycast_querier{interface="lan0",querier="fe80::1"}"#;
+    ensure!(sample(&text, querier) == Some(1.0), "{text}");
+    ensure!(sample(&text, "anycast_routes") == Some(1.0), "{text}");
+
+    let (head, _) = get(&lab.network.router, METRICS, "/", "")?;
+    ensure!(head.starts_with("HTTP/1.1 404 "), "{head}");
+    documented(&lab)
+}
+
+/// Every family that is no counter is in the documents, and no other is.
+fn documented(lab: &Lab) -> Result<()> {
+    let nodes = [
+        &lab.network.router,
+        &lab.network.gateway,
+        lab.network.server(S1),
+    ];
+    let mut served = BTreeSet::new();
+    for node in nodes {
+        let (_, text) = get(node, METRICS, "/metrics", OPENMETRICS)?;
+        let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let kinds = kinds.filter_map(|line| line.split_once(' '));
+        let gauges = kinds.filter(|(_, kind)| *kind != "counter");
+        served.extend(gauges.map(|(name, _)| name.to_owned()));
+    }
+    let text = fs::read_to_string(xtask::workspace().join("docs/running.md"))?;
+    let rows = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `anycast_"));
+    let names = rows.filter_map(|row| row.split(['`', '{']).next());
+    let told: BTreeSet<_> = names.map(|name| format!("anycast_{name}")).collect();
+    let (more, less): (Vec<_>, Vec<_>) = (
+        served.difference(&told).collect(),
+        told.difference(&served).collect(),
+    );
+    // A member without health checks has none of their metrics.
+    let less: Vec<_> = less
+        .iter()
+        .filter(|name| !name.contains("_health"))
+        .collect();
+    ensure!(
+        more.is_empty() && less.is_empty(),
+        "not told {more:?}, not there {less:?}"
+    );
+    Ok(())
+}
+
+/// Checks text and rules by promtool, and puts every question of the dashboard to a Prometheus that scrapes the lab.
+pub fn prometheus() -> Result<()> {
+    let lab = lab()?;
+    let contrib = xtask::workspace().join("contrib");
+    let rules = contrib.join("prometheus/anycast.rules.yml");
+    promtool(&["check", "rules", &rules.to_string_lossy()], "")?;
+    let test = contrib.join("prometheus/anycast.rules.test.yml");
+    promtool(&["test", "rules", &test.to_string_lossy()], "")?;
+    for node in [
+        &lab.network.router,
+        &lab.network.gateway,
+        lab.network.server(S1),
+    ] {
+        let (_, text) = get(node, METRICS, "/metrics", "")?;
+        promtool(&["check", "metrics"], &text)?;
+    }
+
+    let gateway = &lab.network.gateway;
+    let _prometheus = scraping(&lab, &rules)?;
+    let ask = |question: &str| query(gateway, question);
+    wait::poll(SOON, ASK_AGAIN, "Prometheus has scraped", || {
+        let up = ask(r#"up{job="anycast"} == 1"#).unwrap_or_default();
+        Ok((!up.is_empty()).then_some(()))
+    })?;
+    for (question, value) in [
+        ("anycast_bindings", "0"),
+        ("anycast_interface_attached{interface=\"up0\"}", "1"),
+        ("anycast_binding_update_accepted_total", "0"),
+        (
+            "count(anycast_refused_total{message=\"binding_update\"}) > bool 10",
+            "1",
+        ),
+        ("count(ALERTS{alertstate=\"firing\"}) or vector(0)", "0"),
+    ] {
+        let said = ask(question)?;
+        let values: Vec<_> = said
+            .iter()
+            .filter_map(|row| row["value"][1].as_str())
+            .collect();
+        ensure!(values == [value], "{question}: {said:?}");
+    }
+    let dashboard = fs::read_to_string(contrib.join("grafana/anycast.json"))?;
+    let dashboard: Value = serde_json::from_str(&dashboard)?;
+    let panels = dashboard["panels"].as_array().context("no panels")?;
+    let targets = panels
+        .iter()
+        .filter_map(|panel| panel["targets"].as_array());
+    for target in targets.flatten() {
+        let question = target["expr"].as_str().context("no question")?;
+        let question = question
+            .replace("$instance", ".*")
+            .replace("$__rate_interval", "1m");
+        ask(&question).with_context(|| question.clone())?;
+    }
+    Ok(())
+}
+
+fn promtool(arguments: &[&str], input: &str) -> Result<()> {
+    let mut child = Command::new("promtool")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    child
+        .stdin
+        .take()
+        .context("no input")?
+        .write_all(input.as_bytes())?;
+    let output = child.wait_with_output()?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    ensure!(
+        output.status.success(),
+        "promtool {}: {said}",
+        arguments.join(" ")
+    );
+    Ok(())
+}
+
+/// A Prometheus beside the gateway, which scrapes it each second.
+fn scraping(lab: &Lab, rules: &Path) -> Result<Process> {
+    let directory = lab.network.site().directory();
+    let config = directory.join("prometheus.yml");
+    let rules = rules.display();
+    fs::write(
+        &config,
+        format!(
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
+             rule_files: ['{rules}']\n\
+             scrape_configs:\n\
+             - job_name: anycast\n  static_configs: [{{targets: ['{METRICS}']}}]\n"
+        ),
+    )?;
+    let mut command = lab.network.gateway.command("prometheus");
+    command.arg(format!("--config.file={}", config.display()));
+    command.arg(format!(
+        "--storage.tsdb.path={}",
+        directory.join("tsdb").display()
+    ));
+    command.arg(format!("--web.listen-address={PROMETHEUS}"));
+    Process::start("prometheus", command, &directory.join("prometheus.log"))
+}
+
+/// The rows that answer a question to Prometheus.
+fn query(from: &Namespace, question: &str) -> Result<Vec<Value>> {
+    let encoded: String = question
+        .bytes()
+        .map(|byte| format!("%{byte:02x}"))
+        .collect();
+    let path = format!("/api/v1/query?query={encoded}");
+    let (_, body) = get(from, PROMETHEUS, &path, "Host: localhost\r\n")?;
+    let mut answer: Value = serde_json::from_str(&body).with_context(|| body.clone())?;
+    ensure!(answer["status"] == "success", "{question}: {answer}");
+    match answer["data"]["result"].take() {
+        Value::Array(rows) => Ok(rows),
+        other => Ok(vec![other]),
+    }
+}

@@ -20,6 +20,7 @@ mod member_flow;
 mod packets;
 mod refused;
 mod router;
+mod router_rate;
 mod short_way;
 mod sizes;
 mod station;
@@ -41,6 +42,7 @@ fn main() -> std::process::ExitCode {
     let suite = load::tests(suite);
     let suite = sizes::tests(suite);
     let suite = router::tests(suite);
+    let suite = router_rate::tests(suite);
     let suite = refused::tests(suite);
     let suite = member::tests(suite);
     let suite = member_flow::tests(suite);
@@ -62,6 +64,7 @@ fn main() -> std::process::ExitCode {
     let suite = differential::tests(suite);
     // The same rules at another hook. What XDP forwards, the kernel does there.
     let rules = router::tests(Suite::new());
+    let rules = router_rate::tests(rules);
     let rules = member::tests(rules);
     let rules = member_flow::tests(rules);
     let rules = lead::tests(rules);

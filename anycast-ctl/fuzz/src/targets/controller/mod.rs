@@ -9,7 +9,7 @@ mod mirror;
 mod settings;
 mod step;
 
-use anycast_ctl::core::{Action, MapAction, RouteAction};
+use anycast_ctl::core::Action;
 use machine::Machine;
 use step::Script;
 
@@ -34,6 +34,8 @@ fn run(octets: &[u8]) -> Vec<Action> {
 
 #[cfg(test)]
 mod tests {
+    use anycast_ctl::core::{MapAction, RouteAction};
+
     use super::*;
 
     /// Group 0 is joined and three clients come, one after the other. Each time what is sent comes

@@ -1,5 +1,6 @@
 //! Binding handshakes with clients (RFC 6275 sections 11.6 and 11.7, draft anycast-rr).
 
+mod back_off;
 mod belongs;
 mod exchange;
 mod limiter;

@@ -20,11 +20,12 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging to standard error.
-pub(super) fn start(format: LogFormat) -> Result<()> {
+/// Starts logging to standard error. `verbose`: lines of level DEBUG as well, unless ANYCAST_LOG says otherwise.
+pub(super) fn start(format: LogFormat, verbose: bool) -> Result<()> {
+    let level = if verbose { Level::DEBUG } else { Level::INFO };
     let filter = EnvFilter::builder()
         .with_env_var("ANYCAST_LOG")
-        .with_default_directive(Level::INFO.into())
+        .with_default_directive(level.into())
         .from_env()
         .context("ANYCAST_LOG is not a filter such as info or anycast=debug")?;
     let log = tracing_subscriber::fmt()

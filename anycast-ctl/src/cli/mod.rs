@@ -63,6 +63,9 @@ enum Command {
         /// Format of log lines; the variable ANYCAST_LOG selects what is logged (for example anycast=debug)
         #[arg(long, value_enum, default_value = "text")]
         log_format: LogFormat,
+        /// Log more, such as all that the kernel says of a program that it refuses
+        #[arg(long)]
+        verbose: bool,
     },
     /// Check a configuration file
     Check {
@@ -196,7 +199,11 @@ pub fn run(cli: Cli) -> Result<()> {
     let socket = cli.socket.as_deref();
     let path = socket.unwrap_or(config::file::DEFAULT_SOCKET.as_ref());
     match cli.command {
-        Command::Run { config, log_format } => run::run(&config, socket, log_format),
+        Command::Run {
+            config,
+            log_format,
+            verbose,
+        } => run::run(&config, socket, log_format, verbose),
         Command::Check { file, query } => check(&file, query),
         Command::Status(query) => ask(path, &Request::Status, query, show::status),
         Command::Groups(query) => answer(&client::groups(path)?, query, show::groups),

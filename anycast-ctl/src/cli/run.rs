@@ -7,9 +7,14 @@ use anyhow::{Context, Result};
 use super::log::{self, LogFormat};
 use crate::{config, shell};
 
-pub(super) fn run(file: &Path, socket: Option<&Path>, format: LogFormat) -> Result<()> {
+pub(super) fn run(
+    file: &Path,
+    socket: Option<&Path>,
+    format: LogFormat,
+    verbose: bool,
+) -> Result<()> {
     let config = config::load(file)?;
-    log::start(format)?;
+    log::start(format, verbose)?;
     let paths = shell::Paths {
         config: file.to_owned(),
         socket: socket.map(Path::to_owned),

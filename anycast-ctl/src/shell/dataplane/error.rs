@@ -4,7 +4,7 @@ use std::io;
 
 use aya::{maps::MapError, programs::ProgramError};
 
-use super::pins::PinsError;
+use super::{kernel::Lacking, pins::PinsError};
 
 /// Why the data plane could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -15,11 +15,14 @@ pub enum DataplaneError {
          or set ANYCAST_BPF_OBJECT to an object when building"
     )]
     NoObject,
+    /// The kernel lacks what the roles need.
+    #[error("the BPF programs cannot run here: {0}")]
+    Kernel(Lacking),
     /// The kernel refused the object.
     #[error("cannot load the BPF programs: {0}")]
     Load(#[from] aya::EbpfError),
     /// The kernel refused a program.
-    #[error("cannot load the BPF program {program}: {error}")]
+    #[error("cannot load the BPF program {program}: {}", last_words(error))]
     Program {
         /// Name of the program.
         program: &'static str,
@@ -88,6 +91,29 @@ pub enum DataplaneError {
     #[error("cannot read the programs' log: {0}")]
     Log(#[from] aya_log::Error),
 }
+
+/// Why the kernel refused a program, in one line: of the verifier's log its last words, which say why. All of it is
+/// many pages.
+#[must_use]
+pub fn last_words(error: &ProgramError) -> String {
+    let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    else {
+        return error.to_string();
+    };
+    let log = verifier_log.to_string();
+    let is_reason =
+        |line: &&str| !line.is_empty() && !STATISTICS.iter().any(|it| line.starts_with(it));
+    match log.lines().map(str::trim).rev().find(is_reason) {
+        Some(reason) => format!("{reason} ({io_error})"),
+        None => io_error.to_string(),
+    }
+}
+
+/// What the verifier says at the end of its log, whatever it decides.
+const STATISTICS: [&str; 3] = ["processed ", "verification time", "stack depth"];
 
 /// Recognises a missing capability. The kernel reports it as EPERM at whatever step of the loading it first notices it.
 pub(super) fn privilege(error: aya::EbpfError) -> DataplaneError {

@@ -14,6 +14,7 @@ mod events;
 mod flow_table;
 mod flows;
 mod hints;
+mod kernel;
 mod limits;
 mod link;
 mod maps;
@@ -34,8 +35,9 @@ use tokio::io::{Interest, unix::AsyncFd};
 pub use crate::model::{limits::Limits, program::Mode, sizes::Sizes};
 pub use attach::Attached;
 pub use bpffs::BpffsError;
-pub use error::DataplaneError;
+pub use error::{DataplaneError, last_words};
 pub use flows::{FlowReader, order as flow_order};
+pub use kernel::{Lacking, Missing};
 pub use pins::{Pins, PinsError};
 pub use sizes::OtherSize;
 
@@ -73,8 +75,8 @@ impl Dataplane {
     ///
     /// # Errors
     ///
-    /// [`DataplaneError::NoObject`] for an empty object, [`DataplaneError::Privilege`] without the
-    /// capabilities, and whatever the kernel refuses.
+    /// [`DataplaneError::NoObject`] for an empty object, [`DataplaneError::Kernel`] for a kernel that lacks something,
+    /// [`DataplaneError::Privilege`] without the capabilities, and whatever the kernel refuses.
     pub fn load(object: &[u8], settings: Settings) -> Result<Self, DataplaneError> {
         Self::load_with(object, settings, None)
     }
@@ -91,6 +93,9 @@ impl Dataplane {
     ) -> Result<Self, DataplaneError> {
         if object.is_empty() {
             return Err(DataplaneError::NoObject);
+        }
+        if let Some(lacking) = kernel::lacking(settings.roles) {
+            return Err(DataplaneError::Kernel(lacking));
         }
         let strict = u8::from(settings.require_router_alert);
         let limits = Globals::new(&settings.limits)?;

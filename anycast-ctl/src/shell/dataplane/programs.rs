@@ -73,6 +73,7 @@ pub(super) fn program_error(program: &'static str, error: ProgramError) -> Datap
     if errno(&error) == Some(Errno::EPERM as i32) {
         return DataplaneError::Privilege;
     }
+    tracing::debug!(program, "the kernel refuses the program: {error}");
     DataplaneError::Program {
         program,
         error: Box::new(error),

@@ -3,12 +3,14 @@
 //! Everything else is written once, for any [`Context`], and compiled for each hook by itself. Verdicts
 //! are XDP actions everywhere; the entry points of other hooks translate them.
 
+use core::ops::Deref;
+
 use aya_ebpf::{EbpfContext, programs::XdpContext};
 
 use crate::{
     change::Change,
     next_hop::NextHop,
-    packet::{Bytes, Ipv6, Layout},
+    packet::{Bytes, Ipv6, Layout, MAX_OFFSET, Piece, Upper},
     transport::Transport,
 };
 
@@ -82,18 +84,108 @@ pub(crate) trait Context: Bytes + EbpfContext {
         Self: Sized;
 }
 
-/// An IPv6 packet at one of our interfaces.
-pub(crate) struct Packet<'a, C = XdpContext> {
-    pub ctx: &'a C,
-    pub layout: Layout,
-    /// The header, until the packet is changed: see [`Packet::header`].
-    pub ipv6: *mut Ipv6,
+/// What was found out about an IPv6 packet: all that a global function is told of it. It has no padding, which nobody
+/// would write and the verifier would not let anybody hand over.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+pub struct Parsed {
     /// Copies, because the addresses are the keys of lookups.
     pub source: [u8; 16],
     pub destination: [u8; 16],
+    /// Offset of the IPv6 header in the frame.
+    pub ipv6: u32,
+    /// Offset of the upper-layer header in the frame.
+    pub upper: u32,
+    /// Of a fragment: Identification, network order.
+    pub identification: u32,
+    /// What the IPv6 header says that follows it.
+    pub next_header: u8,
+    /// Protocol number of the upper-layer header, or of that of a later fragment's packet.
+    pub protocol: u8,
+    /// 1: the frame carries a VLAN tag, or had one that was taken off it.
+    pub tagged: u8,
+    /// 1: it is an ICMPv6 error.
+    pub error: u8,
 }
 
-impl<C: Context> Packet<'_, C> {
+impl Parsed {
+    /// That of a packet of which nothing is known yet.
+    #[inline(always)]
+    pub(crate) fn nothing() -> Self {
+        Self {
+            source: [0; 16],
+            destination: [0; 16],
+            ipv6: 0,
+            upper: 0,
+            identification: 0,
+            next_header: 0,
+            protocol: 0,
+            tagged: 0,
+            error: 0,
+        }
+    }
+
+    /// Where the IPv6 header is.
+    #[inline(always)]
+    pub(crate) fn header(&self) -> usize {
+        (self.ipv6 & MAX_IPV6) as usize
+    }
+
+    /// The upper-layer header.
+    #[inline(always)]
+    pub(crate) fn upper_header(&self) -> Upper {
+        Upper {
+            protocol: self.protocol,
+            offset: self.upper as usize & MAX_OFFSET,
+        }
+    }
+
+    /// What the fragments of its packet have in common.
+    #[inline(always)]
+    pub(crate) fn piece(&self) -> Piece {
+        Piece {
+            identification: self.identification,
+            protocol: self.protocol,
+        }
+    }
+}
+
+/// An IPv6 packet at one of our interfaces.
+pub(crate) struct Packet<'a, C = XdpContext> {
+    pub ctx: &'a C,
+    pub parsed: &'a Parsed,
+    pub layout: Layout,
+    /// The header, until the packet is changed: see [`Packet::header`].
+    pub ipv6: *mut Ipv6,
+}
+
+impl<C> Deref for Packet<'_, C> {
+    type Target = Parsed;
+
+    #[inline(always)]
+    fn deref(&self) -> &Parsed {
+        self.parsed
+    }
+}
+
+/// No IPv6 header starts later than this: behind two VLAN tags it starts at 22.
+const MAX_IPV6: u32 = 31;
+
+impl<'a, C: Context> Packet<'a, C> {
+    /// The packet of which that was found out.
+    #[inline(always)]
+    pub(crate) fn again(ctx: &'a C, parsed: &'a Parsed) -> Option<Self> {
+        let layout = Layout {
+            ipv6: parsed.header(),
+            tagged: parsed.tagged != 0,
+        };
+        Some(Self {
+            ctx,
+            parsed,
+            layout,
+            ipv6: ctx.at(layout.ipv6)?,
+        })
+    }
     /// The IPv6 header, as it is now.
     #[inline(always)]
     pub(crate) fn header(&self) -> Option<*mut Ipv6> {
@@ -115,11 +207,14 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
+    /// [`Verdict::NotOurs`] as one register.
+    pub(crate) const NOT_OURS: u32 = u32::MAX;
+
     /// As one register, which is all that a BPF function can return.
     #[inline(always)]
     pub(crate) fn pack(self) -> u32 {
         match self {
-            Self::NotOurs => u32::MAX,
+            Self::NotOurs => Self::NOT_OURS,
             Self::Done(action) => action,
         }
     }
@@ -127,7 +222,7 @@ impl Verdict {
     #[inline(always)]
     pub(crate) fn unpack(packed: u32) -> Self {
         match packed {
-            u32::MAX => Self::NotOurs,
+            Self::NOT_OURS => Self::NotOurs,
             action => Self::Done(action),
         }
     }

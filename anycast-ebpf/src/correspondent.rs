@@ -12,9 +12,10 @@ use crate::{
     context::{Context, Hook, Packet, Verdict},
     count::count,
     forward::next_hop,
+    global::{exported, global},
     maps::CLIENT_PREFIXES,
     next_hop::Way,
-    packet::{IPV6, Upper},
+    packet::IPV6,
     punt::punt,
     question::Question,
     rewrite,
@@ -23,35 +24,54 @@ use crate::{
     trial,
 };
 
-/// A packet at an interface of a correspondent. A function of its own, because a BPF stack frame
-/// has 512 octets for all roles of an interface together.
-#[inline(never)]
-pub(crate) fn ingress<C: Context>(packet: &Packet<'_, C>, protocol: u8, offset: usize) -> u32 {
-    handle(packet, Upper { protocol, offset }).pack()
+global! {
+    /// A packet at an interface of a correspondent.
+    pub(crate) fn ingress(packet) -> u32;
+    ingress_once or Verdict::NOT_OURS;
+    correspondent_ingress_xdp, correspondent_ingress_in, correspondent_ingress_out
 }
 
 #[inline(always)]
-fn handle<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
-    let Some(transport) = Transport::read(packet.ctx, upper) else {
+fn ingress_once<C: Context>(packet: &Packet<'_, C>) -> u32 {
+    handle(packet).pack()
+}
+
+#[inline(always)]
+fn handle<C: Context>(packet: &Packet<'_, C>) -> Verdict {
+    let Some(transport) = Transport::read(packet.ctx, packet.upper_header()) else {
         return Verdict::NotOurs;
     };
     let change = match change::<C>(packet, &transport) {
         Ok(change) => change,
         Err(verdict) => return verdict,
     };
-    Verdict::Done(deliver(packet, &transport, &change))
+    Verdict::Done(deliver(
+        packet.ctx,
+        packet.parsed,
+        &raw const transport,
+        &raw const change,
+    ))
 }
 
-/// Changes the packet and sends it, if there is a way. A function of its own for the sake of the stack.
-#[inline(never)]
-fn deliver<C: Context>(packet: &Packet<'_, C>, transport: &Transport, change: &Change) -> u32 {
-    let outward = change.side == side::DESTINATION;
-    let (source, destination) = if outward {
-        (&packet.source, &change.address)
-    } else {
-        (&change.address, &packet.destination)
+global! {
+    /// Changes the packet and sends it, if there is a way.
+    fn deliver(packet, transport: *const Transport, change: *const Change) -> u32;
+    deliver_once or XDP_PASS;
+    correspondent_deliver_xdp, correspondent_deliver_in, correspondent_deliver_out
+}
+
+#[inline(always)]
+fn deliver_once<C: Context>(
+    packet: &Packet<'_, C>,
+    transport: *const Transport,
+    change: *const Change,
+) -> u32 {
+    // SAFETY: both are there, which the verifier cannot know.
+    let (Some(transport), Some(change)) = (unsafe { (transport.as_ref(), change.as_ref()) }) else {
+        return XDP_PASS;
     };
-    let next_hop = next_hop(packet, transport, source, destination);
+    let outward = change.side == side::DESTINATION;
+    let next_hop = next_hop(packet, transport, change);
     if next_hop.way.stops::<C>(outward) {
         return XDP_PASS;
     }
@@ -102,6 +122,7 @@ fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Result<C
             address,
             delta: question.delta,
             lasts: answer == answer::REWRITE,
+            reserved: [0; 4],
         }),
         answer::HELD => {
             count(Counter::FlowResetHeld);
@@ -173,25 +194,27 @@ fn ask(question: &mut Question, outward: bool) -> u32 {
     }
 }
 
-/// Home Test Init, Care-of Test Init, Binding Update and unknown types for our clients are
-/// answered by the controller (RFC 6275 section 9); other types are for mobile nodes.
-#[inline(never)]
-pub(crate) fn mobility<C: Context>(packet: &Packet<'_, C>, offset: usize) -> u32 {
-    for_client(packet, offset).pack()
+global! {
+    /// Home Test Init, Care-of Test Init, Binding Update and unknown types for our clients are
+    /// answered by the controller (RFC 6275 section 9); other types are for mobile nodes.
+    pub(crate) fn mobility(packet) -> u32;
+    mobility_once or Verdict::NOT_OURS;
+    correspondent_mobility_xdp, correspondent_mobility_in
 }
 
 #[inline(always)]
-fn for_client<C: Context>(packet: &Packet<'_, C>, offset: usize) -> Verdict {
-    // The controller's own, or a member's on this host.
-    if C::HOOK == Hook::Egress {
-        return Verdict::NotOurs;
-    }
+fn mobility_once<C: Context>(packet: &Packet<'_, C>) -> u32 {
+    for_client(packet).pack()
+}
+
+#[inline(always)]
+fn for_client<C: Context>(packet: &Packet<'_, C>) -> Verdict {
     let prefix = Key::new(128, packet.destination);
     if CLIENT_PREFIXES.get(&prefix).is_none() {
         count(Counter::MobilityNotOurs);
         return Verdict::NotOurs;
     }
-    let mh_type = match packet.ctx.read::<[u8; 2]>(offset + 2) {
+    let mh_type = match packet.ctx.read::<[u8; 2]>(packet.upper_header().offset + 2) {
         Some([0 | 3 | 4 | 6 | 7, _]) => {
             count(Counter::MobilityOtherRole);
             return Verdict::NotOurs;

@@ -1,6 +1,6 @@
 //! Sends a rewritten packet to its next hop, or leaves it to the kernel.
 
-use anycast_common::abi::counters::Counter;
+use anycast_common::abi::{counters::Counter, maps::side};
 use aya_ebpf::{
     bindings::{
         BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH,
@@ -12,8 +12,10 @@ use aya_ebpf::{
 };
 
 use crate::{
+    change::Change,
     context::{Context, Hook, Packet},
     count::count,
+    global::{exported, global},
     maps::REDIRECT_TARGETS,
     next_hop::{NextHop, Way},
     packet::{IPV6, ethernet, words},
@@ -45,14 +47,57 @@ impl Way {
     }
 }
 
-/// Finds the next hop for the packet with the given addresses, before anything is changed.
+/// Finds the next hop for the packet as it will be after the change, before anything is changed.
 #[inline(always)]
 pub(crate) fn next_hop<C: Context>(
     packet: &Packet<'_, C>,
     transport: &Transport,
-    source: &[u8; 16],
-    destination: &[u8; 16],
+    change: &Change,
 ) -> NextHop {
+    let mut found = NextHop::by(Way::Kernel);
+    find(
+        packet.ctx,
+        packet.parsed,
+        core::ptr::from_ref(transport),
+        core::ptr::from_ref(change),
+        &raw mut found,
+    );
+    found
+}
+
+global! {
+    /// [`next_hop`], for the sake of the stack as well. Not 0: it was written to `found`.
+    fn find(
+        packet, transport: *const Transport, change: *const Change, found: *mut NextHop
+    ) -> u32;
+    find_once or 0;
+    forward_next_hop_xdp, forward_next_hop_in, forward_next_hop_out
+}
+
+#[inline(always)]
+fn find_once<C: Context>(
+    packet: &Packet<'_, C>,
+    transport: *const Transport,
+    change: *const Change,
+    found: *mut NextHop,
+) -> u32 {
+    // SAFETY: all are there, which the verifier cannot know.
+    let (Some(transport), Some(change), Some(found)) =
+        (unsafe { (transport.as_ref(), change.as_ref(), found.as_mut()) })
+    else {
+        return 0;
+    };
+    *found = look_up(packet, transport, change);
+    1
+}
+
+#[inline(always)]
+fn look_up<C: Context>(packet: &Packet<'_, C>, transport: &Transport, change: &Change) -> NextHop {
+    let (source, destination) = match change.side {
+        side::SOURCE => (&change.address, &packet.destination),
+        side::DESTINATION => (&packet.source, &change.address),
+        _ => (&packet.source, &packet.destination),
+    };
     // SAFETY: `classify` checked that the IPv6 header lies within the packet.
     let header = unsafe { &*packet.ipv6 };
     let last_hop = header.hop_limit <= 1;
@@ -107,12 +152,12 @@ pub(crate) fn next_hop<C: Context>(
                 && REDIRECT_TARGETS.get_ptr(lookup.ifindex).is_some() =>
         {
             NextHop {
-                way: Way::Program,
                 ifindex: lookup.ifindex,
                 // SAFETY: the lookup leaves the MTU where it found the length.
                 mtu: unsafe { lookup.__bindgen_anon_1.mtu_result },
                 source: mac(lookup.smac),
                 destination: mac(lookup.dmac),
+                ..NextHop::by(Way::Program)
             }
         }
         Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => NextHop::by(Way::TooBig),

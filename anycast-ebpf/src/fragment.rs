@@ -8,11 +8,13 @@ use anycast_common::abi::{
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, helpers::bpf_ktime_get_coarse_ns};
 
 use crate::{
+    change::Change,
     context::{Context, Packet, Verdict},
     count::count,
     forward::next_hop,
+    global::{exported, global},
     maps::{BINDINGS, CARE_OF, FRAGMENTS, LOCAL_ANYCAST, LOCAL_CARE_OF},
-    packet::{Piece, octets},
+    packet::{Piece, octets, on_stack},
     rewrite,
     transport::Transport,
 };
@@ -34,18 +36,58 @@ pub(crate) fn key(source: &[u8; 16], destination: &[u8; 16], piece: Piece) -> Fr
 }
 
 /// The care-of address of the fragments of a packet, which went to it; with `seen`, of a packet as errors
-/// quote it, whose fragments came from it. Not 0: it is known. Apart from its callers for the sake of the stack.
-#[inline(never)]
+/// quote it, whose fragments came from it.
+#[inline(always)]
 pub(crate) fn care_of(
     source: &[u8; 16],
     destination: &[u8; 16],
-    piece: &Piece,
+    piece: Piece,
     seen: bool,
-    care_of: &mut [u8; 16],
+) -> Option<[u8; 16]> {
+    let mut care_of = [0; 16];
+    let protocol_seen = u32::from(piece.protocol) | u32::from(seen) << SEEN;
+    // SAFETY: all are there.
+    let known = unsafe {
+        fragment_care_of(
+            source,
+            destination,
+            piece.identification,
+            protocol_seen,
+            &raw mut care_of,
+        )
+    };
+    (known != 0).then_some(care_of)
+}
+
+/// Above the protocol number.
+const SEEN: u32 = 8;
+
+/// A global function, which the verifier follows once. Not 0: the address is known.
+///
+/// # Safety
+///
+/// The addresses must be there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn fragment_care_of(
+    source: *const [u8; 16],
+    destination: *const [u8; 16],
+    identification: u32,
+    protocol_seen: u32,
+    care_of: *mut [u8; 16],
 ) -> u32 {
+    if source.is_null() || destination.is_null() || care_of.is_null() {
+        return 0;
+    }
+    let seen = protocol_seen >> SEEN != 0;
+    let piece = Piece {
+        identification,
+        protocol: protocol_seen as u8,
+    };
+    // SAFETY: by the caller.
     let key = FragmentKey {
         quoted: u8::from(seen),
-        ..key(source, destination, *piece)
+        ..key(unsafe { &*source }, unsafe { &*destination }, piece)
     };
     let wanted = if seen {
         side::SOURCE
@@ -80,11 +122,17 @@ pub(crate) fn note(key: &FragmentKey, side: u8, address: &[u8; 16]) {
     let _ = FRAGMENTS.insert(key, &note, 0);
 }
 
-/// Notes what a correspondent made of a first fragment: the header tells.
-#[inline(never)]
-pub(crate) fn note_first<C: Context>(packet: &Packet<'_, C>, identification: u32, protocol: u8) {
+global! {
+    /// Notes what a correspondent made of a first fragment: the header tells.
+    pub(crate) fn note_first(packet) -> u32;
+    note_first_once or 0;
+    fragment_note_first_xdp, fragment_note_first_in, fragment_note_first_out
+}
+
+#[inline(always)]
+fn note_first_once<C: Context>(packet: &Packet<'_, C>) -> u32 {
     let Some(header) = packet.header() else {
-        return;
+        return 0;
     };
     // SAFETY: the IPv6 header lies within the packet.
     let (source, destination) =
@@ -104,14 +152,11 @@ pub(crate) fn note_first<C: Context>(packet: &Packet<'_, C>, identification: u32
             anycast: packet.destination,
         };
         if CARE_OF.get_ptr(&pair).is_none() && BINDINGS.get_ptr(&binding).is_none() {
-            return;
+            return 0;
         }
         (side::NONE, source)
     };
-    let piece = Piece {
-        identification,
-        protocol,
-    };
+    let piece = packet.piece();
     note(
         &key(&packet.source, &packet.destination, piece),
         side,
@@ -125,6 +170,7 @@ pub(crate) fn note_first<C: Context>(packet: &Packet<'_, C>, identification: u32
         };
         note(&key, side, &packet.source);
     }
+    1
 }
 
 /// What the first fragment's note says.
@@ -137,39 +183,44 @@ pub(crate) fn noted(key: &FragmentKey) -> Option<Fragment> {
     (now < note.noted_at + LIFE).then_some(note)
 }
 
-/// A later fragment at a member: addresses are all that there is to change.
-#[inline(never)]
-pub(crate) fn at_member<C: Context>(packet: &Packet<'_, C>) -> u32 {
+global! {
+    /// A later fragment at a member: addresses are all that there is to change.
+    pub(crate) fn at_member(packet) -> u32;
+    at_member_once or Verdict::NOT_OURS;
+    fragment_at_member_xdp, fragment_at_member_in
+}
+
+#[inline(always)]
+fn at_member_once<C: Context>(packet: &Packet<'_, C>) -> u32 {
     member(packet).pack()
 }
 
 #[inline(always)]
 fn member<C: Context>(packet: &Packet<'_, C>) -> Verdict {
+    let destination = on_stack(&packet.destination);
     // SAFETY: the controller replaces entries whole, and the copy is made at once.
-    if let Some(owner) = unsafe { LOCAL_CARE_OF.get(&packet.destination) }.copied() {
+    if let Some(owner) = unsafe { LOCAL_CARE_OF.get(&destination) }.copied() {
         if rewrite::destination(packet, &Transport::of(0), &owner.anycast, 0) {
             count(Counter::FragmentFollowed);
         }
         return Verdict::Done(XDP_PASS);
     }
-    if LOCAL_ANYCAST.get_ptr(&packet.destination).is_some() {
+    if LOCAL_ANYCAST.get_ptr(&destination).is_some() {
         return Verdict::Done(XDP_PASS);
     }
     Verdict::NotOurs
 }
 
-/// A later fragment at a correspondent.
-#[inline(never)]
-pub(crate) fn at_correspondent<C: Context>(
-    packet: &Packet<'_, C>,
-    identification: u32,
-    protocol: u8,
-) -> u32 {
-    let piece = Piece {
-        identification,
-        protocol,
-    };
-    correspondent(packet, piece).pack()
+global! {
+    /// A later fragment at a correspondent.
+    pub(crate) fn at_correspondent(packet) -> u32;
+    at_correspondent_once or Verdict::NOT_OURS;
+    fragment_at_correspondent_xdp, fragment_at_correspondent_in, fragment_at_correspondent_out
+}
+
+#[inline(always)]
+fn at_correspondent_once<C: Context>(packet: &Packet<'_, C>) -> u32 {
+    correspondent(packet, packet.piece()).pack()
 }
 
 #[inline(always)]
@@ -187,14 +238,19 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, piece: Piece) -> Verdict {
             None => return Verdict::NotOurs,
         },
     };
-    let (source, destination) = match note.side {
-        side::SOURCE => (&note.address, &packet.destination),
-        side::DESTINATION => (&packet.source, &note.address),
-        _ => return Verdict::Done(XDP_PASS),
-    };
+    if !matches!(note.side, side::SOURCE | side::DESTINATION) {
+        return Verdict::Done(XDP_PASS);
+    }
     let transport = Transport::of(piece.protocol);
     let outward = note.side == side::DESTINATION;
-    let next_hop = next_hop(packet, &transport, source, destination);
+    let change = Change {
+        address: note.address,
+        delta: 0,
+        side: note.side,
+        lasts: false,
+        reserved: [0; 4],
+    };
+    let next_hop = next_hop(packet, &transport, &change);
     if next_hop.way.stops::<C>(outward) {
         return Verdict::Done(XDP_PASS);
     }

@@ -8,7 +8,7 @@
 use anycast_common::abi::{
     counters::Counter,
     event::{UNREACHABLE_EVERY, kind},
-    maps::{CareOfKey, Flow},
+    maps::{CareOfKey, Flow, side},
 };
 use anycast_common::wire::checksum;
 use aya_ebpf::{
@@ -18,17 +18,21 @@ use aya_ebpf::{
 
 use crate::{
     admission,
+    change::Change,
     checksum::folds_to_ones,
     context::{Context, Packet, Verdict},
     count::count,
     flow_table,
     forward::next_hop,
-    fragment, hints,
+    fragment,
+    global::{exported, global},
+    hints,
     limit::now,
     maps::{CARE_OF, LOCAL_ANYCAST, LOCAL_CARE_OF, SCRATCH, UNREACHABLE},
-    packet::{IPV6, Ipv6, MAX_OFFSET, Piece, Upper, octets, words},
+    packet::{IPV6, Ipv6, Piece, Upper, octets, on_stack, words},
     punt::punt,
-    quote::{HEADER, Quote, quote},
+    quote::{HEADER, quote},
+    quoted::Quote,
     rewrite,
     transport::{ICMPV6, MOBILITY, Transport, UDP, UDP_LITE},
 };
@@ -40,14 +44,6 @@ const PARAMETER_PROBLEM: u8 = 4;
 const NO_ROUTE: u8 = 0;
 const ADDRESS_UNREACHABLE: u8 = 3;
 const REJECT_ROUTE: u8 = 6;
-/// Messages from this type on are not errors (RFC 4443 section 2.1).
-const FIRST_INFORMATIONAL: u8 = 128;
-
-/// Whether the message is an error.
-#[inline(always)]
-pub(crate) fn is_error<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> bool {
-    upper.protocol == ICMPV6 && head(packet, upper)[0] < FIRST_INFORMATIONAL
-}
 
 /// Type and code of an ICMPv6 message; of one that is cut short, those of none that there is. No option,
 /// because the compiler would compute with what is not there before it looks whether it is.
@@ -60,31 +56,23 @@ fn head<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> [u8; 2] {
     }
 }
 
-/// An address to put in place of another, and what that does to a checksum.
-struct Change<'a> {
-    address: &'a [u8; 16],
-    delta: u16,
+global! {
+    /// An error at a correspondent which says that C cannot be reached: a hint for the controller, if it can be
+    /// believed. The client is not told, for it would give up a connection that is just beginning, whose next packet
+    /// finds another member.
+    pub(crate) fn care_of_unreachable(packet) -> u32;
+    care_of_unreachable_once or Verdict::NOT_OURS;
+    error_care_of_unreachable_xdp, error_care_of_unreachable_in, error_care_of_unreachable_out
 }
 
-/// Which address of a packet.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Source,
-    Destination,
-}
-
-/// An error at a correspondent which says that C cannot be reached: a hint for the controller, if it can be believed.
-/// The client is not told, for it would give up a connection that is just beginning, whose next packet finds
-/// another member. A function of its own for the sake of the stack.
-#[inline(never)]
-pub(crate) fn care_of_unreachable<C: Context>(packet: &Packet<'_, C>, offset: usize) -> u32 {
-    let protocol = ICMPV6;
-    unreachable(packet, Upper { protocol, offset }).pack()
+#[inline(always)]
+fn care_of_unreachable_once<C: Context>(packet: &Packet<'_, C>) -> u32 {
+    unreachable(packet, packet.upper_header()).pack()
 }
 
 #[inline(always)]
 fn unreachable<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
-    if quotes_ours(packet, upper.offset) {
+    if quotes_ours(packet.ctx, packet.parsed) != 0 {
         count(Counter::IcmpErrorQuotesMobility);
         return Verdict::Done(XDP_DROP);
     }
@@ -95,23 +83,23 @@ fn unreachable<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     else {
         return Verdict::NotOurs;
     };
-    let Some(quote) = quote(packet, upper) else {
+    let Some(quote) = quote(packet) else {
         return Verdict::Done(XDP_PASS);
     };
-    let Some(owner) = owner(&quote) else {
+    let Some(owner) = owner(quote) else {
         return Verdict::NotOurs;
     };
     let flow = if quote.later {
         // Of which flow, the error about the first fragment says.
-        if !followed(&quote, &owner) {
+        if !followed(quote, &owner) {
             return Verdict::NotOurs;
         }
-        None
+        core::ptr::null_mut()
     } else {
-        let Some(flow) = pinned(&quote, &owner) else {
+        let Some(flow) = pinned(quote, &owner) else {
             return Verdict::NotOurs;
         };
-        Some(flow)
+        flow
     };
     // The client is not told either way.
     let dropped = Verdict::Done(XDP_DROP);
@@ -130,7 +118,8 @@ fn unreachable<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
         return dropped;
     }
     let now = now();
-    if let Some(flow) = flow {
+    // No option, which the compiler would make of two values, the second one written in one of its cases alone.
+    if !flow.is_null() {
         // SAFETY: the memory of an entry stays mapped; racing writers store times of the same moment.
         unsafe { (*flow).unreachable_at = now };
     }
@@ -146,10 +135,22 @@ fn unreachable<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     dropped
 }
 
-/// Whether an error to a client quotes a message that was sent in its name: the client knows nothing of it.
-#[inline(never)]
-fn quotes_ours<C: Context>(packet: &Packet<'_, C>, offset: usize) -> bool {
-    let quoted = (offset & MAX_OFFSET) + HEADER;
+global! {
+    /// Whether an error to a client quotes a message that was sent in its name, of which the client knows nothing:
+    /// not 0 if so.
+    fn quotes_ours(packet) -> u32;
+    quotes_ours_once or 0;
+    error_quotes_ours_xdp, error_quotes_ours_in, error_quotes_ours_out
+}
+
+#[inline(always)]
+fn quotes_ours_once<C: Context>(packet: &Packet<'_, C>) -> u32 {
+    u32::from(quotes_message(packet, packet.upper_header().offset))
+}
+
+#[inline(always)]
+fn quotes_message<C: Context>(packet: &Packet<'_, C>, offset: usize) -> bool {
+    let quoted = offset + HEADER;
     let Some(header) = packet.ctx.read::<Ipv6>(quoted) else {
         return false;
     };
@@ -165,21 +166,39 @@ fn quotes_ours<C: Context>(packet: &Packet<'_, C>, offset: usize) -> bool {
 
 /// Whether the ICMPv6 checksum of a message of so many octets is right (RFC 8200 section 8.1). An error longer than the
 /// IPv6 minimum MTU is none.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn holds_checksum<C: Context>(
     packet: &Packet<'_, C>,
     offset: usize,
     length: usize,
 ) -> bool {
-    // The compiler must not know how they hang together: the verifier does not.
-    let length = core::hint::black_box(length) & 0x7ff;
+    holds(packet.ctx, packet.parsed, offset as u32, length as u32) != 0
+}
+
+global! {
+    /// [`holds_checksum`]: not 0 if so.
+    fn holds(packet, offset: u32, length: u32) -> u32;
+    holds_once or 0;
+    error_holds_xdp, error_holds_in, error_holds_out
+}
+
+#[inline(always)]
+fn holds_once<C: Context>(packet: &Packet<'_, C>, offset: u32, length: u32) -> u32 {
+    u32::from(sums_up(packet, offset as usize, length as usize))
+}
+
+#[inline(always)]
+fn sums_up<C: Context>(packet: &Packet<'_, C>, offset: usize, length: usize) -> bool {
+    // One comparison, of which older verifiers understand both ends, as in `punt`.
+    let before_last = core::hint::black_box(length.wrapping_sub(1));
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
         return false;
     };
     let scratch = scratch.cast::<u8>();
-    if length == 0 || length > MESSAGE {
+    if before_last >= MESSAGE {
         return false;
     }
+    let length = before_last + 1;
     // SAFETY: there is room for so many octets and eight more; the helper checks the packet.
     unsafe {
         if packet.ctx.load(offset, scratch, length) != 0 {
@@ -213,7 +232,11 @@ pub unsafe extern "C" fn message_holds(
     // SAFETY: by the caller.
     let (source, destination) = unsafe { (words(&*source), words(&*destination)) };
     let mut sum = u64::from((length as u16 + u16::from(ICMPV6)).to_be());
-    for word in source.into_iter().chain(destination) {
+    // Two loops, which the compiler unrolls: of one that it enters in the middle, Linux 6.1 says that it goes back.
+    for word in source {
+        sum += u64::from(word);
+    }
+    for word in destination {
         sum += u64::from(word);
     }
     for chunk in 0..CHUNKS {
@@ -287,30 +310,33 @@ fn noted_care_of(quote: &Quote, destination: &[u8; 16], seen: bool) -> Option<[u
         identification: quote.identification,
         protocol: quote.transport.protocol,
     };
-    let mut care_of = [0; 16];
-    let known = fragment::care_of(&quote.source, destination, &piece, seen, &mut care_of);
-    (known != 0).then_some(care_of)
+    fragment::care_of(&quote.source, destination, piece, seen)
 }
 
-/// An error at a correspondent: about a packet of its client to C, or about one that its client
-/// got from B.
-#[inline(never)]
-pub(crate) fn at_correspondent<C: Context>(packet: &Packet<'_, C>, offset: usize) -> u32 {
-    let protocol = ICMPV6;
-    correspondent(packet, Upper { protocol, offset }).pack()
+global! {
+    /// An error at a correspondent: about a packet of its client to C, or about one that its client
+    /// got from B.
+    pub(crate) fn at_correspondent(packet) -> u32;
+    at_correspondent_once or Verdict::NOT_OURS;
+    error_at_correspondent_xdp, error_at_correspondent_in, error_at_correspondent_out
+}
+
+#[inline(always)]
+fn at_correspondent_once<C: Context>(packet: &Packet<'_, C>) -> u32 {
+    correspondent(packet, packet.upper_header()).pack()
 }
 
 #[inline(always)]
 fn correspondent<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
-    let Some(quote) = quote(packet, upper) else {
+    let Some(quote) = quote(packet) else {
         return Verdict::NotOurs;
     };
-    let (to_client, address, delta) = match owner(&quote) {
+    let (to_client, address, delta) = match owner(quote) {
         Some(owner) => {
             let known = if quote.later {
-                followed(&quote, &owner)
+                followed(quote, &owner)
             } else {
-                pinned(&quote, &owner).is_some()
+                pinned(quote, &owner).is_some()
             };
             if !known {
                 count(Counter::IcmpErrorNoFlow);
@@ -318,16 +344,12 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
             }
             (true, owner.anycast, owner.delta)
         }
-        None => match sender(&quote) {
+        None => match sender(quote) {
             Some((care_of, delta)) => (false, care_of, delta),
             None => return Verdict::NotOurs,
         },
     };
-    let change = Change {
-        address: &address,
-        delta,
-    };
-    Verdict::Done(translate(packet, upper, &quote, to_client, &change))
+    Verdict::Done(translate(packet, upper, quote, to_client, address, delta))
 }
 
 /// Where a packet came from that a client got from B, and what that C does to a checksum.
@@ -351,48 +373,57 @@ fn translate<C: Context>(
     upper: Upper,
     quote: &Quote,
     to_client: bool,
-    change: &Change<'_>,
+    address: [u8; 16],
+    delta: u16,
 ) -> u32 {
     let (inner, outer) = if to_client {
-        (Side::Destination, Side::Source)
+        (side::DESTINATION, side::SOURCE)
     } else {
-        (Side::Source, Side::Destination)
+        (side::SOURCE, side::DESTINATION)
     };
     // Routers on the way tell the client in their own name.
     let redirected = !to_client || packet.source == quote.destination;
-    let (source, destination) = match (redirected, outer) {
-        (false, _) => (&packet.source, &packet.destination),
-        (true, Side::Source) => (change.address, &packet.destination),
-        (true, Side::Destination) => (&packet.source, change.address),
+    let change = Change {
+        address,
+        delta,
+        side: if redirected { outer } else { side::NONE },
+        lasts: false,
+        reserved: [0; 4],
     };
     let transport = Transport::of(ICMPV6);
-    let next_hop = next_hop(packet, &transport, source, destination);
+    let next_hop = next_hop(packet, &transport, &change);
     if next_hop.way.ends_here() {
         return XDP_PASS;
     }
-    if !requote(packet, upper, quote, inner, change) {
+    if !requote(packet, upper, quote, inner, &change) {
         return XDP_PASS;
     }
     if redirected {
-        redirect(packet, upper, outer, change);
+        redirect(packet, upper, outer, &change);
     }
     count(Counter::CorrespondentIcmpError);
     C::send(packet, &next_hop)
 }
 
-/// An error at a member: about a packet that its egress program sent from C, or about a message
-/// of a handshake, from a client that does not know the Mobility Header.
-#[inline(never)]
-pub(crate) fn at_member<C: Context>(packet: &Packet<'_, C>, offset: usize) -> u32 {
-    let protocol = ICMPV6;
-    member(packet, Upper { protocol, offset }).pack()
+global! {
+    /// An error at a member: about a packet that its egress program sent from C, or about a message
+    /// of a handshake, from a client that does not know the Mobility Header.
+    pub(crate) fn at_member(packet) -> u32;
+    at_member_once or Verdict::NOT_OURS;
+    error_at_member_xdp, error_at_member_in
+}
+
+#[inline(always)]
+fn at_member_once<C: Context>(packet: &Packet<'_, C>) -> u32 {
+    member(packet, packet.upper_header()).pack()
 }
 
 #[inline(always)]
 fn member<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
+    let destination = on_stack(&packet.destination);
     // SAFETY: the controller replaces entries whole, and the copy is made at once.
-    let owner = unsafe { LOCAL_CARE_OF.get(&packet.destination) }.copied();
-    if owner.is_none() && LOCAL_ANYCAST.get_ptr(&packet.destination).is_none() {
+    let owner = unsafe { LOCAL_CARE_OF.get(&destination) }.copied();
+    if owner.is_none() && LOCAL_ANYCAST.get_ptr(&destination).is_none() {
         return Verdict::NotOurs;
     }
     if refuses_mobility(packet, upper) {
@@ -400,14 +431,17 @@ fn member<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
             count(Counter::MemberMobilityRefused);
         }
     } else if let Some(owner) = owner
-        && let Some(quote) = quote(packet, upper)
+        && let Some(quote) = quote(packet)
     {
         let change = Change {
-            address: &owner.anycast,
+            address: owner.anycast,
             delta: owner.delta,
+            side: side::DESTINATION,
+            lasts: false,
+            reserved: [0; 4],
         };
-        if requote(packet, upper, &quote, Side::Source, &change) {
-            redirect(packet, upper, Side::Destination, &change);
+        if requote(packet, upper, quote, side::SOURCE, &change) {
+            redirect(packet, upper, side::DESTINATION, &change);
             count(Counter::MemberIcmpError);
         }
     }
@@ -430,15 +464,14 @@ fn requote<C: Context>(
     packet: &Packet<'_, C>,
     upper: Upper,
     quote: &Quote,
-    side: Side,
-    change: &Change<'_>,
+    side: u8,
+    change: &Change,
 ) -> bool {
     if !readdress(packet, quote.offset, side, change) {
         return false;
     }
-    let Transport {
-        protocol, checksum, ..
-    } = quote.transport;
+    let Transport { protocol, .. } = quote.transport;
+    let checksum = quote.transport.place();
     let udp = matches!(protocol, UDP | UDP_LITE);
     if checksum == 0 || !packet.ctx.adjust(checksum, change.delta, udp) {
         // Nothing in the quote made up for the other address.
@@ -449,7 +482,7 @@ fn requote<C: Context>(
 
 /// Changes an address of the error itself.
 #[inline(always)]
-fn redirect<C: Context>(packet: &Packet<'_, C>, upper: Upper, side: Side, change: &Change<'_>) {
+fn redirect<C: Context>(packet: &Packet<'_, C>, upper: Upper, side: u8, change: &Change) {
     if readdress(packet, packet.layout.ipv6, side, change) {
         outer_checksum(packet, upper, change.delta);
     }
@@ -457,17 +490,13 @@ fn redirect<C: Context>(packet: &Packet<'_, C>, upper: Upper, side: Side, change
 
 /// Changes an address of the IPv6 header at `offset`.
 #[inline(always)]
-fn readdress<C: Context>(
-    packet: &Packet<'_, C>,
-    offset: usize,
-    side: Side,
-    change: &Change<'_>,
-) -> bool {
-    let address = match side {
-        Side::Source => rewrite::SOURCE,
-        Side::Destination => rewrite::DESTINATION,
+fn readdress<C: Context>(packet: &Packet<'_, C>, offset: usize, side: u8, change: &Change) -> bool {
+    let address = if side == side::SOURCE {
+        rewrite::SOURCE
+    } else {
+        rewrite::DESTINATION
     };
-    packet.ctx.store(offset + address, &words(change.address))
+    packet.ctx.store(offset + address, &words(&change.address))
 }
 
 #[inline(always)]

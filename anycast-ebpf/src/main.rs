@@ -1,9 +1,10 @@
 //! The kernel side: XDP and TCX programs of the three roles.
 //!
-//! `classify` says what a packet is, `router`, `member` and `correspondent` what each role does with it, `fast` and
-//! `refused` are short ways for what was decided before, `context` with `xdp` and `skb` how hooks differ, `rewrite`
-//! and `forward` change and send it, `punt` gives it to the controller. The roles of an interface are a constant of
-//! the program attached there, so a program holds only the branches that its interface needs.
+//! `parse` finds a packet's headers, `classify` says what it is, `router`, `member` and `correspondent` what each role
+//! does with it, `fast` and `refused` are short ways for what was decided before, `context` with `xdp` and `skb` how
+//! hooks differ, `rewrite` and `forward` change and send it, `punt` gives it to the controller. `global` makes the
+//! functions that the verifier follows once. The roles of an interface are a constant of the program attached there,
+//! so a program holds only the branches that its interface needs.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![allow(
     clippy::cast_possible_truncation,
@@ -41,6 +42,8 @@ mod forward;
 #[cfg(target_arch = "bpf")]
 mod fragment;
 #[cfg(target_arch = "bpf")]
+mod global;
+#[cfg(target_arch = "bpf")]
 mod hints;
 #[cfg(target_arch = "bpf")]
 mod icmp_error;
@@ -67,6 +70,8 @@ mod own;
 #[cfg(target_arch = "bpf")]
 mod packet;
 #[cfg(target_arch = "bpf")]
+mod parse;
+#[cfg(target_arch = "bpf")]
 mod policy;
 #[cfg(target_arch = "bpf")]
 mod programs;
@@ -76,6 +81,8 @@ mod punt;
 mod question;
 #[cfg(target_arch = "bpf")]
 mod quote;
+#[cfg(target_arch = "bpf")]
+mod quoted;
 #[cfg(target_arch = "bpf")]
 mod refused;
 #[cfg(target_arch = "bpf")]
@@ -90,6 +97,8 @@ mod sketch;
 mod station;
 #[cfg(target_arch = "bpf")]
 mod steer;
+#[cfg(target_arch = "bpf")]
+mod tcx;
 #[cfg(target_arch = "bpf")]
 mod transport;
 #[cfg(target_arch = "bpf")]

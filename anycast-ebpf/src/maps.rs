@@ -20,7 +20,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 
-use crate::question::Question;
+use crate::{question::Question, quoted::Quote};
 
 /// 1 refuses MLD messages without Router Alert; set before the object is loaded.
 #[unsafe(no_mangle)]
@@ -158,6 +158,10 @@ pub(crate) static UNREACHABLE: LruHashMap<Address, u64, { maps::UNREACHABLE as u
 /// Correspondent: the packet that is looked at.
 #[btf_map]
 pub(crate) static QUESTION: PerCpuArray<Question, 1> = PerCpuArray::new();
+
+/// What the ICMPv6 error quotes that is looked at.
+#[btf_map]
+pub(crate) static QUOTE: PerCpuArray<Quote, 1> = PerCpuArray::new();
 
 /// Correspondent: where an ICMPv6 error is summed.
 #[btf_map]

@@ -5,11 +5,14 @@
 
 use anycast_common::abi::{
     counters::Counter,
-    maps::{MemberFlow, closed, stage},
+    maps::{Address, FlowKey, MemberFlow, closed, stage},
 };
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 
 use crate::{
     count::count,
+    maps::MEMBER_FLOWS,
+    packet::on_stack,
     segment::{Segment, is_after},
     transport::{TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Transport},
 };
@@ -88,6 +91,8 @@ pub(crate) mod came {
     pub(crate) const RESET: u32 = 2;
     /// Another.
     pub(crate) const RESET_AGAIN: u32 = 3;
+    /// The flow is not known.
+    pub(crate) const UNKNOWN: u32 = 4;
 }
 
 /// A client's packet came by C: one of [`came`]. A global function, which the verifier checks once and not for every
@@ -167,6 +172,29 @@ pub unsafe extern "C" fn member_answers(flow: *mut MemberFlow, facts: *const Fac
 pub(crate) fn disowns(facts: &Facts) -> bool {
     let answers_a_syn = facts.protocol == TCP && facts.has(TCP_RST) && facts.sequence == 0;
     facts.is_bare_reset() || answers_a_syn
+}
+
+/// Remembers a flow that a client opens just now: by B, or by the care-of address that is given. A global function,
+/// which the verifier follows once. 0: there is no room for it.
+///
+/// # Safety
+///
+/// The key must be there, and the address or none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn member_flow_opened(key: *const FlowKey, care_of: *const Address) -> u32 {
+    // SAFETY: by the caller, and the clock has no arguments.
+    let (key, care_of, now) =
+        unsafe { (key.as_ref(), care_of.as_ref(), bpf_ktime_get_coarse_ns()) };
+    let Some(key) = key else {
+        return 0;
+    };
+    let mut flow = opened(now);
+    if let Some(care_of) = care_of {
+        flow.care_of = *care_of;
+        flow.by_anycast = 0;
+    }
+    u32::from(MEMBER_FLOWS.insert(&on_stack(key), &flow, 0).is_ok())
 }
 
 /// A flow that a client opens just now.

@@ -9,12 +9,13 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use crate::{
     admission,
     checksum::folds_to_ones,
-    context::{Context, Packet, Verdict},
+    context::{Context, Packet, Parsed, Verdict},
     count::count,
+    global::{exported, global},
     icmp_error::holds_checksum,
     limit,
     maps::REQUIRE_ROUTER_ALERT,
-    packet::{IPV6, ethernet, is_link_local, is_multicast, octets, words},
+    packet::{IPV6, MAX_OFFSET, ethernet, is_link_local, is_multicast, octets, words},
     policy,
     punt::{punt, punt_refused},
     transport::{HOP_BY_HOP, ICMPV6},
@@ -45,10 +46,10 @@ struct Message {
 /// Looks for MLD: ICMPv6 behind Hop-by-Hop Options, or, wrongly, without them. Anything else is
 /// `NotOurs`.
 #[inline(always)]
-pub(crate) fn mld<C: Context, const ROLES: u8>(packet: &Packet<'_, C>, next_header: u8) -> Verdict {
-    let mut offset = packet.layout.ipv6 + IPV6;
-    if next_header == HOP_BY_HOP {
-        let Some([next, length]) = packet.ctx.read::<[u8; 2]>(offset) else {
+pub(crate) fn mld<C: Context, const ROLES: u8>(ctx: &C, parsed: &Parsed) -> Verdict {
+    let mut offset = parsed.header() + IPV6;
+    if parsed.next_header == HOP_BY_HOP {
+        let Some([next, length]) = ctx.read::<[u8; 2]>(offset) else {
             return Verdict::NotOurs;
         };
         if next != ICMPV6 {
@@ -56,23 +57,32 @@ pub(crate) fn mld<C: Context, const ROLES: u8>(packet: &Packet<'_, C>, next_head
         }
         offset += (length as usize + 1) * 8;
     }
-    let Some([message_type, _]) = packet.ctx.read::<[u8; 2]>(offset) else {
+    let Some([message_type, _]) = ctx.read::<[u8; 2]>(offset) else {
         return Verdict::NotOurs;
     };
-    match message_type {
-        QUERY => Verdict::Done(query(packet, offset)),
-        REPORT | DONE if ROLES & ROUTER != 0 => {
-            Verdict::Done(report(packet, offset, message_type, next_header))
-        }
-        _ => Verdict::NotOurs,
+    let is_report = matches!(message_type, REPORT | DONE) && ROLES & ROUTER != 0;
+    if message_type != QUERY && !is_report {
+        return Verdict::NotOurs;
     }
+    Verdict::Done(if is_report {
+        report(ctx, parsed, offset as u32, u32::from(message_type))
+    } else {
+        query(ctx, parsed, offset as u32)
+    })
 }
 
-/// A Query for the controller, which checks the rest; the kernel answers it for its multicast
-/// groups. One that did not begin on this link is nobody's (RFC 2710 section 5): it must not reach
-/// the controller from afar.
-#[inline(never)]
-fn query<C: Context>(packet: &Packet<'_, C>, offset: usize) -> u32 {
+global! {
+    /// A Query for the controller, which checks the rest; the kernel answers it for its multicast
+    /// groups. One that did not begin on this link is nobody's (RFC 2710 section 5): it must not reach
+    /// the controller from afar.
+    fn query(packet, offset: u32) -> u32;
+    query_once or XDP_PASS;
+    mld_query_xdp, mld_query_in
+}
+
+#[inline(always)]
+fn query_once<C: Context>(packet: &Packet<'_, C>, offset: u32) -> u32 {
+    let offset = offset as usize & MAX_OFFSET;
     // SAFETY: `classify` checked that the IPv6 header lies within the packet.
     let hop_limit = unsafe { (*packet.ipv6).hop_limit };
     if hop_limit != 1 || !is_link_local(&packet.source) {
@@ -86,15 +96,16 @@ fn query<C: Context>(packet: &Packet<'_, C>, offset: usize) -> u32 {
     XDP_PASS
 }
 
-/// Counts a Report or Done, and gives it to the controller or drops it.
-#[inline(never)]
-fn report<C: Context>(
-    packet: &Packet<'_, C>,
-    offset: usize,
-    message_type: u8,
-    next_header: u8,
-) -> u32 {
-    match check(packet, offset, message_type, next_header) {
+global! {
+    /// Counts a Report or Done, and gives it to the controller or drops it.
+    fn report(packet, offset: u32, message_type: u32) -> u32;
+    report_once or XDP_PASS;
+    mld_report_xdp, mld_report_in
+}
+
+#[inline(always)]
+fn report_once<C: Context>(packet: &Packet<'_, C>, offset: u32, message_type: u32) -> u32 {
+    match check(packet, offset as usize & MAX_OFFSET, message_type as u8) {
         Ok(allowed) => {
             count(allowed);
             if !matches!(allowed, Counter::MldMulticast) {
@@ -124,7 +135,6 @@ fn check<C: Context>(
     packet: &Packet<'_, C>,
     offset: usize,
     message_type: u8,
-    next_header: u8,
 ) -> Result<Counter, Counter> {
     // SAFETY: `classify` checked that the IPv6 header lies within the packet.
     let (payload_length, hop_limit) = unsafe {
@@ -153,7 +163,8 @@ fn check<C: Context>(
     if packet.destination != ALL_ROUTERS {
         return Err(Counter::MldBadDestination);
     }
-    if REQUIRE_ROUTER_ALERT.load() != 0 && !(next_header == HOP_BY_HOP && has_router_alert(packet))
+    if REQUIRE_ROUTER_ALERT.load() != 0
+        && !(packet.next_header == HOP_BY_HOP && has_router_alert(packet))
     {
         return Err(Counter::MldNoRouterAlert);
     }

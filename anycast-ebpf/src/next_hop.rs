@@ -1,8 +1,9 @@
 //! Where a packet goes next, and who sends it.
 
 /// How a packet will go once it is rewritten.
+#[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub enum Way {
     /// The program sends it.
     Program,
     /// The kernel forwards or receives it: no neighbour yet, a local address, a VLAN tag, a device
@@ -25,26 +26,29 @@ impl Way {
     }
 }
 
-/// Where a packet will go. A plain structure: what a variant leaves out would be registers that
+/// Where a packet will go. A plain structure without padding: what a variant leaves out would be octets that
 /// the verifier has never seen written.
-pub(crate) struct NextHop {
-    pub way: Way,
+#[repr(C, align(8))]
+pub struct NextHop {
     pub ifindex: u32,
     /// Octets of the largest packet that goes there.
     pub mtu: u16,
     pub source: [u16; 3],
     pub destination: [u16; 3],
+    pub way: Way,
+    pub reserved: [u8; 5],
 }
 
 impl NextHop {
     #[inline(always)]
     pub(crate) fn by(way: Way) -> Self {
         Self {
-            way,
             ifindex: 0,
             mtu: 0,
             source: [0; 3],
             destination: [0; 3],
+            way,
+            reserved: [0; 5],
         }
     }
 }

@@ -11,6 +11,7 @@ use aya_ebpf::{
 
 use crate::{
     context::{Context, Packet},
+    global::{exported, global},
     maps::MEMBER_FLOWS,
     member_flow::opened,
     packet::{octets, words},
@@ -31,30 +32,49 @@ struct Tuple {
     destination_port: [u8; 2],
 }
 
-/// Whether this host has opened the flow of a packet to C, of which nothing is known: not 0 if so. A function of
-/// its own for the sake of the stack.
-#[inline(never)]
-pub(crate) fn opened_here<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> u32 {
-    let own = match transport.protocol {
-        TCP => has_socket(packet, transport),
-        UDP => has_note(packet, transport) || has_socket(packet, transport),
-        ICMPV6 => is_echo_reply(packet, transport),
-        _ => has_note(packet, transport),
-    };
-    u32::from(own)
+/// Whether this host has opened the flow of a packet to C, of which nothing is known.
+#[inline(always)]
+pub(crate) fn opened_here<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> bool {
+    let (ctx, parsed, pointer) = (packet.ctx, packet.parsed, core::ptr::from_ref(transport));
+    match transport.protocol {
+        TCP => has_socket(ctx, parsed, pointer) != 0,
+        UDP => has_note(ctx, parsed, pointer) != 0 || has_socket(ctx, parsed, pointer) != 0,
+        ICMPV6 => transport.echo == ECHO_REPLY,
+        _ => has_note(ctx, parsed, pointer) != 0,
+    }
+}
+
+global! {
+    /// Whether a socket of this host has opened it: not 0 if so.
+    fn has_socket(packet, transport: *const Transport) -> u32;
+    has_socket_once or 0;
+    member_has_socket_xdp, member_has_socket_in
+}
+
+global! {
+    /// Whether it answers what this host sent from C of late, by a socket that is not bound to it: not 0 if so.
+    fn has_note(packet, transport: *const Transport) -> u32;
+    has_note_once or 0;
+    member_has_note_xdp, member_has_note_in
 }
 
 #[inline(always)]
-pub(crate) fn is_echo_reply<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> bool {
-    // As in `Segment::read`.
-    let start = core::hint::black_box(transport.checksum - 2);
-    transport.protocol == ICMPV6
-        && matches!(packet.ctx.read::<[u8; 2]>(start), Some([ECHO_REPLY, _]))
+fn has_socket_once<C: Context>(packet: &Packet<'_, C>, transport: *const Transport) -> u32 {
+    // SAFETY: it is there, which the verifier cannot know.
+    let transport = unsafe { transport.as_ref() };
+    u32::from(transport.is_some_and(|transport| is_connected(packet, transport)))
+}
+
+#[inline(always)]
+fn has_note_once<C: Context>(packet: &Packet<'_, C>, transport: *const Transport) -> u32 {
+    // SAFETY: as above.
+    let transport = unsafe { transport.as_ref() };
+    u32::from(transport.is_some_and(|transport| is_noted(packet, transport)))
 }
 
 /// A socket that listens on C serves clients, and one that is not connected may; the packets of both are B's.
 #[inline(always)]
-fn has_socket<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> bool {
+fn is_connected<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> bool {
     let mut tuple = Tuple {
         source: words(&packet.source),
         destination: words(&packet.destination),
@@ -85,9 +105,8 @@ fn has_socket<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> bool
     }
 }
 
-/// Whether it answers what this host sent from C of late, by a socket that is not bound to it.
 #[inline(always)]
-fn has_note<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> bool {
+fn is_noted<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> bool {
     let key = transport.flow_from_client(&packet.source, &packet.destination);
     let Some(flow) = MEMBER_FLOWS.get_ptr(&key) else {
         return false;

@@ -263,6 +263,12 @@ fn upper(protocol: u8, offset: usize) -> Option<Upper> {
     Some(Upper { protocol, offset })
 }
 
+/// A copy of a key, on the stack: before Linux 6.2 no lookup takes one from the memory that a global function is given.
+#[inline(always)]
+pub(crate) fn on_stack<T: Copy>(key: &T) -> T {
+    *key
+}
+
 /// The octets of an address.
 #[inline(always)]
 pub(crate) fn octets(words: [u32; 4]) -> [u8; 16] {

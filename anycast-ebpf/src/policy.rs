@@ -50,8 +50,29 @@ pub(crate) fn hit(rule: u32) {
 /// The verdict as one register: the number of the rule, and [`ALLOWED`]. A policy may be replaced while this reads the
 /// old one, which stays as it is. If it is replaced twice in that time, this may refuse what both would allow, or have
 /// the controller refuse it.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn search(source: &Address, anycast: &Address, mac: u64, ifindex: u32) -> u32 {
+    // SAFETY: both are there.
+    unsafe { policy_search(source, anycast, mac, ifindex) }
+}
+
+/// A global function, which the verifier follows once.
+///
+/// # Safety
+///
+/// Both addresses must be there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn policy_search(
+    source: *const Address,
+    anycast: *const Address,
+    mac: u64,
+    ifindex: u32,
+) -> u32 {
+    // SAFETY: by the caller; the verifier cannot know that they are there.
+    let (Some(source), Some(anycast)) = (unsafe { (source.as_ref(), anycast.as_ref()) }) else {
+        return DEFAULT_DENY;
+    };
     let Some(policy) = POLICY.get(policy_age() as u32 & 1) else {
         return DEFAULT_DENY;
     };

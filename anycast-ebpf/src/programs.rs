@@ -10,7 +10,7 @@ use aya_ebpf::{
 use crate::{
     classify::classify,
     member_egress::{answered, member_egress, note_own},
-    skb,
+    tcx,
 };
 
 /// For the far end of a veth pair, whose NAPI `XDP_REDIRECT` needs, and as a baseline.
@@ -61,42 +61,42 @@ fn anycast_m_out(ctx: TcContext) -> i32 {
 
 #[classifier]
 fn anycast_r_in(ctx: TcContext) -> i32 {
-    skb::ingress::<ROUTER>(ctx)
+    tcx::ingress::<ROUTER>(ctx)
 }
 
 #[classifier]
 fn anycast_m_in(ctx: TcContext) -> i32 {
-    skb::ingress::<MEMBER>(ctx)
+    tcx::ingress::<MEMBER>(ctx)
 }
 
 #[classifier]
 fn anycast_rm_in(ctx: TcContext) -> i32 {
-    skb::ingress::<{ ROUTER | MEMBER }>(ctx)
+    tcx::ingress::<{ ROUTER | MEMBER }>(ctx)
 }
 
 #[classifier]
 fn anycast_c_in(ctx: TcContext) -> i32 {
-    skb::ingress::<CORRESPONDENT>(ctx)
+    tcx::ingress::<CORRESPONDENT>(ctx)
 }
 
 #[classifier]
 fn anycast_rc_in(ctx: TcContext) -> i32 {
-    skb::ingress::<{ ROUTER | CORRESPONDENT }>(ctx)
+    tcx::ingress::<{ ROUTER | CORRESPONDENT }>(ctx)
 }
 
 #[classifier]
 fn anycast_mc_in(ctx: TcContext) -> i32 {
-    skb::ingress::<{ MEMBER | CORRESPONDENT }>(ctx)
+    tcx::ingress::<{ MEMBER | CORRESPONDENT }>(ctx)
 }
 
 #[classifier]
 fn anycast_rmc_in(ctx: TcContext) -> i32 {
-    skb::ingress::<{ ROUTER | MEMBER | CORRESPONDENT }>(ctx)
+    tcx::ingress::<{ ROUTER | MEMBER | CORRESPONDENT }>(ctx)
 }
 
 #[classifier]
 fn anycast_c_out(ctx: TcContext) -> i32 {
-    skb::egress::<CORRESPONDENT>(ctx)
+    tcx::egress::<CORRESPONDENT>(ctx)
 }
 
 #[classifier]
@@ -105,5 +105,5 @@ fn anycast_mc_out(ctx: TcContext) -> i32 {
         return TC_ACT_UNSPEC;
     }
     note_own(&ctx);
-    skb::egress::<CORRESPONDENT>(ctx)
+    tcx::egress::<CORRESPONDENT>(ctx)
 }

@@ -10,9 +10,8 @@ use anycast_common::wire::checksum;
 use aya_ebpf::{
     EbpfContext,
     bindings::{
-        BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM, TC_ACT_REDIRECT, TC_ACT_SHOT,
-        TC_ACT_UNSPEC,
-        xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT},
+        __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM,
+        xdp_action::{XDP_PASS, XDP_REDIRECT},
     },
     helpers::{
         bpf_l4_csum_replace, bpf_redirect_neigh, bpf_skb_load_bytes, bpf_skb_pull_data,
@@ -23,7 +22,6 @@ use aya_ebpf::{
 
 use crate::{
     change::Change,
-    classify,
     context::{Context, Hook, Packet},
     count::count,
     next_hop::{NextHop, Way},
@@ -35,53 +33,21 @@ use crate::{
 const COMMON: usize = 74;
 /// No header of interest ends later than this.
 const ALL: usize = 532;
-/// `PACKET_OTHERHOST`: the kernel has found that the frame is for another host.
-const OTHER_HOST: u32 = 3;
 const ETHERTYPE: usize = 12;
 const NEXT_HEADER: usize = 20;
 
 /// A packet at TCX, on its way in or out.
-pub(crate) struct Skb<const OUT: bool>(TcContext);
-
-/// TCX ingress of an interface with the given roles.
-#[inline(always)]
-pub(crate) fn ingress<const ROLES: u8>(ctx: TcContext) -> i32 {
-    let ctx = Skb::<false>(ctx);
-    // SAFETY: the context lives as long as the program.
-    if unsafe { (*ctx.0.skb.skb).pkt_type } == OTHER_HOST {
-        count(Counter::FrameForAnother);
-        return TC_ACT_UNSPEC;
-    }
-    ctx.pull();
-    verdict(classify::closely::<_, ROLES>(&ctx))
-}
-
-/// TCX egress of a correspondent: packets of this host. Those that it forwards were seen when they came.
-#[inline(always)]
-pub(crate) fn egress<const ROLES: u8>(ctx: TcContext) -> i32 {
-    let ctx = Skb::<true>(ctx);
-    // SAFETY: the context lives as long as the program.
-    if unsafe { (*ctx.0.skb.skb).ingress_ifindex } != 0 {
-        return TC_ACT_UNSPEC;
-    }
-    ctx.pull();
-    verdict(classify::closely::<_, ROLES>(&ctx))
-}
-
-/// An XDP action in terms of TCX. What is not decided here is for the next program of the interface.
-#[inline(always)]
-fn verdict(action: u32) -> i32 {
-    match action {
-        XDP_DROP => TC_ACT_SHOT,
-        XDP_REDIRECT => TC_ACT_REDIRECT,
-        _ => TC_ACT_UNSPEC,
-    }
-}
+pub(crate) struct Skb<const OUT: bool>(pub TcContext);
 
 impl<const OUT: bool> Skb<OUT> {
+    #[inline(always)]
+    pub(crate) fn new(context: *mut __sk_buff) -> Self {
+        Self(TcContext::new(context))
+    }
+
     /// Makes the headers readable in place: of TCP and UDP they mostly are, else all that may be read.
     #[inline(always)]
-    fn pull(&self) {
+    pub(crate) fn pull(&self) {
         let wanted = if self.is_plain() { COMMON } else { ALL };
         let there = self.end() - self.start();
         let wanted = wanted.min(self.length());
@@ -170,7 +136,8 @@ impl<const OUT: bool> Context for Skb<OUT> {
         }
         let headers = match transport.protocol {
             TCP => {
-                let at = transport.checksum - 4;
+                // As in `Segment::read`.
+                let at = core::hint::black_box(transport.checksum - 4);
                 let Some(offset_flags) = self.at::<u16>(at) else {
                     return 0;
                 };

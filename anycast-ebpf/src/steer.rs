@@ -20,6 +20,7 @@ use crate::{
     hints,
     limit::now,
     maps::{ATTENDED, BINDINGS, CARE_OF, QUESTION},
+    packet::on_stack,
     question::Question,
     transport::{ECHO_REPLY, ECHO_REQUEST, TCP, TCP_ACK, TCP_RST, TCP_SYN, Transport},
 };
@@ -195,7 +196,7 @@ unsafe fn is_stillborn(question: &Question, flow: *const Flow, now: u64) -> bool
     unsafe {
         (*flow).last_in == 0
             && BINDINGS
-                .get(question.key.binding())
+                .get(&on_stack(question.key.binding()))
                 .is_none_or(|binding| now >= binding.expires || binding.care_of != (*flow).care_of)
     }
 }
@@ -248,7 +249,7 @@ fn decide(question: &mut Question, now: u64) -> u32 {
         question.echo != ECHO_REPLY
     };
     // SAFETY: the controller replaces bindings whole, and the copies are made at once.
-    let binding = unsafe { BINDINGS.get(question.key.binding()) };
+    let binding = unsafe { BINDINGS.get(&on_stack(question.key.binding())) };
     let live = binding.filter(|binding| now < binding.expires);
     // Nothing follows a reset.
     if let Some(binding) = live.filter(|_| begins && !question.resets()) {
@@ -331,7 +332,7 @@ pub unsafe extern "C" fn steer_to_client(question: *mut Question) -> u32 {
 fn to_client(question: &mut Question) -> u32 {
     question.address = question.key.anycast;
     // SAFETY: the controller replaces entries whole, and the copies are made at once.
-    let Some(owner) = (unsafe { CARE_OF.get(CareOfKey::of(&question.key)) }) else {
+    let Some(owner) = (unsafe { CARE_OF.get(&on_stack(CareOfKey::of(&question.key))) }) else {
         if question.resets() {
             reset_by_anycast(question);
         }

@@ -2,7 +2,7 @@
 
 use anycast_common::abi::maps::FlowKey;
 
-use crate::packet::{Bytes, Upper};
+use crate::packet::{Bytes, MAX_OFFSET, Upper};
 
 /// Hop-by-Hop Options header (RFC 8200 section 4.3).
 pub(crate) const HOP_BY_HOP: u8 = 0;
@@ -23,8 +23,11 @@ pub(crate) const TCP_RST: u8 = 0x04;
 pub(crate) const TCP_ACK: u8 = 0x10;
 
 /// The transport header, as far as flows need it.
+#[repr(C, align(8))]
 #[derive(Clone, Copy)]
-pub(crate) struct Transport {
+pub struct Transport {
+    /// Offset in the frame of the checksum that covers the addresses; 0 when there is none.
+    pub checksum: usize,
     pub protocol: u8,
     pub source_port: [u8; 2],
     pub destination_port: [u8; 2],
@@ -32,8 +35,7 @@ pub(crate) struct Transport {
     pub flags: u8,
     /// An ICMPv6 echo message: its type; 0 for other protocols.
     pub echo: u8,
-    /// Offset in the frame of the checksum that covers the addresses; 0 when there is none.
-    pub checksum: usize,
+    pub reserved: u8,
 }
 
 impl Transport {
@@ -41,12 +43,13 @@ impl Transport {
     #[inline(always)]
     pub(crate) fn of(protocol: u8) -> Self {
         Self {
+            checksum: 0,
             protocol,
             source_port: [0; 2],
             destination_port: [0; 2],
             flags: 0,
             echo: 0,
-            checksum: 0,
+            reserved: 0,
         }
     }
 
@@ -98,6 +101,13 @@ impl Transport {
     fn ports(&mut self, s0: u8, s1: u8, d0: u8, d1: u8) {
         self.source_port = [s0, s1];
         self.destination_port = [d0, d1];
+    }
+
+    /// [`Transport::checksum`], of which the verifier can tell that it lies within the headers. The mask stands for a
+    /// comparison, which the compiler would merge with the one whether there is a checksum at all.
+    #[inline(always)]
+    pub(crate) fn place(&self) -> usize {
+        self.checksum & MAX_OFFSET
     }
 
     /// A TCP segment that opens a connection.

@@ -73,9 +73,10 @@ impl Context for XdpContext {
         address: &[u8; 16],
         delta: u16,
     ) -> bool {
-        if transport.checksum != 0 {
+        let checksum = transport.place();
+        if checksum != 0 {
             let udp = matches!(transport.protocol, UDP | UDP_LITE);
-            packet.ctx.adjust(transport.checksum, delta, udp);
+            packet.ctx.adjust(checksum, delta, udp);
         }
         // SAFETY: `classify` checked that the IPv6 header lies within the packet.
         unsafe {

@@ -1,0 +1,50 @@
+//! Entries of the TCX programs, and their verdicts.
+
+use anycast_common::abi::counters::Counter;
+use aya_ebpf::{
+    bindings::{
+        TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC,
+        xdp_action::{XDP_DROP, XDP_REDIRECT},
+    },
+    programs::TcContext,
+};
+
+use crate::{classify, count::count, skb::Skb};
+
+/// `PACKET_OTHERHOST`: the kernel has found that the frame is for another host.
+const OTHER_HOST: u32 = 3;
+
+/// TCX ingress of an interface with the given roles.
+#[inline(always)]
+pub(crate) fn ingress<const ROLES: u8>(ctx: TcContext) -> i32 {
+    let ctx = Skb::<false>(ctx);
+    // SAFETY: the context lives as long as the program.
+    if unsafe { (*ctx.0.skb.skb).pkt_type } == OTHER_HOST {
+        count(Counter::FrameForAnother);
+        return TC_ACT_UNSPEC;
+    }
+    ctx.pull();
+    verdict(classify::closely::<_, ROLES>(&ctx))
+}
+
+/// TCX egress of a correspondent: packets of this host. Those that it forwards were seen when they came.
+#[inline(always)]
+pub(crate) fn egress<const ROLES: u8>(ctx: TcContext) -> i32 {
+    let ctx = Skb::<true>(ctx);
+    // SAFETY: the context lives as long as the program.
+    if unsafe { (*ctx.0.skb.skb).ingress_ifindex } != 0 {
+        return TC_ACT_UNSPEC;
+    }
+    ctx.pull();
+    verdict(classify::closely::<_, ROLES>(&ctx))
+}
+
+/// An XDP action in terms of TCX. What is not decided here is for the next program of the interface.
+#[inline(always)]
+fn verdict(action: u32) -> i32 {
+    match action {
+        XDP_DROP => TC_ACT_SHOT,
+        XDP_REDIRECT => TC_ACT_REDIRECT,
+        _ => TC_ACT_UNSPEC,
+    }
+}

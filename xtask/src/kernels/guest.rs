@@ -4,7 +4,7 @@ use std::{
     fs, io,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{ChildStderr, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -28,6 +28,8 @@ pub(super) struct Step {
     pub program: PathBuf,
     pub arguments: Vec<String>,
     pub environment: Vec<(String, String)>,
+    /// It is to fail, and to say this.
+    pub refuses: Option<String>,
     /// Seconds after which it is ended.
     pub limit: u64,
 }
@@ -40,6 +42,17 @@ pub(super) struct Ended {
     /// How it ended, in words.
     pub how: String,
     pub seconds: f64,
+}
+
+impl Ended {
+    /// What a table says of it.
+    pub(super) fn word(&self) -> &'static str {
+        match (self.success, self.step.as_str()) {
+            (true, "refusal") => "refused in words",
+            (true, _) => "passed",
+            (false, _) => "FAILED",
+        }
+    }
 }
 
 /// Runs the guest's course, if this is one. Never returns then.
@@ -89,6 +102,22 @@ fn course() -> Result<()> {
     Ok(())
 }
 
+/// Whether it ended as it should, and how it ended.
+fn ended(step: &Step, status: ExitStatus, stderr: Option<ChildStderr>) -> Result<(bool, String)> {
+    let how = crate::process::describe(status);
+    let Some(words) = &step.refuses else {
+        return Ok((status.success(), how));
+    };
+    // What it says is less than a pipe holds.
+    let said = stderr.map_or_else(|| Ok(String::new()), io::read_to_string)?;
+    println!("{said}");
+    let line = said.lines().last().unwrap_or_default();
+    Ok((
+        !status.success() && line.contains(words),
+        format!("{how}: {line}"),
+    ))
+}
+
 fn run(step: &Step) -> Result<(bool, String)> {
     let mut command = Command::new(&step.program);
     command
@@ -96,6 +125,9 @@ fn run(step: &Step) -> Result<(bool, String)> {
         .envs(step.environment.iter().map(|(key, value)| (key, value)))
         .stdin(Stdio::null())
         .process_group(0);
+    if step.refuses.is_some() {
+        command.stderr(Stdio::piped());
+    }
     let mut child = command
         .spawn()
         .with_context(|| format!("{}", step.program.display()))?;
@@ -103,7 +135,7 @@ fn run(step: &Step) -> Result<(bool, String)> {
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok((status.success(), crate::process::describe(status)));
+            return ended(step, status, child.stderr.take());
         }
         if start.elapsed() > limit {
             child.kill()?;

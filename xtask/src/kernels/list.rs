@@ -13,6 +13,8 @@ pub(super) struct Kernel {
     pub name: String,
     /// Suite of Debian that has it.
     pub suite: String,
+    /// The words in which the daemon says what this kernel lacks for a member; without them it lacks nothing.
+    pub refuses: Option<String>,
     /// What it is made of: one package with the kernel and its modules, or one of each.
     pub packages: Vec<Package>,
 }

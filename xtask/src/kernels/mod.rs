@@ -28,6 +28,8 @@ use crate::{
     toolchain::{self, locate},
 };
 
+/// A member's configuration in the guest.
+const CONFIGURATION: &str = "/member.toml";
 /// How much slower a guest may be: what it does is interpreted.
 const SLOWER: u32 = 6;
 
@@ -84,8 +86,10 @@ fn one(kernel: &Kernel, programs: &Programs, cache: &Path, options: &Options) ->
     let scratch = crate::workspace().join("target/kernels").join(&kernel.name);
     fs::create_dir_all(&scratch)?;
     let mut steps = vec![load(programs)];
-    if !options.load_only {
-        steps.push(session(programs));
+    match &kernel.refuses {
+        Some(words) => steps.push(refusal(programs, words)),
+        None if options.load_only => {}
+        None => steps.push(session(programs)),
     }
     let initramfs = scratch.join("initramfs");
     let mut archive = archive::Archive::create(&initramfs)?;
@@ -98,6 +102,8 @@ fn one(kernel: &Kernel, programs: &Programs, cache: &Path, options: &Options) ->
     for program in [&programs.verdicts, &programs.scenarios, &programs.daemon] {
         archive.program(program, program, &scratch)?;
     }
+    let configuration = fs::read(crate::workspace().join("examples/member-s1.toml"))?;
+    archive.file(Path::new(CONFIGURATION), 0o600, &configuration)?;
     archive.modules(&unpacked, &scratch)?;
     let limit: u64 = steps.iter().map(|step| step.limit).sum();
     archive.file(Path::new(STEPS), 0o644, &serde_json::to_vec(&steps)?)?;
@@ -116,6 +122,7 @@ fn load(programs: &Programs) -> Step {
         program: programs.verdicts.clone(),
         arguments: Vec::new(),
         environment: vec![("ANYCAST_LOAD_REPORT".to_owned(), guest::MARK.to_owned())],
+        refuses: None,
         limit: 420,
     }
 }
@@ -130,7 +137,22 @@ fn session(programs: &Programs) -> Step {
             "a binding expires, a pinned session goes on".to_owned(),
         ],
         environment: vec![("ANYCAST_TIME_SCALE".to_owned(), SLOWER.to_string())],
+        refuses: None,
         limit: 600,
+    }
+}
+
+/// A member's daemon, which says what this kernel lacks, and ends.
+fn refusal(programs: &Programs, words: &str) -> Step {
+    Step {
+        name: "refusal".to_owned(),
+        program: programs.daemon.clone(),
+        arguments: ["run", "--config", CONFIGURATION]
+            .map(str::to_owned)
+            .to_vec(),
+        environment: Vec::new(),
+        refuses: Some(words.to_owned()),
+        limit: 60,
     }
 }
 

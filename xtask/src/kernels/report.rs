@@ -107,7 +107,7 @@ impl Outcome {
         let most = self.programs.iter().filter_map(|it| it.instructions).max();
         let slowest = self.programs.iter().map(|it| it.milliseconds);
         let all: f64 = slowest.sum();
-        let session = self.steps.iter().find(|step| step.step == "session");
+        let session = self.steps.iter().find(|step| step.step != "load");
         format!(
             "| {} | {} of {} | {} | {:.1} | {} | {} |",
             if self.release.is_empty() {
@@ -119,7 +119,7 @@ impl Outcome {
             self.programs.len(),
             most.map_or_else(|| "-".to_owned(), |most| most.to_string()),
             all / 1000.0,
-            session.map_or("-", |step| if step.success { "passed" } else { "FAILED" }),
+            session.map_or("-", Ended::word),
             self.remarks(),
         )
     }

@@ -1,4 +1,4 @@
-//! A packet as it came, to be handed on.
+//! A received packet that is handed on to another member.
 
 use std::net::Ipv6Addr;
 
@@ -9,14 +9,14 @@ use anycast_common::wire::{
 
 use crate::core::{Received, Time};
 
-/// Checksum fields, in octets behind the chain of headers.
+/// Offset of the checksum field in the upper-layer header, in octets.
 const MOBILITY_CHECKSUM: usize = 4;
 const ICMPV6_CHECKSUM: usize = 2;
-/// Where the IPv6 header has them.
+/// Offsets of fields in the IPv6 header, in octets.
 const HOP_LIMIT: usize = 7;
 const DESTINATION: std::ops::Range<usize> = 24..ipv6::HEADER_LEN;
 
-/// A packet as it came, and its parts.
+/// A received packet, as octets and parsed.
 #[derive(Clone, Copy)]
 pub(super) struct Arrived<'a> {
     pub(super) now: Time,
@@ -37,7 +37,7 @@ impl<'a> Arrived<'a> {
         }
     }
 
-    /// The same packet to another address, one hop further; none when it has no hop left.
+    /// The packet with another destination and a hop limit that is lower by one. `None` when no hop is left.
     pub(super) fn to(&self, address: Ipv6Addr) -> Option<Vec<u8>> {
         let start = self.packet.payload_offset;
         let field = start

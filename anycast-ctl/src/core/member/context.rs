@@ -1,4 +1,4 @@
-//! What every step of a member's machines needs.
+//! What every step of a member's state machines needs.
 
 use anycast_common::wire;
 
@@ -8,7 +8,7 @@ use crate::core::{
     rr::Generator,
 };
 
-/// The time and the random numbers that go into a step, and what comes out of it.
+/// The time and the random numbers that a step takes, and the actions that it gives.
 pub(super) struct Context<'a> {
     pub(super) now: Time,
     pub(super) rng: &'a mut Generator,

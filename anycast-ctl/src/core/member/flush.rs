@@ -1,4 +1,4 @@
-//! What an operator has forgotten.
+//! The command `flush` at a member.
 
 use std::net::Ipv6Addr;
 
@@ -6,9 +6,8 @@ use super::{HandshakeFilter, Member, handshake::Peer};
 use crate::core::{Actions, Time};
 
 impl Member {
-    /// Forgets clients, whatever was found out about them, so that they are tried again with their next
-    /// packet; of the group with `care_of` only, where it is given. Gives how many there were. What they
-    /// are bound to stays so to its end.
+    /// Forgets what is known of clients, so that their next packets start handshakes again. With `care_of`, only
+    /// clients of that group are forgotten. Gives their number. Bindings that they have stay until they expire.
     pub fn flush(
         &mut self,
         now: Time,
@@ -22,7 +21,7 @@ impl Member {
                 && care_of.is_none_or(|care_of| group.settings.care_of == Some(care_of))
         });
         let wanted: Vec<Ipv6Addr> = wanted.map(|(anycast, _)| *anycast).collect();
-        // The data plane may remember one that we have forgotten.
+        // The data plane may remember a client that this table has forgotten.
         let peers: Vec<Peer> = match client {
             Some(client) => wanted
                 .iter()

@@ -1,4 +1,4 @@
-//! Who gets copies of what names no member, and how much may be handed on.
+//! Which members get copies of messages that name no member, and how many messages may be handed on.
 
 use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
 
@@ -9,12 +9,13 @@ use crate::core::{
     timers::Timers,
 };
 
-/// How long acknowledgements follow a Home Test: a Binding Update is sent again for 15 seconds.
+/// How long acknowledgements are sent to the member that a Home Test was for: a Binding Update is repeated for 15
+/// seconds.
 const FOLLOWS: Duration = Duration::from_secs(16);
-/// Members to whom they may go: as many as a correspondent binds to one (A, B).
+/// Largest number of these members: as many as a correspondent binds to one (A, B).
 const FOLLOWERS: usize = 8;
-/// Messages that may be handed on for each handshake that this member may start: of each other one a
-/// Home Test and an acknowledgement, and copies of those.
+/// Messages that may be handed on for each handshake that this member may start. Each of the other members needs a Home
+/// Test and an acknowledgement, and copies of these.
 const PER_HANDSHAKE: u32 = 4;
 
 /// What is remembered of messages that were handed on.
@@ -23,12 +24,12 @@ pub(super) struct HandOn {
     prefixes: Buckets<u64>,
     whole: Bucket,
     shown: HashMap<Pair, Vec<Shown>>,
-    /// When the last of a pair ends.
+    /// When the last entry of a pair (A, B) ends.
     ends: Timers<Pair>,
     capacity: usize,
 }
 
-/// A and B.
+/// The pair (A, B).
 pub(super) type Pair = (Ipv6Addr, Ipv6Addr);
 
 /// A member that a Home Test was for.
@@ -71,14 +72,14 @@ impl HandOn {
         let shown = self.shown.entry(pair).or_default();
         shown.retain(|other| other.care_of != care_of && other.until > now);
         if shown.len() >= FOLLOWERS {
-            // The one that was named first.
+            // The member that was named first gives way.
             shown.remove(0);
         }
         shown.push(Shown { care_of, until });
         self.ends.set(pair, Some(until));
     }
 
-    /// Whom the latest Home Tests from A to B were for.
+    /// The members that the latest Home Tests from A to B were for.
     pub(super) fn shown(&self, now: Time, pair: Pair) -> Vec<Ipv6Addr> {
         let shown = self.shown.get(&pair).into_iter().flatten();
         let shown = shown.filter(|shown| shown.until > now);

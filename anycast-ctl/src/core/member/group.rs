@@ -1,18 +1,18 @@
-//! An anycast address, and whether we are a member now.
+//! An anycast address, and whether this host is a member of its group now.
 
 use super::{GroupSettings, health::Checks};
 use crate::core::Time;
 
-/// What the operator, the checks and the state of the world say about a group.
+/// What the operator and the health checks want of a group.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) settings: GroupSettings,
-    /// The operator's or the configuration's will: `join` and `leave`.
+    /// Whether the configuration or the last `join` or `leave` wants the membership.
     pub(super) wanted: bool,
-    /// Draining, and since when. It goes before everything else.
+    /// Since when the group is draining, if it is. A drain overrides everything else.
     pub(super) draining: Option<Time>,
     pub(super) checks: Option<Checks>,
-    /// Whether routers are told.
+    /// Whether routers have been told of the membership.
     pub(super) joined: bool,
 }
 
@@ -27,7 +27,7 @@ impl Group {
         }
     }
 
-    /// Whether routers should be told.
+    /// Whether routers should be told of the membership.
     pub(super) fn should_join(&self) -> bool {
         let healthy = self.checks.as_ref().is_none_or(Checks::is_up);
         self.wanted && self.draining.is_none() && healthy

@@ -1,8 +1,9 @@
-//! Handing on what routers that hash brought to another member of the group than the one it is for.
+//! Hands messages on to the member that they are for, where routers that hash flows brought them to this one.
 //!
-//! A Home Test and an ICMPv6 error name their owner. Who was named by a Home Test is remembered for some
-//! seconds, and gets a copy of what names nobody: a Binding Acknowledgement that is not ours, a Binding
-//! Error. Each takes what belongs to a handshake of its own, by cookie, sequence number and authenticator.
+//! A Home Test and an ICMPv6 error name the member that they are for. A member that a Home Test named is remembered for
+//! some seconds, and gets a copy of messages that name no member: Binding Errors, and Binding Acknowledgements that are
+//! not for this member. Each member takes the messages of its own handshakes, which it knows by cookie, sequence number
+//! and authenticator.
 
 use std::net::Ipv6Addr;
 
@@ -21,7 +22,7 @@ use super::{
 use crate::core::{Actions, counters::Counter};
 
 impl Member {
-    /// Hands a message on that came to B and is for other members. False: it is not.
+    /// Hands a message to B on if it is for other members. Gives whether it was.
     pub(super) fn hand_on(
         &mut self,
         arrived: &Arrived<'_>,
@@ -81,8 +82,7 @@ impl Member {
         !to.is_empty()
     }
 
-    /// Hands an ICMPv6 error on that came to B and is about a message of another member. False: it is
-    /// not.
+    /// Hands an ICMPv6 error to B on if it is about a message of another member. Gives whether it was.
     pub(super) fn hand_on_error(
         &mut self,
         arrived: &Arrived<'_>,
@@ -101,8 +101,8 @@ impl Member {
         true
     }
 
-    /// The handshake that a message to C is for, when it is one that goes to B and another member handed
-    /// on. An acknowledgement is a copy where Home Tests of several members came together.
+    /// The handshake that a message to C is for, if its client sent it to B and another member handed it on. An
+    /// acknowledgement may be a copy, where Home Tests of several members came at the same time.
     pub(super) fn take_handed_on(
         &mut self,
         packet: &ipv6::Packet<'_>,
@@ -131,7 +131,7 @@ impl Member {
         Ok(Some(peer))
     }
 
-    /// The others of the group, where there are any.
+    /// The other members of the group, if there are any.
     fn peers(&self, anycast: Ipv6Addr) -> Option<&Peers> {
         let peers = &self.groups.get(&anycast)?.settings.peers;
         Some(peers).filter(|peers| !peers.is_empty())

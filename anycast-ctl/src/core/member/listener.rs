@@ -1,7 +1,7 @@
 //! The host's state diagram (RFC 2710 section 5), for one address on one interface.
 //!
-//! Reports of other members do not appear in it: they go to FF02::2, which a host does not hear,
-//! and the router wants one of every member.
+//! Reports of other members are no events here: they go to FF02::2, to which a host does not listen, and the router
+//! needs a Report from every member.
 
 use std::time::Duration;
 
@@ -31,34 +31,34 @@ use crate::core::Time;
 /// | QueryReceived, answer at once | stays | as TimerExpired | stays: Report |
 /// | TimerExpired | stays | Report; Idle after the last, else Delaying | stays |
 ///
-/// Two things differ. "report received" is no event, see above, so that every member that stops has been the
-/// last to report, and says Done. And the first Report is repeated within [Unsolicited Report Interval] each time
-/// (section 4); the state counts how many are owed.
+/// Two things differ. "report received" is no event, see above, so that every member that stops has been the last to
+/// report, and says Done. And the first Report is repeated within [Unsolicited Report Interval] each time (section 4);
+/// the state counts how many are still to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// The address is not served there. It needs no storage.
+    /// The address is not served on the interface. This state needs no storage.
     NonListener,
-    /// It is, and Reports are owed.
+    /// The address is served, and Reports are still to be sent.
     Delaying {
-        /// When the next one goes out.
+        /// When the next Report is sent.
         until: Time,
-        /// How many, that one included.
+        /// Number of Reports that are still to be sent.
         owed: u32,
     },
-    /// It is, and no Report is owed.
+    /// The address is served, and no Report is to be sent.
     Idle,
 }
 
-/// What happens to it.
+/// An event of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// The address begins to be served.
+    /// This host begins to serve the address.
     StartListening,
-    /// It ceases to be.
+    /// This host stops serving the address.
     StopListening,
-    /// A General Query, or one for the address.
+    /// A General Query, or a Query for the address, was received.
     QueryReceived {
-        /// Time within which to answer; zero means at once.
+        /// Time within which to answer. Zero means at once.
         max_response_delay: Duration,
     },
     /// `Delaying::until` has come.
@@ -85,7 +85,7 @@ impl State {
         use Event::{QueryReceived, StartListening, StopListening, TimerExpired};
         use State::{Delaying, Idle, NonListener};
 
-        // After a Report, with `owed` still to come.
+        // The state after a Report, with `owed` Reports still to be sent.
         let mut reported = |owed| {
             let state = match owed {
                 0 => Idle,

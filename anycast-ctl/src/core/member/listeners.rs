@@ -39,13 +39,13 @@ impl Listeners {
         }
     }
 
-    /// The address that Reports for `anycast` leave from on the interface, if they do.
+    /// Source address of the Reports for `anycast` on the interface. `None` where it is not reported.
     pub(super) fn source(&self, anycast: Ipv6Addr, ifindex: u32) -> Option<Ipv6Addr> {
         let listener = self.machines.get(&(anycast, ifindex))?;
         Some(listener.link_local)
     }
 
-    /// The interfaces on which `anycast` is reported, and whether a Report is owed there.
+    /// The interfaces on which `anycast` is reported, and whether a Report is still to be sent there.
     pub(super) fn interfaces(&self, anycast: Ipv6Addr) -> impl Iterator<Item = (u32, bool)> + '_ {
         self.machines
             .range((anycast, 0)..=(anycast, u32::MAX))
@@ -73,20 +73,20 @@ impl Listeners {
         self.step((anycast, ifindex), Event::StartListening, cx);
     }
 
-    /// Ceases to serve it, and says so.
+    /// Stops serving the address, and sends a Done.
     pub(super) fn stop(&mut self, anycast: Ipv6Addr, ifindex: u32, cx: &mut Context<'_>) {
         self.step((anycast, ifindex), Event::StopListening, cx);
         self.leave_group(anycast, ifindex, cx);
     }
 
-    /// Ceases to serve it where nothing can be said any more.
+    /// Stops serving the address where no Done can be sent any more.
     pub(super) fn lose(&mut self, anycast: Ipv6Addr, ifindex: u32, cx: &mut Context<'_>) {
         self.machines.remove(&(anycast, ifindex));
         self.timers.set((anycast, ifindex), None);
         self.leave_group(anycast, ifindex, cx);
     }
 
-    /// A Query for `anycast`.
+    /// Handles a Query for `anycast`.
     pub(super) fn query(
         &mut self,
         anycast: Ipv6Addr,
@@ -98,7 +98,7 @@ impl Listeners {
         self.step((anycast, ifindex), event, cx);
     }
 
-    /// Sends what is due.
+    /// Sends the Reports that are due.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
         while let Some(key) = self.timers.pop(cx.now) {
             self.step(key, Event::TimerExpired, cx);

@@ -1,4 +1,4 @@
-//! Which groups this host is in: what the operator wants, and what health checks say of it.
+//! Which groups this host is in, by what the operator wants and what health checks say.
 
 use std::net::Ipv6Addr;
 
@@ -6,8 +6,8 @@ use super::{CommandError, Finding, Member, health::Step};
 use crate::core::{Action, Actions, CheckAction, MapAction, Notice, Time, counters::Counter};
 
 impl Member {
-    /// Begins to serve `anycast`: tells the routers, and binds clients that come, as soon as its
-    /// service is healthy. Ends a drain. Gives whether this host is a member now.
+    /// Begins to serve `anycast`: as soon as its service is healthy, routers are told, and clients that come are bound.
+    /// Ends a drain. Gives whether this host is a member now.
     pub fn join(
         &mut self,
         now: Time,
@@ -20,7 +20,7 @@ impl Member {
         Ok(self.settle(now, anycast, actions))
     }
 
-    /// Ceases to serve `anycast` to new clients. Flows that are pinned here go on.
+    /// Stops serving `anycast` to new clients. Flows that are bound to this member go on.
     pub fn leave(
         &mut self,
         now: Time,
@@ -31,8 +31,8 @@ impl Member {
         Ok(self.settle(now, anycast, actions))
     }
 
-    /// Leaves, whatever the checks say and the operator wanted before, until [`Member::undrain`].
-    /// Flows that are pinned here go on.
+    /// Leaves the group until [`Member::undrain`], whatever the checks say and the operator wanted before. Flows that
+    /// are bound to this member go on.
     pub fn drain(
         &mut self,
         now: Time,
@@ -43,7 +43,7 @@ impl Member {
         Ok(self.settle(now, anycast, actions))
     }
 
-    /// Ends a drain: what was wanted before it holds again.
+    /// Ends a drain. What was wanted before it applies again.
     pub fn undrain(
         &mut self,
         now: Time,
@@ -54,7 +54,7 @@ impl Member {
         Ok(self.settle(now, anycast, actions))
     }
 
-    /// A check of the service behind `anycast` has ended.
+    /// Handles the result of a check of the service at `anycast`.
     pub fn checked(
         &mut self,
         now: Time,
@@ -78,7 +78,7 @@ impl Member {
         self.judged(now, anycast, before, actions);
     }
 
-    /// Starts the checks that are due and gives up those that take too long.
+    /// Starts the checks that are due, and gives up those that take too long.
     pub(super) fn poll_health(&mut self, now: Time, actions: &mut Actions) {
         let due: Vec<Ipv6Addr> = self
             .groups
@@ -108,7 +108,7 @@ impl Member {
         }
     }
 
-    /// Follows the verdict of the checks, where it is another than before.
+    /// Joins or leaves when the verdict of the checks has changed.
     fn judged(&mut self, now: Time, anycast: Ipv6Addr, before: bool, actions: &mut Actions) {
         let group = self.groups.get(&anycast);
         let Some(checks) = group.and_then(|group| group.checks.as_ref()) else {
@@ -127,7 +127,8 @@ impl Member {
         self.settle(now, anycast, actions);
     }
 
-    /// Joins or leaves, as everything taken together wants it. Gives whether this host is a member.
+    /// Joins or leaves, by what the operator, the checks and a drain want together. Gives whether this host is a
+    /// member.
     fn settle(&mut self, now: Time, anycast: Ipv6Addr, actions: &mut Actions) -> bool {
         let Some(group) = self.groups.get_mut(&anycast) else {
             return false;

@@ -1,4 +1,4 @@
-//! What clients and their correspondents answer.
+//! Messages from clients and their correspondents.
 
 use anycast_common::wire::{
     self, ipv6,
@@ -14,7 +14,7 @@ use super::{
 use crate::core::{Actions, Received, Time, counters::Counter};
 
 impl Member {
-    /// A mobility message arrived at B or C.
+    /// Handles a mobility message to B or C.
     pub fn mobility(
         &mut self,
         now: Time,
@@ -80,8 +80,8 @@ impl Member {
                     Counter::MobilityUnexpected,
                 )
             }
-            // Status 1 answers a Home Address option, and we send none. The others are what a
-            // correspondent receives.
+            // Status 1 answers a Home Address option, which a member never sends. The other messages are for
+            // correspondents.
             Message::BindingError { .. }
             | Message::HomeTestInit { .. }
             | Message::CareOfTestInit { .. }
@@ -93,8 +93,8 @@ impl Member {
         self.deliver(now, peer, event, unexpected, actions);
     }
 
-    /// An ICMPv6 error arrived. Only one matters: "unrecognized Next Header" about a message of a
-    /// handshake, which says that the client cannot bind (RFC 6275 section 11.3.5).
+    /// Handles an ICMPv6 error. The only one that matters is "unrecognized Next Header" about a message of a handshake:
+    /// the client does not know the Mobility Header (RFC 6275 section 11.3.5).
     pub fn icmp_error(
         &mut self,
         now: Time,

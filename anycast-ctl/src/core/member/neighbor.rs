@@ -1,8 +1,8 @@
 //! Answers for the anycast addresses on a link (RFC 4861 section 7.2.7).
 //!
-//! B stands on `lo`, for which the kernel answers on no link. It cannot be asked to: it refuses
-//! `IPV6_JOIN_ANYCAST` for an address that it has, and drops TCP to one that was joined so; an
-//! address on the link itself it would advertise with Override set.
+//! B is an address of `lo`, so the kernel answers for it on no link. It cannot be told to: it refuses
+//! `IPV6_JOIN_ANYCAST` for an address that the host has, it drops TCP to an address that was joined in this way, and it
+//! would advertise an address of the link itself with Override set.
 
 use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
@@ -17,13 +17,13 @@ use crate::core::{Time, counters::Counter, timers::Timers};
 
 /// `MAX_ANYCAST_DELAY_TIME` (RFC 4861 section 10): owners do not all answer at the same time.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
-/// Askers that wait at the same time. More are answered when they ask again.
+/// Largest number of nodes that wait for an answer. Others are answered when they ask again.
 const MOST: usize = 256;
 
-/// An interface, the address asked for, and who asks.
+/// The interface, the address that is asked for, and the address of the node that asks.
 type Asked = (u32, Ipv6Addr, Ipv6Addr);
 
-/// Answers that are owed.
+/// Answers that are still to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     owed: BTreeMap<Asked, [u8; 6]>,
@@ -31,7 +31,7 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// Somebody asks. `link_local` is our address on the interface, `mac` its Ethernet address.
+    /// Handles a Neighbor Solicitation. `link_local` is our address on the interface, `mac` its Ethernet address.
     pub(super) fn solicited(
         &mut self,
         ifindex: u32,
@@ -41,11 +41,11 @@ impl Answers {
         cx: &mut Context<'_>,
     ) {
         if asked.source.is_unspecified() {
-            // Who wants the address for itself may have it too: it is anycast.
+            // Duplicate address detection gets no answer: several nodes may have an anycast address.
             return cx.count(Counter::SolicitationIgnored);
         }
         if !asked.multicast {
-            // It knows us already and asks whether we are still there.
+            // The node knows this host already, and asks whether it is still reachable.
             return advertise(ifindex, asked.target, asked.source, link_local, mac, cx);
         }
         let key = (ifindex, asked.target, asked.source);
@@ -61,8 +61,8 @@ impl Answers {
         self.timers.set(key, Some(cx.now + delay));
     }
 
-    /// Sends what is due. `source` gives our address for an address on an interface, while we
-    /// serve it there.
+    /// Sends the answers that are due. `source` gives the link-local address for an anycast address on an interface, as
+    /// long as this host serves it there.
     pub(super) fn poll(
         &mut self,
         source: impl Fn(Ipv6Addr, u32) -> Option<Ipv6Addr>,

@@ -1,13 +1,13 @@
 //! The other members of a group, and the 16 bits by which a Home Test finds the one that asked for it.
 //!
-//! Home Tests go from A to B, so a router that hashes takes all of them to one member, whoever asked.
-//! A home init cookie therefore begins with the name of its sender: the last 16 bits of C, each XORed
-//! with what a hash of the other 112 gives. Within a /112 no two addresses share a name, and from the
-//! name and the /112 the address follows. So a prefix needs no list of those that are in it, and nobody
-//! has to be heard of first; but it must not be wider, for a name tells no more addresses apart.
+//! Home Tests go from A to B, so a router that hashes takes all of them to one member, whichever member sent the Test
+//! Init. A home init cookie therefore begins with the name of its sender: the last 16 bits of C, each XORed with what a
+//! hash of the other 112 gives. Within a /112 no two addresses share a name, and from the name and the /112 the address
+//! follows. So a prefix stands for its addresses without a list of them, and no member has to be heard from first. A
+//! prefix must not be wider than that, because 16 bits cannot tell more addresses apart.
 //!
-//! There is no key in the hash: it would hide nothing, as C itself is the source of the Care-of Test
-//! Init that is sent beside the cookie.
+//! The hash has no key. A key would hide nothing, since C is the source of the Care-of Test Init that is sent together
+//! with the cookie.
 
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
@@ -17,7 +17,7 @@ use sha1::{Digest as _, Sha1};
 
 use crate::core::rr::Cookie;
 
-/// Bits of a name.
+/// Number of bits of a name.
 const NAME: u8 = 16;
 /// The widest prefix whose addresses have different names.
 const WIDEST: u8 = 128 - NAME;
@@ -25,18 +25,18 @@ const WIDEST: u8 = 128 - NAME;
 /// Why addresses cannot be the peers of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeersError {
-    /// More addresses than names.
+    /// The prefix has more addresses than there are names.
     #[error(
         "{0} is too wide: the 16 bits that a cookie has for a name tell the addresses of a /{WIDEST} apart, and no more"
     )]
     TooWide(Ipv6Net),
-    /// No member can be reached there.
+    /// The address cannot be that of a member.
     #[error("{0} holds no unicast address by which a member can be reached")]
     NotUnicast(Ipv6Net),
-    /// An address is there twice.
+    /// An address is given twice.
     #[error("{0} and {1} overlap")]
     Overlap(Ipv6Net, Ipv6Net),
-    /// Two addresses have one name.
+    /// Two addresses have the same name.
     #[error(
         "{0} and {1} hold addresses with the same 16 bits in a cookie: list fewer addresses, \
          or give one of the members another care_of"
@@ -45,7 +45,7 @@ pub enum PeersError {
 }
 
 impl PeersError {
-    /// What is wrong: the later one of two.
+    /// The prefix that is wrong; of two, the later one.
     #[must_use]
     pub const fn about(&self) -> Ipv6Net {
         match self {
@@ -55,27 +55,27 @@ impl PeersError {
     }
 }
 
-/// Whom a cookie names.
+/// The member that a cookie names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Named {
     /// This member.
     Us,
     /// The member with this care-of address.
     Peer(Ipv6Addr),
-    /// No member that is configured.
+    /// A member that is not configured.
     Nobody,
 }
 
 /// The care-of addresses of a group: that of this member, and those of the others.
 #[derive(Clone, Debug, Default)]
 pub struct Peers {
-    /// Name of this member; none when there are no others, from whom it would have to be told.
+    /// Name of this member. `None` when there are no other members.
     own: Option<u16>,
-    /// By the first name in it.
+    /// The prefixes by the first name in each.
     blocks: BTreeMap<u16, Block>,
 }
 
-/// A prefix of peers. Its names are a block as its addresses are: they differ in the same bits.
+/// A prefix of peers. Its names are a block like its addresses: they differ in the same bits.
 #[derive(Clone, Copy, Debug)]
 struct Block {
     net: Ipv6Net,
@@ -83,8 +83,8 @@ struct Block {
 }
 
 impl Peers {
-    /// The members of `others`, as the one with `care_of` sees them. It may be among them, so that all
-    /// members can have the same list.
+    /// The peers of the member with `care_of`. Its own address may be among `others`, so that all members can have the
+    /// same list.
     pub fn new(
         care_of: Ipv6Addr,
         others: impl IntoIterator<Item = Ipv6Net>,
@@ -105,7 +105,7 @@ impl Peers {
             if block.holds(first, name(care_of)) && !net.contains(&care_of) {
                 return Err(PeersError::SameName(own, net));
             }
-            // Blocks of names overlap only where one holds the other, as prefixes do.
+            // Like prefixes, two blocks of names overlap only when one contains the other.
             let before = blocks.range(..=block.last).next_back();
             if let Some((_, other)) = before.filter(|(_, other)| other.last >= first) {
                 let overlap = other.net.contains(&net) || net.contains(&other.net);
@@ -122,18 +122,18 @@ impl Peers {
         })
     }
 
-    /// The name with which our home init cookies begin; none when they are all random.
+    /// The name with which home init cookies of this member begin. `None` when the cookies are random as a whole.
     pub(super) const fn own(&self) -> Option<u16> {
         self.own
     }
 
-    /// Whether there is nobody but this member.
+    /// Whether there are no other members.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
 
-    /// Whose a home init cookie is.
+    /// The member that made a home init cookie.
     pub(super) fn named(&self, cookie: Cookie) -> Named {
         let [high, low, ..] = cookie;
         let name = u16::from_be_bytes([high, low]);
@@ -159,7 +159,7 @@ impl Block {
     /// The block of a prefix that is not too wide, and the first name in it.
     fn new(net: Ipv6Net) -> (u16, Self) {
         let [first, last] = [net.network(), net.broadcast()].map(name);
-        // The exclusive or keeps the bits that differ together, not their order.
+        // The exclusive or keeps a block together, but not the order of the names in it.
         let differing = first ^ last;
         let (first, last) = (first & !differing, first | differing);
         (first, Self { net, last })
@@ -169,7 +169,7 @@ impl Block {
         first <= name && name <= self.last
     }
 
-    /// The address in it with this name.
+    /// The address of the prefix that has this name.
     fn address(self, name: u16) -> Ipv6Addr {
         let network = self.net.network();
         let low = name ^ scattered(network);
@@ -184,7 +184,8 @@ fn name(care_of: Ipv6Addr) -> u16 {
     low ^ scattered(care_of)
 }
 
-/// What the first 112 bits of an address give: members whose addresses end alike have different names.
+/// Hash of the first 112 bits of an address, because of which members have different names although their addresses end
+/// in the same bits.
 fn scattered(address: Ipv6Addr) -> u16 {
     let [high @ .., _, _] = address.octets();
     let [first, second, ..]: [u8; 20] = Sha1::digest(high).into();

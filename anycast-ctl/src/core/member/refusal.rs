@@ -15,17 +15,17 @@ use super::{
 
 /// A message of a member that was not understood, as an ICMPv6 error quotes it.
 pub(super) struct Refusal {
-    /// From B or C.
+    /// Source of the message, B or C.
     pub(super) source: Ipv6Addr,
-    /// To the client, A.
+    /// Destination of the message, the client A.
     pub(super) destination: Ipv6Addr,
     pub(super) evidence: Evidence,
-    /// C, where the message says so.
+    /// The care-of address C, if the message contains it.
     pub(super) care_of: Option<Ipv6Addr>,
 }
 
 impl Refusal {
-    /// The peer that sent the message from B; none when it is none of them.
+    /// The other member that sent the message from B. `None` when no other member did.
     pub(super) fn asked_by(&self, peers: &Peers) -> Option<Ipv6Addr> {
         match self.evidence {
             Evidence::HomeTestInit(cookie) => match peers.named(cookie) {
@@ -38,7 +38,7 @@ impl Refusal {
     }
 }
 
-/// The message of ours that an ICMPv6 error says was not understood. None when it says something
+/// The message of a member that was not understood, according to an ICMPv6 error. `None` when the error says something
 /// else.
 pub(super) fn refused(packet: &ipv6::Packet<'_>) -> Result<Option<Refusal>, wire::Error> {
     let icmp = icmpv6::Message::parse(packet)?;

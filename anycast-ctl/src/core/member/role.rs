@@ -1,4 +1,4 @@
-//! The role: what comes in, and the time.
+//! The member role: its inputs and its timers.
 
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
@@ -21,7 +21,7 @@ use crate::core::{
     time::earliest,
 };
 
-/// Why a command is refused.
+/// Why a command was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// The configuration does not have the address.
@@ -33,7 +33,7 @@ pub enum CommandError {
 #[derive(Debug)]
 pub struct Member {
     pub(super) groups: BTreeMap<Ipv6Addr, Group>,
-    /// Which anycast address a unicast address stands for.
+    /// The anycast address of each care-of address.
     pub(super) care_of: BTreeMap<Ipv6Addr, Ipv6Addr>,
     pub(super) links: BTreeMap<u32, Link>,
     pub(super) listeners: Listeners,
@@ -45,7 +45,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// A member of nothing yet.
+    /// Makes the role, which is a member of no group yet.
     #[must_use]
     pub fn new(settings: Settings, now: Time, rng: Generator) -> Self {
         let Settings {
@@ -73,7 +73,7 @@ impl Member {
         }
     }
 
-    /// An interface is there, or has changed.
+    /// Handles an interface that appeared or changed.
     pub fn link(&mut self, now: Time, link: &Link, actions: &mut Actions) {
         self.links.insert(link.ifindex, link.clone());
         for anycast in self.joined() {
@@ -81,7 +81,7 @@ impl Member {
         }
     }
 
-    /// An interface is gone.
+    /// Handles an interface that was deleted.
     pub fn link_gone(&mut self, now: Time, ifindex: u32, actions: &mut Actions) {
         self.links.remove(&ifindex);
         for anycast in self.joined() {
@@ -89,7 +89,7 @@ impl Member {
         }
     }
 
-    /// A router asks who listens. MLDv1 and MLDv2 Queries are answered alike.
+    /// Handles a Query. MLDv1 and MLDv2 Queries are answered in the same way.
     pub fn query(
         &mut self,
         now: Time,
@@ -120,7 +120,7 @@ impl Member {
         asked.is_ok_and(|asked| self.listeners.source(asked.target, ifindex).is_some())
     }
 
-    /// A Neighbor Solicitation. `mac` is our Ethernet address on the interface.
+    /// Handles a Neighbor Solicitation. `mac` is the Ethernet address of this host on the interface.
     pub fn solicited(
         &mut self,
         now: Time,
@@ -145,7 +145,7 @@ impl Member {
             .solicited(ifindex, &asked, link_local, mac, &mut cx);
     }
 
-    /// A client's packet came to `anycast`, and the data plane knows of no binding.
+    /// Handles the event that a client's packet came to `anycast` and the data plane knows of no binding.
     pub fn new_client(
         &mut self,
         now: Time,
@@ -201,7 +201,7 @@ impl Member {
         }
         let served: Vec<Ipv6Addr> = self.groups.keys().copied().collect();
         for anycast in served {
-            // No check may bring a group back.
+            // No check may make the member join again.
             let checks = self
                 .groups
                 .get_mut(&anycast)
@@ -242,8 +242,8 @@ impl Member {
             .collect()
     }
 
-    /// At most `limit` of the clients that are known, by anycast address and client, and where to go
-    /// on; a page may be empty although there are more.
+    /// A page of at most `limit` known clients in the order of anycast address and client, and where the next page
+    /// begins. A page may be empty although there are more.
     #[must_use]
     pub fn handshakes_page(
         &self,
@@ -261,20 +261,20 @@ impl Member {
         self.handshakes.under_way()
     }
 
-    /// What is known of every client, by anycast address and client.
+    /// What is known of each client, in the order of anycast address and client.
     #[cfg(test)]
     pub(crate) fn handshakes(&self, now: Time) -> Vec<HandshakeView> {
         let all = HandshakeFilter::default();
         self.handshakes_page(now, all, None, usize::MAX).0
     }
 
-    /// What happened so far.
+    /// The counters.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// What there is to do when a group is no longer joined.
+    /// Does what has to be done when a group was left.
     pub(super) fn part(&mut self, now: Time, anycast: Ipv6Addr, actions: &mut Actions) {
         actions.push(Action::Map(MapAction::SetLocalAnycast {
             anycast,
@@ -310,13 +310,13 @@ impl Member {
         if current.is_some() {
             listeners.lose(anycast, ifindex, &mut cx);
         }
-        // Routers know members by their link-local address: with a new one, it is a new member.
+        // Routers know members by their link-local addresses, so that a host with another one is another member.
         if let Some(link_local) = wanted {
             listeners.start(anycast, ifindex, link_local, &mut cx);
         }
     }
 
-    /// The address that Reports for `anycast` should leave from on an interface, if they should.
+    /// Source address that Reports for `anycast` should have on an interface. `None` where it should not be reported.
     pub(super) fn report_source(&self, anycast: Ipv6Addr, ifindex: u32) -> Option<Ipv6Addr> {
         let group = self.groups.get(&anycast).filter(|group| group.joined)?;
         let link = self.links.get(&ifindex).filter(|link| link.up)?;
@@ -324,7 +324,7 @@ impl Member {
         link.link_local.filter(|_| configured)
     }
 
-    /// The addresses of a handshake, if there can be one.
+    /// The addresses of a handshake. `None` when the group has no care-of address.
     pub(super) fn peer(&self, client: Ipv6Addr, anycast: Ipv6Addr) -> Option<Peer> {
         let group = self.groups.get(&anycast).filter(|group| group.joined)?;
         Some(Peer {

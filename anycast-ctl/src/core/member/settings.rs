@@ -1,4 +1,4 @@
-//! What the operator chooses.
+//! Settings of the member role.
 
 use std::{net::Ipv6Addr, time::Duration};
 
@@ -21,14 +21,14 @@ pub struct Settings {
 pub struct GroupSettings {
     /// The anycast address, B.
     pub anycast: Ipv6Addr,
-    /// The unicast address C that stands for it and for nothing else. None: clients are never
-    /// bound and always served by plain anycast.
+    /// The unicast address C that stands for it and for nothing else. Without it, clients are never bound and always
+    /// served by plain anycast.
     pub care_of: Option<Ipv6Addr>,
-    /// The other members, to whom messages are handed on that routers brought here.
+    /// The other members. Messages for them that routers brought to this one are handed on.
     pub peers: Peers,
-    /// Names of the interfaces on which routers are told.
+    /// Names of the interfaces on which Reports are sent.
     pub interfaces: Vec<String>,
-    /// Checks of its service, on which membership depends. None: it counts as healthy.
+    /// Checks of its service, on which membership depends. Without them, the service counts as healthy.
     pub health: Option<HealthSettings>,
 }
 
@@ -50,8 +50,8 @@ impl Default for ListenerTimers {
     }
 }
 
-/// Limits of the binding handshakes. A forged source must not turn a member into a reflector: one
-/// packet makes it send two, hardly larger, and then two more at growing intervals.
+/// Limits of the binding handshakes. They keep senders of packets with forged sources from using a member as a
+/// reflector: for one packet it sends two that are hardly larger, and then two more at growing intervals.
 #[derive(Clone, Debug)]
 pub struct HandshakeSettings {
     /// Handshakes started with one client.

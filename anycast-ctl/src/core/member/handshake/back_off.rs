@@ -12,11 +12,11 @@ use crate::core::{
     counters::Counter, member::Heard, notice::HandshakeOutcome, rr::MAX_NONCE_LIFETIME,
 };
 
-/// How long a client is left alone at first whose correspondent answered with a status of 128 or more.
+/// How long a client is left alone after the first refusal, which is an acknowledgement with a status of 128 or more.
 const REFUSED: Duration = Duration::from_secs(5);
 
 impl Step<'_, '_> {
-    /// The client does not know what was sent. It says so once for every message.
+    /// Handles that the client does not know the Mobility Header. It says so once for each message.
     pub(super) fn not_capable(&mut self, evidence: Evidence, unanswered: Unanswered) -> State {
         self.heard = Some(match evidence {
             Evidence::BindingError => Heard::BindingError(error_status::UNRECOGNIZED_MH_TYPE),
@@ -24,7 +24,8 @@ impl Step<'_, '_> {
             | Evidence::CareOfTestInit(_)
             | Evidence::BindingUpdate(_) => Heard::ParameterProblem,
         });
-        // Who has answered tests knows the protocol; without a cookie, anybody may say otherwise.
+        // A client that has answered tests knows the protocol. An error without a cookie may come from anybody, and is
+        // doubted then.
         let doubtful = match evidence {
             Evidence::BindingError | Evidence::BindingUpdate(_) => self.sequence.is_some(),
             Evidence::HomeTestInit(_) | Evidence::CareOfTestInit(_) => false,
@@ -37,8 +38,8 @@ impl Step<'_, '_> {
         self.leave_alone(HandshakeOutcome::NotCapable, wait, unanswered)
     }
 
-    /// Leaves the client alone for a while, longer each time. One that refused is there, and what made it
-    /// refuse may be over soon: it is tried again earlier.
+    /// Leaves the client alone for a while, longer each time. A client that refused is tried again earlier, since it is
+    /// there and its reason may not last.
     pub(super) fn back_off(&mut self, outcome: HandshakeOutcome) -> State {
         let first = match outcome {
             HandshakeOutcome::Refused(_) => self.settings.first_back_off.min(REFUSED),
@@ -57,7 +58,7 @@ impl Step<'_, '_> {
             .min(self.settings.max_back_off)
     }
 
-    /// The client has said something after all: it is tried again with its next packet.
+    /// The client has sent a message after all, so that its next packet starts a handshake.
     pub(super) fn speaks(&mut self, state: State) -> State {
         match state {
             State::BackOff {
@@ -109,12 +110,12 @@ impl Step<'_, '_> {
         }
     }
 
-    /// Nothing more is sent, because we leave.
+    /// Ends the handshake because the member leaves the group.
     pub(super) fn leave(&mut self) {
         self.ended(HandshakeOutcome::Left, Counter::HandshakeLeft);
     }
 
-    /// The correspondent remembers our sequence number for as long.
+    /// Rests after a binding, for as long as the correspondent remembers the sequence number.
     pub(super) fn rest_after_binding(&self) -> State {
         self.rest(MAX_NONCE_LIFETIME)
     }

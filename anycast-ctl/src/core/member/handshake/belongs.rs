@@ -1,4 +1,4 @@
-//! Whether a message that names no member is for a handshake of ours.
+//! Whether a message that names no member is for a handshake of this one.
 
 use anycast_common::wire::{
     ipv6,
@@ -14,7 +14,7 @@ use super::{
 use crate::core::rr;
 
 impl Handshakes {
-    /// Whether an acknowledgement answers an update of ours.
+    /// Whether an acknowledgement answers an update of this member.
     pub(in crate::core::member) fn expects(
         &self,
         peer: Peer,
@@ -31,7 +31,7 @@ impl Handshakes {
         })
     }
 
-    /// Whether messages of ours to the client are on their way.
+    /// Whether messages of this member to the client await an answer.
     pub(in crate::core::member) fn is_under_way(&self, peer: Peer) -> bool {
         let known = self.table.get(&peer.into());
         known.is_some_and(|(_, handshake)| Handshake::is_under_way(handshake))
@@ -41,7 +41,7 @@ impl Handshakes {
 impl Updating {
     fn is_answered_by(&self, peer: Peer, ack: &BindingAck, packet: &ipv6::Packet<'_>) -> bool {
         match ack.status {
-            // Who has lost the nonces cannot authenticate (RFC 6275 section 9.5.4).
+            // A correspondent that has lost the nonces cannot authenticate (RFC 6275 section 9.5.4).
             status::EXPIRED_HOME_NONCE | status::EXPIRED_CARE_OF_NONCE | status::EXPIRED_NONCES => {
                 self.sent_at(ack.sequence).is_some()
             }

@@ -1,4 +1,4 @@
-//! What a handshake says to the client and to the data plane.
+//! What a handshake sends to the client, and tells the data plane.
 
 use std::net::Ipv6Addr;
 
@@ -19,14 +19,14 @@ pub(in crate::core::member) struct Peer {
     pub(in crate::core::member) client: Ipv6Addr,
     /// The anycast address, B.
     pub(in crate::core::member) anycast: Ipv6Addr,
-    /// Our unicast address, C.
+    /// The care-of address of this member, C.
     pub(in crate::core::member) care_of: Ipv6Addr,
-    /// How home init cookies begin, where the group has other members who have to find us by it.
+    /// The name with which home init cookies begin, where the group has other members, which find this one by it.
     pub(in crate::core::member) name: Option<u16>,
 }
 
 impl Peer {
-    /// Packets of the client to B are not reported before `until`.
+    /// Has the data plane not report packets of the client to B before `until`.
     pub(in crate::core::member) fn quiet(self, until: Time, cx: &mut Context<'_>) {
         let Self {
             client, anycast, ..
@@ -38,7 +38,7 @@ impl Peer {
         }));
     }
 
-    /// Flows of the client may be led to C until then.
+    /// Lets the data plane lead flows of the client to C until then.
     pub(super) fn lead(self, until: Time, cx: &mut Context<'_>) {
         let Self {
             client,
@@ -54,13 +54,13 @@ impl Peer {
         }));
     }
 
-    /// RFC 6275 section 6.1.3.
+    /// Sends a Home Test Init (RFC 6275 section 6.1.3).
     pub(super) fn send_home_test_init(self, cookie: Cookie, cx: &mut Context<'_>) {
         let packet = rr::build(&Message::HomeTestInit { cookie }, self.anycast, self.client);
         cx.send(None, packet, Counter::HomeTestInitSent);
     }
 
-    /// RFC 6275 section 6.1.4.
+    /// Sends a Care-of Test Init (RFC 6275 section 6.1.4).
     pub(super) fn send_care_of_test_init(self, cookie: Cookie, cx: &mut Context<'_>) {
         let packet = rr::build(
             &Message::CareOfTestInit { cookie },
@@ -70,7 +70,7 @@ impl Peer {
         cx.send(None, packet, Counter::CareOfTestInitSent);
     }
 
-    /// Asks for the binding (RFC 6275 section 6.1.7, draft anycast-rr).
+    /// Sends a Binding Update that asks for the binding (RFC 6275 section 6.1.7, draft anycast-rr).
     pub(super) fn send_update(
         self,
         sequence: u16,
@@ -89,18 +89,19 @@ impl Peer {
         self.send_sealed(update, key, self.care_of, cx);
     }
 
-    /// Takes the binding back. Nobody waits for an answer: without one it ends by itself.
+    /// Sends a Binding Update that deletes the binding. No answer is awaited: if the update is lost, the binding
+    /// expires.
     pub(super) fn send_deletion(self, sequence: u16, home: &Test, cx: &mut Context<'_>) {
         let update = BindingUpdate {
             sequence,
             flags: Flags::EQUIVALENT,
             lifetime: 0,
-            // Of several members that are bound to (A, B) it is this one.
+            // Several members may be bound to (A, B). This names the binding that is deleted.
             alternate_care_of: Some(self.care_of),
             nonce_indices: Some((home.nonce_index, 0)),
             authenticator: None,
         };
-        // RFC 6275 section 6.2.7: the home address stands for the care-of address.
+        // RFC 6275 section 6.2.7: the home address is used as the care-of address.
         self.send_sealed(update, &Kbm::deletion(&home.token), self.anycast, cx);
     }
 

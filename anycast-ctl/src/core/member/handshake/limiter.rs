@@ -1,4 +1,4 @@
-//! How often handshakes start: per client, per /64 and whole.
+//! How often handshakes start: for each client, for each /64, and in total.
 
 use std::net::Ipv6Addr;
 
@@ -8,10 +8,10 @@ use crate::core::{
     rate::{Bucket, Buckets, Rate, prefix64},
 };
 
-/// Of so many handshakes one may be with a client that came to nothing before: who is new comes first.
+/// One of this number of handshakes may be with a client whose handshakes failed before. New clients come first.
 const AGAIN: u32 = 4;
 
-/// The three limits, and that of further tries.
+/// The three limits, and the limit of further attempts.
 #[derive(Debug)]
 pub(super) struct Limiter {
     clients: Buckets<Ipv6Addr>,
@@ -33,13 +33,13 @@ impl Limiter {
         }
     }
 
-    /// Whether one more client that came to nothing may be tried again.
+    /// Whether one more client whose handshakes failed may be tried again.
     pub(super) fn tries_again(&mut self, now: Time) -> bool {
         self.again.take(now)
     }
 
-    /// Whether a handshake with `client` may start. A refusal by one limit takes nothing from the
-    /// others: who floods from one prefix does not use up what the rest of the world has.
+    /// Whether a handshake with `client` may start. A refusal by one limit takes nothing from the others, so that a
+    /// flood from one prefix does not use up what the other clients have.
     pub(super) fn start(&mut self, now: Time, client: Ipv6Addr) -> bool {
         let prefix = prefix64(client);
         self.clients.holds(now, client)

@@ -17,18 +17,18 @@ pub(super) struct Handshake {
     pub(super) state: State,
     /// Sequence number of the last Binding Update.
     sequence: Option<u16>,
-    /// Handshakes in a row that came to nothing.
+    /// Number of handshakes in a row that failed.
     pub(super) failures: u32,
-    /// Transmissions of the handshake that is under way, or of the last.
+    /// Number of transmissions of the present handshake, or of the last one.
     pub(super) attempts: u32,
-    /// Since when it is in its state.
+    /// Since when the handshake has been in its state.
     pub(super) since: Time,
-    /// What the client said last of what we sent, and believed.
+    /// The last answer of the client that was believed.
     pub(super) heard: Option<Heard>,
 }
 
 impl Handshake {
-    /// Nothing is known yet.
+    /// Makes an entry in which nothing is known yet.
     pub(super) const fn new(now: Time) -> Self {
         Self {
             state: State::Resting { until: now },
@@ -50,19 +50,19 @@ impl Handshake {
         }
     }
 
-    /// Whether it would be another try after one that came to nothing.
+    /// Whether `event` would start another attempt after one that failed.
     pub(super) const fn tries_again(&self) -> bool {
         self.failures > 0
     }
 
-    /// Nothing is tried before `until`, and what is known is kept for as long again.
+    /// Leaves the client alone until `until`, and remembers what is known for the same time after that.
     pub(super) fn postpone(&mut self, now: Time, until: Time) {
         if let State::Resting { until: forgotten } = &mut self.state {
             *forgotten = until + (until - now);
         }
     }
 
-    /// The handshake after `event`; none when there is nothing to remember.
+    /// The handshake after `event`. `None` when there is nothing to remember.
     pub(super) fn after(
         self,
         event: Event<'_>,
@@ -126,14 +126,14 @@ impl Handshake {
                 })
             }
             (Updating(updating), Event::TimerExpired) => Some(step.update_again(updating)),
-            // It may have bound already, and the answer be on its way.
+            // The correspondent may have bound the client already, and its answer may be on its way.
             (Updating(updating), Event::Stop) => {
                 step.delete(&updating.home);
                 step.leave();
                 None
             }
 
-            // To send it again would bind anew; it may have bound already.
+            // The correspondent may have bound the client already. To send the update again would bind it anew.
             (Updating(updating), Event::Leave) => {
                 step.leave();
                 Some(step.presume_bound(updating))
@@ -154,7 +154,7 @@ impl Handshake {
             }
 
             (BackOff { wait, .. }, Event::TimerExpired) => Some(step.rest(wait)),
-            // A member that comes back soon must not try them all again.
+            // A member that joins again soon must not try all of these clients again.
             (state @ BackOff { .. }, Event::Leave | Event::Stop) => Some(state),
             (state @ BackOff { .. }, Event::RefreshRequest | Event::Speaks) => {
                 Some(step.speaks(state))
@@ -184,7 +184,7 @@ impl Handshake {
             (state @ (Resting { .. } | Testing(_) | Bound { .. }), Event::Ack { .. }) => {
                 Some(step.unexpected(Counter::AckUnexpected, state))
             }
-            // Both Test Inits are refused, one after the other.
+            // The client refuses both Test Inits, one after the other.
             (
                 BackOff {
                     until,
@@ -231,7 +231,7 @@ impl Handshake {
         self.state.deadline()
     }
 
-    /// Whether little is lost when it is forgotten.
+    /// Whether the entry can be forgotten without much loss.
     pub(super) const fn is_forgettable(&self) -> bool {
         match &self.state {
             State::Resting { .. } | State::BackOff { .. } => true,
@@ -239,7 +239,7 @@ impl Handshake {
         }
     }
 
-    /// Whether messages are on their way.
+    /// Whether messages await an answer.
     pub(super) const fn is_under_way(&self) -> bool {
         matches!(self.state, State::Testing(_) | State::Updating(_))
     }

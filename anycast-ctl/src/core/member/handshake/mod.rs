@@ -19,7 +19,7 @@ pub(super) use state::{Event, Evidence, Test};
 use super::{HandshakeSettings, context::Context};
 use crate::core::{Time, counters::Counter, timers::Timers};
 
-/// How long the data plane keeps a client to itself whose handshake a limit held back.
+/// How long the data plane does not report a client whose handshake a limit held back.
 const LIMITED: Duration = Duration::from_secs(1);
 
 /// A client of an anycast address, in the order in which they are shown.
@@ -45,7 +45,7 @@ pub(super) struct Handshakes {
     limiter: Limiter,
     table: BTreeMap<Key, (Peer, Handshake)>,
     timers: Timers<Key>,
-    /// Those that can be forgotten for another one: nothing is under way and nothing is bound.
+    /// Entries that can be forgotten to make room: nothing is under way with them and nothing is bound.
     forgettable: Timers<Key>,
 }
 
@@ -60,7 +60,7 @@ impl Handshakes {
         }
     }
 
-    /// A packet of the client came to B: starts a handshake, if none stands and the limits allow.
+    /// Handles a packet of the client to B: starts a handshake, unless there is one already or a limit forbids it.
     pub(super) fn packet(&mut self, peer: Peer, cx: &mut Context<'_>) {
         let known = self.table.get(&peer.into()).map(|(_, handshake)| handshake);
         let starts = known.is_none_or(|known| known.starts(&Event::Packet, cx.now));
@@ -84,7 +84,7 @@ impl Handshakes {
         self.step(peer.into(), Event::Packet, cx);
     }
 
-    /// A message of the client. False when nothing is known of the client.
+    /// Handles a message of the client. Gives false when nothing is known of the client.
     pub(super) fn message(&mut self, peer: Peer, event: Event<'_>, cx: &mut Context<'_>) -> bool {
         let key = peer.into();
         let Some((_, handshake)) = self.table.get(&key) else {
@@ -98,8 +98,8 @@ impl Handshakes {
         true
     }
 
-    /// Too many clients that came to nothing are tried again just now. This one waits as long as clients
-    /// are left alone, lest the data plane reports all of them every second.
+    /// Too many clients whose handshakes failed are being tried again at present. This one waits for as long as clients
+    /// are left alone, so that the data plane does not report all of them every second.
     fn postpone(&mut self, peer: Peer, cx: &mut Context<'_>) {
         cx.count(Counter::HandshakePostponed);
         let key = peer.into();
@@ -112,8 +112,8 @@ impl Handshakes {
         peer.quiet(until, cx);
     }
 
-    /// Forgets clients of the anycast addresses, so that they are tried again with their next packet;
-    /// gives how many. Bindings live to their end.
+    /// Forgets clients of the anycast addresses, so that their next packets start handshakes again. Gives their number.
+    /// Bindings last until they expire.
     pub(super) fn forget(
         &mut self,
         client: Option<Ipv6Addr>,
@@ -136,14 +136,13 @@ impl Handshakes {
         keys.len()
     }
 
-    /// Ends the handshakes of `anycast` that are not bound yet. Bindings live to their end: while
-    /// the routers still send clients here, a new flow that is pinned survives the move of the
-    /// route.
+    /// Ends the handshakes of `anycast` that are not bound yet. Bindings last until they expire: as long as routers
+    /// still send clients to this member, a new flow that is bound survives the move of the route.
     pub(super) fn leave(&mut self, anycast: Ipv6Addr, cx: &mut Context<'_>) {
         self.all(anycast, &Event::Leave, cx);
     }
 
-    /// Ends every handshake of `anycast`, and takes back what was bound.
+    /// Ends every handshake of `anycast`, and deletes its bindings.
     pub(super) fn stop(&mut self, anycast: Ipv6Addr, cx: &mut Context<'_>) {
         self.all(anycast, &Event::Stop, cx);
     }
@@ -184,8 +183,7 @@ impl Handshakes {
         }
     }
 
-    /// Whether there is room for `peer`, if need be by forgetting the one that is next to be
-    /// forgotten anyway.
+    /// Whether there is room for `peer`. If necessary, the entry that would be forgotten next is forgotten now.
     fn has_room(&mut self, peer: Peer) -> bool {
         if self.table.contains_key(&peer.into()) || self.table.len() < self.settings.max_clients {
             return true;

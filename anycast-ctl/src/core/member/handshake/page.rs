@@ -1,4 +1,4 @@
-//! What is known of clients, a page at a time: tens of thousands must not hold up the loop.
+//! Pages of what is known of clients, so that a list of tens of thousands does not hold up the loop.
 
 use std::{net::Ipv6Addr, ops::Bound};
 
@@ -12,18 +12,18 @@ use crate::core::{
     member::{Awaited, HandshakeCursor, HandshakeFilter, HandshakeView},
 };
 
-/// Clients that are looked at for a page, whether they are on it or not.
+/// Number of clients that are examined for one page, whether they are on it or not.
 const SCAN: usize = 10_000;
 
 impl Handshakes {
-    /// How many are under way.
+    /// Number of handshakes that are under way.
     pub(in crate::core::member) fn under_way(&self) -> usize {
         let known = self.table.values();
         known.filter(|(_, known)| known.is_under_way()).count()
     }
 
-    /// At most `limit` clients, by anycast address and client, and where to go on; a page may be
-    /// empty although there are more.
+    /// A page of at most `limit` clients in the order of anycast address and client, and where the next page begins. A
+    /// page may be empty although there are more.
     pub(in crate::core::member) fn page(
         &self,
         now: Time,

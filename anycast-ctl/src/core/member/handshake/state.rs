@@ -11,21 +11,22 @@ use crate::core::{
     rr::{Cookie, Kbm, KeygenToken},
 };
 
-/// What a Home or Care-of Test brings.
+/// Content of a Home Test or Care-of Test.
 #[derive(Clone, Debug)]
 pub(in crate::core::member) struct Test {
     pub(in crate::core::member) nonce_index: u16,
     pub(in crate::core::member) token: KeygenToken,
 }
 
-/// What happens to a handshake.
+/// An event of a handshake.
 #[derive(Clone, Debug)]
 pub(in crate::core::member) enum Event<'a> {
-    /// A packet of the client came to B.
+    /// A packet of the client to B was received.
     Packet,
     /// A Binding Refresh Request.
     RefreshRequest,
-    /// A Test or an acknowledgement of it came that is another member's: it speaks the protocol.
+    /// A Test or an acknowledgement of the client for another member was received, so that the client knows the
+    /// protocol.
     Speaks,
     /// A Home Test that came to B.
     HomeTest { cookie: Cookie, test: Test },
@@ -36,18 +37,18 @@ pub(in crate::core::member) enum Event<'a> {
         ack: BindingAck,
         packet: &'a ipv6::Packet<'a>,
     },
-    /// The client says that it does not know what we sent.
+    /// The client says that it does not know the Mobility Header.
     NotUnderstood(Evidence),
     /// [`State::deadline`] has come.
     TimerExpired,
-    /// We leave the group, and go on to serve whom we bound: no handshake begins or goes on.
+    /// The member leaves the group, but still serves clients that are bound. No handshake begins or goes on.
     Leave,
-    /// We serve the group no longer.
+    /// The member no longer serves the group.
     Stop,
 }
 
-/// How the client says so. What an ICMPv6 error quotes has to be what we sent: that nobody can
-/// forge who did not see it.
+/// How the client says so. An ICMPv6 error must quote what this member sent, which nobody can forge who has not seen
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::core::member) enum Evidence {
     /// Parameter Problem that quotes a Home Test Init with this cookie.
@@ -103,21 +104,21 @@ pub(in crate::core::member) enum Evidence {
 /// whatever it says: that it speaks was known.
 #[derive(Debug)]
 pub(super) enum State {
-    /// Nothing is under way. Until then the sequence number and the failures are remembered.
+    /// Nothing is under way. Until this time the sequence number and the failures are remembered.
     Resting { until: Time },
     /// Test Inits are out.
     Testing(Testing),
     /// A Binding Update is out.
     Updating(Updating),
-    /// The correspondent has bound (A, B) to C; the home token can delete that.
+    /// The correspondent has bound (A, B) to C. The home token can delete the binding.
     Bound { until: Time, home: Test },
-    /// The client is left alone. The failures are remembered as long again.
+    /// The client is left alone. After that, the failures are remembered for the same time again.
     BackOff {
         until: Time,
         wait: Duration,
         /// How the handshake ended.
         why: HandshakeOutcome,
-        /// Test Inits that the client does not know either, and will say so.
+        /// Test Inits about which the client will send further errors.
         unanswered: Unanswered,
     },
 }
@@ -125,14 +126,14 @@ pub(super) enum State {
 /// Test Inits are out (RFC 6275 section 11.6).
 #[derive(Debug)]
 pub(super) struct Testing {
-    /// How often this handshake began anew or went on without waiting.
+    /// How often this handshake was restarted, or went on without waiting.
     pub(super) restarts: u32,
     /// Transmissions so far.
     pub(super) sent: u32,
     pub(super) retry: Time,
     pub(super) home: Half,
     pub(super) care_of: Half,
-    /// The binding that is to be renewed before its end, and what can delete it.
+    /// The binding that is being renewed, and the Test with which it can be deleted.
     pub(super) bound: Option<(Time, Test)>,
 }
 
@@ -144,7 +145,7 @@ pub(super) enum Half {
     Received(Test),
 }
 
-/// The cookies of Test Inits that nothing has answered.
+/// The cookies of Test Inits that were not answered.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Unanswered {
     pub(super) home: Option<Cookie>,
@@ -166,11 +167,11 @@ pub(super) struct Updating {
     pub(super) outstanding: Vec<(u16, Time)>,
 }
 
-/// So long before the end of a binding a packet that comes to B renews it.
+/// In this time before the end of a binding, a packet to B renews it.
 const RENEWED_AHEAD: Duration = Duration::from_secs(4);
 
 impl State {
-    /// Until when packets to B are of no interest.
+    /// Until when packets to B need not be reported.
     pub(super) const fn quiet_until(&self) -> Time {
         match self {
             Self::Bound { until, .. } => until.before(RENEWED_AHEAD),
@@ -192,7 +193,7 @@ impl State {
 }
 
 impl Half {
-    /// Whether an answer with this cookie is waited for.
+    /// Whether an answer with this cookie is awaited.
     pub(super) fn waits_for(&self, cookie: Cookie) -> bool {
         self.cookie().is_some_and(|ours| ours.ct_eq(&cookie).into())
     }
@@ -215,7 +216,7 @@ impl Testing {
 }
 
 impl Unanswered {
-    /// What is left after a refusal; none when it is about something else.
+    /// The cookies that are left after an error. `None` when the error is about something else.
     pub(super) fn without(self, evidence: Evidence) -> Option<Self> {
         let Self { home, care_of } = self;
         let without_home = Self { home: None, ..self };
@@ -228,7 +229,7 @@ impl Unanswered {
             Evidence::CareOfTestInit(cookie) => {
                 (care_of == Some(cookie)).then_some(without_care_of)
             }
-            // It does not say which of the two.
+            // A Binding Error does not say which of the two it answers.
             Evidence::BindingError if home.is_some() => Some(without_home),
             Evidence::BindingError => care_of.map(|_| without_care_of),
             Evidence::BindingUpdate(_) => None,

@@ -23,7 +23,7 @@ use crate::core::{
     },
 };
 
-/// One transition.
+/// One transition of the state machine.
 pub(super) struct Step<'a, 'b> {
     pub(super) peer: Peer,
     pub(super) settings: &'a HandshakeSettings,
@@ -59,7 +59,7 @@ impl Step<'_, '_> {
         self.send_tests(testing)
     }
 
-    /// Tests anew while the binding lives.
+    /// Tests again while the binding is live, in order to renew it.
     pub(super) fn renew(&mut self, until: Time, home: Test) -> State {
         match self.test(0) {
             State::Testing(testing) => State::Testing(Testing {
@@ -70,7 +70,7 @@ impl Step<'_, '_> {
         }
     }
 
-    /// Nothing came in time: sends again what is not answered, or gives up.
+    /// No Test came in time: sends the Test Inits that were not answered again, or gives up.
     pub(super) fn test_again(&mut self, testing: Testing) -> State {
         if testing.sent > MAX_RO_FAILURE {
             return self.back_off(HandshakeOutcome::NoAnswer);
@@ -78,7 +78,7 @@ impl Step<'_, '_> {
         self.send_tests(testing)
     }
 
-    /// Every transmission has a new cookie (RFC 6275 section 11.8).
+    /// Sends the Test Inits that were not answered. Every transmission has a new cookie (RFC 6275 section 11.8).
     fn send_tests(&mut self, mut testing: Testing) -> State {
         if let Half::Waiting(cookie) = &mut testing.home {
             *cookie = self.home_cookie();
@@ -94,7 +94,7 @@ impl Step<'_, '_> {
         State::Testing(testing)
     }
 
-    /// RFC 6275 section 11.6.2.
+    /// Handles a Home Test (RFC 6275 section 11.6.2).
     pub(super) fn home_test(&mut self, mut testing: Testing, cookie: Cookie, test: Test) -> State {
         if !testing.home.waits_for(cookie) {
             return self.unexpected(Counter::TestUnexpected, State::Testing(testing));
@@ -103,7 +103,7 @@ impl Step<'_, '_> {
         self.tested(testing)
     }
 
-    /// RFC 6275 section 11.6.2.
+    /// Handles a Care-of Test (RFC 6275 section 11.6.2).
     pub(super) fn care_of_test(
         &mut self,
         mut testing: Testing,
@@ -117,7 +117,7 @@ impl Step<'_, '_> {
         self.tested(testing)
     }
 
-    /// Goes on to the Binding Update when both tests are there.
+    /// Sends the Binding Update when both Tests have come.
     fn tested(&mut self, testing: Testing) -> State {
         let Testing { restarts, .. } = testing;
         match (testing.home, testing.care_of) {
@@ -141,7 +141,7 @@ impl Step<'_, '_> {
         }
     }
 
-    /// No acknowledgement came in time: sends again, or gives up.
+    /// No acknowledgement came in time: sends the Binding Update again, or gives up.
     pub(super) fn update_again(&mut self, updating: Updating) -> State {
         if updating.sent > MAX_RO_FAILURE {
             return self.back_off(HandshakeOutcome::NoAnswer);
@@ -149,7 +149,7 @@ impl Step<'_, '_> {
         self.send_update(updating)
     }
 
-    /// Every transmission has the next sequence number (RFC 6275 section 11.8).
+    /// Sends a Binding Update. Every transmission has the next sequence number (RFC 6275 section 11.8).
     fn send_update(&mut self, mut updating: Updating) -> State {
         let sequence = self.next_sequence();
         let indices = (updating.home.nonce_index, updating.care_of_index);
@@ -162,7 +162,7 @@ impl Step<'_, '_> {
         State::Updating(updating)
     }
 
-    /// RFC 6275 section 11.7.3.
+    /// Handles a Binding Acknowledgement (RFC 6275 section 11.7.3).
     pub(super) fn acknowledged(
         &mut self,
         updating: Updating,
@@ -176,7 +176,7 @@ impl Step<'_, '_> {
         let Peer {
             client, care_of, ..
         } = self.peer;
-        // Who has lost the nonces cannot authenticate (RFC 6275 section 9.5.4).
+        // A correspondent that has lost the nonces cannot authenticate (RFC 6275 section 9.5.4).
         if !nonces_expired && !rr::verify(&updating.key, care_of, client, packet) {
             return self.unexpected(Counter::AckBadAuthenticator, State::Updating(updating));
         }
@@ -201,10 +201,11 @@ impl Step<'_, '_> {
         }
     }
 
-    /// Status 135: `last` is what the correspondent accepted last, maybe from another member.
+    /// Handles status 135. `last` is the sequence number that the correspondent accepted last, maybe from another
+    /// member.
     fn out_of_window(&mut self, mut updating: Updating, last: u16) -> State {
         if self.sequence.is_some_and(|ours| rr::is_after(ours, last)) {
-            // It is about an earlier update than the one that is out now.
+            // The acknowledgement is about an earlier update.
             return self.unexpected(Counter::AckUnexpected, State::Updating(updating));
         }
         let Some(restarts) = next_restart(updating.restarts) else {
@@ -225,7 +226,7 @@ impl Step<'_, '_> {
         state
     }
 
-    /// As bound as the last update can have made it, without waiting for the answer.
+    /// The binding that the last update has made if it arrived. The answer is not awaited.
     pub(super) fn presume_bound(&self, updating: Updating) -> State {
         let sent_at = updating.outstanding.last().map(|(_, time)| *time);
         State::Bound {
@@ -234,14 +235,14 @@ impl Step<'_, '_> {
         }
     }
 
-    /// Takes a binding back, so that no new flow comes to a member that has left.
+    /// Deletes a binding, so that no new flow comes to a member that has left.
     pub(super) fn delete(&mut self, home: &Test) {
         let sequence = self.next_sequence();
         self.peer.send_deletion(sequence, home, self.cx);
         self.lead(self.cx.now);
     }
 
-    /// Counts what does not belong here; nothing changes.
+    /// Counts a message that is not expected in this state. Nothing changes.
     pub(super) fn unexpected(&mut self, counter: Counter, state: State) -> State {
         self.cx.count(counter);
         state
@@ -251,7 +252,8 @@ impl Step<'_, '_> {
         self.peer.quiet(until, self.cx);
     }
 
-    /// Our flows of this client may be led to C so long, as the correspondent has acknowledged the binding.
+    /// Lets the data plane lead flows of this client to C until `until`, since the correspondent has acknowledged the
+    /// binding.
     pub(super) fn lead(&mut self, until: Time) {
         self.peer.lead(until, self.cx);
     }
@@ -265,7 +267,7 @@ impl Step<'_, '_> {
         });
     }
 
-    /// The first is random (RFC 6275 section 11.7.2).
+    /// The next sequence number. The first one is random (RFC 6275 section 11.7.2).
     fn next_sequence(&mut self) -> u16 {
         let sequence = match self.sequence {
             Some(last) => last.wrapping_add(1),
@@ -278,7 +280,7 @@ impl Step<'_, '_> {
         sequence
     }
 
-    /// Random, but for the name by which other members find us.
+    /// A random cookie that begins with the name by which other members find this one, if there are any.
     fn home_cookie(&mut self) -> Cookie {
         let mut cookie = self.cookie();
         if let (Some(name), Some(start)) = (self.peer.name, cookie.first_chunk_mut()) {
@@ -302,7 +304,7 @@ fn patience() -> Duration {
     (1..=MAX_RO_FAILURE + 1).map(timeout).sum()
 }
 
-/// Begins anew or goes on without waiting, as often as keeps each type of message below
+/// The number of the next restart. `None` when another restart could make a type of message more frequent than
 /// MAX_UPDATE_RATE.
 fn next_restart(restarts: u32) -> Option<u32> {
     let next = restarts + 1;

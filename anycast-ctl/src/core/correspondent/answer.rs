@@ -13,7 +13,7 @@ use crate::core::{
 };
 
 impl Correspondent {
-    /// RFC 6275 sections 9.4.1 and 9.4.3.
+    /// Answers a Home Test Init (RFC 6275 sections 9.4.1 and 9.4.3).
     pub(super) fn home_test_init(
         &mut self,
         now: Time,
@@ -33,7 +33,7 @@ impl Correspondent {
         self.answer(packet, &test, Counter::HomeTestSent, actions);
     }
 
-    /// RFC 6275 sections 9.4.2 and 9.4.4.
+    /// Answers a Care-of Test Init (RFC 6275 sections 9.4.2 and 9.4.4).
     pub(super) fn care_of_test_init(
         &mut self,
         now: Time,
@@ -55,7 +55,7 @@ impl Correspondent {
         self.answer(packet, &test, Counter::CareOfTestSent, actions);
     }
 
-    /// An MH Type that we do not know (RFC 6275 sections 9.2 and 9.3.3).
+    /// Answers a message whose MH Type is not known (RFC 6275 sections 9.2 and 9.3.3).
     pub(super) fn unknown_type(
         &mut self,
         now: Time,
@@ -77,7 +77,7 @@ impl Correspondent {
         self.answer(packet, &error, Counter::BindingErrorSent, actions);
     }
 
-    /// A message that does not parse (RFC 6275 section 9.2).
+    /// Answers a message that does not parse (RFC 6275 section 9.2).
     pub(super) fn malformed(
         &mut self,
         now: Time,
@@ -122,7 +122,7 @@ impl Correspondent {
         self.send(packet, Counter::ParameterProblemSent, actions);
     }
 
-    /// Whether a Test Init is one to answer.
+    /// Whether a Test Init is answered.
     fn may_test(&mut self, now: Time, packet: &ipv6::Packet<'_>, actions: &mut Actions) -> bool {
         if packet.home_address.is_some() {
             self.refuse(now, packet, Counter::TestInitHomeAddress, actions);

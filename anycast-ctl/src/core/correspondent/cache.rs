@@ -1,4 +1,5 @@
-//! The Binding Cache (RFC 6275 section 9.1), of triples: several members may be bound to one (A, B).
+//! The Binding Cache (RFC 6275 section 9.1). Its bindings are of triples (A, B, C), since several members may be bound
+//! to one (A, B).
 
 use std::{
     collections::{BTreeMap, HashMap, btree_map, hash_map},
@@ -10,13 +11,13 @@ use std::{
 
 use crate::core::{Time, rate::prefix64, rr::BINDING_LIFETIME, timers::Timers};
 
-/// A flow that was pinned in the last moment of a binding is in the map for sure this much later.
+/// After this time, a flow that was bound in the last moment of a binding is certainly in the map.
 pub(super) const SWEEP_MARGIN: Duration = Duration::from_secs(1);
 
 /// Members that may be bound to one (A, B) at the same time.
 pub(super) const MEMBERS: usize = 8;
 
-/// (A, B): whose new flows one of the bindings steers.
+/// The pair (A, B). One of its bindings steers its new flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Pair {
     /// The client, A.
@@ -25,7 +26,7 @@ pub(super) struct Pair {
     pub(super) anycast: Ipv6Addr,
 }
 
-/// What a binding is of: (A, B, C).
+/// The triple (A, B, C) of a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Triple {
     /// The client, A.
@@ -37,7 +38,7 @@ pub(super) struct Triple {
 }
 
 impl Pair {
-    /// Its triple with this member.
+    /// The triple of this pair and the member with `care_of`.
     pub(super) const fn with(self, care_of: Ipv6Addr) -> Triple {
         let Self { client, anycast } = self;
         Triple {
@@ -47,14 +48,14 @@ impl Pair {
         }
     }
 
-    /// What an update that names no member is numbered by: B stands for C, as in its authenticator.
+    /// The triple by which an update without a care-of address is numbered: B is used as C, as in the authenticator.
     pub(super) const fn unnamed(self) -> Triple {
         self.with(self.anycast)
     }
 }
 
 impl Triple {
-    /// Whose flows it is about.
+    /// The pair (A, B) of the triple.
     pub(super) const fn pair(self) -> Pair {
         Pair {
             client: self.client,
@@ -63,45 +64,45 @@ impl Triple {
     }
 }
 
-/// A binding that stands.
+/// A live binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Live {
-    /// Since when it stands without a gap.
+    /// Since when (A, B) has been bound to C without a gap.
     pub(super) since: Time,
-    /// Its end.
+    /// When the binding expires.
     pub(super) expires: Time,
-    /// Of the last valid Binding Update.
+    /// Sequence number of the last valid Binding Update.
     pub(super) sequence: u16,
-    /// When the newer nonce of the Binding Update that made it was first used.
+    /// When the newer nonce of the Binding Update was first used that made the binding.
     pub(super) nonces: Time,
 }
 
 /// Why a binding was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// There is no room.
+    /// The cache is full.
     Full,
-    /// The clients of one /64 have as many as they may.
+    /// The clients of the /64 have as many bindings as they may.
     PrefixFull,
-    /// The member has as many as it may.
+    /// The member has as many bindings as it may.
     MemberFull,
-    /// As many members as may be are bound to (A, B).
+    /// As many members as permitted are bound to (A, B).
     PairFull,
-    /// The care-of address stands for another anycast address of this client. To take it over
-    /// would turn the packets of flows pinned to that one into ones from a stranger.
+    /// The care-of address stands for another anycast address of this client. If the binding replaced that one, the
+    /// client would get packets of its flows from an address that it does not know.
     CareOfTaken,
 }
 
-/// How much there may be at the same time.
+/// The largest numbers of entries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     /// Bindings.
     pub(super) bindings: usize,
-    /// Of them, those of the clients of one /64.
+    /// Bindings of the clients of one /64.
     pub(super) per_prefix: usize,
-    /// Of them, those to one care-of address.
+    /// Bindings to one care-of address.
     pub(super) per_member: usize,
-    /// Pairs (A, C): those of bindings, and of flows that go on without one.
+    /// Pairs (A, C) of bindings, and of flows that outlive their bindings.
     pub(super) care_of: usize,
 }
 
@@ -109,26 +110,26 @@ pub(super) struct Room {
 #[derive(Clone, Copy, Debug)]
 struct CareOf {
     anycast: Ipv6Addr,
-    /// When the binding that uses it ends, or ended.
+    /// When the binding that uses the pair expires, or ended.
     used_until: Time,
 }
 
-/// The Binding Cache, and the pairs (A, C) that bindings and pinned flows need. What has ended takes no
-/// room; its sequence numbers are kept [apart](super::sequences).
+/// The Binding Cache, and the pairs (A, C) that bindings and bound flows need. A binding that has ended takes no room.
+/// Its sequence numbers are kept [apart](super::sequences).
 #[derive(Debug)]
 pub(super) struct Cache {
     room: Room,
     live: BTreeMap<Triple, Live>,
     timers: Timers<Triple>,
-    /// How many bindings the clients of a /64 have.
+    /// Number of bindings of the clients of each /64.
     prefixes: Tally<u64>,
-    /// How many bindings lead to a care-of address.
+    /// Number of bindings to each care-of address.
     members: Tally<Ipv6Addr>,
     care_of: BTreeMap<(Ipv6Addr, Ipv6Addr), CareOf>,
 }
 
 impl Cache {
-    /// An empty cache.
+    /// Makes an empty cache.
     pub(super) fn new(room: Room) -> Self {
         Self {
             room,
@@ -140,13 +141,13 @@ impl Cache {
         }
     }
 
-    /// The binding of this triple, while it stands.
+    /// The live binding of this triple.
     pub(super) fn get(&self, triple: Triple) -> Option<&Live> {
         self.live.get(&triple)
     }
 
-    /// Makes or renews a binding for [`BINDING_LIFETIME`]. Gives the binding, and the same as it stood
-    /// before. `nonces` is when the newer nonce of the Binding Update was first used.
+    /// Makes or renews a binding for [`BINDING_LIFETIME`]. Gives the binding, and what it was before. `nonces` is when
+    /// the newer nonce of the Binding Update was first used.
     pub(super) fn bind(
         &mut self,
         now: Time,
@@ -197,32 +198,32 @@ impl Cache {
         Ok((live, before))
     }
 
-    /// Remembers the sequence number of a valid Binding Update for a binding that stands.
+    /// Remembers the sequence number of a valid Binding Update for a live binding.
     pub(super) fn note(&mut self, triple: Triple, sequence: u16) {
         if let Some(live) = self.live.get_mut(&triple) {
             live.sequence = sequence;
         }
     }
 
-    /// Ends a binding, if it stands.
+    /// Ends a binding, if there is one.
     pub(super) fn unbind(&mut self, now: Time, triple: Triple) -> Option<Live> {
         let live = self.live.remove(&triple)?;
         self.timers.set(triple, None);
         self.prefixes.remove(prefix64(triple.client));
         self.members.remove(triple.care_of);
-        // It uses its pair (A, C) no longer from now on, or from its end.
+        // The binding stops using its pair (A, C) now, or stopped at its end if that was earlier.
         if let Some(care_of) = self.care_of.get_mut(&(triple.client, triple.care_of)) {
             care_of.used_until = live.expires.min(now);
         }
         Some(live)
     }
 
-    /// A binding whose time is over, to be ended; none when nothing is left to do at `now`.
+    /// A binding that has expired and has to be ended. `None` when there is none at `now`.
     pub(super) fn over(&mut self, now: Time) -> Option<Triple> {
         self.timers.pop(now)
     }
 
-    /// When [`Cache::over`] has something to say.
+    /// When [`Cache::over`] has to be called.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.timers.next()
     }
@@ -233,9 +234,8 @@ impl Cache {
         self.range(whole)
     }
 
-    /// The binding that steers the new flows of (A, B): the one that was there first, which is the one whose
-    /// time is over first. One that is renewed goes to the end of the row, so that every 16 seconds routing
-    /// has its say.
+    /// The binding that steers the new flows of (A, B): the one that expires first. A binding that is renewed becomes
+    /// the last in this order, so that every 16 seconds the choice follows routing again.
     pub(super) fn steering(&self, pair: Pair) -> Option<(Triple, Live)> {
         let first = self
             .of(pair)
@@ -243,8 +243,8 @@ impl Cache {
         first.map(|(triple, live)| (triple, *live))
     }
 
-    /// The pairs (A, C) that neither a binding nor one of the flows in `in_use` needs are taken out
-    /// and given, in order. `now` is when the sweep of the flow map began.
+    /// Removes the pairs (A, C) that neither a binding nor one of the flows in `in_use` needs, and gives them in order.
+    /// `now` is when the sweep of the flow map began.
     pub(super) fn sweep<T>(
         &mut self,
         now: Time,
@@ -267,12 +267,12 @@ impl Cache {
         self.care_of.entry((client, care_of)).or_insert(adopted);
     }
 
-    /// The bindings that stand, in order.
+    /// The live bindings, in order.
     pub(super) fn live(&self) -> impl Iterator<Item = (Triple, &Live)> + '_ {
         self.live.iter().map(|(triple, live)| (*triple, live))
     }
 
-    /// Those of a range, in order.
+    /// The live bindings of a range, in order.
     pub(super) fn range(
         &self,
         triples: impl RangeBounds<Triple>,
@@ -281,7 +281,7 @@ impl Cache {
         live.map(|(triple, live)| (*triple, live))
     }
 
-    /// Those from here on, in order: all, those of a client, or those after one.
+    /// The live bindings in order: all, those of a client, or those after a triple.
     pub(super) fn from(
         &self,
         client: Option<Ipv6Addr>,
@@ -296,13 +296,13 @@ impl Cache {
         self.range((from, Bound::Unbounded))
     }
 
-    /// How many bindings stand.
+    /// Number of live bindings.
     pub(super) fn bound(&self) -> usize {
         self.live.len()
     }
 }
 
-/// How often each key is there. One that is not takes no room.
+/// Counts by key. A key with the count 0 takes no room.
 #[derive(Debug)]
 struct Tally<K>(HashMap<K, usize>);
 

@@ -1,7 +1,8 @@
 //! Bindings and bound flows that end before their time: a care-of address failed, or an operator says so.
 //!
-//! An ICMPv6 error is a hint, for anybody can send one: [`flows`](crate::core::flows) looks sooner whether the
-//! flow is answered. A flow that is not ends with its binding; of others only what they say themselves counts.
+//! An ICMPv6 error is only a hint, because anybody can send one: [`flows`](crate::core::flows) then looks sooner
+//! whether the flow that it quotes is answered. If it is not, the flow ends with its binding. Other flows are judged by
+//! their own packets alone.
 
 use std::net::Ipv6Addr;
 
@@ -22,7 +23,7 @@ use crate::core::{
     Action, Actions, MapAction, Notice, Time, counters::Counter, flows::End, notice::BindingChange,
 };
 
-/// Which bindings and flows; each address that is given must be theirs.
+/// Selects bindings and flows, by the addresses that are given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// The client, A.
@@ -34,7 +35,7 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// All of a care-of address.
+    /// Selects all bindings and flows of a care-of address.
     fn of(care_of: Ipv6Addr) -> Self {
         Self {
             care_of: Some(care_of),
@@ -42,7 +43,7 @@ impl Selection {
         }
     }
 
-    /// Whether it is one of them.
+    /// Whether a binding or flow is selected.
     #[must_use]
     pub fn holds(&self, client: Ipv6Addr, anycast: Ipv6Addr, care_of: Ipv6Addr) -> bool {
         let is = |wanted: Option<Ipv6Addr>, address| wanted.is_none_or(|wanted| wanted == address);
@@ -51,7 +52,7 @@ impl Selection {
 }
 
 impl Correspondent {
-    /// The data plane found an ICMPv6 error that quotes a pinned flow and tells of its care-of address.
+    /// Handles an ICMPv6 error that quotes a bound flow and says that its care-of address is unreachable.
     pub fn unreachable(&mut self, now: Time, packet: &ipv6::Packet<'_>) {
         match care_of(packet) {
             Ok(_) => self.sweeper.hint(now),
@@ -59,13 +60,13 @@ impl Correspondent {
         }
     }
 
-    /// All pinned flows, read since `now`, as [`Action::ReadFlows`] wanted.
+    /// Handles the flows that [`Action::ReadFlows`] requested. Their reading began at `now`.
     pub fn flows(&mut self, now: Time, flows: &[(FlowKey, Flow)], actions: &mut Actions) {
         let sweep = self.sweeper.sweep(now, flows);
         for _ in 0..sweep.contradicted {
             self.counters.count(Counter::CareOfContradicted);
         }
-        // First, so that nothing is pinned to them any more.
+        // Bindings end first, so that no further flow is bound by them.
         for care_of in sweep.failed.keys() {
             self.unbind(
                 now,
@@ -103,13 +104,13 @@ impl Correspondent {
                 cause: *cause,
                 flows: flows.count(),
             }));
-            // The pairs (A, C) go when it is sure that no flow uses them.
+            // The pairs (A, C) are removed when it is certain that no flow uses them.
             self.sweeper.no_later_than(now + SWEEP_MARGIN);
         }
         self.used(now, sweep.in_use, actions);
     }
 
-    /// An operator ends these bindings. Gives how many there were.
+    /// Ends these bindings for an operator. Gives their number.
     pub fn flush(&mut self, now: Time, which: &Selection, actions: &mut Actions) -> usize {
         self.sweeper.no_later_than(now + SWEEP_MARGIN);
         self.unbind(now, which, BindingChange::Flushed, actions)
@@ -137,7 +138,7 @@ impl Correspondent {
     }
 }
 
-/// The address that the quoted packet went to.
+/// The destination of the quoted packet.
 fn care_of(packet: &ipv6::Packet<'_>) -> Result<Ipv6Addr, Error> {
     let message = icmpv6::Message::parse(packet)?;
     if message.message_type != DESTINATION_UNREACHABLE {

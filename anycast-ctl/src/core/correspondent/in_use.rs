@@ -1,14 +1,14 @@
-//! What the last sweep of the flows left.
+//! Which pairs (A, C) have bound flows, by the last sweep.
 
 use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
 
 use crate::core::{Time, flows::Use};
 
-/// What goes by each pair (A, C), which stands for one anycast address.
+/// The flows of each pair (A, C), which stands for one anycast address.
 #[derive(Debug, Default)]
 pub(super) struct InUse {
     pub(super) flows: HashMap<(Ipv6Addr, Ipv6Addr), Use>,
-    /// When they were read; none before the first time.
+    /// When the flows were read. `None` before the first time.
     pub(super) at: Option<Time>,
 }
 

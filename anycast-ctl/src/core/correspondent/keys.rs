@@ -1,4 +1,4 @@
-//! Where nonces and node keys come from: drawn by this correspondent, or the same for a whole fleet.
+//! Sources of nonces and node keys: drawn at random by this correspondent, or the same for a whole fleet.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::core::{Time, fleet, rr::Generator};
 pub(super) enum Keys {
     /// Drawn at random, and known to nobody else.
     Own(Nonces),
-    /// By a secret and the time of day, as each gateway of the fleet has them.
+    /// Derived from a secret and the time of day, as at each gateway of the fleet.
     Fleet(Box<Periods>),
 }
 
@@ -56,7 +56,7 @@ impl Keys {
         own.into_iter().chain(fleet.into_iter().flatten())
     }
 
-    /// Those that are lost with this correspondent.
+    /// The nonces that are lost when this correspondent ends.
     pub(super) fn drawn(&self, now: Time) -> impl Iterator<Item = &Generation> {
         let own = match self {
             Self::Own(nonces) => Some(nonces.acceptable(now)),
@@ -73,7 +73,7 @@ impl Keys {
         }
     }
 
-    /// Those of an earlier run go on; those of a fleet never stopped.
+    /// Continues with the nonces of an earlier run. Those of a fleet need not be kept.
     pub(super) fn restore(&mut self, earlier: Nonces) {
         match self {
             Self::Own(nonces) => *nonces = earlier,

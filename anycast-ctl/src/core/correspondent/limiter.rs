@@ -1,4 +1,4 @@
-//! What keeps forged packets from costing more than they are worth.
+//! Limits on the work and the answers that forged packets can cause.
 
 use std::net::Ipv6Addr;
 
@@ -8,7 +8,7 @@ use crate::core::{
     rate::{Bucket, Buckets, Rate, prefix64},
 };
 
-/// Refusals that are told; the counters have them all.
+/// Refusals that are reported as events. The counters have all of them.
 const NOTICES: Rate = Rate::per_second(10, 20);
 
 /// The rate limits of a correspondent.
@@ -16,7 +16,8 @@ const NOTICES: Rate = Rate::per_second(10, 20);
 pub(super) struct Limiter {
     /// Test Inits.
     inits: Answers,
-    /// Apart from those, which would keep handshakes from their end.
+    /// Binding Updates. They have a limit of their own, so that a flood of Test Inits does not keep handshakes from
+    /// ending.
     updates: Answers,
     errors: Bucket,
     notices: Bucket,
@@ -37,7 +38,7 @@ impl Limiter {
         self.inits.take(now, source)
     }
 
-    /// Whether a Binding Update from `source` may be looked at.
+    /// Whether a Binding Update from `source` may be examined.
     pub(super) fn update(&mut self, now: Time, source: Ipv6Addr) -> bool {
         self.updates.take(now, source)
     }
@@ -47,13 +48,13 @@ impl Limiter {
         self.errors.take(now)
     }
 
-    /// Whether a refusal may be told.
+    /// Whether a refusal may be reported.
     pub(super) fn notice(&mut self, now: Time) -> bool {
         self.notices.take(now)
     }
 }
 
-/// How much of one kind is answered.
+/// The limits for one kind of message.
 #[derive(Debug)]
 struct Answers {
     whole: Bucket,
@@ -68,7 +69,7 @@ impl Answers {
         }
     }
 
-    /// One prefix that asks too often takes nothing from the others.
+    /// A prefix that sends too much takes nothing from the others.
     fn take(&mut self, now: Time, source: Ipv6Addr) -> bool {
         self.whole.holds(now) && self.prefixes.take(now, prefix64(source)) && self.whole.take(now)
     }

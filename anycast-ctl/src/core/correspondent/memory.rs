@@ -1,7 +1,7 @@
-//! What a correspondent needs to know after a restart, so that handshakes under way can end: nonces
-//! with their node keys, and with them the sequence numbers that keep Binding Updates made from
-//! them from being replayed (RFC 6275 section 5.2.8). One without the other is never kept, but where a fleet has
-//! its keys from a secret, the numbers are all there is to keep.
+//! What a correspondent needs to know after a restart, so that handshakes that are under way can be completed: nonces
+//! with their node keys, and the sequence numbers that prevent the replay of Binding Updates made with them (RFC 6275
+//! section 5.2.8). Nonces are never kept without the sequence numbers. In a fleet, whose keys come from a secret, only
+//! the sequence numbers are kept.
 //!
 //! Fields in network order, and a SHA-1 digest of all: next index (16 bits), count of nonces (16),
 //! each with index (16), age in nanoseconds (64), Kcn (160), nonce (64); the age of the last update that is
@@ -22,20 +22,20 @@ use super::{
 };
 use crate::core::{Time, rr::MAX_NONCE_LIFETIME};
 
-/// Octets of what is always there, of a nonce and of a sequence number.
+/// Octets of the fixed part, of a nonce, and of a sequence number.
 const FIXED: usize = 2 + 2 + 8 + 4 + DIGEST;
 const NONCE: usize = 2 + 8 + 20 + 8;
 const SEQUENCE: usize = 8 + 2 + 8 + 8;
 const DIGEST: usize = 20;
-/// Sequence numbers that are saved at most; of older ones it is known that they are forgotten.
+/// Largest number of sequence numbers that are saved. Older ones are recorded as forgotten.
 const MOST: usize = 1 << 19;
-/// Stands for the age of what is not there.
+/// The age of a value that is missing.
 const NEVER: u64 = u64::MAX;
 
-/// Why what was saved is of no use.
+/// Why the saved file cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MemoryError {
-    /// It is not what was written.
+    /// The file is not as it was written.
     #[error("it is damaged")]
     Damaged,
 }
@@ -49,7 +49,7 @@ impl Correspondent {
         let sequences: Vec<_> = needed.by_ref().take(MOST).collect();
         let left_out = needed.map(|(_, known)| known.at).max();
         let forgotten = self.sequences.forgotten().max(left_out);
-        // Never moved while it grows, which would leave secrets behind.
+        // The buffer has its full size from the start. If it moved while it grows, it would leave secrets in memory.
         let length = FIXED + nonces.len() * NONCE + sequences.len() * SEQUENCE;
         let mut saved = Zeroizing::new(Vec::with_capacity(length));
         saved.extend(self.keys.next_index().to_be_bytes());
@@ -78,12 +78,12 @@ impl Correspondent {
         saved
     }
 
-    /// Takes up what was saved `elapsed` ago, before anything else happens. Gives how many nonces
-    /// are acceptable still.
+    /// Restores what was saved `elapsed` ago. It must be called before any message is handled. Gives the number of
+    /// nonces that are still acceptable.
     ///
     /// # Errors
     ///
-    /// [`MemoryError`]; nothing is taken up then.
+    /// [`MemoryError`]. Nothing is restored then.
     pub fn restore(
         &mut self,
         now: Time,
@@ -105,7 +105,7 @@ struct Parsed {
     forgotten: Option<Time>,
 }
 
-/// Now, and how long ago ages were taken.
+/// The present time, and the time since the ages were written.
 #[derive(Clone, Copy)]
 struct Clock {
     now: Time,
@@ -113,8 +113,8 @@ struct Clock {
 }
 
 impl Clock {
-    /// When something of this age was; none for what never was, and for what is too old to matter or
-    /// older than the clock, which was suspended meanwhile: times before its start cannot be said.
+    /// The time of an event of this age. `None` for an event that never happened, that is too old to matter, or that is
+    /// older than the clock, which stops while the host is suspended.
     fn when(self, age: u64) -> Option<Time> {
         let age = Duration::from_nanos(age).saturating_add(self.elapsed);
         let since_start = self.now.since(Time::ZERO);
@@ -151,7 +151,7 @@ fn parse(clock: Clock, saved: &[u8]) -> Option<Parsed> {
         let sequence = u16::from_be_bytes(take(&mut left)?);
         let at = clock.when(u64::from_be_bytes(take(&mut left)?));
         let barred = clock.when(u64::from_be_bytes(take(&mut left)?));
-        // One whose time cannot be said was made with nonces of which the same is true.
+        // The nonces of an update without a time have none either.
         sequences.extend(at.map(|at| {
             let known = Known {
                 sequence,

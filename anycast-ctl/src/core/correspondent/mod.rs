@@ -1,5 +1,5 @@
-//! The correspondent: binds (A, B) to C for the clients in its prefixes (RFC 6275 section 9, draft
-//! anycast-rr). Without state for a peer until a Binding Update proves that it receives at B and C.
+//! The correspondent: binds (A, B) to C for the clients in its prefixes (RFC 6275 section 9, draft anycast-rr). It
+//! keeps no state for a member until a Binding Update proves that the member receives at B and C.
 
 mod answer;
 mod cache;

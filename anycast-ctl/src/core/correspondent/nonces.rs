@@ -10,16 +10,16 @@ use crate::core::{
     rr::{self, Generator, Kcn, MAX_NONCE_LIFETIME, Nonce},
 };
 
-/// A nonce is handed out for this long: the difference between MAX_NONCE_LIFETIME and
-/// MAX_TOKEN_LIFETIME, so that a token is good for the latter however late it was made.
+/// How long a nonce is used for new tokens: the difference between MAX_NONCE_LIFETIME and MAX_TOKEN_LIFETIME, so that
+/// every token is valid for the latter time.
 const FRESH: Duration = MAX_NONCE_LIFETIME.saturating_sub(rr::MAX_TOKEN_LIFETIME);
 
-/// As many nonces as can be acceptable at once: eight that were handed out for their whole time, and
-/// as many that were [retired](Nonces::retire) before.
+/// Largest number of nonces that are acceptable at the same time: eight that were used for their whole time, and as
+/// many that were [retired](Nonces::retire) before.
 pub(super) const REMEMBERED: usize = 2 * EARLY;
 const EARLY: usize = 8;
 
-/// A nonce, and whether it was not handed out for its whole time.
+/// A nonce, and whether its use ended early.
 #[derive(Debug)]
 struct Drawn {
     generation: Generation,
@@ -32,14 +32,14 @@ struct Drawn {
 /// when the nonce that had it is long forgotten.
 #[derive(Debug)]
 pub(super) struct Nonces {
-    /// Oldest first.
+    /// The nonces, oldest first.
     generations: VecDeque<Drawn>,
     next_index: u16,
 }
 
 impl Nonces {
-    /// No nonces yet. The first index is random: after a restart, one from before it then counts
-    /// as expired, which is answered, and not as known, whose authenticator would be wrong.
+    /// Makes an empty list. The first index is random: after a restart, an index from before it counts as expired,
+    /// which is answered. If it counted as known, the authenticator would be wrong.
     pub(super) fn new(rng: &mut Generator) -> Self {
         let [high, low, ..] = rng.next_u32().to_be_bytes();
         Self {
@@ -58,8 +58,8 @@ impl Nonces {
         &self.generations[place].generation
     }
 
-    /// If this is the nonce that is handed out, the next token is made with another; unless that would
-    /// make an older one forgotten before its time.
+    /// If new tokens are made with this nonce, makes the next token with another one, unless an older nonce would then
+    /// be forgotten too early.
     pub(super) fn retire(&mut self, now: Time, index: u16) {
         let is_early = |old: &&Drawn| old.retired && old.generation.is_acceptable(now);
         let early = self.generations.iter().filter(is_early).count();
@@ -77,7 +77,7 @@ impl Nonces {
             .find(|generation| generation.index() == index)
     }
 
-    /// Those that are acceptable, oldest first.
+    /// The acceptable nonces, oldest first.
     pub(super) fn acceptable(&self, now: Time) -> impl Iterator<Item = &Generation> {
         self.generations
             .iter()
@@ -89,7 +89,7 @@ impl Nonces {
         self.next_index
     }
 
-    /// Those of an earlier run, oldest first.
+    /// Restores the nonces of an earlier run, oldest first.
     pub(super) fn restored(generations: Vec<Generation>, next_index: u16) -> Self {
         let drawn = |generation| Drawn {
             generation,
@@ -101,7 +101,7 @@ impl Nonces {
         }
     }
 
-    /// Makes a nonce, and gives its place.
+    /// Makes a nonce, and gives its index in the list.
     fn renew(&mut self, now: Time, rng: &mut Generator) -> usize {
         self.generations
             .retain(|old| old.generation.is_acceptable(now));

@@ -1,4 +1,4 @@
-//! The role: what comes in, and the time.
+//! The correspondent role: its inputs and its timers.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -37,13 +37,13 @@ pub struct Correspondent {
     pub(super) trials: Trials,
     pub(super) limiter: Limiter,
     pub(super) sweeper: Sweeper,
-    /// What the last sweep left.
+    /// The pairs with bound flows, by the last sweep.
     pub(super) in_use: InUse,
     pub(super) counters: Counters,
 }
 
 impl Correspondent {
-    /// A correspondent without bindings.
+    /// Makes a correspondent without bindings.
     #[must_use]
     pub fn new(settings: Settings, now: Time, mut rng: Generator) -> Self {
         Self {
@@ -65,8 +65,8 @@ impl Correspondent {
         }
     }
 
-    /// A mobility message arrived. `received` holds the whole packet, which a Parameter Problem
-    /// quotes; `packet` and `message` are what it parses to.
+    /// Handles a mobility message. `received` is the whole packet, which a Parameter Problem quotes. `packet` and
+    /// `message` are parsed from it.
     pub fn mobility(
         &mut self,
         now: Time,
@@ -93,7 +93,7 @@ impl Correspondent {
                 self.binding_update(now, packet, &update, actions);
             }
             Ok(Message::Unknown { mh_type: _ }) => self.unknown_type(now, packet, actions),
-            // What a mobile node receives.
+            // These messages are for mobile nodes.
             Ok(
                 Message::BindingRefreshRequest
                 | Message::HomeTest { .. }
@@ -110,8 +110,8 @@ impl Correspondent {
         self.keys.clock(now, unix);
     }
 
-    /// A pair (A, C) that no binding uses and that is not in `pairs` leaves the data plane. `now` is
-    /// when the sweep began.
+    /// Removes the pairs (A, C) from the data plane that no binding uses and that are not in `pairs`. `now` is when the
+    /// sweep began.
     pub(super) fn used(
         &mut self,
         now: Time,
@@ -124,7 +124,7 @@ impl Correspondent {
         self.in_use = InUse::counted(now, pairs);
     }
 
-    /// Flows of an earlier run may go on with this pair, until a sweep finds that none does.
+    /// Adopts a pair (A, C) of an earlier run. It stays until a sweep finds no flow that uses it.
     pub fn adopt(&mut self, client: Ipv6Addr, care_of: Ipv6Addr, anycast: Ipv6Addr) {
         self.cache.adopt(client, care_of, anycast);
     }
@@ -158,7 +158,7 @@ impl Correspondent {
         actions.extend(pairs.into_iter().map(removed).map(Action::Map));
     }
 
-    /// Ends a binding, if it stands, and tells the data plane and people so.
+    /// Ends a binding, if there is one, and tells the data plane and watchers.
     pub(super) fn end(
         &mut self,
         now: Time,
@@ -170,7 +170,7 @@ impl Correspondent {
         if self.cache.unbind(now, triple).is_none() {
             return false;
         }
-        // What has run out has its time in the map.
+        // The entry of a binding that has expired contains its end.
         if change != BindingChange::Expired {
             actions.push(stops_leading(triple));
         }
@@ -204,13 +204,13 @@ impl Correspondent {
         }
     }
 
-    /// What happened so far.
+    /// The counters.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Counts a refusal, and tells of it unless there are too many to tell.
+    /// Counts a refusal, and reports it unless there are too many.
     pub(super) fn refuse(
         &mut self,
         now: Time,
@@ -229,12 +229,12 @@ impl Correspondent {
     }
 }
 
-/// The member leads none of its flows any more.
+/// The member of this triple no longer leads its flows.
 pub(super) fn stops_leading(triple: Triple) -> Action {
     leads(triple, Time::ZERO)
 }
 
-/// The member leads its flows until then.
+/// The member of this triple leads its flows until `until`.
 pub(super) fn leads(triple: Triple, expires: Time) -> Action {
     let Triple {
         client,

@@ -1,11 +1,11 @@
 //! Sequence numbers of Binding Updates, which outlive bindings so that none can be replayed while its
 //! nonces are acceptable (RFC 6275 section 5.2.8).
 //!
-//! They are kept apart from bindings and are small: what stands for a triple is a digest of it. There is
-//! room for so many. Who fills it with triples of clients that do not exist makes the oldest forgotten, and
-//! with them their nonces: an update for a triple that is not known has to be made with a nonce that was
-//! first used after the last update that is forgotten. So nothing can be replayed, and nobody is kept from
-//! binding, for members ask for new nonces.
+//! They are kept apart from bindings and are small, since a digest stands for a triple. Their number is limited. An
+//! attacker who fills the table with triples of clients that do not exist has the oldest entries forgotten, and with
+//! them their nonces: an update for an unknown triple must be made with a nonce that was first used after the last
+//! update that was forgotten. So no update can be replayed. No member is kept from binding either, since members then
+//! ask for new nonces.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,13 +18,13 @@ use crate::core::{
     rr::{MAX_NONCE_LIFETIME, digest64},
 };
 
-/// Updates of so long are forgotten together.
+/// Updates of a span of this length are forgotten together.
 const SPAN: Duration = Duration::from_secs(30);
-/// And no more than this part of all, so that forgetting takes the oldest only.
+/// A span holds at most this part of all updates, so that only the oldest are forgotten.
 const PARTS: usize = 16;
 
-/// First(64, SHA1(A | B | C)). Who finds two triples that share one makes a member count on from another's
-/// sequence number.
+/// First(64, SHA1(A | B | C)). Two triples with the same digest share a sequence number, which is
+/// harmless: one member continues with the number of the other.
 type Tag = u64;
 
 /// What is known of a triple.
@@ -32,7 +32,7 @@ type Tag = u64;
 pub(super) struct Known {
     /// Sequence number of the last valid Binding Update.
     pub(super) sequence: u16,
-    /// When it came.
+    /// When that update came.
     pub(super) at: Time,
     /// An update must be made with a nonce that was first used after this: the nonces of a binding that
     /// was deleted do not make another (RFC 6275 section 9.5.3).
@@ -45,7 +45,7 @@ impl Known {
     }
 }
 
-/// Those that came within one span.
+/// The updates of one span.
 #[derive(Debug)]
 struct Part {
     begun: Time,
@@ -58,14 +58,14 @@ struct Part {
 pub(super) struct Sequences {
     capacity: usize,
     count: usize,
-    /// Oldest first.
+    /// The spans, oldest first.
     parts: VecDeque<Part>,
     /// The last update that was forgotten before its time.
     forgotten: Option<Time>,
 }
 
 impl Sequences {
-    /// None yet, and room for so many.
+    /// Makes an empty table for this number of entries.
     pub(super) const fn new(capacity: usize) -> Self {
         Self {
             capacity,
@@ -75,12 +75,12 @@ impl Sequences {
         }
     }
 
-    /// The sequence number that the next Binding Update of `triple` must be after.
+    /// The last sequence number of `triple`. That of the next Binding Update must be after it.
     pub(super) fn last(&self, now: Time, triple: Triple) -> Option<u16> {
         self.find(now, tag(triple)).map(|known| known.sequence)
     }
 
-    /// Whether nothing is made of an update for `triple` whose newer nonce was first used at `nonces`.
+    /// Whether an update for `triple` is barred whose newer nonce was first used at `nonces`.
     pub(super) fn bars(&self, now: Time, triple: Triple, nonces: Time) -> bool {
         let barred = match self.find(now, tag(triple)) {
             Some(known) => known.barred,
@@ -89,7 +89,7 @@ impl Sequences {
         barred.is_some_and(|barred| nonces <= barred)
     }
 
-    /// A valid Binding Update of `triple` came.
+    /// Notes a valid Binding Update of `triple`.
     pub(super) fn note(&mut self, now: Time, triple: Triple, sequence: u16) {
         let tag = tag(triple);
         let barred = match self.find(now, tag) {
@@ -104,7 +104,7 @@ impl Sequences {
         self.insert(now, tag, known);
     }
 
-    /// Nonces first used at this time or before make no binding of `triple` any more.
+    /// Bars bindings of `triple` by nonces that were first used at this time or before.
     pub(super) fn bar(&mut self, now: Time, triple: Triple, nonces: Time) {
         let tag = tag(triple);
         if let Some(known) = self.find(now, tag).copied() {
@@ -118,7 +118,7 @@ impl Sequences {
         self.forgotten
     }
 
-    /// All that are needed, newest parts first.
+    /// All entries that are needed, newest spans first.
     pub(super) fn needed(&self, now: Time) -> impl Iterator<Item = (Tag, Known)> + '_ {
         let known = self.parts.iter().rev().flat_map(|part| &part.known);
         known
@@ -126,7 +126,7 @@ impl Sequences {
             .filter(move |(_, known)| known.is_needed(now))
     }
 
-    /// What an earlier run knew, oldest first, and what it had forgotten.
+    /// Restores the entries of an earlier run, oldest first, and what it had forgotten.
     pub(super) fn restore(&mut self, known: Vec<(Tag, Known)>, forgotten: Option<Time>) {
         self.forgotten = forgotten;
         for (tag, known) in known {
@@ -175,7 +175,7 @@ impl Sequences {
         Some(part.last)
     }
 
-    /// How many are kept.
+    /// Number of entries.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         let kept: usize = self.parts.iter().map(|part| part.known.len()).sum();

@@ -1,4 +1,4 @@
-//! What the operator chooses.
+//! Settings of the correspondent role.
 
 use std::net::Ipv6Addr;
 
@@ -11,17 +11,17 @@ use crate::core::{fleet, flows, rate::Rate};
 pub struct Settings {
     /// The clients that it answers for.
     pub client_prefixes: Vec<Ipv6Net>,
-    /// Bindings that stand at most. What has ended takes no room.
+    /// Largest number of live bindings.
     pub max_bindings: usize,
-    /// Of them, those of the clients of one /64.
+    /// Largest number of bindings of the clients of one /64.
     pub max_per_prefix: usize,
-    /// Of them, those to one care-of address.
+    /// Largest number of bindings to one care-of address.
     pub max_per_member: usize,
-    /// Pairs (A, C) that the data plane holds at most, those included whose flows outlive the binding.
+    /// Largest number of pairs (A, C) in the data plane, including those whose flows outlive the binding.
     pub max_care_of: usize,
-    /// Anycast prefixes that may be bound; empty allows any.
+    /// Anycast prefixes that may be bound. An empty list allows every address.
     pub allow: Vec<Ipv6Net>,
-    /// How much it answers.
+    /// How many messages are answered.
     pub limits: Limits,
     /// When bound flows end.
     pub flows: flows::Limits,
@@ -29,8 +29,8 @@ pub struct Settings {
     pub fleet: Option<fleet::Settings>,
 }
 
-/// How much a correspondent answers. Every answer goes to an address that may be forged, is one
-/// packet for one packet, and is hardly larger; the limits bound the work and the reflection.
+/// How many messages a correspondent answers. An answer goes to an address that may be forged. It is one packet for one
+/// packet, and hardly larger. The limits bound the work and the reflection.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Test Inits from all sources, and as many Binding Updates.
@@ -39,11 +39,11 @@ pub struct Limits {
     pub per_prefix: Rate,
     /// Those to one client, kept by the data plane.
     pub per_client: Rate,
-    /// Those to all clients that sent no packet of late, kept by the data plane.
+    /// Those to all clients that sent no packet recently, kept by the data plane.
     pub unsolicited: Rate,
     /// Binding Errors and Parameter Problems (RFC 6275 section 9.3.3, RFC 4443 section 2.4 (f)).
     pub errors: Rate,
-    /// /64s that are remembered at most.
+    /// Largest number of /64s that are remembered.
     pub max_prefixes: usize,
 }
 
@@ -53,7 +53,7 @@ impl Default for Limits {
             // 100000 clients that are bound anew as soon as they can, each 16 s, are 6250
             // handshakes a second, of two Test Inits and one Binding Update.
             whole: Rate::per_second(20_000, 40_000),
-            // All members of a group ask from one address, on behalf of all clients behind us; care-of
+            // All members of a group ask from one address, on behalf of all clients of this correspondent; care-of
             // addresses may be in the same /64.
             per_prefix: Rate::per_second(15_000, 30_000),
             // A host that asks for two dozen anycast addresses in a second.
@@ -65,21 +65,21 @@ impl Default for Limits {
     }
 }
 
-/// So many sequence numbers are remembered for each binding that may stand. A binding stands for 16
-/// seconds and its number is needed for 240; but when older ones are forgotten before, it is enough that
-/// nonces which are handed out for 30 seconds are younger.
+/// Number of sequence numbers that are remembered for each permitted binding. A binding lasts for 16 seconds, and its
+/// number is needed for 240. When older numbers are forgotten earlier, it is enough that nonces, each of which is used
+/// for 30 seconds, are younger.
 const SEQUENCES: usize = 8;
-/// And no fewer than these, at 32 octets or so.
+/// The lowest number of sequence numbers that are remembered, of some 32 octets each.
 const LEAST_SEQUENCES: usize = 1 << 16;
 
 impl Settings {
-    /// Sequence numbers that are remembered at most.
+    /// Largest number of sequence numbers that are remembered.
     pub(super) fn sequences(&self) -> usize {
         let many = self.max_bindings.saturating_mul(SEQUENCES);
         many.max(LEAST_SEQUENCES)
     }
 
-    /// Whether `address` is a client of ours.
+    /// Whether `address` is a client of this correspondent.
     pub(super) fn is_client(&self, address: Ipv6Addr) -> bool {
         contains(&self.client_prefixes, address)
     }

@@ -1,4 +1,4 @@
-//! What becomes of a binding of which a flow failed on trial.
+//! What happens to a binding when one of its flows fails on trial.
 
 use std::time::Duration;
 
@@ -7,11 +7,12 @@ use anycast_common::abi::event::TrialFailed;
 use super::{Correspondent, cache::Triple};
 use crate::core::{Action, Actions, Notice, Time, counters::Counter, notice::BindingChange};
 
-/// A pair (A, C) of which another flow was answered within this time is in order.
+/// A pair (A, C) works if another flow of it was answered within this time.
 const LATELY: Duration = Duration::from_secs(30);
 
 impl Correspondent {
-    /// A flow of this triple failed on trial, and is open again. `reason` is the name of the counter that says why.
+    /// Handles that a flow of this triple failed on trial, and is open again. `reason` is the name of the counter that
+    /// says why.
     pub fn trial_failed(
         &mut self,
         now: Time,

@@ -15,7 +15,7 @@ struct Alone {
     time: Duration,
 }
 
-/// The pairs that are left alone, or were lately.
+/// The pairs that are left alone, or were recently.
 #[derive(Debug)]
 pub(super) struct Trials {
     capacity: usize,
@@ -23,7 +23,7 @@ pub(super) struct Trials {
 }
 
 impl Trials {
-    /// None yet, and room for so many.
+    /// Makes an empty table for this number of entries.
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             capacity,
@@ -31,14 +31,14 @@ impl Trials {
         }
     }
 
-    /// Whether no binding of this pair is made now.
+    /// Whether this pair is left alone, so that no binding of it is made.
     pub(super) fn is_alone(&self, now: Time, client: Ipv6Addr, care_of: Ipv6Addr) -> bool {
         let pair = self.pairs.get(&(client, care_of));
         pair.is_some_and(|alone| now < alone.until)
     }
 
-    /// The pair is left alone from now on: for twice as long as the last time, if that is not long ago. Gives for how
-    /// long, unless it is left alone already. Where there is no room nothing is remembered.
+    /// Leaves the pair alone from now on, for twice as long as the last time if that is not long ago. Gives for how
+    /// long, unless the pair is left alone already. When the table is full, nothing is remembered.
     pub(super) fn failed(
         &mut self,
         now: Time,

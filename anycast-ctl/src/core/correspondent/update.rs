@@ -19,7 +19,7 @@ use crate::core::{
     rr::{self, Kbm},
 };
 
-/// What an acknowledgement is authenticated with.
+/// What is needed to authenticate an acknowledgement.
 struct Seal {
     key: Kbm,
     /// C, or B when the update deletes (RFC 6275 section 6.2.7).
@@ -42,7 +42,7 @@ enum Refused {
 }
 
 impl Correspondent {
-    /// A Binding Update for a client of ours.
+    /// Handles a Binding Update for a client of this correspondent.
     pub(super) fn binding_update(
         &mut self,
         now: Time,
@@ -85,7 +85,7 @@ impl Correspondent {
         }
     }
 
-    /// Whether the sender receives at B and C and the update is not an old one (section 9.5.1).
+    /// Checks that the sender receives at B and C, and that the update is not an old one (section 9.5.1).
     ///
     /// The sequence number is judged when the authenticator is known to be right: status 135 needs
     /// the keys, and "any reason other than" the sequence number and the nonces means silence, so a
@@ -96,7 +96,7 @@ impl Correspondent {
         packet: &ipv6::Packet<'_>,
         update: &BindingUpdate,
     ) -> Result<Seal, Refused> {
-        // A home registration needs IPsec with a home agent, which this is not.
+        // A home registration needs IPsec and a home agent. A correspondent is none.
         if update.flags.contains(Flags::HOME) {
             return Err(Refused::Silently(Counter::BindingUpdateHome));
         }
@@ -120,9 +120,8 @@ impl Correspondent {
         }
     }
 
-    /// The sequence number that the update should be after and is not. Each triple counts for itself. An
-    /// update that deletes and names no member is numbered for itself too, and has to be after the number of
-    /// one of the bindings that it is for.
+    /// The last sequence number, if that of the update is not after it. Each triple has its own numbers. So has the
+    /// deletion that names no member; its number must be after that of one of the bindings that it deletes.
     fn not_after(
         &self,
         now: Time,
@@ -199,9 +198,9 @@ impl Correspondent {
         }
     }
 
-    /// The nonces of a deleted binding do not make it again (section 9.5.3), nor do those of an update that
-    /// may be one that is forgotten. They count as expired, so that the member asks for new ones; and it
-    /// gets new ones, of a fleet with the next period.
+    /// The nonces of a deleted binding do not make it again (section 9.5.3), nor do those of an update that may be one
+    /// that is forgotten. They count as expired, so that the member asks for new ones. It gets new ones at once, and in
+    /// a fleet with the next period.
     fn unless_barred(
         &mut self,
         now: Time,
@@ -225,7 +224,7 @@ impl Correspondent {
         })
     }
 
-    /// Does what a valid update asks for, if it may. Its sequence number counts either way.
+    /// Does what a valid update asks for, if it is permitted. Its sequence number is noted in any case.
     fn apply(
         &mut self,
         now: Time,
@@ -241,7 +240,7 @@ impl Correspondent {
         outcome
     }
 
-    /// Sections 9.5.2 and 9.5.3.
+    /// Makes, renews or deletes a binding (sections 9.5.2 and 9.5.3).
     fn grant(
         &mut self,
         now: Time,
@@ -283,7 +282,7 @@ impl Correspondent {
         let (counter, status) = match bound {
             Ok((live, before)) => {
                 self.counters.count(Counter::BindingUpdateAccepted);
-                // The way back first: the answer to a flow that goes to C must find it.
+                // The pair (A, C) is set first, since the answers of a flow to C need it.
                 actions.push(leads(triple, live.expires));
                 let change = match before {
                     None => BindingChange::Created,
@@ -294,7 +293,7 @@ impl Correspondent {
                 return Ok(seal);
             }
             Err(Refusal::Full) => {
-                // Pairs (A, C) that nothing uses any more give way.
+                // Pairs (A, C) that are no longer used give way.
                 self.sweeper.no_later_than(now);
                 full(Counter::BindingTableFull)
             }
@@ -306,8 +305,8 @@ impl Correspondent {
         Err(refused(counter, status, seal))
     }
 
-    /// Ends the binding that the update names, or all that it is newer than where it names none. The nonces
-    /// that they were made with do not make others.
+    /// Ends the binding that the update names, or all that it is newer than where it names none. Their nonces cannot
+    /// make another binding.
     fn delete(&mut self, now: Time, triple: Triple, update: &BindingUpdate, actions: &mut Actions) {
         let named = triple != triple.pair().unnamed();
         let live = self.cache.of(triple.pair());
@@ -330,7 +329,7 @@ impl Correspondent {
             && !self.settings.is_client(care_of)
     }
 
-    /// Section 9.5.4: to the source of the update, without a routing header.
+    /// Sends an acknowledgement to the source of the update, without a routing header (section 9.5.4).
     fn acknowledge(
         &mut self,
         packet: &ipv6::Packet<'_>,
@@ -344,7 +343,7 @@ impl Correspondent {
         let ack = Message::BindingAck(BindingAck {
             status,
             sequence,
-            // Never more than the draft's one unit, whatever was asked for.
+            // Never more than one unit, as the draft has it, whatever was asked for.
             lifetime: if accepted {
                 update.lifetime.min(rr::LIFETIME)
             } else {
@@ -376,7 +375,7 @@ fn always_told(status: u8) -> bool {
     )
 }
 
-/// What the update is about: B stands for C where it names no member.
+/// The triple of the update. B is used as C where it names no member.
 fn triple(packet: &ipv6::Packet<'_>, update: &BindingUpdate) -> Triple {
     let pair = Pair {
         client: packet.destination,

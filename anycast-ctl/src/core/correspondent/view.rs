@@ -1,14 +1,14 @@
-//! What the correspondent knows of its bindings, a page at a time.
+//! Pages of what the correspondent knows of its bindings.
 
 use std::{net::Ipv6Addr, time::Duration};
 
 use super::{Correspondent, Selection, cache::Triple};
 use crate::core::Time;
 
-/// Bindings that are looked at for a page, whether they are on it or not.
+/// Number of bindings that are examined for one page, whether they are on it or not.
 const SCAN: usize = 10_000;
 
-/// A binding that stands.
+/// A live binding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BindingView {
     /// The client, A.
@@ -19,13 +19,13 @@ pub struct BindingView {
     pub care_of: Ipv6Addr,
     /// Sequence number of the last Binding Update.
     pub sequence: u16,
-    /// Whether new flows of (A, B) go to it; those that it leads itself do with or without.
+    /// Whether new flows of (A, B) are bound to C. Flows that the member leads become bound to it in any case.
     pub steers: bool,
-    /// How long it has stood without a gap.
+    /// How long (A, B) has been bound to C without a gap.
     pub age: Duration,
-    /// Time until it ends.
+    /// Time until the binding expires.
     pub remaining: Duration,
-    /// Flows that were pinned to it when the flows were last read.
+    /// Number of flows that were bound by it when the flows were last read.
     pub flows: usize,
 }
 
@@ -33,8 +33,8 @@ pub struct BindingView {
 pub type BindingCursor = (Ipv6Addr, Ipv6Addr, Ipv6Addr);
 
 impl Correspondent {
-    /// At most `limit` bindings, in the order of clients, anycast and care-of addresses, and where to go
-    /// on; a page may be empty although there are more.
+    /// A page of at most `limit` bindings in the order of client, anycast and care-of address, and where the next page
+    /// begins. A page may be empty although there are more.
     #[must_use]
     pub fn bindings_page(
         &self,
@@ -78,25 +78,25 @@ impl Correspondent {
         (rows, None)
     }
 
-    /// How many bindings stand.
+    /// Number of live bindings.
     #[must_use]
     pub fn bound(&self) -> usize {
         self.cache.bound()
     }
 
-    /// How many bindings may stand.
+    /// Largest number of live bindings.
     #[must_use]
     pub fn room(&self) -> usize {
         self.settings.max_bindings
     }
 
-    /// How long ago the pinned flows were read; none before the first time.
+    /// How long ago the bound flows were read. `None` before the first time.
     #[must_use]
     pub fn flows_age(&self, now: Time) -> Option<Duration> {
         self.in_use.at.map(|at| now - at)
     }
 
-    /// The bindings that stand, in order.
+    /// The live bindings, in order.
     #[cfg(test)]
     pub(crate) fn bindings(&self, now: Time) -> Vec<BindingView> {
         let all = Selection::default();

@@ -324,7 +324,7 @@ impl Member {
         link.link_local.filter(|_| configured)
     }
 
-    /// The addresses of a handshake. `None` when the group has no care-of address.
+    /// The addresses of a handshake. `None` when this host is not in the group, or the group has no care-of address.
     pub(super) fn peer(&self, client: Ipv6Addr, anycast: Ipv6Addr) -> Option<Peer> {
         let group = self.groups.get(&anycast).filter(|group| group.joined)?;
         Some(Peer {

@@ -1,4 +1,4 @@
-//! What the controller shows of its membership.
+//! What the controller shows of the member role.
 
 use std::{net::Ipv6Addr, time::Duration};
 
@@ -18,18 +18,18 @@ pub struct GroupView {
     pub care_of: Option<Ipv6Addr>,
     /// Whether this host is a member now.
     pub joined: bool,
-    /// Whether configuration or operator want it to be, health and drain apart.
+    /// Whether the configuration or the operator wants the membership, regardless of health and drain.
     pub wanted: bool,
-    /// How long it has been draining, if it is.
+    /// How long the group has been draining, if it is.
     #[serde(serialize_with = "maybe_seconds")]
     pub draining: Option<Duration>,
-    /// What the checks of its service say, where there are any.
+    /// What the health checks say, if there are any.
     pub health: Option<HealthView>,
-    /// Where routers are told.
+    /// The interfaces on which Reports are sent.
     pub interfaces: Vec<InterfaceView>,
 }
 
-/// What a service is taken for.
+/// The verdict about a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
@@ -47,7 +47,7 @@ pub enum Health {
 pub struct HealthView {
     /// The verdict.
     pub health: Health,
-    /// How long it has been that, in seconds.
+    /// How long the verdict has been this one, in seconds.
     #[serde(serialize_with = "seconds")]
     pub since: Duration,
     /// What the last check said, in one line.
@@ -79,19 +79,19 @@ pub struct HandshakeView {
     pub anycast: Ipv6Addr,
     /// Where the handshake stands.
     pub state: HandshakeState,
-    /// What has not come yet.
+    /// The messages that have not come yet.
     pub waiting_for: Vec<Awaited>,
-    /// Transmissions of the handshake that is under way, or of the last; both Test Inits are one.
+    /// Number of transmissions of the present handshake, or of the last one. Both Test Inits are one.
     pub attempts: u32,
-    /// Handshakes in a row that came to nothing.
+    /// Number of handshakes in a row that failed.
     pub failures: u32,
-    /// How long it has been in its state.
+    /// How long the handshake has been in its state.
     pub since: Duration,
     /// Time until something happens by itself.
     pub remaining: Duration,
-    /// What the client said last of what we sent, and believed.
+    /// The last answer of the client that was believed.
     pub heard: Option<Heard>,
-    /// Why the client is left alone, while it is.
+    /// Why the client is left alone, if it is.
     pub alone: Option<HandshakeOutcome>,
 }
 
@@ -107,18 +107,18 @@ pub enum Awaited {
     BindingAck,
 }
 
-/// A message that says what a client makes of ours.
+/// An answer of a client to a message of this member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// A Binding Acknowledgement with this status (RFC 6275 section 6.1.8).
     BindingAck(u8),
     /// A Binding Error with this status (RFC 6275 section 6.1.9).
     BindingError(u8),
-    /// ICMPv6: it does not know the Mobility Header.
+    /// A Parameter Problem: the client does not know the Mobility Header.
     ParameterProblem,
 }
 
-/// Which clients are wanted. What is `None` is not asked.
+/// Selects clients. A field that is `None` selects all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HandshakeFilter {
     /// The client, A.
@@ -127,7 +127,7 @@ pub struct HandshakeFilter {
     pub anycast: Option<Ipv6Addr>,
 }
 
-/// Where the next page begins: after this anycast address and client.
+/// The end of a page: the next one begins after this anycast address and client.
 pub type HandshakeCursor = (Ipv6Addr, Ipv6Addr);
 
 /// Where a handshake stands.

@@ -1,11 +1,10 @@
-//! Pinned flows, each with its next hop and all else that its packets need, for a small part of a
+//! A cache of bound flows, which has the next hop and everything else that their packets need, for a fraction of a
 //! second.
 //!
-//! Within that time a packet costs a look into one line of an array of this CPU, and into a line that all flows
-//! to the same member share. After it, and whenever anything
-//! is unusual, the packet goes the long way, which asks the pin and the FIB again and notes when the
-//! flow was last heard. So there is no entry that a change of a route, a neighbour, a rule or a pin
-//! would have to find.
+//! Within that time a packet reads one line of an array of this CPU, and one line that all flows to the same member
+//! share. After that time, and whenever anything is unusual, the packet goes the long way, which looks up the flow and
+//! the FIB again, and notes when the flow was last heard. So a change of a route, a neighbour, a rule or a flow does
+//! not have to find and remove any entry.
 
 use anycast_common::{
     abi::{
@@ -46,14 +45,14 @@ const TCP_FLAGS: usize = 67;
 const TCP_CHECKSUM: usize = 70;
 const TCP_END: usize = 74;
 
-/// What of the first octets of an IPv6 header counts: routes may depend on the traffic class and the flow
-/// label, not on ECN.
+/// The bits of the first word of an IPv6 header that are compared. Routes may depend on the traffic class and the flow
+/// label, but not on ECN.
 const COUNTS: u64 = u64::from_ne_bytes([0xff, 0xcf, 0xff, 0xff, 0, 0, 0xff, 0]);
 
-/// Rewrites and sends a packet of a flow that is known. `None`: look closer.
+/// Rewrites and sends a packet of a flow that is in the cache. `None` when the packet has to go the long way.
 #[inline(always)]
 pub(crate) fn send(ctx: &XdpContext, head: Head) -> Option<u32> {
-    // Before it is looked for: most segments that no flow is known for open one.
+    // This comes before the lookup, since most segments of unknown flows open one.
     if !is_in_between(ctx, head) {
         return None;
     }
@@ -103,7 +102,7 @@ fn is_it(ctx: &XdpContext, head: Head, flow: &CachedFlow) -> bool {
     difference == 0
 }
 
-/// Whether the kernel has nothing to say about its size or age.
+/// Whether the kernel need not send an ICMPv6 error about the size or the hop limit of the packet.
 #[inline(always)]
 fn is_plain(head: Head, mtu: u16) -> bool {
     // SAFETY: the bounds were checked.
@@ -116,7 +115,7 @@ fn is_plain(head: Head, mtu: u16) -> bool {
     hop_limit > 1 && u32::from(length) + IPV6 as u32 <= u32::from(mtu)
 }
 
-/// Whether it is not a segment that begins or ends something, or one that is cut short.
+/// Whether the packet neither begins nor ends a connection, and is not cut short.
 #[inline(always)]
 fn is_in_between(ctx: &XdpContext, head: Head) -> bool {
     if head.protocol() == UDP {
@@ -130,7 +129,7 @@ fn is_in_between(ctx: &XdpContext, head: Head) -> bool {
     flags & (TCP_SYN | TCP_FIN | TCP_RST) == 0
 }
 
-/// `None`: a segment that is cut short.
+/// Updates the checksum. `None` when the segment is cut short.
 #[inline(always)]
 fn fix_checksum(ctx: &XdpContext, head: Head, delta: u16) -> Option<()> {
     if head.protocol() == UDP {
@@ -170,8 +169,8 @@ fn rewrite(head: Head, way: &CachedWay) {
     }
 }
 
-/// Keeps what was found for a packet that XDP sends, if others like it can go the short way. It and what it
-/// is made of are functions of their own for the sake of the stack.
+/// Keeps what was found for a packet that XDP sends, if others like it can go the short way. It and the parts of it are
+/// functions of their own because a BPF stack is small.
 #[inline(always)]
 pub(crate) fn remember(
     packet: &Packet<'_>,
@@ -194,10 +193,10 @@ pub(crate) fn remember(
     }
 }
 
-/// Not the index of a way.
+/// A value that is no index of a way.
 const NONE: u32 = u32::MAX;
 
-/// The entry that a flow has, or may have: another keeps its own until its time is over.
+/// The entry of a flow, or one that it may take. A valid entry of another flow is not replaced.
 #[inline(never)]
 fn remember_flow(ctx: &XdpContext, way: u32, stamp: u64) -> u32 {
     let Some(head) = Head::of(ctx) else {
@@ -232,7 +231,7 @@ fn remember_flow(ctx: &XdpContext, way: u32, stamp: u64) -> u32 {
     1
 }
 
-/// The index of a way, which is made if there is room for it: one that a flow may use is not replaced.
+/// The index of a way, which is made if there is room for it. A way that a flow may still use is not replaced.
 #[inline(never)]
 fn remember_way(change: &Change, next_hop: &NextHop, stamp: u64) -> u32 {
     let first = way_place(change, next_hop);
@@ -274,7 +273,7 @@ fn is_that_way(way: &CachedWay, change: &Change, next_hop: &NextHop) -> bool {
     difference == 0
 }
 
-/// The first of its two places among those of this CPU.
+/// Index of the first of the two slots of a way among those of this CPU.
 #[inline(always)]
 fn way_place(change: &Change, next_hop: &NextHop) -> u32 {
     let address = words(&change.address);
@@ -296,7 +295,8 @@ fn ethernet(next_hop: &NextHop) -> [u32; 3] {
     [pair(t0, t1), pair(t2, f0), pair(f1, f2)]
 }
 
-/// The first of each of a flow's two pairs of places. Who makes flows meet in them slows those flows.
+/// Indices of the first slot of each of the two pairs of slots of a flow. An attacker who has flows share slots only
+/// makes them slower.
 #[inline(always)]
 fn places(source: [u64; 2], destination: [u64; 2], ports: u32) -> [u32; 2] {
     let mixed = (source[0] ^ destination[1]).wrapping_mul(0x9e37_79b9_7f4a_7c15)

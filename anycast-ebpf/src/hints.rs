@@ -1,5 +1,5 @@
-//! What the controller, and the programs themselves, say to all packets: sections of the object, which
-//! cost a load where a map would cost a lookup.
+//! Values that the controller or the programs write and that every packet reads. They are sections of the object: to
+//! read one is a load, where a map would need a lookup.
 
 use core::{cell::UnsafeCell, mem::MaybeUninit};
 
@@ -12,11 +12,11 @@ use crate::{
     transport::{TCP, UDP},
 };
 
-/// A value that others write, whole words at a time.
+/// A value that others write while programs read it, in whole words.
 #[repr(transparent)]
 struct Shared<T>(UnsafeCell<MaybeUninit<T>>);
 
-// SAFETY: it is read and written by words, of which any mixture will do.
+// SAFETY: it is read and written in words, and any mixture of old and new words is valid.
 unsafe impl<T> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
@@ -40,7 +40,7 @@ static HINTS: Shared<maps::Hints> = Shared::zero();
 #[unsafe(link_section = ".data.age")]
 static CACHE_AGE: Shared<u64> = Shared::zero();
 
-/// As that, but counted by the programs.
+/// Like [`maps::AGE_SECTION`], but counted by the programs.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.forgotten")]
 static FORGOTTEN: Shared<u64> = Shared::zero();
@@ -92,7 +92,7 @@ pub(crate) fn station(ifindex: u32) -> u64 {
     }
 }
 
-/// The slot of a source among those that are noted. Who makes others share one slows them.
+/// The slot of a source among those that are noted. An attacker who has others share a slot only makes them slower.
 #[inline(always)]
 fn slot(mixed: u64) -> *mut Noted {
     let index = (mixed >> 32) as usize & (maps::NOTED as usize - 1);
@@ -100,7 +100,7 @@ fn slot(mixed: u64) -> *mut Noted {
     unsafe { NOTED.get().cast::<Noted>().add(index) }
 }
 
-/// Whether what this source sends needs no attention for now; see [`whose`].
+/// Whether packets of this source need no note at present; see [`whose`].
 #[inline(always)]
 pub(crate) fn is_noted(source: [u64; 2], whose: u64) -> bool {
     let noted = slot(whose);
@@ -115,8 +115,8 @@ pub(crate) fn is_noted(source: [u64; 2], whose: u64) -> bool {
     difference == 0 && holds(stamp_mixed.wrapping_sub(whose), stamp())
 }
 
-/// What is noted: a source, and of UDP each flow by itself, for each is remembered from its first packet on. `ports` as
-/// they lie in memory.
+/// The key of a note: a source and, for UDP, the ports, since each flow of UDP is remembered from its first packet on.
+/// `ports` are in the order of memory.
 #[inline(always)]
 pub(crate) fn whose(source: u64, protocol: u8, ports: u32) -> u64 {
     if protocol == UDP {
@@ -126,10 +126,10 @@ pub(crate) fn whose(source: u64, protocol: u8, ports: u32) -> u64 {
     }
 }
 
-/// Notes that what the client sends needs no more attention for now, unless it might be a member's.
+/// Notes that packets of the client need no further note at present, unless they may be from a member.
 #[inline(always)]
 pub(crate) fn note(flow: &FlowKey) {
-    // Before it is asked, so that what the controller says meanwhile ends it.
+    // This is read before the question, so that a change by the controller in between ends the note.
     let stamp = stamp();
     let source = words(&flow.client);
     let mixed = mixed(source);
@@ -147,7 +147,7 @@ pub(crate) fn note(flow: &FlowKey) {
     unsafe { slot(whose).write_volatile(noted) };
 }
 
-/// Whether the addresses may be a client's and an anycast address.
+/// Whether the addresses may be those of a client and of an anycast group.
 #[inline(always)]
 pub(crate) fn in_scope(source: u64, destination: u64) -> bool {
     // SAFETY: the static is aligned and there.
@@ -160,7 +160,7 @@ pub(crate) fn in_scope(source: u64, destination: u64) -> bool {
     ((source ^ client) & client_mask) | ((destination ^ anycast) & anycast_mask) == 0
 }
 
-/// When it is, and what all ages are. Jiffies cost a load, where a clock costs a call.
+/// The present time in jiffies, and the present values of all ages. Jiffies need one load, where a clock needs a call.
 #[inline(always)]
 pub(crate) fn stamp() -> u64 {
     // SAFETY: the statics are aligned and there; the helper takes nothing.
@@ -171,17 +171,17 @@ pub(crate) fn stamp() -> u64 {
     }
 }
 
-/// Whether what was found at one time holds at another. What is empty never did: jiffies begin five minutes
-/// before 2^32.
+/// Whether a result of one time is still valid at another. An empty entry is never valid, since jiffies begin five
+/// minutes before 2^32.
 #[inline(always)]
 pub(crate) fn holds(stamp: u64, now: u64) -> bool {
     now.wrapping_sub(stamp) < CACHE_JIFFIES.load()
 }
 
-/// Ends all that is cached, on every CPU: what a flow is heard of next is to be noted.
+/// Ends all cached entries on every CPU, so that the next packet of each flow goes the long way and is noted.
 #[inline(always)]
 pub(crate) fn forget() {
     let forgotten = FORGOTTEN.get();
-    // SAFETY: as above. Two CPUs that add at once may add one together, which is a change too.
+    // SAFETY: as above. Two CPUs that add at the same time may add one in total, which is a change as well.
     unsafe { forgotten.write_volatile(forgotten.read_volatile().wrapping_add(AGE)) };
 }

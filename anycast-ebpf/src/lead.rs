@@ -1,8 +1,8 @@
-//! The member leads: flows that came to it by B are its own, and with a binding they may go by C.
+//! The member leads: flows that clients opened at B are its own, and while there is a binding they may go by C.
 //!
-//! One packet of such a flow leaves from C, the canary; all others go on from B until the client's come by C. A
-//! correspondent that holds the binding sends them there from then on. Where something on the way drops packets
-//! from C, a flow loses one packet now and then.
+//! One packet of such a flow, the canary, leaves from C. All others leave from B until the client's packets come by C.
+//! A correspondent that has the binding sends them to C from the canary on. Where something on the way drops packets
+//! from C, a flow loses a packet now and then.
 
 use anycast_common::abi::{
     counters::Counter,
@@ -12,8 +12,8 @@ use aya_ebpf::{helpers::bpf_ktime_get_coarse_ns, programs::TcContext};
 
 use crate::{count::count, maps::CLIENTS};
 
-/// Writes the care-of address to `care_of` when the packet of this flow, which comes by B, is to leave from there:
-/// not 0 if so. A function of its own for the sake of the stack.
+/// Writes the care-of address to `care_of` if this packet, of a flow that comes by B, has to leave from C, and gives
+/// whether it has to (not 0). It is a function of its own because a BPF stack is small.
 #[inline(never)]
 pub(crate) fn canary(
     ctx: &TcContext,
@@ -42,8 +42,8 @@ pub(crate) fn canary(
     if now >= client.lead_until {
         return 0;
     }
-    // What is merged is many packets on the wire; there may be smaller ones.
-    // SAFETY: the context lives as long as the program.
+    // A merged segment is many packets on the wire. Smaller ones may follow. SAFETY: the context lives as long as the
+    // program.
     let merged = unsafe { (*ctx.skb.skb).gso_segs };
     if merged > canary::MERGED && now + canary::PATIENCE < client.lead_until {
         return 0;
@@ -55,7 +55,7 @@ pub(crate) fn canary(
     if now < client.pause_until || (client.failures != 0 && client.tried != 0) {
         return 0;
     }
-    // Where nothing from C comes through, many flows must not lose a packet each before the next binding tells.
+    // Where no packet from C comes through, only a limited number of flows may lose a packet before the next binding.
     if client.worked == 0 && client.tried >= canary::UNPROVEN {
         return 0;
     }
@@ -74,7 +74,7 @@ pub(crate) fn canary(
     1
 }
 
-/// The first canary of another binding: those of the last one worked, or they say how long to wait.
+/// Begins the canaries of another binding. If those of the last binding failed, they say how long to wait.
 #[inline(always)]
 fn renewed(client: &mut Client, binding: u32, now: u64) {
     if client.tried != 0 && client.worked == 0 {

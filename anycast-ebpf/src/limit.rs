@@ -1,7 +1,7 @@
-//! Token buckets, each kept as the time at which it is full again: all there is to know about one.
+//! Token buckets. The time at which a bucket is full again says everything about it, and is all that is kept.
 //!
-//! Two CPUs that take a token of a sender at once may take the same one. A limit need not be exact,
-//! and a lock would cost everybody.
+//! Two CPUs that take a token of one sender at the same time may take the same one. A limit need not be exact, and a
+//! lock would slow down every packet.
 
 use anycast_common::abi::{
     counters::Counter,
@@ -15,10 +15,11 @@ use crate::{
     maps::{EXAMPLES, NEW_SENDERS, NEW_SENDERS_FULL, REPORTS, SENDERS},
 };
 
-/// Whether the sender of a Report or Done, whom this rule allows, is within its rate. Else, why not.
+/// Checks that the sender of a Report or Done, which this rule allows, is within its rate. The error is the counter of
+/// the refusal.
 ///
-/// One that is not known yet has a full bucket of its own, and needs a token of the bucket that such
-/// senders share: who invents senders gets no further than that.
+/// A sender that is not known yet has a full bucket of its own, but also needs a token of the bucket that all new
+/// senders share. An attacker who invents senders is limited by that one.
 #[inline(always)]
 pub(crate) fn admits<C: Context>(
     packet: &Packet<'_, C>,
@@ -49,7 +50,7 @@ pub(crate) fn admits<C: Context>(
     if of_new.every != 0 && !admits_new(NewSenders { rule, ifindex }, now, of_new) {
         return Err(Counter::MldNewSenderLimited);
     }
-    // A map that takes no entry limits nobody: the controller has its caps.
+    // When the map takes no entry, nobody is limited here. The controller has caps of its own.
     let _ = SENDERS.insert(&sender, &(now + rate.every), 0);
     Ok(())
 }
@@ -73,7 +74,7 @@ pub(crate) fn shows_example(reason: Counter) -> bool {
     };
     // SAFETY: the slot belongs to this CPU, see `count`.
     let example = unsafe { &mut *example };
-    // Before the time, which does not change until the next tick: what is empty stays so.
+    // The bucket is read before the time. Until the next tick, an empty bucket stays empty.
     let tick = jiffies();
     let rate = Rate {
         every: REFUSAL_EVERY,
@@ -86,8 +87,8 @@ pub(crate) fn shows_example(reason: Counter) -> bool {
     shows
 }
 
-/// Whether it is known that [`shows_example`] would say no. By its number, so that no more than that
-/// has to be kept.
+/// Whether [`shows_example`] is known to say no. The argument is the number of the counter, so that only that has to be
+/// kept.
 #[inline(always)]
 pub(crate) fn has_no_example(reason: u32) -> bool {
     EXAMPLES.get_ptr(reason).is_some_and(|example| {
@@ -96,7 +97,7 @@ pub(crate) fn has_no_example(reason: u32) -> bool {
     })
 }
 
-/// Timer ticks. It costs one load, for the verifier puts it in place of the call.
+/// The time in timer ticks. The verifier replaces the call by one load.
 #[inline(always)]
 pub(crate) fn jiffies() -> u64 {
     // SAFETY: the helper takes nothing.
@@ -124,7 +125,7 @@ pub(crate) fn spend(full: &mut u64, now: u64, rate: Rate) {
     *full = (*full).max(now) + rate.every;
 }
 
-/// As of the last timer tick, which is exact enough and costs a fifth of the exact time.
+/// The time of the last timer tick, which is exact enough and takes a fifth of the time of an exact clock.
 #[inline(always)]
 pub(crate) fn now() -> u64 {
     // SAFETY: the helper takes nothing.

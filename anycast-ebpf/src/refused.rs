@@ -1,9 +1,9 @@
-//! The short way for a Report or Done that the policy has refused already: a host that may not join
-//! repeats itself octet by octet, and so does a simple flood.
+//! The short way for a Report or Done that the policy has refused already: a host that may not join sends the same
+//! octets again and again, and so does a simple flood.
 //!
-//! What is remembered is the whole message, so its checksum is known to be right, and a change of the
-//! policy ends all of it at once. What the short way does is what the long one would do: it counts the
-//! same, and leaves the packet to it when an example for the controller may be due.
+//! The whole message is remembered, so that its checksum is known to be right. A change of the policy ends all entries
+//! at once. The short way gives the same result as the long one: it counts in the same way, and leaves the packet to
+//! the long way when an example for the controller may be due.
 
 use anycast_common::{
     abi::{
@@ -50,7 +50,7 @@ const ALL_ROUTERS: [u64; 2] = [
     u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, 2]),
 ];
 
-/// What differs from one such frame to another.
+/// The fields that differ between such frames.
 struct Key {
     ethernet: u64,
     source: [u64; 2],
@@ -58,7 +58,7 @@ struct Key {
 }
 
 impl Key {
-    /// `None`: the frame is of another kind.
+    /// Reads the fields. `None` when the frame is of another kind.
     #[inline(always)]
     fn read(ctx: &XdpContext) -> Option<Self> {
         let frame = ctx.data() as *const u8;
@@ -84,7 +84,7 @@ impl Key {
         })
     }
 
-    /// Its index among those of this CPU. Who makes others share one slows them.
+    /// Index among the entries of this CPU. An attacker who has others share an entry only makes them slower.
     #[inline(always)]
     fn index(&self) -> u32 {
         let [_, anycast, service] = self.message;
@@ -110,7 +110,7 @@ impl Key {
         unsafe { core::mem::transmute(self.source) }
     }
 
-    /// Whether it is a Report or Done as it should be, the policy apart.
+    /// Whether the message is a valid Report or Done, regardless of the policy.
     #[inline(always)]
     fn is_valid(&self) -> bool {
         let anycast = self.anycast();
@@ -136,7 +136,7 @@ impl Key {
     }
 }
 
-/// Drops and counts a frame that was refused before. `None`: look closer.
+/// Drops and counts a frame that was refused before. `None` when the frame has to go the long way.
 #[inline(always)]
 pub(crate) fn again(ctx: &XdpContext) -> Option<u32> {
     let key = Key::read(ctx)?;
@@ -162,8 +162,8 @@ pub(crate) fn again(ctx: &XdpContext) -> Option<u32> {
     Some(XDP_DROP)
 }
 
-/// The policy, and the timer tick. In another tick an example for the controller may be due, which `first_time`
-/// looks for.
+/// The age of the policy, and the timer tick. In another tick an example for the controller may be due, which
+/// `first_time` checks.
 #[inline(always)]
 fn stamp() -> u64 {
     (policy_age() + 1)
@@ -177,13 +177,14 @@ fn count(rule: u32, reason: u32) {
     count_index(reason);
 }
 
-/// Asks the policy, where all else is as it should be. Anything but `XDP_DROP`: look closer.
+/// Asks the policy, if everything else about the message is valid. With any result but `XDP_DROP` the frame has to go
+/// the long way.
 #[inline(never)]
 fn first_time(ctx: &XdpContext, key: &Key) -> u32 {
     if !key.is_valid() {
         return XDP_PASS;
     }
-    // Before all that it stands for.
+    // The age is read before the policy that it stands for.
     let stamp = stamp();
     let ifindex = ctx.ingress_ifindex() as u32;
     let [a, b, c, d, e, f, ..] = key.ethernet.to_ne_bytes();

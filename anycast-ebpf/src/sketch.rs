@@ -1,10 +1,10 @@
-//! Token buckets of many keys in a fixed array, and the clients that sent a packet of late: count-min
-//! sketches of two rows.
+//! Count-min sketches of two rows: token buckets of many keys in a fixed array, and the clients that recently sent a
+//! packet.
 //!
-//! A key has a bucket in each row, and the better of both counts. An LRU map would forget a bucket as
-//! soon as enough others are asked for, and it is the attacker who asks for them; here nothing
-//! is forgotten and nothing grows. Who shares a bucket with a flooded key in one row has another in
-//! the other, and the hash is keyed, so that nobody can choose whose places to share.
+//! A key has a bucket in each row, and the fuller one counts. An LRU map would forget a bucket as soon as enough other
+//! keys are used, and an attacker can use as many as he likes. Here nothing is forgotten and nothing grows. A key that
+//! shares a bucket with a flooded one in the first row most likely has a bucket of its own in the second. The hash has
+//! a secret key, so that nobody can choose with whom to share.
 
 use anycast_common::abi::maps::{BUCKETS_ROW, Rate, SENT_ROW};
 
@@ -20,7 +20,7 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// That of these 128 bits; `tag` tells keys of different kinds apart.
+    /// The bucket of these 128 bits. `tag` separates keys of different kinds.
     #[inline(always)]
     pub(crate) fn of(tag: u64, key: [u64; 2]) -> Option<Self> {
         let [left, right] = places(hash(tag, key[0], key[1]), BUCKETS_ROW);
@@ -34,7 +34,7 @@ impl Bucket {
         holds(self.full(), now, rate)
     }
 
-    /// Takes a token. A row that others have emptied further stays as it is.
+    /// Takes a token. A row in which others have taken more stays as it is.
     #[inline(always)]
     pub(crate) fn spend(self, now: u64, rate: Rate) {
         let mut full = self.full();
@@ -60,14 +60,14 @@ pub(crate) fn words(address: &[u8; 16]) -> [u64; 2] {
     unsafe { core::mem::transmute::<[u8; 16], [u64; 2]>(*address) }
 }
 
-/// What [`SENT`] counts in: a little more than a second.
+/// The unit of time of [`SENT`], a little more than a second.
 const TICK: u32 = 30;
-/// For so many of them a client counts as one that sent of late: the last retransmission of a Test
-/// Init or Binding Update comes 7 seconds after the first.
+/// For this number of units a client counts as one that recently sent a packet. The last retransmission of a Test Init
+/// or Binding Update comes 7 seconds after the first.
 const LATELY: u32 = 15;
 const SENT_TAG: u64 = 0;
 
-/// Notes that a client sent a packet, if it is one: that is asked once in a tick.
+/// Notes that a source sent a packet, if it is a client. Whether it is, is looked up once in a unit of time.
 #[inline(always)]
 pub(crate) fn note_sent(key: [u64; 2], is_client: impl FnOnce() -> bool) {
     let tick = tick();
@@ -84,7 +84,7 @@ pub(crate) fn note_sent(key: [u64; 2], is_client: impl FnOnce() -> bool) {
     }
 }
 
-/// Whether it did of late. Rarely true of one that did not, and never false of one that did.
+/// Whether a client recently sent a packet. This is rarely true of one that did not, and never false of one that did.
 #[inline(always)]
 pub(crate) fn sent_lately(key: [u64; 2]) -> bool {
     let tick = tick();
@@ -96,13 +96,13 @@ pub(crate) fn sent_lately(key: [u64; 2]) -> bool {
     lately(left) && lately(right)
 }
 
-/// Never 0, which stands for never.
+/// The present unit of time. It is never 0, which stands for never.
 #[inline(always)]
 pub(crate) fn tick() -> u32 {
     (now() >> TICK) as u32 + 1
 }
 
-/// An index in each row.
+/// The indices of a key, one in each row.
 #[inline(always)]
 fn places(hash: u64, row: u32) -> [u32; 2] {
     [
@@ -116,7 +116,7 @@ fn hash(tag: u64, high: u64, low: u64) -> u64 {
     sip_hash(tag, high, low)
 }
 
-/// SipHash-1-3 of three words. A global function, which the verifier follows once.
+/// SipHash-1-3 of three words. It is a global function, so that the verifier follows it only once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sip_hash(tag: u64, high: u64, low: u64) -> u64 {

@@ -48,6 +48,50 @@ impl Drop for File {
 }
 
 #[test]
+fn completions_and_man_pages_know_every_command() {
+    let (code, help, _) = run(anycast(&["--help"]));
+    assert_eq!(code, Some(0));
+    let commands = help
+        .split("Commands:")
+        .nth(1)
+        .and_then(|rest| rest.split("Options:").next());
+    let commands: Vec<_> = commands
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("  ")?
+                .split(' ')
+                .next()
+                .filter(|word| !word.is_empty())
+        })
+        .filter(|word| *word != "help")
+        .collect();
+    assert!(
+        commands.contains(&"status") && commands.len() > 15,
+        "{commands:?}"
+    );
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, stderr) = run(anycast(&["completions", shell]));
+        assert_eq!((code, stderr.as_str()), (Some(0), ""));
+        for command in &commands {
+            assert!(script.contains(command), "{shell} does not know {command}");
+        }
+    }
+    let directory = std::env::temp_dir().join(format!("anycast-{}-man", std::process::id()));
+    let (code, _, stderr) = run(anycast(&["man", directory.to_str().expect("text")]));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    for command in &commands {
+        let page = directory.join(format!("anycast-ctl-{command}.1"));
+        let page = std::fs::read_to_string(page).expect("there");
+        assert!(
+            page.contains(".TH ") && page.contains("SYNOPSIS"),
+            "{command}"
+        );
+    }
+    std::fs::remove_dir_all(directory).expect("removed");
+}
+
+#[test]
 fn check_says_ok_or_every_problem_with_its_line() {
     let good = example("router.toml");
     assert_eq!(

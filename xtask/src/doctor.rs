@@ -134,6 +134,10 @@ fn checks() -> Vec<Check> {
             "it loads the programs by libbpf in a test: `cargo xtask test` installs it on Debian",
         ),
         tool(
+            "jsonschema",
+            "it checks what commands print in a test: `cargo xtask test` installs python3-jsonschema on Debian",
+        ),
+        tool(
             "promtool",
             "Prometheus scrapes the lab in a test: `cargo xtask test` installs it on Debian",
         ),

@@ -13,7 +13,10 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde::{Deserialize as _, de::IntoDeserializer as _};
 
-use super::{ask::print, show};
+use super::{
+    ask::{Query, answer, print},
+    show,
+};
 use crate::shell::api::{Request, client, view};
 
 /// How often the client asks the daemon which sessions are left.
@@ -50,28 +53,34 @@ impl FromStr for Patience {
 }
 
 /// Drains the groups, and waits for their sessions to end if the operator wants that.
-pub(super) fn drain(path: &Path, which: &Which, wait: Option<Option<Patience>>) -> Result<()> {
+pub(super) fn drain(
+    path: &Path,
+    which: &Which,
+    wait: Option<Option<Patience>>,
+    query: Query,
+) -> Result<()> {
     let groups = groups(path, which)?;
     for anycast in &groups {
         let _: view::Done = client::ask(path, &Request::Drain { anycast: *anycast })?;
     }
-    let mut shown = BTreeMap::new();
-    show_changes(&left(path, &groups)?, &mut shown)?;
-    match wait {
-        None => Ok(()),
-        Some(patience) => until_none_is_left(path, &groups, patience, shown),
+    let mut shown = Shown::new(query);
+    shown.changes(&left(path, &groups)?)?;
+    if let Some(patience) = wait {
+        until_none_is_left(path, &groups, patience, &mut shown)?;
     }
+    shown.end(&left(path, &groups)?)
 }
 
 /// Ends the drain of the groups.
-pub(super) fn undrain(path: &Path, which: &Which) -> Result<()> {
-    for anycast in groups(path, which)? {
-        let _: view::Done = client::ask(path, &Request::Undrain { anycast })?;
-        for group in left(path, &[anycast])? {
-            print(&format!("{anycast} {}\n", show::state(&group)))?;
-        }
+pub(super) fn undrain(path: &Path, which: &Which, query: Query) -> Result<()> {
+    let groups = groups(path, which)?;
+    for anycast in &groups {
+        let _: view::Done = client::ask(path, &Request::Undrain { anycast: *anycast })?;
     }
-    Ok(())
+    let mut shown = Shown::new(query);
+    let left = left(path, &groups)?;
+    shown.changes(&left)?;
+    shown.end(&left)
 }
 
 fn groups(path: &Path, which: &Which) -> Result<Vec<Ipv6Addr>> {
@@ -89,14 +98,14 @@ fn until_none_is_left(
     path: &Path,
     groups: &[Ipv6Addr],
     patience: Option<Patience>,
-    mut shown: BTreeMap<Ipv6Addr, String>,
+    shown: &mut Shown,
 ) -> Result<()> {
     let end = patience.map(|Patience(time)| Instant::now() + time);
     loop {
         let asked = Instant::now();
         let left = left(path, groups)?;
         let pause = ASK.max(asked.elapsed() * SPARE);
-        show_changes(&left, &mut shown)?;
+        shown.changes(&left)?;
         if let Some(group) = left.iter().find(|group| group.draining_seconds.is_none()) {
             bail!("{} is not draining any more", group.anycast);
         }
@@ -117,19 +126,39 @@ fn left(path: &Path, groups: &[Ipv6Addr]) -> Result<Vec<view::MemberGroup>> {
     Ok(all.member)
 }
 
-/// Prints a line for each group whose state differs from the one that was printed last.
-fn show_changes(
-    groups: &[view::MemberGroup],
-    shown: &mut BTreeMap<Ipv6Addr, String>,
-) -> Result<()> {
-    for group in groups {
-        let state = show::state(group);
-        if shown.get(&group.anycast) != Some(&state) {
-            print(&format!("{} {state}\n", group.anycast))?;
-            shown.insert(group.anycast, state);
+/// What was printed of the groups.
+struct Shown {
+    query: Query,
+    states: BTreeMap<Ipv6Addr, String>,
+}
+
+impl Shown {
+    fn new(query: Query) -> Self {
+        Self {
+            query,
+            states: BTreeMap::new(),
         }
     }
-    Ok(())
+
+    /// Prints a line for each group whose state differs from the one that was printed last. JSON has the last state
+    /// alone.
+    fn changes(&mut self, groups: &[view::MemberGroup]) -> Result<()> {
+        for group in groups.iter().filter(|_| !self.query.json) {
+            let state = show::state(group);
+            if self.states.get(&group.anycast) != Some(&state) {
+                print(&format!("{} {state}\n", group.anycast))?;
+                self.states.insert(group.anycast, state);
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&self, groups: &[view::MemberGroup]) -> Result<()> {
+        match self.query.json {
+            true => answer(&groups, self.query, |_| String::new()),
+            false => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]

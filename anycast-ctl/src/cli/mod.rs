@@ -8,22 +8,29 @@ mod log;
 mod monitor;
 mod policy;
 mod run;
+mod shipped;
 mod show;
+mod show_client;
 mod show_flows;
 mod show_policy;
+mod show_status;
 mod table;
 
 use std::{net::Ipv6Addr, path::PathBuf};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use clap::{Parser, Subcommand};
 
-use self::ask::{Query, Which, answer, ask, print};
+use self::{
+    ask::{Query, Which, answer, ask, print},
+    table::wrapped,
+};
 use crate::{
     config,
     shell::{
         api::{Request, client, monitor::ROLES, view},
         dataplane::{Pins, PinsError},
+        host,
     },
 };
 pub use log::LogFormat;
@@ -32,12 +39,12 @@ const EXAMPLES: &str = "\
 Examples:
   anycast-ctl check /etc/anycast/anycast.toml
   anycast-ctl run --config /etc/anycast/anycast.toml
-  anycast-ctl status
+  anycast-ctl status --check                is there anything to look at?
   anycast-ctl members --json
   anycast-ctl refusals                      why a host cannot join
   anycast-ctl policy explain fe80::11 2001:db8:a::53
   anycast-ctl monitor router
-  anycast-ctl handshakes --client 2001:db8:1::100   why a client is not bound
+  anycast-ctl explain 2001:db8:1::100 2001:db8:a::53   why a client is bound or not
   anycast-ctl drain 2001:db8:a::53 --wait   new clients go elsewhere, sessions go on to their end
   anycast-ctl undrain --all";
 
@@ -71,11 +78,20 @@ enum Command {
     Check {
         /// Configuration file
         file: PathBuf,
+        /// Look at this machine as well: is anything in the way of this configuration?
+        #[arg(long)]
+        host: bool,
         #[command(flatten)]
         query: Query,
     },
     /// Show the daemon, its interfaces and its links
-    Status(Query),
+    Status {
+        /// Fail when there is something that somebody should look at, and print only that
+        #[arg(long)]
+        check: bool,
+        #[command(flatten)]
+        query: Query,
+    },
     /// Show anycast groups: behind this router, and those that this machine serves
     Groups(Query),
     /// Show the members behind this router, and their groups
@@ -93,8 +109,8 @@ enum Command {
     #[command(subcommand)]
     Policy(policy::Command),
     /// Read the policy of the configuration file again, as SIGHUP does
-    Reload,
-    /// Show the last Reports that were refused, and why
+    Reload(Query),
+    /// Show the last Reports and Binding Updates that were refused, and why
     Refusals(Query),
     /// Show what happens, as it happens
     Monitor {
@@ -123,6 +139,16 @@ enum Command {
         #[command(flatten)]
         query: Query,
     },
+    /// Explain why a client is bound or not, and where its packets go, as far as this machine knows; ask the client's
+    /// gateway, the member and the router
+    Explain {
+        /// Address of the client
+        client: Ipv6Addr,
+        /// Anycast address
+        anycast: Ipv6Addr,
+        #[command(flatten)]
+        query: Query,
+    },
     /// Show the flows that travel by a care-of address
     Flows {
         #[command(flatten)]
@@ -146,7 +172,7 @@ enum Command {
     Fleet(fleet::Command),
     /// Remove what a stopped daemon left in the kernel, in the network namespace of the caller: its programs, and with
     /// them the sessions that still use them
-    Detach,
+    Detach(Query),
     /// Show counters that are not zero
     Counters {
         #[command(flatten)]
@@ -186,11 +212,25 @@ enum Command {
         /// Give up waiting after this time, such as 5m, with status 1
         #[arg(long, requires = "wait", value_name = "TIME")]
         timeout: Option<drain::Patience>,
+        #[command(flatten)]
+        query: Query,
     },
     /// End a drain: groups that are wanted and healthy are joined again
     Undrain {
         #[command(flatten)]
         groups: drain::Which,
+        #[command(flatten)]
+        query: Query,
+    },
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages of all commands
+    Man {
+        /// Directory, which is made if it is not there
+        directory: PathBuf,
     },
 }
 
@@ -204,8 +244,8 @@ pub fn run(cli: Cli) -> Result<()> {
             log_format,
             verbose,
         } => run::run(&config, socket, log_format, verbose),
-        Command::Check { file, query } => check(&file, query),
-        Command::Status(query) => ask(path, &Request::Status, query, show::status),
+        Command::Check { file, host, query } => check(&file, host, query),
+        Command::Status { check, query } => status(path, check, query),
         Command::Groups(query) => answer(&client::groups(path)?, query, show::groups),
         Command::Members {
             group,
@@ -215,7 +255,7 @@ pub fn run(cli: Cli) -> Result<()> {
             show::members(members)
         }),
         Command::Policy(command) => policy::run(path, command),
-        Command::Reload => policy::reload(path),
+        Command::Reload(query) => policy::reload(path, query),
         Command::Refusals(query) => ask(path, &Request::Refusals, query, show_policy::refusals),
         Command::Monitor { roles, query } => monitor::run(path, roles, query.json),
         Command::Bindings { which, query } => {
@@ -234,9 +274,17 @@ pub fn run(cli: Cli) -> Result<()> {
             let flows = client::flows(path, which.into(), all)?;
             answer(&flows, query, |flows| show_flows::flows(flows))
         }
+        Command::Explain {
+            client,
+            anycast,
+            query,
+        } => {
+            let request = Request::Explain { client, anycast };
+            ask(path, &request, query, show_client::explained)
+        }
         Command::Flush { which, query } => flush::run(path, &which, query),
         Command::Fleet(command) => fleet::run(command),
-        Command::Detach => detach(),
+        Command::Detach(query) => detach(query),
         Command::Counters { query, all } => ask(path, &Request::Counters, query, |counters| {
             show::counters(counters, all)
         }),
@@ -263,41 +311,78 @@ pub fn run(cli: Cli) -> Result<()> {
             groups,
             wait,
             timeout,
-        } => drain::drain(path, &groups, wait.then_some(timeout)),
-        Command::Undrain { groups } => drain::undrain(path, &groups),
+            query,
+        } => drain::drain(path, &groups, wait.then_some(timeout), query),
+        Command::Undrain { groups, query } => drain::undrain(path, &groups, query),
+        Command::Completions { shell } => shipped::completions::<Cli>(shell),
+        Command::Man { directory } => shipped::man::<Cli>(&directory),
+    }
+}
+
+/// Shows the state of the daemon. With `check`, problems are an error.
+fn status(path: &std::path::Path, check: bool, query: Query) -> Result<()> {
+    let status: view::Status = client::ask(path, &Request::Status)?;
+    match check {
+        true => answer(&status.problems, query, |it| show_status::problems(it))?,
+        false => answer(&status, query, show_status::status)?,
+    }
+    match status.problems.len() {
+        0 => Ok(()),
+        _ if !check => Ok(()),
+        1 => bail!("1 problem"),
+        problems => bail!("{problems} problems"),
     }
 }
 
 /// Removes what a stopped daemon left in the kernel. It refuses to do so while a daemon runs, because that daemon would
 /// not notice.
-fn detach() -> Result<()> {
+fn detach(query: Query) -> Result<()> {
     let pins = Pins::left().map_err(|error| match error {
         PinsError::Taken(_) => anyhow!("{error}: end that first"),
         error => error.into(),
     })?;
-    match pins.map_or(Ok(0), Pins::remove)? {
-        0 => print("nothing was attached\n"),
-        1 => print("1 program detached\n"),
-        programs => print(&format!("{programs} programs detached\n")),
-    }
+    let programs = pins.map_or(Ok(0), Pins::remove)?;
+    answer(&view::Detached { programs }, query, |it| {
+        match it.programs {
+            0 => "nothing was attached\n".to_owned(),
+            1 => "1 program detached\n".to_owned(),
+            programs => format!("{programs} programs detached\n"),
+        }
+    })
 }
 
-/// Prints every problem of a configuration file. With `--json`, standard output gets the problems as JSON as well.
-fn check(file: &std::path::Path, query: Query) -> Result<()> {
+/// Prints every problem of a configuration file, and with `host` what is in its way on this machine. With `--json`,
+/// standard output gets both as JSON as well.
+fn check(file: &std::path::Path, host: bool, query: Query) -> Result<()> {
     let checked = config::load(file);
+    let findings = match &checked {
+        Ok(config) if host => host::look(config),
+        _ => Vec::new(),
+    };
     if query.json {
         let problems = match &checked {
             Ok(_) => &[][..],
             Err(problems) => &problems.problems,
         };
         let ok = checked.is_ok();
-        let answer = serde_json::json!({"file": file, "ok": ok, "problems": problems});
+        let mut answer = serde_json::json!({"file": file, "ok": ok, "problems": problems});
+        if host {
+            answer["host"] = serde_json::to_value(&findings)?;
+        }
         print(&format!("{answer:#}\n"))?;
     } else if checked.is_ok() {
         print(&format!("{}: OK\n", file.display()))?;
+        for finding in &findings {
+            let message = wrapped(&format!("! {}", finding.message), 0);
+            print(&(message + &wrapped(&finding.remedy, 4)))?;
+        }
     }
     checked?;
-    Ok(())
+    match findings.len() {
+        0 => Ok(()),
+        1 => bail!("1 thing on this machine is in the way"),
+        many => bail!("{many} things on this machine are in the way"),
+    }
 }
 
 #[cfg(test)]

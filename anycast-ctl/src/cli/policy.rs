@@ -33,12 +33,19 @@ pub(super) enum Command {
     },
     /// Add a rule until the next reload or restart; it comes after all others unless told where
     #[command(after_help = LOST)]
-    Add(Add),
+    Add {
+        #[command(flatten)]
+        rule: NewRule,
+        #[command(flatten)]
+        query: Query,
+    },
     /// Remove a rule until the next reload or restart; members that it let in are removed at once
     #[command(after_help = LOST)]
     Remove {
         /// Its number in `policy list`
         id: usize,
+        #[command(flatten)]
+        query: Query,
     },
     /// Show which rule decides about a Report, and why those before it do not
     Explain {
@@ -58,7 +65,7 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Add {
+pub(super) struct NewRule {
     /// What becomes of a Report
     #[arg(value_enum)]
     action: Decision,
@@ -93,7 +100,7 @@ pub(super) fn run(path: &Path, command: Command) -> Result<()> {
             &Request::Policy,
         )?)),
         Command::List { query, .. } => ask(path, &Request::Policy, query, show_policy::policy),
-        Command::Add(add) => {
+        Command::Add { rule: add, query } => {
             let position = match (add.before, add.after) {
                 (Some(id), _) => Position::Before(id),
                 (None, Some(id)) => Position::After(id),
@@ -109,17 +116,16 @@ pub(super) fn run(path: &Path, command: Command) -> Result<()> {
                 max_groups_per_member: add.max_groups_per_member,
             };
             let request = Request::PolicyAdd { rule, position };
-            let changed: view::PolicyChanged = client::ask(path, &request)?;
-            let id = changed.id.unwrap_or_default();
-            print(&format!(
-                "added rule {id}, until the next reload or restart\n"
-            ))
+            ask(path, &request, query, |changed: &view::PolicyChanged| {
+                let id = changed.id.unwrap_or_default();
+                format!("added rule {id}, until the next reload or restart\n")
+            })
         }
-        Command::Remove { id } => {
-            let _: view::PolicyChanged = client::ask(path, &Request::PolicyRemove { id })?;
-            print(&format!(
-                "removed rule {id}, until the next reload or restart\n"
-            ))
+        Command::Remove { id, query } => {
+            let request = Request::PolicyRemove { id };
+            ask(path, &request, query, |_: &view::PolicyChanged| {
+                format!("removed rule {id}, until the next reload or restart\n")
+            })
         }
         Command::Explain {
             source,
@@ -141,10 +147,10 @@ pub(super) fn run(path: &Path, command: Command) -> Result<()> {
     }
 }
 
-pub(super) fn reload(path: &Path) -> Result<()> {
-    let changed: view::PolicyChanged = client::ask(path, &Request::Reload)?;
-    print(&match changed.rules {
+pub(super) fn reload(path: &Path, query: Query) -> Result<()> {
+    let show = |changed: &view::PolicyChanged| match changed.rules {
         0 => "the file is right; its changes need a restart\n".to_owned(),
         rules => format!("reloaded the policy: {rules} rules; other changes need a restart\n"),
-    })
+    };
+    ask(path, &Request::Reload, query, show)
 }

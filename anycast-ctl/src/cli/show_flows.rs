@@ -263,7 +263,7 @@ mod tests {
         let [_, bound, open] = &lines(&text)[..] else {
             panic!("{text}");
         };
-        let ends = ["[::1]:40000", "[::]:53", "UDP"];
+        let ends = ["[::1]:40000", "[::]:53", "udp"];
         assert_eq!(
             bound[..],
             [

@@ -26,7 +26,8 @@ impl Table {
         self.rows.push(cells.into_iter().map(cell).collect());
     }
 
-    /// Formats the table. A table without rows gives the text `otherwise`.
+    /// Formats the table, with numbers and times at the right of their columns. A table without rows gives the text
+    /// `otherwise`.
     pub(super) fn render(&self, otherwise: &str) -> String {
         if self.rows.len() < 2 {
             return format!("{otherwise}\n");
@@ -38,17 +39,64 @@ impl Table {
                 *width = (*width).max(cell.chars().count());
             }
         }
+        let numbers: Vec<bool> = (0..widths.len())
+            .map(|column| self.is_numbers(column))
+            .collect();
         let mut text = String::new();
         for row in &self.rows {
-            let cells = row.iter().zip(&widths);
+            let cells = row.iter().zip(&widths).zip(&numbers);
             let line: Vec<String> = cells
-                .map(|(cell, width)| format!("{cell:<width$}"))
+                .map(|((cell, width), right)| match right {
+                    true => format!("{cell:>width$}"),
+                    false => format!("{cell:<width$}"),
+                })
                 .collect();
             text.push_str(line.join("  ").trim_end());
             text.push('\n');
         }
         text
     }
+
+    /// Whether a column has only numbers and times, apart from its heading and dashes.
+    fn is_numbers(&self, column: usize) -> bool {
+        let mut cells = self
+            .rows
+            .iter()
+            .skip(1)
+            .filter_map(|row| row.get(column))
+            .peekable();
+        let all_dashes = cells.clone().all(|cell| cell == "-");
+        cells.peek().is_some() && !all_dashes && cells.all(|cell| cell == "-" || is_number(cell))
+    }
+}
+
+/// Whether a cell is a number or a time such as `3`, `12.3s` or `4m05s`. An address is none.
+fn is_number(cell: &str) -> bool {
+    let permitted = |c: char| c.is_ascii_digit() || ".smhd%".contains(c);
+    cell.starts_with(|c: char| c.is_ascii_digit()) && cell.chars().all(permitted)
+}
+
+/// Breaks a text into lines that end by column 80, each with this many blanks before it. A word that is longer has a
+/// line of its own.
+pub(super) fn wrapped(text: &str, indent: usize) -> String {
+    const WIDTH: usize = 80;
+    let mut lines = String::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        let longer = indent + line.chars().count() + 1 + word.chars().count();
+        if !line.is_empty() && longer > WIDTH {
+            lines += &format!("{:indent$}{line}\n", "");
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    if !line.is_empty() {
+        lines += &format!("{:indent$}{line}\n", "");
+    }
+    lines
 }
 
 /// Formats a duration in a form that is easy to read: `850ms`, `12.3s`, `4m05s`, `3h02m`, `5d07h`.
@@ -84,6 +132,31 @@ mod tests {
         table.row(["longer".into(), "1".into()]);
         assert_eq!(table.render("none"), "NAME    X\na       -\nlonger  1\n");
         assert_eq!(Table::new(&["NAME"]).render("none"), "none\n");
+    }
+
+    #[test]
+    fn numbers_and_times_are_at_the_right() {
+        let mut table = Table::new(&["AGE", "COUNT", "ADDRESS", "NONE"]);
+        let row =
+            |age: &str, count: &str, address: &str| [age, count, address, ""].map(str::to_owned);
+        table.row(row("4m05s", "7", "2001:db8::1"));
+        table.row(row("1.0s", "", "1::"));
+        let shown = "  AGE  COUNT  ADDRESS      NONE\n4m05s      7  2001:db8::1  -\n \
+                     1.0s      -  1::          -\n";
+        assert_eq!(table.render("none"), shown);
+    }
+
+    #[test]
+    fn a_long_text_ends_by_column_80() {
+        let text = "word ".repeat(40);
+        let lines = wrapped(&text, 4);
+        assert!(
+            lines
+                .lines()
+                .all(|line| line.len() <= 80 && line.starts_with("    word"))
+        );
+        assert_eq!(lines.split_whitespace().count(), 40);
+        assert_eq!(wrapped("", 4), "");
     }
 
     #[test]

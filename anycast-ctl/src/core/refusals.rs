@@ -1,4 +1,4 @@
-//! The last Reports and Dones that were refused, to show why a host cannot join.
+//! The last messages that were refused, to show why a host cannot join and why a client is not bound.
 
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
@@ -21,11 +21,40 @@ pub struct What {
     pub by: RefusedBy,
 }
 
+/// A mobility message that a correspondent refused, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mobility {
+    /// Source of the message: the anycast address, or a care-of address.
+    pub source: Ipv6Addr,
+    /// Destination of the message: the client.
+    pub destination: Ipv6Addr,
+    /// The reason, which is the name of a counter.
+    pub reason: &'static str,
+}
+
+/// What was refused has a reason.
+pub trait Refused: Copy + PartialEq {
+    /// The reason, which is the name of a counter.
+    fn reason(&self) -> &'static str;
+}
+
+impl Refused for What {
+    fn reason(&self) -> &'static str {
+        self.reason
+    }
+}
+
+impl Refused for Mobility {
+    fn reason(&self) -> &'static str {
+        self.reason
+    }
+}
+
 /// An entry of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Refusal<W = What> {
     /// What was refused.
-    pub what: What,
+    pub what: W,
     /// Time of the first refusal.
     pub first: Time,
     /// Time of the last refusal.
@@ -36,12 +65,12 @@ pub struct Refusal {
 
 /// The last refusals. Their number is limited.
 #[derive(Debug)]
-pub struct Refusals {
+pub struct Refusals<W = What> {
     capacity: usize,
-    entries: Vec<Refusal>,
+    entries: Vec<Refusal<W>>,
 }
 
-impl Refusals {
+impl<W: Refused> Refusals<W> {
     /// Makes an empty list for at most `capacity` entries.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
@@ -52,7 +81,7 @@ impl Refusals {
     }
 
     /// Adds a refusal.
-    pub fn note(&mut self, now: Time, what: What) {
+    pub fn note(&mut self, now: Time, what: W) {
         if let Some(known) = self.entries.iter_mut().find(|known| known.what == what) {
             known.last = now;
             known.count += 1;
@@ -71,7 +100,7 @@ impl Refusals {
 
     /// The refusals, the latest first.
     #[must_use]
-    pub fn list(&self) -> Vec<Refusal> {
+    pub fn list(&self) -> Vec<Refusal<W>> {
         let mut list = self.entries.clone();
         list.sort_by_key(|known| std::cmp::Reverse(known.last));
         list
@@ -83,7 +112,7 @@ impl Refusals {
     fn forget_one(&mut self) {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for known in &self.entries {
-            *counts.entry(known.what.reason).or_default() += 1;
+            *counts.entry(known.what.reason()).or_default() += 1;
         }
         let most = counts.into_iter().max_by_key(|(_, count)| *count);
         let Some((reason, _)) = most else {
@@ -93,7 +122,7 @@ impl Refusals {
             .entries
             .iter()
             .enumerate()
-            .filter(|(_, known)| known.what.reason == reason)
+            .filter(|(_, known)| known.what.reason() == reason)
             .min_by_key(|(_, known)| (known.count, known.last));
         if let Some((index, _)) = victim {
             self.entries.swap_remove(index);

@@ -15,6 +15,7 @@ mod error;
 mod flows;
 mod handover;
 pub mod health;
+pub mod host;
 pub mod interfaces;
 mod memory;
 mod metrics;
@@ -39,6 +40,7 @@ mod systemd;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod way;
 
 pub use error::ShellError;
 pub use paths::Paths;
@@ -60,6 +62,9 @@ pub async fn run(config: Config, paths: &Paths, object: &[u8]) -> Result<(), She
         .unwrap_or_else(|| file::DEFAULT_SOCKET.into());
     // This comes before anything is attached: a second daemon must not disturb the first one.
     let server = api::server::Server::bind(&socket)?;
+    if let Some(group) = &config.control.read_group {
+        server.admit(group.get_ref())?;
+    }
     let mut daemon = daemon::Daemon::start(&config, paths, server, object).await?;
     let result = daemon.run().await;
     daemon.stop().await;

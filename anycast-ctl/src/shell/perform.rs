@@ -19,7 +19,7 @@ use super::{
 use crate::core::{
     Action, Actions, MapAction, Notice,
     member::Finding,
-    refusals::{Refusals, What},
+    refusals::{Mobility, Refusals, What},
 };
 
 /// Number of different refusals that are remembered.
@@ -36,6 +36,7 @@ pub(super) struct Performer {
     notices: Notices,
     monitor: Monitor,
     refusals: Refusals,
+    mobility: Refusals<Mobility>,
     failures: Throttle<(&'static str, Option<i32>)>,
     send_failed: u64,
     map_failed: u64,
@@ -61,6 +62,7 @@ impl Performer {
             notices: Notices::new(),
             monitor,
             refusals: Refusals::new(REFUSALS),
+            mobility: Refusals::new(REFUSALS),
             failures: Throttle::new(PERIOD),
             send_failed: 0,
             map_failed: 0,
@@ -131,6 +133,11 @@ impl Performer {
         &self.refusals
     }
 
+    /// The mobility messages that were refused.
+    pub(super) fn mobility(&self) -> &Refusals<Mobility> {
+        &self.mobility
+    }
+
     /// Counters of what the kernel refused: their names, what they count, and their values.
     pub(super) fn counters(&self) -> [(&'static str, &'static str, u64); 2] {
         [
@@ -173,6 +180,19 @@ impl Performer {
                 by,
             };
             self.refusals.note(clock::now(), what);
+        }
+        if let Notice::MobilityRefused {
+            source,
+            destination,
+            reason,
+        } = notice
+        {
+            let what = Mobility {
+                source,
+                destination,
+                reason,
+            };
+            self.mobility.note(clock::now(), what);
         }
         if self.monitor.is_watched() {
             let interface = notice.ifindex().and_then(|ifindex| links.name(ifindex));

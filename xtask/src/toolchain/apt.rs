@@ -10,8 +10,8 @@ use crate::{
 
 /// Installs the programs that tests use in addition to the daemon, on machines with apt: ip, with which people start
 /// daemons in namespaces; tshark, a second parser for every packet; BIRD, which passes routes on; Python, for the peer
-/// of `interop`; bpftool, which loads the programs by libbpf; systemd, under which the unit is started; and Prometheus,
-/// which scrapes the lab.
+/// of `interop`; bpftool, which loads the programs by libbpf; systemd, under which the unit is started; Prometheus,
+/// which scrapes the lab; and a validator of JSON Schema.
 ///
 /// The tests work without them, so that a failure is only reported.
 pub fn install_helpers() {
@@ -23,6 +23,7 @@ pub fn install_helpers() {
         ("bpftool", "bpftool"),
         ("systemctl", "systemd"),
         ("promtool", "prometheus"),
+        ("jsonschema", "python3-jsonschema"),
     ] {
         if process::find(program).is_some() {
             continue;

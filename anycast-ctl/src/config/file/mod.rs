@@ -62,6 +62,9 @@ impl Config {
 pub struct Control {
     /// Path of the control socket.
     pub socket: Option<Spanned<PathBuf>>,
+    /// Group whose users may use the socket for questions. Nobody unless given, apart from the user of the daemon and
+    /// root.
+    pub read_group: Option<Spanned<String>>,
     /// Where metrics are served by HTTP, such as `[::1]:9472`. Nowhere unless given.
     pub metrics: Option<Spanned<SocketAddr>>,
 }

@@ -37,6 +37,15 @@ impl Trials {
         pair.is_some_and(|alone| now < alone.until)
     }
 
+    /// The care-of addresses with which this client is left alone, in order.
+    pub(super) fn of(&self, now: Time, client: Ipv6Addr) -> Vec<Ipv6Addr> {
+        let pairs = self.pairs.iter();
+        let alone = pairs.filter(|((a, _), alone)| *a == client && now < alone.until);
+        let mut care_of: Vec<_> = alone.map(|((_, c), _)| *c).collect();
+        care_of.sort_unstable();
+        care_of
+    }
+
     /// Leaves the pair alone from now on, for twice as long as the last time if that is not long ago. Gives for how
     /// long, unless the pair is left alone already. When the table is full, nothing is remembered.
     pub(super) fn failed(

@@ -84,6 +84,24 @@ impl Correspondent {
         self.cache.bound()
     }
 
+    /// Whether the role answers for this client.
+    #[must_use]
+    pub fn covers(&self, client: Ipv6Addr) -> bool {
+        self.settings.is_client(client)
+    }
+
+    /// Whether clients may be bound for this anycast address.
+    #[must_use]
+    pub fn allows(&self, anycast: Ipv6Addr) -> bool {
+        self.settings.may_bind(anycast)
+    }
+
+    /// The care-of addresses to which this client is not bound for now, because its flows failed there.
+    #[must_use]
+    pub fn left_alone(&self, now: Time, client: Ipv6Addr) -> Vec<Ipv6Addr> {
+        self.trials.of(now, client)
+    }
+
     /// Largest number of live bindings.
     #[must_use]
     pub fn room(&self) -> usize {

@@ -1,12 +1,15 @@
 //! Answers about clients: the bindings of a correspondent and the handshakes of a member.
 
+use std::net::Ipv6Addr;
+
 use anycast_common::wire::mobility::status;
 
 use super::common::{Answered, PAGE, name_of, no_role};
 use crate::{
     core::{
-        correspondent::{BindingView, Selection},
-        member::{HandshakeFilter, HandshakeView, Heard},
+        Time,
+        correspondent::{BindingView, Correspondent, Selection},
+        member::{HandshakeFilter, HandshakeView, Heard, Member},
     },
     shell::{
         api::{Answer, view},
@@ -22,9 +25,31 @@ pub(super) fn bindings(core: &Engine, which: &Selection, after: Option<view::Tri
     let now = clock::now();
     let after = after.map(|after| (after.client, after.anycast, after.care_of));
     let (rows, next) = correspondent.bindings_page(now, which, after, PAGE);
+    let rows = rows.into_iter().map(|row| binding(correspondent, now, row));
+    Ok(Answer::Bindings(view::Page {
+        rows: rows.collect(),
+        next: next.map(|(client, anycast, care_of)| view::Triple {
+            client,
+            anycast,
+            care_of,
+        }),
+    }))
+}
+
+/// The first page of the bindings that match.
+pub(super) fn bindings_of(
+    correspondent: &Correspondent,
+    now: Time,
+    which: &Selection,
+) -> Vec<view::Binding> {
+    let (rows, _) = correspondent.bindings_page(now, which, None, PAGE);
+    let rows = rows.into_iter();
+    rows.map(|row| binding(correspondent, now, row)).collect()
+}
+
+fn binding(correspondent: &Correspondent, now: Time, binding: BindingView) -> view::Binding {
     let flows_age = correspondent.flows_age(now);
-    let flows_age = flows_age.map(|age| age.as_secs_f64());
-    let view = |binding: BindingView| view::Binding {
+    view::Binding {
         client: binding.client,
         anycast: binding.anycast,
         care_of: binding.care_of,
@@ -33,16 +58,23 @@ pub(super) fn bindings(core: &Engine, which: &Selection, after: Option<view::Tri
         age_seconds: binding.age.as_secs_f64(),
         remaining_seconds: binding.remaining.as_secs_f64(),
         flows: binding.flows,
-        flows_age_seconds: flows_age,
+        flows_age_seconds: flows_age.map(|age| age.as_secs_f64()),
+    }
+}
+
+/// What a member knows of a client and an anycast address.
+pub(super) fn handshakes_of(
+    member: &Member,
+    now: Time,
+    client: Ipv6Addr,
+    anycast: Ipv6Addr,
+) -> Vec<view::Handshake> {
+    let which = HandshakeFilter {
+        client: Some(client),
+        anycast: Some(anycast),
     };
-    Ok(Answer::Bindings(view::Page {
-        rows: rows.into_iter().map(view).collect(),
-        next: next.map(|(client, anycast, care_of)| view::Triple {
-            client,
-            anycast,
-            care_of,
-        }),
-    }))
+    let (rows, _) = member.handshakes_page(now, which, None, PAGE);
+    rows.into_iter().map(handshake).collect()
 }
 
 pub(super) fn handshakes(

@@ -1,5 +1,7 @@
 //! Answers about flows that travel by care-of addresses.
 
+use std::net::Ipv6Addr;
+
 use anycast_common::abi::maps::{Flow, FlowKey, MemberFlow, state};
 
 use super::common::{Answered, PAGE, failed, map};
@@ -75,6 +77,31 @@ pub(super) fn page(
         open,
         after,
     )))
+}
+
+/// The flows of a client and an anycast address, open ones as well, at most [`PAGE`] of them.
+pub(super) fn of(seen: &Seen, now: Time, client: Ipv6Addr, anycast: Ipv6Addr) -> Vec<view::Flow> {
+    let Some(read) = seen.last() else {
+        return Vec::new();
+    };
+    let pair = (client.octets(), anycast.octets());
+    let of = |key: &FlowKey| (key.client, key.anycast);
+    // The lists are in the order of their keys, of which the pair is the first part.
+    let known = merged(pair_of(&read.flows, pair), pair_of(&read.open, pair));
+    let known = known.map(|(key, flow)| (key, Seat::Correspondent(flow)));
+    let first = read.member_flows.partition_point(|(key, _)| of(key) < pair);
+    let arrived = read.member_flows[first..].iter();
+    let arrived = arrived.take_while(|(key, _)| of(key) == pair);
+    let arrived = arrived.map(|(key, flow)| (key, Seat::Member(flow)));
+    let all = known.chain(arrived).take(PAGE);
+    all.map(|(key, seat)| seat.view(now, key)).collect()
+}
+
+fn pair_of(flows: &[(FlowKey, Flow)], pair: ([u8; 16], [u8; 16])) -> &[(FlowKey, Flow)] {
+    let of = |key: &FlowKey| (key.client, key.anycast);
+    let first = flows.partition_point(|(key, _)| of(key) < pair);
+    let end = flows.partition_point(|(key, _)| of(key) <= pair);
+    &flows[first..end]
 }
 
 /// At most [`PAGE`] flows. Those of the correspondent come first, and the flows of each role are in the order of their

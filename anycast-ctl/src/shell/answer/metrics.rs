@@ -11,7 +11,9 @@ use anycast_common::abi::{counters::Counter as DataPlane, maps::Flow};
 use super::{
     common::{Answered, PAGE, failed, map},
     groups::served,
-    refusals::{IN_CONTROLLER, IN_DATA_PLANE},
+    problems::Fill,
+    refusals::{IN_CONTROLLER, IN_DATA_PLANE, UPDATES},
+    status::fill,
 };
 use crate::{
     core::{
@@ -35,28 +37,6 @@ use crate::{
     },
 };
 
-/// Binding Updates that were refused, by reason.
-const UPDATES: [Controller; 18] = [
-    Controller::BindingUpdateNotOurs,
-    Controller::BindingUpdateIncomplete,
-    Controller::BindingUpdateHomeAddress,
-    Controller::BindingUpdateHome,
-    Controller::BindingUpdateNotEquivalent,
-    Controller::BindingUpdateBadCareOf,
-    Controller::BindingUpdateBadSequence,
-    Controller::BindingUpdateHomeNonce,
-    Controller::BindingUpdateCareOfNonce,
-    Controller::BindingUpdateBothNonces,
-    Controller::BindingUpdateBarred,
-    Controller::BindingUpdateBadAuthenticator,
-    Controller::BindingTableFull,
-    Controller::BindingPrefixFull,
-    Controller::BindingMemberFull,
-    Controller::BindingPairFull,
-    Controller::BindingUpdateLeftAlone,
-    Controller::BindingUpdateProhibited,
-];
-
 pub(super) fn metrics(
     core: &Engine,
     plane: &mut Plane,
@@ -73,21 +53,13 @@ pub(super) fn metrics(
         let routes = performer.routes().map_or(0, Routes::count);
         families.gauge("routes", "Routes of the router role.", count(routes));
     }
-    let (room, member_room) = plane.dataplane().maps().flow_reader().room();
-    let mut maps = Vec::new();
     if let Some(correspondent) = controller.correspondent() {
         of_correspondent(&mut families, correspondent, seen, now);
-        let used = seen.last().map(|read| read.flows.len() + read.open.len());
-        maps.push(("flows", used, room));
-        let bound = Some(correspondent.bound());
-        maps.push(("bindings", bound, correspondent.room()));
     }
     if let Some(member) = controller.member() {
         of_member(&mut families, member, core, seen, now);
-        let used = seen.last().map(|read| read.member_flows.len());
-        maps.push(("member_flows", used, member_room));
     }
-    fill(&mut families, &maps);
+    maps(&mut families, &fill(core, plane, seen));
     performer.timings().show(&mut families);
     counters(&mut families, core, plane, performer).map_err(|error| map(&error))?;
     let form = match openmetrics {
@@ -304,18 +276,17 @@ fn of_member(families: &mut Families, role: &Member, core: &Engine, seen: &Seen,
     );
 }
 
-fn fill(families: &mut Families, maps: &[(&str, Option<usize>, usize)]) {
-    let label = |name: &str| vec![("map", name.to_owned())];
-    let used = maps.iter();
-    let used = used.filter_map(|(name, used, _)| Some((label(name), count((*used)?))));
+fn maps(families: &mut Families, maps: &[Fill]) {
+    let label = |fill: &Fill| vec![("map", fill.map.to_owned())];
+    let used = maps
+        .iter()
+        .filter_map(|fill| Some((label(fill), count(fill.used?))));
     families.gauges(
         "map_entries",
         "Entries in a map of the data plane.",
         used.collect(),
     );
-    let room = maps
-        .iter()
-        .map(|(name, _, room)| (label(name), count(*room)));
+    let room = maps.iter().map(|fill| (label(fill), count(fill.room)));
     families.gauges(
         "map_max_entries",
         "Entries for which a map of the data plane has room.",

@@ -3,10 +3,12 @@
 mod clients;
 mod common;
 mod counters;
+mod explain;
 mod flows;
 mod groups;
 mod metrics;
 mod policy;
+mod problems;
 mod refusals;
 mod status;
 
@@ -83,6 +85,9 @@ impl Desk<'_> {
             Request::Flows { which, open, after } => {
                 flows::page(seen, &which.into(), open, after.as_ref())
             }
+            Request::Explain { client, anycast } => {
+                explain::explain(core, plane, performer, seen, client, anycast)
+            }
             Request::Counters => counters::counters(core, plane, performer),
             Request::Metrics { openmetrics } => {
                 metrics::metrics(core, plane, performer, seen, openmetrics)
@@ -98,7 +103,7 @@ impl Desk<'_> {
 /// Whether the flows have to be read before the request can be answered.
 pub(super) fn needs_flows(request: &Request, plane: &Plane, seen: &Seen) -> bool {
     match request {
-        Request::Status | Request::Metrics { .. } => {
+        Request::Status | Request::Metrics { .. } | Request::Explain { .. } => {
             plane.has(roles::CORRESPONDENT | roles::MEMBER)
         }
         Request::Groups { after: None } => plane.has(roles::MEMBER),

@@ -1,10 +1,10 @@
-//! Answers about Reports and Dones that were refused.
+//! Answers about messages that were refused: Reports, Dones and Binding Updates.
 
 use anycast_common::abi::counters as abi;
 
 use super::common::{Answered, map, name_of, no_role};
 use crate::{
-    core::{counters::Counter, refusals},
+    core::{Time, counters::Counter, refusals},
     model::mac::Mac,
     shell::{
         api::{Answer, view},
@@ -39,10 +39,49 @@ pub(super) const IN_DATA_PLANE: [abi::Counter; 11] = [
     abi::Counter::MldNewSenderLimited,
 ];
 
+/// Binding Updates that were refused, by reason.
+pub(super) const UPDATES: [Counter; 18] = [
+    Counter::BindingUpdateNotOurs,
+    Counter::BindingUpdateIncomplete,
+    Counter::BindingUpdateHomeAddress,
+    Counter::BindingUpdateHome,
+    Counter::BindingUpdateNotEquivalent,
+    Counter::BindingUpdateBadCareOf,
+    Counter::BindingUpdateBadSequence,
+    Counter::BindingUpdateHomeNonce,
+    Counter::BindingUpdateCareOfNonce,
+    Counter::BindingUpdateBothNonces,
+    Counter::BindingUpdateBarred,
+    Counter::BindingUpdateBadAuthenticator,
+    Counter::BindingTableFull,
+    Counter::BindingPrefixFull,
+    Counter::BindingMemberFull,
+    Counter::BindingPairFull,
+    Counter::BindingUpdateLeftAlone,
+    Counter::BindingUpdateProhibited,
+];
+
+/// Mobility messages that a correspondent refused lately, the latest first.
+pub(super) fn mobility(
+    performer: &Performer,
+    now: Time,
+) -> impl Iterator<Item = view::MobilityRefusal> {
+    let list = performer.mobility().list().into_iter();
+    list.map(move |known| view::MobilityRefusal {
+        first_seconds: now.since(known.first).as_secs_f64(),
+        last_seconds: now.since(known.last).as_secs_f64(),
+        source: known.what.source,
+        client: known.what.destination,
+        reason: known.what.reason.to_owned(),
+        seen: known.count,
+    })
+}
+
 /// Examples of the Reports and Dones that were refused recently, and the number of refusals for each reason.
 pub(super) fn refusals(core: &Engine, plane: &mut Plane, performer: &Performer) -> Answered {
-    if core.controller().router().is_none() {
-        return Err(no_role("router"));
+    let controller = core.controller();
+    if controller.router().is_none() && controller.correspondent().is_none() {
+        return Err(no_role("router or correspondent"));
     }
     let now = clock::now();
     let seconds = |time| now.since(time).as_secs_f64();
@@ -68,9 +107,13 @@ pub(super) fn refusals(core: &Engine, plane: &mut Plane, performer: &Performer) 
         .into_iter()
         .filter(|(name, _)| IN_DATA_PLANE.iter().any(|reason| reason.name() == *name));
     let own = core.controller().counters().into_iter();
-    let own = own.filter(|(name, _)| IN_CONTROLLER.iter().any(|reason| reason.name() == *name));
+    let own = own.filter(|(name, _)| {
+        let mut reasons = IN_CONTROLLER.iter().chain(&UPDATES);
+        reasons.any(|reason| reason.name() == *name)
+    });
     Ok(Answer::Refusals(view::Refusals {
         refusals,
+        mobility: mobility(performer, now).collect(),
         totals: totals
             .chain(own)
             .filter(|(_, count)| *count > 0)

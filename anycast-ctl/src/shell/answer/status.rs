@@ -3,6 +3,7 @@
 use super::{
     common::{Answered, failed},
     groups::served,
+    problems::{Fill, problems},
 };
 use crate::{
     core::{correspondent::Correspondent, member::Member, router::Router},
@@ -19,7 +20,12 @@ use crate::{
     },
 };
 
-pub(super) fn status(core: &Engine, plane: &Plane, performer: &Performer, seen: &Seen) -> Answered {
+pub(super) fn status(
+    core: &Engine,
+    plane: &mut Plane,
+    performer: &Performer,
+    seen: &Seen,
+) -> Answered {
     let now = clock::now();
     let served = served(core, seen);
     let care_of = served.iter().filter_map(|group| group.care_of);
@@ -42,7 +48,7 @@ pub(super) fn status(core: &Engine, plane: &Plane, performer: &Performer, seen: 
         flows: seen.count(),
         handshakes: member.map_or(0, Member::under_way),
     };
-    Ok(Answer::Status(Box::new(view::Status {
+    let mut status = view::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         uptime_seconds: now.since(core.started()).as_secs_f64(),
@@ -53,7 +59,33 @@ pub(super) fn status(core: &Engine, plane: &Plane, performer: &Performer, seen: 
         summary,
         other_sizes: plane.other_sizes().iter().map(other_size).collect(),
         preferred_care_of,
-    })))
+        problems: Vec::new(),
+    };
+    let fill = fill(core, plane, seen);
+    status.problems = problems(&status, plane.dataplane().is_pinned(), &fill);
+    Ok(Answer::Status(Box::new(status)))
+}
+
+/// How full the maps are that grow with clients and flows.
+pub(super) fn fill(core: &Engine, plane: &mut Plane, seen: &Seen) -> Vec<Fill> {
+    let (room, member_room) = plane.dataplane().maps().flow_reader().room();
+    let controller = core.controller();
+    let mut maps = Vec::new();
+    let mut add = |map, used, room| maps.push(Fill { map, used, room });
+    if let Some(correspondent) = controller.correspondent() {
+        let used = seen.last().map(|read| read.flows.len() + read.open.len());
+        add("flows", used, room);
+        add(
+            "bindings",
+            Some(correspondent.bound()),
+            correspondent.room(),
+        );
+    }
+    if controller.member().is_some() {
+        let used = seen.last().map(|read| read.member_flows.len());
+        add("member_flows", used, member_room);
+    }
+    maps
 }
 
 fn other_size(found: &OtherSize) -> view::OtherSize {

@@ -124,6 +124,13 @@ pub enum Request {
         #[serde(default)]
         care_of: Option<Ipv6Addr>,
     },
+    /// Why a client is bound or not, and where its packets go.
+    Explain {
+        /// The client, A.
+        client: Ipv6Addr,
+        /// The anycast address, B.
+        anycast: Ipv6Addr,
+    },
     /// Every counter.
     Counters,
     /// All metrics, as Prometheus reads them.
@@ -152,6 +159,36 @@ pub enum Request {
         /// The anycast address, B.
         anycast: Ipv6Addr,
     },
+}
+
+impl Request {
+    /// Whether the request only asks, so that `read_group` may send it.
+    #[must_use]
+    pub const fn only_asks(&self) -> bool {
+        match self {
+            Self::Status
+            | Self::Groups { .. }
+            | Self::Members { .. }
+            | Self::Policy
+            | Self::PolicyExplain { .. }
+            | Self::Refusals
+            | Self::Monitor { .. }
+            | Self::Bindings { .. }
+            | Self::Handshakes { .. }
+            | Self::Flows { .. }
+            | Self::Explain { .. }
+            | Self::Counters
+            | Self::Metrics { .. } => true,
+            Self::PolicyAdd { .. }
+            | Self::PolicyRemove { .. }
+            | Self::Reload
+            | Self::Flush { .. }
+            | Self::Join { .. }
+            | Self::Leave { .. }
+            | Self::Drain { .. }
+            | Self::Undrain { .. } => false,
+        }
+    }
 }
 
 /// A reply of the daemon.
@@ -188,6 +225,8 @@ pub enum RefusalCode {
     UnknownGroup,
     /// The daemon could not execute the request.
     Failed,
+    /// This user may ask, and change nothing.
+    NotPermitted,
 }
 
 /// An answer of the daemon. Each kind has a JSON structure of its own.
@@ -218,6 +257,8 @@ pub enum Answer {
     Flows(view::Page<view::Flow, view::FlowCursor>),
     /// Answer to [`Request::Flush`].
     Flushed(view::Flushed),
+    /// Answer to [`Request::Explain`].
+    ClientExplained(Box<view::ClientExplained>),
     /// Answer to [`Request::Counters`].
     Counters(view::Counters),
     /// Answer to [`Request::Metrics`].
@@ -226,5 +267,7 @@ pub enum Answer {
     Done(view::Done),
 }
 
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod tests;

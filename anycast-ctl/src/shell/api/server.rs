@@ -3,6 +3,7 @@
 //! Each client has a task of its own, so that a slow client delays only itself. The loop only builds answers.
 
 use std::{
+    fs::Permissions,
     io,
     os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -10,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::stat::{Mode, umask};
+use nix::{
+    sys::stat::{Mode, umask},
+    unistd::{Group, geteuid},
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
@@ -48,6 +52,23 @@ pub enum ServerError {
     NotSocket {
         /// Path of the socket.
         path: String,
+    },
+    /// The configured group does not exist.
+    #[error("there is no group {group}: make it (groupadd --system {group}), or change read_group")]
+    NoGroup {
+        /// Name of the group.
+        group: String,
+    },
+    /// The process may not give the socket to the group.
+    #[error(
+        "cannot give the control socket to group {group}: {error}; a daemon without CAP_CHOWN must be in that group, \
+         as SupplementaryGroups= of systemd does"
+    )]
+    Group {
+        /// Name of the group.
+        group: String,
+        /// Error of the system call.
+        error: io::Error,
     },
     /// The file system refused the operation.
     #[error("cannot make the control socket {path}: {error}")]
@@ -123,6 +144,20 @@ impl Server {
         })
     }
 
+    /// Lets the users of a group ask. What changes anything stays for root and the user of this process.
+    pub fn admit(&self, group: &str) -> Result<(), ServerError> {
+        let failed = |error: io::Error| ServerError::Group {
+            group: group.to_owned(),
+            error,
+        };
+        let found = Group::from_name(group).map_err(|errno| failed(errno.into()))?;
+        let gid = found.ok_or_else(|| ServerError::NoGroup {
+            group: group.to_owned(),
+        })?;
+        std::os::unix::fs::chown(&self.path, None, Some(gid.gid.as_raw())).map_err(failed)?;
+        std::fs::set_permissions(&self.path, Permissions::from_mode(0o660)).map_err(failed)
+    }
+
     /// The sending end for events, for clients that watch.
     #[must_use]
     pub fn monitor(&self) -> Monitor {
@@ -160,7 +195,7 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path);
     umask(before);
     let listener = listener?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
     Ok(listener)
 }
 
@@ -199,6 +234,9 @@ async fn serve(
     monitor: Monitor,
     watchers: Arc<Semaphore>,
 ) -> io::Result<()> {
+    // Others than these come by the group of the socket.
+    let user = stream.peer_cred()?.uid();
+    let may_change = user == 0 || user == geteuid().as_raw();
     let (read, mut write) = stream.split();
     let mut reader = BufReader::new(read);
     let mut line = Vec::new();
@@ -214,7 +252,11 @@ async fn serve(
             // The rest of the line would be taken for another request, so the connection has to be closed.
             return answer(&mut write, &refuse(RefusalCode::BadRequest, reason)).await;
         }
-        let reply = match serde_json::from_slice(&line) {
+        let reply = match serde_json::from_slice::<Request>(&line) {
+            Ok(request) if !may_change && !request.only_asks() => refuse(
+                RefusalCode::NotPermitted,
+                "this user may ask and change nothing: run it as root".to_owned(),
+            ),
             Ok(Request::Monitor { roles }) => match unknown(&roles) {
                 Some(reason) => refuse(RefusalCode::BadRequest, reason),
                 None => match watchers.try_acquire() {

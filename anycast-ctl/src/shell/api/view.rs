@@ -13,6 +13,7 @@ pub use flows::{Binding, Flow, FlowCursor, Flushed, Handshake, Heard, Pair, Trip
 
 /// State of the daemon.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Status {
     /// Version of the daemon.
     pub version: String,
@@ -36,10 +37,24 @@ pub struct Status {
     /// Care-of addresses that this machine may choose as the source of its own connections, which it should not.
     #[serde(default)]
     pub preferred_care_of: Vec<Ipv6Addr>,
+    /// What somebody should look at. With `--check` it makes the command fail.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+}
+
+/// Something that somebody should look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Problem {
+    /// Kind of the problem, for programs, such as `interface_missing`.
+    pub code: String,
+    /// What is wrong, in a sentence.
+    pub message: String,
 }
 
 /// A map that was taken over from an earlier run with its sessions, and that keeps its size.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OtherSize {
     /// Name of the map.
     pub map: String,
@@ -51,6 +66,7 @@ pub struct OtherSize {
 
 /// A configured interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Interface {
     /// Name of the interface.
     pub name: String,
@@ -72,6 +88,7 @@ pub struct Interface {
 
 /// Numbers of groups, members, routes, bindings and flows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Summary {
     /// Number of groups of the router, and of groups that this machine serves.
     pub groups: usize,
@@ -89,6 +106,7 @@ pub struct Summary {
 
 /// Anycast groups, by role.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Groups {
     /// The groups that have members behind this router.
     pub router: Vec<RouterGroup>,
@@ -101,6 +119,7 @@ pub struct Groups {
 
 /// Position in a list of groups or members, at which a page ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Cursor {
     /// The anycast address, B.
     pub group: Ipv6Addr,
@@ -126,6 +145,7 @@ fn none<C>() -> Option<C> {
 
 /// The policy of a router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Policy {
     /// The rules, in order.
     pub rules: Vec<PolicyRule>,
@@ -135,6 +155,7 @@ pub struct Policy {
 
 /// A rule of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PolicyRule {
     /// Number of the rule.
     pub id: usize,
@@ -148,6 +169,7 @@ pub struct PolicyRule {
 
 /// Result of a change of the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PolicyChanged {
     /// Number of the rule that was added or removed. `None` when the file was read again.
     pub id: Option<usize>,
@@ -157,10 +179,12 @@ pub struct PolicyChanged {
 
 /// What happens to a Report on a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Explanation {
     /// Name of the link.
     pub interface: String,
     /// The Ethernet source that was compared.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub mac: Option<Mac>,
     /// Whether the Report is accepted now.
     pub allow: bool,
@@ -178,6 +202,7 @@ pub struct Explanation {
 
 /// A rule that was compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Step {
     /// Number of the rule.
     pub rule: usize,
@@ -187,15 +212,86 @@ pub struct Step {
 
 /// The Reports and Dones that were refused last.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Refusals {
     /// The refusals, the latest first. The data plane reports only examples of what it drops.
     pub refusals: Vec<Refusal>,
+    /// Mobility messages that a correspondent refused, the latest first. Ten a second at most are remembered.
+    #[serde(default)]
+    pub mobility: Vec<MobilityRefusal>,
     /// Number of all refusals, by reason.
     pub totals: BTreeMap<String, u64>,
 }
 
+/// A mobility message that was refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MobilityRefusal {
+    /// Seconds since it was first seen.
+    pub first_seconds: f64,
+    /// Seconds since it was last seen.
+    pub last_seconds: f64,
+    /// Source of the message: an anycast or a care-of address.
+    pub source: Ipv6Addr,
+    /// Destination of the message: the client.
+    pub client: Ipv6Addr,
+    /// The reason, which is the name of a counter.
+    pub reason: String,
+    /// How often it was seen.
+    pub seen: u64,
+}
+
+/// What this machine knows of a client and an anycast address.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ClientExplained {
+    /// The client, A.
+    pub client: Ipv6Addr,
+    /// The anycast address, B.
+    pub anycast: Ipv6Addr,
+    /// What each role of this machine says.
+    pub roles: Vec<RoleExplained>,
+    /// Where this machine sends packets to A, to B and to each care-of address that plays a part.
+    pub ways: Vec<WayExplained>,
+    /// Bindings of a correspondent for the pair.
+    pub bindings: Vec<Binding>,
+    /// What a member knows of the pair.
+    pub handshakes: Vec<Handshake>,
+    /// Flows of the pair, at most a thousand.
+    pub flows: Vec<Flow>,
+    /// Mobility messages to the client that were refused lately.
+    pub refusals: Vec<MobilityRefusal>,
+}
+
+/// What a role says about a client and an anycast address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RoleExplained {
+    /// Name of the role.
+    pub role: String,
+    /// Kind of the answer, for programs, such as `bound` or `client_not_covered`.
+    pub code: String,
+    /// The answer, in a sentence or two.
+    pub message: String,
+}
+
+/// Where a machine sends packets to an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct WayExplained {
+    /// The destination.
+    pub to: Ipv6Addr,
+    /// Name of the interface. `None` where there is no route.
+    pub interface: Option<String>,
+    /// The next hop. `None` where the address is on the link, or there is no route.
+    pub next_hop: Option<Ipv6Addr>,
+    /// MTU of the interface in octets.
+    pub mtu: Option<u32>,
+}
+
 /// A Report or Done that was refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Refusal {
     /// Seconds since it was first seen.
     pub first_seconds: f64,
@@ -206,6 +302,7 @@ pub struct Refusal {
     /// Source address of the message.
     pub source: Ipv6Addr,
     /// Ethernet source address of the message.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub mac: Mac,
     /// The anycast address that the message names, where it could be read.
     pub anycast: Option<Ipv6Addr>,
@@ -219,6 +316,7 @@ pub struct Refusal {
 
 /// The answer to a monitor request, before its events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Monitoring {
     /// Names of the roles whose events follow. An empty list stands for all roles.
     pub monitoring: Vec<String>,
@@ -226,6 +324,7 @@ pub struct Monitoring {
 
 /// A group, as a router knows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RouterGroup {
     /// The anycast address, B.
     pub anycast: Ipv6Addr,
@@ -247,6 +346,7 @@ pub struct RouterGroup {
 
 /// A group, as a member knows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberGroup {
     /// The anycast address, B.
     pub anycast: Ipv6Addr,
@@ -268,6 +368,7 @@ pub struct MemberGroup {
 
 /// Result of the health checks of a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Health {
     /// State of the service: `unknown`, `healthy` or `unhealthy`.
     pub state: String,
@@ -283,6 +384,7 @@ pub struct Health {
 
 /// A group on one interface of a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberInterface {
     /// Name of the interface.
     pub interface: String,
@@ -292,6 +394,7 @@ pub struct MemberInterface {
 
 /// A member of a group, as a router knows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Member {
     /// The anycast address, B.
     pub anycast: Ipv6Addr,
@@ -313,6 +416,7 @@ pub struct Member {
 
 /// All counters, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Counters {
     /// Counters of the eBPF programs.
     pub data_plane: BTreeMap<String, u64>,
@@ -320,8 +424,17 @@ pub struct Counters {
     pub controller: BTreeMap<String, u64>,
 }
 
+/// What `detach` removed. It asks no daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Detached {
+    /// Number of programs.
+    pub programs: usize,
+}
+
 /// All metrics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Metrics {
     /// The text that Prometheus reads.
     pub text: String,
@@ -329,6 +442,7 @@ pub struct Metrics {
 
 /// The answer to a command about a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Done {
     /// The anycast address, B.
     pub anycast: Ipv6Addr,

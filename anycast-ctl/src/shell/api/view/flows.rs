@@ -9,6 +9,7 @@ use crate::core::correspondent::Selection;
 
 /// Selects bindings or flows: those that match every address which is given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Which {
     /// The client, A.
@@ -36,6 +37,7 @@ impl From<Which> for Selection {
 
 /// Position in a list of handshakes, at which a page ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Pair {
     /// The client, A.
     pub client: Ipv6Addr,
@@ -45,6 +47,7 @@ pub struct Pair {
 
 /// Position in a list of bindings, at which a page ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Triple {
     /// The client, A.
     pub client: Ipv6Addr,
@@ -56,6 +59,7 @@ pub struct Triple {
 
 /// The flow in a list of flows with which a page ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FlowCursor {
     /// Whether the flow is one of the member role. Flows of a member come after those of a correspondent.
     pub member: bool,
@@ -101,6 +105,7 @@ impl FlowCursor {
 
 /// A binding of a correspondent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Binding {
     /// The client, A.
     pub client: Ipv6Addr,
@@ -125,6 +130,7 @@ pub struct Binding {
 
 /// A client that a member knows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Handshake {
     /// The client, A.
     pub client: Ipv6Addr,
@@ -152,6 +158,7 @@ pub struct Handshake {
 
 /// An answer of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Heard {
     /// Kind of the message: `binding_ack`, `binding_error` or `parameter_problem`.
     pub message: String,
@@ -163,6 +170,7 @@ pub struct Heard {
 
 /// A flow that travels by a care-of address, or one that a correspondent remembers as open.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Flow {
     /// The client, A.
     pub client: Ipv6Addr,
@@ -189,6 +197,7 @@ pub struct Flow {
 
 /// What a flush has ended. A field is left out when the machine does not have the role that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Flushed {
     /// Number of bindings of a correspondent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

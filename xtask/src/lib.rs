@@ -11,6 +11,7 @@ pub mod kernels;
 pub mod lab;
 pub mod lint;
 pub mod net;
+pub mod package;
 pub mod privilege;
 pub mod probe;
 pub mod process;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::{
     bench::{self, Benchmark},
-    build, doctor, fuzz, kernels, lab, lint, run, test, toolchain,
+    build, doctor, fuzz, kernels, lab, lint, package, run, test, toolchain,
 };
 
 /// Builds, tests and runs anycast, installing what this machine lacks
@@ -33,6 +33,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make the Debian package, and a file of checksums
+    Package,
     /// Run all tests, those that need root and a kernel included
     Test {
         #[command(flatten)]
@@ -110,6 +112,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             println!("bpf-linker  {}", tools.linker.display());
         }
         Command::Build { release } => println!("{}", build::build(release)?),
+        Command::Package => println!("{}", package::package(true)?.display()),
         Command::Doctor { json } => return doctor::doctor(json),
         Command::Test { options } => return test::test(&options),
         Command::Bench {

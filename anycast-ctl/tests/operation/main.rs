@@ -1,7 +1,11 @@
-//! What an operator installs, starts and watches: the unit under a real systemd, metrics under a real Prometheus.
+//! What an operator installs, starts and watches: the unit and the package under a real systemd,
+//! metrics under a real Prometheus, and what the command line answers.
 
+mod asked;
+mod explain;
 mod machine;
 mod metrics;
+mod package;
 mod unit;
 
 use std::process::ExitCode;
@@ -17,6 +21,28 @@ fn main() -> ExitCode {
     suite = match machine::obstacle() {
         Some(reason) => suite.ignored(life, reason),
         None => suite.test(life, unit::life),
+    };
+    let installed = "the Debian package is installed, upgraded beside a session, and purged";
+    suite = match package::obstacle() {
+        Some(reason) => suite.ignored(installed, reason),
+        None => suite.test(installed, package::life),
+    };
+    suite = suite
+        .test(
+            "users of read_group ask and change nothing",
+            asked::read_group,
+        )
+        .test(
+            "status --check fails where an interface is missing",
+            asked::check,
+        );
+    suite = suite
+        .test("explain gives each of its answers", explain::answers)
+        .test("a gateway remembers what it refused", explain::refusals);
+    let schemas = "what commands print as JSON matches its schema";
+    suite = match asked::obstacle() {
+        Some(reason) => suite.ignored(schemas, reason),
+        None => suite.test(schemas, asked::schemas),
     };
     suite = suite.test(
         "metrics are what the daemons say elsewhere, and documented",

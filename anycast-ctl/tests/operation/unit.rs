@@ -18,7 +18,7 @@ use xtask::{
 use super::machine::Machine;
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
-const LINKS: [&str; 2] = ["gateway-router", "client-gateway"];
+pub const LINKS: [&str; 2] = ["gateway-router", "client-gateway"];
 const CONFIG: &str = "etc/anycast/anycast.toml";
 /// What a session exchanges each way while its daemon is stopped and started.
 const AMOUNT: u64 = 512 * MIB;
@@ -142,7 +142,7 @@ fn hung(machine: &Machine) -> Result<()> {
 }
 
 /// Each packet behind the gateway carries C, and no connection was reset.
-fn unharmed([core, edge]: [Carried; 2]) -> Result<()> {
+pub fn unharmed([core, edge]: [Carried; 2]) -> Result<()> {
     core.must_be_by_care_of(LINKS[0])?;
     let hidden = edge.by_care_of.iter().all(|tally| tally.packets == 0);
     ensure!(hidden, "the client has seen C: {edge:?}");

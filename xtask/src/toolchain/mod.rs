@@ -15,6 +15,12 @@ use anyhow::{Context as _, Result, bail};
 
 pub use apt::{cxx_compiler, install_helpers, require};
 pub(crate) use environment::{cargo, may_install};
+
+/// Where this project keeps tools that it has built.
+#[must_use]
+pub(crate) fn tools_directory() -> Option<std::path::PathBuf> {
+    locate::tools_dir().ok()
+}
 use locate::Rustc;
 
 use crate::process::{self, say};

@@ -274,7 +274,7 @@ mod tests {
         );
         assert_eq!(
             open[..],
-            [&ends[..], &["open", "2.0s", "1.0s", "correspondent"]].concat()
+            [&ends[..], &["-", "open", "2.0s", "1.0s", "correspondent"]].concat()
         );
     }
 }

@@ -11,6 +11,8 @@ use nix::errno::Errno;
 
 /// Types of the kernel, by which it knows what a program's functions take.
 const TYPES: &str = "/sys/kernel/btf/vmlinux";
+/// Part of every sysfs.
+const SYSFS: &str = "/sys/kernel";
 /// Every network namespace has it.
 const LOOPBACK: &str = "lo";
 
@@ -55,7 +57,9 @@ impl fmt::Display for Lacking {
 
 /// This kernel, if it lacks what these roles need.
 pub(super) fn lacking(roles: u8) -> Option<Lacking> {
-    let missing = missing(roles, Path::new(TYPES).exists(), has_tcx)?;
+    // Where no sysfs is mounted, nothing says whether the kernel has types.
+    let types = Path::new(TYPES).exists() || !Path::new(SYSFS).exists();
+    let missing = missing(roles, types, has_tcx)?;
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim().to_owned();
     Some(Lacking { release, missing })

@@ -28,8 +28,6 @@ use crate::{
     toolchain::{self, locate},
 };
 
-/// A member's configuration in the guest.
-const CONFIGURATION: &str = "/member.toml";
 /// How much slower a guest may be: what it does is interpreted.
 const SLOWER: u32 = 6;
 
@@ -102,8 +100,12 @@ fn one(kernel: &Kernel, programs: &Programs, cache: &Path, options: &Options) ->
     for program in [&programs.verdicts, &programs.scenarios, &programs.daemon] {
         archive.program(program, program, &scratch)?;
     }
-    let configuration = fs::read(crate::workspace().join("examples/member-s1.toml"))?;
-    archive.file(Path::new(CONFIGURATION), 0o600, &configuration)?;
+    // The session's daemons run these very files.
+    let examples = crate::workspace().join("examples");
+    for entry in fs::read_dir(&examples)? {
+        let path = entry?.path();
+        archive.file(&path, 0o644, &fs::read(&path)?)?;
+    }
     archive.modules(&unpacked, &scratch)?;
     let limit: u64 = steps.iter().map(|step| step.limit).sum();
     archive.file(Path::new(STEPS), 0o644, &serde_json::to_vec(&steps)?)?;
@@ -144,12 +146,15 @@ fn session(programs: &Programs) -> Step {
 
 /// A member's daemon, which says what this kernel lacks, and ends.
 fn refusal(programs: &Programs, words: &str) -> Step {
+    let member = crate::workspace().join("examples/member-s1.toml");
     Step {
         name: "refusal".to_owned(),
         program: programs.daemon.clone(),
-        arguments: ["run", "--config", CONFIGURATION]
-            .map(str::to_owned)
-            .to_vec(),
+        arguments: vec![
+            "run".to_owned(),
+            "--config".to_owned(),
+            member.display().to_string(),
+        ],
         environment: Vec::new(),
         refuses: Some(words.to_owned()),
         limit: 60,

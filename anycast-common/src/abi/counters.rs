@@ -145,7 +145,7 @@ counters! {
     ToCareOf = "correspondent_to_care_of",
     /// Member packets rewritten from the care-of to the anycast address.
     FromCareOf = "correspondent_from_care_of",
-    /// Flows pinned to a binding.
+    /// Flows bound to a care-of address by their first packet.
     FlowPinned = "flow_pinned",
     /// Open flows bound to the care-of address from which their member began to send.
     FlowLed = "flow_led",
@@ -181,7 +181,7 @@ counters! {
 
     /// ICMPv6 errors about rewritten packets, translated for the client or the member.
     CorrespondentIcmpError = "correspondent_icmp_error",
-    /// ICMPv6 errors which say of a pinned flow that its care-of address cannot be reached, dropped:
+    /// ICMPv6 errors which say of a bound flow that its care-of address cannot be reached, dropped:
     /// the client tries again, by plain anycast.
     CareOfUnreachable = "care_of_unreachable",
     /// ICMPv6 errors that say so and come from the clients' side, dropped: whoever is there knows no way to C.
@@ -193,7 +193,7 @@ counters! {
     /// ICMPv6 errors that quote a mobility message which was sent in the client's name, dropped: the client knows
     /// nothing of it, and a Home Test has a token in it.
     IcmpErrorQuotesMobility = "icmp_error_quotes_mobility",
-    /// ICMPv6 errors that quote a packet to a care-of address and match no pinned flow: late or
+    /// ICMPv6 errors that quote a packet to a care-of address and match no bound flow: late or
     /// forged, and left to the client's kernel.
     IcmpErrorNoFlow = "icmp_error_no_flow",
 
@@ -214,7 +214,7 @@ counters! {
     /// ICMPv6 errors about a member's messages beyond 1000 a second on a CPU, or because half of the ring buffer was
     /// taken.
     MemberErrorLimited = "member_error_limited",
-    /// TCP resets by the care-of address held back, because the correspondent may have lost the pin.
+    /// TCP resets by the care-of address held back, because the correspondent may have lost the flow.
     MemberResetHeld = "member_reset_held",
     /// Flows that went back from the care-of to the anycast address.
     MemberFlowReturned = "member_flow_returned",

@@ -128,8 +128,13 @@ fn served(group: &view::MemberGroup) -> String {
     if let Some(care_of) = group.care_of {
         said.push(format!("care-of {care_of}"));
     }
-    let listener =
-        |on: &view::MemberInterface| format!("{}: {}", on.interface, on.state.replace('_', "-"));
+    let listener = |on: &view::MemberInterface| {
+        let heard = on.last_query_from.zip(on.last_query_seconds);
+        let heard = heard.map_or("no Query heard".to_owned(), |(from, age)| {
+            format!("Query of {from} {} ago", seconds(age))
+        });
+        format!("{}: {} ({heard})", on.interface, on.state.replace('_', "-"))
+    };
     said.extend(group.interfaces.iter().map(listener));
     format!("{}\n{}", group.anycast, wrapped(&said.join(", "), INDENT))
 }
@@ -224,6 +229,8 @@ mod tests {
             interfaces: vec![view::MemberInterface {
                 interface: "abcdefghijklmno".to_owned(),
                 state: "delaying_listener".to_owned(),
+                last_query_from: "fe80::1111:2222:3333:4444".parse().ok(),
+                last_query_seconds: Some(1e6),
             }],
             joined: true,
             wanted: true,

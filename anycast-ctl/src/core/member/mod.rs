@@ -30,5 +30,5 @@ pub use role::{CommandError, Member};
 pub use settings::{GroupSettings, HandshakeSettings, ListenerTimers, Settings};
 pub use view::{
     Awaited, GroupView, HandshakeCursor, HandshakeFilter, HandshakeState, HandshakeView, Health,
-    HealthView, Heard, InterfaceView,
+    HealthView, Heard, InterfaceView, QueryView,
 };

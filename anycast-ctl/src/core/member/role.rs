@@ -12,7 +12,7 @@ use super::{
     listeners::Listeners,
     neighbor::Answers,
     settings::Settings,
-    view::{GroupView, HandshakeCursor, HandshakeFilter, HandshakeView, InterfaceView},
+    view::{GroupView, HandshakeCursor, HandshakeFilter, HandshakeView, InterfaceView, QueryView},
 };
 use crate::core::{
     Action, Actions, CheckAction, Link, MapAction, Notice, Received, Time,
@@ -36,6 +36,8 @@ pub struct Member {
     /// The anycast address of each care-of address.
     pub(super) care_of: BTreeMap<Ipv6Addr, Ipv6Addr>,
     pub(super) links: BTreeMap<u32, Link>,
+    /// When the last Query was heard on an interface, and from whom.
+    queries: BTreeMap<u32, (Time, Ipv6Addr)>,
     pub(super) listeners: Listeners,
     pub(super) answers: Answers,
     pub(super) handshakes: Handshakes,
@@ -64,6 +66,7 @@ impl Member {
             groups: groups.collect(),
             care_of,
             links: BTreeMap::new(),
+            queries: BTreeMap::new(),
             listeners: Listeners::new(listener),
             answers: Answers::default(),
             hand_on: HandOn::new(&handshake),
@@ -84,6 +87,7 @@ impl Member {
     /// Handles an interface that was deleted.
     pub fn link_gone(&mut self, now: Time, ifindex: u32, actions: &mut Actions) {
         self.links.remove(&ifindex);
+        self.queries.remove(&ifindex);
         for anycast in self.joined() {
             self.report_on(now, anycast, ifindex, actions);
         }
@@ -102,6 +106,9 @@ impl Member {
             return self.counters.count(Counter::MldInvalid);
         }
         self.counters.count(Counter::QueryHeard);
+        if self.links.contains_key(&received.ifindex) {
+            self.queries.insert(received.ifindex, (now, source));
+        }
         let asked: Vec<Ipv6Addr> = if query.address.is_unspecified() {
             self.joined()
         } else {
@@ -236,6 +243,10 @@ impl Member {
                             .get(&ifindex)
                             .map_or_else(String::new, |link| link.name.clone()),
                         report_owed,
+                        last_query: self.queries.get(&ifindex).map(|(at, from)| QueryView {
+                            from: *from,
+                            age: now.since(*at),
+                        }),
                     })
                     .collect(),
             })

@@ -68,6 +68,18 @@ pub struct InterfaceView {
     pub name: String,
     /// Whether a Report is about to be sent (RFC 2710: Delaying Listener, else Idle Listener).
     pub report_owed: bool,
+    /// The last Query that was heard there.
+    pub last_query: Option<QueryView>,
+}
+
+/// A Query that a member heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct QueryView {
+    /// The router that sent it.
+    pub from: Ipv6Addr,
+    /// How long ago, in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub age: Duration,
 }
 
 /// What the member knows of a client.

@@ -89,6 +89,8 @@ fn member_group(group: GroupView, sessions: &HashMap<Ipv6Addr, usize>) -> view::
         } else {
             "idle_listener".into()
         },
+        last_query_from: on.last_query.map(|query| query.from),
+        last_query_seconds: on.last_query.map(|query| query.age.as_secs_f64()),
     };
     let health = |health: HealthView| view::Health {
         state: name_of(&health.health),

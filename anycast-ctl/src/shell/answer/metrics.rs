@@ -254,6 +254,19 @@ fn of_member(families: &mut Families, role: &Member, core: &Engine, seen: &Seen,
         "Sessions that are pinned to this machine by a care-of address.",
         sessions.collect(),
     );
+    let heard = groups.iter().flat_map(|group| &group.interfaces);
+    let heard = heard.filter_map(|on| {
+        let labels = vec![("interface", on.interface.clone())];
+        Some((labels, on.last_query_seconds?))
+    });
+    let heard: BTreeMap<_, _> = heard
+        .map(|(labels, age)| (labels[0].1.clone(), (labels, age)))
+        .collect();
+    families.gauges(
+        "last_query_age_seconds",
+        "How long ago a member heard the last Query on an interface.",
+        heard.into_values().collect(),
+    );
     let checked: Vec<_> = role
         .groups(now)
         .into_iter()

@@ -5,6 +5,10 @@ use crate::shell::api::view;
 /// A map is nearly full from this share of its room on, in percent.
 const FULL: usize = 90;
 
+/// A router that asks as RFC 2710 says is heard at least once in this time (Other Querier Present Interval, section
+/// 7.5, with its defaults).
+const UNHEARD: f64 = 255.0;
+
 /// How full a map of the data plane is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fill {
@@ -67,6 +71,17 @@ pub(super) fn problems(status: &view::Status, pinned: bool, fill: &[Fill]) -> Ve
     }
     for group in &status.groups {
         let anycast = group.anycast;
+        for on in group.interfaces.iter().filter(|_| group.joined) {
+            let age = on.last_query_seconds.unwrap_or(status.uptime_seconds);
+            if age > UNHEARD {
+                let message = format!(
+                    "no Query was heard on {} for {age:.0} s: no router, or one with longer intervals, or a switch \
+                     that keeps them from here",
+                    on.interface
+                );
+                add("no_query", message);
+            }
+        }
         let failing = group.health.as_ref().filter(|it| it.state == "unhealthy");
         if let Some(health) = failing {
             let error = health.last_error.clone().unwrap_or_default();
@@ -169,6 +184,33 @@ mod tests {
             ..view::Status::default()
         };
         assert_eq!(codes(&status, true, &[]), ["care_of_preferred"]);
+    }
+
+    #[test]
+    fn a_member_that_hears_no_query_is_cut_off() {
+        let codes = |uptime_seconds, last_query_seconds| {
+            let on = view::MemberInterface {
+                interface: "eth0".to_owned(),
+                state: "idle_listener".to_owned(),
+                last_query_from: None,
+                last_query_seconds,
+            };
+            let interfaces = vec![on];
+            let groups = vec![view::MemberGroup {
+                interfaces,
+                ..group()
+            }];
+            let status = view::Status {
+                groups,
+                uptime_seconds,
+                ..view::Status::default()
+            };
+            codes(&status, true, &[])
+        };
+        assert_eq!(codes(256.0, None), ["no_query"]);
+        assert!(codes(254.0, None).is_empty(), "it has just started");
+        assert_eq!(codes(1e6, Some(256.0)), ["no_query"]);
+        assert!(codes(1e6, Some(125.0)).is_empty());
     }
 
     #[test]

@@ -383,13 +383,19 @@ pub struct Health {
 }
 
 /// A group on one interface of a member.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberInterface {
     /// Name of the interface.
     pub interface: String,
     /// Listener state (RFC 2710 section 5).
     pub state: String,
+    /// The router from which the last Query was heard there.
+    #[serde(default)]
+    pub last_query_from: Option<Ipv6Addr>,
+    /// Seconds since that Query.
+    #[serde(default)]
+    pub last_query_seconds: Option<f64>,
 }
 
 /// A member of a group, as a router knows it.

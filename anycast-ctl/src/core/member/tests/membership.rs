@@ -343,10 +343,17 @@ fn a_shutdown_says_done_for_every_group() {
 fn the_view_shows_groups_and_where_they_are_reported() {
     let mut bench = Bench::joined();
     bench.link(at(0), &link(1, "eth0"));
+    bench.query(at(0), 1, Ipv6Addr::UNSPECIFIED, 1000);
+    // An interface that is not ours.
+    bench.query(at(1000), 9, Ipv6Addr::UNSPECIFIED, 1000);
     let interface = InterfaceView {
         ifindex: 1,
         name: "eth0".into(),
         report_owed: true,
+        last_query: Some(QueryView {
+            from: ROUTER,
+            age: Duration::from_secs(2),
+        }),
     };
     let expected = [
         GroupView {
@@ -368,5 +375,5 @@ fn the_view_shows_groups_and_where_they_are_reported() {
             interfaces: vec![],
         },
     ];
-    assert_eq!(bench.0.groups(at(0)), expected);
+    assert_eq!(bench.0.groups(at(2000)), expected);
 }

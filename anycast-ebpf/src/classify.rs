@@ -29,7 +29,7 @@ use crate::{
 pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
     let action = match sight::<ROLES>(ctx) {
         Sight::Done(action) => return action,
-        Sight::Flow | Sight::Other | Sight::Unknown if station::takes(ctx.ctx) == 0 => {
+        Sight::Flow | Sight::Other | Sight::Unknown if !station::takes(ctx) => {
             return XDP_PASS;
         }
         Sight::Flow if ROLES & CORRESPONDENT != 0 => pinned(ctx.ctx),

@@ -248,11 +248,15 @@ fn decide(question: &mut Question, now: u64) -> u32 {
     } else {
         question.echo != ECHO_REPLY
     };
+    // Nothing follows a reset.
+    if !begins || question.resets() {
+        // SAFETY: the key is there.
+        unsafe { admission::expect_messages(&raw const question.key) };
+        return answer::UNKNOWN;
+    }
     // SAFETY: the controller replaces bindings whole, and the copies are made at once.
     let binding = unsafe { BINDINGS.get(&on_stack(question.key.binding())) };
-    let live = binding.filter(|binding| now < binding.expires);
-    // Nothing follows a reset.
-    if let Some(binding) = live.filter(|_| begins && !question.resets()) {
+    if let Some(binding) = binding.filter(|binding| now < binding.expires) {
         question.address = binding.care_of;
         question.delta = binding.delta;
         keep(question, state::BOUND_FIRST);
@@ -260,7 +264,7 @@ fn decide(question: &mut Question, now: u64) -> u32 {
     }
     // SAFETY: the key is there.
     let bindable = unsafe { admission::expect_messages(&raw const question.key) } != 0;
-    if live.is_none() && begins && bindable && admission::is_client(&question.key.client) {
+    if bindable && admission::is_client(&question.key.client) {
         question.address = [0; 16];
         question.delta = 0;
         keep(question, state::OPEN);

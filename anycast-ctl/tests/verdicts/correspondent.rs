@@ -130,10 +130,14 @@ fn binding() -> Result<()> {
     let mut bench = bench()?;
     let tcp = |flags| Packet::tcp(A, B, PORTS, flags);
     let sctp = vec![0x9c, 0x40, 0, 80, 1, 2, 3, 4, 5, 6, 7, 8];
-    bench.table(&[row("no binding", &tcp(ACK), &[])])?;
+    bench.table(&[
+        row("no binding", &tcp(ACK), &[]),
+        row("nothing follows a reset", &tcp(SYN | RST), &[]),
+    ])?;
     bind(&mut bench, C, LATER)?;
     bench.table(&[
         row("a segment in mid-stream is of an open flow", &tcp(ACK), &[]),
+        row("nor does it bind", &tcp(SYN | RST), &[]),
         to(C, "the segment that opens a flow binds it", &tcp(SYN), PINS),
         to(C, "the next ones follow", &tcp(ACK), FOLLOWS),
         to(C, "FIN follows", &tcp(FIN | ACK), FOLLOWS),

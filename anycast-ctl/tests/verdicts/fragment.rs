@@ -1,12 +1,23 @@
 //! Fragments follow the first of their packet, whatever order they come in.
 
-use anycast_common::abi::roles::{CORRESPONDENT, MEMBER};
-use anycast_ctl::core::{MapAction, Time};
-use anyhow::Result;
+use std::time::Duration;
+
+use anycast_common::abi::{
+    maps::{Fragment, FragmentKey},
+    roles::{CORRESPONDENT, MEMBER},
+};
+use anycast_ctl::{
+    core::{MapAction, Time},
+    shell::clock,
+};
+use anyhow::{Context as _, Result, ensure};
+use aya::maps::{HashMap, Map, MapData, MapInfo};
 use xtask::kernel_tests::Suite;
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::{
     harness::{self, Bench, Row, Verdict},
+    icmp_error::{HOP, TOO_BIG, TRANSLATED, error},
     packets::{MOBILITY, Packet, RST, SYN, TCP, UDP, address},
 };
 
@@ -23,6 +34,7 @@ pub fn tests(suite: Suite) -> Suite {
     suite
         .test("fragments: from the client", from_client)
         .test("fragments: to the client", to_client)
+        .test("fragments: a note holds for a minute", notes_end)
         .test("fragments: to the member and from it", member)
 }
 
@@ -240,4 +252,69 @@ fn member() -> Result<()> {
         &leaves[1],
         &[("member_to_care_of", 1), ("fragment_followed", 1)],
     )))
+}
+
+/// All notes are so old.
+fn age(bench: &mut Bench, age: Duration) -> Result<()> {
+    const KEY: usize = size_of::<FragmentKey>();
+    const NOTE: usize = size_of::<Fragment>();
+    let noted_at = clock::now().before(age).as_nanos();
+    let ids = bench.dataplane.xdp(CORRESPONDENT)?.info()?.map_ids()?;
+    let is_it = |id: &u32| anyhow::Ok(MapInfo::from_id(*id)?.name_as_str() == Some("FRAGMENTS"));
+    let mut ids = ids.context("no maps")?.into_iter();
+    let id = ids.find_map(|id| is_it(&id).map(|is| is.then_some(id)).transpose());
+    let map = MapData::from_id(id.context("no map of notes")??)?;
+    let mut notes: HashMap<_, [u8; KEY], [u8; NOTE]> = Map::LruHashMap(map).try_into()?;
+    let all: Vec<_> = notes.iter().collect::<Result<_, _>>()?;
+    ensure!(!all.is_empty(), "no notes");
+    for (key, note) in all {
+        let mut note = Fragment::read_from_bytes(&note).ok().context("a note")?;
+        note.noted_at = noted_at;
+        let note: [u8; NOTE] = note.as_bytes().try_into()?;
+        notes.insert(key, note, 0)?;
+    }
+    Ok(())
+}
+
+/// A receiver gives up on a packet after a minute (RFC 8200 section 4.5).
+fn notes_end() -> Result<()> {
+    const LIFE: Duration = Duration::from_mins(1);
+    const MARGIN: Duration = Duration::from_secs(5);
+    let mut bench = Bench::new(CORRESPONDENT, true)?;
+    bind(&mut bench, C, LATER)?;
+    let (sent, seen) = (pieces(A, B, PORTS, 1), pieces(A, C, PORTS, 1));
+    let to = |name, packet: &Packet| row(name, packet, packet, &[]);
+    bench.run(&sent[0].frame())?;
+    // What a guess would say.
+    bind(&mut bench, C2, LATER)?;
+    let guessed = pieces(A, C2, PORTS, 1);
+    let tells = |identification: &Packet| error(HOP, A, TOO_BIG, identification);
+    age(&mut bench, LIFE - MARGIN)?;
+    bench.table(&[
+        row(
+            "the second follows",
+            &sent[1],
+            &seen[1],
+            &[("fragment_followed", 1), SENT],
+        ),
+        row(
+            "an error about it, too",
+            &tells(&seen[1]),
+            &tells(&sent[1]),
+            TRANSLATED,
+        ),
+    ])?;
+    age(&mut bench, LIFE + MARGIN)?;
+    bench.table(&[
+        row(
+            "nobody waits for it any more",
+            &sent[1],
+            &guessed[1],
+            &[("fragment_guessed", 1), SENT],
+        ),
+        Row {
+            counts: &[("icmp_error_no_flow", 1)],
+            ..to("nor for an error about it", &tells(&seen[1]))
+        },
+    ])
 }

@@ -464,7 +464,7 @@ impl Correspondent {
             }
             Some(_) => None,
             None => {
-                let begins = !reply && (syn || view.protocol != TCP);
+                let begins = !reply && (syn || view.protocol != TCP) && transport.flags & RST == 0;
                 if begins && is_client(source) && is_bindable(destination) {
                     self.flows.insert(key, Flow::default());
                 }

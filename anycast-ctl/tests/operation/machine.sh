@@ -56,8 +56,14 @@ mount -t cgroup2 cgroup2 "$groups"
 own=$groups/anycast-test-$$
 mkdir "$own"
 gone() {
-    kill "$machine" 2>/dev/null || true
-    wait "$machine" || true
+    # unshare blocks SIGTERM while it waits.
+    kill -KILL "$machine" 2>/dev/null || true
+    wait "$machine" 2>/dev/null || true
+    # A shell has no way to be told that the last process has ended.
+    for _ in {1..100}; do
+        grep -q 'populated 0' "$own/cgroup.events" && break
+        sleep 0.05
+    done
     find "$own" -depth -type d -exec rmdir {} + || true
 }
 # The first kills process 1, and with it its machine, when this shell is killed.

@@ -96,7 +96,7 @@ fn every_program_is_in_the_documents() {
         table += &format!("| {names} | `{xdp}` | {tcx} |\n");
     }
     table += &format!(
-        "\nOutwards, by TCX: `{}` for a member, `{}` for a correspondent in mode `tcx`,\n`{}` for both.\n",
+        "\nOutwards, by TCX: `{}` for a member, `{}` for a correspondent,\n`{}` for both.\n",
         programs::MEMBER_EGRESS,
         programs::CORRESPONDENT_EGRESS,
         programs::BOTH_EGRESS,

@@ -13,7 +13,6 @@ use aya_ebpf::{
 use crate::{
     context::{Context, Hook, Parsed, Verdict},
     correspondent,
-    count::count,
     fast::{Head, Sight, sight},
     flow_cache, fragment, icmp_error,
     maps::CARE_OF,
@@ -104,7 +103,7 @@ pub(crate) fn closely<C: Context, const ROLES: u8>(ctx: &C) -> u32 {
         found::LATER if parsed.protocol == MOBILITY => XDP_PASS,
         found::LATER => later::<_, ROLES>(ctx, &parsed),
         _ => {
-            count(Counter::ChainNotParsed);
+            ctx.count_first(Counter::ChainNotParsed);
             XDP_PASS
         }
     }

@@ -5,14 +5,19 @@
 
 use core::ops::Deref;
 
+use anycast_common::abi::counters::Counter;
 use aya_ebpf::{EbpfContext, programs::XdpContext};
 
 use crate::{
     change::Change,
+    count::count,
     next_hop::NextHop,
     packet::{Bytes, Ipv6, Layout, MAX_OFFSET, Piece, Upper},
     transport::Transport,
 };
+
+/// Index of the loopback interface.
+pub(crate) const LOOPBACK: u32 = 1;
 
 /// Where packets meet a program.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,7 +26,7 @@ pub(crate) enum Hook {
     Xdp,
     /// On the way in; the kernel forwards or receives what the program lets pass.
     Ingress,
-    /// On the way out, packets of this host.
+    /// On the way out, behind the kernel's forwarding and its filters.
     Egress,
 }
 
@@ -35,6 +40,25 @@ pub(crate) trait Context: Bytes + EbpfContext {
     /// Whether the frame had a VLAN tag that was taken off it.
     fn untagged(&self) -> bool {
         false
+    }
+
+    /// Whether a packet on its way out came by an interface, and is not of this host.
+    fn is_forwarded(&self) -> bool {
+        false
+    }
+
+    /// Counts the packet, unless a program has counted it on its way in.
+    #[inline(always)]
+    fn count_first(&self, counter: Counter) {
+        if !self.is_forwarded() {
+            count(counter);
+        }
+    }
+
+    /// The interface by which the kernel looks for the way of a packet on its way out: that by which it came or, for
+    /// what this host sends, the loopback interface.
+    fn origin(&self) -> u32 {
+        LOOPBACK
     }
 
     /// Octets of the frame, those included that cannot be read in place.

@@ -11,10 +11,10 @@ use crate::{
     change::Change,
     context::{Context, Hook, Packet, Verdict},
     count::count,
-    forward::next_hop,
+    forward::{is_unrouted, next_hop},
     global::{exported, global},
     maps::CLIENT_PREFIXES,
-    next_hop::Way,
+    next_hop::{NextHop, Way},
     packet::IPV6,
     punt::punt,
     question::Question,
@@ -71,8 +71,13 @@ fn deliver_once<C: Context>(
         return XDP_PASS;
     };
     let outward = change.side == side::DESTINATION;
-    let next_hop = next_hop(packet, transport, change);
-    if next_hop.way.stops::<C>(outward) {
+    let next_hop = if C::HOOK == Hook::Ingress && !outward {
+        // The kernel answers what it cannot forward, and its errors are translated on the way out.
+        NextHop::by(Way::Kernel)
+    } else {
+        next_hop(packet, transport, change)
+    };
+    if next_hop.way.stops::<C>(packet.ctx, outward) {
         return XDP_PASS;
     }
     // Many a flow has one packet, and a slot for it would be another's.
@@ -101,12 +106,20 @@ fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Result<C
     };
     numbers(packet, transport, question);
     // XDP has its short way. Elsewhere what a member sends would look for a binding of the member first.
-    let mut outward = C::HOOK == Hook::Xdp;
+    let forwarded = packet.ctx.is_forwarded();
+    let mut outward = C::HOOK == Hook::Xdp || forwarded;
     if !outward {
         question.turn();
     }
     let mut answer = ask(question, outward);
-    if answer == answer::UNKNOWN {
+    let other = match C::HOOK {
+        Hook::Xdp => true,
+        // Where filters have seen it as the client sent it.
+        Hook::Ingress => is_unrouted(packet.ctx, packet.parsed, transport) != 0,
+        // What came in was seen there.
+        Hook::Egress => !forwarded,
+    };
+    if answer == answer::UNKNOWN && other {
         outward = !outward;
         question.turn();
         answer = ask(question, outward);

@@ -12,7 +12,7 @@ use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 
 use crate::{
     hints::{in_scope, is_noted, is_ours, whose},
-    packet::{ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN},
+    packet::{Bytes, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN},
     transport::{HOP_BY_HOP, ICMPV6, TCP, TCP_SYN, UDP},
 };
 
@@ -24,14 +24,14 @@ const DESTINATION: usize = 38;
 const PORTS: usize = 54;
 const TCP_FLAGS: usize = 67;
 /// Octets of its headers, the shortest of the transport headers included.
-const HEADERS: usize = 62;
+pub(crate) const HEADERS: usize = 62;
 
 /// A frame, perhaps of TCP or UDP, of which [`HEADERS`] octets are there.
 ///
 /// Its fields are read where they are wanted: what is kept beyond a call of a helper has to be stored and loaded
 /// as well.
 #[derive(Clone, Copy)]
-pub(crate) struct Head(*mut u8);
+pub(crate) struct Head(pub *mut u8);
 
 impl Head {
     /// When there are enough octets.
@@ -69,7 +69,7 @@ impl Head {
     }
 
     #[inline(always)]
-    fn ethertype(self) -> u16 {
+    pub(crate) fn ethertype(self) -> u16 {
         // SAFETY: as above.
         unsafe { self.field::<u16>(ETHERTYPE).read_volatile() }
     }
@@ -82,8 +82,8 @@ impl Head {
 
     /// Where it ends.
     #[inline(always)]
-    pub(crate) fn reaches(self, ctx: &XdpContext, end: usize) -> bool {
-        self.0 as usize + end <= ctx.data_end()
+    pub(crate) fn reaches(self, ctx: &impl Bytes, end: usize) -> bool {
+        self.0 as usize + end <= ctx.end()
     }
 }
 
@@ -147,7 +147,7 @@ pub(crate) fn sight<const ROLES: u8>(ctx: &XdpContext) -> Sight {
 
 /// Whether nothing is to be noted of the packet.
 #[inline(always)]
-fn is_known(ctx: &XdpContext, head: Head, source: u64) -> bool {
+pub(crate) fn is_known(ctx: &impl Bytes, head: Head, source: u64) -> bool {
     let protocol = head.protocol();
     if protocol == TCP {
         if !head.reaches(ctx, TCP_FLAGS + 1) {

@@ -1,6 +1,9 @@
 //! Sends a rewritten packet to its next hop, or leaves it to the kernel.
 
-use anycast_common::abi::{counters::Counter, maps::side};
+use anycast_common::abi::{
+    counters::Counter,
+    maps::{mixed, side},
+};
 use aya_ebpf::{
     bindings::{
         BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH,
@@ -16,9 +19,11 @@ use crate::{
     context::{Context, Hook, Packet},
     count::count,
     global::{exported, global},
+    hints::is_ours,
     maps::REDIRECT_TARGETS,
     next_hop::{NextHop, Way},
     packet::{IPV6, ethernet, words},
+    sketch::words as halves,
     transport::Transport,
 };
 
@@ -27,12 +32,12 @@ const AF_INET6: u8 = 10;
 impl Way {
     /// Whether a packet of a flow, or a fragment of one, is to stay as it is. `outward`: it goes to C.
     #[inline(always)]
-    pub(crate) fn stops<C: Context>(self, outward: bool) -> bool {
+    pub(crate) fn stops<C: Context>(self, ctx: &C, outward: bool) -> bool {
         match self {
             Self::Refused => true,
             // The way to B may be wider, but leads to whoever is there now. So the kernel gets it for C;
             // the quote of its Packet Too Big is put right on the way out. The member quotes C itself.
-            Self::TooBig if outward && C::HOOK != Hook::Egress => {
+            Self::TooBig if outward && (C::HOOK != Hook::Egress || ctx.is_forwarded()) => {
                 count(Counter::TooBigForCareOf);
                 false
             }
@@ -45,6 +50,33 @@ impl Way {
             Self::Program | Self::None | Self::Kernel => false,
         }
     }
+}
+
+global! {
+    /// Whether the kernel has no way to where a packet on its way in is sent, so that it meets no program on its way
+    /// out: not 0 if so.
+    pub(crate) fn is_unrouted(packet, transport: *const Transport) -> u32;
+    is_unrouted_once or 0;
+    forward_is_unrouted_xdp, forward_is_unrouted_in
+}
+
+#[inline(always)]
+fn is_unrouted_once<C: Context>(packet: &Packet<'_, C>, transport: *const Transport) -> u32 {
+    // SAFETY: it is there, which the verifier cannot know.
+    let Some(transport) = (unsafe { transport.as_ref() }) else {
+        return 0;
+    };
+    if is_ours(mixed(halves(&packet.destination))) == 0 {
+        return 0;
+    }
+    let unchanged = Change {
+        address: [0; 16],
+        delta: 0,
+        side: side::NONE,
+        lasts: false,
+        reserved: [0; 4],
+    };
+    u32::from(next_hop(packet, transport, &unchanged).way == Way::None)
 }
 
 /// Finds the next hop for the packet as it will be after the change, before anything is changed.
@@ -112,8 +144,7 @@ fn look_up<C: Context>(packet: &Packet<'_, C>, transport: &Transport, change: &C
     lookup.dport = u16::from_ne_bytes(transport.destination_port);
     lookup.ifindex = match C::HOOK {
         Hook::Xdp | Hook::Ingress => packet.ctx.ingress(),
-        // As the kernel's own lookups for what this host sends.
-        Hook::Egress => LOOPBACK,
+        Hook::Egress => packet.ctx.origin(),
     };
     let length = u16::from_be(header.payload_length).saturating_add(IPV6 as u16);
     lookup.__bindgen_anon_1.tot_len = packet.ctx.largest(packet.layout.ipv6, transport, length);
@@ -180,9 +211,6 @@ fn is_on_its_way<C: Context>(packet: &Packet<'_, C>, found: &FibLookup) -> bool 
     // SAFETY: `ethernet` checked the bounds.
     found.ifindex == packet.ctx.ingress() && mac(found.dmac) == unsafe { (*frame).destination }
 }
-
-/// Index of the loopback interface, by which the kernel looks up routes for what this host sends.
-const LOOPBACK: u32 = 1;
 
 /// Version is not flow information.
 const FLOW_INFO: u32 = 0x0fff_ffff_u32.to_be();

@@ -9,11 +9,12 @@ use aya_ebpf::{bindings::xdp_action::XDP_PASS, helpers::bpf_ktime_get_coarse_ns}
 
 use crate::{
     change::Change,
-    context::{Context, Packet, Verdict},
+    context::{Context, Hook, Packet, Verdict},
     count::count,
-    forward::next_hop,
+    forward::{is_unrouted, next_hop},
     global::{exported, global},
     maps::{BINDINGS, CARE_OF, FRAGMENTS, LOCAL_ANYCAST, LOCAL_CARE_OF},
+    next_hop::{NextHop, Way},
     packet::{Piece, octets, on_stack},
     rewrite,
     transport::Transport,
@@ -151,7 +152,9 @@ fn note_first_once<C: Context>(packet: &Packet<'_, C>) -> u32 {
             client: packet.source,
             anycast: packet.destination,
         };
-        if CARE_OF.get_ptr(&pair).is_none() && BINDINGS.get_ptr(&binding).is_none() {
+        // On its way in a packet to B is as it was; what becomes of it is noted on its way out.
+        let in_only = C::HOOK == Hook::Ingress;
+        if CARE_OF.get_ptr(&pair).is_none() && (in_only || BINDINGS.get_ptr(&binding).is_none()) {
             return 0;
         }
         (side::NONE, source)
@@ -225,13 +228,24 @@ fn at_correspondent_once<C: Context>(packet: &Packet<'_, C>) -> u32 {
 
 #[inline(always)]
 fn correspondent<C: Context>(packet: &Packet<'_, C>, piece: Piece) -> Verdict {
+    let transport = Transport::of(piece.protocol);
     let note = match noted(&key(&packet.source, &packet.destination, piece)) {
         Some(note) => {
+            if is_early(packet, &transport, &note) {
+                return Verdict::Done(XDP_PASS);
+            }
+            if note.side == side::NONE {
+                packet.ctx.count_first(Counter::FragmentFollowed);
+                return Verdict::Done(XDP_PASS);
+            }
             count(Counter::FragmentFollowed);
             note
         }
         None => match guess(packet) {
             Some(note) => {
+                if is_early(packet, &transport, &note) {
+                    return Verdict::Done(XDP_PASS);
+                }
                 count(Counter::FragmentGuessed);
                 note
             }
@@ -241,7 +255,6 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, piece: Piece) -> Verdict {
     if !matches!(note.side, side::SOURCE | side::DESTINATION) {
         return Verdict::Done(XDP_PASS);
     }
-    let transport = Transport::of(piece.protocol);
     let outward = note.side == side::DESTINATION;
     let change = Change {
         address: note.address,
@@ -250,8 +263,12 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, piece: Piece) -> Verdict {
         lasts: false,
         reserved: [0; 4],
     };
-    let next_hop = next_hop(packet, &transport, &change);
-    if next_hop.way.stops::<C>(outward) {
+    let next_hop = if C::HOOK == Hook::Ingress && !outward {
+        NextHop::by(Way::Kernel)
+    } else {
+        next_hop(packet, &transport, &change)
+    };
+    if next_hop.way.stops::<C>(packet.ctx, outward) {
         return Verdict::Done(XDP_PASS);
     }
     let rewritten = if note.side == side::SOURCE {
@@ -263,6 +280,14 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, piece: Piece) -> Verdict {
         return Verdict::Done(XDP_PASS);
     }
     Verdict::Done(C::send(packet, &next_hop))
+}
+
+/// Whether a fragment to B meets the program again, on its way out.
+#[inline(always)]
+fn is_early<C: Context>(packet: &Packet<'_, C>, transport: &Transport, note: &Fragment) -> bool {
+    C::HOOK == Hook::Ingress
+        && note.side == side::DESTINATION
+        && is_unrouted(packet.ctx, packet.parsed, transport) == 0
 }
 
 /// A fragment that came before the first one: C is dedicated to one B, and a live binding is where

@@ -20,15 +20,16 @@ use crate::{
     admission,
     change::Change,
     checksum::folds_to_ones,
-    context::{Context, Packet, Verdict},
+    context::{Context, Hook, Packet, Verdict},
     count::count,
     flow_table,
-    forward::next_hop,
+    forward::{is_unrouted, next_hop},
     fragment,
     global::{exported, global},
     hints,
     limit::now,
     maps::{CARE_OF, LOCAL_ANYCAST, LOCAL_CARE_OF, SCRATCH, UNREACHABLE},
+    next_hop::{NextHop, Way},
     packet::{IPV6, Ipv6, Piece, Upper, octets, on_stack, words},
     punt::punt,
     quote::{HEADER, quote},
@@ -339,7 +340,7 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
                 pinned(quote, &owner).is_some()
             };
             if !known {
-                count(Counter::IcmpErrorNoFlow);
+                packet.ctx.count_first(Counter::IcmpErrorNoFlow);
                 return Verdict::NotOurs;
             }
             (true, owner.anycast, owner.delta)
@@ -391,7 +392,16 @@ fn translate<C: Context>(
         reserved: [0; 4],
     };
     let transport = Transport::of(ICMPV6);
-    let next_hop = next_hop(packet, &transport, &change);
+    let ingress = C::HOOK == Hook::Ingress;
+    // As with other packets to B.
+    if ingress && !to_client && is_unrouted(packet.ctx, packet.parsed, &raw const transport) == 0 {
+        return XDP_PASS;
+    }
+    let next_hop = if ingress && to_client {
+        NextHop::by(Way::Kernel)
+    } else {
+        next_hop(packet, &transport, &change)
+    };
     if next_hop.way.ends_here() {
         return XDP_PASS;
     }

@@ -4,7 +4,6 @@ use anycast_common::abi::counters::Counter;
 
 use crate::{
     context::{Context, Packet},
-    count::count,
     global::{exported, global},
     maps::QUOTE,
     packet::{Chain, Ipv6, Layout, MAX_OFFSET, UPPER_HEADER, chain, octets},
@@ -50,7 +49,7 @@ fn find<C: Context>(packet: &Packet<'_, C>) -> Option<()> {
     quote.offset = offset;
     let known = upper_layer(packet, offset, header.next_header, quote);
     if known.is_none() {
-        count(Counter::IcmpErrorNotParsed);
+        packet.ctx.count_first(Counter::IcmpErrorNotParsed);
     }
     known
 }

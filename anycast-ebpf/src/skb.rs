@@ -5,27 +5,29 @@
 
 use core::ffi::c_void;
 
-use anycast_common::abi::counters::Counter;
+use anycast_common::abi::{counters::Counter, maps::mixed};
 use anycast_common::wire::checksum;
 use aya_ebpf::{
     EbpfContext,
     bindings::{
-        __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM,
+        __sk_buff, BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM,
         xdp_action::{XDP_PASS, XDP_REDIRECT},
     },
     helpers::{
-        bpf_l4_csum_replace, bpf_redirect_neigh, bpf_skb_load_bytes, bpf_skb_pull_data,
-        bpf_skb_store_bytes,
+        bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_skb_load_bytes,
+        bpf_skb_pull_data, bpf_skb_store_bytes,
     },
     programs::TcContext,
 };
 
 use crate::{
     change::Change,
-    context::{Context, Hook, Packet},
+    context::{Context, Hook, LOOPBACK, Packet},
     count::count,
+    fast::{HEADERS, Head, is_known},
+    hints::{in_scope, is_ours},
     next_hop::{NextHop, Way},
-    packet::{Bytes, ETHERTYPE_IPV6},
+    packet::{Bytes, ETHERTYPE_IPV6, ethernet},
     transport::{TCP, Transport, UDP, UDP_LITE},
 };
 
@@ -57,6 +59,24 @@ impl<const OUT: bool> Skb<OUT> {
         }
     }
 
+    /// Whether a packet that this host forwards may be one to B, about which something is to be done or noted. Most are
+    /// not. Their addresses were read in place when they were forwarded.
+    #[inline(always)]
+    pub(crate) fn is_of_interest(&self) -> bool {
+        let head = Head(self.start() as *mut u8);
+        if self.start() + HEADERS > self.end() || head.ethertype() != ETHERTYPE_IPV6 {
+            return true;
+        }
+        let (source, destination) = (head.source(), head.destination());
+        if is_ours(mixed(destination)) != 0 {
+            return true;
+        }
+        if !in_scope(source[0], destination[0]) {
+            return false;
+        }
+        !matches!(head.protocol(), TCP | UDP) || !is_known(self, head, mixed(source))
+    }
+
     #[inline(always)]
     fn is_plain(&self) -> bool {
         let start = self.start();
@@ -68,6 +88,20 @@ impl<const OUT: bool> Skb<OUT> {
         let (ethertype, protocol) =
             unsafe { (*frame.add(ETHERTYPE).cast::<u16>(), *frame.add(NEXT_HEADER)) };
         ethertype != ETHERTYPE_IPV6 || protocol == TCP || protocol == UDP
+    }
+
+    /// Lets a packet to C that is too big for its way come in by this interface, so that the kernel answers it.
+    #[inline(always)]
+    fn turn_back(&self) -> u32 {
+        let Some(frame) = ethernet(self) else {
+            return XDP_PASS;
+        };
+        // SAFETY: `ethernet` checked the bounds.
+        let own = unsafe { (*frame).source };
+        self.overwrite(0, &own);
+        // SAFETY: no pointers.
+        unsafe { bpf_redirect(self.ingress(), u64::from(BPF_F_INGRESS)) };
+        XDP_REDIRECT
     }
 
     /// Octets at `offset` are replaced, and what the device has summed of the packet is put right.
@@ -119,6 +153,19 @@ impl<const OUT: bool> Context for Skb<OUT> {
     fn untagged(&self) -> bool {
         // SAFETY: the context lives as long as the program.
         unsafe { (*self.0.skb.skb).vlan_present != 0 }
+    }
+
+    #[inline(always)]
+    fn is_forwarded(&self) -> bool {
+        // SAFETY: as above.
+        OUT && unsafe { (*self.0.skb.skb).ingress_ifindex } != 0
+    }
+
+    #[inline(always)]
+    fn origin(&self) -> u32 {
+        // SAFETY: as above.
+        let arrived = unsafe { (*self.0.skb.skb).ingress_ifindex };
+        if arrived == 0 { LOOPBACK } else { arrived }
     }
 
     #[inline(always)]
@@ -210,7 +257,7 @@ impl<const OUT: bool> Context for Skb<OUT> {
     }
 
     #[inline(always)]
-    fn send(_: &Packet<'_, Self>, next_hop: &NextHop) -> u32 {
+    fn send(packet: &Packet<'_, Self>, next_hop: &NextHop) -> u32 {
         if OUT && next_hop.way == Way::Program {
             count(Counter::Forwarded);
             // The device's queue and this program see it again: as a packet to C, which is not rewritten.
@@ -219,6 +266,9 @@ impl<const OUT: bool> Context for Skb<OUT> {
             return XDP_REDIRECT;
         }
         count(Counter::ForwardedByKernel);
+        if OUT && next_hop.way == Way::TooBig {
+            return packet.ctx.turn_back();
+        }
         XDP_PASS
     }
 

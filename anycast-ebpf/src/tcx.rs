@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 
-use crate::{classify, count::count, skb::Skb};
+use crate::{classify, context::Context as _, count::count, skb::Skb};
 
 /// `PACKET_OTHERHOST`: the kernel has found that the frame is for another host.
 const OTHER_HOST: u32 = 3;
@@ -27,12 +27,11 @@ pub(crate) fn ingress<const ROLES: u8>(ctx: TcContext) -> i32 {
     verdict(classify::closely::<_, ROLES>(&ctx))
 }
 
-/// TCX egress of a correspondent: packets of this host. Those that it forwards were seen when they came.
+/// TCX egress of a correspondent: packets to C, behind whatever filters and counts them as packets to B.
 #[inline(always)]
 pub(crate) fn egress<const ROLES: u8>(ctx: TcContext) -> i32 {
     let ctx = Skb::<true>(ctx);
-    // SAFETY: the context lives as long as the program.
-    if unsafe { (*ctx.0.skb.skb).ingress_ifindex } != 0 {
+    if ctx.is_forwarded() && !ctx.is_of_interest() {
         return TC_ACT_UNSPEC;
     }
     ctx.pull();

@@ -122,6 +122,10 @@ fn checks() -> Vec<Check> {
             "it passes routes on in a test: `cargo xtask test` installs bird2 on Debian",
         ),
         tool(
+            "nft",
+            "firewalls of tests are set up with it: `cargo xtask test` installs nftables on Debian",
+        ),
+        tool(
             "python3",
             "another implementation of the binding talks to ours in a test: `cargo xtask test` installs it on Debian",
         ),

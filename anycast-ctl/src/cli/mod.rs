@@ -30,7 +30,7 @@ use crate::{
     shell::{
         api::{Request, client, monitor::ROLES, view},
         dataplane::{Pins, PinsError},
-        host,
+        host, surroundings,
     },
 };
 pub use log::LogFormat;
@@ -359,18 +359,27 @@ fn check(file: &std::path::Path, host: bool, query: Query) -> Result<()> {
         Ok(config) if host => host::look(config),
         _ => Vec::new(),
     };
+    let warnings = match &checked {
+        Ok(config) if host => surroundings::warnings(config),
+        Ok(config) => config::warnings(config),
+        Err(_) => Vec::new(),
+    };
     if query.json {
         let problems = match &checked {
             Ok(_) => &[][..],
             Err(problems) => &problems.problems,
         };
         let ok = checked.is_ok();
-        let mut answer = serde_json::json!({"file": file, "ok": ok, "problems": problems});
+        let mut answer =
+            serde_json::json!({"file": file, "ok": ok, "problems": problems, "warnings": warnings});
         if host {
             answer["host"] = serde_json::to_value(&findings)?;
         }
         print(&format!("{answer:#}\n"))?;
     } else if checked.is_ok() {
+        for warning in &warnings {
+            print(&format!("{}: warning: {warning}\n", file.display()))?;
+        }
         print(&format!("{}: OK\n", file.display()))?;
         for finding in &findings {
             let message = wrapped(&format!("! {}", finding.message), 0);

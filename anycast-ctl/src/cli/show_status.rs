@@ -65,6 +65,9 @@ fn interfaces(interfaces: &[view::Interface]) -> String {
         let why = why.map(|why| format!(", {why}")).unwrap_or_default();
         let note = format!("{}:{}{why}", interface.name, address.unwrap_or_default());
         notes += &wrapped(&note.replace(":,", ":"), INDENT);
+        for warning in &interface.warnings {
+            notes += &wrapped(&format!("{}: {warning}", interface.name), INDENT);
+        }
     }
     table.render("no interfaces") + &notes
 }
@@ -215,6 +218,7 @@ mod tests {
             program: None,
             mode: Some("generic".to_owned()),
             mode_reason: Some(long.to_owned()),
+            warnings: vec![long.to_owned()],
         };
         let link = serde_json::json!({
             "interface": "abcdefghijklmno", "role": "non_querier", "querier": "fe80::1111:2222:3333:4444",

@@ -16,7 +16,10 @@ use std::path::Path;
 
 use toml::Spanned;
 
-use crate::{core::router, model::policy};
+use crate::{
+    core::router,
+    model::{policy, program::Mode},
+};
 
 pub use file::Config;
 pub use report::{Problem, Problems};
@@ -51,6 +54,21 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
     } else {
         Err(problems(found))
     }
+}
+
+/// What is to be said about a configuration that is legal, wherever it will run.
+#[must_use]
+pub fn warnings(config: &Config) -> Vec<String> {
+    let native = |mode| matches!(mode, Mode::Native | Mode::Generic);
+    let by_passes = config
+        .correspondent_role()
+        .is_some_and(|correspondent| native(correspondent.effective_mode()));
+    let by_passed = "[correspondent]: XDP forwards packets of bound flows past netfilter, its filters and counts: \
+         forward = \"kernel\" does not (docs/firewalls.md)";
+    by_passes
+        .then(|| by_passed.to_owned())
+        .into_iter()
+        .collect()
 }
 
 /// Checks a rule that was given at run time as if it stood in the configuration file of a router with these interfaces.

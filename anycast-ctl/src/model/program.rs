@@ -19,6 +19,17 @@ pub enum Mode {
     Tcx,
 }
 
+/// Who forwards the packets of bound flows at a correspondent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Forward {
+    /// What the mode says: XDP sends them itself, past the kernel's filters, and TCX leaves them to the kernel.
+    #[default]
+    Mode,
+    /// The kernel, whatever the mode is. The programs are attached by TCX then.
+    Kernel,
+}
+
 /// What the configuration wants attached to an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {

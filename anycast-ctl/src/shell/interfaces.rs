@@ -9,8 +9,9 @@ use anycast_common::abi::roles;
 
 use super::{
     api::view,
-    dataplane::{Attached, Dataplane, DataplaneError},
+    dataplane::{Attached, Dataplane, DataplaneError, TCX},
     netlink::LinkTable,
+    surroundings,
 };
 use crate::{core::Link, model::program::Wanted};
 
@@ -23,6 +24,8 @@ pub struct Interfaces {
     wanted: BTreeMap<String, Wanted>,
     attached: BTreeMap<u32, Attached>,
     missing: BTreeSet<String>,
+    /// What was logged about attached interfaces.
+    warned: BTreeMap<u32, Vec<String>>,
 }
 
 impl Interfaces {
@@ -33,6 +36,7 @@ impl Interfaces {
             wanted,
             attached: BTreeMap::new(),
             missing: BTreeSet::new(),
+            warned: BTreeMap::new(),
         }
     }
 
@@ -70,6 +74,7 @@ impl Interfaces {
 
     /// Notes that the interface disappeared, and its programs with it.
     pub fn detach(&mut self, dataplane: &mut Dataplane, ifindex: u32) {
+        self.warned.remove(&ifindex);
         if self.attached.remove(&ifindex).is_some() {
             dataplane.detach(ifindex);
         }
@@ -87,9 +92,40 @@ impl Interfaces {
         self.missing = missing;
     }
 
+    /// What is to be said about an interface, as its programs are attached now.
+    fn warnings(&self, dataplane: &Dataplane, ifindex: u32, wanted: Wanted) -> Vec<String> {
+        let Some(attached) = self.attached.get(&ifindex) else {
+            return Vec::new();
+        };
+        let mut warnings = surroundings::of_interface(ifindex, wanted, attached.mode != TCX);
+        let ahead = dataplane.ahead(ifindex);
+        if !ahead.is_empty() {
+            warnings.push(format!(
+                "packets meet other TCX programs before ours: {}. What these decide of, ours do not see",
+                ahead.join(", ")
+            ));
+        }
+        warnings
+    }
+
+    /// Logs what is new to be said about interfaces.
+    pub fn warn(&mut self, dataplane: &Dataplane, table: &LinkTable) {
+        for link in table.known() {
+            let Some(wanted) = self.wanted.get(&link.name) else {
+                continue;
+            };
+            let warnings = self.warnings(dataplane, link.ifindex, *wanted);
+            let before = self.warned.insert(link.ifindex, warnings.clone());
+            let before = before.unwrap_or_default();
+            for warning in warnings.iter().filter(|warning| !before.contains(warning)) {
+                tracing::warn!(interface = link.name, "{warning}");
+            }
+        }
+    }
+
     /// The interfaces as `status` shows them.
     #[must_use]
-    pub fn view(&self, table: &LinkTable) -> Vec<view::Interface> {
+    pub fn view(&self, dataplane: &Dataplane, table: &LinkTable) -> Vec<view::Interface> {
         let view = |(name, wanted): (&String, &Wanted)| {
             let link = table.known().find(|link| link.name == *name);
             let attached = link.and_then(|link| self.attached.get(&link.ifindex));
@@ -102,6 +138,9 @@ impl Interfaces {
                 program: attached.map(|attached| attached.program.to_owned()),
                 mode: attached.map(|attached| attached.mode.to_owned()),
                 mode_reason: attached.map(|attached| attached.reason.clone()),
+                warnings: link.map_or_else(Vec::new, |link| {
+                    self.warnings(dataplane, link.ifindex, *wanted)
+                }),
             }
         };
         self.wanted.iter().map(view).collect()

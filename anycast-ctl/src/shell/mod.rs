@@ -35,6 +35,7 @@ pub mod secret;
 pub mod sockets;
 mod start;
 mod sum;
+pub mod surroundings;
 mod sysctl;
 mod systemd;
 #[cfg(test)]

@@ -78,7 +78,7 @@ impl Plane {
 
     /// The configured interfaces, as `status` shows them.
     pub(super) fn interfaces(&self) -> Vec<view::Interface> {
-        self.interfaces.view(&self.links)
+        self.interfaces.view(&self.dataplane, &self.links)
     }
 
     /// Maps whose size differs from the configuration.
@@ -118,6 +118,7 @@ impl Plane {
             }
         }
         self.interfaces.warn_of_missing(&self.links);
+        self.interfaces.warn(&self.dataplane, &self.links);
         self.program_redirects();
         self.program_stations();
         Ok(())
@@ -130,6 +131,7 @@ impl Plane {
             self.attach(&link, groups)
                 .unwrap_or_else(|error| self.complain(&error));
         }
+        self.interfaces.warn(&self.dataplane, &self.links);
     }
 
     fn attach(&mut self, link: &Link, groups: &mut Groups) -> Result<(), ShellError> {

@@ -23,7 +23,7 @@ use super::{
     routes::Routes,
     secret,
     sockets::{Groups, Sender},
-    sysctl,
+    surroundings, sysctl,
 };
 use crate::{
     config::{Config, file, limits, settings},
@@ -249,6 +249,9 @@ fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
 
 /// Warns of settings outside the daemon that would keep it from working.
 fn warn_of_surroundings(config: &Config, links: &LinkTable) {
+    if let Some(advice) = surroundings::of_machine(config) {
+        tracing::warn!("{advice}");
+    }
     let router = config.router_role();
     if router.is_some_and(|router| router.next_hops == file::NextHops::All)
         && let Some(advice) = sysctl::multipath_hash()

@@ -4,6 +4,7 @@ use std::path::Path;
 
 const HASH_POLICY: &str = "/proc/sys/net/ipv6/fib_multipath_hash_policy";
 const HASH_FIELDS: &str = "/proc/sys/net/ipv6/fib_multipath_hash_fields";
+const FORWARDING: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
 /// Hash policy: hash over the fields that another setting chooses.
 const CUSTOM: u32 = 3;
 /// Fields of the hash: source and destination address.
@@ -25,6 +26,11 @@ fn advice(policy: u32, fields: u32) -> Option<String> {
          the Home Test and the flow of a client may reach different members. Run: \
          sysctl -w net.ipv6.fib_multipath_hash_policy=3 net.ipv6.fib_multipath_hash_fields=3"
     ))
+}
+
+/// Whether this host forwards packets.
+pub(super) fn forwards() -> Option<bool> {
+    read(FORWARDING.as_ref()).map(|value| value != 0)
 }
 
 fn read(path: &Path) -> Option<u32> {

@@ -216,18 +216,15 @@ pub(super) fn not_linear() -> Result<()> {
     const JUMBO: u32 = 9000;
     const PORT: u16 = 5001;
     in_lab(None, |lab, report| {
-        let met = |lab: &Lab| {
-            let gateway = &lab.network.gateway;
-            TcxCounter::attach(gateway, "clients0", Direction::Ingress, Which::NotLinear)
-        };
-        let before = met(lab)?;
         let _session = bound_by_tcx(lab, report)?;
-        let after = met(lab)?;
+        let gateway = &lab.network.gateway;
+        let (interface, ingress, which) = ("clients0", Direction::Ingress, Which::NotLinear);
+        let before = TcxCounter::attach_first(gateway, interface, ingress, which)?;
+        let after = TcxCounter::attach(gateway, interface, ingress, which)?;
         for (namespace, interface) in lab.network.ends() {
             netlink::mtu(namespace, interface, JUMBO)?;
         }
         // Who would merge packets makes headers linear.
-        let gateway = &lab.network.gateway;
         ethtool::set(gateway, "clients0", Offload::Merge, false)?;
         let way = [
             netlink::mac(&lab.network.client, "eth0")?,

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, collections::BTreeMap};
 
-use anycast_common::abi::event::Header;
+use anycast_common::abi::{event::Header, roles::CORRESPONDENT};
 use anycast_ctl::{
     core::{MapAction, Time, rate::Rate},
     shell::dataplane::{Dataplane, Limits, OBJECT, Settings},
@@ -23,7 +23,8 @@ pub const TWO: Rate = Rate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
     Xdp,
-    /// Ingress; a verdict of "the next program decides" is a [`Verdict::Pass`].
+    /// Ingress, and egress of another interface of a gateway behind it; a verdict of "the next program decides" is a
+    /// [`Verdict::Pass`].
     Tcx,
     /// Egress of a correspondent; likewise.
     TcxOut,
@@ -91,6 +92,12 @@ pub struct Bench {
     pub merged: u32,
     /// Interface by which a packet came that goes out at TCX; 0: it is one of this host.
     pub arrived: u32,
+    /// Interface by which a packet leaves that came in at TCX; 0: that by which it came.
+    pub leaves: u32,
+    /// What comes in at TCX does not leave: the kernel answers it.
+    pub ends: bool,
+    /// Addresses of this host: what comes in at TCX for them does not leave.
+    pub served: Vec<std::net::Ipv6Addr>,
     /// TCX: frames keep their destination, which is not the interface's.
     pub overheard: bool,
     /// Interface on which frames come; the kernel makes it the loopback interface when it is 0.
@@ -137,6 +144,9 @@ impl Bench {
             segment: 0,
             merged: 0,
             arrived: 0,
+            leaves: 0,
+            ends: false,
+            served: Vec::new(),
             overheard: false,
             ingress: 0,
         })
@@ -219,8 +229,39 @@ impl Bench {
     pub fn run(&mut self, frame: &[u8]) -> Result<(Verdict, Vec<u8>)> {
         match self.hook {
             Hook::Xdp => self.xdp(frame),
-            Hook::Tcx | Hook::TcxOut => self.tcx(frame),
+            Hook::Tcx => self.through(frame),
+            Hook::TcxOut => self.tcx(frame),
         }
+    }
+
+    /// A packet that comes in and, if it is a gateway's, goes out again.
+    fn through(&mut self, frame: &[u8]) -> Result<(Verdict, Vec<u8>)> {
+        let (verdict, came) = self.tcx(frame)?;
+        let goes_on = self.roles & CORRESPONDENT != 0 && !self.ends && !self.serves(&came);
+        if verdict != Verdict::Pass || !goes_on {
+            return Ok((verdict, came));
+        }
+        let ingress = self.ingress;
+        let egress = match self.leaves {
+            0 => ingress,
+            egress => egress,
+        };
+        (self.hook, self.arrived, self.ingress) = (Hook::TcxOut, ingress.max(1), egress);
+        let result = self.tcx(&came);
+        (self.hook, self.arrived, self.ingress) = (Hook::Tcx, 0, ingress);
+        result
+    }
+
+    /// Whether the frame is for an address of this host.
+    fn serves(&self, frame: &[u8]) -> bool {
+        let mut offset = 12;
+        while matches!(frame.get(offset..offset + 2), Some([0x81 | 0x88, 0 | 0xa8])) {
+            offset += 4;
+        }
+        let destination = frame.get(offset + 26..offset + 42);
+        self.served
+            .iter()
+            .any(|served| destination == Some(&served.octets()[..]))
     }
 
     fn tcx(&mut self, frame: &[u8]) -> Result<(Verdict, Vec<u8>)> {
@@ -239,6 +280,8 @@ impl Bench {
             given[..6].copy_from_slice(&mac(self.ingress)?);
         }
         let program = match self.hook {
+            // The interface by which it leaves may have this role alone.
+            Hook::TcxOut if self.arrived != 0 => self.dataplane.tcx_egress(CORRESPONDENT)?,
             Hook::TcxOut => self.dataplane.tcx_egress(self.roles)?,
             Hook::Xdp | Hook::Tcx => self.dataplane.tcx(self.roles)?,
         };

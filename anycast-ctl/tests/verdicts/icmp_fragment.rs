@@ -372,12 +372,36 @@ fn too_big(hook: Hook) -> Result<()> {
         ])?;
         // The member itself is told, and quotes C.
         let back = big(C, A, (PORTS.1, PORTS.0));
-        let followed = &[("fragment_followed", 1)];
-        bench.table(&[
-            row("the first to the client", &back[0], &back[0], &[]),
-            row("a later one to the client", &back[1], &back[1], followed),
-        ])?;
+        if hook == Hook::Xdp {
+            let followed = &[("fragment_followed", 1)];
+            bench.table(&[
+                row("the first to the client", &back[0], &back[0], &[]),
+                row("a later one to the client", &back[1], &back[1], followed),
+            ])?;
+        } else {
+            // The kernel tells B, by the program on the way out.
+            let shown = big(B, A, (PORTS.1, PORTS.0));
+            bench.table(&[
+                row(
+                    "the first to the client",
+                    &back[0],
+                    &shown[0],
+                    &[
+                        ("correspondent_from_care_of", 1),
+                        ("forwarded_by_kernel", 1),
+                    ],
+                ),
+                row(
+                    "a later one to the client",
+                    &back[1],
+                    &shown[1],
+                    &[("fragment_followed", 1), ("forwarded_by_kernel", 1)],
+                ),
+            ])?;
+        }
         forward::set(&mut bench, forward::NOWHERE)?;
+        // Nor has the kernel one to B.
+        bench.ends = true;
         let other = pieces(&Packet::udp(A, B, (40001, 80), &[0x33; 48]), 2);
         let lost = &[("fragment_guessed", 1), ("no_route_to_care_of", 1)];
         bench.table(&[row("no way to C: better by B", &other[1], &other[1], lost)])

@@ -40,12 +40,16 @@ pub fn tests(suite: Suite) -> Suite {
             "TCX: a gateway leaves it to the kernel to forward",
             forwards,
         )
+        .test(
+            "TCX: a gateway's packets to B are changed behind its filters",
+            behind_filters,
+        )
         .test("TCX: what is merged is measured by its segments", merged)
         .test(
             "TCX: a client host's own packets leave by the way to C",
             leaves,
         )
-        .test("TCX: what a host forwards was seen when it came", forwarded)
+        .test("TCX: what is forwarded to another than B", forwarded)
         .test("TCX: errors of this host itself", own_errors)
         .test("TCX: a sum that the device made stays right", device_sums)
 }
@@ -94,12 +98,6 @@ fn forwards() -> Result<()> {
             becomes("to the servers' side", &opens, &to(C, &opens), FIRST),
             becomes("to the client", &back, &from_b, BACKWARD),
             becomes("a tagged frame", &tagged, &to(C, &tagged), NEXT),
-            row(
-                "hop limit 1, for the kernel to answer",
-                &expiring(&out),
-                Verdict::Pass,
-            ),
-            row("likewise to the client", &expiring(&back), Verdict::Pass),
             becomes(
                 "more than the MTU, for the kernel to answer",
                 &big,
@@ -107,19 +105,111 @@ fn forwards() -> Result<()> {
                 BEYOND_MTU,
             ),
         ])?;
+        bench.ends = true;
+        bench.table(&[
+            row(
+                "hop limit 1, for the kernel to answer",
+                &expiring(&out),
+                Verdict::Pass,
+            ),
+            becomes(
+                "likewise to the client",
+                &expiring(&back),
+                &expiring(&from_b),
+                BACKWARD,
+            ),
+        ])?;
+        // Nor has the kernel one to B.
         set(&mut bench, NOWHERE)?;
         let new = Packet::udp(A, B, (40001, 80), b"query");
         bench.table(&[Row {
             counts: &[("flow_pinned", 1), ("no_route_to_care_of", 1)],
             ..row("no way to C: better by B", &new, Verdict::Pass)
         }])?;
+        bench.ends = false;
         set(&mut bench, NEAR)?;
         let new = Packet::udp(A, B, PORTS, b"query");
         let to_near = to(NEAR, &new);
+        bench.table(&[becomes(
+            "a neighbour that is not known yet",
+            &new,
+            &to_near,
+            FIRST,
+        )])?;
+        bench.ends = true;
+        bench.table(&[row("hop limit 1 there", &expiring(&new), Verdict::Pass)])
+    })
+}
+
+/// With a way to B, packets stay packets to B until they are behind the kernel's forwarding and its filters.
+fn behind_filters() -> Result<()> {
+    let gateway = gateway()?;
+    gateway.namespace.run(|| {
+        let router = address("2001:db8:ff::1");
+        netlink::route(&gateway.namespace, address(B), 128, router, "up0")?;
+        let mut bench = bench(&gateway, Hook::Tcx, "clients0")?;
+        let opens = Packet::tcp(A, B, PORTS, SYN);
+        let out = Packet::tcp(A, B, PORTS, ACK);
+        let big = out.clone().with(|p| p.payload.resize(1461, 0));
+        bench.ends = true;
         bench.table(&[
-            becomes("a neighbour that is not known yet", &new, &to_near, FIRST),
-            row("hop limit 1 there", &expiring(&new), Verdict::Pass),
-        ])
+            row("the first, on its way in", &opens, Verdict::Pass),
+            row("a next one", &out, Verdict::Pass),
+            row("one that is too big", &big, Verdict::Pass),
+            row("one that expires", &expiring(&out), Verdict::Pass),
+        ])?;
+        bench.ends = false;
+        bench.leaves = netlink::index(&gateway.namespace, "up0")?;
+        let by = |name, packet, verdict, counts| Row {
+            name,
+            frame: leaving(packet, ROUTER),
+            verdict,
+            becomes: Some(leaving(&to(C, packet), ROUTER)),
+            counts,
+            events: &[],
+        };
+        let mut returned = leaving(&to(C, &big), ROUTER);
+        returned[..6].copy_from_slice(&UP);
+        bench.table(&[
+            by(
+                "the first, to the same router",
+                &opens,
+                Verdict::Pass,
+                FIRST,
+            ),
+            by("a next one", &out, Verdict::Pass, NEXT),
+            Row {
+                becomes: Some(returned),
+                ..by(
+                    "one that is too big for the way to C comes in again",
+                    &big,
+                    Verdict::Redirect,
+                    BEYOND_MTU,
+                )
+            },
+        ])?;
+        let mut other = leaving(&out, OTHER_ROUTER);
+        let mut sent = leaving(&to(C, &out), OTHER_ROUTER);
+        other[6..12].copy_from_slice(&UP);
+        sent[6..12].copy_from_slice(&UP);
+        bench.table(&[Row {
+            name: "to another router",
+            frame: other,
+            verdict: Verdict::Redirect,
+            becomes: Some(sent),
+            counts: REDIRECTED,
+            events: &[],
+        }])?;
+        let back = Packet::tcp(C, A, BACK, ACK);
+        let from_b = back.clone().with(|p| p.source = address(B));
+        bench.ends = true;
+        bench.ingress = netlink::index(&gateway.namespace, "up0")?;
+        bench.table(&[becomes(
+            "an answer, on its way in",
+            &back,
+            &from_b,
+            BACKWARD,
+        )])
     })
 }
 
@@ -233,16 +323,22 @@ fn forwarded() -> Result<()> {
     let gateway = gateway()?;
     gateway.namespace.run(|| {
         let mut bench = bench(&gateway, Hook::TcxOut, "up0")?;
-        let out = Packet::tcp(A, B, PORTS, ACK);
+        let opens = Packet::tcp(A, B, PORTS, SYN);
+        bench.run(&opens.frame())?;
         bench.arrived = netlink::index(&gateway.namespace, "clients0")?;
+        let back = Packet::tcp(C, A, BACK, ACK);
         bench.table(&[row(
-            "a client's, which the kernel forwards",
-            &out,
+            "an answer of C, which was not changed when it came",
+            &back,
             Verdict::Pass,
         )])?;
         bench.arrived = 0;
-        let opens = Packet::tcp(A, B, PORTS, SYN);
-        bench.table(&[becomes("this host's", &opens, &to(C, &opens), FIRST).redirected()])
+        let from_b = back.clone().with(|p| p.source = address(B));
+        bench.table(&[Row {
+            counts: &[("correspondent_from_care_of", 1), ("forwarded", 1)],
+            ..becomes("that of a member on this host", &back, &from_b, &[])
+        }
+        .redirected()])
     })
 }
 
@@ -342,7 +438,7 @@ fn with_sum(bench: &mut Bench, frame: &[u8]) -> std::io::Result<Vec<u8>> {
 
 /// What a packet of each kind becomes, in both directions, errors and fragments among them.
 fn device_sums() -> Result<()> {
-    let _at = At::tcx();
+    let _at = At::new(Hook::TcxOut);
     let mut bench = Bench::new(CORRESPONDENT, true)?;
     set(&mut bench, C)?;
     let sent = Packet::tcp(A, B, PORTS, ACK);

@@ -199,6 +199,12 @@ pub(super) struct Load {
     pub instructions: u32,
     pub program: u64,
     pub license: u64,
+    /// Level and size of the verifier's log, and where it goes.
+    pub log: [u64; 2],
+    pub kernel_version: u32,
+    pub flags: u32,
+    /// Octets of the name, which ends with a zero.
+    pub name: [u8; 16],
 }
 
 /// The beginning of `union bpf_attr` for `BPF_LINK_CREATE`.

@@ -35,6 +35,10 @@ impl Pass {
                 instructions: PROGRAM.len().try_into()?,
                 program: PROGRAM.as_ptr() as u64,
                 license: LICENSE.as_ptr() as u64,
+                log: [0; 2],
+                kernel_version: 0,
+                flags: 0,
+                name: *b"pass\0\0\0\0\0\0\0\0\0\0\0\0",
             };
             // SAFETY: the attribute points only to constants.
             let program = unsafe { bpf::open(PROG_LOAD, &load) }

@@ -33,11 +33,13 @@ pub enum Direction {
 pub enum Which {
     /// All packets.
     All,
+    /// All packets, about which the program decides: no later program sees them (`TC_ACT_OK`).
+    Decided,
     /// Packets whose IPv6 header is not in the linear part of the skb, so that a program cannot read it in place.
     NotLinear,
 }
 
-/// The program on an interface, behind those that are attached already. It is detached when this value is dropped.
+/// The program on an interface. It is detached when this value is dropped.
 #[derive(Debug)]
 pub struct TcxCounter {
     map: OwnedFd,
@@ -53,12 +55,33 @@ struct Create {
 }
 
 impl TcxCounter {
-    /// Attaches the program.
+    /// Attaches the program behind all others.
     pub fn attach(
         namespace: &Namespace,
         interface: &str,
         direction: Direction,
         which: Which,
+    ) -> Result<Self> {
+        Self::attach_at(namespace, interface, direction, which, 0)
+    }
+
+    /// Attaches the program before all others.
+    pub fn attach_first(
+        namespace: &Namespace,
+        interface: &str,
+        direction: Direction,
+        which: Which,
+    ) -> Result<Self> {
+        const BEFORE: u32 = 1 << 3;
+        Self::attach_at(namespace, interface, direction, which, BEFORE)
+    }
+
+    fn attach_at(
+        namespace: &Namespace,
+        interface: &str,
+        direction: Direction,
+        which: Which,
+        flags: u32,
     ) -> Result<Self> {
         let create = Create {
             kind: MAP_TYPE_ARRAY,
@@ -75,6 +98,13 @@ impl TcxCounter {
             instructions: program.len().try_into()?,
             program: program.as_ptr() as u64,
             license: LICENSE.as_ptr() as u64,
+            log: [0; 2],
+            kernel_version: 0,
+            flags: 0,
+            name: match which {
+                Which::Decided => *b"decides\0\0\0\0\0\0\0\0\0",
+                Which::All | Which::NotLinear => *b"counts\0\0\0\0\0\0\0\0\0\0",
+            },
         };
         // SAFETY: everything that the attribute points to lives until the call returns.
         let program =
@@ -84,7 +114,7 @@ impl TcxCounter {
             program: program.as_raw_fd(),
             ifindex,
             kind: direction as u32,
-            flags: 0,
+            flags,
         };
         // SAFETY: the attribute holds no pointer.
         let link = namespace.run(|| unsafe { bpf::open(LINK_CREATE, &attach) });
@@ -110,9 +140,11 @@ impl TcxCounter {
 /// The key of the only element.
 static FIRST: u32 = 0;
 
-/// The program: it adds to the first value of the map, and gives `TC_ACT_UNSPEC`.
+/// The program: it adds to the first value of the map, and gives `TC_ACT_UNSPEC` unless it decides.
 fn program(map: RawFd, which: Which) -> Vec<[u8; 8]> {
     let map = map.to_ne_bytes();
+    // TC_ACT_OK or TC_ACT_UNSPEC, each octet of it.
+    let verdict = if which == Which::Decided { 0 } else { 0xff };
     let mut program = Vec::new();
     if which == Which::NotLinear {
         program.extend([
@@ -127,7 +159,7 @@ fn program(map: RawFd, which: Which) -> Vec<[u8; 8]> {
         [0; 8],                                             // in two halves
         [0xb7, 0x02, 0, 0, 1, 0, 0, 0],                     // r2 = 1
         [0xdb, 0x21, 0, 0, 0, 0, 0, 0],                     // atomically, *r1 += r2
-        [0xb7, 0x00, 0, 0, 0xff, 0xff, 0xff, 0xff],         // r0 = -1
+        [0xb7, 0x00, 0, 0, verdict, verdict, verdict, verdict], // r0 = the verdict
         [0x95, 0, 0, 0, 0, 0, 0, 0],                        // exit
     ]);
     program

@@ -9,7 +9,10 @@ use std::{
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::{config::value::Prefix, model::program::Mode};
+use crate::{
+    config::value::Prefix,
+    model::program::{Forward, Mode},
+};
 
 /// The `[correspondent]` section: this machine answers the return routability messages of members in the name of
 /// clients. It is a gateway in front of the clients, or a client's own host.
@@ -21,6 +24,9 @@ pub struct Correspondent {
     /// How programs are attached.
     #[serde(default)]
     pub mode: Mode,
+    /// Who forwards packets of bound flows.
+    #[serde(default)]
+    pub forward: Forward,
     /// This host is itself one of the clients, so that its own packets may be bound as well. Only TCX sees those
     /// packets.
     pub local: Option<Spanned<bool>>,
@@ -56,12 +62,14 @@ impl Correspondent {
         self.local.as_ref().is_some_and(|local| *local.get_ref())
     }
 
-    /// How programs are attached. A host that is itself a client needs TCX, since XDP does not see what the host sends.
+    /// How programs are attached. A host that is itself a client needs TCX, since XDP does not see what the host sends;
+    /// and the kernel forwards what TCX has changed.
     #[must_use]
     pub fn effective_mode(&self) -> Mode {
-        match self.mode {
-            Mode::Auto if self.is_client() => Mode::Tcx,
-            mode => mode,
+        match (self.mode, self.forward) {
+            (_, Forward::Kernel) => Mode::Tcx,
+            (Mode::Auto, Forward::Mode) if self.is_client() => Mode::Tcx,
+            (mode, Forward::Mode) => mode,
         }
     }
 }

@@ -84,6 +84,8 @@ pub struct Interface {
     pub mode: Option<String>,
     /// Why the program is attached in this mode.
     pub mode_reason: Option<String>,
+    /// What is legal about it, and surely not what was meant.
+    pub warnings: Vec<String>,
 }
 
 /// Numbers of groups, members, routes, bindings and flows.

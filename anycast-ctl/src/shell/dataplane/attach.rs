@@ -29,6 +29,9 @@ const fn points(mode: Mode) -> &'static [AttachPoint] {
     }
 }
 
+/// Name of the mode in which programs are attached by TCX.
+pub const TCX: &str = AttachPoint::Ingress.name();
+
 /// A program that was attached, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Attached {
@@ -48,7 +51,7 @@ pub(super) struct Links(HashMap<u32, Vec<Held>>);
 
 /// A link, and the path at which it is pinned.
 struct Held {
-    _link: Link,
+    link: Link,
     point: AttachPoint,
     pin: Option<PathBuf>,
     /// Whether an earlier run made the link.
@@ -93,6 +96,14 @@ impl Links {
         Ok(attached)
     }
 
+    /// Names of the TCX programs that packets of an interface meet before ours, those on the way in first.
+    pub(super) fn ahead(&self, ifindex: u32) -> Vec<String> {
+        let held = self.0.get(&ifindex).into_iter().flatten();
+        held.filter(|held| !held.point.is_xdp())
+            .flat_map(|held| held.link.ahead(ifindex, held.point).unwrap_or_default())
+            .collect()
+    }
+
     /// Detaches what this run attached. Programs of an earlier run that it replaced stay attached, for their sessions.
     pub(super) fn undo(&mut self) {
         self.0
@@ -123,7 +134,7 @@ impl Held {
                 let link = Link::from_pin(path)?;
                 link.update(program)?;
                 return Ok(Self {
-                    _link: link,
+                    link,
                     point,
                     pin,
                     adopted: true,
@@ -141,7 +152,7 @@ impl Held {
             pinned.is_ok()
         });
         Ok(Self {
-            _link: link,
+            link,
             point,
             pin,
             adopted: false,

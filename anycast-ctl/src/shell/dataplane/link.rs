@@ -15,7 +15,9 @@ use nix::{errno::Errno, libc};
 
 const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
+const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const PROG_QUERY: libc::c_long = 16;
 const LINK_CREATE: libc::c_long = 28;
 const LINK_UPDATE: libc::c_long = 29;
 const LINK_DETACH: libc::c_long = 34;
@@ -25,6 +27,11 @@ const ATTACH_TCX_INGRESS: u32 = 46;
 const ATTACH_TCX_EGRESS: u32 = 47;
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+
+/// `BPF_F_BEFORE`, and nothing that it would be before: at the head of the list.
+const FIRST: u32 = 1 << 3;
+/// Programs of an interface that are looked at: the kernel takes no more.
+const MOST: usize = 64;
 
 /// The point of an interface to which a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +75,8 @@ impl AttachPoint {
         match self {
             Self::Native => XDP_FLAGS_DRV_MODE,
             Self::Generic => XDP_FLAGS_SKB_MODE,
-            // The program runs after those that are attached already.
-            Self::Ingress | Self::Egress => 0,
+            // One ahead that decides of a packet would keep it from us.
+            Self::Ingress | Self::Egress => FIRST,
         }
     }
 }
@@ -152,33 +159,104 @@ impl Link {
     /// Index of the interface to which the link is attached, in the interface's own namespace. `None` when the
     /// interface no longer exists.
     pub(super) fn ifindex(&self) -> io::Result<Option<u32>> {
-        /// The first octets of `struct bpf_link_info`, which is the same for XDP and TCX.
+        Ok(Some(self.info()?.ifindex).filter(|ifindex| *ifindex != 0))
+    }
+
+    fn info(&self) -> io::Result<Info> {
+        let mut info = Info::default();
+        let length = size_of::<Info>();
+        // SAFETY: any octets are an `Info`.
+        unsafe { describe(self.0.as_fd(), (&raw mut info) as u64, length) }?;
+        Ok(info)
+    }
+
+    /// TCX: names of the programs that packets meet before this one.
+    pub(super) fn ahead(&self, ifindex: u32, point: AttachPoint) -> io::Result<Vec<String>> {
         #[repr(C)]
         #[derive(Default)]
-        struct Info {
-            kind: u32,
-            id: u32,
-            program: u32,
-            padding: u32,
+        struct Query {
             ifindex: u32,
             attach_type: u32,
+            query_flags: u32,
+            attach_flags: u32,
+            programs: u64,
+            count: u32,
+            padding: u32,
+            program_flags: u64,
+            links: u64,
+            link_flags: u64,
+            revision: u64,
         }
-        #[repr(C)]
-        struct GetInfo {
-            descriptor: RawFd,
-            length: u32,
-            info: u64,
-        }
-        let mut info = Info::default();
-        let attribute = GetInfo {
-            descriptor: self.0.as_raw_fd(),
-            length: u32::try_from(size_of::<Info>()).unwrap_or(0),
-            info: (&raw mut info) as u64,
+        let own = self.info()?.program;
+        let mut programs = [0_u32; MOST];
+        let mut query = Query {
+            ifindex,
+            attach_type: point.attach_type(),
+            programs: programs.as_mut_ptr() as u64,
+            count: u32::try_from(MOST).unwrap_or(0),
+            ..Query::default()
         };
-        // SAFETY: the kernel writes no more octets than the length that it is given.
-        unsafe { call(OBJ_GET_INFO_BY_FD, &attribute) }?;
-        Ok(Some(info.ifindex).filter(|ifindex| *ifindex != 0))
+        // SAFETY: there is room for as many numbers as the kernel is told, and it writes to the attribute.
+        unsafe { call_mut(PROG_QUERY, &mut query) }?;
+        let attached = programs.iter().take(query.count as usize);
+        Ok(attached
+            .take_while(|program| **program != own)
+            .map(|program| name_of(*program))
+            .collect())
     }
+}
+
+/// The first octets of `struct bpf_link_info`, which is the same for XDP and TCX.
+#[repr(C)]
+#[derive(Default)]
+struct Info {
+    kind: u32,
+    id: u32,
+    program: u32,
+    padding: u32,
+    ifindex: u32,
+    attach_type: u32,
+}
+
+/// What a program is called, with its number, by which `bpftool prog show id` finds it. Its name is told to who has
+/// CAP_SYS_ADMIN.
+fn name_of(program: u32) -> String {
+    // Where `struct bpf_prog_info` has the name.
+    const NAME: usize = 64;
+    let attribute = [program, 0, 0];
+    let mut info = [0_u8; NAME + 16];
+    // SAFETY: the attribute holds no pointer, and the call returns a descriptor.
+    let opened = unsafe { open(PROG_GET_FD_BY_ID, &attribute) };
+    let described = opened.and_then(|program| {
+        // SAFETY: there is room for as many octets as the kernel is told.
+        unsafe { describe(program.as_fd(), info.as_mut_ptr() as u64, info.len()) }
+    });
+    let name = info.get(NAME..).unwrap_or_default();
+    let name = name.split(|octet| *octet == 0).next().unwrap_or_default();
+    match described {
+        Ok(()) if !name.is_empty() => {
+            format!("{} (program {program})", String::from_utf8_lossy(name))
+        }
+        _ => format!("program {program}"),
+    }
+}
+
+/// # Safety
+/// There must be room for `length` octets at `info`, which may be any.
+unsafe fn describe(descriptor: BorrowedFd<'_>, info: u64, length: usize) -> io::Result<()> {
+    #[repr(C)]
+    struct GetInfo {
+        descriptor: RawFd,
+        length: u32,
+        info: u64,
+    }
+    let attribute = GetInfo {
+        descriptor: descriptor.as_raw_fd(),
+        length: u32::try_from(length).unwrap_or(0),
+        info,
+    };
+    // SAFETY: the kernel writes no more octets than the length that it is given.
+    unsafe { call(OBJ_GET_INFO_BY_FD, &attribute) }.map(drop)
 }
 
 /// Attribute for `OBJ_PIN` and `OBJ_GET`.
@@ -201,6 +279,13 @@ unsafe fn open<T>(command: libc::c_long, attribute: &T) -> io::Result<OwnedFd> {
     let descriptor = RawFd::try_from(descriptor).map_err(io::Error::other)?;
     // SAFETY: the call returned a new descriptor, which nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// # Safety
+/// As of [`call`]; the kernel may write to the attribute.
+unsafe fn call_mut<T>(command: libc::c_long, attribute: &mut T) -> io::Result<libc::c_long> {
+    // SAFETY: the caller guarantees that the attribute fits the command.
+    unsafe { call(command, attribute) }
 }
 
 /// # Safety

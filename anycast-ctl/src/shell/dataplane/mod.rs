@@ -33,7 +33,7 @@ use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
 
 pub use crate::model::{limits::Limits, program::Mode, sizes::Sizes};
-pub use attach::Attached;
+pub use attach::{Attached, TCX};
 pub use bpffs::BpffsError;
 pub use error::{DataplaneError, last_words};
 pub use flows::{FlowReader, order as flow_order};
@@ -200,6 +200,12 @@ impl Dataplane {
         let pins = self.pins.as_ref();
         self.links
             .attach(&mut self.ebpf, pins, ifindex, roles, mode)
+    }
+
+    /// Names of the TCX programs of others that packets of an interface meet before ours.
+    #[must_use]
+    pub fn ahead(&self, ifindex: u32) -> Vec<String> {
+        self.links.ahead(ifindex)
     }
 
     /// Detaches what this run attached, when the start fails. Programs of an earlier run stay attached, for their

@@ -212,6 +212,7 @@ impl Pair {
                 report_clients: false,
             };
             bench.dataplane.maps().apply(&serve)?;
+            bench.served.extend([care_of, anycast]);
         }
         Ok(Self {
             bench,

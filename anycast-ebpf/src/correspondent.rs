@@ -141,6 +141,12 @@ fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Result<C
             count(Counter::FlowResetHeld);
             Err(Verdict::Done(XDP_DROP))
         }
+        answer::ELSEWHERE => {
+            let why = Counter::FlowAnsweredElsewhere;
+            // SAFETY: the question is there.
+            unsafe { trial::trial_failed(question, why as u32) };
+            Err(Verdict::NotOurs)
+        }
         answer::UNANSWERED | answer::RESET => {
             let reset = answer == answer::RESET;
             let why = if reset {

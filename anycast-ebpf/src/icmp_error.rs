@@ -36,6 +36,7 @@ use crate::{
     quoted::Quote,
     rewrite,
     transport::{ICMPV6, MOBILITY, Transport, UDP, UDP_LITE},
+    unwanted::{self, about, member_error_about},
 };
 
 const DESTINATION_UNREACHABLE: u8 = 1;
@@ -45,6 +46,7 @@ const PARAMETER_PROBLEM: u8 = 4;
 const NO_ROUTE: u8 = 0;
 const ADDRESS_UNREACHABLE: u8 = 3;
 const REJECT_ROUTE: u8 = 6;
+const PORT_UNREACHABLE: u8 = 4;
 
 /// Type and code of an ICMPv6 message; of one that is cut short, those of none that there is. No option,
 /// because the compiler would compute with what is not there before it looks whether it is.
@@ -79,7 +81,7 @@ fn unreachable<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     }
     let [
         DESTINATION_UNREACHABLE,
-        NO_ROUTE | ADDRESS_UNREACHABLE | REJECT_ROUTE,
+        code @ (NO_ROUTE | ADDRESS_UNREACHABLE | REJECT_ROUTE | PORT_UNREACHABLE),
     ] = head(packet, upper)
     else {
         return Verdict::NotOurs;
@@ -87,6 +89,9 @@ fn unreachable<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     let Some(quote) = quote(packet) else {
         return Verdict::Done(XDP_PASS);
     };
+    if code == PORT_UNREACHABLE {
+        return unwanted::at_correspondent(packet, quote);
+    }
     let Some(owner) = owner(quote) else {
         return Verdict::NotOurs;
     };
@@ -443,6 +448,16 @@ fn member<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     } else if let Some(owner) = owner
         && let Some(quote) = quote(packet)
     {
+        let port = head(packet, upper) == [DESTINATION_UNREACHABLE, PORT_UNREACHABLE];
+        // SAFETY: both are there.
+        match unsafe { member_error_about(quote, &raw const owner.anycast, u32::from(port)) } {
+            about::OWN => {
+                count(Counter::MemberOwnFlow);
+                return Verdict::Done(XDP_PASS);
+            }
+            about::HELD => return Verdict::Done(XDP_DROP),
+            _ => {}
+        }
         let change = Change {
             address: owner.anycast,
             delta: owner.delta,

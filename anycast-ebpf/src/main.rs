@@ -104,6 +104,8 @@ mod transport;
 #[cfg(target_arch = "bpf")]
 mod trial;
 #[cfg(target_arch = "bpf")]
+mod unwanted;
+#[cfg(target_arch = "bpf")]
 mod xdp;
 
 #[cfg(target_arch = "bpf")]

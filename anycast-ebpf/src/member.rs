@@ -161,7 +161,7 @@ fn segment<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Option<
 
 /// The correspondent does not know the binding: no more flows are led by it.
 #[inline(always)]
-fn unbound(pair: &BindingKey) {
+pub(crate) fn unbound(pair: &BindingKey) {
     if let Some(client) = CLIENTS.get_ptr_mut(pair) {
         // SAFETY: the memory of an entry stays mapped; its fields are plain integers.
         unsafe { (*client).lead_until = 0 };

@@ -130,6 +130,26 @@ fn by_care_of(mut entry: Entry<'_>, facts: &Facts) -> u32 {
     came::AS_EVER
 }
 
+/// The client's host has no socket for what it got from C: one of [`came`]. A global function, which the verifier
+/// follows once.
+///
+/// # Safety
+///
+/// As above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn member_refused(flow: *mut MemberFlow, now: u64) -> u32 {
+    if flow.is_null() {
+        return came::AS_EVER;
+    }
+    // SAFETY: by the caller.
+    let held = unsafe { Entry(&mut *flow).holds_reset(now) };
+    if held != came::AS_EVER {
+        count(Counter::MemberResetHeld);
+    }
+    held
+}
+
 /// A client's packet came by B. A global function, which the verifier follows once.
 ///
 /// # Safety

@@ -93,6 +93,8 @@ pub(crate) mod answer {
     pub(crate) const NEW: u32 = 6;
     /// It is a member's reset that is dropped, and its flow stays where it is.
     pub(crate) const HELD: u32 = 7;
+    /// It is the client's to C: C's packets come to it by another way.
+    pub(crate) const ELSEWHERE: u32 = 8;
 }
 
 /// A -> B: to the member that the flow is bound to, or that the client is, which binds a new flow.
@@ -242,6 +244,13 @@ pub unsafe extern "C" fn steer_new(question: *mut Question) -> u32 {
 
 #[inline(always)]
 fn decide(question: &mut Question, now: u64) -> u32 {
+    if question.is_tcp() && question.resets() && question.flags & TCP_ACK == 0 {
+        // SAFETY: the question is there.
+        let answer = unsafe { steer_disowned(question, 1) };
+        if answer != answer::UNKNOWN {
+            return answer;
+        }
+    }
     // A segment in mid-stream is of a flow that is older than what is known here, and an answer opens nothing.
     let begins = if question.is_tcp() {
         question.is_syn()
@@ -269,6 +278,43 @@ fn decide(question: &mut Question, now: u64) -> u32 {
         question.delta = 0;
         keep(question, state::OPEN);
     }
+    answer::UNKNOWN
+}
+
+/// A host says that it knows nothing of a packet to which, or from which, a rule should have been applied: C of one to
+/// C, or the client of one from C. The key of the question has C where B belongs.
+///
+/// # Safety
+///
+/// The question must be there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn steer_disowned(question: *mut Question, by_client: u32) -> u32 {
+    if question.is_null() {
+        return answer::UNKNOWN;
+    }
+    // SAFETY: by the caller.
+    let question = unsafe { &mut *question };
+    question.address = question.key.anycast;
+    // SAFETY: the controller replaces entries whole, and the copies are made at once.
+    let Some(owner) = (unsafe { CARE_OF.get(&on_stack(CareOfKey::of(&question.key))) }) else {
+        return answer::UNKNOWN;
+    };
+    let leads_until = owner.expires;
+    question.key.anycast = owner.anycast;
+    let known = flow_table::find(&question.key);
+    let bound = known.filter(|known| known.care_of == question.address);
+    let by_client = by_client != 0;
+    if let Some(bound) = &bound {
+        // SAFETY: as in `bound`.
+        let answer = unsafe { disowned(question, bound.flow()) };
+        return if by_client { answer::ELSEWHERE } else { answer };
+    }
+    // Had it come from C by this way, it would have been led.
+    if by_client && now() < leads_until {
+        return answer::ELSEWHERE;
+    }
+    question.key.anycast = question.address;
     answer::UNKNOWN
 }
 

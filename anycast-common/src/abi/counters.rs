@@ -162,10 +162,14 @@ counters! {
     /// Bound flows that became open again: the client kept sending for three seconds, and C never answered by this way.
     FlowTrialUnanswered = "flow_trial_unanswered",
     /// Bound flows that became open again: C said that it does not know them, before it had answered anything. The
-    /// reset is dropped.
+    /// reset, or Port Unreachable, is dropped.
     FlowTrialReset = "flow_trial_reset",
-    /// Resets by which C said that it does not know a flow that it had answered, dropped: the flow is on trial again.
+    /// Resets and Port Unreachables by which C said that it does not know a flow that it had answered, dropped: the
+    /// flow is on trial again.
     FlowResetHeld = "flow_reset_held",
+    /// Resets and Port Unreachables of clients to C: its packets come to them by another way. A flow on trial is open
+    /// again.
+    FlowAnsweredElsewhere = "flow_answered_elsewhere",
     /// FIN and RST whose numbers are not near those of the flow: they end nothing by themselves.
     FlowEndUnbelieved = "flow_end_unbelieved",
     /// Pins that ended because the client's packets went unanswered for 4.5 minutes while no controller ran.
@@ -214,7 +218,8 @@ counters! {
     /// ICMPv6 errors about a member's messages beyond 1000 a second on a CPU, or because half of the ring buffer was
     /// taken.
     MemberErrorLimited = "member_error_limited",
-    /// TCP resets by the care-of address held back, because the correspondent may have lost the flow.
+    /// TCP resets and Port Unreachables by the care-of address held back, because the correspondent may have lost the
+    /// flow.
     MemberResetHeld = "member_reset_held",
     /// Flows that went back from the care-of to the anycast address.
     MemberFlowReturned = "member_flow_returned",
@@ -225,7 +230,8 @@ counters! {
     MemberCanary = "member_canary",
     /// Flows that came over from the anycast to the care-of address, because this member led them.
     MemberFlowLed = "member_flow_led",
-    /// Packets to a care-of address of flows that this host opened itself, left as they are.
+    /// Packets to a care-of address, and errors about packets from it, of flows that this host opened itself: left as
+    /// they are.
     MemberOwnFlow = "member_own_flow",
     /// ICMPv6 errors to a care-of address of this member, translated for the kernel.
     MemberIcmpError = "member_icmp_error",

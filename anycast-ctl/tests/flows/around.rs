@@ -16,8 +16,8 @@ const FLOWS: u16 = 32;
 const REST: Duration = Duration::from_millis(100);
 /// They ask for so long first ...
 const FIRST: Duration = Duration::from_secs(7);
-/// ... and by then no answer is lost any more.
-const LEARNT: Duration = Duration::from_secs(5);
+/// ... and by then no answer is lost any more: the client's host says of the first that it knows no C.
+const LEARNT: Duration = Duration::from_millis(2500);
 /// For so long the client's next flows ask.
 const NEXT: Duration = Duration::from_secs(2);
 
@@ -62,6 +62,11 @@ fn around(site: &Site) -> Result<()> {
         }
         if site.plan.mode.is_some() {
             ensure!(last < LEARNT, "an answer is lost after {last:?}");
+            let lost = Lost::of(&first);
+            ensure!(
+                lost.questions <= FLOWS.into(),
+                "more than one of each: {lost}"
+            );
         } else {
             ensure!(
                 last.is_zero(),

@@ -131,9 +131,9 @@ fn for_client() -> Result<()> {
                 TRANSLATED,
             ),
             row(
-                "the member says that the port is unreachable",
-                &coded(PORT, error(C, A, UNREACHABLE, seen)),
-                &coded(PORT, error(B, A, UNREACHABLE, sent)),
+                "the member says that it is prohibited",
+                &coded(PROHIBITED, error(C, A, UNREACHABLE, seen)),
+                &coded(PROHIBITED, error(B, A, UNREACHABLE, sent)),
                 TRANSLATED,
             ),
         ])?;
@@ -336,6 +336,9 @@ fn at_member() -> Result<()> {
         .dataplane
         .maps()
         .set_local_care_of(address(C), address(B))?;
+    for packet in flows(A, C) {
+        bench.run(&packet.frame())?;
+    }
     for (seen, sent) in flows(C, A).iter().zip(&flows(B, A)) {
         bench.table(&[row(
             "a hop says Packet Too Big",

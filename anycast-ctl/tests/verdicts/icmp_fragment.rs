@@ -159,9 +159,9 @@ fn for_client() -> Result<()> {
                 TRANSLATED,
             ),
             row(
-                "the member says that the port is unreachable",
-                &coded(PORT, error(C, A, UNREACHABLE, &seen)),
-                &coded(PORT, error(B, A, UNREACHABLE, &sent)),
+                "a hop says that the port is unreachable",
+                &coded(PORT, error(HOP, A, UNREACHABLE, &seen)),
+                &coded(PORT, error(HOP, A, UNREACHABLE, &sent)),
                 TRANSLATED,
             ),
         ])?;
@@ -319,6 +319,9 @@ fn at_member() -> Result<()> {
     let mut bench = Bench::new(MEMBER, true)?;
     let maps = bench.dataplane.maps();
     maps.set_local_care_of(address(C), address(B))?;
+    for packet in flows(A, C) {
+        bench.run(&packet.frame())?;
+    }
     for (seen, sent) in flows(C, A).iter().zip(&flows(B, A)) {
         for (seen, sent) in pieces(seen, 1).iter().zip(&pieces(sent, 1)) {
             bench.table(&[row(

@@ -27,6 +27,7 @@ mod station;
 mod tcx;
 mod trial;
 mod unattended;
+mod unwanted;
 
 use xtask::kernel_tests::Suite;
 
@@ -53,6 +54,7 @@ fn main() -> std::process::ExitCode {
     let suite = ending::tests(suite);
     let suite = disowned::tests(suite);
     let suite = unattended::tests(suite);
+    let suite = unwanted::tests(suite);
     let suite = full::tests(suite);
     let suite = limits::tests(suite);
     let suite = forward::tests(suite);
@@ -74,6 +76,7 @@ fn main() -> std::process::ExitCode {
     let rules = ending::tests(rules);
     let rules = disowned::tests(rules);
     let rules = unattended::tests(rules);
+    let rules = unwanted::tests(rules);
     let rules = limits::tests(rules);
     let rules = icmp_error::tests(rules);
     let rules = believed::tests(rules);

@@ -7,8 +7,8 @@ use std::{
 
 use super::{
     model::{
-        FOR_MEMBER, Fate, Fragments, Key, Side, is_error, is_never_rewritten, kind_of_mobility,
-        packet_of, quote, rewrite, translate,
+        FOR_MEMBER, Fate, Fragments, Key, Side, is_error, is_never_rewritten, is_port_unreachable,
+        kind_of_mobility, packet_of, quote, rewrite, translate,
     },
     view::{Transport, View},
 };
@@ -75,7 +75,7 @@ impl Member {
             return change.map_or(same, |change| rewrite(frame, &view, change, None));
         }
         if is_error(&view, frame) {
-            let translated = anycast.and_then(|anycast| Self::error(frame, &view, anycast));
+            let translated = anycast.and_then(|anycast| self.error(frame, &view, anycast));
             return translated.unwrap_or(same);
         }
         let Some(transport) = view.transport(frame) else {
@@ -111,12 +111,23 @@ impl Member {
     }
 
     /// The socket sent B -> A, the network saw C -> A.
-    fn error(frame: &[u8], view: &View, anycast: Ipv6Addr) -> Option<Fate> {
-        let quoted = quote(frame, view)?;
+    fn error(&mut self, frame: &[u8], view: &View, anycast: Ipv6Addr) -> Option<Fate> {
+        let quoted = quote(frame, view).filter(|(quote, _)| quote.source == view.destination)?;
+        if let Some(transport) = quoted.1 {
+            let (service, client) = transport.ports;
+            let to = quoted.0.destination;
+            // Else this host has opened the flow.
+            let way = self
+                .flows
+                .get_mut(&(to, anycast, client, service, quoted.0.protocol))?;
+            if is_port_unreachable(frame, view) {
+                way.by_anycast = true;
+                return Some(Fate::same(Verdict::Drop, frame));
+            }
+        }
         let inner = (Side::Source, anycast);
         let outer = Some((Side::Destination, anycast));
-        let own = quoted.0.source == view.destination;
-        own.then(|| translate(frame, view, quoted, inner, outer))
+        Some(translate(frame, view, quoted, inner, outer))
     }
 
     /// This host sends something from C, and no flow of a client does.

@@ -44,7 +44,6 @@ const AT_CORRESPONDENT: &[&str] = &[
     "flow_pinned",
     "flow_led",
     "flow_open",
-    "flow_trial_reset",
     "correspondent_to_care_of",
     "correspondent_from_care_of",
     "correspondent_icmp_error",

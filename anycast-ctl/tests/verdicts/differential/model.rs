@@ -123,6 +123,11 @@ pub(super) fn is_never_rewritten(view: &View) -> bool {
     of_no_flow(view.source) || of_no_flow(view.destination)
 }
 
+/// Of an error.
+pub(super) fn is_port_unreachable(frame: &[u8], view: &View) -> bool {
+    frame[view.upper..view.upper + 2] == [1, 4]
+}
+
 pub(super) fn is_error(view: &View, frame: &[u8]) -> bool {
     let whole = view.upper + 8 <= view.end.min(frame.len());
     view.protocol == ICMPV6 && whole && frame[view.upper] < 128
@@ -271,6 +276,15 @@ impl Flow {
 
     fn is_closed(&self) -> bool {
         self.ended == [true; 2]
+    }
+
+    /// C, or the client of what C sent, does not know it.
+    fn is_disowned(&mut self) {
+        if self.answered {
+            (self.answered, self.doubted, self.first) = (false, true, None);
+        } else if !self.doubted {
+            *self = Self::default();
+        }
     }
 
     /// The first by C sets what is known.
@@ -451,6 +465,15 @@ impl Correspondent {
             }
             self.flows.remove(&key);
         }
+        let care_of = self.care_of.get(&(source, destination));
+        if let Some(anycast) = care_of.filter(|_| transport.flags & (RST | ACK) == RST) {
+            let key = (source, *anycast, client, service, view.protocol);
+            let flow = self.flows.get_mut(&key);
+            if let Some(flow) = flow.filter(|flow| flow.care_of == Some(destination)) {
+                flow.is_disowned();
+                return Some(None);
+            }
+        }
         let reply = view.protocol == ICMPV6 && frame[view.upper] == 129;
         match binding {
             // Nothing follows a reset, and an answer begins nothing.
@@ -492,11 +515,7 @@ impl Correspondent {
             Some(flow) if flow.care_of == Some(source) => {
                 let bare = transport.flags & (RST | ACK) == RST;
                 if bare {
-                    if flow.answered {
-                        (flow.answered, flow.doubted, flow.first) = (false, true, None);
-                    } else if !flow.doubted {
-                        *flow = Flow::default();
-                    }
+                    flow.is_disowned();
                     return Some(Decision::Drop);
                 }
                 flow.by_member(view, frame, transport);
@@ -525,12 +544,42 @@ impl Correspondent {
             .then(|| rewrite(frame, view, change, None))
     }
 
-    fn error(&self, frame: &[u8], view: &View) -> Option<Fate> {
+    fn error(&mut self, frame: &[u8], view: &View) -> Option<Fate> {
         if quotes_ours(frame, view) {
             return Some(Fate::same(Verdict::Drop, frame));
         }
+        if is_port_unreachable(frame, view)
+            && let Some(verdict) = self.unwanted(frame, view)
+        {
+            return Some(Fate::same(verdict, frame));
+        }
         self.of_client(frame, view)
             .or_else(|| self.of_member(frame, view))
+    }
+
+    /// C knows nothing of what its client sent, or the client of what C sent.
+    fn unwanted(&mut self, frame: &[u8], view: &View) -> Option<Verdict> {
+        let (quote, transport) = quote(frame, view)?;
+        let (own, other) = transport?.ports;
+        if (quote.source, quote.destination) != (view.destination, view.source) {
+            return None;
+        }
+        let by_client = is_client(view.source);
+        let ((client, care_of), (port, service), verdict) = if by_client {
+            ((view.source, quote.source), (other, own), Verdict::Pass)
+        } else {
+            ((quote.source, view.source), (own, other), Verdict::Drop)
+        };
+        let anycast = *self.care_of.get(&(client, care_of))?;
+        let flow = self
+            .flows
+            .get_mut(&(client, anycast, port, service, quote.protocol));
+        match flow.filter(|flow| flow.care_of == Some(care_of)) {
+            Some(flow) => flow.is_disowned(),
+            None if by_client => {}
+            None => return None,
+        }
+        Some(verdict)
     }
 
     /// The client sent A -> B, the network saw A -> C.

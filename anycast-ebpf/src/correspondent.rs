@@ -119,10 +119,17 @@ fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Result<C
         // What came in was seen there.
         Hook::Egress => !forwarded,
     };
-    if answer == answer::UNKNOWN && other {
+    // A client's reset to C is not seen behind the filters: it goes to C already.
+    let disowns = C::HOOK == Hook::Ingress && steer::is_bare_reset(question);
+    if answer == answer::UNKNOWN && (other || disowns) {
         outward = !outward;
         question.turn();
-        answer = ask(question, outward);
+        answer = if other {
+            ask(question, outward)
+        } else {
+            // SAFETY: the question is there.
+            unsafe { steer::steer_disowned(question, 1) }
+        };
     }
     let (side, address) = if outward {
         (side::DESTINATION, question.address)

@@ -244,7 +244,7 @@ pub unsafe extern "C" fn steer_new(question: *mut Question) -> u32 {
 
 #[inline(always)]
 fn decide(question: &mut Question, now: u64) -> u32 {
-    if question.is_tcp() && question.resets() && question.flags & TCP_ACK == 0 {
+    if is_bare_reset(question) {
         // SAFETY: the question is there.
         let answer = unsafe { steer_disowned(question, 1) };
         if answer != answer::UNKNOWN {
@@ -279,6 +279,13 @@ fn decide(question: &mut Question, now: u64) -> u32 {
         keep(question, state::OPEN);
     }
     answer::UNKNOWN
+}
+
+/// Whether it is a reset without ACK: of a host that got a segment of no connection that it knows (RFC 9293 section
+/// 3.10.7.1).
+#[inline(always)]
+pub(crate) fn is_bare_reset(question: &Question) -> bool {
+    question.is_tcp() && question.resets() && question.flags & TCP_ACK == 0
 }
 
 /// A host says that it knows nothing of a packet to which, or from which, a rule should have been applied: C of one to

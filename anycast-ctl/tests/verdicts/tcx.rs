@@ -32,6 +32,8 @@ const BACKWARD: &[(&str, u64)] = &[
     ("forwarded_by_kernel", 1),
 ];
 const REDIRECTED: &[(&str, u64)] = &[("correspondent_to_care_of", 1), ("forwarded", 1)];
+/// Communication with the destination is administratively prohibited (RFC 4443 section 3.1).
+const PROHIBITED: u8 = 1;
 const OTHER_ROUTER: [u8; 6] = [2, 0, 0, 0, 2, 9];
 
 pub fn tests(suite: Suite) -> Suite {
@@ -459,8 +461,8 @@ fn device_sums() -> Result<()> {
         (answer.clone(), from(&answer, B)),
         (error(HOP, A, TOO_BIG, &seen), error(HOP, A, TOO_BIG, &sent)),
         (
-            coded(4, error(C, A, UNREACHABLE, &seen)),
-            coded(4, error(B, A, UNREACHABLE, &sent)),
+            coded(PROHIBITED, error(C, A, UNREACHABLE, &seen)),
+            coded(PROHIBITED, error(B, A, UNREACHABLE, &sent)),
         ),
         (
             error(HOP, A, TOO_BIG, &to(C, &first)),

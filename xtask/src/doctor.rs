@@ -126,6 +126,10 @@ fn checks() -> Vec<Check> {
             "firewalls of tests are set up with it: `cargo xtask test` installs nftables on Debian",
         ),
         tool(
+            "vtysh",
+            "FRR reads routes in a test: `cargo xtask test` installs frr on Debian",
+        ),
+        tool(
             "python3",
             "another implementation of the binding talks to ours in a test: `cargo xtask test` installs it on Debian",
         ),

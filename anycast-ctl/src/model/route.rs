@@ -25,6 +25,8 @@ pub struct RouteSettings {
     pub style: Style,
     /// Whether a route may have several next hops.
     pub multipath: bool,
+    /// Whether plain multipath is used where zebra (FRR) runs, which does not follow resilient groups of others.
+    pub plain_beside_zebra: bool,
 }
 
 /// How next hops are written into the kernel.

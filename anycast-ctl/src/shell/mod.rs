@@ -31,6 +31,7 @@ mod privilege;
 mod reachability;
 pub mod reconcile;
 pub mod routes;
+mod routing_daemons;
 pub mod secret;
 pub mod sockets;
 mod start;

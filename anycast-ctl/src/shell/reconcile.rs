@@ -84,6 +84,8 @@ pub struct Known {
     members: BTreeMap<u32, Member>,
     /// Groups that have the form which this daemon writes. At most one route uses each of them.
     groups: BTreeMap<u32, BTreeSet<u32>>,
+    /// Groups with other settings, which are replaced. A route that uses one has its next hops until then.
+    former: BTreeMap<u32, BTreeSet<u32>>,
     /// Objects that may not be in use any more.
     idle: BTreeSet<u32>,
     /// Numbers of objects of other programs.
@@ -107,6 +109,7 @@ impl Known {
             ids: BTreeMap::new(),
             members: BTreeMap::new(),
             groups: BTreeMap::new(),
+            former: BTreeMap::new(),
             idle: BTreeSet::new(),
             taken: BTreeSet::new(),
             next: FIRST_ID,
@@ -152,8 +155,13 @@ impl Known {
             (Kind::Group { members, settings }, Style::Resilient(wanted)) if settings == wanted => {
                 self.groups.insert(object.id, members);
             }
-            // The object is a duplicate, a group with other settings, or of a kind that this daemon never makes.
-            (Kind::Hop(_) | Kind::Group { .. } | Kind::Other, _) => {
+            (Kind::Group { members, .. }, _) => {
+                self.former.insert(object.id, members);
+                self.taken.insert(object.id);
+                self.idle.insert(object.id);
+            }
+            // The object is a duplicate, or of a kind that this daemon never makes.
+            (Kind::Hop(_) | Kind::Other, _) => {
                 self.taken.insert(object.id);
                 self.idle.insert(object.id);
             }
@@ -212,7 +220,8 @@ impl Known {
         match self.routes.get(&self.key(anycast)) {
             Some(Way::Hops(hops)) => hops.iter().copied().collect(),
             Some(Way::Object(id)) => {
-                let members = self.groups.get(id).into_iter().flatten();
+                let group = self.groups.get(id).or_else(|| self.former.get(id));
+                let members = group.into_iter().flatten();
                 members
                     .filter_map(|id| self.members.get(id))
                     .map(|member| member.hop)

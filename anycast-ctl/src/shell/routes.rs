@@ -14,6 +14,7 @@ use tables::Tables;
 use super::{
     netlink::{NetlinkError, NexthopNews, RouteNews, requests::Requests},
     reconcile::{Change, Known},
+    routing_daemons,
     throttle::Throttle,
 };
 use crate::{
@@ -27,6 +28,9 @@ const SETTLE: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_secs(1);
 /// Time between two comparisons when nothing is known to be wrong.
 const PERIOD: Duration = Duration::from_secs(30);
+
+/// RTPROT_ZEBRA
+const ZEBRA: u8 = 11;
 
 fn is_down(error: &NetlinkError) -> bool {
     error.errno() == Some(libc::ENETDOWN)
@@ -48,6 +52,8 @@ pub struct Routes {
     known: Option<Known>,
     /// Time until which routes of an earlier run stay without a member that has reported.
     grace: Option<Instant>,
+    /// Time of the next look for zebra.
+    look: Instant,
     /// Time of the next comparison with the kernel's tables.
     due: Instant,
     refused: Throttle<Ipv6Addr>,
@@ -68,6 +74,7 @@ impl Routes {
             changed: BTreeSet::new(),
             known: None,
             grace: Some(now + grace),
+            look: now,
             due: now,
             refused: Throttle::new(Duration::from_secs(60)),
         }
@@ -189,6 +196,13 @@ impl Routes {
     /// Handles a notification of the kernel about a next-hop object. With `net.ipv4.nexthop_compat_mode` 0 the kernel
     /// does not tell of the routes that go with one.
     pub fn nexthop_notified(&mut self, news: &NexthopNews) {
+        if news.object.protocol == ZEBRA {
+            // It makes objects when it starts.
+            self.look = self.look.min(Instant::now());
+            if self.settings.plain_beside_zebra && self.settings.style != Style::Plain {
+                self.due_in(SETTLE);
+            }
+        }
         let Some(known) = &self.known else {
             return;
         };
@@ -216,6 +230,7 @@ impl Routes {
         self.due = Instant::now() + PERIOD;
         let first = self.settings.style;
         let mut failures = self.repair();
+        self.look_for_zebra();
         if self.settings.style != first {
             failures = self.repair();
         }
@@ -229,6 +244,27 @@ impl Routes {
         }
         for (change, error) in &failures {
             self.complain(change, error);
+        }
+    }
+
+    /// Uses plain multipath where zebra reads the routes, whether it was there before this daemon or came later.
+    fn look_for_zebra(&mut self) {
+        let now = Instant::now();
+        let RouteSettings {
+            plain_beside_zebra,
+            style,
+            ..
+        } = self.settings;
+        if !plain_beside_zebra || style == Style::Plain || now < self.look {
+            return;
+        }
+        self.look = now + PERIOD;
+        if routing_daemons::has_zebra() {
+            tracing::warn!(target: "anycast::router",
+                "zebra (FRR) runs here, and does not follow resilient next-hop groups of others: plain multipath from \
+                 now on, where a member that comes or goes moves flows of others (resilient = \"always\" keeps the \
+                 groups, and zebra does not see these routes)");
+            self.settings.style = Style::Plain;
         }
     }
 

@@ -21,7 +21,7 @@ use super::{
     plane::Plane,
     reachability::Reachability,
     routes::Routes,
-    secret,
+    routing_daemons, secret,
     sockets::{Groups, Sender},
     surroundings, sysctl,
 };
@@ -31,6 +31,7 @@ use crate::{
         controller::{Command, Controller, Input},
         fleet, flows,
     },
+    model::route::Style,
 };
 
 /// How long a router waits, after the answers to its first Queries, before it removes the routes of an earlier run
@@ -255,6 +256,11 @@ fn warn_of_surroundings(config: &Config, links: &LinkTable) {
     let router = config.router_role();
     if router.is_some_and(|router| router.next_hops == file::NextHops::All)
         && let Some(advice) = sysctl::multipath_hash()
+    {
+        tracing::info!(target: "anycast::router", "{advice}");
+    }
+    if router.is_some_and(|router| matches!(settings::routes(router).style, Style::Resilient(_)))
+        && let Some(advice) = routing_daemons::advice()
     {
         tracing::warn!(target: "anycast::router", "{advice}");
     }

@@ -10,8 +10,9 @@ const CUSTOM: u32 = 3;
 /// Fields of the hash: source and destination address.
 const ADDRESSES: u32 = 0x0003;
 
-/// Says what is wrong with multipath hashing, if anything is. All packets of a client to an anycast address have to
-/// reach the same member: the Home Test, which has no ports, as well as the flow, which has.
+/// Says what multipath hashing means for members, if anything. By other fields than the addresses, flows of one client
+/// are spread over the members, and the Home Test, which has no ports, reaches one of them. Each member binds its own
+/// flows where the members know each other as `peers`.
 #[must_use]
 pub fn multipath_hash() -> Option<String> {
     advice(read(HASH_POLICY.as_ref())?, read(HASH_FIELDS.as_ref())?)
@@ -22,9 +23,8 @@ fn advice(policy: u32, fields: u32) -> Option<String> {
         return None;
     }
     Some(format!(
-        "next_hops = \"all\" with net.ipv6.fib_multipath_hash_policy {policy} and fields {fields:#06x}: \
-         the Home Test and the flow of a client may reach different members. Run: \
-         sysctl -w net.ipv6.fib_multipath_hash_policy=3 net.ipv6.fib_multipath_hash_fields=3"
+        "net.ipv6.fib_multipath_hash_policy is {policy} (fields {fields:#06x}): flows of one client are spread over the \
+         members. Sessions are safe; members without `peers` bind only some of them (docs/network.md)"
     ))
 }
 
@@ -46,10 +46,7 @@ mod tests {
         assert_eq!(advice(3, 3), None);
         for (policy, fields) in [(0, 7), (1, 3), (3, 7), (3, 1)] {
             let advice = advice(policy, fields).expect("advice");
-            assert!(
-                advice.contains("sysctl -w net.ipv6.fib_multipath_hash_policy=3"),
-                "{advice}"
-            );
+            assert!(advice.contains("members without `peers`"), "{advice}");
         }
     }
 }

@@ -4,8 +4,10 @@ mod bed;
 mod bird;
 mod carrier;
 mod forged_query;
+mod frr;
 mod interfaces;
 mod members;
+mod mtu;
 mod nexthops;
 mod polite;
 mod queriers;
@@ -33,6 +35,10 @@ fn main() -> ExitCode {
         .test(
             "next-hop objects that somebody deletes are back within a second",
             nexthops::deleted,
+        )
+        .test(
+            "path-MTU discovery without a gateway, by the router's hash",
+            mtu::discovery,
         )
         .test(
             "a crashed router forwards on, and so does its successor",
@@ -74,5 +80,5 @@ fn main() -> ExitCode {
             "a polite router that is alone asks everybody",
             polite::alone,
         );
-    bird::add(suite).run()
+    frr::add(bird::add(suite)).run()
 }

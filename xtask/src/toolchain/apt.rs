@@ -9,9 +9,9 @@ use crate::{
 };
 
 /// Installs the programs that tests use in addition to the daemon, on machines with apt: ip, with which people start
-/// daemons in namespaces; tshark, a second parser for every packet; BIRD, which passes routes on; nft, for firewalls;
-/// Python, for the peer of `interop`; bpftool, which loads the programs by libbpf; systemd, under which the unit is
-/// started; Prometheus, which scrapes the lab; and a validator of JSON Schema.
+/// daemons in namespaces; tshark, a second parser for every packet; BIRD and FRR, which pass routes on; nft, for
+/// firewalls; Python, for the peer of `interop`; bpftool, which loads the programs by libbpf; systemd, under which the
+/// unit is started; Prometheus, which scrapes the lab; and a validator of JSON Schema.
 ///
 /// The tests work without them, so that a failure is only reported.
 pub fn install_helpers() {
@@ -20,6 +20,7 @@ pub fn install_helpers() {
         ("tshark", "tshark"),
         ("bird", "bird2"),
         ("nft", "nftables"),
+        ("vtysh", "frr"),
         ("python3", "python3"),
         ("bpftool", "bpftool"),
         ("systemctl", "systemd"),

@@ -119,9 +119,11 @@ pub enum NextHops {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resilient {
-    /// Resilient groups are used where the kernel supports them.
+    /// Resilient groups are used where the kernel supports them, and where no zebra (FRR) reads its routes.
     #[default]
     Auto,
+    /// Resilient groups are used where the kernel supports them. zebra does not see routes with several next hops then.
+    Always,
     /// Plain multipath routes are used.
     Never,
 }

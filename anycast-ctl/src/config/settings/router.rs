@@ -79,7 +79,7 @@ pub fn rule(rule: &Rule) -> router::Rule {
 #[must_use]
 pub fn routes(router: &Router) -> RouteSettings {
     let multipath = router.next_hops == NextHops::All;
-    let resilient = multipath && router.resilient == Resilient::Auto;
+    let resilient = multipath && router.resilient != Resilient::Never;
     RouteSettings {
         place: route_place(router),
         style: if resilient {
@@ -92,6 +92,7 @@ pub fn routes(router: &Router) -> RouteSettings {
             Style::Plain
         },
         multipath,
+        plain_beside_zebra: router.resilient == Resilient::Auto,
     }
 }
 

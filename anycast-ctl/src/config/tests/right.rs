@@ -88,6 +88,8 @@ fn a_router_gets_what_its_file_says() {
     let rule = &router.policy.rules()[0].rule;
     assert_eq!(rule.mac, Some([2, 0, 0, 0, 0x20, 0x11]));
     assert_eq!(rule.max_members_per_group, Some(16));
+    assert_eq!(lan0.hold, Duration::from_secs(3));
+    assert!(lan0.queriers.is_empty());
     assert_eq!(rule.source.prefix_len(), 128);
     let place = settings::route_place(config.router.as_ref().expect("a router").get_ref());
     assert_eq!((place.table, place.metric, place.protocol), (254, 512, 172));
@@ -207,4 +209,23 @@ fn programs_stay_unless_told_otherwise() {
     assert!(keep("[data_plane]\n"));
     assert!(!keep("[data_plane]\nkeep = false\n"));
     assert!(bad(&format!("[data_plane]\nkept = true\n{MEMBER}")).contains("kept"));
+}
+
+#[test]
+fn what_a_router_takes_from_others_is_limited_unless_its_file_says_otherwise() {
+    let settings = |more: &str, rule: &str| {
+        let text = format!(
+            "[router]\ninterfaces = [\"a\"]\n{more}\n[[router.policy]]\nsource = \"fe80::/10\"\n\
+             anycast = \"2001:db8::/32\"\naction = \"allow\"\n{rule}"
+        );
+        let router = settings::controller(&good(&text)).router;
+        let router = router.expect("a router");
+        let groups = router.policy.rules()[0].rule.max_groups_per_member;
+        (groups, router.links[0].queriers.len(), router.links[0].hold)
+    };
+    let (three, none) = (Duration::from_secs(3), Duration::ZERO);
+    assert_eq!(settings("", ""), (Some(1024), 0, three));
+    let more = "queriers = [\"fe80::1\", \"fe80::2\"]\nlink_hold = \"0s\"";
+    let rule = "max_groups_per_member = 5000";
+    assert_eq!(settings(more, rule), (Some(5000), 2, none));
 }

@@ -13,6 +13,9 @@ fn next_hop_settings_that_make_no_sense_are_named() {
             "probe_interval = \"10ms\"",
             "probe_interval 10ms: at least 1s",
         ),
+        ("link_hold = \"5min\"", "link_hold 300s: at most 60s"),
+        ("queriers = [\"2001:db8::1\"]", "link-local addresses"),
+        ("queriers = [\"fe80::1/64\"]", "bits beyond its length"),
     ] {
         let text = ROUTER.replace("[router]\n", &format!("[router]\n{line}\n"));
         let problems = bad(&text);

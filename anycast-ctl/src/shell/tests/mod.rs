@@ -33,6 +33,7 @@ const PLAIN: RouteSettings = RouteSettings {
     place: PLACE,
     style: Style::Plain,
     multipath: true,
+    plain_beside_zebra: true,
 };
 const RESILIENT: RouteSettings = RouteSettings {
     style: Style::Resilient(Resilient {

@@ -1,0 +1,42 @@
+//! Routing daemons beside this one, which read our routes out of the kernel.
+//!
+//! zebra of FRR does not follow resilient next-hop groups of others. It drops without a word routes whose object has a
+//! number with bit 28 or 29 set, such as ours, since it keeps these for EVPN. Objects with other numbers it takes for
+//! its own: it writes back a group that changed, and makes an object anew that was deleted.
+//!
+//! BIRD reads next hops out of the route itself. The kernel tells those of an object there as long as
+//! `net.ipv4.nexthop_compat_mode` is 1.
+
+use std::{fs, path::Path};
+
+const COMPAT_MODE: &str = "/proc/sys/net/ipv4/nexthop_compat_mode";
+
+/// Whether zebra runs in this network namespace. False where that cannot be told.
+#[must_use]
+pub fn has_zebra() -> bool {
+    let Ok(ours) = fs::read_link("/proc/self/ns/net") else {
+        return false;
+    };
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return false;
+    };
+    let is_zebra = |process: &Path| {
+        let comm = fs::read(process.join("comm"));
+        comm.is_ok_and(|comm| comm == b"zebra\n")
+            && fs::read_link(process.join("ns/net")).is_ok_and(|theirs| theirs == ours)
+    };
+    let mut found = processes.flatten();
+    found.any(|process| is_zebra(&process.path()))
+}
+
+/// What keeps routing daemons on this machine from reading routes with resilient next-hop groups, if anything does.
+#[must_use]
+pub fn advice() -> Option<String> {
+    let mode = fs::read_to_string(COMPAT_MODE).ok()?;
+    (mode.trim() == "0").then(|| {
+        "resilient next-hop groups with net.ipv4.nexthop_compat_mode = 0: the kernel tells other daemons the number of \
+         a group and not its next hops. BIRD does not know what to do with such routes. Run: \
+         sysctl -w net.ipv4.nexthop_compat_mode=1, or set resilient = \"never\""
+            .to_owned()
+    })
+}

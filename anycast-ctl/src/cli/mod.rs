@@ -30,7 +30,7 @@ use crate::{
     shell::{
         api::{Request, client, monitor::ROLES, view},
         dataplane::{Pins, PinsError},
-        host, surroundings,
+        host, privilege, surroundings,
     },
 };
 pub use log::LogFormat;
@@ -268,7 +268,7 @@ pub fn run(cli: Cli) -> Result<()> {
             query,
         } => {
             let known = client::handshakes(path, client, anycast)?;
-            answer(&known, query, |known| show_flows::handshakes(known))
+            answer(&known, query, |known| show_flows::handshakes(known, client))
         }
         Command::Flows { which, all, query } => {
             let flows = client::flows(path, which.into(), all)?;
@@ -337,6 +337,8 @@ fn status(path: &std::path::Path, check: bool, query: Query) -> Result<()> {
 /// Removes what a stopped daemon left in the kernel. It refuses to do so while a daemon runs, because that daemon would
 /// not notice.
 fn detach(query: Query) -> Result<()> {
+    // Without this, the first thing that is refused would be named, and not why.
+    privilege::check()?;
     let pins = Pins::left().map_err(|error| match error {
         PinsError::Taken(_) => anyhow!("{error}: end that first"),
         error => error.into(),

@@ -36,7 +36,7 @@ pub(super) fn bindings(bindings: &[view::Binding]) -> String {
     }
 }
 
-pub(super) fn handshakes(known: &[view::Handshake]) -> String {
+pub(super) fn handshakes(known: &[view::Handshake], client: Option<Ipv6Addr>) -> String {
     let mut table = Table::new(&[
         "CLIENT",
         "ANYCAST",
@@ -63,7 +63,10 @@ pub(super) fn handshakes(known: &[view::Handshake]) -> String {
                 .unwrap_or_default(),
         ]);
     }
-    table.render("no clients are known")
+    match client {
+        Some(client) => table.render(&format!("no client {client} is known")),
+        None => table.render("no clients are known"),
+    }
 }
 
 fn handshake_state(handshake: &view::Handshake) -> String {
@@ -189,7 +192,7 @@ mod tests {
             next_seconds: 60.0,
             ..known("back_off")
         };
-        let text = handshakes(&[waiting, alone]);
+        let text = handshakes(&[waiting, alone], None);
         let [_, waiting, alone] = &lines(&text)[..] else {
             panic!("{text}");
         };
@@ -215,7 +218,12 @@ mod tests {
                 "BA 130 insufficient resources"
             ]
         );
-        assert_eq!(handshakes(&[]), "no clients are known\n");
+        assert_eq!(handshakes(&[], None), "no clients are known\n");
+        let client = "2001:db8:1::1".parse().expect("an address");
+        assert_eq!(
+            handshakes(&[], Some(client)),
+            "no client 2001:db8:1::1 is known\n"
+        );
     }
 
     #[test]

@@ -27,8 +27,9 @@ use crate::core::correspondent::MemoryError;
 
 const MAGIC: &[u8] = b"anycast nonces 2\n";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-/// Longest file in octets, which is more than the core saves.
-const LONGEST: u64 = 16 << 20;
+/// Longest file in octets, which is more than the core saves: 42 octets for each pair of client and care-of address,
+/// and tables have room for millions of these.
+const LONGEST: u64 = 1 << 30;
 
 /// Why the nonces could not be kept or restored.
 #[derive(Debug, thiserror::Error)]
@@ -181,6 +182,20 @@ mod tests {
         assert_eq!(*saved, b"secrets");
         assert!(elapsed < Duration::from_secs(60), "{elapsed:?}");
         assert!(!file.exists() && recall(&file).unwrap().is_none());
+    }
+
+    #[test]
+    fn many_pairs_are_recalled_as_well() {
+        if !is_root() {
+            return;
+        }
+        let directory = Directory::new("many");
+        let file = directory.file();
+        // Of half a million pairs.
+        let state: Vec<u8> = (0..42 * 500_000_u32).map(|at| (at % 251) as u8).collect();
+        keep(&file, &state).unwrap();
+        let (saved, _) = recall(&file).unwrap().unwrap();
+        assert!(*saved == state);
     }
 
     #[test]

@@ -27,7 +27,7 @@ mod paths;
 mod perform;
 mod plane;
 mod policy;
-mod privilege;
+pub mod privilege;
 mod reachability;
 pub mod reconcile;
 pub mod routes;

@@ -2,6 +2,8 @@
 
 use std::{net::Ipv6Addr, time::Instant};
 
+use anycast_common::wire::ipv6;
+
 use super::{
     api::monitor::{Event, Monitor},
     clock,
@@ -214,7 +216,9 @@ impl Performer {
             if let Some(held) = failures.admit(kind, Instant::now()) {
                 let interface = ifindex.and_then(|ifindex| links.name(ifindex));
                 let length = packet.len();
-                tracing::warn!(interface, length, %error, held, "cannot send a packet");
+                let parsed = ipv6::Packet::parse(packet).ok();
+                let destination = parsed.map(|parsed| tracing::field::display(parsed.destination));
+                tracing::warn!(interface, destination, length, %error, held, "cannot send a packet");
             }
         });
     }

@@ -19,7 +19,7 @@ use xtask::net::{
     sysctl,
 };
 
-use super::bed::{B, Bed, SOON, in_bed, ip, link_local, prepare, routed, router};
+use super::bed::{B, SOON, in_bed, ip, link_local, prepare, routed, router};
 
 const PORT: u16 = 7000;
 const OCTETS: usize = 100_000;

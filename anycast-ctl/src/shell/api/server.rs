@@ -35,6 +35,8 @@ const CLIENTS: usize = 16;
 const WATCHERS: usize = 8;
 /// A client that sends no request is disconnected after this time.
 const IDLE: Duration = Duration::from_secs(60);
+/// When all places are taken, such clients are disconnected after this time.
+const FULL: Duration = Duration::from_secs(1);
 /// A client that does not read its answer is disconnected after this time.
 const SLOW: Duration = Duration::from_secs(10);
 
@@ -211,9 +213,11 @@ async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>, monitor: Moni
             Ok((stream, _)) => {
                 let calls = calls.clone();
                 let (monitor, watchers) = (monitor.clone(), Arc::clone(&watchers));
+                let places = Arc::clone(&permits);
                 tokio::spawn(async move {
                     // A client that disconnects ends only its own task.
-                    if let Err(error) = serve(stream, calls, monitor, watchers).await {
+                    let served = serve(stream, calls, monitor, watchers, &places);
+                    if let Err(error) = served.await {
                         tracing::debug!(%error, "a client of the control socket broke off");
                     }
                     drop(permit);
@@ -233,6 +237,7 @@ async fn serve(
     calls: mpsc::Sender<Call>,
     monitor: Monitor,
     watchers: Arc<Semaphore>,
+    places: &Semaphore,
 ) -> io::Result<()> {
     // Others than these come by the group of the socket.
     let user = stream.peer_cred()?.uid();
@@ -243,7 +248,11 @@ async fn serve(
     loop {
         line.clear();
         let limit = REQUEST_LIMIT as u64 + 1;
-        timeout(IDLE, (&mut reader).take(limit).read_until(b'\n', &mut line)).await??;
+        let mut rest = (&mut reader).take(limit);
+        tokio::select! {
+            read = rest.read_until(b'\n', &mut line) => read?,
+            () = too_long(places) => return Err(io::ErrorKind::TimedOut.into()),
+        };
         if line.is_empty() {
             return Ok(());
         }
@@ -273,6 +282,17 @@ async fn serve(
             Err(error) => refuse(RefusalCode::BadRequest, format!("not a request: {error}")),
         };
         answer(&mut write, &reply).await?;
+    }
+}
+
+/// Waits until a client has been silent for too long. When all places are taken, that is sooner.
+async fn too_long(places: &Semaphore) {
+    let began = tokio::time::Instant::now();
+    while began.elapsed() < IDLE {
+        tokio::time::sleep(FULL).await;
+        if places.available_permits() == 0 {
+            return;
+        }
     }
 }
 

@@ -162,6 +162,23 @@ async fn a_silent_client_does_not_hold_up_another() {
 }
 
 #[tokio::test]
+async fn silent_clients_on_all_places_keep_nobody_out() {
+    let scratch = Scratch::new("crowd");
+    let path = scratch.socket();
+    let server = Server::bind(&path).expect("a socket");
+    tokio::spawn(answer(server));
+    let began = std::time::Instant::now();
+    let asked = blocking(move || {
+        let connect = |_| UnixStream::connect(&path).expect("a connection");
+        let _silent: Vec<_> = (0..16).map(connect).collect();
+        client::ask::<view::Counters>(&path, &Request::Counters)
+    });
+    asked.await.expect("an answer");
+    let waited = began.elapsed();
+    assert!(waited < std::time::Duration::from_secs(20), "{waited:?}");
+}
+
+#[tokio::test]
 async fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
     let scratch = Scratch::new("stale");
     let path = scratch.socket();

@@ -9,10 +9,10 @@ use std::{
 use anycast_common::abi::roles;
 use serde::Serialize;
 
-use super::sysctl;
+use super::{routing_daemons, sysctl};
 use crate::{
     config::{Config, file::NextHops, settings},
-    model::program::Mode,
+    model::{program::Mode, route::Style},
 };
 
 /// The oldest kernel that has TCX and resilient groups as they are used here.
@@ -43,8 +43,27 @@ pub fn look(config: &Config) -> Vec<Finding> {
         findings.push(Finding {
             code: "multipath_hash",
             message,
-            remedy: "or list the members as `peers` of each other".to_owned(),
+            remedy: "list the members as `peers` of each other".to_owned(),
         });
+    }
+    if let Some(router) = router
+        && matches!(settings::routes(router).style, Style::Resilient(_))
+    {
+        findings.extend(routing_daemons::advice().map(|message| Finding {
+            code: "nexthop_compat_mode",
+            message,
+            remedy: routing_daemons::REMEDY.to_owned(),
+        }));
+        if routing_daemons::has_zebra() {
+            findings.push(Finding {
+                code: "zebra",
+                message: "zebra (FRR) runs here and does not follow resilient next-hop groups of others: \
+                     with resilient = \"auto\" routes are plain multipath, with \"always\" zebra does not see them"
+                    .to_owned(),
+                remedy: "set resilient = \"never\" in [router], or \"always\" if zebra need not see the routes"
+                    .to_owned(),
+            });
+        }
     }
     findings
 }

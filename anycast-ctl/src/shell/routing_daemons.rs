@@ -29,14 +29,17 @@ pub fn has_zebra() -> bool {
     found.any(|process| is_zebra(&process.path()))
 }
 
+/// What to do about [`advice`].
+pub const REMEDY: &str =
+    "sysctl -w net.ipv4.nexthop_compat_mode=1, or set resilient = \"never\" in [router]";
+
 /// What keeps routing daemons on this machine from reading routes with resilient next-hop groups, if anything does.
 #[must_use]
 pub fn advice() -> Option<String> {
     let mode = fs::read_to_string(COMPAT_MODE).ok()?;
     (mode.trim() == "0").then(|| {
         "resilient next-hop groups with net.ipv4.nexthop_compat_mode = 0: the kernel tells other daemons the number of \
-         a group and not its next hops. BIRD does not know what to do with such routes. Run: \
-         sysctl -w net.ipv4.nexthop_compat_mode=1, or set resilient = \"never\""
+         a group and not its next hops, and BIRD does not know what to do with such routes"
             .to_owned()
     })
 }

@@ -262,7 +262,7 @@ fn warn_of_surroundings(config: &Config, links: &LinkTable) {
     if router.is_some_and(|router| matches!(settings::routes(router).style, Style::Resilient(_)))
         && let Some(advice) = routing_daemons::advice()
     {
-        tracing::warn!(target: "anycast::router", "{advice}");
+        tracing::warn!(target: "anycast::router", "{advice}: {}", routing_daemons::REMEDY);
     }
     for group in settings::groups(config).filter(|group| !group.assign) {
         let anycast = *group.anycast.get_ref();

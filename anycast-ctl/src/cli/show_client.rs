@@ -42,7 +42,7 @@ pub(super) fn explained(explained: &view::ClientExplained) -> String {
         text += &format!("\n{}", show_flows::bindings(&explained.bindings));
     }
     if !explained.handshakes.is_empty() {
-        text += &format!("\n{}", show_flows::handshakes(&explained.handshakes));
+        text += &format!("\n{}", show_flows::handshakes(&explained.handshakes, None));
     }
     if !explained.refusals.is_empty() {
         text += &format!("\n{}", show_policy::mobility(&explained.refusals));

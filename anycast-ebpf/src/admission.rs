@@ -40,18 +40,19 @@ const PREFIXES: u64 = 20;
 /// Not the number of a counter.
 const ADMITTED: u32 = u32::MAX;
 
-/// Three of them end a handshake, of which a member begins far fewer.
+/// Three answers end a handshake (Home Test, Care-of Test, Acknowledgement). A member begins far fewer handshakes than
+/// a third of this rate.
 const ANSWERS: Rate = per_second(20_000);
 const ERRORS: Rate = per_second(1000);
-/// Of routers, about one care-of address.
+/// Errors of routers about one care-of address.
 const UNREACHABLES: Rate = Rate {
     every: 100_000_000,
     depth: 2_000_000_000,
 };
-/// Of all queriers on all links.
+/// MLD Queries of all queriers on all links together.
 const QUERIES: Rate = per_second(500);
 
-/// So many, and as many at once.
+/// A rate of `count` a second, of which all may come at once.
 const fn per_second(count: u64) -> Rate {
     Rate {
         every: 1_000_000_000 / count,
@@ -82,10 +83,10 @@ const UPDATES: Reasons = Reasons {
 
 /// Whether a mobility message for a client may go to the controller; if not, that is counted.
 ///
-/// Members send to clients that have just sent to them, by us. Messages to others are solicited by
-/// nobody we know of, and share a bucket of their own, so that forged ones, whose sender does not know
-/// who is about, have no part in what the others live on. Binding Updates are the last of a
-/// handshake's messages, and the ring keeps half of its room for them.
+/// A member sends to clients that have just sent to it through this gateway. Messages to other clients answer nothing
+/// that was seen here. They share a bucket of their own: a forger does not know which clients are active, so forged
+/// messages use up that bucket and leave the others alone. Binding Updates are the last messages of a handshake, and
+/// the ring keeps half of its room for them.
 #[inline(always)]
 pub(crate) fn message<C: Context>(packet: &Packet<'_, C>, mh_type: u8) -> bool {
     // SAFETY: both are there.
@@ -110,7 +111,7 @@ pub unsafe extern "C" fn message_refused(
     // SAFETY: by the caller.
     let (source, client) = unsafe { (&*source, &*client) };
     let mh_type = mh_type as u8;
-    // Both come from B. Who may not be bound costs nobody a token.
+    // Both types come from B. If clients may not be bound to this B, the message takes no token from any bucket.
     if matches!(mh_type, HOME_TEST_INIT | BINDING_UPDATE) && !is_allowed(source) {
         return Counter::MobilityNotAllowed as u32;
     }
@@ -134,7 +135,8 @@ pub unsafe extern "C" fn message_refused(
         return beyond as u32;
     }
     let to_client = MESSAGES_TO_CLIENT.load();
-    // A care-of address may be anybody's: those of one /64 use up what is theirs, and nothing of others.
+    // Anybody may send from some care-of address. So each /64 has a bucket, and a flood from one /64 leaves the
+    // buckets of others alone.
     let (tag, whose) = if mh_type == CARE_OF_TEST_INIT {
         let [prefix, _] = words(source);
         (
@@ -147,7 +149,7 @@ pub unsafe extern "C" fn message_refused(
     let Some(narrow) = Bucket::of(tag | kind, whose) else {
         return ADMITTED;
     };
-    // Who can choose among many /64s must not have the bucket of all clients for one that is about.
+    // A sender who owns many /64s could otherwise use up the bucket of all clients by messages to a single active one.
     let from_anybody = Rate {
         every: to_client.every / PREFIXES,
         depth: to_client.depth,
@@ -239,7 +241,8 @@ pub(crate) fn error() -> bool {
 }
 
 /// Whether an ICMPv6 error which says that a care-of address cannot be reached may be believed; if not, that is
-/// counted. Several sessions show that it is so, and who forges errors shortens the wait of no more.
+/// counted. The rate is low: errors about a few sessions are enough to show that the address is gone, and a forger
+/// shortens the wait of only so many.
 #[inline(always)]
 pub(crate) fn unreachable(care_of: &[u8; 16]) -> bool {
     // SAFETY: it is there.

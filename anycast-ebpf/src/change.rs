@@ -1,4 +1,4 @@
-//! What is to become of a packet.
+//! A change that is to be made to a packet.
 
 /// What is to become of a packet.
 #[repr(C, align(8))]

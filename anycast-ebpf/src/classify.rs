@@ -1,4 +1,4 @@
-//! What is this packet, and whose?
+//! Says what a packet is, and gives it to the roles of its interface.
 
 use anycast_common::abi::{
     counters::Counter,

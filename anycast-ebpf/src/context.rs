@@ -108,8 +108,8 @@ pub(crate) trait Context: Bytes + EbpfContext {
         Self: Sized;
 }
 
-/// What was found out about an IPv6 packet: all that a global function is told of it. It has no padding, which nobody
-/// would write and the verifier would not let anybody hand over.
+/// What was found out about an IPv6 packet: all that a global function is told of it. The structure has no padding:
+/// nobody would initialise it, and the verifier refuses to hand over memory that is not initialised.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 pub struct Parsed {

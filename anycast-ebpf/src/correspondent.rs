@@ -80,7 +80,7 @@ fn deliver_once<C: Context>(
     if next_hop.way.stops::<C>(packet.ctx, outward) {
         return XDP_PASS;
     }
-    // Many a flow has one packet, and a slot for it would be another's.
+    // Many flows have a single packet. A slot of the cache for such a flow would be taken from another one.
     if next_hop.way == Way::Program && change.lasts {
         C::remember(packet, transport, change, &next_hop);
     }
@@ -105,7 +105,8 @@ fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Result<C
         return Err(Verdict::NotOurs);
     };
     numbers(packet, transport, question);
-    // XDP has its short way. Elsewhere what a member sends would look for a binding of the member first.
+    // At XDP most packets of members take the short way and do not come here, so a packet is first taken for a
+    // client's. At other hooks it is first taken for a member's, which spares that packet a lookup of a binding.
     let forwarded = packet.ctx.is_forwarded();
     let mut outward = C::HOOK == Hook::Xdp || forwarded;
     if !outward {
@@ -114,9 +115,10 @@ fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Result<C
     let mut answer = ask(question, outward);
     let other = match C::HOOK {
         Hook::Xdp => true,
-        // Where filters have seen it as the client sent it.
+        // A client's packet is changed on its way out, where filters have seen it as the client sent it. One that
+        // the kernel cannot route has no way out, and is changed here.
         Hook::Ingress => is_unrouted(packet.ctx, packet.parsed, transport) != 0,
-        // What came in was seen there.
+        // A member's packet that is forwarded was changed on its way in.
         Hook::Egress => !forwarded,
     };
     // A client's reset to C is not seen behind the filters: it goes to C already.
@@ -179,8 +181,8 @@ fn numbers<C: Context>(packet: &Packet<'_, C>, transport: &Transport, question: 
     if transport.protocol != TCP {
         return;
     }
-    // Else the compiler takes the checks that were made for the header as made for these, which the verifier cannot
-    // see.
+    // Without the black box the compiler drops these bounds checks, because those of the whole header include them. The
+    // verifier does not know that they do.
     let start = transport.checksum - 16;
     let Some([sequence, acknowledged, rest]) = packet
         .ctx

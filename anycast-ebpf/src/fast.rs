@@ -91,7 +91,7 @@ impl Head {
 pub(crate) enum Sight {
     /// XDP action.
     Done(u32),
-    /// Plain TCP or UDP, perhaps of a pinned flow.
+    /// Plain TCP or UDP, perhaps of a bound flow.
     Flow,
     /// No tag, and neither TCP nor UDP.
     Other,
@@ -115,7 +115,7 @@ pub(crate) fn sight<const ROLES: u8>(ctx: &XdpContext) -> Sight {
     }
     let protocol = head.protocol();
     if ROLES & (MEMBER | CORRESPONDENT) == 0 {
-        // MLD is all that is for a router.
+        // A router looks at nothing but MLD.
         let mld = protocol == HOP_BY_HOP || protocol == ICMPV6;
         return if mld {
             Sight::Other

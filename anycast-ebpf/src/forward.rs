@@ -42,7 +42,7 @@ impl Way {
                 false
             }
             Self::TooBig => true,
-            // Better by B than not at all. The other way it may be for this host itself.
+            // Without a way to C the client's packet may still reach B. A member's packet may be for this host itself.
             Self::None if outward => {
                 count(Counter::NoRouteToCareOf);
                 true

@@ -143,7 +143,7 @@ fn note_first_once<C: Context>(packet: &Packet<'_, C>) -> u32 {
     } else if destination != packet.destination {
         (side::DESTINATION, destination)
     } else {
-        // The others must not be taken for those of a pinned flow, or of one that may be pinned.
+        // Later fragments have no ports. Without a note they would be taken for those of a bound flow.
         let pair = CareOfKey {
             client: packet.destination,
             care_of: packet.source,

@@ -26,7 +26,7 @@ use crate::{question::Question, quoted::Quote};
 #[unsafe(no_mangle)]
 pub(crate) static REQUIRE_ROUTER_ALERT: Global<u8> = Global::new(1);
 
-/// Unlimited, for who loads the object without saying anything.
+/// Unlimited, for a loader that does not set the rates.
 const FREE: Rate = Rate {
     every: 0,
     depth: u64::MAX,
@@ -54,7 +54,7 @@ pub(crate) static NEW_CLIENTS_OF_PREFIX: Global<Rate> = Global::new(FREE);
 #[unsafe(no_mangle)]
 pub(crate) static HASH_KEY: Global<[u64; 2]> = Global::new([0; 2]);
 
-/// Key of the hash by which pinned flows are found, and in how many sets.
+/// Key of the hash by which flows are found, and the number of sets of the table.
 #[unsafe(no_mangle)]
 pub(crate) static FLOW_SECRET: Global<Secret> = Global::new([0; 5]);
 #[unsafe(no_mangle)]
@@ -118,8 +118,8 @@ pub(crate) static BUCKETS: Array<u64, { 2 * maps::BUCKETS_ROW as usize }> = Arra
 #[btf_map]
 pub(crate) static WHOLE: PerCpuArray<u64, { maps::whole::ALL as usize }> = PerCpuArray::new();
 
-/// Correspondent: pinned flows, by CPU and hash. The controller makes it as large as the CPUs are many; an
-/// array per CPU would cost another access to memory.
+/// Correspondent: cached results for bound flows, by CPU and hash. The controller makes it as large as the CPUs are
+/// many; an array per CPU would cost another access to memory.
 #[btf_map]
 pub(crate) static FLOW_CACHE: Array<CachedFlow, { maps::FLOW_CACHE as usize }, ALIGNED> =
     Array::new();
@@ -137,11 +137,11 @@ const ALIGNED: usize = BPF_F_MMAPABLE as usize;
 pub(crate) static BINDINGS: HashMap<BindingKey, Binding, { maps::BINDINGS as usize }> =
     HashMap::new();
 
-/// Correspondent: (A, C) -> B, while a binding or a pinned flow uses it.
+/// Correspondent: (A, C) -> B, while a binding or a bound flow uses it.
 #[btf_map]
 pub(crate) static CARE_OF: HashMap<CareOfKey, CareOf, { maps::BINDINGS as usize }> = HashMap::new();
 
-/// Correspondent: flows pinned to a care-of address, see [`flow_table`].
+/// Correspondent: the flows that are remembered, see [`flow_table`].
 #[btf_map]
 pub(crate) static FLOWS: Array<Set, { flow_table::entries(maps::FLOWS) as usize }, ALIGNED> =
     Array::new();

@@ -9,10 +9,10 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use crate::{
     admission,
     checksum::folds_to_ones,
+    checksum::holds_checksum,
     context::{Context, Packet, Parsed, Verdict},
     count::count,
     global::{exported, global},
-    icmp_error::holds_checksum,
     limit,
     maps::REQUIRE_ROUTER_ALERT,
     packet::{IPV6, MAX_OFFSET, ethernet, is_link_local, is_multicast, octets, words},

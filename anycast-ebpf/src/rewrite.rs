@@ -1,4 +1,4 @@
-//! One address of the packet, and the checksum that covers it.
+//! Replaces one address of the packet, and puts right the checksum that covers it.
 
 use core::mem::offset_of;
 

@@ -1,7 +1,8 @@
 //! TCX: packets as the kernel's stack has them, merged and with checksums that a device is yet to complete.
 //!
-//! The kernel forwards or receives what is rewritten on the way in. What this host itself sends is
-//! rewritten on the way out, where it may have to leave by another way than it came to.
+//! A packet of a member is rewritten on its way in, before the packet filter. A packet to B is rewritten on its way
+//! out, behind the packet filter, whether this host forwards or sends it. There it may have to leave by another
+//! interface than the one that the route to B chose.
 
 use core::ffi::c_void;
 
@@ -193,7 +194,7 @@ impl<const OUT: bool> Context for Skb<OUT> {
                 transport.checksum - 16 + usize::from(words) * 4
             }
             UDP => transport.checksum + 2,
-            // Nobody knows.
+            // The size of the largest segment is not known.
             _ => return 0,
         };
         (headers - layout) as u16 + segment as u16

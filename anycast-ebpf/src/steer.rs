@@ -257,7 +257,7 @@ fn decide(question: &mut Question, now: u64) -> u32 {
     } else {
         question.echo != ECHO_REPLY
     };
-    // Nothing follows a reset.
+    // No packet of the flow follows a reset, so it is not remembered.
     if !begins || question.resets() {
         // SAFETY: the key is there.
         unsafe { admission::expect_messages(&raw const question.key) };

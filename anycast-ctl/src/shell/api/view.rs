@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::mac::Mac;
 pub use crate::model::policy::Rule;
 
+mod explained;
 mod flows;
+mod refusals;
 
+pub use explained::{ClientExplained, Explanation, RoleExplained, Step, WayExplained};
 pub use flows::{Binding, Flow, FlowCursor, Flushed, Handshake, Heard, Pair, Triple, Which};
+pub use refusals::{MobilityRefusal, Refusal, Refusals};
 
 /// State of the daemon.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -177,143 +180,6 @@ pub struct PolicyChanged {
     pub id: Option<usize>,
     /// Number of rules afterwards.
     pub rules: usize,
-}
-
-/// What happens to a Report on a link.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Explanation {
-    /// Name of the link.
-    pub interface: String,
-    /// The Ethernet source that was compared.
-    #[cfg_attr(test, schemars(with = "Option<String>"))]
-    pub mac: Option<Mac>,
-    /// Whether the Report is accepted now.
-    pub allow: bool,
-    /// The reason, in a sentence.
-    pub verdict: String,
-    /// The rules that were compared. The last one decides, if the list of its reasons is empty.
-    pub steps: Vec<Step>,
-    /// Whether the source is a member already. Caps then do not apply to it.
-    pub member: bool,
-    /// Number of members of the group, and the cap.
-    pub members_per_group: (usize, Option<u32>),
-    /// Number of groups of the member on the link, and the cap.
-    pub groups_per_member: (usize, Option<u32>),
-}
-
-/// A rule that was compared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Step {
-    /// Number of the rule.
-    pub rule: usize,
-    /// Reasons why the rule does not match. The list is empty when it matches.
-    pub because: Vec<String>,
-}
-
-/// The Reports and Dones that were refused last.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Refusals {
-    /// The refusals, the latest first. The data plane reports only examples of what it drops.
-    pub refusals: Vec<Refusal>,
-    /// Mobility messages that a correspondent refused, the latest first. Ten a second at most are remembered.
-    #[serde(default)]
-    pub mobility: Vec<MobilityRefusal>,
-    /// Number of all refusals, by reason.
-    pub totals: BTreeMap<String, u64>,
-}
-
-/// A mobility message that was refused.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct MobilityRefusal {
-    /// Seconds since it was first seen.
-    pub first_seconds: f64,
-    /// Seconds since it was last seen.
-    pub last_seconds: f64,
-    /// Source of the message: an anycast or a care-of address.
-    pub source: Ipv6Addr,
-    /// Destination of the message: the client.
-    pub client: Ipv6Addr,
-    /// The reason, which is the name of a counter.
-    pub reason: String,
-    /// How often it was seen.
-    pub seen: u64,
-}
-
-/// What this machine knows of a client and an anycast address.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct ClientExplained {
-    /// The client, A.
-    pub client: Ipv6Addr,
-    /// The anycast address, B.
-    pub anycast: Ipv6Addr,
-    /// What each role of this machine says.
-    pub roles: Vec<RoleExplained>,
-    /// Where this machine sends packets to A, to B and to each care-of address that plays a part.
-    pub ways: Vec<WayExplained>,
-    /// Bindings of a correspondent for the pair.
-    pub bindings: Vec<Binding>,
-    /// What a member knows of the pair.
-    pub handshakes: Vec<Handshake>,
-    /// Flows of the pair, at most a thousand.
-    pub flows: Vec<Flow>,
-    /// Mobility messages to the client that were refused lately.
-    pub refusals: Vec<MobilityRefusal>,
-}
-
-/// What a role says about a client and an anycast address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct RoleExplained {
-    /// Name of the role.
-    pub role: String,
-    /// Kind of the answer, for programs, such as `bound` or `client_not_covered`.
-    pub code: String,
-    /// The answer, in a sentence or two.
-    pub message: String,
-}
-
-/// Where a machine sends packets to an address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct WayExplained {
-    /// The destination.
-    pub to: Ipv6Addr,
-    /// Name of the interface. `None` where there is no route.
-    pub interface: Option<String>,
-    /// The next hop. `None` where the address is on the link, or there is no route.
-    pub next_hop: Option<Ipv6Addr>,
-    /// MTU of the interface in octets.
-    pub mtu: Option<u32>,
-}
-
-/// A Report or Done that was refused.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Refusal {
-    /// Seconds since it was first seen.
-    pub first_seconds: f64,
-    /// Seconds since it was last seen.
-    pub last_seconds: f64,
-    /// Name of the interface.
-    pub interface: String,
-    /// Source address of the message.
-    pub source: Ipv6Addr,
-    /// Ethernet source address of the message.
-    #[cfg_attr(test, schemars(with = "String"))]
-    pub mac: Mac,
-    /// The anycast address that the message names, where it could be read.
-    pub anycast: Option<Ipv6Addr>,
-    /// The reason, which is the name of a counter.
-    pub reason: String,
-    /// Who refused the message: `data_plane` or `controller`.
-    pub by: String,
-    /// How often it was seen.
-    pub seen: u64,
 }
 
 /// The answer to a monitor request, before its events.

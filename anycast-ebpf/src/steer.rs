@@ -390,10 +390,11 @@ fn to_client(question: &mut Question) -> u32 {
     question.address = question.key.anycast;
     // SAFETY: the controller replaces entries whole, and the copies are made at once.
     let Some(owner) = (unsafe { CARE_OF.get(&on_stack(CareOfKey::of(&question.key))) }) else {
-        if question.resets() {
-            reset_by_anycast(question);
-        }
-        return answer::UNKNOWN;
+        return if question.resets() {
+            reset_by_anycast(question)
+        } else {
+            answer::UNKNOWN
+        };
     };
     let leads_until = owner.expires;
     question.delta = owner.delta;
@@ -424,15 +425,27 @@ fn to_client(question: &mut Question) -> u32 {
     answer::REWRITE_ONCE
 }
 
-/// A member sends a reset of a bound flow from B when no socket of it knows the connection, which is over then.
+/// A member sends a reset from B when no socket of it knows the connection. If the flow was bound in mid-stream and C
+/// has not answered yet, C was the wrong member, perhaps by a forged packet: the reset is dropped and the flow is open
+/// again. Otherwise the connection is over.
 #[inline(always)]
-fn reset_by_anycast(question: &Question) {
-    if let Some(known) = flow_table::find(&question.key)
-        && !known.is_open()
-    {
-        // SAFETY: as in `bound`.
-        unsafe { ending::note(question, known.flow(), false) };
+fn reset_by_anycast(question: &mut Question) -> u32 {
+    let found = flow_table::find(&question.key);
+    let Some(known) = found.filter(|known| !known.is_open()) else {
+        return answer::UNKNOWN;
+    };
+    let flow = known.flow();
+    // SAFETY: as in `bound`; the key is there.
+    unsafe {
+        let on_trial = (*flow).state == state::BOUND_LED && (*flow).answered == 0;
+        if on_trial && is_bare_reset(question) {
+            question.address = known.care_of;
+            flow_table::open_flow(&raw const question.key);
+            return answer::RESET;
+        }
+        ending::note(question, flow, false);
     }
+    answer::UNKNOWN
 }
 
 /// C says that it does not know the connection. A member whose programs run says so from B, so here they do not run,

@@ -313,6 +313,11 @@ impl Site {
         self.daemon(GATEWAYS[place])
     }
 
+    /// The daemon of a member.
+    pub fn member(&self, place: usize) -> Result<&Daemon> {
+        self.daemon(MEMBERS[place])
+    }
+
     fn daemon(&self, node: &str) -> Result<&Daemon> {
         let found = self.daemons.iter().find(|daemon| daemon.node() == node);
         found.with_context(|| format!("no daemon runs on {node}"))

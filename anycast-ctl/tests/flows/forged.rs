@@ -176,7 +176,8 @@ fn segments(site: &Site) -> Result<()> {
 fn answers(site: &Site) -> Result<()> {
     // A hash might bring the messages of its handshake to the one without a daemon.
     site.mobility_to(1)?;
-    let mut sessions = Sessions::open(site, SESSIONS)?;
+    // So many that both members have some: those that are opened later are bound with their first packet.
+    let mut sessions = Sessions::open(site, 3 * SESSIONS)?;
     let open = |sessions: &Sessions| {
         let open = sessions
             .all
@@ -184,9 +185,11 @@ fn answers(site: &Site) -> Result<()> {
             .filter(|session| session.member == Some(0));
         open.map(|session| session.port).collect::<Vec<_>>()
     };
-    while open(&sessions).len() < 3 || open(&sessions).len() + 2 > sessions.all.len() {
-        sessions.more(1)?;
-    }
+    let at_first = open(&sessions).len();
+    ensure!(
+        at_first >= 3 && at_first + 2 <= sessions.all.len(),
+        "the hash brought {at_first} to the member without a daemon"
+    );
     sessions.beat()?;
     if site.plan.mode.is_some() {
         let others = sessions.all.len() - open(&sessions).len();

@@ -97,7 +97,7 @@ fn health() -> Result<()> {
         lan.routed(false)?;
         let text = member.tell(&["status"])?;
         ensure!(
-            text.contains("waiting for health") && text.contains("ago: status 1: looking"),
+            text.contains("waiting for health") && text.contains("fails: status 1: looking"),
             "{text}"
         );
     }

@@ -29,6 +29,10 @@ pub fn tests(suite: Suite) -> Suite {
         .test("trial: its time begins with what is to be answered", begins)
         .test("trial: what ends it", ends)
         .test("trial: a reset of a led flow opens it again", reset)
+        .test(
+            "trial: so does a reset from B, until C has answered",
+            reset_by_anycast,
+        )
         .test("trial: few failures of a pair are told", told)
         .test("trial: how long an open flow is remembered", remembered)
 }
@@ -235,6 +239,45 @@ fn ends() -> Result<()> {
     ])?;
     ensure!(flow(&mut bench)?.1.answered == 1);
     Ok(())
+}
+
+/// A member's programs let such a reset leave from B. As long as C has answered nothing, it says no more than one of C.
+fn reset_by_anycast() -> Result<()> {
+    let out = Packet::tcp(A, B, PORTS, ACK);
+    let answer = |flags| Packet::tcp(C, A, BACK, flags).numbered(1, 5, b"");
+    let bare = Packet::tcp(B, A, BACK, RST).numbered(5, 0, b"");
+    let mut bench = bench()?;
+    bind(&mut bench, C, LATER)?;
+    bench.table(&[
+        row("of a flow that nobody knows", &bare, &[]),
+        leads("what may be forged leads", &answer(ACK)),
+        to(C, "the client follows", &out, FOLLOWS),
+    ])?;
+    let before = bench.counters()?;
+    let (verdict, frame) = bench.run(&bare.frame())?;
+    ensure!(
+        verdict == Verdict::Drop && frame == bare.frame(),
+        "{verdict:?}"
+    );
+    let (key, opened) = flow(&mut bench)?;
+    ensure!(opened.state == state::OPEN, "{opened:?}");
+    tells(&mut bench, &before, Counter::FlowTrialReset, &key)?;
+    bench.table(&[
+        row("the client goes to B", &out, &[]),
+        row("and is told by B", &bare, &[]),
+    ])?;
+    // What C has answered is its own.
+    bench.table(&[
+        leads("it leads again", &answer(ACK)),
+        to(
+            C,
+            "the client's data",
+            &out.clone().numbered(1, 1, b"data"),
+            FOLLOWS,
+        ),
+        from("are acknowledged", &answer(ACK)),
+        row("the member's reset is the client's", &bare, &[]),
+    ])
 }
 
 /// Without its ACK bit a reset says that C does not know the connection.

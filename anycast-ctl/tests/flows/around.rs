@@ -16,8 +16,9 @@ const FLOWS: u16 = 32;
 const REST: Duration = Duration::from_millis(100);
 /// They ask for so long first ...
 const FIRST: Duration = Duration::from_secs(7);
-/// ... and by then no answer is lost any more: the client's host says of the first that it knows no C.
-const LEARNT: Duration = Duration::from_millis(2500);
+/// ... and by then no answer is lost any more: the time of a trial is 2.9 s. The client's host may say before that it
+/// knows no C, but it sends few errors to one address (RFC 4443 section 2.4 (f)), so not about each flow.
+const LEARNT: Duration = Duration::from_secs(4);
 /// For so long the client's next flows ask.
 const NEXT: Duration = Duration::from_secs(2);
 
@@ -62,11 +63,6 @@ fn around(site: &Site) -> Result<()> {
         }
         if site.plan.mode.is_some() {
             ensure!(last < LEARNT, "an answer is lost after {last:?}");
-            let lost = Lost::of(&first);
-            ensure!(
-                lost.questions <= FLOWS.into(),
-                "more than one of each: {lost}"
-            );
         } else {
             ensure!(
                 last.is_zero(),

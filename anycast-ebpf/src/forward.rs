@@ -87,12 +87,15 @@ pub(crate) fn next_hop<C: Context>(
     change: &Change,
 ) -> NextHop {
     let mut found = NextHop::by(Way::Kernel);
+    // The compiler sees that nobody reads some of the fields here, and would not write them. Linux before 6.2 lets
+    // nobody hand over memory of the stack that was never written.
+    let place = core::hint::black_box(&raw mut found);
     find(
         packet.ctx,
         packet.parsed,
         core::ptr::from_ref(transport),
         core::ptr::from_ref(change),
-        &raw mut found,
+        place,
     );
     found
 }

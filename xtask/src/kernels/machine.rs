@@ -19,6 +19,10 @@ use crate::process::{self, say};
 /// Memory of a guest in MiB: its first file system and the maps of all roles.
 const MEMORY: u32 = 4096;
 
+/// How often a kernel is booted that comes to its end before our program has begun: qemu sometimes interprets an
+/// instruction while the booting kernel replaces it, which then panics.
+const BOOTS: u32 = 3;
+
 /// Boots `image` with `archive` and gives what its console marks as ours. All of the console goes to `log`.
 pub(super) fn boot(
     image: &Path,
@@ -26,6 +30,19 @@ pub(super) fn boot(
     log: &Path,
     limit: Duration,
 ) -> Result<Vec<Value>> {
+    for _ in 1..BOOTS {
+        let marked = boot_once(image, archive, log, limit)?;
+        if !marked.is_empty() {
+            return Ok(marked);
+        }
+        say(format_args!(
+            "the guest ended before it began; booting it again"
+        ));
+    }
+    boot_once(image, archive, log, limit)
+}
+
+fn boot_once(image: &Path, archive: &Path, log: &Path, limit: Duration) -> Result<Vec<Value>> {
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-machine", "q35,accel=tcg", "-cpu", "max", "-smp", "2"])
         .args(["-m", &MEMORY.to_string()])

@@ -1,0 +1,112 @@
+//! What the kernel tells: its notifications, Neighbor Solicitations for the core, and what is read again in case that
+//! notifications were lost.
+
+use std::{io, time::Duration};
+
+use super::{
+    super::{
+        ShellError,
+        neighbors::{Solicited, hardware_address},
+        netlink::{KernelChange, KernelEvent},
+    },
+    parts::Parts,
+};
+use crate::core::controller::Input;
+
+/// How often the daemon reads again what notifications should have told it, in case some were lost.
+pub(super) const RESYNC: Duration = Duration::from_secs(30);
+
+impl Parts {
+    /// Handles a notification of the kernel. Gives whether something could not be read and has to be read again soon.
+    pub(super) fn kernel(&mut self, event: KernelEvent) -> bool {
+        // Whatever has changed, the next hop of a pinned flow may be a different one now.
+        self.plane.next_hops_changed();
+        match event {
+            KernelEvent::Change(change) => {
+                if let KernelChange::Link { ifindex, .. } = change
+                    && self.plane.links().name(ifindex).is_some()
+                    && let Some(routes) = self.performer.routes_mut()
+                {
+                    routes.link_changed();
+                }
+                self.plane.links_mut().apply(change);
+                self.addresses.notified();
+                self.tell_links();
+            }
+            KernelEvent::Route(news) => {
+                if let Some(routes) = self.performer.routes_mut() {
+                    routes.notified(&news);
+                }
+            }
+            KernelEvent::Nexthop(news) => {
+                if let Some(routes) = self.performer.routes_mut() {
+                    routes.nexthop_notified(&news);
+                }
+            }
+            KernelEvent::NeighbourFailed { ifindex, address } => {
+                self.core
+                    .handle(Input::NeighbourFailed { ifindex, address });
+            }
+            KernelEvent::Neighbour => {}
+            KernelEvent::Lost => {
+                tracing::warn!("notifications of the kernel were lost: reading everything again");
+                if let Some(routes) = self.performer.routes_mut() {
+                    routes.resync();
+                }
+                return self.resync();
+            }
+        }
+        false
+    }
+
+    /// Reads the interfaces again, and tries again what failed before. Gives whether they could not be read.
+    pub(super) fn resync(&mut self) -> bool {
+        self.plane.attend();
+        let read = self.netlink.links();
+        let failed = read.is_err();
+        match read {
+            Ok(dump) => self.plane.links_mut().replace(dump),
+            Err(error) => tracing::warn!(%error, "cannot read the interfaces: trying again"),
+        }
+        self.performer.groups().retry();
+        self.flows.forget(RESYNC);
+        self.addresses.notified();
+        self.tell_links();
+        self.plane.attach_missing(self.performer.groups());
+        failed
+    }
+
+    fn tell_links(&mut self) {
+        self.links_changed(false)
+            .unwrap_or_else(|error| self.plane.complain(&error));
+    }
+
+    /// Has the core answer a Neighbor Solicitation, where it is for an address of the member.
+    pub(super) fn solicited(&mut self, solicited: io::Result<Solicited>) {
+        let solicited = match solicited {
+            Ok(solicited) => solicited,
+            Err(error) => {
+                let what = "cannot read Neighbor Solicitations";
+                return self.plane.complain(&ShellError::Io { what, error });
+            }
+        };
+        let ifindex = solicited.ifindex;
+        let Some(name) = self.plane.links().name(ifindex) else {
+            return;
+        };
+        let member = self.core.controller().member();
+        let packet = solicited.packet();
+        // Most Solicitations are for addresses that the kernel itself answers for.
+        if !member.is_some_and(|member| member.owns(ifindex, &packet)) {
+            return;
+        }
+        let Some(mac) = hardware_address(name) else {
+            return;
+        };
+        self.core.handle(Input::Solicited {
+            ifindex,
+            mac,
+            packet,
+        });
+    }
+}

@@ -1,6 +1,9 @@
 //! Keeps the kernel's routes equal to those that the core wants.
 
+mod adopted;
+mod refused;
 mod tables;
+mod zebra;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,18 +11,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::libc;
-use tables::Tables;
-
+use self::{
+    adopted::Adopted,
+    refused::{Failure, Refused},
+    tables::Tables,
+    zebra::Zebra,
+};
 use super::{
-    netlink::{NetlinkError, NexthopNews, RouteNews, requests::Requests},
+    netlink::{NexthopNews, RouteNews, requests::Requests},
     reconcile::{Change, Known},
-    routing_daemons,
-    throttle::Throttle,
 };
 use crate::{
     core::{NextHop, RouteAction},
-    model::route::{RoutePlace, RouteSettings, Style},
+    model::route::{RouteSettings, Style},
 };
 
 /// Delay of a comparison after a notification, so that a burst of notifications causes only one.
@@ -29,34 +33,21 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Time between two comparisons when nothing is known to be wrong.
 const PERIOD: Duration = Duration::from_secs(30);
 
-/// RTPROT_ZEBRA
-const ZEBRA: u8 = 11;
-
-fn is_down(error: &NetlinkError) -> bool {
-    error.errno() == Some(libc::ENETDOWN)
-}
-
 /// The routes of the router role.
 #[derive(Debug)]
 pub struct Routes {
     settings: RouteSettings,
     kernel: Tables,
     desired: BTreeMap<Ipv6Addr, Vec<NextHop>>,
-    /// Routes of an earlier run whose members have neither reported nor left yet.
-    adopted: BTreeMap<Ipv6Addr, BTreeSet<NextHop>>,
-    /// Whether the kernel's routes have not been read yet.
-    first: bool,
+    adopted: Adopted,
     /// Addresses whose route was requested since the last flush.
     changed: BTreeSet<Ipv6Addr>,
     /// What the kernel has. `None` while it has to be read first.
     known: Option<Known>,
-    /// Time until which routes of an earlier run stay without a member that has reported.
-    grace: Option<Instant>,
-    /// Time of the next look for zebra.
-    look: Instant,
+    zebra: Zebra,
     /// Time of the next comparison with the kernel's tables.
     due: Instant,
-    refused: Throttle<Ipv6Addr>,
+    refused: Refused,
 }
 
 impl Routes {
@@ -69,14 +60,12 @@ impl Routes {
             settings,
             kernel: Tables::new(kernel),
             desired: BTreeMap::new(),
-            adopted: BTreeMap::new(),
-            first: true,
+            adopted: Adopted::until(now + grace),
             changed: BTreeSet::new(),
             known: None,
-            grace: Some(now + grace),
-            look: now,
+            zebra: Zebra::new(),
             due: now,
-            refused: Throttle::new(Duration::from_secs(60)),
+            refused: Refused::new(),
         }
     }
 
@@ -88,11 +77,7 @@ impl Routes {
 
     /// Next hops of routes of an earlier run whose members have neither reported nor left yet.
     pub fn adopted(&self) -> impl Iterator<Item = (Ipv6Addr, NextHop)> + '_ {
-        let hops = |(anycast, hops): (&Ipv6Addr, &BTreeSet<NextHop>)| {
-            let anycast = *anycast;
-            hops.iter().map(|hop| (anycast, *hop)).collect::<Vec<_>>()
-        };
-        self.adopted.iter().flat_map(hops)
+        self.adopted.all()
     }
 
     /// Number of routes that the core wants.
@@ -130,18 +115,9 @@ impl Routes {
     /// Removes the next hops of a member that joined and left, even if an earlier run had them as well.
     fn disown(&mut self, anycast: Ipv6Addr, old: Option<Vec<NextHop>>) {
         self.changed.insert(anycast);
-        let Some(adopted) = self.adopted.get_mut(&anycast) else {
-            return;
-        };
         let new = self.desired.get(&anycast).map_or(&[][..], Vec::as_slice);
-        for hop in old.unwrap_or_default() {
-            if !new.contains(&hop) {
-                adopted.remove(&hop);
-            }
-        }
-        if adopted.is_empty() {
-            self.adopted.remove(&anycast);
-        }
+        let gone = old.into_iter().flatten().filter(|hop| !new.contains(hop));
+        self.adopted.left(anycast, gone);
     }
 
     /// Whether anything was requested since the last flush.
@@ -196,12 +172,8 @@ impl Routes {
     /// Handles a notification of the kernel about a next-hop object. With `net.ipv4.nexthop_compat_mode` 0 the kernel
     /// does not tell of the routes that go with one.
     pub fn nexthop_notified(&mut self, news: &NexthopNews) {
-        if news.object.protocol == ZEBRA {
-            // It makes objects when it starts.
-            self.look = self.look.min(Instant::now());
-            if self.settings.plain_beside_zebra && self.settings.style != Style::Plain {
-                self.due_in(SETTLE);
-            }
+        if self.zebra.notified(&self.settings, news) {
+            self.due_in(SETTLE);
         }
         let Some(known) = &self.known else {
             return;
@@ -230,53 +202,25 @@ impl Routes {
         self.due = Instant::now() + PERIOD;
         let first = self.settings.style;
         let mut failures = self.repair();
-        self.look_for_zebra();
+        self.zebra.look(&mut self.settings);
         if self.settings.style != first {
             failures = self.repair();
         }
         if !failures.is_empty() {
             self.due_in(RETRY);
         }
-        if let Some((change, _)) = failures.iter().find(|(_, error)| is_down(error)) {
-            // What follows from that fails as well.
-            tracing::debug!(target: "anycast::router", ?change, "a route waits for its link");
-            return;
-        }
-        for (change, error) in &failures {
-            self.complain(change, error);
-        }
-    }
-
-    /// Uses plain multipath where zebra reads the routes, whether it was there before this daemon or came later.
-    fn look_for_zebra(&mut self) {
-        let now = Instant::now();
-        let RouteSettings {
-            plain_beside_zebra,
-            style,
-            ..
-        } = self.settings;
-        if !plain_beside_zebra || style == Style::Plain || now < self.look {
-            return;
-        }
-        self.look = now + PERIOD;
-        if routing_daemons::has_zebra() {
-            tracing::warn!(target: "anycast::router",
-                "zebra (FRR) runs here, and does not follow resilient next-hop groups of others: plain multipath from \
-                 now on, where a member that comes or goes moves flows of others (resilient = \"always\" keeps the \
-                 groups, and zebra does not see these routes)");
-            self.settings.style = Style::Plain;
-        }
+        self.refused.complain(self.settings.place, &failures);
     }
 
     /// Reads the table and repairs it once. Gives the changes that failed.
-    fn repair(&mut self) -> Vec<(Change, NetlinkError)> {
+    fn repair(&mut self) -> Vec<Failure> {
         self.known = None;
         self.changed.clear();
         let Some(mut known) = self.read() else {
             return Vec::new();
         };
         let grace = self.in_grace();
-        self.adopt(&known, grace);
+        self.adopted.look(&known, grace);
         let mut changes = Vec::new();
         if !grace {
             for stray in known.strays() {
@@ -301,7 +245,7 @@ impl Routes {
     }
 
     /// What the kernel has after these changes failed. `None` when that is not clear.
-    fn after(&mut self, mut known: Known, failures: &[(Change, NetlinkError)]) -> Option<Known> {
+    fn after(&mut self, mut known: Known, failures: &[Failure]) -> Option<Known> {
         for (failed, _) in failures {
             match failed {
                 Change::Add { anycast, .. } => {
@@ -317,20 +261,8 @@ impl Routes {
     }
 
     /// Uses plain multipath where the kernel has no resilient groups, or refuses those of this configuration.
-    fn fall_back(&mut self, failures: &[(Change, NetlinkError)]) {
-        const REFUSALS: [i32; 4] = [libc::EINVAL, libc::EOPNOTSUPP, libc::ENOMEM, libc::ENOSPC];
-        // A group whose members are missing fails for that reason, and not because resilient groups are unsupported.
-        if failures
-            .iter()
-            .any(|(change, _)| matches!(change, Change::MakeHop { .. }))
-        {
-            return;
-        }
-        let refusal = failures.iter().find(|(change, error)| {
-            matches!(change, Change::MakeGroup { .. })
-                && error.errno().is_some_and(|errno| REFUSALS.contains(&errno))
-        });
-        if let Some((_, error)) = refusal {
+    fn fall_back(&mut self, failures: &[Failure]) {
+        if let Some(error) = refused::resilient_groups(failures) {
             tracing::warn!(target: "anycast::router", %error,
                 "the kernel refuses resilient next-hop groups: plain multipath from now on, where \
                  a member that comes or goes moves flows of others");
@@ -341,14 +273,14 @@ impl Routes {
     /// Removes every route of ours.
     pub fn withdraw(&mut self) {
         self.desired.clear();
-        self.grace = None;
+        self.adopted.end();
         self.reconcile();
     }
 
     /// The next hops that the route of an address must have now.
     fn wanted(&self, anycast: Ipv6Addr) -> Vec<NextHop> {
         let desired = self.desired.get(&anycast);
-        let adopted = self.adopted.get(&anycast);
+        let adopted = self.adopted.of(anycast);
         match (desired, adopted) {
             (None, None) => Vec::new(),
             (Some(desired), None) => desired.clone(),
@@ -363,32 +295,12 @@ impl Routes {
         }
     }
 
-    /// Keeps next hops of an earlier run as long as the kernel itself has them.
-    fn adopt(&mut self, known: &Known, grace: bool) {
-        let present = known.anycast().map(|b| (b, known.next_hops(b)));
-        let present = present.filter(|(_, hops)| !hops.is_empty());
-        let earlier = std::mem::take(&mut self.adopted);
-        if !grace {
-            return;
-        }
-        self.adopted = if std::mem::take(&mut self.first) {
-            present.collect()
-        } else {
-            let still = |(b, hops): (Ipv6Addr, BTreeSet<NextHop>)| {
-                let hops: BTreeSet<_> = hops.intersection(earlier.get(&b)?).copied().collect();
-                (!hops.is_empty()).then_some((b, hops))
-            };
-            present.filter_map(still).collect()
-        };
-    }
-
     fn in_grace(&mut self) -> bool {
-        let now = Instant::now();
-        self.grace = self.grace.filter(|end| now < *end);
-        if let Some(end) = self.grace {
+        let grace = self.adopted.grace();
+        if let Some(end) = grace {
             self.due = self.due.min(end);
         }
-        self.grace.is_some()
+        grace.is_some()
     }
 
     fn read(&mut self) -> Option<Known> {
@@ -403,31 +315,8 @@ impl Routes {
     }
 
     /// Lets the kernel execute all changes, and gives those that failed.
-    fn perform(&mut self, changes: Vec<Change>) -> Vec<(Change, NetlinkError)> {
+    fn perform(&mut self, changes: Vec<Change>) -> Vec<Failure> {
         self.kernel.perform(self.settings, changes)
-    }
-
-    fn complain(&mut self, change: &Change, error: &NetlinkError) {
-        let destination = match change {
-            Change::Add { anycast, .. } | Change::Replace { anycast, .. } => *anycast,
-            Change::RemoveRoute(key) => key.destination.addr(),
-            Change::MakeHop { .. }
-            | Change::MakeGroup { .. }
-            | Change::SetGroup { .. }
-            | Change::RemoveObject { .. } => Ipv6Addr::UNSPECIFIED,
-        };
-        let Some(held) = self.refused.admit(destination, Instant::now()) else {
-            return;
-        };
-        let RoutePlace { table, metric, .. } = self.settings.place;
-        if matches!(change, Change::Add { .. }) && error.errno() == Some(libc::EEXIST) {
-            tracing::error!(target: "anycast::router", %destination, table, metric, held,
-                "another daemon has a route with this destination and metric; ours waits for it \
-                 to go, or choose another `metric`");
-        } else {
-            tracing::error!(target: "anycast::router", %destination, %error, ?change, held,
-                "the kernel refused a route");
-        }
     }
 
     fn due_in(&mut self, delay: Duration) {

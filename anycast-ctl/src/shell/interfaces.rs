@@ -93,11 +93,18 @@ impl Interfaces {
     }
 
     /// What is to be said about an interface, as its programs are attached now.
-    fn warnings(&self, dataplane: &Dataplane, ifindex: u32, wanted: Wanted) -> Vec<String> {
+    fn warnings(
+        &self,
+        dataplane: &Dataplane,
+        table: &LinkTable,
+        ifindex: u32,
+        wanted: Wanted,
+    ) -> Vec<String> {
         let Some(attached) = self.attached.get(&ifindex) else {
             return Vec::new();
         };
-        let mut warnings = surroundings::of_interface(ifindex, wanted, attached.mode != TCX);
+        let mut warnings =
+            surroundings::of_interface(table.port_of(ifindex), wanted, attached.mode != TCX);
         let ahead = dataplane.ahead(ifindex);
         if !ahead.is_empty() {
             warnings.push(format!(
@@ -114,7 +121,7 @@ impl Interfaces {
             let Some(wanted) = self.wanted.get(&link.name) else {
                 continue;
             };
-            let warnings = self.warnings(dataplane, link.ifindex, *wanted);
+            let warnings = self.warnings(dataplane, table, link.ifindex, *wanted);
             let before = self.warned.insert(link.ifindex, warnings.clone());
             let before = before.unwrap_or_default();
             for warning in warnings.iter().filter(|warning| !before.contains(warning)) {
@@ -139,7 +146,7 @@ impl Interfaces {
                 mode: attached.map(|attached| attached.mode.to_owned()),
                 mode_reason: attached.map(|attached| attached.reason.clone()),
                 warnings: link.map_or_else(Vec::new, |link| {
-                    self.warnings(dataplane, link.ifindex, *wanted)
+                    self.warnings(dataplane, table, link.ifindex, *wanted)
                 }),
             }
         };

@@ -7,10 +7,7 @@ use std::{
 };
 
 use anycast_common::wire::{ipv6, neighbor};
-use nix::{
-    ifaddrs::getifaddrs,
-    sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, setsockopt, sockopt},
-};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -119,13 +116,4 @@ fn receive(socket: &Socket) -> io::Result<Option<Solicited>> {
         hop_limit,
         message,
     }))
-}
-
-/// The Ethernet address of an interface.
-#[must_use]
-pub fn hardware_address(interface: &str) -> Option<[u8; 6]> {
-    getifaddrs()
-        .ok()?
-        .filter(|entry| entry.interface_name == interface)
-        .find_map(|entry| entry.address?.as_link_addr()?.addr())
 }

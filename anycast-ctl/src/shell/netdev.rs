@@ -1,5 +1,5 @@
-//! What the kernel says about devices: which of them accept frames that XDP redirects to them, which have native XDP,
-//! and what they are.
+//! What the kernel says about devices: which of them accept frames that XDP redirects to them, and which have native
+//! XDP.
 //!
 //! A frame that is redirected to any other device is lost without an error. The kernel tells which devices accept them
 //! through the generic netlink family `netdev` (Linux 6.3). Frames for devices that it does not report are left to the
@@ -24,17 +24,6 @@ const NETDEV_A_DEV_IFINDEX: u16 = 1;
 const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
 const NETDEV_XDP_ACT_BASIC: u64 = 1;
 const NETDEV_XDP_ACT_NDO_XMIT: u64 = 4;
-
-const NETLINK_ROUTE: i32 = 0;
-const RTM_GETLINK: u16 = 18;
-/// Length of `struct ifinfomsg`.
-const LINK: usize = 16;
-const IFLA_LINKINFO: u16 = 18;
-const IFLA_INFO_SLAVE_KIND: u16 = 4;
-/// Devices whose frames begin with an Ethernet header (`linux/if_arp.h`).
-const ARPHRD_ETHER: u16 = 1;
-/// So do those of the loopback interface.
-const ARPHRD_LOOPBACK: u16 = 772;
 
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_DUMP: u16 = 0x300;
@@ -104,70 +93,6 @@ fn with_feature(feature: u64) -> io::Result<BTreeSet<u32>> {
         }
     })?;
     Ok(found)
-}
-
-/// What a device is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Device {
-    /// Whether its frames have an Ethernet header.
-    pub(super) ethernet: bool,
-    /// Kind of the device to which it belongs as a port: `bridge`, `bond`, `vrf` and others.
-    pub(super) port_of: Option<String>,
-}
-
-/// What the device with this index is.
-///
-/// # Errors
-///
-/// When there is no such device, or the answer cannot be read.
-pub(super) fn device(ifindex: u32) -> io::Result<Device> {
-    let mut socket = Socket::new(
-        Domain::from(AF_NETLINK),
-        Type::RAW,
-        Some(Protocol::from(NETLINK_ROUTE)),
-    )?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    let mut body = [0; LINK];
-    body[4..8].copy_from_slice(&ifindex.to_ne_bytes());
-    let length = u32::try_from(HEADER + LINK).unwrap_or(0);
-    let mut message = Vec::from(length.to_ne_bytes());
-    message.extend(RTM_GETLINK.to_ne_bytes());
-    message.extend(NLM_F_REQUEST.to_ne_bytes());
-    message.extend([0; 8]);
-    message.extend(body);
-    socket.write_all(&message)?;
-    let mut buffer = vec![0; 65536];
-    let length = socket.read(&mut buffer)?;
-    let answer = next_message(&buffer[..length]).ok_or(io::ErrorKind::InvalidData)?;
-    let (NLMSG_ERROR, body) = (answer.0, answer.1) else {
-        return Ok(read_device(answer.1));
-    };
-    let code = body
-        .first_chunk()
-        .map_or(0, |code| i32::from_ne_bytes(*code));
-    Err(io::Error::from_raw_os_error(-code))
-}
-
-fn read_device(link: &[u8]) -> Device {
-    let kind = link.get(2..).and_then(|octets| octets.first_chunk());
-    let kind = kind.map(|kind| u16::from_ne_bytes(*kind));
-    let inner = |octets, wanted| {
-        let found = attributes(octets)
-            .into_iter()
-            .find(|(kind, _)| *kind == wanted);
-        found.map(|(_, value)| value)
-    };
-    let port_of = inner(link.get(LINK..).unwrap_or_default(), IFLA_LINKINFO)
-        .and_then(|info| inner(info, IFLA_INFO_SLAVE_KIND))
-        .map(|name| {
-            String::from_utf8_lossy(name)
-                .trim_end_matches('\0')
-                .to_owned()
-        });
-    Device {
-        ethernet: matches!(kind, Some(ARPHRD_ETHER | ARPHRD_LOOPBACK)),
-        port_of,
-    }
 }
 
 fn message(kind: u16, flags: u16, command: u8, attributes: &[u8]) -> Vec<u8> {
@@ -283,9 +208,5 @@ mod tests {
         if let Ok(targets) = redirect_targets() {
             assert!(!targets.contains(&1), "{targets:?}");
         }
-        let loopback = device(1).expect("a loopback interface");
-        assert!(loopback.ethernet && loopback.port_of.is_none());
-        let nothing = device(u32::MAX >> 1).expect_err("no such device");
-        assert_eq!(nothing.raw_os_error(), Some(nix::libc::ENODEV));
     }
 }

@@ -4,10 +4,7 @@
 use anycast_common::abi::roles::{CORRESPONDENT, MEMBER, ROUTER};
 use nix::net::if_::if_nametoindex;
 
-use super::{
-    netdev::{self, Device},
-    sysctl,
-};
+use super::{netdev, sysctl};
 use crate::{
     config::{Config, settings},
     model::program::{Mode, Wanted},
@@ -42,21 +39,14 @@ pub(super) fn of_machine(config: &Config) -> Option<String> {
     None
 }
 
-/// What is to be said about an interface that exists. `by_xdp`: its programs are attached by XDP.
-pub(super) fn of_interface(ifindex: u32, wanted: Wanted, by_xdp: bool) -> Vec<String> {
-    let device = netdev::device(ifindex).unwrap_or(Device {
-        ethernet: true,
-        port_of: None,
-    });
-    of_device(&device, wanted, by_xdp)
-}
-
-fn of_device(device: &Device, wanted: Wanted, by_xdp: bool) -> Vec<String> {
+/// What is to be said about an interface that exists. `port_of`: the kind of the device to which it belongs as a port;
+/// `by_xdp`: its programs are attached by XDP.
+pub(super) fn of_interface(port_of: Option<&str>, wanted: Wanted, by_xdp: bool) -> Vec<String> {
     let mut warnings = Vec::new();
     if by_xdp && wanted.roles & CORRESPONDENT != 0 {
         warnings.push(BY_PASSED.to_owned());
     }
-    if let Some(kind @ ("bridge" | "bond" | "team")) = device.port_of.as_deref()
+    if let Some(kind @ ("bridge" | "bond" | "team")) = port_of
         && wanted.roles & (ROUTER | MEMBER | CORRESPONDENT) != 0
     {
         warnings.push(format!(
@@ -75,12 +65,8 @@ mod tests {
     use super::*;
 
     fn said(port_of: Option<&str>, roles: u8, by_xdp: bool) -> Vec<String> {
-        let device = Device {
-            ethernet: true,
-            port_of: port_of.map(str::to_owned),
-        };
         let mode = Mode::Auto;
-        of_device(&device, Wanted { roles, mode }, by_xdp)
+        of_interface(port_of, Wanted { roles, mode }, by_xdp)
     }
 
     #[test]

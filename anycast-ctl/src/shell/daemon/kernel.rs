@@ -6,7 +6,7 @@ use std::{io, time::Duration};
 use super::{
     super::{
         ShellError,
-        neighbors::{Solicited, hardware_address},
+        neighbors::Solicited,
         netlink::{KernelChange, KernelEvent},
     },
     parts::Parts,
@@ -91,16 +91,13 @@ impl Parts {
             }
         };
         let ifindex = solicited.ifindex;
-        let Some(name) = self.plane.links().name(ifindex) else {
-            return;
-        };
         let member = self.core.controller().member();
         let packet = solicited.packet();
         // Most Solicitations are for addresses that the kernel itself answers for.
         if !member.is_some_and(|member| member.owns(ifindex, &packet)) {
             return;
         }
-        let Some(mac) = hardware_address(name) else {
+        let Some(mac) = self.plane.links().mac(ifindex) else {
             return;
         };
         self.core.handle(Input::Solicited {

@@ -6,7 +6,7 @@ use netlink_packet_core::{NLMSG_OVERRUN, NetlinkBuffer, ParseableParametrized as
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressMessage},
-    link::{LinkAttribute, LinkFlags, LinkMessage},
+    link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
     route::RouteMessage,
 };
@@ -145,12 +145,19 @@ pub(super) fn link(message: &LinkMessage) -> Option<KernelChange> {
             _ => None,
         })?;
     let (mut mac, mut below, mut above, mut elsewhere) = (None, None, None, false);
+    let mut port_of = None;
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::Address(address) => mac = address.as_slice().try_into().ok(),
             LinkAttribute::Link(index) => below = Some(*index),
             LinkAttribute::Controller(index) => above = Some(*index),
             LinkAttribute::LinkNetNsId(_) => elsewhere = true,
+            LinkAttribute::LinkInfo(about) => {
+                port_of = about.iter().find_map(|about| match about {
+                    LinkInfo::PortKind(kind) => Some(kind.to_string()),
+                    _ => None,
+                });
+            }
             _ => {}
         }
     }
@@ -161,6 +168,7 @@ pub(super) fn link(message: &LinkMessage) -> Option<KernelChange> {
         // The index belongs to another network namespace.
         below: below.filter(|_| !elsewhere),
         above,
+        port_of,
         // `Running` is required as well: between the carrier and that flag the kernel drops what is sent, such as the
         // first Report.
         up: message

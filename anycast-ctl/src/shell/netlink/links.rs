@@ -22,6 +22,8 @@ pub enum KernelChange {
         below: Option<u32>,
         /// Index of the bridge or bond that contains the interface.
         above: Option<u32>,
+        /// Kind of the device that contains the interface as a port: `bridge`, `bond`, `vrf` and others.
+        port_of: Option<String>,
         /// Whether it is administratively up and has a carrier.
         up: bool,
     },
@@ -72,6 +74,7 @@ struct Interface {
     mac: Option<[u8; 6]>,
     below: Option<u32>,
     above: Option<u32>,
+    port_of: Option<String>,
 }
 
 /// What the kernel says about an address.
@@ -109,6 +112,7 @@ impl LinkTable {
                 mac,
                 below,
                 above,
+                port_of,
                 up,
             } => {
                 let said = Interface {
@@ -117,6 +121,7 @@ impl LinkTable {
                     mac,
                     below,
                     above,
+                    port_of,
                 };
                 self.interfaces.insert(ifindex, said);
             }
@@ -278,6 +283,12 @@ impl LinkTable {
     #[must_use]
     pub fn mac(&self, ifindex: u32) -> Option<[u8; 6]> {
         self.interfaces.get(&ifindex)?.mac
+    }
+
+    /// Kind of the device to which an interface belongs as a port, if it does.
+    #[must_use]
+    pub fn port_of(&self, ifindex: u32) -> Option<&str> {
+        self.interfaces.get(&ifindex)?.port_of.as_deref()
     }
 
     /// Whether some interface of this machine has the address.

@@ -91,3 +91,29 @@ fn interfaces_are_told_as_they_come_and_go() {
         }
     });
 }
+
+#[test]
+fn a_port_is_told_as_one_when_it_becomes_one_and_no_longer_when_it_leaves() {
+    in_namespace(async || {
+        let a0 = pair();
+        ip("link add br0 type bridge");
+        let mut netlink = Netlink::open().expect("netlink");
+        let mut table = LinkTable::new([]);
+        table.replace(netlink.links().expect("a dump"));
+        assert_eq!(table.port_of(a0), None);
+        for (change, expected) in [("master br0", Some("bridge")), ("nomaster", None)] {
+            ip(&format!("link set a0 {change}"));
+            let told = async {
+                while table.port_of(a0) != expected {
+                    if let KernelEvent::Change(change) = netlink.next().await {
+                        table.apply(change);
+                    }
+                }
+            };
+            let result = tokio::time::timeout(Duration::from_secs(10), told).await;
+            assert!(result.is_ok(), "{change}");
+            table.replace(netlink.links().expect("a dump"));
+            assert_eq!(table.port_of(a0), expected, "a dump says the same");
+        }
+    });
+}

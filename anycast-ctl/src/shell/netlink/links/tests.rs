@@ -11,6 +11,7 @@ fn link(ifindex: u32, name: &str, up: bool) -> KernelChange {
         mac: Some([2, 0, 0, 0, 0, u8::try_from(ifindex).expect("small")]),
         below: None,
         above: None,
+        port_of: None,
         up,
     }
 }
@@ -23,6 +24,7 @@ fn stacked(ifindex: u32, mac: u8, below: Option<u32>, above: Option<u32>) -> Ker
         mac: Some([2, 0, 0, 0, 0, mac]),
         below,
         above,
+        port_of: None,
         up: true,
     }
 }
@@ -52,9 +54,11 @@ fn frames_are_taken_for_what_is_above_an_interface() {
         mac: Some([2, 0, 0, 0, 0, 22]),
         below: None,
         above: Some(3),
+        port_of: Some("bridge".into()),
         up: true,
     });
     assert_eq!(stations(&mut table), [22, 33]);
+    assert_eq!((table.port_of(2), table.port_of(3)), (Some("bridge"), None));
     assert_eq!(table.mac(2), Some([2, 0, 0, 0, 0, 22]));
 }
 

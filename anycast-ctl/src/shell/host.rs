@@ -1,83 +1,74 @@
-//! Looks at this machine the way its configuration needs it, before a daemon runs. Everything is read from /proc and
-//! /sys, so that nobody needs a privilege.
+//! Looks at this machine the way its configuration needs it, before a daemon runs. Everything is read from /proc, /sys
+//! and rtnetlink, so that nobody needs a privilege.
 
-use std::{
-    net::Ipv6Addr,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anycast_common::abi::roles;
-use serde::Serialize;
 
-use super::{routing_daemons, sysctl};
+use super::{
+    finding::Finding,
+    netlink::{self, LinkTable, requests::Requests},
+    routing_daemons, surroundings, sysctl,
+};
 use crate::{
     config::{Config, file::NextHops, settings},
-    model::{program::Mode, route::Style},
+    model::route::Style,
 };
 
 /// The oldest kernel that has TCX and resilient groups as they are used here.
 const KERNEL: (u32, u32) = (6, 6);
 /// The type of an Ethernet device in /sys (`ARPHRD_ETHER`).
 const ETHERNET: &str = "1";
-/// The flag of an address that is not chosen as a source (`IFA_F_DEPRECATED`).
-const DEPRECATED: u32 = 0x20;
-
-/// Something on this machine that is in the way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Kind of the finding, for programs.
-    pub code: &'static str,
-    /// What is in the way, in a sentence.
-    pub message: String,
-    /// What to do about it.
-    pub remedy: String,
-}
 
 /// Everything on this machine that is in the way of this configuration.
 #[must_use]
 pub fn look(config: &Config) -> Vec<Finding> {
-    let mut findings = Host::new(Path::new("/")).look(config);
+    let mut links = LinkTable::new([]);
+    let read = Requests::open().map(|mut requests| netlink::links(&mut requests));
+    let unread = match read {
+        Ok(Ok(dump)) => {
+            links.replace(dump);
+            None
+        }
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(error) = unread {
+        let message = format!("cannot read the interfaces: {error}");
+        return vec![Finding::new("no_netlink", message, "look by hand")];
+    }
+    let mut findings = Host::new(Path::new("/"), &links).look(config);
     let router = config.router_role();
     let all = router.is_some_and(|router| router.next_hops == NextHops::All);
     if let Some(message) = sysctl::multipath_hash().filter(|_| all) {
-        findings.push(Finding {
-            code: "multipath_hash",
-            message,
-            remedy: "list the members as `peers` of each other".to_owned(),
-        });
+        let remedy = "list the members as `peers` of each other";
+        findings.push(Finding::new("multipath_hash", message, remedy));
     }
-    if let Some(router) = router
-        && matches!(settings::routes(router).style, Style::Resilient(_))
+    if router.is_some_and(|router| matches!(settings::routes(router).style, Style::Resilient(_)))
+        && routing_daemons::has_zebra()
     {
-        findings.extend(routing_daemons::advice().map(|message| Finding {
-            code: "nexthop_compat_mode",
-            message,
-            remedy: routing_daemons::REMEDY.to_owned(),
-        }));
-        if routing_daemons::has_zebra() {
-            findings.push(Finding {
-                code: "zebra",
-                message: "zebra (FRR) runs here and does not follow resilient next-hop groups of others: \
-                     with resilient = \"auto\" routes are plain multipath, with \"always\" zebra does not see them"
-                    .to_owned(),
-                remedy: "set resilient = \"never\" in [router], or \"always\" if zebra need not see the routes"
-                    .to_owned(),
-            });
-        }
+        findings.push(Finding::new(
+            "zebra",
+            "zebra (FRR) runs here and does not follow resilient next-hop groups of others: \
+             with resilient = \"auto\" routes are plain multipath, with \"always\" zebra does not see them",
+            "set resilient = \"never\" in [router], or \"always\" if zebra need not see the routes",
+        ));
     }
     findings
 }
 
 /// The files of a machine.
-struct Host {
+struct Host<'a> {
     root: PathBuf,
+    links: &'a LinkTable,
     findings: Vec<Finding>,
 }
 
-impl Host {
-    fn new(root: &Path) -> Self {
+impl<'a> Host<'a> {
+    fn new(root: &Path, links: &'a LinkTable) -> Self {
         Self {
             root: root.to_owned(),
+            links,
             findings: Vec::new(),
         }
     }
@@ -85,18 +76,13 @@ impl Host {
     fn look(mut self, config: &Config) -> Vec<Finding> {
         self.kernel();
         for (name, wanted) in settings::interfaces(config) {
-            self.interface(&name, wanted.roles, wanted.mode);
+            self.interface(&name, wanted.roles);
         }
-        let here = config.correspondent_role().is_some_and(|it| it.is_client());
-        let forwards = config.router_role().is_some() || config.correspondent_role().is_some();
-        if forwards && !here && self.sysctl("net/ipv6/conf/all/forwarding") == Some(0) {
-            self.add(
-                "no_forwarding",
-                "this machine does not forward IPv6 packets",
-                "sysctl -w net.ipv6.conf.all.forwarding=1",
-            );
-        }
-        self.addresses(config);
+        self.filters(config);
+        let forwards = self.sysctl("net/ipv6/conf/all/forwarding");
+        let forwards = forwards.map(|value| value != 0);
+        let machine = surroundings::of_machine(config, self.links, forwards);
+        self.findings.extend(machine);
         self.findings
     }
 
@@ -128,7 +114,7 @@ impl Host {
         }
     }
 
-    fn interface(&mut self, name: &str, its_roles: u8, mode: Mode) {
+    fn interface(&mut self, name: &str, its_roles: u8) {
         let device = format!("sys/class/net/{name}");
         if !self.root.join(&device).exists() {
             let message = format!("there is no interface {name}");
@@ -149,10 +135,15 @@ impl Host {
                 "name the Ethernet device below or beside it",
             );
         }
-        if self.root.join(format!("{device}/brport")).exists() {
-            let message =
-                format!("{name} is a port of a bridge, whose own interface gets its packets");
-            self.add("bridge_port", message, "name the bridge instead");
+        let port_of = self.links.index_of(name);
+        let port_of = port_of.and_then(|ifindex| self.links.port_of(ifindex));
+        if let Some(kind) = port_of.filter(|kind| surroundings::has_the_addresses(kind)) {
+            let message = format!("{name} is a port of a {kind}, which has the addresses");
+            self.add(
+                "port",
+                message,
+                format!("configure the {kind} in its place"),
+            );
         }
         let snoops = self.read(&format!("{device}/bridge/multicast_snooping"));
         let querier = self.read(&format!("{device}/bridge/multicast_querier"));
@@ -179,67 +170,29 @@ impl Host {
                 format!("sysctl -w net.ipv6.conf.{name}.accept_ra=2, where routes come by them");
             self.add("accept_ra", message, remedy);
         }
-        let filters = self
-            .read("proc/net/ip6_tables_names")
-            .is_some_and(|names| !names.is_empty());
-        let nft = self.read("sys/module/nf_tables/refcnt");
-        let nft = nft.and_then(|count| count.parse::<u32>().ok()).unwrap_or(0) > 0;
-        let correspondent = its_roles & roles::CORRESPONDENT != 0;
-        if correspondent && mode == Mode::Native && (filters || nft) {
-            let message = format!(
-                "packets of bound flows do not pass the packet filter of this machine on {name}: mode is native"
-            );
-            self.add(
-                "netfilter",
-                message,
-                "mode = \"tcx\", where rules are to hold for them",
-            );
-        }
     }
 
-    /// The addresses of a member that the daemon does not assign.
-    fn addresses(&mut self, config: &Config) {
-        let there = self.read("proc/net/if_inet6").unwrap_or_default();
-        let there: Vec<_> = there.lines().filter_map(address).collect();
-        let flags = |wanted: Ipv6Addr| {
-            let found = there.iter().find(|(address, _)| *address == wanted);
-            found.map(|(_, flags)| *flags)
-        };
-        for group in settings::groups(config).filter(|group| !group.assign) {
-            let anycast = *group.anycast.get_ref();
-            if flags(anycast).is_none() {
-                let message = format!("{anycast} is not an address of this machine");
-                let remedy = format!(
-                    "ip address add {anycast}/128 dev lo preferred_lft 0, or assign = true"
-                );
-                self.add("no_anycast", message, remedy);
-            }
-            let Some(care_of) = group.care_of.as_ref().map(|it| *it.get_ref()) else {
-                continue;
-            };
-            match flags(care_of) {
-                None => {
-                    let message = format!("care_of {care_of} is not an address of this machine");
-                    self.add("no_care_of", message, "add it, or assign = true");
-                }
-                Some(flags) if flags & DEPRECATED == 0 => {
-                    let message =
-                        format!("this machine may choose care_of {care_of} as its own source");
-                    let remedy =
-                        format!("ip address change {care_of}/128 dev INTERFACE preferred_lft 0");
-                    self.add("care_of_preferred", message, remedy);
-                }
-                Some(_) => {}
-            }
+    /// Rules of netfilter that XDP by-passes.
+    fn filters(&mut self, config: &Config) {
+        let legacy = self.read("proc/net/ip6_tables_names");
+        let legacy = legacy.is_some_and(|names| !names.is_empty());
+        let nft = self.read("sys/module/nf_tables/refcnt");
+        let nft = nft.and_then(|count| count.parse::<u32>().ok()).unwrap_or(0) > 0;
+        if !legacy && !nft {
+            return;
+        }
+        for name in surroundings::by_passing(config) {
+            let message = format!(
+                "XDP forwards packets of bound flows past the packet filter of this machine on {name}"
+            );
+            let remedy =
+                "forward = \"kernel\" in [correspondent], where rules are to hold for them";
+            self.add("netfilter", message, remedy);
         }
     }
 
     fn add(&mut self, code: &'static str, message: impl Into<String>, remedy: impl Into<String>) {
-        self.findings.push(Finding {
-            code,
-            message: message.into(),
-            remedy: remedy.into(),
-        });
+        self.findings.push(Finding::new(code, message, remedy));
     }
 
     fn read(&self, path: &str) -> Option<String> {
@@ -252,19 +205,12 @@ impl Host {
     }
 }
 
-/// Address and flags in a line of /proc/net/if_inet6.
-fn address(line: &str) -> Option<(Ipv6Addr, u32)> {
-    let mut words = line.split_whitespace();
-    let address = u128::from_str_radix(words.next()?, 16).ok()?;
-    let flags = u32::from_str_radix(words.nth(3)?, 16).ok()?;
-    Some((Ipv6Addr::from(address), flags))
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
+    use crate::shell::netlink::KernelChange;
 
     const GATEWAY: &str = "[correspondent]\ninterfaces = [\"up0\"]\nmode = \"native\"\n\
                            client_prefixes = [\"2001:db8:1::/64\"]\nallow = [\"2001:db8:a::/48\"]\n";
@@ -273,6 +219,16 @@ mod tests {
 
     /// A machine made of these files; a file without text is a directory.
     fn codes(name: &str, config: &str, files: &[(&str, &str)]) -> Vec<&'static str> {
+        codes_with(name, config, files, &LinkTable::new([]))
+    }
+
+    /// The same, with these interfaces and addresses.
+    fn codes_with(
+        name: &str,
+        config: &str,
+        files: &[(&str, &str)],
+        links: &LinkTable,
+    ) -> Vec<&'static str> {
         let root = std::env::temp_dir().join(format!("anycast-{}-host-{name}", std::process::id()));
         let sound = [
             ("proc/sys/kernel/osrelease", "6.12.1-amd64\n"),
@@ -286,18 +242,33 @@ mod tests {
             fs::write(path, text).expect("written");
         }
         let config = crate::config::parse(config, "x.toml").expect("right");
-        let found = Host::new(&root).look(&config);
+        let found = Host::new(&root, links).look(&config);
         fs::remove_dir_all(root).expect("removed");
         found.into_iter().map(|finding| finding.code).collect()
+    }
+
+    /// The addresses that the member of [`MEMBER`] needs.
+    fn member(preferred: bool) -> LinkTable {
+        let mut links = LinkTable::new([]);
+        for address in ["2001:db8:a::53", "2001:db8:20::c1"] {
+            links.apply(KernelChange::Address {
+                ifindex: 1,
+                address: address.parse().expect("an address"),
+                usable: true,
+                preferred,
+            });
+        }
+        links
     }
 
     #[test]
     fn nothing_is_in_the_way_on_a_machine_that_is_sound() {
         assert_eq!(codes("sound", GATEWAY, &[]), Vec::<&str>::new());
-        let addresses = "20010db8000a00000000000000000053 01 80 00 a0 lo\n\
-                         20010db80020000000000000000000c1 02 80 00 a0 up0\n";
-        let addresses = [("proc/net/if_inet6", addresses)];
-        assert_eq!(codes("member", MEMBER, &addresses), Vec::<&str>::new());
+        let links = member(false);
+        assert_eq!(
+            codes_with("member", MEMBER, &[], &links),
+            Vec::<&str>::new()
+        );
     }
 
     #[test]
@@ -312,7 +283,6 @@ mod tests {
                 "no_forwarding",
             ),
             ("sys/class/net/up0/type", "776", "not_ethernet"),
-            ("sys/class/net/up0/brport/state", "3", "bridge_port"),
             ("proc/sys/net/ipv6/conf/up0/disable_ipv6", "1", "no_ipv6"),
             ("sys/module/nf_tables/refcnt", "3", "netfilter"),
         ]
@@ -343,12 +313,25 @@ mod tests {
     #[test]
     fn addresses_that_a_member_lacks_are_found() {
         assert_eq!(codes("none", MEMBER, &[]), ["no_anycast", "no_care_of"]);
-        let preferred = "20010db8000a00000000000000000053 01 80 00 80 lo\n\
-                         20010db80020000000000000000000c1 02 80 00 80 up0\n";
-        let preferred = [("proc/net/if_inet6", preferred)];
-        assert_eq!(
-            codes("preferred", MEMBER, &preferred),
-            ["care_of_preferred"]
-        );
+        let links = member(true);
+        let found = codes_with("preferred", MEMBER, &[], &links);
+        assert_eq!(found, ["care_of_preferred"]);
+    }
+
+    #[test]
+    fn a_port_of_a_device_that_has_the_addresses_is_found() {
+        for (kind, found) in [("bridge", &["port"][..]), ("bond", &["port"]), ("vrf", &[])] {
+            let mut links = LinkTable::new([]);
+            links.apply(KernelChange::Link {
+                ifindex: 2,
+                name: "up0".into(),
+                mac: None,
+                below: None,
+                above: Some(3),
+                port_of: Some(kind.into()),
+                up: true,
+            });
+            assert_eq!(codes_with(kind, GATEWAY, &[], &links), found, "{kind}");
+        }
     }
 }

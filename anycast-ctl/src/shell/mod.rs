@@ -12,6 +12,7 @@ mod daemon;
 pub mod dataplane;
 mod engine;
 mod error;
+mod finding;
 mod flows;
 mod handover;
 pub mod health;

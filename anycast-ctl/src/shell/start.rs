@@ -21,7 +21,7 @@ use super::{
     plane::Plane,
     reachability::Reachability,
     routes::Routes,
-    routing_daemons, secret,
+    secret,
     sockets::{Groups, Sender},
     surroundings, sysctl,
 };
@@ -31,7 +31,6 @@ use crate::{
         controller::{Command, Controller, Input},
         fleet, flows,
     },
-    model::route::Style,
 };
 
 /// How long a router waits, after the answers to its first Queries, before it removes the routes of an earlier run
@@ -250,37 +249,13 @@ fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
 
 /// Warns of settings outside the daemon that would keep it from working.
 fn warn_of_surroundings(config: &Config, links: &LinkTable) {
-    if let Some(advice) = surroundings::of_machine(config) {
-        tracing::warn!("{advice}");
+    for finding in surroundings::of_machine(config, links, sysctl::forwards()) {
+        tracing::warn!("{finding}");
     }
     let router = config.router_role();
     if router.is_some_and(|router| router.next_hops == file::NextHops::All)
         && let Some(advice) = sysctl::multipath_hash()
     {
         tracing::info!(target: "anycast::router", "{advice}");
-    }
-    if router.is_some_and(|router| matches!(settings::routes(router).style, Style::Resilient(_)))
-        && let Some(advice) = routing_daemons::advice()
-    {
-        tracing::warn!(target: "anycast::router", "{advice}: {}", routing_daemons::REMEDY);
-    }
-    for group in settings::groups(config).filter(|group| !group.assign) {
-        let anycast = *group.anycast.get_ref();
-        if !links.is_local(anycast) {
-            tracing::warn!(target: "anycast::member",
-                "{anycast} is not an address of this machine: ip address add {anycast}/128 dev lo preferred_lft 0");
-        }
-        let Some(care_of) = group.care_of.as_ref().map(|care_of| *care_of.get_ref()) else {
-            continue;
-        };
-        if !links.is_local(care_of) {
-            tracing::warn!(target: "anycast::member",
-                "care_of {care_of} is not an address of this machine: bound flows would not arrive");
-        }
-        if links.is_preferred(care_of) {
-            tracing::warn!(target: "anycast::member",
-                "this machine may choose care_of {care_of} as the source of its own connections: \
-                 ip address change {care_of}/128 dev INTERFACE preferred_lft 0");
-        }
     }
 }

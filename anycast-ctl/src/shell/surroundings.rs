@@ -4,15 +4,24 @@
 use anycast_common::abi::roles::{CORRESPONDENT, MEMBER, ROUTER};
 use nix::net::if_::if_nametoindex;
 
-use super::{netdev, sysctl};
+use super::{finding::Finding, netdev, netlink::LinkTable, routing_daemons};
 use crate::{
     config::{Config, settings},
-    model::program::{Mode, Wanted},
+    model::{
+        program::{Mode, Wanted},
+        route::Style,
+    },
 };
 
 /// What is legal about a configuration on this host, and surely not what was meant.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
+    let names = by_passing(config).into_iter();
+    names.map(|name| format!("{name}: {BY_PASSED}")).collect()
+}
+
+/// A correspondent's interfaces where XDP forwards packets of bound flows past netfilter.
+pub(super) fn by_passing(config: &Config) -> Vec<String> {
     let native = netdev::native().unwrap_or_default();
     let by_xdp = |name: &str, wanted: Wanted| match wanted.mode {
         Mode::Native | Mode::Generic => true,
@@ -22,21 +31,72 @@ pub fn warnings(config: &Config) -> Vec<String> {
     settings::interfaces(config)
         .into_iter()
         .filter(|(name, wanted)| wanted.roles & CORRESPONDENT != 0 && by_xdp(name, *wanted))
-        .map(|(name, _)| format!("{name}: {BY_PASSED}"))
+        .map(|(name, _)| name)
         .collect()
 }
 
-/// What is to be said about the machine as a whole.
-pub(super) fn of_machine(config: &Config) -> Option<String> {
+/// What is to be said about the machine as a whole. `forwards`: whether it forwards packets, as far as that is known.
+pub(super) fn of_machine(
+    config: &Config,
+    links: &LinkTable,
+    forwards: Option<bool>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
     let gateway = config.correspondent_role();
-    let forwards = settings::roles(config) & ROUTER != 0
+    let has_to = settings::roles(config) & ROUTER != 0
         || gateway.is_some_and(|gateway| !gateway.is_client());
-    if forwards && sysctl::forwards() == Some(false) {
-        return Some(
-            "this host forwards nothing: sysctl -w net.ipv6.conf.all.forwarding=1".to_owned(),
-        );
+    if has_to && forwards == Some(false) {
+        findings.push(Finding::new(
+            "no_forwarding",
+            "this machine does not forward IPv6 packets",
+            "sysctl -w net.ipv6.conf.all.forwarding=1",
+        ));
     }
-    None
+    let router = config.router_role();
+    if router.is_some_and(|router| matches!(settings::routes(router).style, Style::Resilient(_)))
+        && let Some(message) = routing_daemons::advice()
+    {
+        let remedy = routing_daemons::REMEDY;
+        findings.push(Finding::new("nexthop_compat_mode", message, remedy));
+    }
+    findings.extend(of_addresses(config, links));
+    findings
+}
+
+/// What is to be said about the addresses of a member that the daemon does not assign.
+fn of_addresses(config: &Config, links: &LinkTable) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for group in settings::groups(config).filter(|group| !group.assign) {
+        let anycast = *group.anycast.get_ref();
+        if !links.is_local(anycast) {
+            findings.push(Finding::new(
+                "no_anycast",
+                format!("{anycast} is not an address of this machine"),
+                format!("ip address add {anycast}/128 dev lo preferred_lft 0, or assign = true"),
+            ));
+        }
+        let Some(care_of) = group.care_of.as_ref().map(|care_of| *care_of.get_ref()) else {
+            continue;
+        };
+        if !links.is_local(care_of) {
+            findings.push(Finding::new(
+                "no_care_of",
+                format!(
+                    "care_of {care_of} is not an address of this machine, so bound flows would not arrive"
+                ),
+                "add it, or assign = true",
+            ));
+        } else if links.is_preferred(care_of) {
+            findings.push(Finding::new(
+                "care_of_preferred",
+                format!(
+                    "this machine may choose care_of {care_of} as the source of its own connections"
+                ),
+                format!("ip address change {care_of}/128 dev INTERFACE preferred_lft 0"),
+            ));
+        }
+    }
+    findings
 }
 
 /// What is to be said about an interface that exists. `port_of`: the kind of the device to which it belongs as a port;
@@ -46,14 +106,19 @@ pub(super) fn of_interface(port_of: Option<&str>, wanted: Wanted, by_xdp: bool) 
     if by_xdp && wanted.roles & CORRESPONDENT != 0 {
         warnings.push(BY_PASSED.to_owned());
     }
-    if let Some(kind @ ("bridge" | "bond" | "team")) = port_of
-        && wanted.roles & (ROUTER | MEMBER | CORRESPONDENT) != 0
+    if wanted.roles & (ROUTER | MEMBER | CORRESPONDENT) != 0
+        && let Some(kind) = port_of.filter(|kind| has_the_addresses(kind))
     {
         warnings.push(format!(
             "it is a port of a {kind}, which has the addresses: configure the {kind} in its place"
         ));
     }
     warnings
+}
+
+/// Whether a device of this kind has the addresses, and not its ports.
+pub(super) fn has_the_addresses(kind: &str) -> bool {
+    matches!(kind, "bridge" | "bond" | "team")
 }
 
 /// Of a correspondent's interface.

@@ -13,4 +13,4 @@ mod socket;
 pub use error::NetlinkError;
 pub use events::{KernelEvent, NexthopNews, RouteNews};
 pub use links::{KernelChange, LinkInput, LinkTable};
-pub use socket::Netlink;
+pub use socket::{Netlink, links};

@@ -39,12 +39,7 @@ impl Netlink {
 
     /// Reads all interfaces and their IPv6 addresses.
     pub fn links(&mut self) -> Result<Vec<KernelChange>, NetlinkError> {
-        let query = RouteNetlinkMessage::GetLink(LinkMessage::default());
-        let link = |octets: &[u8]| events::link(&LinkMessage::parse(octets).ok()?);
-        let mut changes = self.requests.dump(&query, link)?;
-        let address = |octets: &[u8]| events::address(&AddressMessage::parse(octets).ok()?);
-        changes.extend(self.requests.dump(&address_query(), address)?);
-        Ok(changes)
+        links(&mut self.requests)
     }
 
     /// Lets the kernel execute one request.
@@ -57,6 +52,16 @@ impl Netlink {
         batch.push(message, flags);
         self.requests.perform(batch).pop().unwrap_or(Ok(()))
     }
+}
+
+/// Reads all interfaces and their IPv6 addresses.
+pub fn links(requests: &mut Requests) -> Result<Vec<KernelChange>, NetlinkError> {
+    let query = RouteNetlinkMessage::GetLink(LinkMessage::default());
+    let link = |octets: &[u8]| events::link(&LinkMessage::parse(octets).ok()?);
+    let mut changes = requests.dump(&query, link)?;
+    let address = |octets: &[u8]| events::address(&AddressMessage::parse(octets).ok()?);
+    changes.extend(requests.dump(&address_query(), address)?);
+    Ok(changes)
 }
 
 /// A request for the IPv6 addresses of every interface.

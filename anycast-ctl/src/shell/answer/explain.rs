@@ -20,6 +20,7 @@ use crate::{
         clock,
         engine::Engine,
         flows::Seen,
+        netlink::requests::Requests,
         perform::Performer,
         plane::Plane,
         way,
@@ -238,8 +239,9 @@ fn ways(explained: &view::ClientExplained) -> Vec<view::WayExplained> {
     let all = [explained.client, explained.anycast]
         .into_iter()
         .chain(care_of);
+    let mut kernel = Requests::open().ok();
     all.map(|to| {
-        let way = way::to(to).ok().flatten();
+        let way = kernel.as_mut().and_then(|kernel| way::to(kernel, to));
         view::WayExplained {
             to,
             interface: way.as_ref().map(|way| way.interface.clone()),

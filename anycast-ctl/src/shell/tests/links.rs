@@ -117,3 +117,24 @@ fn a_port_is_told_as_one_when_it_becomes_one_and_no_longer_when_it_leaves() {
         }
     });
 }
+
+#[test]
+fn the_way_to_an_address_is_what_the_kernel_says_of_it() {
+    in_namespace(async || {
+        pair();
+        let mut kernel = Requests::open().expect("a socket");
+        let to: Ipv6Addr = "2001:db8:7::1".parse().expect("an address");
+        assert_eq!(way::to(&mut kernel, to), None);
+        ip("link set a0 mtu 1400");
+        ip("-6 route add 2001:db8:7::/64 via fe80::b dev a0");
+        let by = |next_hop| way::Way {
+            interface: "a0".to_owned(),
+            next_hop,
+            mtu: Some(1400),
+        };
+        let next_hop = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xb);
+        assert_eq!(way::to(&mut kernel, to), Some(by(Some(next_hop))));
+        ip("-6 route replace 2001:db8:7::/64 dev a0");
+        assert_eq!(way::to(&mut kernel, to), Some(by(None)));
+    });
+}

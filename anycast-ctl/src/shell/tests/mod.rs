@@ -15,6 +15,7 @@ use super::{
     reachability::Reachability,
     routes::Routes,
     sockets::{Groups, Sender},
+    way,
 };
 use crate::{
     core::NextHop,

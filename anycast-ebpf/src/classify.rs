@@ -11,6 +11,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    care_of_unreachable,
     context::{Context, Hook, Parsed, Verdict},
     correspondent,
     fast::{Head, Sight, sight},
@@ -139,7 +140,7 @@ fn unicast<C: Context, const ROLES: u8>(ctx: &C, parsed: &Parsed) -> u32 {
     if ROLES & CORRESPONDENT != 0 {
         if error
             && let Verdict::Done(action) =
-                Verdict::unpack(icmp_error::care_of_unreachable(ctx, parsed))
+                Verdict::unpack(care_of_unreachable::care_of_unreachable(ctx, parsed))
         {
             return action;
         }

@@ -11,7 +11,11 @@ use crate::{
     change::Change,
     context::{Context, Hook, Packet, Verdict},
     count::count,
+    disowned::steer_disowned,
+    first_packet::steer_new,
     forward::{is_unrouted, next_hop},
+    from_client::steer_from_client,
+    from_member::steer_to_client,
     global::{exported, global},
     maps::CLIENT_PREFIXES,
     next_hop::{NextHop, Way},
@@ -130,7 +134,7 @@ fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Result<C
             ask(question, outward)
         } else {
             // SAFETY: the question is there.
-            unsafe { steer::steer_disowned(question, 1) }
+            unsafe { steer_disowned(question, 1) }
         };
     }
     let (side, address) = if outward {
@@ -211,13 +215,13 @@ fn ask(question: &mut Question, outward: bool) -> u32 {
     // SAFETY: the question is there.
     unsafe {
         if outward {
-            let answer = steer::steer_from_client(question);
+            let answer = steer_from_client(question);
             if answer != answer::NEW {
                 return answer;
             }
-            steer::steer_new(question)
+            steer_new(question)
         } else {
-            steer::steer_to_client(question)
+            steer_to_client(question)
         }
     }
 }

@@ -18,6 +18,8 @@
 #[cfg(target_arch = "bpf")]
 mod admission;
 #[cfg(target_arch = "bpf")]
+mod care_of_unreachable;
+#[cfg(target_arch = "bpf")]
 mod change;
 #[cfg(target_arch = "bpf")]
 mod checksum;
@@ -30,9 +32,13 @@ mod correspondent;
 #[cfg(target_arch = "bpf")]
 mod count;
 #[cfg(target_arch = "bpf")]
+mod disowned;
+#[cfg(target_arch = "bpf")]
 mod ending;
 #[cfg(target_arch = "bpf")]
 mod fast;
+#[cfg(target_arch = "bpf")]
+mod first_packet;
 #[cfg(target_arch = "bpf")]
 mod flow_cache;
 #[cfg(target_arch = "bpf")]
@@ -41,6 +47,10 @@ mod flow_table;
 mod forward;
 #[cfg(target_arch = "bpf")]
 mod fragment;
+#[cfg(target_arch = "bpf")]
+mod from_client;
+#[cfg(target_arch = "bpf")]
+mod from_member;
 #[cfg(target_arch = "bpf")]
 mod global;
 #[cfg(target_arch = "bpf")]
@@ -84,7 +94,11 @@ mod quote;
 #[cfg(target_arch = "bpf")]
 mod quoted;
 #[cfg(target_arch = "bpf")]
+mod quoted_flow;
+#[cfg(target_arch = "bpf")]
 mod refused;
+#[cfg(target_arch = "bpf")]
+mod requote;
 #[cfg(target_arch = "bpf")]
 mod rewrite;
 #[cfg(target_arch = "bpf")]

@@ -6,13 +6,28 @@ use crate::{
     context::{Context, Packet},
     global::{exported, global},
     maps::QUOTE,
-    packet::{Chain, Ipv6, Layout, MAX_OFFSET, UPPER_HEADER, chain, octets},
+    packet::{Chain, Ipv6, Layout, MAX_OFFSET, UPPER_HEADER, Upper, chain, octets},
     quoted::Quote,
     transport::{MOBILITY, Transport},
 };
 
 /// Octets of an error message before the quote.
 pub(crate) const HEADER: usize = 8;
+
+/// A type of ICMPv6 errors, and one of its codes (RFC 4443 section 3.1).
+pub(crate) const DESTINATION_UNREACHABLE: u8 = 1;
+pub(crate) const PORT_UNREACHABLE: u8 = 4;
+
+/// Type and code of an ICMPv6 message; of one that is cut short, those of none that there is. No option,
+/// because the compiler would compute with what is not there before it looks whether it is.
+#[inline(always)]
+pub(crate) fn head<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> [u8; 2] {
+    match packet.ctx.at::<[u8; 2]>(upper.offset) {
+        // SAFETY: `at` checked the bounds.
+        Some(head) => unsafe { *head },
+        None => [u8::MAX; 2],
+    }
+}
 
 /// Reads the quote. An error goes to whoever sent the packet that it quotes; another is forged.
 #[inline(always)]

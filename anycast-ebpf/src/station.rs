@@ -7,7 +7,7 @@ use anycast_common::abi::{
 };
 use aya_ebpf::{bindings::xdp_md, helpers::bpf_ktime_get_coarse_ns, programs::XdpContext};
 
-use crate::{count::count, hints, maps::STATIONS, steer::is_unattended};
+use crate::{count::count, from_client::is_unattended, hints, maps::STATIONS};
 
 /// Octets of the destination, and two more.
 const HEAD: usize = 8;

@@ -11,12 +11,13 @@ use crate::{
     admission,
     context::{Context, Packet, Verdict},
     count::count,
+    disowned::steer_disowned,
     maps::MEMBER_FLOWS,
     member::unbound,
     member_flow::{came, member_refused},
     question::Question,
     quoted::Quote,
-    steer::{answer, steer_disowned},
+    steer::answer,
     trial::trial_failed,
 };
 

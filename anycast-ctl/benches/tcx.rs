@@ -262,7 +262,7 @@ impl Path {
         let maps = dataplane.maps();
         maps.set_client_prefixes(&["2001:db8:1::/64".parse()?])?;
         maps.set_anycast_prefixes(&[])?;
-        maps.set_redirect_targets(&BTreeSet::from(links))?;
+        maps.set_redirect_targets(&BTreeSet::from(links), &BTreeSet::new())?;
         for action in [
             MapAction::SetCareOf {
                 client: A,

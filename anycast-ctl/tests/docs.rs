@@ -101,6 +101,19 @@ fn every_program_is_in_the_documents() {
         programs::CORRESPONDENT_EGRESS,
         programs::BOTH_EGRESS,
     );
+    let bare = programs::TCX_BARE.into_iter().chain([
+        programs::MEMBER_EGRESS_BARE,
+        programs::CORRESPONDENT_EGRESS_BARE,
+        programs::BOTH_EGRESS_BARE,
+    ]);
+    let bare = bare.filter(|name| !name.is_empty());
+    let bare: Vec<_> = bare.map(|name| format!("`{name}`")).collect();
+    let (inwards, outwards) = bare.split_at(3);
+    table += &format!(
+        "\nBy TCX on devices without Ethernet: {} inwards,\n{} outwards.\n",
+        inwards.join(", "),
+        outwards.join(", ")
+    );
     compare("docs/operation.md", "programs", &table);
 }
 

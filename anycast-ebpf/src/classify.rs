@@ -14,12 +14,13 @@ use crate::{
     care_of_unreachable,
     context::{Context, Hook, Parsed, Verdict},
     correspondent,
+    count::count,
     fast::{Head, Sight, sight},
     flow_cache, fragment, icmp_error,
     maps::CARE_OF,
     member, mld,
     packet::{is_link_local, is_local, is_multicast},
-    parse::{found, parse},
+    parse::{found, how, parse},
     refused, station,
     transport::{HOP_BY_HOP, ICMPV6, MOBILITY},
 };
@@ -39,7 +40,7 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
     if action != UNDECIDED {
         return action;
     }
-    closely::<_, ROLES>(ctx)
+    closely::<_, ROLES, false>(ctx)
 }
 
 /// Not an XDP action.
@@ -63,12 +64,22 @@ fn refused(ctx: *mut xdp_md) -> u32 {
     refused::again(&ctx).unwrap_or(UNDECIDED)
 }
 
-/// Looks at all of a packet, at any hook, and gives the XDP action.
+/// Looks at all of a packet, at any hook, and gives the XDP action. `IS_BARE`: it has no Ethernet header.
 #[inline(always)]
-pub(crate) fn closely<C: Context, const ROLES: u8>(ctx: &C) -> u32 {
+pub(crate) fn closely<C: Context, const ROLES: u8, const IS_BARE: bool>(ctx: &C) -> u32 {
     let mut parsed = Parsed::nothing();
-    let found = parse(ctx, &mut parsed, ROLES & (MEMBER | CORRESPONDENT) != 0);
+    let mut how = 0;
+    if ROLES & (MEMBER | CORRESPONDENT) != 0 {
+        how |= how::FOLLOW;
+    }
+    if IS_BARE {
+        how |= how::BARE;
+    }
+    let found = parse(ctx, &mut parsed, how);
     if found == found::NOTHING {
+        if ctx.is_elsewhere() {
+            count(Counter::HeadersNotInFirstBuffer);
+        }
         return XDP_PASS;
     }
     // A tagged frame belongs to another link, which has an interface, and perhaps a role, of its own.

@@ -47,6 +47,11 @@ pub(crate) trait Context: Bytes + EbpfContext {
         false
     }
 
+    /// Whether the beginning of the packet is not in the memory that can be read in place.
+    fn is_elsewhere(&self) -> bool {
+        false
+    }
+
     /// Counts the packet, unless a program has counted it on its way in.
     #[inline(always)]
     fn count_first(&self, counter: Counter) {

@@ -61,7 +61,7 @@ pub(crate) fn send(ctx: &XdpContext, head: Head) -> Option<u32> {
         return None;
     }
     let way = WAYS.get(flow.way)?;
-    if !is_plain(head, way.mtu) {
+    if !is_plain(ctx, head, way.mtu) {
         return None;
     }
     fix_checksum(ctx, head, way.delta)?;
@@ -102,9 +102,10 @@ fn is_it(ctx: &XdpContext, head: Head, flow: &CachedFlow) -> bool {
     difference == 0
 }
 
-/// Whether the kernel need not send an ICMPv6 error about the size or the hop limit of the packet.
+/// Whether the kernel need not send an ICMPv6 error about the size or the hop limit of the packet, and all of it is in
+/// one buffer.
 #[inline(always)]
-fn is_plain(head: Head, mtu: u16) -> bool {
+fn is_plain(ctx: &XdpContext, head: Head, mtu: u16) -> bool {
     // SAFETY: the bounds were checked.
     let (length, hop_limit) = unsafe {
         (
@@ -112,7 +113,10 @@ fn is_plain(head: Head, mtu: u16) -> bool {
             *head.field::<u8>(HOP_LIMIT),
         )
     };
-    hop_limit > 1 && u32::from(length) + IPV6 as u32 <= u32::from(mtu)
+    hop_limit > 1
+        && u32::from(length) + IPV6 as u32 <= u32::from(mtu)
+        // Numbers are compared, since Linux 6.1 adds none to a pointer whose octets were swapped.
+        && HEADER + IPV6 + usize::from(length) <= ctx.data_end() - ctx.data()
 }
 
 /// Whether the packet neither begins nor ends a connection, and is not cut short.

@@ -2,7 +2,7 @@
 
 use anycast_common::abi::{
     counters::Counter,
-    maps::{mixed, side},
+    maps::{mixed, redirect, side},
 };
 use aya_ebpf::{
     bindings::{
@@ -22,7 +22,7 @@ use crate::{
     hints::is_ours,
     maps::REDIRECT_TARGETS,
     next_hop::{NextHop, Way},
-    packet::{IPV6, ethernet, words},
+    packet::{BARE, IPV6, ethernet, words},
     sketch::words as halves,
     transport::Transport,
 };
@@ -183,7 +183,7 @@ fn look_up<C: Context>(packet: &Packet<'_, C>, transport: &Transport, change: &C
         Ok(BPF_FIB_LKUP_RET_SUCCESS)
             if C::HOOK == Hook::Xdp
                 && !packet.layout.tagged
-                && REDIRECT_TARGETS.get_ptr(lookup.ifindex).is_some() =>
+                && takes(packet, length, lookup.ifindex) =>
         {
             NextHop {
                 ifindex: lookup.ifindex,
@@ -205,9 +205,23 @@ fn look_up<C: Context>(packet: &Packet<'_, C>, transport: &Transport, change: &C
     }
 }
 
+/// Whether a device takes the frame by XDP. Of a packet of `length` octets that is in several buffers, not all can do.
+#[inline(always)]
+fn takes<C: Context>(packet: &Packet<'_, C>, length: u16, ifindex: u32) -> bool {
+    let Some(takes) = REDIRECT_TARGETS.get_ptr(ifindex) else {
+        return false;
+    };
+    let there = packet.ctx.end() - packet.ctx.start();
+    // SAFETY: the entry is a plain integer.
+    packet.layout.ipv6 + usize::from(length) <= there || unsafe { *takes } == redirect::WHOLE
+}
+
 /// Whether the frame of a packet of this host has the next hop that was found.
 #[inline(always)]
 fn is_on_its_way<C: Context>(packet: &Packet<'_, C>, found: &FibLookup) -> bool {
+    if packet.layout.ipv6 == BARE {
+        return found.ifindex == packet.ctx.ingress();
+    }
     let Some(frame) = ethernet(packet.ctx) else {
         return false;
     };

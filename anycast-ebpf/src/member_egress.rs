@@ -29,9 +29,9 @@ const SOURCE: usize = 8;
 
 /// TCX egress. Never drops: whatever it cannot do goes out from B, which the client knows.
 #[inline(always)]
-pub(crate) fn member_egress(ctx: &TcContext) -> i32 {
-    if answer(ctx).is_none() {
-        note_own(ctx);
+pub(crate) fn member_egress<const IS_BARE: bool>(ctx: &TcContext) -> i32 {
+    if answer::<IS_BARE>(ctx).is_none() {
+        note_own::<IS_BARE>(ctx);
     }
     // The next program of the interface decides.
     TC_ACT_UNSPEC
@@ -39,14 +39,14 @@ pub(crate) fn member_egress(ctx: &TcContext) -> i32 {
 
 /// The same where other roles follow, apart from them for the sake of the stack. Not 0: it has left from C.
 #[inline(never)]
-pub(crate) fn answered(ctx: &TcContext) -> u32 {
-    u32::from(answer(ctx).is_some())
+pub(crate) fn answered<const IS_BARE: bool>(ctx: &TcContext) -> u32 {
+    u32::from(answer::<IS_BARE>(ctx).is_some())
 }
 
 #[inline(always)]
-fn answer(ctx: &TcContext) -> Option<()> {
-    let (layout, ipv6) = packet::ipv6(ctx)?;
-    // SAFETY: `packet::ipv6` checked that the header lies within the packet.
+fn answer<const IS_BARE: bool>(ctx: &TcContext) -> Option<()> {
+    let (layout, ipv6) = packet::ipv6_of::<IS_BARE>(ctx)?;
+    // SAFETY: `ipv6_of` checked that the header lies within the packet.
     let (source, destination, next_header) =
         unsafe { ((*ipv6).source, (*ipv6).destination, (*ipv6).next_header) };
     let (source, destination) = (octets(source), octets(destination));
@@ -139,14 +139,14 @@ fn note_piece(source: &[u8; 16], destination: &[u8; 16], piece: &Piece, care_of:
 
 /// Notes a packet that this host sends from C by itself, whose answers are its own. A function of its own, likewise.
 #[inline(never)]
-pub(crate) fn note_own(ctx: &TcContext) -> u32 {
-    u32::from(own_packet(ctx).is_some())
+pub(crate) fn note_own<const IS_BARE: bool>(ctx: &TcContext) -> u32 {
+    u32::from(own_packet::<IS_BARE>(ctx).is_some())
 }
 
 #[inline(always)]
-fn own_packet(ctx: &TcContext) -> Option<()> {
-    let (layout, ipv6) = packet::ipv6(ctx)?;
-    // SAFETY: `packet::ipv6` checked that the header lies within the packet.
+fn own_packet<const IS_BARE: bool>(ctx: &TcContext) -> Option<()> {
+    let (layout, ipv6) = packet::ipv6_of::<IS_BARE>(ctx)?;
+    // SAFETY: `ipv6_of` checked that the header lies within the packet.
     let (source, destination, next_header) =
         unsafe { ((*ipv6).source, (*ipv6).destination, (*ipv6).next_header) };
     // Of TCP, sockets tell as much.

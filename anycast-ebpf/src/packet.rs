@@ -104,6 +104,8 @@ pub(crate) struct Ipv6 {
 }
 
 pub(crate) const IPV6: usize = size_of::<Ipv6>();
+/// Octets of an Ethernet header without tags.
+pub(crate) const ETHERNET: usize = size_of::<Ethernet>();
 
 /// Where the headers are.
 #[derive(Clone, Copy)]
@@ -137,6 +139,32 @@ pub(crate) fn ipv6(packet: &impl Bytes) -> Option<(Layout, *mut Ipv6)> {
     };
     Some((layout, header))
 }
+
+/// The IPv6 header of a packet of a device without Ethernet, whose packets begin with it.
+#[inline(always)]
+pub(crate) fn bare_ipv6(packet: &impl Bytes) -> Option<(Layout, *mut Ipv6)> {
+    let header = packet.at::<Ipv6>(0)?;
+    // SAFETY: `at` checked the bounds.
+    let first = u32::from_be(unsafe { (*header).version_class_flow });
+    let layout = Layout {
+        ipv6: BARE,
+        tagged: false,
+    };
+    (first >> 28 == 6).then_some((layout, header))
+}
+
+/// [`ipv6`] or [`bare_ipv6`].
+#[inline(always)]
+pub(crate) fn ipv6_of<const IS_BARE: bool>(packet: &impl Bytes) -> Option<(Layout, *mut Ipv6)> {
+    if IS_BARE {
+        bare_ipv6(packet)
+    } else {
+        ipv6(packet)
+    }
+}
+
+/// Where the IPv6 header of a packet without an Ethernet header is. No other is there.
+pub(crate) const BARE: usize = 0;
 
 /// The upper layer of a packet.
 #[derive(Clone, Copy)]

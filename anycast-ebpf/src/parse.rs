@@ -30,15 +30,23 @@ pub(crate) mod found {
     pub(crate) const LATER: u32 = 4;
 }
 
-/// Finds the IPv6 header and, with `follow`, what the chain behind it leads to: one of [`found`].
+/// How to look.
+pub(crate) mod how {
+    /// What the chain behind the IPv6 header leads to is wanted, too.
+    pub(crate) const FOLLOW: u32 = 1;
+    /// At TCX: the packet begins with its IPv6 header.
+    pub(crate) const BARE: u32 = 2;
+}
+
+/// Finds the IPv6 header and, if asked, what the chain behind it leads to: one of [`found`].
 #[inline(always)]
-pub(crate) fn parse<C: Context>(ctx: &C, parsed: &mut Parsed, follow: bool) -> u32 {
-    let (context, follow) = (ctx.as_ptr(), u32::from(follow));
+pub(crate) fn parse<C: Context>(ctx: &C, parsed: &mut Parsed, how: u32) -> u32 {
+    let context = ctx.as_ptr();
     // SAFETY: the context is the kernel's, and `parsed` is there.
     unsafe {
         match C::HOOK {
-            Hook::Xdp => parse_xdp(context.cast(), parsed, follow),
-            Hook::Ingress | Hook::Egress => parse_skb(context.cast(), parsed, follow),
+            Hook::Xdp => parse_xdp(context.cast(), parsed, how),
+            Hook::Ingress | Hook::Egress => parse_skb(context.cast(), parsed, how),
         }
     }
 }
@@ -50,10 +58,10 @@ pub(crate) fn parse<C: Context>(ctx: &C, parsed: &mut Parsed, follow: bool) -> u
 /// The context must be the kernel's, and `parsed` be there.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub unsafe extern "C" fn parse_xdp(context: *mut xdp_md, parsed: *mut Parsed, follow: u32) -> u32 {
+pub unsafe extern "C" fn parse_xdp(context: *mut xdp_md, parsed: *mut Parsed, how: u32) -> u32 {
     // SAFETY: by the caller; the verifier cannot know that it is there.
     match unsafe { parsed.as_mut() } {
-        Some(parsed) => find(&XdpContext::new(context), parsed, follow != 0),
+        Some(parsed) => find(&XdpContext::new(context), parsed, how & how::FOLLOW),
         None => found::NOTHING,
     }
 }
@@ -65,21 +73,22 @@ pub unsafe extern "C" fn parse_xdp(context: *mut xdp_md, parsed: *mut Parsed, fo
 /// As above.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub unsafe extern "C" fn parse_skb(
-    context: *mut __sk_buff,
-    parsed: *mut Parsed,
-    follow: u32,
-) -> u32 {
+pub unsafe extern "C" fn parse_skb(context: *mut __sk_buff, parsed: *mut Parsed, how: u32) -> u32 {
     // SAFETY: as above.
     match unsafe { parsed.as_mut() } {
-        Some(parsed) => find(&Skb::<false>::new(context), parsed, follow != 0),
+        Some(parsed) => find(&Skb::<false>::new(context), parsed, how),
         None => found::NOTHING,
     }
 }
 
 #[inline(always)]
-fn find<C: Context>(ctx: &C, parsed: &mut Parsed, follow: bool) -> u32 {
-    let Some((layout, ipv6)) = packet::ipv6(ctx) else {
+fn find<C: Context>(ctx: &C, parsed: &mut Parsed, how: u32) -> u32 {
+    let header = if how & how::BARE != 0 {
+        packet::bare_ipv6(ctx)
+    } else {
+        packet::ipv6(ctx)
+    };
+    let Some((layout, ipv6)) = header else {
         return found::NOTHING;
     };
     // SAFETY: `packet::ipv6` checked that the header lies within the packet.
@@ -90,7 +99,7 @@ fn find<C: Context>(ctx: &C, parsed: &mut Parsed, follow: bool) -> u32 {
     }
     parsed.ipv6 = layout.ipv6 as u32;
     parsed.tagged = u8::from(layout.tagged | ctx.untagged());
-    if !follow {
+    if how & how::FOLLOW == 0 {
         return found::IPV6;
     }
     let (kind, upper) = match chain(ctx, layout, parsed.next_header) {

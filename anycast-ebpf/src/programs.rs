@@ -14,96 +14,133 @@ use crate::{
 };
 
 /// For the far end of a veth pair, whose NAPI `XDP_REDIRECT` needs, and as a baseline.
-#[xdp]
+#[xdp(frags)]
 fn anycast_pass(_: XdpContext) -> u32 {
     XDP_PASS
 }
 
-#[xdp]
+#[xdp(frags)]
 fn anycast_r(ctx: XdpContext) -> u32 {
     classify::<ROUTER>(&ctx)
 }
 
-#[xdp]
+#[xdp(frags)]
 fn anycast_m(ctx: XdpContext) -> u32 {
     classify::<MEMBER>(&ctx)
 }
 
-#[xdp]
+#[xdp(frags)]
 fn anycast_rm(ctx: XdpContext) -> u32 {
     classify::<{ ROUTER | MEMBER }>(&ctx)
 }
 
-#[xdp]
+#[xdp(frags)]
 fn anycast_c(ctx: XdpContext) -> u32 {
     classify::<CORRESPONDENT>(&ctx)
 }
 
-#[xdp]
+#[xdp(frags)]
 fn anycast_rc(ctx: XdpContext) -> u32 {
     classify::<{ ROUTER | CORRESPONDENT }>(&ctx)
 }
 
-#[xdp]
+#[xdp(frags)]
 fn anycast_mc(ctx: XdpContext) -> u32 {
     classify::<{ MEMBER | CORRESPONDENT }>(&ctx)
 }
 
-#[xdp]
+#[xdp(frags)]
 fn anycast_rmc(ctx: XdpContext) -> u32 {
     classify::<{ ROUTER | MEMBER | CORRESPONDENT }>(&ctx)
 }
 
 #[classifier]
 fn anycast_m_out(ctx: TcContext) -> i32 {
-    member_egress(&ctx)
+    member_egress::<false>(&ctx)
 }
 
 #[classifier]
 fn anycast_r_in(ctx: TcContext) -> i32 {
-    tcx::ingress::<ROUTER>(ctx)
+    tcx::ingress::<ROUTER, false>(ctx)
 }
 
 #[classifier]
 fn anycast_m_in(ctx: TcContext) -> i32 {
-    tcx::ingress::<MEMBER>(ctx)
+    tcx::ingress::<MEMBER, false>(ctx)
 }
 
 #[classifier]
 fn anycast_rm_in(ctx: TcContext) -> i32 {
-    tcx::ingress::<{ ROUTER | MEMBER }>(ctx)
+    tcx::ingress::<{ ROUTER | MEMBER }, false>(ctx)
 }
 
 #[classifier]
 fn anycast_c_in(ctx: TcContext) -> i32 {
-    tcx::ingress::<CORRESPONDENT>(ctx)
+    tcx::ingress::<CORRESPONDENT, false>(ctx)
 }
 
 #[classifier]
 fn anycast_rc_in(ctx: TcContext) -> i32 {
-    tcx::ingress::<{ ROUTER | CORRESPONDENT }>(ctx)
+    tcx::ingress::<{ ROUTER | CORRESPONDENT }, false>(ctx)
 }
 
 #[classifier]
 fn anycast_mc_in(ctx: TcContext) -> i32 {
-    tcx::ingress::<{ MEMBER | CORRESPONDENT }>(ctx)
+    tcx::ingress::<{ MEMBER | CORRESPONDENT }, false>(ctx)
 }
 
 #[classifier]
 fn anycast_rmc_in(ctx: TcContext) -> i32 {
-    tcx::ingress::<{ ROUTER | MEMBER | CORRESPONDENT }>(ctx)
+    tcx::ingress::<{ ROUTER | MEMBER | CORRESPONDENT }, false>(ctx)
 }
 
 #[classifier]
 fn anycast_c_out(ctx: TcContext) -> i32 {
-    tcx::egress::<CORRESPONDENT>(ctx)
+    tcx::egress::<CORRESPONDENT, false>(ctx)
 }
 
 #[classifier]
 fn anycast_mc_out(ctx: TcContext) -> i32 {
-    if answered(&ctx) != 0 {
+    both_egress::<false>(ctx)
+}
+
+#[inline(always)]
+fn both_egress<const IS_BARE: bool>(ctx: TcContext) -> i32 {
+    if answered::<IS_BARE>(&ctx) != 0 {
         return TC_ACT_UNSPEC;
     }
-    note_own(&ctx);
-    tcx::egress::<CORRESPONDENT>(ctx)
+    note_own::<IS_BARE>(&ctx);
+    tcx::egress::<CORRESPONDENT, IS_BARE>(ctx)
+}
+
+// Those of devices without Ethernet: tunnels, WireGuard, PPP.
+
+#[classifier]
+fn anycast_m_in3(ctx: TcContext) -> i32 {
+    tcx::ingress::<MEMBER, true>(ctx)
+}
+
+#[classifier]
+fn anycast_c_in3(ctx: TcContext) -> i32 {
+    tcx::ingress::<CORRESPONDENT, true>(ctx)
+}
+
+#[classifier]
+fn anycast_mc_in3(ctx: TcContext) -> i32 {
+    tcx::ingress::<{ MEMBER | CORRESPONDENT }, true>(ctx)
+}
+
+#[classifier]
+fn anycast_m_out3(ctx: TcContext) -> i32 {
+    member_egress::<true>(&ctx)
+}
+
+#[classifier]
+fn anycast_c_out3(ctx: TcContext) -> i32 {
+    tcx::egress::<CORRESPONDENT, true>(ctx)
+}
+
+#[classifier]
+fn anycast_mc_out3(ctx: TcContext) -> i32 {
+    both_egress::<true>(ctx)
 }

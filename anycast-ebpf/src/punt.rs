@@ -13,7 +13,7 @@ use crate::{
     context::{Context, Packet},
     count::count,
     maps::EVENTS,
-    packet::Ethernet,
+    packet::{BARE, Ethernet},
 };
 
 #[repr(C, align(8))]
@@ -83,11 +83,16 @@ fn record<T: 'static, C: Context>(
             mac: [0; 6],
             reserved2: [0; 2],
         });
-        let mac = packet.ctx.load(
-            offset_of!(Ethernet, source),
-            start.add(offset_of!(Header, mac)),
-            6,
-        );
+        // A device without Ethernet has no such address.
+        let mac = if packet.layout.ipv6 == BARE {
+            0
+        } else {
+            packet.ctx.load(
+                offset_of!(Ethernet, source),
+                start.add(offset_of!(Header, mac)),
+                6,
+            )
+        };
         let bytes = packet
             .ctx
             .load(packet.layout.ipv6, start.add(HEADER), length);

@@ -28,7 +28,7 @@ use crate::{
     fast::{HEADERS, Head, is_known},
     hints::{in_scope, is_ours},
     next_hop::{NextHop, Way},
-    packet::{Bytes, ETHERTYPE_IPV6, ethernet},
+    packet::{BARE, Bytes, ETHERNET, ETHERTYPE_IPV6, ethernet},
     transport::{TCP, Transport, UDP, UDP_LITE},
 };
 
@@ -50,8 +50,12 @@ impl<const OUT: bool> Skb<OUT> {
 
     /// Makes the headers readable in place: of TCP and UDP they mostly are, else all that may be read.
     #[inline(always)]
-    pub(crate) fn pull(&self) {
-        let wanted = if self.is_plain() { COMMON } else { ALL };
+    pub(crate) fn pull<const IS_BARE: bool>(&self) {
+        let wanted = if self.is_plain::<IS_BARE>() {
+            COMMON
+        } else {
+            ALL
+        };
         let there = self.end() - self.start();
         let wanted = wanted.min(self.length());
         if there < wanted {
@@ -79,12 +83,17 @@ impl<const OUT: bool> Skb<OUT> {
     }
 
     #[inline(always)]
-    fn is_plain(&self) -> bool {
+    fn is_plain<const IS_BARE: bool>(&self) -> bool {
         let start = self.start();
         if start + NEXT_HEADER + 2 > self.end() {
             return false;
         }
         let frame = start as *const u8;
+        if IS_BARE {
+            // SAFETY: the bounds were checked.
+            let protocol = unsafe { *frame.add(NEXT_HEADER - ETHERNET) };
+            return protocol == TCP || protocol == UDP;
+        }
         // SAFETY: the bounds were checked.
         let (ethertype, protocol) =
             unsafe { (*frame.add(ETHERTYPE).cast::<u16>(), *frame.add(NEXT_HEADER)) };
@@ -93,13 +102,15 @@ impl<const OUT: bool> Skb<OUT> {
 
     /// Lets a packet to C that is too big for its way come in by this interface, so that the kernel answers it.
     #[inline(always)]
-    fn turn_back(&self) -> u32 {
-        let Some(frame) = ethernet(self) else {
-            return XDP_PASS;
-        };
-        // SAFETY: `ethernet` checked the bounds.
-        let own = unsafe { (*frame).source };
-        self.overwrite(0, &own);
+    fn turn_back(&self, is_bare: bool) -> u32 {
+        if !is_bare {
+            let Some(frame) = ethernet(self) else {
+                return XDP_PASS;
+            };
+            // SAFETY: `ethernet` checked the bounds.
+            let own = unsafe { (*frame).source };
+            self.overwrite(0, &own);
+        }
         // SAFETY: no pointers.
         unsafe { bpf_redirect(self.ingress(), u64::from(BPF_F_INGRESS)) };
         XDP_REDIRECT
@@ -268,7 +279,7 @@ impl<const OUT: bool> Context for Skb<OUT> {
         }
         count(Counter::ForwardedByKernel);
         if OUT && next_hop.way == Way::TooBig {
-            return packet.ctx.turn_back();
+            return packet.ctx.turn_back(packet.layout.ipv6 == BARE);
         }
         XDP_PASS
     }

@@ -14,28 +14,28 @@ use crate::{classify, context::Context as _, count::count, skb::Skb};
 /// `PACKET_OTHERHOST`: the kernel has found that the frame is for another host.
 const OTHER_HOST: u32 = 3;
 
-/// TCX ingress of an interface with the given roles.
+/// TCX ingress of an interface with the given roles. `IS_BARE`: its packets have no Ethernet header.
 #[inline(always)]
-pub(crate) fn ingress<const ROLES: u8>(ctx: TcContext) -> i32 {
+pub(crate) fn ingress<const ROLES: u8, const IS_BARE: bool>(ctx: TcContext) -> i32 {
     let ctx = Skb::<false>(ctx);
     // SAFETY: the context lives as long as the program.
     if unsafe { (*ctx.0.skb.skb).pkt_type } == OTHER_HOST {
         count(Counter::FrameForAnother);
         return TC_ACT_UNSPEC;
     }
-    ctx.pull();
-    verdict(classify::closely::<_, ROLES>(&ctx))
+    ctx.pull::<IS_BARE>();
+    verdict(classify::closely::<_, ROLES, IS_BARE>(&ctx))
 }
 
 /// TCX egress of a correspondent: packets to C, behind whatever filters and counts them as packets to B.
 #[inline(always)]
-pub(crate) fn egress<const ROLES: u8>(ctx: TcContext) -> i32 {
+pub(crate) fn egress<const ROLES: u8, const IS_BARE: bool>(ctx: TcContext) -> i32 {
     let ctx = Skb::<true>(ctx);
-    if ctx.is_forwarded() && !ctx.is_of_interest() {
+    if !IS_BARE && ctx.is_forwarded() && !ctx.is_of_interest() {
         return TC_ACT_UNSPEC;
     }
-    ctx.pull();
-    verdict(classify::closely::<_, ROLES>(&ctx))
+    ctx.pull::<IS_BARE>();
+    verdict(classify::closely::<_, ROLES, IS_BARE>(&ctx))
 }
 
 /// An XDP action in terms of TCX. What is not decided here is for the next program of the interface.

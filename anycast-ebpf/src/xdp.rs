@@ -1,14 +1,17 @@
 //! Packets at XDP: the program changes and sends them itself.
 
 use anycast_common::wire::checksum;
-use aya_ebpf::{helpers::bpf_xdp_load_bytes, programs::XdpContext};
+use aya_ebpf::{
+    helpers::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    programs::XdpContext,
+};
 
 use crate::{
     change::Change,
     context::{Context, Hook, Packet},
     flow_cache, forward,
     next_hop::NextHop,
-    packet::{Bytes, words},
+    packet::{Bytes, ETHERNET, IPV6, words},
     rewrite,
     transport::{Transport, UDP, UDP_LITE},
 };
@@ -22,8 +25,16 @@ impl Context for XdpContext {
     }
 
     #[inline(always)]
+    fn is_elsewhere(&self) -> bool {
+        let there = self.end() - self.start();
+        there < ETHERNET + IPV6 && self.length() > there
+    }
+
+    /// A frame that is longer than a buffer is in several, of which the first can be read in place.
+    #[inline(always)]
     fn length(&self) -> usize {
-        self.end() - self.start()
+        // SAFETY: the context is the kernel's.
+        unsafe { bpf_xdp_get_buff_len(self.ctx) as usize }
     }
 
     #[inline(always)]

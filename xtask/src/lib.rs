@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod build;
+pub mod cross;
 pub mod doctor;
 pub mod fuzz;
 pub mod kernel_tests;

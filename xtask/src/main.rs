@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::{
     bench::{self, Benchmark},
-    build, doctor, fuzz, kernels, lab, lint, package, run, test, toolchain,
+    build, cross, doctor, fuzz, kernels, lab, lint, package, run, test, toolchain,
 };
 
 /// Builds, tests and runs anycast, installing what this machine lacks
@@ -65,6 +65,11 @@ enum Command {
     Kernels {
         #[command(flatten)]
         options: kernels::Options,
+    },
+    /// Build for other processors, and run the tests of what is pure there, in qemu
+    Cross {
+        #[command(flatten)]
+        options: cross::Options,
     },
     /// Run the lab; or, with arguments after `--`, the daemon on this machine
     Run {
@@ -125,6 +130,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Fuzz { target, options } => fuzz::fuzz(target, &options)?,
         Command::ClippyBpf { arguments } => lint::clippy_bpf(&arguments)?,
         Command::Kernels { options } => return kernels::kernels(&options),
+        Command::Cross { options } => cross::cross(&options)?,
         Command::Run { options, arguments } if arguments.is_empty() => return run::lab(options),
         Command::Run { options, arguments } => return run::daemon(arguments, options.release),
         Command::LabAsRoot { daemon, options } => return run::lab_as_root(options, daemon),

@@ -246,5 +246,7 @@ counters! {
     FragmentGuessed = "fragment_guessed",
     /// Packets whose extension headers are too many or damaged, left to the kernel.
     ChainNotParsed = "extension_chain_not_parsed",
+    /// Frames of several buffers whose headers are not in the first one, left to the kernel.
+    HeadersNotInFirstBuffer = "headers_not_in_first_buffer",
 }
 }

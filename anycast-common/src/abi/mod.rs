@@ -51,12 +51,29 @@ pub mod programs {
         "anycast_mc_in",
         "anycast_rmc_in",
     ];
+    /// TCX ingress programs of devices without Ethernet, whose packets begin with the IPv6 header; a router has none.
+    pub const TCX_BARE: [&str; 8] = [
+        "",
+        "",
+        "anycast_m_in3",
+        "",
+        "anycast_c_in3",
+        "",
+        "anycast_mc_in3",
+        "",
+    ];
     /// TCX egress program of a member's interface.
     pub const MEMBER_EGRESS: &str = "anycast_m_out";
     /// TCX egress program of a correspondent's interface, where it has TCX on the way in, too.
     pub const CORRESPONDENT_EGRESS: &str = "anycast_c_out";
     /// That of both.
     pub const BOTH_EGRESS: &str = "anycast_mc_out";
+    /// That of a member, of a device without Ethernet.
+    pub const MEMBER_EGRESS_BARE: &str = "anycast_m_out3";
+    /// That of a correspondent, likewise.
+    pub const CORRESPONDENT_EGRESS_BARE: &str = "anycast_c_out3";
+    /// That of both, likewise.
+    pub const BOTH_EGRESS_BARE: &str = "anycast_mc_out3";
 }
 
 /// Bits of a role mask.

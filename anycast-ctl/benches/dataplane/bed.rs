@@ -155,7 +155,10 @@ impl Bed<'_> {
         maps.set_policy(rules)?;
         maps.set_client_prefixes(&["2001:db8:1::/64".parse()?])?;
         maps.set_anycast_prefixes(&[])?;
-        maps.set_redirect_targets(&BTreeSet::from([self.gateway.inside, self.gateway.outside]))?;
+        maps.set_redirect_targets(
+            &BTreeSet::from([self.gateway.inside, self.gateway.outside]),
+            &BTreeSet::new(),
+        )?;
         maps.apply(&MapAction::SetLocalAnycast {
             anycast: address("2001:db8:a::54"),
             report_clients: true,

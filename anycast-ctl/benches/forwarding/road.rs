@@ -234,7 +234,7 @@ fn correspondent(outside: u32) -> Result<Dataplane> {
     let maps = dataplane.maps();
     maps.set_client_prefixes(&["2001:db8:1::/64".parse()?])?;
     maps.set_anycast_prefixes(&["2001:db8:a::/48".parse()?])?;
-    maps.set_redirect_targets(&BTreeSet::from([inside, outside]))?;
+    maps.set_redirect_targets(&BTreeSet::from([inside, outside]), &BTreeSet::new())?;
     for action in [
         MapAction::SetCareOf {
             client,

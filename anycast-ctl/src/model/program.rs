@@ -38,3 +38,38 @@ pub struct Wanted {
     /// How the programs are attached.
     pub mode: Mode,
 }
+
+/// What the packets of a device begin with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// An Ethernet header.
+    #[default]
+    Ethernet,
+    /// The IP header: tunnels, WireGuard, PPP.
+    Bare,
+    /// Something else, with this number of the kernel (`ARPHRD_`).
+    Other(u16),
+}
+
+/// An interface to which programs are to be attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Index of the interface.
+    pub ifindex: u32,
+    /// What its packets begin with.
+    pub framing: Framing,
+    /// Why XDP would be wrong there, although the kernel may take it. A sentence without its end.
+    pub no_xdp: Option<String>,
+}
+
+impl Place {
+    /// An Ethernet device for which every mode is right.
+    #[must_use]
+    pub const fn ethernet(ifindex: u32) -> Self {
+        Self {
+            ifindex,
+            framing: Framing::Ethernet,
+            no_xdp: None,
+        }
+    }
+}

@@ -124,11 +124,15 @@ impl<'a> Host<'a> {
                 "it is waited for; or mend the name",
             );
         }
-        if self
-            .read(&format!("{device}/type"))
-            .is_some_and(|kind| kind != ETHERNET)
+        let router = its_roles & roles::ROUTER != 0;
+        if router
+            && self
+                .read(&format!("{device}/type"))
+                .is_some_and(|kind| kind != ETHERNET)
         {
-            let message = format!("{name} is not an Ethernet device");
+            let message = format!(
+                "{name} is not an Ethernet device, and a router knows members by Ethernet addresses"
+            );
             self.add(
                 "not_ethernet",
                 message,
@@ -147,7 +151,6 @@ impl<'a> Host<'a> {
         }
         let snoops = self.read(&format!("{device}/bridge/multicast_snooping"));
         let querier = self.read(&format!("{device}/bridge/multicast_querier"));
-        let router = its_roles & roles::ROUTER != 0;
         if !router && snoops.as_deref() == Some("1") && querier.as_deref() == Some("0") {
             let message = format!(
                 "bridge {name} snoops and asks nobody itself: without a querier it forgets which ports lead to routers"
@@ -210,7 +213,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::shell::netlink::KernelChange;
+    use crate::{model::program::Framing, shell::netlink::KernelChange};
 
     const GATEWAY: &str = "[correspondent]\ninterfaces = [\"up0\"]\nmode = \"native\"\n\
                            client_prefixes = [\"2001:db8:1::/64\"]\nallow = [\"2001:db8:a::/48\"]\n";
@@ -282,7 +285,6 @@ mod tests {
                 "0",
                 "no_forwarding",
             ),
-            ("sys/class/net/up0/type", "776", "not_ethernet"),
             ("proc/sys/net/ipv6/conf/up0/disable_ipv6", "1", "no_ipv6"),
             ("sys/module/nf_tables/refcnt", "3", "netfilter"),
         ]
@@ -294,6 +296,14 @@ mod tests {
         }
         let elsewhere = GATEWAY.replace("up0", "up1");
         assert_eq!(codes("missing", &elsewhere, &[]), ["no_interface"]);
+    }
+
+    #[test]
+    fn a_router_needs_ethernet_and_a_gateway_does_not() {
+        const ROUTER: &str = "[router]\ninterfaces = [\"up0\"]\n";
+        let sit = [("sys/class/net/up0/type", "776")];
+        assert_eq!(codes("sit-router", ROUTER, &sit), ["not_ethernet"]);
+        assert_eq!(codes("sit-gateway", GATEWAY, &sit), [""; 0]);
     }
 
     #[test]
@@ -329,6 +339,8 @@ mod tests {
                 below: None,
                 above: Some(3),
                 port_of: Some(kind.into()),
+                framing: Framing::Ethernet,
+                vlan: false,
                 up: true,
             });
             assert_eq!(codes_with(kind, GATEWAY, &[], &links), found, "{kind}");

@@ -10,10 +10,14 @@ use anycast_common::abi::roles;
 use super::{
     api::view,
     dataplane::{Attached, Dataplane, DataplaneError, TCX},
+    fitness,
     netlink::LinkTable,
     surroundings,
 };
-use crate::{core::Link, model::program::Wanted};
+use crate::{
+    core::Link,
+    model::program::{Mode, Wanted},
+};
 
 /// Shortest time between two log lines about an interface that is missing or cannot be attached to.
 pub(super) const REMINDER: Duration = Duration::from_secs(60);
@@ -52,23 +56,46 @@ impl Interfaces {
     }
 
     /// Attaches the program for the interface's roles to a link, unless it is attached already.
-    pub fn attach(&mut self, dataplane: &mut Dataplane, link: &Link) -> Result<(), DataplaneError> {
+    pub fn attach(
+        &mut self,
+        dataplane: &mut Dataplane,
+        table: &LinkTable,
+        link: &Link,
+    ) -> Result<(), DataplaneError> {
         let Some(wanted) = self.wanted.get(&link.name) else {
             return Ok(());
         };
         if self.attached.contains_key(&link.ifindex) {
             return Ok(());
         }
-        let attached = dataplane.attach(link.ifindex, wanted.roles, wanted.mode)?;
-        tracing::info!(
-            interface = link.name,
-            program = attached.program,
-            mode = attached.mode,
-            reason = attached.reason,
-            replaced = attached.replaced,
-            "attached"
-        );
+        let place = fitness::place(table, link);
+        let attached = dataplane.attach_at(&place, wanted.roles, wanted.mode)?;
+        tell(&link.name, &attached);
         self.attached.insert(link.ifindex, attached);
+        Ok(())
+    }
+
+    /// Attaches programs by TCX where they are attached by XDP and that has become wrong since.
+    pub fn leave_xdp(
+        &mut self,
+        dataplane: &mut Dataplane,
+        table: &LinkTable,
+    ) -> Result<(), DataplaneError> {
+        for link in table.known() {
+            let by_xdp = self.attached.get(&link.ifindex);
+            if by_xdp.is_none_or(|attached| attached.mode == TCX) {
+                continue;
+            }
+            let place = fitness::place(table, link);
+            let Some(reason) = &place.no_xdp else {
+                continue;
+            };
+            tracing::warn!(interface = link.name, "XDP gives way to TCX: {reason}");
+            let roles = self.roles(&link.name);
+            let attached = dataplane.attach_at(&place, roles, Mode::Auto)?;
+            tell(&link.name, &attached);
+            self.attached.insert(link.ifindex, attached);
+        }
         Ok(())
     }
 
@@ -152,6 +179,17 @@ impl Interfaces {
         };
         self.wanted.iter().map(view).collect()
     }
+}
+
+fn tell(interface: &str, attached: &Attached) {
+    tracing::info!(
+        interface,
+        program = attached.program,
+        mode = attached.mode,
+        reason = attached.reason,
+        replaced = attached.replaced,
+        "attached"
+    );
 }
 
 /// Names of the roles in a mask.

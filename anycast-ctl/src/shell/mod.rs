@@ -13,6 +13,7 @@ pub mod dataplane;
 mod engine;
 mod error;
 mod finding;
+mod fitness;
 mod flows;
 mod handover;
 pub mod health;

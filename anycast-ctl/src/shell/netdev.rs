@@ -24,6 +24,7 @@ const NETDEV_A_DEV_IFINDEX: u16 = 1;
 const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
 const NETDEV_XDP_ACT_BASIC: u64 = 1;
 const NETDEV_XDP_ACT_NDO_XMIT: u64 = 4;
+const NETDEV_XDP_ACT_NDO_XMIT_SG: u64 = 64;
 
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_DUMP: u16 = 0x300;
@@ -44,6 +45,15 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// When the kernel does not know the family, or its answer cannot be read.
 pub(super) fn redirect_targets() -> io::Result<BTreeSet<u32>> {
     with_feature(NETDEV_XDP_ACT_NDO_XMIT)
+}
+
+/// Those of them that accept frames of several buffers, too.
+///
+/// # Errors
+///
+/// As [`redirect_targets`].
+pub(super) fn targets_of_whole() -> io::Result<BTreeSet<u32>> {
+    with_feature(NETDEV_XDP_ACT_NDO_XMIT_SG)
 }
 
 /// Indices of the devices in this network namespace whose driver has XDP.

@@ -117,6 +117,10 @@ impl Plane {
                 }
             }
         }
+        if let Err(error) = self.interfaces.leave_xdp(&mut self.dataplane, &self.links) {
+            let place = "cannot attach by TCX where XDP is wrong now";
+            self.complain(&ShellError::dataplane(place)(error));
+        }
         self.interfaces.warn_of_missing(&self.links);
         self.interfaces.warn(&self.dataplane, &self.links);
         self.program_redirects();
@@ -136,7 +140,7 @@ impl Plane {
 
     fn attach(&mut self, link: &Link, groups: &mut Groups) -> Result<(), ShellError> {
         self.interfaces
-            .attach(&mut self.dataplane, link)
+            .attach(&mut self.dataplane, &self.links, link)
             .map_err(ShellError::dataplane(format!(
                 "cannot attach to {}",
                 link.name
@@ -195,7 +199,9 @@ impl Plane {
             tracing::debug!(%error, "the kernel does not say which devices take redirected frames");
             BTreeSet::new()
         });
-        if let Err(error) = self.dataplane.maps().set_redirect_targets(&targets) {
+        let whole = netdev::targets_of_whole().unwrap_or_default();
+        let maps = self.dataplane.maps();
+        if let Err(error) = maps.set_redirect_targets(&targets, &whole) {
             tracing::warn!(%error, "the kernel forwards what is rewritten");
         }
     }

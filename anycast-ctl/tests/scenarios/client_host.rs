@@ -27,7 +27,11 @@ use super::{
 const LONG: Duration = Duration::from_secs(60);
 
 /// What the link between the routers has carried of a session: by C, and by B; up and down.
-fn carried(lab: &Lab, port: u16, care_of: std::net::Ipv6Addr) -> Result<[[Tally; 2]; 2]> {
+pub(super) fn carried(
+    lab: &Lab,
+    port: u16,
+    care_of: std::net::Ipv6Addr,
+) -> Result<[[Tally; 2]; 2]> {
     let ledger = lab.capture("gateway-router")?.ledger();
     Ok(ledger.read(|ledger| {
         [care_of, B].map(|server| {
@@ -43,8 +47,8 @@ fn carried(lab: &Lab, port: u16, care_of: std::net::Ipv6Addr) -> Result<[[Tally;
     }))
 }
 
-/// Both members in, by TCX as the client is, on links with all offloads on.
-pub(super) fn daemons(lab: &mut Lab) -> Result<()> {
+/// So many members in, by TCX as the client is, on links with all offloads on.
+pub(super) fn daemons(lab: &mut Lab, members: usize) -> Result<()> {
     for node in ["router", "s1", "s2"] {
         lab.configure(node, "mode = \"auto\"", "mode = \"tcx\"")?;
     }
@@ -52,8 +56,8 @@ pub(super) fn daemons(lab: &mut Lab) -> Result<()> {
     lab.start(&["router"])?;
     lab.start(&["s1", "s2", "client"])?;
     lab.network.offload()?;
-    wait::poll(SOON, ASK_AGAIN, "both are members", || {
-        Ok((lab.daemon("router")?.list("members")?.len() == 2).then_some(()))
+    wait::poll(SOON, ASK_AGAIN, "they are members", || {
+        Ok((lab.daemon("router")?.list("members")?.len() == members).then_some(()))
     })?;
     lab.routes.wait(SOON, "a route to B", (B, 128), |routes| {
         (!routes.is_empty()).then_some(())
@@ -64,7 +68,7 @@ pub(super) fn daemons(lab: &mut Lab) -> Result<()> {
 /// Its sessions are bound, stay with their member when the route moves, and go on without a daemon.
 pub(super) fn session() -> Result<()> {
     in_lab(None, |lab, _| {
-        daemons(lab)?;
+        daemons(lab, 2)?;
         let status = lab.daemon("client")?.ask("status")?;
         ensure!(status["interfaces"][0]["mode"] == "tcx", "{status}");
 
@@ -119,7 +123,7 @@ pub(super) fn session() -> Result<()> {
 pub(super) fn small_mtu() -> Result<()> {
     const SMALL: u32 = 1400;
     in_lab(None, |lab, _| {
-        daemons(lab)?;
+        daemons(lab, 2)?;
         let mut visitor = lab.visit("client", true)?;
         wait::poll(SOON, ASK_AGAIN, "the client is bound", || {
             Ok(lab.daemon("client")?.list("bindings")?.first().cloned())
@@ -141,7 +145,7 @@ pub(super) fn small_mtu() -> Result<()> {
 /// The same of datagrams, and of their fragments.
 pub(super) fn datagrams() -> Result<()> {
     in_lab(None, |lab, _| {
-        daemons(lab)?;
+        daemons(lab, 2)?;
         datagrams::of_client_host(lab)
     })
 }

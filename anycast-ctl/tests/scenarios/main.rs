@@ -18,6 +18,7 @@ mod sessions;
 mod soak;
 mod stage;
 mod tcx;
+mod tunnels;
 mod unattended;
 mod uplinks;
 
@@ -87,6 +88,22 @@ fn main() -> ExitCode {
         .test(
             "by TCX, headers that are not linear are read",
             tcx::not_linear,
+        )
+        .test(
+            "a client host's sessions by a tunnel without Ethernet are bound",
+            tunnels::client_host,
+        )
+        .test(
+            "sessions of clients behind a tunnel without Ethernet are bound",
+            tunnels::gateway,
+        )
+        .test(
+            "sessions with a member behind a tunnel without Ethernet are bound",
+            tunnels::member,
+        )
+        .test(
+            "what needs Ethernet is refused on a tunnel",
+            tunnels::refused,
         )
         .test("by generic XDP, sessions are carried", generic::session)
         .test_with_pins(

@@ -73,7 +73,7 @@ pub(super) fn session() -> Result<()> {
     in_lab(None, |lab, _| {
         second_uplink(lab)?;
         lab.configure("client", "[\"eth0\"]", "[\"eth0\", \"eth1\"]")?;
-        client_host::daemons(lab)?;
+        client_host::daemons(lab, 2)?;
         let second = Capture::start("client-router", &lab.network.router, "client0", None)?;
         let first = lab.capture("gateway-router")?;
         let mut visitor = lab.visit("client", true)?;

@@ -47,6 +47,7 @@ pub fn tests(suite: Suite) -> Suite {
             forwarding,
         )
         .test("forwarding: a running flow", running_flow)
+        .test("forwarding: frames of several buffers", several_buffers)
 }
 
 pub(super) struct Gateway {
@@ -136,7 +137,10 @@ fn forwarding() -> Result<()> {
         set(&mut bench, C)?;
         let targets = ["clients0", "up0"].map(|name| netlink::index(&gateway.namespace, name));
         let targets = targets.into_iter().collect::<Result<BTreeSet<u32>>>()?;
-        bench.dataplane.maps().set_redirect_targets(&targets)?;
+        bench
+            .dataplane
+            .maps()
+            .set_redirect_targets(&targets, &BTreeSet::new())?;
         let out = Packet::tcp(A, B, PORTS, ACK);
         let to_c = out.clone().with(|p| p.destination = address(C));
         let opens = Packet::tcp(A, B, PORTS, SYN);
@@ -186,7 +190,10 @@ fn forwarding() -> Result<()> {
         ])?;
         // A bridge, a tunnel, a veth whose far end takes no frames: a redirect would lose it.
         let only_clients = BTreeSet::from([bench.ingress]);
-        bench.dataplane.maps().set_redirect_targets(&only_clients)?;
+        bench
+            .dataplane
+            .maps()
+            .set_redirect_targets(&only_clients, &BTreeSet::new())?;
         bench.table(&[Row {
             becomes: Some(to_c.frame()),
             counts: &[("correspondent_to_care_of", 1), ("forwarded_by_kernel", 1)],
@@ -227,7 +234,7 @@ fn running_flow() -> Result<()> {
         bench.ingress = inside;
         set(&mut bench, C)?;
         let maps = bench.dataplane.maps();
-        maps.set_redirect_targets(&BTreeSet::from([inside, up]))?;
+        maps.set_redirect_targets(&BTreeSet::from([inside, up]), &BTreeSet::new())?;
         let out = Packet::udp(A, B, PORTS, b"query");
         let to_c = out.clone().with(|p| p.destination = address(C));
         bench.run(&out.frame())?;
@@ -260,8 +267,65 @@ fn running_flow() -> Result<()> {
         bench.table(&[goes(&out, &to_c, Verdict::Redirect)])?;
         // At once.
         let maps = bench.dataplane.maps();
-        maps.set_redirect_targets(&BTreeSet::from([inside]))?;
+        maps.set_redirect_targets(&BTreeSet::from([inside]), &BTreeSet::new())?;
         bench.table(&[by_kernel("a device that takes no more frames", &out, &to_c)])
+    })
+}
+
+/// A frame that is longer than a page is in several buffers, of which a program reads the first in place.
+fn several_buffers() -> Result<()> {
+    let gateway = gateway()?;
+    gateway.namespace.run(|| {
+        let mut bench = Bench::new(CORRESPONDENT, true)?;
+        let inside = netlink::index(&gateway.namespace, "clients0")?;
+        let up = netlink::index(&gateway.namespace, "up0")?;
+        netlink::mtu(&gateway.namespace, "up0", 9000)?;
+        bench.ingress = inside;
+        set(&mut bench, C)?;
+        let router = address("2001:db8:ff::1");
+        netlink::neighbour(&gateway.namespace, "up0", router, NEW_ROUTER)?;
+        let targets = BTreeSet::from([inside, up]);
+        let maps = bench.dataplane.maps();
+        maps.set_redirect_targets(&targets, &BTreeSet::new())?;
+        let small = Packet::udp(A, B, PORTS, b"query");
+        bench.run(&small.frame())?;
+        bench.run(&Packet::udp(C, A, BACK, b"answer").frame())?;
+        bench.run(&small.frame())?;
+        let small_to_c = small.clone().with(|p| p.destination = address(C));
+        let jumbo = Packet::udp(A, B, PORTS, &[7; 8000]);
+        let jumbo_to_c = jumbo.clone().with(|p| p.destination = address(C));
+        bench.table(&[
+            goes(&small, &small_to_c, Verdict::Redirect),
+            by_kernel("to a device that takes one buffer", &jumbo, &jumbo_to_c),
+            goes(&small, &small_to_c, Verdict::Redirect),
+        ])?;
+        bench
+            .dataplane
+            .maps()
+            .set_redirect_targets(&targets, &BTreeSet::from([up]))?;
+        bench.table(&[
+            goes(&jumbo, &jumbo_to_c, Verdict::Redirect),
+            goes(&small, &small_to_c, Verdict::Redirect),
+            // It goes the short way no more than the first one.
+            goes(&jumbo, &jumbo_to_c, Verdict::Redirect),
+        ])?;
+        // What it quotes lies in the first buffer; its checksum is over all of them.
+        let back = Packet::udp(C, A, BACK, &[9; 8000]);
+        let from_b = back.clone().with(|p| p.source = address(B));
+        netlink::mtu(&gateway.namespace, "clients0", 9000)?;
+        let counts = &[
+            ("correspondent_from_care_of", 1),
+            ("forwarded_by_kernel", 1),
+        ];
+        bench.table(&[Row {
+            becomes: Some(from_b.frame()),
+            counts,
+            ..row(
+                "to a client whose device takes one buffer",
+                &back,
+                Verdict::Pass,
+            )
+        }])
     })
 }
 

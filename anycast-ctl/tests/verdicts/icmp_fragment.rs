@@ -286,7 +286,10 @@ fn contradicted() -> Result<()> {
         let up = netlink::index(&gateway.namespace, "up0")?;
         forward::set(&mut bench, C)?;
         let targets = BTreeSet::from([bench.ingress, up]);
-        bench.dataplane.maps().set_redirect_targets(&targets)?;
+        bench
+            .dataplane
+            .maps()
+            .set_redirect_targets(&targets, &BTreeSet::new())?;
         let packet = |destination| pieces(&Packet::udp(A, destination, (9, 9), &[0x33; 48]), 1);
         bench.run(&packet(B)[0].frame())?;
         let running = Packet::udp(A, B, PORTS, b"query").frame();

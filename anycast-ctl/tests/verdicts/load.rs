@@ -36,6 +36,13 @@ pub fn tests(suite: Suite) -> Suite {
 /// kernel.
 const MOST: u32 = 80_000;
 
+/// Those that devices without Ethernet have on the way out.
+const EGRESS_BARE: [&str; 3] = [
+    programs::MEMBER_EGRESS_BARE,
+    programs::CORRESPONDENT_EGRESS_BARE,
+    programs::BOTH_EGRESS_BARE,
+];
+
 fn every_program() -> Result<()> {
     let all = roles::ROUTER | roles::MEMBER | roles::CORRESPONDENT;
     let mut bench = Bench::new(all, true)?;
@@ -59,6 +66,10 @@ fn every_program() -> Result<()> {
             let program = bench.dataplane.tcx_egress(roles)?;
             note(&format!("{name}, egress"), program.info())?;
         }
+    }
+    let bare = programs::TCX_BARE.into_iter().chain(EGRESS_BARE);
+    for name in bare.filter(|name| !name.is_empty()) {
+        note(name, bench.dataplane.classifier(name).context(name)?.info())?;
     }
     for (name, count) in &followed {
         println!("{count:>7} {name}");
@@ -96,6 +107,7 @@ fn by_libbpf(bpftool: PathBuf) -> Result<()> {
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<Result<BTreeSet<_>>>()?;
     let wanted = programs::XDP.into_iter().chain(programs::TCX);
+    let wanted = wanted.chain(programs::TCX_BARE).chain(EGRESS_BARE);
     let wanted = wanted.filter(|name| !name.is_empty()).chain([
         programs::MEMBER_EGRESS,
         programs::CORRESPONDENT_EGRESS,

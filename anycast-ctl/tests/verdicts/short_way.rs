@@ -42,7 +42,10 @@ fn in_gateway(body: impl FnOnce(&mut Bench) -> Result<()> + Send) -> Result<()> 
         let up = netlink::index(&gateway.namespace, "up0")?;
         set(&mut bench, C)?;
         let targets = BTreeSet::from([bench.ingress, up]);
-        bench.dataplane.maps().set_redirect_targets(&targets)?;
+        bench
+            .dataplane
+            .maps()
+            .set_redirect_targets(&targets, &BTreeSet::new())?;
         body(&mut bench)
     })
 }

@@ -18,6 +18,7 @@ mod sender;
 mod site;
 pub mod sysctl;
 mod tcx;
+mod tunnel;
 pub mod wait;
 mod wire;
 
@@ -28,4 +29,5 @@ pub use process::Process;
 pub use sender::Sender;
 pub use site::Site;
 pub use tcx::{Direction, TcxCounter, Which};
+pub use tunnel::Tunnel;
 pub use wire::{Weather, Wire};

@@ -110,6 +110,16 @@ pub(crate) fn host() -> Result<String> {
     Ok(host.trim().to_owned())
 }
 
+/// Whether the compiler has a standard library for this target.
+pub(crate) fn has_library_for(target: &str) -> Result<bool> {
+    let mut command = Command::new(rustc_program());
+    command
+        .args(["--print", "target-libdir", "--target", target])
+        .current_dir(crate::workspace());
+    let directory = process::capture_ok(&mut command, "rustc", RUSTC_LIMIT)?;
+    Ok(PathBuf::from(directory.trim()).is_dir())
+}
+
 fn rustc_program() -> OsString {
     std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"))
 }

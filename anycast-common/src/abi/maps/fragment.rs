@@ -39,6 +39,14 @@ pub struct Fragment {
     pub reserved: [u8; 7],
 }
 
+/// What a device takes of the frames that XDP redirects to it.
+pub mod redirect {
+    /// Frames of one buffer.
+    pub const ONE_BUFFER: u32 = 1;
+    /// Frames of several buffers as well.
+    pub const WHOLE: u32 = 2;
+}
+
 /// Values of [`Fragment::side`].
 pub mod side {
     /// No address changed.

@@ -7,6 +7,7 @@ use std::{
     path::PathBuf,
 };
 
+use anycast_common::abi::roles;
 use aya::Ebpf;
 use serde::Serialize;
 
@@ -16,12 +17,14 @@ use super::{
     link::{AttachPoint, Link},
     pins::{self, Pins},
     programs::{self, egress_name, program_error},
+    refusal,
 };
-use crate::model::program::Mode;
+use crate::model::program::{Framing, Mode, Place};
 
 /// The attach points for incoming packets that a mode tries, in order.
-const fn points(mode: Mode) -> &'static [AttachPoint] {
+fn points(mode: Mode, place: &Place) -> &'static [AttachPoint] {
     match mode {
+        Mode::Auto if place.no_xdp.is_some() => &[AttachPoint::Ingress],
         Mode::Auto => &[AttachPoint::Native, AttachPoint::Ingress],
         Mode::Native => &[AttachPoint::Native],
         Mode::Generic => &[AttachPoint::Generic],
@@ -63,25 +66,28 @@ impl Links {
         &mut self,
         ebpf: &mut Ebpf,
         pins: Option<&Pins>,
-        ifindex: u32,
+        place: &Place,
         roles: u8,
         mode: Mode,
     ) -> Result<Attached, DataplaneError> {
+        check(place, roles, mode)?;
+        let ifindex = place.ifindex;
+        let wanted = points(mode, place);
         // A second program on the interface would be refused as one of another owner.
         self.0.remove(&ifindex);
         if let Some(pins) = pins {
             for point in AttachPoint::ALL {
                 // A link cannot change its attach point, and an interface can have only one XDP program.
                 let stands_in_the_way = point.is_xdp()
-                    && points(mode).iter().any(|wanted| wanted.is_xdp())
-                    && !points(mode).contains(&point);
+                    && wanted.iter().any(|wanted| wanted.is_xdp())
+                    && !wanted.contains(&point);
                 if stands_in_the_way || roles & pins::ROLES == 0 {
                     pins::detach(&pins.link(ifindex, point))?;
                 }
             }
         }
         let pins = pins.filter(|_| roles & pins::ROLES != 0);
-        let (held, attached) = attach(ebpf, pins, ifindex, roles, mode)?;
+        let (held, attached) = attach(ebpf, pins, place, roles, mode)?;
         if let Some(pins) = pins {
             // These are links of an earlier run at other attach points. A packet that was rewritten once is not
             // rewritten again, so that two programs may be attached for a moment. A moment without any program would
@@ -175,29 +181,54 @@ impl Held {
     }
 }
 
+/// What the kernel would take, and would be wrong.
+fn check(place: &Place, roles: u8, mode: Mode) -> Result<(), DataplaneError> {
+    match place.framing {
+        Framing::Ethernet => {}
+        Framing::Bare if roles & roles::ROUTER == 0 => {}
+        Framing::Bare => {
+            return Err(DataplaneError::Framing(
+                "a router needs Ethernet, by whose addresses it knows members, and this device has none: \
+                 routes to members behind it are for an administrator or a routing protocol",
+            ));
+        }
+        Framing::Other(_) => {
+            return Err(DataplaneError::Framing(
+                "its packets begin neither with an Ethernet nor with an IP header: \
+                 configure the device below or beside it",
+            ));
+        }
+    }
+    match (&place.no_xdp, mode) {
+        (Some(reason), Mode::Native | Mode::Generic) => Err(DataplaneError::NoXdp(reason.clone())),
+        _ => Ok(()),
+    }
+}
+
 /// Attaches the programs at the first attach point that accepts them.
 fn attach(
     ebpf: &mut Ebpf,
     pins: Option<&Pins>,
-    ifindex: u32,
+    place: &Place,
     roles: u8,
     mode: Mode,
 ) -> Result<(Vec<Held>, Attached), DataplaneError> {
+    let (ifindex, wanted) = (place.ifindex, points(mode, place));
     // An attach point that an earlier run used is known to work. Trying the others again would leave a moment without
     // a program.
     let pinned = pins.and_then(|pins| {
-        let mut points = points(mode).windows(1);
+        let mut points = wanted.windows(1);
         points.find(|point| pins::is_attached(&pins.link(ifindex, point[0])))
     });
     let mut refused = None;
-    for point in pinned.unwrap_or(points(mode)) {
-        let error = match attach_by(*point, ebpf, pins, ifindex, roles) {
+    for point in pinned.unwrap_or(wanted) {
+        let error = match attach_by(*point, ebpf, pins, place, roles) {
             Ok(held) => {
                 let replaced = held.iter().any(|held| held.point == *point && held.adopted);
                 let attached = Attached {
-                    program: programs::name(*point, roles)?,
+                    program: programs::name(*point, roles, place.framing)?,
                     mode: point.name(),
-                    reason: reason(mode, ifindex, replaced, refused.as_ref()),
+                    reason: reason(mode, place, replaced, refused.as_ref()),
                     replaced,
                 };
                 return Ok((held, attached));
@@ -206,8 +237,9 @@ fn attach(
                 Some(libc_errno::EBUSY | libc_errno::EEXIST) => {
                     return Err(DataplaneError::Busy { ifindex });
                 }
-                Some(libc_errno::EOPNOTSUPP) if *point == AttachPoint::Native => {
-                    DataplaneError::NotNative { ifindex }
+                _ if *point == AttachPoint::Native => {
+                    let why = refusal::explain(programs::xdp(ebpf, roles)?, ifindex, &error);
+                    DataplaneError::NotNative { why }
                 }
                 _ => DataplaneError::Attach {
                     program,
@@ -222,7 +254,7 @@ fn attach(
         }
         refused = Some(error);
     }
-    Err(refused.unwrap_or(DataplaneError::NotNative { ifindex }))
+    Err(refused.unwrap_or(DataplaneError::Missing("attach point")))
 }
 
 /// Attaches the programs for both directions, or neither. The egress program is attached first, since every packet that
@@ -231,12 +263,13 @@ fn attach_by(
     point: AttachPoint,
     ebpf: &mut Ebpf,
     pins: Option<&Pins>,
-    ifindex: u32,
+    place: &Place,
     roles: u8,
 ) -> Result<Vec<Held>, DataplaneError> {
+    let ifindex = place.ifindex;
     let ways = [
-        egress_name(roles).map(|name| (AttachPoint::Egress, name)),
-        Some((point, programs::name(point, roles)?)),
+        egress_name(roles, place.framing).map(|name| (AttachPoint::Egress, name)),
+        Some((point, programs::name(point, roles, place.framing)?)),
     ];
     let mut held = Vec::new();
     for (point, name) in ways.into_iter().flatten() {
@@ -261,20 +294,21 @@ fn attach_by(
 }
 
 /// Why an interface has its mode, as `status` shows it.
-fn reason(mode: Mode, ifindex: u32, adopted: bool, refused: Option<&DataplaneError>) -> String {
+fn reason(mode: Mode, place: &Place, adopted: bool, refused: Option<&DataplaneError>) -> String {
+    if let (Mode::Auto, Some(reason)) = (mode, &place.no_xdp) {
+        return format!("auto: {reason}");
+    }
     match (mode, refused) {
         (Mode::Native | Mode::Generic | Mode::Tcx, _) => "configured".to_owned(),
         (Mode::Auto, _) if adopted => "auto: that of the program before".to_owned(),
-        (Mode::Auto, None) => match driver::of(ifindex) {
+        (Mode::Auto, None) => match driver::of(place.ifindex) {
             Some(driver) if driver::gives_up_offloads(&driver) => {
                 format!("auto: the driver has it; \"tcx\" would keep the offloads of {driver}")
             }
             _ => "auto: the driver has it".to_owned(),
         },
-        (Mode::Auto, Some(DataplaneError::Attach { error, .. })) => {
-            format!("auto: native is refused: {error}")
-        }
-        (Mode::Auto, Some(_)) => "auto: the driver has no native XDP".to_owned(),
+        (Mode::Auto, Some(DataplaneError::NotNative { why })) => format!("auto: {why}"),
+        (Mode::Auto, Some(error)) => format!("auto: {error}"),
     }
 }
 
@@ -284,5 +318,4 @@ mod libc_errno {
 
     pub(super) const EBUSY: i32 = Errno::EBUSY as i32;
     pub(super) const EEXIST: i32 = Errno::EEXIST as i32;
-    pub(super) const EOPNOTSUPP: i32 = Errno::EOPNOTSUPP as i32;
 }

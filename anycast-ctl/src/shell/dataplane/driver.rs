@@ -1,4 +1,4 @@
-//! Finds the driver of an interface, through the ioctl that `ethtool -i` uses.
+//! Asks the driver of an interface, through the ioctl that `ethtool` uses.
 
 use std::{ffi::CStr, os::fd::AsRawFd as _};
 
@@ -7,6 +7,12 @@ use socket2::{Domain, Socket, Type};
 
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
 const GET_DRIVER_INFO: u32 = 3;
+const GET_RECEIVE_CHECKSUM: u32 = 0x14;
+const GET_FLAGS: u32 = 0x25;
+/// `ETH_FLAG_RXVLAN`
+const VLAN_TAGS_OFF: u32 = 1 << 8;
+/// `ETH_FLAG_LRO`
+const LARGE_RECEIVE: u32 = 1 << 15;
 
 /// `struct ethtool_drvinfo`
 #[repr(C)]
@@ -18,32 +24,77 @@ struct Info {
 
 /// The first octets of `struct ifreq`.
 #[repr(C)]
-struct Request {
+struct Request<T> {
     name: [u8; 16],
-    info: *mut Info,
+    question: *mut T,
     rest: [u8; 16],
 }
 
-/// Name of the interface's driver. `None` where the kernel does not tell it.
-pub(super) fn of(ifindex: u32) -> Option<String> {
+/// `struct ethtool_value`
+#[repr(C)]
+struct Value {
+    command: u32,
+    data: u32,
+}
+
+/// Puts a question, whose first word is its command, to the driver, which writes its answer there.
+///
+/// # Safety
+///
+/// The kernel must write no more than a `T` for this command.
+unsafe fn ask<T>(ifindex: u32, question: &mut T) -> Option<()> {
     let name = if_indextoname(ifindex).ok()?;
-    let mut info = Info {
-        command: GET_DRIVER_INFO,
-        driver: [0; 32],
-        rest: [0; 160],
-    };
     let mut request = Request {
         name: [0; 16],
-        info: &raw mut info,
+        question: &raw mut *question,
         rest: [0; 16],
     };
     let name = name.as_bytes();
     request.name.get_mut(..name.len())?.copy_from_slice(name);
     let socket = Socket::new(Domain::UNIX, Type::DGRAM, None).ok()?;
-    // SAFETY: both structures have the layout and at least the size that the kernel expects, and both live until the
-    // call returns.
+    // SAFETY: the request has at least the size of `struct ifreq`, and the caller answers for the question; both live
+    // until the call returns.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) };
-    Errno::result(result).ok()?;
+    Errno::result(result).ok().map(drop)
+}
+
+fn value(ifindex: u32, command: u32) -> Option<u32> {
+    let mut value = Value { command, data: 0 };
+    // SAFETY: the commands of this file that have one number as their answer write such a structure.
+    unsafe { ask(ifindex, &mut value) }?;
+    Some(value.data)
+}
+
+/// Whether the device takes VLAN tags off frames, and gives them to the kernel apart (`rxvlan`).
+pub(in crate::shell) fn takes_tags_off(ifindex: u32) -> bool {
+    value(ifindex, GET_FLAGS).is_some_and(|flags| flags & VLAN_TAGS_OFF != 0)
+}
+
+/// Offloads on the way in that are on, of those for the sake of which drivers refuse XDP.
+pub(super) fn offloads(ifindex: u32) -> Vec<&'static str> {
+    let flags = value(ifindex, GET_FLAGS).unwrap_or(0);
+    let mut on = Vec::new();
+    if value(ifindex, GET_RECEIVE_CHECKSUM).unwrap_or(0) != 0 {
+        on.push("rx");
+    }
+    if flags & LARGE_RECEIVE != 0 {
+        on.push("lro");
+    }
+    if flags & VLAN_TAGS_OFF != 0 {
+        on.push("rxvlan");
+    }
+    on
+}
+
+/// Name of the interface's driver. `None` where the kernel does not tell it.
+pub(super) fn of(ifindex: u32) -> Option<String> {
+    let mut info = Info {
+        command: GET_DRIVER_INFO,
+        driver: [0; 32],
+        rest: [0; 160],
+    };
+    // SAFETY: it has the layout and the size that the kernel expects.
+    unsafe { ask(ifindex, &mut info) }?;
     let driver = CStr::from_bytes_until_nul(&info.driver).ok()?;
     Some(driver.to_str().ok()?.to_owned())
 }

@@ -43,12 +43,18 @@ pub enum DataplaneError {
         /// Interface index.
         ifindex: u32,
     },
-    /// The driver does not support native XDP, and the configuration requires it.
-    #[error("interface {ifindex} has no native XDP: use mode = \"auto\", \"tcx\" or \"generic\"")]
+    /// The kernel or the driver refuses native XDP.
+    #[error("the kernel refuses native XDP: {why}. mode = \"auto\" or \"tcx\" needs none")]
     NotNative {
-        /// Interface index.
-        ifindex: u32,
+        /// What was refused where, and what would help.
+        why: String,
     },
+    /// XDP would be wrong there.
+    #[error("XDP would be wrong here: {0}; mode = \"auto\" or \"tcx\" is right as it is")]
+    NoXdp(String),
+    /// What packets of the device begin with is not known to the programs.
+    #[error("{0}")]
+    Framing(&'static str),
     /// The kernel refused to attach a program.
     #[error("cannot attach {program} to interface {ifindex}: {error}")]
     Attach {

@@ -11,7 +11,7 @@ use anycast_common::{
         counters::{Counter, short},
         maps::{
             Address, Binding, BindingKey, CareOf, CareOfKey, Client, Flow, FlowKey, LocalAnycast,
-            LocalCareOf, POLICY_RULES, PolicyRule, Sender,
+            LocalCareOf, POLICY_RULES, PolicyRule, Sender, redirect,
         },
     },
     wire::checksum,
@@ -182,18 +182,28 @@ impl Maps {
     /// # Errors
     ///
     /// An error of the kernel.
-    pub fn set_redirect_targets(&mut self, targets: &BTreeSet<u32>) -> Result<(), DataplaneError> {
+    pub fn set_redirect_targets(
+        &mut self,
+        targets: &BTreeSet<u32>,
+        whole: &BTreeSet<u32>,
+    ) -> Result<(), DataplaneError> {
         const MAP: &str = "REDIRECT_TARGETS";
-        let old: Vec<u32> = self
+        let old: BTreeMap<u32, u32> = self
             .redirect_targets
-            .keys()
+            .iter()
             .collect::<Result<_, _>>()
             .map_err(failed(MAP))?;
-        for gone in old.iter().filter(|old| !targets.contains(old)) {
+        for gone in old.keys().filter(|old| !targets.contains(old)) {
             remove(MAP, &mut self.redirect_targets, gone)?;
         }
-        for target in targets.iter().filter(|target| !old.contains(target)) {
-            set(MAP, &mut self.redirect_targets, target, 1)?;
+        for target in targets {
+            let takes = match whole.contains(target) {
+                true => redirect::WHOLE,
+                false => redirect::ONE_BUFFER,
+            };
+            if old.get(target) != Some(&takes) {
+                set(MAP, &mut self.redirect_targets, target, takes)?;
+            }
         }
         self.hints.end_flow_cache()
     }

@@ -22,6 +22,7 @@ mod needed;
 mod pins;
 mod policy;
 mod programs;
+mod refusal;
 mod sizes;
 mod stations;
 
@@ -32,9 +33,14 @@ use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
 
-pub use crate::model::{limits::Limits, program::Mode, sizes::Sizes};
+pub use crate::model::{
+    limits::Limits,
+    program::{Framing, Mode, Place},
+    sizes::Sizes,
+};
 pub use attach::{Attached, TCX};
 pub use bpffs::BpffsError;
+pub(super) use driver::takes_tags_off;
 pub use error::{DataplaneError, last_words};
 pub use flows::{FlowReader, order as flow_order};
 pub use kernel::{Lacking, Missing};
@@ -157,7 +163,7 @@ impl Dataplane {
         &mut self,
         roles: u8,
     ) -> Result<&mut aya::programs::SchedClassifier, DataplaneError> {
-        let name = programs::name(link::AttachPoint::Ingress, roles)?;
+        let name = programs::name(link::AttachPoint::Ingress, roles, Framing::Ethernet)?;
         programs::tcx(&mut self.ebpf, name)
     }
 
@@ -171,7 +177,7 @@ impl Dataplane {
         &mut self,
         roles: u8,
     ) -> Result<&mut aya::programs::SchedClassifier, DataplaneError> {
-        let name = programs::egress_name(roles);
+        let name = programs::egress_name(roles, Framing::Ethernet);
         let name = name.ok_or(DataplaneError::Missing("egress program for these roles"))?;
         programs::tcx(&mut self.ebpf, name)
     }
@@ -182,7 +188,19 @@ impl Dataplane {
     ///
     /// When the object has no such program or the verifier refuses it.
     pub fn egress(&mut self) -> Result<&mut aya::programs::SchedClassifier, DataplaneError> {
-        programs::tcx(&mut self.ebpf, abi::programs::MEMBER_EGRESS)
+        self.classifier(abi::programs::MEMBER_EGRESS)
+    }
+
+    /// Loads the TCX program of this name, for tests that run it without an interface.
+    ///
+    /// # Errors
+    ///
+    /// When the object has no such program or the verifier refuses it.
+    pub fn classifier(
+        &mut self,
+        name: &'static str,
+    ) -> Result<&mut aya::programs::SchedClassifier, DataplaneError> {
+        programs::tcx(&mut self.ebpf, name)
     }
 
     /// Attaches the programs of `roles` to the interface: XDP or TCX ingress, and TCX egress for a member,
@@ -197,9 +215,22 @@ impl Dataplane {
         roles: u8,
         mode: Mode,
     ) -> Result<Attached, DataplaneError> {
+        self.attach_at(&Place::ethernet(ifindex), roles, mode)
+    }
+
+    /// [`Dataplane::attach`], to a device that may be no Ethernet device, or where XDP would be wrong.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dataplane::attach`], and [`DataplaneError::NoXdp`] and [`DataplaneError::Framing`].
+    pub fn attach_at(
+        &mut self,
+        place: &Place,
+        roles: u8,
+        mode: Mode,
+    ) -> Result<Attached, DataplaneError> {
         let pins = self.pins.as_ref();
-        self.links
-            .attach(&mut self.ebpf, pins, ifindex, roles, mode)
+        self.links.attach(&mut self.ebpf, pins, place, roles, mode)
     }
 
     /// Names of the TCX programs of others that packets of an interface meet before ours.

@@ -11,10 +11,11 @@ use aya::{
 use nix::errno::Errno;
 
 use super::{error::DataplaneError, link::AttachPoint};
+use crate::model::program::Framing;
 
 /// Loads the XDP program for a union of roles.
 pub(super) fn xdp(ebpf: &mut Ebpf, roles: u8) -> Result<&mut Xdp, DataplaneError> {
-    let name = name(AttachPoint::Native, roles)?;
+    let name = name(AttachPoint::Native, roles, Framing::Ethernet)?;
     let program: &mut Xdp = ebpf
         .program_mut(name)
         .ok_or(DataplaneError::Missing(name))?
@@ -42,11 +43,16 @@ pub(super) fn tcx<'a>(
     Ok(program)
 }
 
-/// Name of the program for incoming packets at this attach point.
-pub(super) fn name(point: AttachPoint, roles: u8) -> Result<&'static str, DataplaneError> {
-    let names = match point {
-        AttachPoint::Native | AttachPoint::Generic => &programs::XDP,
-        AttachPoint::Ingress | AttachPoint::Egress => &programs::TCX,
+/// Name of the program for incoming packets at this attach point, of a device whose packets begin like this.
+pub(super) fn name(
+    point: AttachPoint,
+    roles: u8,
+    framing: Framing,
+) -> Result<&'static str, DataplaneError> {
+    let names = match (point, framing) {
+        (AttachPoint::Native | AttachPoint::Generic, _) => &programs::XDP,
+        (_, Framing::Bare) => &programs::TCX_BARE,
+        (AttachPoint::Ingress | AttachPoint::Egress, _) => &programs::TCX,
     };
     names
         .get(usize::from(roles))
@@ -57,11 +63,15 @@ pub(super) fn name(point: AttachPoint, roles: u8) -> Result<&'static str, Datapl
 
 /// Name of the program for outgoing packets, if these roles need one. A correspondent needs it wherever packets come
 /// in, for the ICMPv6 errors of its own kernel and for packets of a client's own host.
-pub(super) const fn egress_name(roles: u8) -> Option<&'static str> {
+pub(super) const fn egress_name(roles: u8, framing: Framing) -> Option<&'static str> {
+    let bare = matches!(framing, Framing::Bare);
     match (
         roles & roles::MEMBER != 0,
         roles & roles::CORRESPONDENT != 0,
     ) {
+        (true, true) if bare => Some(programs::BOTH_EGRESS_BARE),
+        (true, false) if bare => Some(programs::MEMBER_EGRESS_BARE),
+        (false, true) if bare => Some(programs::CORRESPONDENT_EGRESS_BARE),
         (true, true) => Some(programs::BOTH_EGRESS),
         (true, false) => Some(programs::MEMBER_EGRESS),
         (false, true) => Some(programs::CORRESPONDENT_EGRESS),

@@ -6,13 +6,13 @@ use netlink_packet_core::{NLMSG_OVERRUN, NetlinkBuffer, ParseableParametrized as
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressMessage},
-    link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
     route::RouteMessage,
 };
 
 use super::{links::KernelChange, nexthop, routes};
-use crate::model::{nexthop::Object, route::Installed};
+use crate::model::{nexthop::Object, program::Framing, route::Installed};
 
 /// A notification of the kernel that matters to the daemon.
 #[derive(Debug, PartialEq, Eq)]
@@ -145,7 +145,7 @@ pub(super) fn link(message: &LinkMessage) -> Option<KernelChange> {
             _ => None,
         })?;
     let (mut mac, mut below, mut above, mut elsewhere) = (None, None, None, false);
-    let mut port_of = None;
+    let (mut port_of, mut vlan) = (None, false);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::Address(address) => mac = address.as_slice().try_into().ok(),
@@ -157,6 +157,7 @@ pub(super) fn link(message: &LinkMessage) -> Option<KernelChange> {
                     LinkInfo::PortKind(kind) => Some(kind.to_string()),
                     _ => None,
                 });
+                vlan = about.contains(&LinkInfo::Kind(InfoKind::Vlan));
             }
             _ => {}
         }
@@ -169,6 +170,8 @@ pub(super) fn link(message: &LinkMessage) -> Option<KernelChange> {
         below: below.filter(|_| !elsewhere),
         above,
         port_of,
+        framing: framing(message.header.link_layer_type),
+        vlan,
         // `Running` is required as well: between the carrier and that flag the kernel drops what is sent, such as the
         // first Report.
         up: message
@@ -176,6 +179,23 @@ pub(super) fn link(message: &LinkMessage) -> Option<KernelChange> {
             .flags
             .contains(LinkFlags::Up | LinkFlags::LowerUp | LinkFlags::Running),
     })
+}
+
+/// What the packets of a device of this kind begin with.
+fn framing(kind: LinkLayerType) -> Framing {
+    match kind {
+        LinkLayerType::Ether | LinkLayerType::Loopback => Framing::Ethernet,
+        // tun and WireGuard; PPP; ip6tnl, sit, GRE; modems.
+        LinkLayerType::None
+        | LinkLayerType::Ppp
+        | LinkLayerType::Tunnel
+        | LinkLayerType::Tunnel6
+        | LinkLayerType::Sit
+        | LinkLayerType::Ipgre
+        | LinkLayerType::Ip6gre
+        | LinkLayerType::Rawip => Framing::Bare,
+        other => Framing::Other(other.into()),
+    }
 }
 
 pub(super) fn address(message: &AddressMessage) -> Option<KernelChange> {

@@ -5,7 +5,7 @@ use std::{
     net::Ipv6Addr,
 };
 
-use crate::core::Link;
+use crate::{core::Link, model::program::Framing};
 
 /// One change that the kernel reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,10 @@ pub enum KernelChange {
         above: Option<u32>,
         /// Kind of the device that contains the interface as a port: `bridge`, `bond`, `vrf` and others.
         port_of: Option<String>,
+        /// What its packets begin with.
+        framing: Framing,
+        /// Whether it is a VLAN device.
+        vlan: bool,
         /// Whether it is administratively up and has a carrier.
         up: bool,
     },
@@ -75,6 +79,8 @@ struct Interface {
     below: Option<u32>,
     above: Option<u32>,
     port_of: Option<String>,
+    framing: Framing,
+    vlan: bool,
 }
 
 /// What the kernel says about an address.
@@ -113,6 +119,8 @@ impl LinkTable {
                 below,
                 above,
                 port_of,
+                framing,
+                vlan,
                 up,
             } => {
                 let said = Interface {
@@ -122,6 +130,8 @@ impl LinkTable {
                     below,
                     above,
                     port_of,
+                    framing,
+                    vlan,
                 };
                 self.interfaces.insert(ifindex, said);
             }
@@ -255,6 +265,34 @@ impl LinkTable {
     }
 
     fn stations_of(&self, ifindex: u32) -> BTreeSet<[u8; 6]> {
+        let found = self.stack(ifindex);
+        found
+            .iter()
+            .filter_map(|index| self.interfaces.get(index)?.mac)
+            .collect()
+    }
+
+    /// Names of the VLAN devices that stand on an interface, or on what it is a part of.
+    #[must_use]
+    pub fn vlans_on(&self, ifindex: u32) -> Vec<&str> {
+        let stack = self.stack(ifindex).into_iter();
+        stack
+            .filter(|index| *index != ifindex)
+            .filter_map(|index| self.interfaces.get(&index))
+            .filter(|interface| interface.vlan)
+            .map(|interface| interface.name.as_str())
+            .collect()
+    }
+
+    /// What the packets of an interface begin with.
+    #[must_use]
+    pub fn framing(&self, ifindex: u32) -> Framing {
+        let interface = self.interfaces.get(&ifindex);
+        interface.map_or(Framing::default(), |interface| interface.framing)
+    }
+
+    /// An interface with what it is a part of, and all that stands on these.
+    fn stack(&self, ifindex: u32) -> BTreeSet<u32> {
         let mut found = BTreeSet::from([ifindex]);
         // A device above may have further devices above it.
         loop {
@@ -274,9 +312,6 @@ impl LinkTable {
             found = next;
         }
         found
-            .iter()
-            .filter_map(|index| self.interfaces.get(index)?.mac)
-            .collect()
     }
 
     /// The Ethernet address of an interface.

@@ -12,6 +12,8 @@ fn link(ifindex: u32, name: &str, up: bool) -> KernelChange {
         below: None,
         above: None,
         port_of: None,
+        framing: Framing::Ethernet,
+        vlan: false,
         up,
     }
 }
@@ -25,6 +27,8 @@ fn stacked(ifindex: u32, mac: u8, below: Option<u32>, above: Option<u32>) -> Ker
         below,
         above,
         port_of: None,
+        framing: Framing::Ethernet,
+        vlan: false,
         up: true,
     }
 }
@@ -55,6 +59,8 @@ fn frames_are_taken_for_what_is_above_an_interface() {
         below: None,
         above: Some(3),
         port_of: Some("bridge".into()),
+        framing: Framing::Ethernet,
+        vlan: false,
         up: true,
     });
     assert_eq!(stations(&mut table), [22, 33]);
@@ -135,4 +141,54 @@ fn renamed_and_recreated_interfaces_are_others() {
         told(&mut table),
         [("-eth0".into(), false, None), ("eth0".into(), true, None)]
     );
+}
+
+#[test]
+fn vlans_on_an_interface_and_on_what_it_is_a_part_of_are_found() {
+    let mut table = LinkTable::new(["eth0".to_owned()]);
+    let vlan = |ifindex, below| match stacked(ifindex, 9, Some(below), None) {
+        KernelChange::Link {
+            ifindex,
+            name,
+            mac,
+            below,
+            above,
+            port_of,
+            framing,
+            up,
+            ..
+        } => KernelChange::Link {
+            ifindex,
+            name,
+            mac,
+            below,
+            above,
+            port_of,
+            framing,
+            vlan: true,
+            up,
+        },
+        other => other,
+    };
+    // Interface 2 is a part of 3, on which a VLAN stands; a macvlan, 5, stands on 2.
+    for change in [
+        stacked(2, 2, None, Some(3)),
+        stacked(3, 3, None, None),
+        stacked(5, 5, Some(2), None),
+    ] {
+        table.apply(change);
+    }
+    assert_eq!(table.vlans_on(2), [""; 0]);
+    table.apply(vlan(4, 3));
+    assert_eq!(table.vlans_on(2), ["dev4"]);
+    assert_eq!(
+        table.vlans_on(5),
+        [""; 0],
+        "XDP at 5 is none of 3's business"
+    );
+    table.apply(vlan(6, 5));
+    assert_eq!(table.vlans_on(2), ["dev4", "dev6"]);
+    table.apply(KernelChange::LinkGone { ifindex: 4 });
+    table.apply(KernelChange::LinkGone { ifindex: 6 });
+    assert_eq!(table.vlans_on(2), [""; 0]);
 }

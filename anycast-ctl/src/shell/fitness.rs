@@ -1,0 +1,50 @@
+//! Whether XDP is right for an interface: what it cannot see there, the kernel attaches it to all the same.
+
+use super::{dataplane, netlink::LinkTable};
+use crate::{
+    core::Link,
+    model::program::{Framing, Place},
+};
+
+/// The interface as a place for programs.
+pub(super) fn place(table: &LinkTable, link: &Link) -> Place {
+    let framing = table.framing(link.ifindex);
+    let no_xdp = match framing {
+        Framing::Ethernet => {
+            let vlans = table.vlans_on(link.ifindex);
+            let blind = !vlans.is_empty() && dataplane::takes_tags_off(link.ifindex);
+            blind.then(|| tags_are_gone(&link.name, &vlans))
+        }
+        Framing::Bare | Framing::Other(_) => Some(NO_ETHERNET.to_owned()),
+    };
+    Place {
+        ifindex: link.ifindex,
+        framing,
+        no_xdp,
+    }
+}
+
+const NO_ETHERNET: &str =
+    "its packets have no Ethernet header, with which frames begin that XDP sees";
+
+/// A program would take a frame of any VLAN for one without a tag: a Report for one of this link, and a packet to be
+/// forwarded would leave without the tag that it came with.
+fn tags_are_gone(name: &str, vlans: &[&str]) -> String {
+    format!(
+        "the device takes VLAN tags off before XDP sees a frame, and {} stands on it \
+         (`ethtool -K {name} rxvlan off` and a restart of the daemon, for XDP)",
+        vlans.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_names_the_vlans_and_the_remedy() {
+        let said = tags_are_gone("up0", &["up0.7", "up0.9"]);
+        assert!(said.contains("up0.7, up0.9 stands"), "{said}");
+        assert!(said.contains("`ethtool -K up0 rxvlan off`"), "{said}");
+    }
+}

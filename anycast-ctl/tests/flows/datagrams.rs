@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Result, bail};
 use xtask::{
     lab::topology::{B, CLIENT},
-    net::Namespace,
+    net::{Namespace, Pace},
 };
 
 use super::site::Site;
@@ -129,10 +129,10 @@ pub fn ask_all(site: &Site, flows: u16, time: Duration, rest: Duration) -> Resul
             .map(|_| {
                 scope.spawn(|| -> Result<Asker> {
                     let mut asker = Asker::open(site, 0)?;
+                    let pace = Pace::every(rest)?;
                     while start.elapsed() < time {
-                        let next = Instant::now() + rest;
                         asker.ask()?;
-                        thread::sleep(next.saturating_duration_since(Instant::now()));
+                        pace.beat()?;
                     }
                     Ok(asker)
                 })

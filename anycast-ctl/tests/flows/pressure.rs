@@ -2,12 +2,11 @@
 
 use std::{
     net::Ipv6Addr,
-    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use xtask::{kernel_tests::Suite, lab::topology::CLIENT, net::netlink};
+use xtask::{kernel_tests::Suite, lab::topology::CLIENT, net::{Pace, netlink}};
 
 use super::{
     datagrams::{Asker, with_answers},
@@ -56,12 +55,12 @@ fn pressed(site: &Site) -> Result<()> {
     // At once, unless there is as much time as it takes a table that goes by time alone to make mistakes.
     let time = variable(SECONDS)?.map_or(Duration::ZERO, Duration::from_secs);
     let answered = with_answers(site, || {
+        let pace = Pace::every(time / u32::from(QUESTIONS))?;
         let mut answered = 0;
         for number in 0..QUESTIONS {
             // Half of them are the client's own.
             let from = if number % 2 == 0 { asker } else { CLIENT };
-            let next = start + time * u32::from(number) / u32::from(QUESTIONS);
-            thread::sleep(next.saturating_duration_since(Instant::now()));
+            pace.beat()?;
             let mut one = Asker::from(site, (from, FIRST_PORT + number))?;
             answered += usize::from(one.ask()?.is_some());
         }

@@ -14,7 +14,7 @@ use serde_json::json;
 use xtask::{
     kernel_tests::Suite,
     lab::topology::{B, CLIENT},
-    net::{Sender, netlink, packet::forge, wait},
+    net::{Pace, Sender, netlink, packet::forge, wait},
 };
 
 use super::{
@@ -86,14 +86,13 @@ fn beside<R>(
     let over = &AtomicBool::new(false);
     thread::scope(|scope| {
         let flood = scope.spawn(move || -> Result<()> {
-            let mut next = Instant::now();
+            let pace = Pace::every(pace)?;
             for batch in frames.chunks(batch).cycle() {
                 if over.load(Ordering::Relaxed) {
                     break;
                 }
                 sender.send_all(batch)?;
-                next += pace;
-                thread::sleep(next.saturating_duration_since(Instant::now()));
+                pace.beat()?;
             }
             Ok(())
         });

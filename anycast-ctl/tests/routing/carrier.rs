@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use xtask::net::{
+    Pace,
     netlink::{self, End},
     sysctl, wait,
 };
@@ -72,11 +73,14 @@ impl Stream {
             let sender = up.run(|| Ok(UdpSocket::bind("[::]:0")?))?;
             sender.set_nonblocking(true)?;
             let (ended, seen) = (stop.clone(), arrivals.clone());
+            let pace = Pace::every(BEAT)?;
             threads.push(thread::spawn(move || {
                 while !ended.load(Ordering::Relaxed) {
                     // Where there is no way just now, the next one tries again.
                     let _ = sender.send_to(b"?", SocketAddr::from((address, port)));
-                    thread::sleep(BEAT);
+                    if pace.beat().is_err() {
+                        break;
+                    }
                 }
             }));
             let ended = stop.clone();
@@ -132,7 +136,7 @@ pub fn lost_for_a_moment() -> Result<()> {
                 stream.gaps(Instant::now())?;
                 ip(&bed.lan, "link set r1 down")?;
                 // What is tested is a carrier that is away for this long.
-                thread::sleep(away);
+                Pace::every(away)?.beat()?;
                 ip(&bed.lan, "link set r1 up")?;
                 let [ours, control] = stream.gaps(Instant::now())?;
                 println!("{settings}, carrier away for {away:?}: {ours:?}, control {control:?}");

@@ -18,7 +18,7 @@ use xtask::{
         stage::Lab,
         topology::{B, CLIENT, SERVICE},
     },
-    net::{Sender, netlink, wait},
+    net::{Pace, Sender, netlink, wait},
 };
 
 use super::stage::in_lab;
@@ -123,14 +123,14 @@ fn connect(lab: &Lab) -> Result<usize> {
     };
     // The one that is flooded: what it has coming is refused by its own limit.
     let mut connections = vec![lab.network.client.run(|| open(CLIENT))?];
+    let pace = Pace::every(PACE)?;
     for number in 0..CLIENTS {
         let connection = lab.network.client.run(|| open(client(number)))?;
         connections.push(connection);
         if number % 50 == 0 {
             look()?;
         }
-        // After each, also where this machine is late: what it has missed must not become a crowd.
-        thread::sleep(PACE);
+        pace.beat()?;
     }
     let all = wait::poll(HANDSHAKE, AGAIN, "all are bound", || {
         Ok((look()? >= usize::from(CLIENTS)).then_some(()))

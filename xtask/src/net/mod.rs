@@ -7,6 +7,7 @@ pub mod capture;
 pub mod ethtool;
 pub mod namespace;
 pub mod netlink;
+mod pace;
 pub mod packet;
 mod pass;
 mod pcap;
@@ -24,6 +25,7 @@ mod wire;
 
 pub use capture::Capture;
 pub use namespace::Namespace;
+pub use pace::Pace;
 pub use pass::Pass;
 pub use process::Process;
 pub use sender::Sender;

@@ -92,6 +92,21 @@ impl Suite {
         self
     }
 
+    /// Adds the tests of another suite.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.tests.extend(other.tests);
+        self.ignored.extend(other.ignored);
+        self
+    }
+
+    /// Names the tests of another suite as ignored, with the reason.
+    #[must_use]
+    pub fn without(self, other: Self, reason: &str) -> Self {
+        let names = other.tests.into_iter().map(|test| test.name);
+        names.fold(self, |suite, name| suite.ignored(name, reason))
+    }
+
     /// Sets how many tests run at the same time. For tests that share nothing, such as those that each have a network
     /// namespace of their own.
     #[must_use]

@@ -1,7 +1,9 @@
 //! Runs other programs, and shows the user that something happens.
 
 use std::{
-    io::Read,
+    fs::File,
+    io::{Read, Write as _},
+    path::Path,
     process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -17,6 +19,13 @@ const POLL: Duration = Duration::from_millis(20);
 /// Prints a message to standard error. Results go to standard output instead.
 pub fn say(message: impl std::fmt::Display) {
     eprintln!("xtask: {message}");
+}
+
+/// Adds a text and the end of a line to a file, which is made where there is none.
+pub fn append(path: &Path, text: &impl std::fmt::Display) -> Result<()> {
+    let file = File::options().append(true).create(true).open(path);
+    file.and_then(|mut file| writeln!(file, "{text}"))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Runs `command` with its output shown. Fails when the command fails.

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anycast_common::abi::maps::canary;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
 use xtask::{
     kernel_tests::Suite,
     lab::{
@@ -35,15 +37,25 @@ table inet filter {
 /// Longest time that an exchange may take.
 const STALL: Duration = Duration::from_secs(1);
 const FEW: u64 = 512;
+/// Canaries that a flow has for one binding.
+const MOST: u64 = canary::MOST as u64;
+const LED: &str = "member_flow_led";
 
 pub fn tests(suite: Suite) -> Suite {
     [("TCX", TCX), ("native", NATIVE)]
         .into_iter()
         .fold(suite, |suite, (name, setting)| {
-            suite.test(
-                format!("{name}: a session that a firewall does not let move to C stays with B"),
-                move || stays(setting),
-            )
+            suite
+                .test(
+                    format!("{name}: without a firewall a session moves to C"),
+                    move || moves(setting),
+                )
+                .test(
+                    format!(
+                        "{name}: a session that a firewall does not let move to C stays with B"
+                    ),
+                    move || stays(setting),
+                )
         })
 }
 
@@ -60,11 +72,43 @@ fn exchanges(visitor: &mut Visitor, mut done: impl FnMut() -> Result<bool>) -> R
     }
 }
 
-fn canaries(lab: &Lab) -> Result<u64> {
+/// What the members have counted, all together.
+fn of_members(lab: &Lab, counter: &str) -> Result<u64> {
     ["s1", "s2"]
-        .map(|node| lab.daemon(node)?.counter("data_plane", "member_canary"))
+        .map(|node| lab.daemon(node)?.counter("data_plane", counter))
         .into_iter()
         .sum()
+}
+
+fn canaries(lab: &Lab) -> Result<u64> {
+    of_members(lab, "member_canary")
+}
+
+/// States of the gateway's flows.
+fn states(lab: &Lab) -> Result<Vec<Value>> {
+    let flows = lab.daemon("gateway")?.tell(&["flows", "--all", "--json"])?;
+    let flows: Value = serde_json::from_str(&flows)?;
+    let flows = flows["flows"].as_array().context("no flows")?;
+    Ok(flows.iter().map(|flow| flow["state"].clone()).collect())
+}
+
+/// The control: the same session, which begins before the client is bound, and nothing on the way.
+fn moves(setting: Setting) -> Result<()> {
+    in_lab(None, |lab, _| {
+        site::plain(lab)?;
+        site::gateway(lab, setting)?;
+        let mut session = lab.visit("client", true)?;
+        bound(lab)?;
+        let deadline = Instant::now() + wait::patience(SOON);
+        exchanges(&mut session, || {
+            ensure!(Instant::now() < deadline, "{} canaries", canaries(lab)?);
+            Ok(of_members(lab, LED)? > 0)
+        })?;
+        session.transfer(FEW, FEW, SOON)?;
+        let states = states(lab)?;
+        ensure!(states == ["bound"], "{states:?}");
+        finish(session)
+    })
 }
 
 fn stays(setting: Setting) -> Result<()> {
@@ -86,7 +130,7 @@ fn stays(setting: Setting) -> Result<()> {
         let deadline = Instant::now() + wait::patience(SOON);
         let longest = exchanges(&mut session, || {
             ensure!(Instant::now() < deadline, "{} canaries", canaries(lab)?);
-            Ok(canaries(lab)? >= 3)
+            Ok(canaries(lab)? >= MOST)
         })?;
         let mut rounds = 0;
         let after = exchanges(&mut session, || {
@@ -98,6 +142,11 @@ fn stays(setting: Setting) -> Result<()> {
             longest < wait::patience(STALL),
             "an exchange took {longest:?}, and {usual:?} without a gateway"
         );
+        let (canaries, led) = (canaries(lab)?, of_members(lab, LED)?);
+        ensure!(canaries == MOST, "{canaries} canaries");
+        ensure!(led == 0, "the flow came over");
+        let states = states(lab)?;
+        ensure!(!states.contains(&json!("bound")), "{states:?}");
         let firewall = Firewall::load(&lab.network.router, "")?;
         ensure!(firewall.count("refused")? > 0, "nothing was refused");
         finish(session)?;

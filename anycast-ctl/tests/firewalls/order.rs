@@ -93,7 +93,7 @@ fn before_us() -> Result<()> {
         }
         // The daemon looks again when something about its interfaces changes, and now and then.
         netlink::mtu(&lab.network.gateway, "up0", 1400)?;
-        wait::poll(wait::patience(SOON), ASK_AGAIN, "the log has it", || {
+        wait::poll(SOON, ASK_AGAIN, "the log has it", || {
             let log = lab.logs(Some("gateway"));
             Ok(log.contains("decides (program ").then_some(()))
         })

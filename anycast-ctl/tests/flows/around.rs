@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use xtask::kernel_tests::Suite;
+use xtask::{kernel_tests::Suite, net::wait};
 
 use super::{
     datagrams::{Asker, ask_all, with_answers},
@@ -62,7 +62,10 @@ fn around(site: &Site) -> Result<()> {
             ensure!(lost.questions == 0, "of the next flows {lost}");
         }
         if site.plan.mode.is_some() {
-            ensure!(last < LEARNT, "an answer is lost after {last:?}");
+            ensure!(
+                last < wait::patience(LEARNT),
+                "an answer is lost after {last:?}"
+            );
         } else {
             ensure!(
                 last.is_zero(),

@@ -69,7 +69,11 @@ fn gone(site: &Site) -> Result<()> {
             "the flow is with the other {:?} after the router's first word",
             took(moved)
         );
-        ensure!(took(moved) < MOVED, "only after {:?}", took(moved));
+        ensure!(
+            took(moved) < wait::patience(MOVED),
+            "only after {:?}",
+            took(moved)
+        );
         // The sessions learn their end by the other member's resets.
         let broken = sessions.exchange(Duration::ZERO)?;
         ensure!(broken.0.len() == SESSIONS, "a dead member serves");

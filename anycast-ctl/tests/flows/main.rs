@@ -27,13 +27,14 @@ fn main() -> ExitCode {
     let suite = forgotten::tests(suite);
     let suite = switch::tests(suite);
     let suite = table::tests(suite);
-    if std::env::var_os(LONG).is_none() {
-        return suite.run();
-    }
     let suite = around::tests(suite);
-    let suite = pressure::tests(suite);
-    let suite = dead::tests(suite);
-    soak::tests(suite).run()
+    let long = pressure::tests(Suite::new());
+    let long = dead::tests(long);
+    let long = soak::tests(long);
+    match std::env::var_os(LONG) {
+        Some(_) => suite.and(long).run(),
+        None => suite.without(long, &format!("only with {LONG}=1")).run(),
+    }
 }
 
 /// When it is set, the tests run that measure times and pressures, and the soak.

@@ -6,7 +6,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use xtask::{kernel_tests::Suite, lab::topology::CLIENT, net::{Pace, netlink}};
+use xtask::{
+    kernel_tests::Suite,
+    lab::topology::CLIENT,
+    net::{Pace, netlink},
+};
 
 use super::{
     datagrams::{Asker, with_answers},

@@ -144,6 +144,7 @@ struct Tally {
     sessions: usize,
     kept: usize,
     by_plain: usize,
+    bound: usize,
     events: usize,
 }
 
@@ -172,6 +173,15 @@ fn soak(mode: Mode, seed: u64, time: Duration) -> Result<()> {
         told.with_context(|| format!("{events:?}; {}", sites[0].logs()))?;
     }
     println!("{SEED}={seed}: {tally:?} in {:?}", start.elapsed());
+    // Otherwise nothing has been shown.
+    ensure!(
+        tally.by_plain < tally.sessions,
+        "nothing happened to anybody"
+    );
+    ensure!(
+        tally.bound * 2 > tally.sessions,
+        "few were ever bound: {tally:?}"
+    );
     Ok(())
 }
 
@@ -185,6 +195,10 @@ fn set(sites: &mut [Site; 2], ports: &[u16], events: &[Event], tally: &mut Tally
         let mut sessions = Sessions::from_ports(site, ports)?;
         let members: Vec<_> = sessions.all.iter().map(|session| session.member).collect();
         sessions.exchange(REST)?;
+        let bound = match site.plan.mode {
+            Some(_) => sessions.bound(site)?.0,
+            None => 0,
+        };
         for event in events {
             event.happen(site)?;
             sessions.exchange(REST)?;
@@ -195,9 +209,9 @@ fn set(sites: &mut [Site; 2], ports: &[u16], events: &[Event], tally: &mut Tally
             .iter()
             .map(|(port, _)| *port)
             .collect::<Vec<_>>();
-        Ok((members, broken, ends))
+        Ok((members, broken, ends, bound))
     })?;
-    let [(ours, broken, ends), (plain, broken_by_plain, _)] = ended;
+    let [(ours, broken, ends, bound), (plain, broken_by_plain, _, _)] = ended;
     // A gateway that forgets a flow sends it where routing does. Those that a binding has led elsewhere from their
     // beginning are with another member then.
     let forgets = events
@@ -211,6 +225,7 @@ fn set(sites: &mut [Site; 2], ports: &[u16], events: &[Event], tally: &mut Tally
     tally.sessions += ports.len();
     tally.kept += ports.len() - broken.len();
     tally.by_plain += ports.len() - broken_by_plain.len();
+    tally.bound += bound;
     tally.events += events.len();
     let excused = |port: &u16| broken_by_plain.contains(port) || led.contains(port);
     let worse = broken.iter().find(|port| !excused(port));

@@ -59,12 +59,17 @@ fn on(site: &Site) -> Result<()> {
     broken.none(&format!("of {SESSIONS}; {bound:?}"))?;
     let bound = bound.map_err(Error::msg)?;
 
-    let rest: Vec<_> = (1..site.plan.members).collect();
-    let moved = sessions
-        .all
-        .iter()
-        .filter(|one| one.member == Some(0))
-        .count();
+    // The next hop with the most connections goes.
+    let with = |member| {
+        let all = sessions.all.iter();
+        all.filter(|one| one.member == Some(member)).count()
+    };
+    let members = 0..site.plan.members;
+    let gone = members.clone().max_by_key(|member| with(*member));
+    let gone = gone.context("no members")?;
+    let moved = with(gone);
+    ensure!(moved > 0, "nobody is with anybody");
+    let rest: Vec<_> = members.filter(|member| *member != gone).collect();
     site.route(&rest)?;
     sessions.exchange(MOVED)?;
     let ends = sessions.finish()?;

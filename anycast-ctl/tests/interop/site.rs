@@ -134,13 +134,19 @@ pub fn with(command: &Value, more: Value) -> Value {
 /// The controller's counters, at one moment.
 pub struct Counts(BTreeMap<String, u64>);
 
+/// Of the programs' counters the one of messages that the controller would count if it saw them.
+pub const NOT_ALLOWED: &str = "mobility_source_not_allowed";
+
 impl Counts {
     pub fn of(daemon: &Daemon) -> Result<Self> {
         let counters = daemon.ask("counters")?;
-        let counters = counters["controller"].as_object();
-        let counters = counters.context("no counters of the controller")?;
+        let controller = counters["controller"].as_object();
+        let controller = controller.context("no counters of the controller")?;
         let value = |(name, value): (&String, &Value)| (name.clone(), value.as_u64().unwrap_or(0));
-        Ok(Self(counters.iter().map(value).collect()))
+        let mut all: BTreeMap<_, _> = controller.iter().map(value).collect();
+        let dropped = counters["data_plane"][NOT_ALLOWED].as_u64().unwrap_or(0);
+        all.insert(NOT_ALLOWED.to_owned(), dropped);
+        Ok(Self(all))
     }
 
     /// What a counter has gained since `before`.

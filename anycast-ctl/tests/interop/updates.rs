@@ -5,7 +5,7 @@ use xtask::lab::topology::B;
 
 use super::{
     correspondent::{Gains, Row, accepted, ack},
-    site::with,
+    site::{FOREIGN, NOT_ALLOWED, with},
 };
 
 const BOUND: Gains = &[("binding_update_accepted", 1)];
@@ -13,6 +13,7 @@ const UNSIGNED: Gains = &[("binding_update_bad_authenticator", 1)];
 const INCOMPLETE: Gains = &[("binding_update_incomplete", 1)];
 const INVALID: Gains = &[("mobility_invalid", 1)];
 const HOME: Gains = &[("binding_update_home_registration", 1)];
+const DROPPED: Gains = &[(NOT_ALLOWED, 1)];
 const NOT_E: Gains = &[("binding_update_not_equivalent", 1)];
 const OTHER_HOME: &str = "binding_update_expired_home_nonce";
 const OTHER_CARE_OF: &str = "binding_update_expired_care_of_nonce";
@@ -111,7 +112,11 @@ fn dropped() -> Vec<Line> {
         drop("a wrong checksum", "RFC 6275 9.2", json!({"spoil": 1}), INVALID),
         // The programs refuse it before the controller sees it: C is not in `allow`.
         drop("from C, with a Home Address option", "profile: the source is B",
-            json!({"home_address": B}), &[]),
+            json!({"home_address": B}), DROPPED),
+        drop("an anycast address that may not be bound", "profile: what allow does not name is not answered",
+            json!({"home": FOREIGN}), DROPPED),
+        drop("the same without A", "profile: what allow does not name is not answered",
+            json!({"home": FOREIGN, "flags": "E"}), DROPPED),
     ]
 }
 

@@ -102,6 +102,7 @@ impl Machine {
 
     /// The last lines of the unit's journal.
     pub fn journal(&self) -> String {
+        let _ = self.run(&["journalctl", "--sync"]);
         let arguments = ["journalctl", "--no-pager", "-u", "anycast", "-n", "30"];
         match self.run(&arguments) {
             Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),

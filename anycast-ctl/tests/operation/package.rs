@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use xtask::{
     lab::{
         report::Report,
@@ -31,6 +31,8 @@ pub fn obstacle() -> Option<&'static str> {
         Some("cargo-deb is not installed: cargo xtask package does that")
     } else if xtask::process::find("dpkg").is_none() {
         Some("dpkg is not installed")
+    } else if xtask::process::find("pgrep").is_none() {
+        Some("procps is not installed")
     } else {
         machine::obstacle()
     }
@@ -82,6 +84,7 @@ pub fn life() -> Result<()> {
         scenario::open(&lab, "client", evidence)
     })?;
 
+    ensure!(is_running(&machine)?, "pgrep does not see the daemon");
     let daemon = machine.property("MainPID")?;
     machine.tell(&["dpkg", "-i", DEB])?;
     ensure!(
@@ -98,12 +101,7 @@ pub fn life() -> Result<()> {
     session.visitor.event("finished", SOON)?;
 
     machine.tell(&["dpkg", "--remove", "anycast"])?;
-    ensure!(
-        machine
-            .run(&["pgrep", "-x", "anycast-ctl"])?
-            .stdout
-            .is_empty()
-    );
+    ensure!(!is_running(&machine)?, "a removal leaves the daemon");
     machine.tell(&["test", "-f", "/etc/anycast/anycast.toml"])?;
     machine.tell(&["dpkg", "--purge", "anycast"])?;
     let left = files(&machine)?;
@@ -112,6 +110,16 @@ pub fn life() -> Result<()> {
     let pinned = machine.tell(&["find", "/sys/fs/bpf", "-path", "*anycast/*/*"])?;
     ensure!(pinned.is_empty(), "a removal leaves {pinned}");
     Ok(())
+}
+
+/// Whether a daemon runs. pgrep ends with 0 where it finds one, with 1 where it finds none, and else in an error.
+fn is_running(machine: &Machine) -> Result<bool> {
+    let output = machine.run(&["pgrep", "-x", "anycast-ctl"])?;
+    match output.status.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        _ => bail!("pgrep: {}", String::from_utf8_lossy(&output.stderr)),
+    }
 }
 
 /// What there is of ours.

@@ -33,7 +33,8 @@ pub fn life() -> Result<()> {
     let directory = lab.network.site().directory();
     // Short, so that the test does not wait for the half minute of the unit.
     let soon = directory.join("watchdog.conf");
-    fs::write(&soon, "[Service]\nWatchdogSec=2s\n")?;
+    let bite = wait::patience(Duration::from_secs(2)).as_secs();
+    fs::write(&soon, format!("[Service]\nWatchdogSec={bite}s\n"))?;
     let machine = Machine::boot(
         lab.network.server(S1),
         directory,
@@ -108,6 +109,7 @@ fn reloaded(machine: &Machine) -> Result<()> {
     machine.tell(&["sh", "-c", &format!("echo wrong >>{path}")])?;
     let refused = machine.run(&["systemctl", "reload", "anycast"])?;
     ensure!(!refused.status.success(), "a wrong file was taken");
+    machine.tell(&["journalctl", "--sync"])?;
     let errors = ["journalctl", "-u", "anycast", "-p", "err", "-o", "cat"];
     let errors = machine.tell(&errors)?;
     ensure!(errors.contains("not reloaded: /etc/anycast"), "{errors}");

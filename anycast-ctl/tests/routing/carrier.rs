@@ -142,7 +142,7 @@ pub fn lost_for_a_moment() -> Result<()> {
                 println!("{settings}, carrier away for {away:?}: {ours:?}, control {control:?}");
                 ensure!(control >= away, "the carrier was away");
                 ensure!(
-                    ours <= control + SLACK,
+                    ours <= control + wait::patience(SLACK),
                     "{settings}: {ours:?}, control {control:?}"
                 );
             }

@@ -16,7 +16,7 @@ use anyhow::{Result, ensure};
 use xtask::net::{
     Namespace,
     netlink::{self, End},
-    sysctl,
+    sysctl, wait,
 };
 
 use super::bed::{B, SOON, in_bed, ip, link_local, prepare, routed, router};
@@ -66,9 +66,10 @@ fn fetch(clients: &Namespace, round: u16) -> Result<(usize, Duration)> {
         })?;
         Ok(thread::spawn(move || {
             let began = Instant::now();
-            socket.set_read_timeout(Some(HANGS)).ok()?;
+            let hangs = wait::patience(HANGS);
+            socket.set_read_timeout(Some(hangs)).ok()?;
             socket
-                .connect_timeout(&SocketAddr::from((B, PORT)).into(), HANGS)
+                .connect_timeout(&SocketAddr::from((B, PORT)).into(), hangs)
                 .ok()?;
             let mut all = Vec::new();
             std::net::TcpStream::from(socket)

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
 use xtask::net::{sysctl, wait};
 
 use super::bed::{B, Bed, in_bed, router};
@@ -32,11 +33,14 @@ fn objects(bed: &Bed, groups: bool) -> Result<Vec<String>> {
     Ok(number.map(str::to_owned).collect())
 }
 
-/// Deletes something, and waits until the route is what it was.
-fn heals(bed: &Bed, what: &str, delete: &str) -> Result<()> {
-    let began = Instant::now();
+/// Deletes something while the daemon stands still, and waits until the route is what it was once it goes on.
+fn heals(bed: &mut Bed, what: &str, delete: &str) -> Result<()> {
+    let daemon = bed.daemon_mut("r1")?.process();
+    daemon.signal(Signal::SIGSTOP)?;
     bed.ip("r1", delete)?;
     ensure!(!routed(bed)?, "{what}: nothing is missing");
+    let began = Instant::now();
+    bed.daemon_mut("r1")?.process().signal(Signal::SIGCONT)?;
     wait::poll(REPAIR, AGAIN, what, || Ok(routed(bed)?.then_some(())))?;
     println!("{what}: {:.2} s", began.elapsed().as_secs_f64());
     Ok(())

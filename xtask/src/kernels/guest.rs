@@ -16,6 +16,8 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
+/// Where a step's output goes when it is looked at.
+const OUTPUT: &str = "/tmp/output";
 /// Where the steps stand in the guest.
 pub(super) const STEPS: &str = "/steps.json";
 /// Lines of the console that begin so are ours.
@@ -30,6 +32,8 @@ pub(super) struct Step {
     pub environment: Vec<(String, String)>,
     /// It is to fail, and to say this.
     pub refuses: Option<String>,
+    /// It is to say this: a test that is not there any more, or is ignored, ends well too.
+    pub says: Option<String>,
     /// Seconds after which it is ended.
     pub limit: u64,
 }
@@ -105,6 +109,13 @@ fn course() -> Result<()> {
 /// Whether it ended as it should, and how it ended.
 fn ended(step: &Step, status: ExitStatus, stderr: Option<ChildStderr>) -> Result<(bool, String)> {
     let how = crate::process::describe(status);
+    if let Some(words) = &step.says {
+        let said = fs::read_to_string(OUTPUT)?;
+        println!("{said}");
+        if status.success() && !said.contains(words) {
+            return Ok((false, format!("{how}, and does not say \"{words}\"")));
+        }
+    }
     let Some(words) = &step.refuses else {
         return Ok((status.success(), how));
     };
@@ -127,6 +138,9 @@ fn run(step: &Step) -> Result<(bool, String)> {
         .process_group(0);
     if step.refuses.is_some() {
         command.stderr(Stdio::piped());
+    }
+    if step.says.is_some() {
+        command.stdout(fs::File::create(OUTPUT)?);
     }
     let mut child = command
         .spawn()

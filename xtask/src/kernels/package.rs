@@ -1,7 +1,7 @@
 //! Fetches the packages of a kernel and unpacks them, without installing anything.
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -16,6 +16,18 @@ use crate::{
 };
 
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// The archive does not give a package: nothing is said of the kernel by that.
+#[derive(Debug)]
+pub(super) struct Unobtainable(pub String);
+
+impl fmt::Display for Unobtainable {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unobtainable {}
 
 /// A kernel as it lies in the cache.
 #[derive(Clone, Debug)]
@@ -33,7 +45,9 @@ pub(super) fn unpacked(kernel: &Kernel, cache: &Path) -> Result<Unpacked> {
     let [first, ..] = kernel.packages.as_slice() else {
         bail!("kernel {} has no packages", kernel.name);
     };
-    let place = cache.join(format!("{}_{}", first.name, first.version));
+    // What is kept was checked against this sum.
+    let sum = first.sha256.get(..16).unwrap_or(&first.sha256);
+    let place = cache.join(format!("{}_{}_{sum}", first.name, first.version));
     if !place.is_dir() {
         let fresh = cache.join(format!("{}.new", kernel.name));
         let _ = fs::remove_dir_all(&fresh);
@@ -97,17 +111,26 @@ fn fetch(kernel: &Kernel, package: &Package, cache: &Path) -> Result<PathBuf> {
         !mirrors.is_empty(),
         "no Debian mirror among the sources of apt"
     );
-    let mut others = Vec::new();
+    let (mut others, mut failures) = (Vec::new(), Vec::new());
     for mirror in &mirrors {
         let suite = Suite::new(cache, mirror, &kernel.suite)?;
-        suite.update()?;
+        if let Err(error) = suite.update() {
+            failures.push(format!("{error:#}"));
+            continue;
+        }
         let versions = suite.versions(name)?;
         if !versions.contains(version) {
             others.extend(versions);
             continue;
         }
         say(format_args!("downloading {name} {version}"));
-        let file = suite.download(name, version)?;
+        let file = match suite.download(name, version) {
+            Ok(file) => file,
+            Err(error) => {
+                failures.push(format!("{error:#}"));
+                continue;
+            }
+        };
         let mut sum = Command::new("sha256sum");
         let sum = process::capture_ok(sum.arg(&file), "sha256sum", LIMIT)?;
         let sum = sum.split_whitespace().next().unwrap_or_default();
@@ -117,12 +140,17 @@ fn fetch(kernel: &Kernel, package: &Package, cache: &Path) -> Result<PathBuf> {
         );
         return Ok(file);
     }
-    bail!(
-        "{} has no {name} {version} any more{}; put what it has into xtask/kernels.toml",
-        kernel.suite,
-        match others.as_slice() {
-            [] => String::new(),
-            versions => format!(", but {}", versions.join(", ")),
-        }
-    )
+    Err(Unobtainable(if failures.is_empty() {
+        format!(
+            "{} has no {name} {version} any more{}; put what it has into xtask/kernels.toml",
+            kernel.suite,
+            match others.as_slice() {
+                [] => String::new(),
+                versions => format!(", but {}", versions.join(", ")),
+            }
+        )
+    } else {
+        format!("no mirror gives {name} {version}: {}", failures.join("; "))
+    })
+    .into())
 }

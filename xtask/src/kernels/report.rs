@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     guest::{Ended, Step},
     list::Kernel,
+    package::Unobtainable,
 };
 
 /// A program and the verifier.
@@ -33,6 +34,8 @@ pub(super) struct Outcome {
     pub steps: Vec<Ended>,
     /// What kept it from a result.
     pub error: Option<String>,
+    /// Why it was not tried: its packages cannot be had.
+    pub ignored: Option<String>,
 }
 
 impl Outcome {
@@ -63,22 +66,29 @@ impl Outcome {
             programs,
             steps: ended,
             error,
+            ignored: None,
         })
     }
 
     /// The guest never said anything.
-    pub(super) fn failed(kernel: &str, error: &anyhow::Error) -> Self {
+    pub(super) fn without_guest(kernel: &str, error: &anyhow::Error) -> Self {
+        let why = Some(format!("{error:#}"));
+        let unobtainable = error.is::<Unobtainable>();
         Self {
             kernel: kernel.to_owned(),
             release: String::new(),
             programs: Vec::new(),
             steps: Vec::new(),
-            error: Some(format!("{error:#}")),
+            error: why.clone().filter(|_| !unobtainable),
+            ignored: why.filter(|_| unobtainable),
         }
     }
 
-    /// Whether everything loaded and every step passed.
+    /// Whether everything loaded and every step passed, or nothing could be tried.
     pub(super) fn is_good(&self) -> bool {
+        if self.ignored.is_some() {
+            return true;
+        }
         let loaded = self.programs.iter().all(|program| program.error.is_none());
         let passed = self.steps.iter().all(|step| step.success);
         self.error.is_none() && !self.programs.is_empty() && loaded && passed
@@ -91,6 +101,9 @@ impl Outcome {
 
     /// In one line.
     pub(super) fn line(&self) -> String {
+        if let Some(reason) = &self.ignored {
+            return format!("{}: ignored: {reason}", self.kernel);
+        }
         format!(
             "{}: {} of {} programs load{}",
             self.kernel,
@@ -127,6 +140,7 @@ impl Outcome {
     fn remarks(&self) -> String {
         let mut remarks = Vec::new();
         remarks.extend(self.error.clone());
+        remarks.extend(self.ignored.as_ref().map(|why| format!("ignored: {why}")));
         let failed = self.programs.iter().filter(|it| it.error.is_some());
         // One reason stands for all that share it.
         let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
@@ -157,4 +171,36 @@ pub(super) fn table(outcomes: &[Outcome]) -> String {
         let _ = writeln!(text, "{}", outcome.row());
     }
     text
+}
+
+/// Those that were not tried, a line each, and how many were.
+pub(super) fn ignored(outcomes: &[Outcome]) -> String {
+    let lines = outcomes.iter().filter(|outcome| outcome.ignored.is_some());
+    let lines: Vec<String> = lines.map(Outcome::line).collect();
+    let tried = outcomes.len() - lines.len();
+    let mut text = format!("{tried} of {} kernels tried\n", outcomes.len());
+    for line in lines {
+        text += &line;
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_had_is_ignored_and_what_is_wrong_fails() {
+        let gone = Unobtainable("sid has no linux 9.9".to_owned());
+        let gone = Outcome::without_guest("9.9", &anyhow::Error::from(gone).context("a kernel"));
+        assert!(gone.is_good());
+        let wrong = Outcome::without_guest("9.8", &anyhow::anyhow!("another SHA-256"));
+        assert!(!wrong.is_good());
+        let said = ignored(&[gone, wrong]);
+        assert_eq!(
+            said,
+            "1 of 2 kernels tried\n9.9: ignored: a kernel: sid has no linux 9.9\n"
+        );
+    }
 }

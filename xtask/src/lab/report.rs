@@ -18,6 +18,9 @@ use crate::net::{
 
 use super::verdict::Unmet;
 
+/// Where printed lines end.
+const COLUMNS: usize = 120;
+
 /// The result of one step.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
@@ -160,20 +163,20 @@ impl Evidence<'_> {
     /// Adds a fact.
     pub fn fact(&mut self, line: impl Display) {
         let line = line.to_string();
-        self.report.tell(format_args!("   {:>12}  {line}", ""));
+        self.report.tell(wrapped("", &line));
         self.lines.push(line);
     }
 
     /// Adds an event that happened at this time.
     pub fn event(&mut self, time: u64, line: impl Display) {
-        let line = format!("{:12.6}  {line}", self.report.at(time));
-        self.report.tell(format_args!("   {line}"));
-        self.lines.push(line.trim_start().to_owned());
+        let (at, line) = (format!("{:.6}", self.report.at(time)), line.to_string());
+        self.report.tell(wrapped(&at, &line));
+        self.lines.push(format!("{at}  {line}"));
     }
 
     /// Prints what is going on, for a user who waits. This is not evidence.
     pub fn progress(&self, line: impl Display) {
-        self.report.tell(format_args!("   {:>12}  {line}", "..."));
+        self.report.tell(wrapped("...", &line.to_string()));
     }
 
     /// Adds a value to the data.
@@ -185,6 +188,16 @@ impl Evidence<'_> {
     pub fn tell(&self, line: impl Display) {
         self.report.tell(line);
     }
+}
+
+/// A line of evidence as it is printed, behind what stands in front of it.
+fn wrapped(margin: &str, line: &str) -> String {
+    let (first, next) = (format!("   {margin:>12}  "), " ".repeat(21));
+    let options = textwrap::Options::new(COLUMNS)
+        .initial_indent(&first)
+        .subsequent_indent(&next)
+        .break_words(false);
+    textwrap::fill(line, options)
 }
 
 fn failure(error: &anyhow::Error) -> Failure {
@@ -208,5 +221,23 @@ fn failure(error: &anyhow::Error) -> Failure {
         expected,
         seen,
         node: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_is_cut_between_words_and_a_short_one_stays() {
+        let short = wrapped("1.5", "fe80::1 > ff02::1    Query");
+        assert_eq!(short, "            1.5  fe80::1 > ff02::1    Query");
+        let long = wrapped("", &"word ".repeat(60));
+        let ends = long.lines().map(str::len).max();
+        assert!(
+            ends.is_some_and(|end| end > 110 && end <= COLUMNS),
+            "{long}"
+        );
+        assert_eq!(long.split_whitespace().count(), 60);
     }
 }

@@ -164,12 +164,18 @@ impl Process {
         Ok(())
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        // It has not been reaped yet, so that its process ID cannot belong to another process.
+        Ok(kill(Pid::from_raw(self.child.id().try_into()?), signal)?)
+    }
+
     /// Asks it to end with SIGTERM, and gives its exit status. It is killed if it takes too long.
     pub fn end(&mut self) -> Result<ExitStatus> {
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
         }
-        kill(Pid::from_raw(self.child.id().try_into()?), Signal::SIGTERM)?;
+        self.signal(Signal::SIGTERM)?;
         let deadline = Instant::now() + patience(PATIENCE);
         // The child has not been reaped yet, so that its process ID cannot belong to another process.
         while Instant::now() < deadline {

@@ -4,14 +4,13 @@ mod tally;
 
 use std::{
     ffi::OsString,
-    fs::File,
     io::{self, PipeReader, Read as _, Write as _},
     path::PathBuf,
     process::{Command, ExitCode, ExitStatus, Stdio},
     thread,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use self::tally::Tally;
 use crate::{
@@ -56,9 +55,7 @@ pub fn test(options: &Options) -> Result<ExitCode> {
 
     println!("\n{tally}");
     if let Some(path) = &options.summary {
-        let file = File::options().append(true).create(true).open(path);
-        file.and_then(|mut file| writeln!(file, "{tally}"))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        process::append(path, &tally)?;
     }
     match (&obstacle, status.success()) {
         (Some(reason), true) => say(format_args!(

@@ -11,7 +11,8 @@ use crate::{
 /// Installs the programs that tests use in addition to the daemon, on machines with apt: ip, with which people start
 /// daemons in namespaces; tshark, a second parser for every packet; BIRD and FRR, which pass routes on; nft, for
 /// firewalls; Python, for the peer of `interop`; bpftool, which loads the programs by libbpf; systemd, under which the
-/// unit is started; Prometheus, which scrapes the lab; and a validator of JSON Schema.
+/// unit is started; Prometheus, which scrapes the lab; a validator of JSON Schema; and curl and pgrep, which the README
+/// and the package's test type.
 ///
 /// The tests work without them, so that a failure is only reported.
 pub fn install_helpers() {
@@ -26,6 +27,8 @@ pub fn install_helpers() {
         ("systemctl", "systemd"),
         ("promtool", "prometheus"),
         ("jsonschema", "python3-jsonschema"),
+        ("curl", "curl"),
+        ("pgrep", "procps"),
     ] {
         if process::find(program).is_some() {
             continue;
@@ -67,6 +70,19 @@ pub fn require(program: &str, package: &str) -> Result<()> {
     install(&[package]).with_context(|| format!("{program} is missing"))
 }
 
+/// Runs a command during which the packages that it installs start no daemons: tests want the programs, and the
+/// machine is somebody's. See policy-rc.d(8) of invoke-rc.d; a policy that the machine has already stays in force.
+const UNSTARTED: &str = r#"
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 130' INT TERM HUP
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
+"$@"
+"#;
+
 fn install(packages: &[&str]) -> Result<()> {
     let names = packages.join(" ");
     if process::find("apt-get").is_none() {
@@ -75,10 +91,12 @@ fn install(packages: &[&str]) -> Result<()> {
     let root = Root::find();
     say(format_args!("apt-get install {names}"));
     let apt = |arguments: &[&str]| {
-        let mut command = root.command("env")?;
+        let mut command = root.command("sh")?;
         command
+            .args(["-c", UNSTARTED, "sh"])
             // sudo may refuse to pass variables on, so `env` sets this one.
-            .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2"])
+            .args(["env", "DEBIAN_FRONTEND=noninteractive"])
+            .args(["apt-get", "--quiet=2"])
             .args(arguments);
         process::show(&mut command, "apt-get")
     };

@@ -21,6 +21,7 @@ mod packets;
 mod refused;
 mod router;
 mod router_rate;
+mod rows;
 mod short_way;
 mod sizes;
 mod station;

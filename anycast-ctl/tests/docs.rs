@@ -3,7 +3,7 @@
 //! Lists stand between two marks in a document and are compared line by line; with `ANYCAST_WRITE_DOCS` set they are
 //! written anew. Figures within sentences are compared as the phrases that they stand in.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, sync::Mutex, time::Duration};
+use std::{fs, path::PathBuf, sync::Mutex, time::Duration};
 
 use anycast_common::{
     abi::{
@@ -71,46 +71,6 @@ fn every_counter_is_in_the_documents() {
         row(counter.name(), "controller", counter.help());
     }
     compare("docs/operation.md", "counters", &table);
-}
-
-/// The names of metrics in a text.
-fn metrics(text: &str) -> BTreeSet<String> {
-    let is_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
-    let words = text.split(|letter| !is_name(letter));
-    let names = words.filter(|word| word.starts_with("anycast_"));
-    names.map(str::to_owned).collect()
-}
-
-#[test]
-fn rules_and_dashboard_ask_for_metrics_that_there_are() {
-    let told = read("docs/running.md");
-    let rows = told.lines().filter(|line| line.starts_with("| `anycast_"));
-    let mut known: BTreeSet<String> = rows
-        .filter_map(|row| row.split(['`', '{']).nth(1).map(str::to_owned))
-        .collect();
-    let histograms: Vec<_> = known
-        .iter()
-        .filter(|name| name.ends_with("_duration_seconds"))
-        .flat_map(|name| ["bucket", "count", "sum"].map(|part| format!("{name}_{part}")))
-        .collect();
-    known.extend(histograms);
-    known.extend(DataPlane::ALL.iter().map(|it| format!("anycast_{}_total", it.name())));
-    known.extend(Controller::ALL.iter().map(|it| format!("anycast_{}_total", it.name())));
-    known.insert("anycast_refused_total".to_owned());
-    for (file, most) in [
-        ("contrib/prometheus/anycast.rules.yml", 8),
-        ("contrib/grafana/anycast.json", 8),
-    ] {
-        let asked = metrics(&read(file));
-        assert!(asked.len() >= most, "{file}: {asked:?}");
-        let unknown: Vec<_> = asked.difference(&known).collect();
-        assert!(unknown.is_empty(), "{file}: {unknown:?}");
-    }
-    assert!(!known.contains("anycast_nothing"));
-    assert_eq!(
-        metrics("sum(anycast_nothing{a=\"anycast\"})"),
-        BTreeSet::from(["anycast_nothing".to_owned()])
-    );
 }
 
 #[test]

@@ -87,8 +87,7 @@ fn canaries(lab: &Lab) -> Result<u64> {
 /// States of the gateway's flows.
 fn states(lab: &Lab) -> Result<Vec<Value>> {
     let flows = lab.daemon("gateway")?.tell(&["flows", "--all", "--json"])?;
-    let flows: Value = serde_json::from_str(&flows)?;
-    let flows = flows["flows"].as_array().context("no flows")?;
+    let flows: Vec<Value> = serde_json::from_str(&flows).context(flows)?;
     Ok(flows.iter().map(|flow| flow["state"].clone()).collect())
 }
 

@@ -11,10 +11,13 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use xtask::lab::{
-    scenario::SOON,
-    stage::Lab,
-    topology::{B, CLIENT, S1, S2, Server},
+use xtask::{
+    lab::{
+        scenario::SOON,
+        stage::Lab,
+        topology::{B, CLIENT, S1, S2, Server},
+    },
+    net::wait,
 };
 
 const ECHO: u16 = 5353;
@@ -55,7 +58,7 @@ pub fn exchange(lab: &Lab, port: u16) -> Result<()> {
 fn come_back(port: u16) -> Result<()> {
     let socket = UdpSocket::bind(SocketAddr::from((CLIENT, port)))?;
     socket.connect(SocketAddr::from((B, ECHO)))?;
-    socket.set_read_timeout(Some(SOON))?;
+    socket.set_read_timeout(Some(wait::patience(SOON)))?;
     for size in [100, 1453, 4000, 20_000] {
         let sent: Vec<u8> = (0..=250).cycle().take(size).collect();
         let mut back = vec![0; 65536];

@@ -68,8 +68,7 @@ fn all_bind(site: &Site) -> Result<()> {
     for gateway in 0..2 {
         for counter in ["home_test_sent", "care_of_test_sent"] {
             let sent = site.gateway(gateway)?.counter("controller", counter)?;
-            let all = u64::from(CLIENTS);
-            ensure!((1..all).contains(&sent), "{gateway}: {counter} is {sent}");
+            ensure!(sent > 0, "{gateway}: {counter} is {sent}");
         }
     }
     Ok(())

@@ -1,17 +1,23 @@
 //! A member whose programs and their notes are gone, for a while or for good: its daemon crashed where nothing is
 //! pinned, or somebody detached them. Its host resets what comes to C then, of connections that live.
 
-use std::time::Duration;
+use std::{
+    io::ErrorKind,
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
-use xtask::kernel_tests::Suite;
+use xtask::{kernel_tests::Suite, net::wait};
 
 use super::{
     sessions::Sessions,
-    site::{Mode, Plan, SOON, Site},
+    site::{Mode, Plan, SOON, Site, care_of},
 };
 
 const SESSIONS: usize = 8;
+/// A port on which nobody listens.
+const NOBODY: u16 = 9;
 const HELD: &str = "flow_reset_held";
 const OPEN_AGAIN: &str = "flow_trial_unanswered";
 
@@ -39,8 +45,14 @@ fn forgotten(site: &mut Site) -> Result<()> {
     site.restart("s1", true)?;
     let broken = sessions.exchange(Duration::ZERO)?;
     broken.none("while the programs were gone")?;
+    // Each of them: without that, every one would be broken now.
     let held = site.counter(HELD)?;
-    ensure!(held > 0, "the host of the member has reset nothing");
+    ensure!(
+        held >= SESSIONS as u64,
+        "the host of the member has reset {held} times"
+    );
+    refused(site)?;
+    ensure!(site.counter(HELD)? == held, "a refusal was held");
     let opened = site.counter(OPEN_AGAIN)?;
     // For good: what C does not know goes by B, and plain anycast is what there is.
     site.lose("s1")?;
@@ -48,6 +60,17 @@ fn forgotten(site: &mut Site) -> Result<()> {
     broken.none("when the programs were gone for good")?;
     ensure!(site.counter(OPEN_AGAIN)? > opened, "no flow is open again");
     go_on(sessions, "by plain anycast")
+}
+
+/// The control: what the host of the member refuses and nobody holds comes to the client.
+fn refused(site: &Site) -> Result<()> {
+    let to = SocketAddr::from((care_of(0), NOBODY));
+    let said = site.client.run(|| {
+        let said = TcpStream::connect_timeout(&to, wait::patience(SOON));
+        Ok(said.map(drop).map_err(|error| error.kind()))
+    })?;
+    ensure!(said == Err(ErrorKind::ConnectionRefused), "{said:?}");
+    Ok(())
 }
 
 fn go_on(mut sessions: Sessions, how: &str) -> Result<()> {

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use socket2::{Domain, Protocol, Socket, Type};
-use xtask::net::{Namespace, netlink};
+use xtask::net::{Namespace, netlink, wait};
 
 use crate::site::{B, Lan, SOON, care_of};
 
@@ -37,7 +37,7 @@ fn connect(source: Ipv6Addr, to: (Ipv6Addr, u16)) -> Result<TcpStream> {
     socket.bind(&SocketAddr::from((source, 0)).into())?;
     socket.connect_timeout(&SocketAddr::from(to).into(), SOON)?;
     let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(SOON))?;
+    stream.set_read_timeout(Some(wait::patience(SOON)))?;
     Ok(stream)
 }
 
@@ -74,7 +74,7 @@ fn echo(namespace: &Namespace, address: Ipv6Addr) -> Result<()> {
 fn asks(host: &Namespace, source: Ipv6Addr, connected: bool) -> Result<()> {
     host.run(|| {
         let socket = UdpSocket::bind((source, 0))?;
-        socket.set_read_timeout(Some(SOON))?;
+        socket.set_read_timeout(Some(wait::patience(SOON)))?;
         let to = SocketAddrV6::new(ROUTER, SERVICE, 0, 0);
         for _ in 0..3 {
             if connected {

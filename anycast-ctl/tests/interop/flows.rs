@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use xtask::{
     lab::topology::{B, CLIENT, Network, S1},
-    net::Namespace,
+    net::{Namespace, wait},
 };
 
 use super::{
@@ -23,7 +23,7 @@ const TCP: u16 = 7778;
 fn udp(namespace: &Namespace, address: Ipv6Addr, port: u16) -> Result<UdpSocket> {
     namespace.run(|| {
         let socket = UdpSocket::bind((address, port))?;
-        socket.set_read_timeout(Some(SOON))?;
+        socket.set_read_timeout(Some(wait::patience(SOON)))?;
         Ok(socket)
     })
 }
@@ -51,7 +51,7 @@ fn connection(network: &Network, server: &TcpListener) -> Result<()> {
     ensure!(from == client.local_addr()?, "{from}");
     ensure!(accepted.local_addr()?.ip() == C, "{accepted:?}");
     for stream in [&client, &accepted] {
-        stream.set_read_timeout(Some(SOON))?;
+        stream.set_read_timeout(Some(wait::patience(SOON)))?;
     }
     let mut buffer = [0; 8];
     client.write_all(b"question")?;

@@ -57,7 +57,7 @@ fn get(from: &Namespace, address: &str, path: &str, header: &str) -> Result<(Str
     let address: SocketAddr = address.parse()?;
     let answer = from.run(|| {
         let mut stream = TcpStream::connect_timeout(&address, SOON)?;
-        stream.set_read_timeout(Some(SOON))?;
+        stream.set_read_timeout(Some(wait::patience(SOON)))?;
         write!(stream, "GET {path} HTTP/1.0\r\n{header}\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
@@ -141,8 +141,10 @@ fn documented(lab: &Lab) -> Result<()> {
         lab.network.server(S1),
     ];
     let mut served = BTreeSet::new();
+    let mut samples = BTreeSet::new();
     for node in nodes {
         let (_, text) = get(node, METRICS, "/metrics", OPENMETRICS)?;
+        samples.extend(names(&text));
         let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let kinds = kinds.filter_map(|line| line.split_once(' '));
         let gauges = kinds.filter(|(_, kind)| *kind != "counter");
@@ -167,7 +169,26 @@ fn documented(lab: &Lab) -> Result<()> {
         more.is_empty() && less.is_empty(),
         "not told {more:?}, not there {less:?}"
     );
+    // Rules and dashboard ask for nothing else.
+    samples.extend(told);
+    for file in ["prometheus/anycast.rules.yml", "grafana/anycast.json"] {
+        let text = fs::read_to_string(xtask::workspace().join("contrib").join(file))?;
+        let asked = names(&text);
+        let unknown: Vec<_> = asked.difference(&samples).collect();
+        ensure!(
+            asked.len() > 8 && unknown.is_empty(),
+            "{file} asks for {unknown:?} of {asked:?}"
+        );
+    }
+    ensure!(samples.is_disjoint(&names("rate(anycast_nothing_total{a=\"b\"}[5m])")));
     Ok(())
+}
+
+/// The names of metrics in a text.
+fn names(text: &str) -> BTreeSet<String> {
+    let words = text.split(|letter: char| !letter.is_ascii_lowercase() && letter != '_');
+    let names = words.filter(|word| word.starts_with("anycast_"));
+    names.map(str::to_owned).collect()
 }
 
 /// Checks text and rules by promtool, and puts every question of the dashboard to a Prometheus that scrapes the lab.

@@ -35,7 +35,7 @@ impl Watcher {
     /// The daemon has said that it tells from now on.
     fn open(site: &Site) -> Result<Self> {
         let mut stream = UnixStream::connect(&site.socket)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience(PATIENCE)))?;
         let mut request = serde_json::to_vec(&Request::Monitor { roles: Vec::new() })?;
         request.push(b'\n');
         stream.write_all(&request)?;

@@ -98,6 +98,6 @@ pub fn limited() -> Result<()> {
         ensure!(ours(bed)?, "this router is the Querier");
         let refused = bed.daemon("r1")?.ask("refusals")?.to_string();
         ensure!(refused.contains("query_denied"), "{refused}");
-        routed(&bed.monitor("r1")?, AGAIN, &[0x11])
+        routed(&bed.monitor("r1")?, SOON, &[0x11])
     })
 }

@@ -55,7 +55,7 @@ fn query(lab: &Lab, server: Server) -> Result<()> {
         .client
         .run(|| Ok(UdpSocket::bind((CLIENT, 0))?))?;
     for socket in [&service, &client] {
-        socket.set_read_timeout(Some(SOON))?;
+        socket.set_read_timeout(Some(wait::patience(SOON)))?;
     }
     let mut buffer = [0; 16];
     client.send_to(b"query", (B, QUERIES))?;

@@ -163,7 +163,7 @@ pub(super) fn datagrams(lab: &Lab) -> Result<()> {
     with_echo(lab, || {
         let socket = UdpSocket::bind(SocketAddr::from((CLIENT, DATAGRAMS)))?;
         socket.connect(SocketAddr::from((B, ECHO)))?;
-        socket.set_read_timeout(Some(SOON))?;
+        socket.set_read_timeout(Some(wait::patience(SOON)))?;
         for size in [100, 1452, 1453, 4000, 20_000, 60_000] {
             let sent = content(size);
             socket.send(&sent)?;

@@ -27,7 +27,7 @@ use xtask::{
     net::{
         Namespace, Site,
         netlink::{self, End},
-        sysctl,
+        sysctl, wait,
     },
 };
 
@@ -126,7 +126,7 @@ impl Peer {
         let messages = namespace.run(|| {
             let protocol = Protocol::from(i32::from(ipv6::NEXT_HEADER_MOBILITY));
             let socket = Socket::new(Domain::IPV6, Type::RAW, Some(protocol))?;
-            socket.set_read_timeout(Some(SOON))?;
+            socket.set_read_timeout(Some(wait::patience(SOON)))?;
             Ok(socket)
         })?;
         Ok(Self {

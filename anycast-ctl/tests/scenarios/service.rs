@@ -140,7 +140,9 @@ impl Client {
     ) -> Result<Self> {
         let service = Service::open(here, style)?;
         service.socket.connect(SocketAddr::from(there))?;
-        service.socket.set_read_timeout(Some(SOON))?;
+        service
+            .socket
+            .set_read_timeout(Some(wait::patience(SOON)))?;
         let asked = Cell::new(0);
         Ok(Self { service, asked })
     }
@@ -216,7 +218,10 @@ impl Client {
         wait::poll(SOON, Duration::ZERO, "an answer", || {
             Ok((self.ask(octets, wanted)? == Answer::Whole).then_some(()))
         })?;
-        Ok(self.service.socket.set_read_timeout(Some(SOON))?)
+        Ok(self
+            .service
+            .socket
+            .set_read_timeout(Some(wait::patience(SOON)))?)
     }
 }
 

@@ -19,6 +19,7 @@ use xtask::{
         ethtool::{self, Offload},
         netlink,
         packet::forge,
+        wait,
     },
 };
 
@@ -237,7 +238,7 @@ pub(super) fn not_linear() -> Result<()> {
         paths::with_echo(lab, || {
             let socket = UdpSocket::bind(SocketAddr::from(client))?;
             socket.connect(SocketAddr::from(server))?;
-            socket.set_read_timeout(Some(SOON))?;
+            socket.set_read_timeout(Some(wait::patience(SOON)))?;
             for size in [4500, 6000, 8900] {
                 let sent = paths::content(size);
                 ensure!(

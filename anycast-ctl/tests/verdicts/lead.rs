@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use anycast_common::abi::{event::kind, maps::canary};
 use anycast_ctl::core::{MapAction, Time};
 use anyhow::{Result, ensure};
-use xtask::kernel_tests::Suite;
+use xtask::{kernel_tests::Suite, net::wait};
 
 use crate::{
     harness::{Bench, Row, Verdict},
-    member::{self, A, B, BACK, C, PORTS, out, rewritten, row, serve},
+    member::{self, A, B, BACK, C, LONGEST, PORTS, out, rewritten, row, serve},
     packets::{ACK, FIN, Packet, RST, SYN, address},
 };
 
@@ -200,7 +200,7 @@ fn comes_over() -> Result<()> {
     while bench.counters()?["member_flow_returned"] == 0 {
         bench.run(&by_anycast)?;
         ensure!(
-            began.elapsed() < Duration::from_secs(10),
+            began.elapsed() < wait::patience(LONGEST),
             "it never goes back"
         );
     }
@@ -252,7 +252,7 @@ fn next_canary(bench: &mut Bench, sequence: &mut u32) -> Result<()> {
     while bench.counters()?["member_canary"] == before {
         bench.egress(&answer(ACK, *sequence, b"x").frame())?;
         *sequence += 1;
-        ensure!(began.elapsed() < Duration::from_secs(10), "no canary");
+        ensure!(began.elapsed() < wait::patience(LONGEST), "no canary");
     }
     Ok(())
 }

@@ -15,6 +15,8 @@ use crate::{
 };
 
 const TOOL: &str = "cargo-deb";
+/// The version that is built where there is none.
+const VERSION: &str = "3.8.0";
 /// Where zsh, bash and fish look for the completions of a program.
 const COMPLETIONS: [(&str, &str); 3] = [
     ("bash", "anycast-ctl.bash"),
@@ -40,7 +42,8 @@ pub fn find() -> Option<PathBuf> {
     process::find(TOOL).or_else(|| own.is_file().then_some(own))
 }
 
-fn tool() -> Result<PathBuf> {
+/// The path of cargo-deb, which is built where it is not there.
+pub fn tool() -> Result<PathBuf> {
     if let Some(found) = find() {
         return Ok(found);
     }
@@ -50,7 +53,7 @@ fn tool() -> Result<PathBuf> {
     let root = toolchain::tools_directory().context("there is no place for tools")?;
     let root = root.join(TOOL);
     say(format_args!(
-        "building {TOOL} into {}; this takes some minutes",
+        "building {TOOL} {VERSION} into {}; this takes a minute or two",
         root.display()
     ));
     let mut install = toolchain::cargo();
@@ -58,10 +61,13 @@ fn tool() -> Result<PathBuf> {
     install.args([
         "install",
         TOOL,
+        "--version",
+        VERSION,
         "--locked",
         "--no-default-features",
         "--root",
     ]);
+    install.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
     process::show(install.arg(&root), "building cargo-deb")?;
     find().with_context(|| format!("{TOOL} was built and is not there"))
 }

@@ -1,15 +1,9 @@
 //! The correspondent's half of the data plane: A -> B with a binding, C -> A with a pin.
 
-use std::time::Duration;
-
-use anycast_common::abi::{
-    event::kind,
-    maps::{FlowKey, state},
-    roles::CORRESPONDENT,
-};
+use anycast_common::abi::{event::kind, maps::FlowKey, roles::CORRESPONDENT};
 use anycast_ctl::core::{MapAction, Time};
 use anyhow::{Context as _, Result, ensure};
-use xtask::{kernel_tests::Suite, net::wait};
+use xtask::kernel_tests::Suite;
 
 use crate::{
     harness::{self, Bench, Hook, Row, Verdict},
@@ -19,7 +13,7 @@ use crate::{
 pub(super) const A: &str = "2001:db8:1::100";
 pub(super) const B: &str = "2001:db8:a::53";
 pub(super) const C: &str = "2001:db8:20::c1";
-const C2: &str = "2001:db8:20::c2";
+pub(super) const C2: &str = "2001:db8:20::c2";
 pub(super) const PORTS: (u16, u16) = (40000, 80);
 pub(super) const BACK: (u16, u16) = (80, 40000);
 /// Long after the test, and long past.
@@ -40,20 +34,8 @@ pub fn tests(suite: Suite) -> Suite {
             "correspondent: packets of C come from B, for pinned flows only",
             from_member,
         )
-        .test(
-            "correspondent: a member leads its flows while its binding lives",
-            leading,
-        )
         .test("correspondent: what is never rewritten", untouched)
         .test("correspondent: mobility messages for its clients", mobility)
-        .test(
-            "correspondent: a SYN decides anew what both ends closed or nobody answered",
-            restart,
-        )
-        .test(
-            "correspondent: a pin that began anew or was answered is not removed",
-            removal,
-        )
 }
 
 pub(super) fn bench() -> Result<Bench> {
@@ -117,7 +99,7 @@ pub(super) fn from(name: &'static str, packet: &Packet) -> Row {
 }
 
 /// A packet of that care-of address, likewise.
-fn from_at(care_of: &str, name: &'static str, packet: &Packet) -> Row {
+pub(super) fn from_at(care_of: &str, name: &'static str, packet: &Packet) -> Row {
     assert_eq!(packet.source, address(care_of));
     let after = packet.clone().with(|p| p.source = address(B));
     Row {
@@ -277,79 +259,6 @@ pub(super) fn leads(name: &'static str, packet: &Packet) -> Row {
     }
 }
 
-/// Two members are bound to (A, B): C2 steers, and each leads.
-fn leading() -> Result<()> {
-    let mut bench = bench()?;
-    let answer = |ports: (u16, u16), flags| Packet::tcp(C, A, (ports.1, ports.0), flags);
-    let open = Packet::tcp(A, B, (40010, 80), SYN);
-    bench.table(&[
-        row("a stranger leads nobody", &answer(PORTS, ACK), &[]),
-        row(
-            "a flow opens before the binding",
-            &open,
-            &[("flow_open", 1)],
-        ),
-    ])?;
-    bind(&mut bench, C, LATER)?;
-    bind(&mut bench, C2, LATER)?;
-    bench.table(&[
-        row("a SYN of the member's own", &answer(PORTS, SYN), &[]),
-        row("its reset", &answer(PORTS, RST), &[]),
-        row("its reset with ACK", &answer(PORTS, RST | ACK), &[]),
-        row("its echo request", &Packet::echo(C, A, false, 9), &[]),
-        leads("its answer binds the flow", &answer(PORTS, ACK)),
-        from("the next", &answer(PORTS, ACK)),
-        to(
-            C,
-            "the client's goes there, not to C2",
-            &Packet::tcp(A, B, PORTS, ACK),
-            FOLLOWS,
-        ),
-        row(
-            "which is not C2's any more",
-            &Packet::tcp(C2, A, BACK, ACK),
-            &[],
-        ),
-        leads("a SYN|ACK does, too", &answer((40001, 80), SYN | ACK)),
-        row(
-            "the open flow goes to B",
-            &Packet::tcp(A, B, (40010, 80), ACK),
-            &[],
-        ),
-        leads("until its member leads it", &answer((40010, 80), ACK)),
-        to(
-            C,
-            "and to C from then on",
-            &Packet::tcp(A, B, (40010, 80), ACK),
-            FOLLOWS,
-        ),
-        leads("UDP does", &Packet::udp(C, A, BACK, b"answer")),
-        leads("an echo reply does", &Packet::echo(C, A, true, 9)),
-        to(
-            C2,
-            "a flow that C2 is bound to by its first packet",
-            &Packet::tcp(A, B, (40002, 80), SYN),
-            PINS,
-        ),
-        row("is not led by C", &answer((40002, 80), ACK), &[]),
-    ])?;
-    let flows = bench.dataplane.maps().flow_reader().flows();
-    let led = flows
-        .iter()
-        .filter(|(_, flow)| flow.state == state::BOUND_LED);
-    ensure!(led.clone().count() == 5);
-    ensure!(
-        led.into_iter()
-            .all(|(_, flow)| flow.care_of == address(C).octets())
-    );
-    // What is bound stays so when the time of the triple is over.
-    bind(&mut bench, C, EARLIER)?;
-    bench.table(&[
-        from("a flow that is bound", &answer(PORTS, ACK)),
-        row("another is led no more", &answer((40003, 80), ACK), &[]),
-    ])
-}
-
 fn untouched() -> Result<()> {
     let mut bench = bench()?;
     let tcp = || Packet::tcp(A, B, PORTS, ACK);
@@ -445,84 +354,4 @@ fn mobility() -> Result<()> {
             &[("mobility_not_ours", 1)],
         ),
     ])
-}
-
-fn restart() -> Result<()> {
-    let mut bench = bench()?;
-    let syn = Packet::tcp(A, B, PORTS, SYN);
-    let anew: &[(&str, u64)] = &[
-        ("flow_restarted", 1),
-        ("flow_pinned", 1),
-        ("correspondent_to_care_of", 1),
-        ("forwarded_by_kernel", 1),
-    ];
-    bind(&mut bench, C, LATER)?;
-    bench.table(&[
-        to(C, "the first connection", &syn, PINS),
-        to(C, "its SYN again", &syn, FOLLOWS),
-    ])?;
-    bind(&mut bench, C2, LATER)?;
-    bench.table(&[
-        to(C2, "and when nobody answered and C2 is bound", &syn, anew),
-        from_at(C2, "the answer", &Packet::tcp(C2, A, BACK, SYN | ACK)),
-    ])?;
-    bind(&mut bench, C, LATER)?;
-    bench.table(&[
-        to(C2, "its data", &Packet::tcp(A, B, PORTS, ACK), FOLLOWS),
-        to(C2, "one forged SYN ends nothing", &syn, FOLLOWS),
-        to(C2, "its FIN", &Packet::tcp(A, B, PORTS, FIN | ACK), FOLLOWS),
-        to(C2, "a SYN after one FIN", &syn, FOLLOWS),
-        from_at(C2, "the other FIN", &Packet::tcp(C2, A, BACK, FIN | ACK)),
-        to(C, "the next connection on the same ports", &syn, anew),
-    ])?;
-    bind(&mut bench, C, EARLIER)?;
-    let ends: &[(&str, u64)] = &[("flow_restarted", 1), ("flow_open", 1)];
-    bench.table(&[row("and after the binding", &syn, ends)])
-}
-
-/// The controller judges what it has read a moment ago.
-fn removal() -> Result<()> {
-    let mut bench = bench()?;
-    bind(&mut bench, C, LATER)?;
-    let remove = |bench: &mut Bench, (key, flow)| {
-        let action = MapAction::RemoveFlow { key, flow };
-        bench.dataplane.maps().apply(&action)?;
-        anyhow::Ok(bench.dataplane.maps().flow_reader().flows().len())
-    };
-    bench.run(&Packet::tcp(A, B, PORTS, SYN).frame())?;
-    let pins = |bench: &mut Bench| {
-        bench
-            .dataplane
-            .maps()
-            .flow_reader()
-            .flows()
-            .into_iter()
-            .next()
-    };
-    let read = pins(&mut bench).context("no pin")?;
-    bench.run(&Packet::tcp(C, A, BACK, ACK).frame())?;
-    ensure!(remove(&mut bench, read)? == 1, "it was answered");
-
-    let read = pins(&mut bench).context("no pin")?;
-    // The clock of pins has ticks of some milliseconds.
-    wait::poll(
-        Duration::from_secs(1),
-        Duration::from_millis(5),
-        "a new pin",
-        || {
-            bench.run(&Packet::tcp(A, B, PORTS, FIN | ACK).frame())?;
-            bench.run(&Packet::tcp(C, A, BACK, FIN | ACK).frame())?;
-            bench.run(&Packet::tcp(A, B, PORTS, SYN).frame())?;
-            let renewed = pins(&mut bench).context("no pin")?;
-            Ok((renewed.1.pinned_at != read.1.pinned_at).then_some(()))
-        },
-    )?;
-    let (key, mut stale) = read;
-    stale.last_in = 0;
-    ensure!(remove(&mut bench, (key, stale))? == 1, "it began anew");
-    let read = pins(&mut bench).context("no pin")?;
-    bench.run(&Packet::tcp(A, B, PORTS, ACK).frame())?;
-    ensure!(remove(&mut bench, read)? == 0, "the client alone goes on");
-    ensure!(remove(&mut bench, read)? == 0, "once more is no error");
-    Ok(())
 }

@@ -1,8 +1,11 @@
 //! Verdict tables: a packet in, a verdict and a packet out, through the real verifier and
 //! `BPF_PROG_TEST_RUN`, for every kind of packet that the programs know and those just outside.
 
+mod anew;
 mod believed;
+mod big_fragment;
 mod correspondent;
+mod device_sums;
 mod differential;
 mod disowned;
 mod ending;
@@ -13,13 +16,16 @@ mod harness;
 mod icmp_error;
 mod icmp_fragment;
 mod lead;
+mod led;
 mod limits;
 mod load;
 mod member;
 mod member_flow;
 mod packets;
 mod refused;
+mod remembered;
 mod router;
+mod router_policy;
 mod router_rate;
 mod rows;
 mod short_way;
@@ -28,6 +34,7 @@ mod station;
 mod tcx;
 mod trial;
 mod unattended;
+mod unreachable;
 mod unwanted;
 
 use xtask::kernel_tests::Suite;
@@ -44,6 +51,7 @@ fn main() -> std::process::ExitCode {
     let suite = load::tests(suite);
     let suite = sizes::tests(suite);
     let suite = router::tests(suite);
+    let suite = router_policy::tests(suite);
     let suite = router_rate::tests(suite);
     let suite = refused::tests(suite);
     let suite = member::tests(suite);
@@ -51,7 +59,10 @@ fn main() -> std::process::ExitCode {
     let suite = lead::tests(suite);
     let suite = station::tests(suite);
     let suite = correspondent::tests(suite);
+    let suite = led::tests(suite);
+    let suite = anew::tests(suite);
     let suite = trial::tests(suite);
+    let suite = remembered::tests(suite);
     let suite = ending::tests(suite);
     let suite = disowned::tests(suite);
     let suite = unattended::tests(suite);
@@ -61,30 +72,38 @@ fn main() -> std::process::ExitCode {
     let suite = forward::tests(suite);
     let suite = short_way::tests(suite);
     let suite = icmp_error::tests(suite);
+    let suite = unreachable::tests(suite);
     let suite = believed::tests(suite);
     let suite = icmp_fragment::tests(suite);
     let suite = fragment::tests(suite);
     let suite = differential::tests(suite);
     // The same rules at another hook. What XDP forwards, the kernel does there.
     let rules = router::tests(Suite::new());
+    let rules = router_policy::tests(rules);
     let rules = router_rate::tests(rules);
     let rules = member::tests(rules);
     let rules = member_flow::tests(rules);
     let rules = lead::tests(rules);
     let rules = station::tests(rules);
     let rules = correspondent::tests(rules);
+    let rules = led::tests(rules);
+    let rules = anew::tests(rules);
     let rules = trial::tests(rules);
+    let rules = remembered::tests(rules);
     let rules = ending::tests(rules);
     let rules = disowned::tests(rules);
     let rules = unattended::tests(rules);
     let rules = unwanted::tests(rules);
     let rules = limits::tests(rules);
     let rules = icmp_error::tests(rules);
+    let rules = unreachable::tests(rules);
     let rules = believed::tests(rules);
     let rules = icmp_fragment::tests(rules);
     let rules = fragment::tests(rules);
     let rules = differential::tests(rules);
     let suite = suite.again(rules, "TCX", harness::At::tcx);
     let suite = icmp_fragment::at_gateway(suite);
-    tcx::tests(suite).run()
+    let suite = big_fragment::tests(suite);
+    let suite = tcx::tests(suite);
+    device_sums::tests(suite).run()
 }

@@ -17,7 +17,7 @@ use crate::{
         A, B, BACK, C, FOLLOWS, LATER, PINS, PORTS, bench, bind, from, leads, row, to,
     },
     harness::{self, Bench, Row, Verdict},
-    packets::{ACK, Packet, RST, SYN, UDP, address},
+    packets::{ACK, Packet, RST, SYN, address},
 };
 
 pub fn tests(suite: Suite) -> Suite {
@@ -34,7 +34,6 @@ pub fn tests(suite: Suite) -> Suite {
             reset_by_anycast,
         )
         .test("trial: few failures of a pair are told", told)
-        .test("trial: how long an open flow is remembered", remembered)
 }
 
 /// The only flow that was noted, open or bound.
@@ -46,7 +45,7 @@ fn flow(bench: &mut Bench) -> Result<(FlowKey, Flow)> {
     }
 }
 
-fn ago(time: Duration) -> u64 {
+pub(super) fn ago(time: Duration) -> u64 {
     clock::now().before(time).as_nanos()
 }
 
@@ -351,65 +350,4 @@ fn told() -> Result<()> {
     let counters = bench.counters()?;
     ensure!(counters["flow_trial_reset"] == 80, "{counters:?}");
     Ok(())
-}
-
-/// One tick of the programs' clock of flows, and so long may this machine be busy with other things.
-const FLOW_TICK: Duration = Duration::from_nanos(1 << 30);
-
-/// TCP's after its last SYN, others' after their last packet.
-fn remembered() -> Result<()> {
-    let mut bench = bench()?;
-    let udp = Packet::udp(A, B, (40000, 53), b"query");
-    let tcp = |port, flags| Packet::tcp(A, B, (port, 80), flags);
-    let open: &[(&str, u64)] = &[("flow_open", 1)];
-    bench.table(&[
-        row("UDP", &udp, open),
-        row("TCP", &tcp(40001, SYN), open),
-        row("another", &tcp(40002, SYN), open),
-    ])?;
-    bind(&mut bench, C, LATER)?;
-    let age = |bench: &mut Bench, [udp, tcp]: [u32; 2]| {
-        for (key, flow) in bench.dataplane.maps().flow_reader().all_flows() {
-            let ticks = if key.protocol == UDP { udp } else { tcp };
-            let aged = Flow {
-                last_out: ago(FLOW_TICK * ticks),
-                ..flow
-            };
-            bench.dataplane.maps().set_flow(&key, &aged);
-        }
-    };
-    // What is heard before its time is over goes on, for longer than that. Once more where the machine was busy.
-    for attempt in 0.. {
-        ensure!(attempt < 20, "this machine is too busy");
-        age(&mut bench, [trial::OPEN_OTHER - 2, trial::OPEN_TCP - 2]);
-        let began = clock::now();
-        let mut heard = began;
-        let mut slow = false;
-        while clock::now().since(began) < 4 * FLOW_TICK {
-            bench.run(&tcp(40002, ACK).frame())?;
-            for packet in [&udp, &tcp(40001, SYN)] {
-                bench.run(&packet.frame())?;
-            }
-            slow |= clock::now().since(heard) > FLOW_TICK;
-            heard = clock::now();
-        }
-        if !slow {
-            break;
-        }
-    }
-    bench.table(&[
-        row("a datagram of a flow that goes on", &udp, &[]),
-        row("the SYN that came again and again", &tcp(40001, SYN), &[]),
-        to(
-            C,
-            "segments without SYN keep nothing",
-            &tcp(40002, SYN),
-            PINS,
-        ),
-    ])?;
-    age(&mut bench, [trial::OPEN_OTHER + 2, trial::OPEN_TCP + 2]);
-    bench.table(&[
-        to(C, "after its last datagram", &udp, PINS),
-        to(C, "after its last SYN", &tcp(40001, SYN), PINS),
-    ])
 }

@@ -107,10 +107,10 @@ fn fetch(kernel: &Kernel, package: &Package, cache: &Path) -> Result<PathBuf> {
         "kernels come as Debian packages, and this is not a Debian system"
     );
     let mirrors = mirrors()?;
-    ensure!(
-        !mirrors.is_empty(),
-        "no Debian mirror among the sources of apt"
-    );
+    if mirrors.is_empty() {
+        let why = "no Debian mirror among the sources of apt".to_owned();
+        return Err(Unobtainable(why).into());
+    }
     let (mut others, mut failures) = (Vec::new(), Vec::new());
     for mirror in &mirrors {
         let suite = Suite::new(cache, mirror, &kernel.suite)?;

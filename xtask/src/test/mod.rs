@@ -14,6 +14,7 @@ use anyhow::Result;
 
 use self::tally::Tally;
 use crate::{
+    package,
     privilege::Root,
     probe,
     process::{self, say},
@@ -35,6 +36,12 @@ pub struct Options {
 pub fn test(options: &Options) -> Result<ExitCode> {
     toolchain::setup()?;
     toolchain::install_helpers();
+    // The test of the package says why it is ignored.
+    if process::find("dpkg").is_some()
+        && let Err(error) = package::tool()
+    {
+        say(format_args!("{error:#}"));
+    }
 
     let root = Root::find();
     let obstacle = probe::kernel_by(root).err();

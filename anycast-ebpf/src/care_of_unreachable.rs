@@ -12,7 +12,7 @@ use crate::{
     checksum::holds_checksum,
     context::{Context, Packet, Verdict},
     count::count,
-    global::{exported, global},
+    global::global,
     hints,
     limit::now,
     maps::UNREACHABLE,

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::bpf_csum_diff;
 
 use crate::{
     context::{Context, Packet},
-    global::{exported, global},
+    global::global,
     maps::SCRATCH,
     packet::words,
     transport::ICMPV6,

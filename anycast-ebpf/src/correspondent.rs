@@ -16,7 +16,7 @@ use crate::{
     forward::{is_unrouted, next_hop},
     from_client::steer_from_client,
     from_member::steer_to_client,
-    global::{exported, global},
+    global::global,
     maps::CLIENT_PREFIXES,
     next_hop::{NextHop, Way},
     packet::IPV6,

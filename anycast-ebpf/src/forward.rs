@@ -18,7 +18,7 @@ use crate::{
     change::Change,
     context::{Context, Hook, Packet},
     count::count,
-    global::{exported, global},
+    global::global,
     hints::is_ours,
     maps::REDIRECT_TARGETS,
     next_hop::{NextHop, Way},

@@ -12,7 +12,7 @@ use crate::{
     context::{Context, Hook, Packet, Verdict},
     count::count,
     forward::{is_unrouted, next_hop},
-    global::{exported, global},
+    global::global,
     maps::{BINDINGS, CARE_OF, FRAGMENTS, LOCAL_ANYCAST, LOCAL_CARE_OF},
     next_hop::{NextHop, Way},
     packet::{Piece, octets, on_stack},

@@ -15,7 +15,7 @@ macro_rules! global {
         $(#[$doc:meta])*
         $visibility:vis fn $name:ident(packet $(, $argument:ident: $type:ty)*) -> $returns:ty;
         $body:ident or $otherwise:expr;
-        $xdp:ident, $ingress:ident, $egress:ident
+        $xdp:ident, $ingress:ident $(, $egress:ident)?
     ) => {
         $(#[$doc])*
         #[inline(always)]
@@ -33,69 +33,46 @@ macro_rules! global {
                     $crate::context::Hook::Ingress => {
                         $ingress(context.cast(), parsed $(, $argument)*)
                     }
-                    $crate::context::Hook::Egress => {
-                        $egress(context.cast(), parsed $(, $argument)*)
-                    }
+                    $crate::context::Hook::Egress => $crate::global::called!(
+                        [$($egress)?], (context.cast(), parsed $(, $argument)*), $otherwise
+                    ),
                 }
             }
         }
 
-        exported!(
-            $xdp, xdp_md, aya_ebpf::programs::XdpContext::new,
+        $crate::global::exported!(
+            [$xdp], xdp_md, aya_ebpf::programs::XdpContext::new,
             $body, ($($argument: $type),*), $returns, $otherwise
         );
-        exported!(
-            $ingress, __sk_buff, $crate::skb::Skb::<false>::new,
+        $crate::global::exported!(
+            [$ingress], __sk_buff, $crate::skb::Skb::<false>::new,
             $body, ($($argument: $type),*), $returns, $otherwise
         );
-        exported!(
-            $egress, __sk_buff, $crate::skb::Skb::<true>::new,
+        $crate::global::exported!(
+            [$($egress)?], __sk_buff, $crate::skb::Skb::<true>::new,
             $body, ($($argument: $type),*), $returns, $otherwise
         );
     };
-    (
-        $(#[$doc:meta])*
-        $visibility:vis fn $name:ident(packet $(, $argument:ident: $type:ty)*) -> $returns:ty;
-        $body:ident or $otherwise:expr;
-        $xdp:ident, $ingress:ident
-    ) => {
-        $(#[$doc])*
-        #[inline(always)]
-        $visibility fn $name<C: $crate::context::Context>(
-            ctx: &C,
-            parsed: &$crate::context::Parsed
-            $(, $argument: $type)*
-        ) -> $returns {
-            let context = ctx.as_ptr();
-            let parsed = core::ptr::from_ref(parsed);
-            // SAFETY: as above.
-            unsafe {
-                match C::HOOK {
-                    $crate::context::Hook::Xdp => $xdp(context.cast(), parsed $(, $argument)*),
-                    $crate::context::Hook::Ingress => {
-                        $ingress(context.cast(), parsed $(, $argument)*)
-                    }
-                    // There is nothing of it on the way out.
-                    $crate::context::Hook::Egress => $otherwise,
-                }
-            }
-        }
+}
 
-        exported!(
-            $xdp, xdp_md, aya_ebpf::programs::XdpContext::new,
-            $body, ($($argument: $type),*), $returns, $otherwise
-        );
-        exported!(
-            $ingress, __sk_buff, $crate::skb::Skb::<false>::new,
-            $body, ($($argument: $type),*), $returns, $otherwise
-        );
+/// A call of a function, or the value where there is nothing of it on the way out.
+macro_rules! called {
+    ([$name:ident], $arguments:tt, $otherwise:expr) => {
+        $name $arguments
+    };
+    ([], $arguments:tt, $otherwise:expr) => {
+        $otherwise
     };
 }
 
 /// One of the functions of [`global`]. The verifier knows the context by the name of its type.
 macro_rules! exported {
     (
-        $name:ident, $context:ident, $new:expr, $body:ident,
+        [], $context:ident, $new:expr, $body:ident,
+        ($($argument:ident: $type:ty),*), $returns:ty, $otherwise:expr
+    ) => {};
+    (
+        [$name:ident], $context:ident, $new:expr, $body:ident,
         ($($argument:ident: $type:ty),*), $returns:ty, $otherwise:expr
     ) => {
         /// One of the functions that the verifier follows once.
@@ -123,4 +100,4 @@ macro_rules! exported {
     };
 }
 
-pub(crate) use {exported, global};
+pub(crate) use {called, exported, global};

@@ -14,7 +14,7 @@ use crate::{
     context::{Context, Hook, Packet, Verdict},
     count::count,
     forward::{is_unrouted, next_hop},
-    global::{exported, global},
+    global::global,
     maps::{LOCAL_ANYCAST, LOCAL_CARE_OF},
     next_hop::{NextHop, Way},
     packet::{Ipv6, Upper, on_stack},

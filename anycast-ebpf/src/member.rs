@@ -14,7 +14,7 @@ use crate::{
     admission,
     context::{Context, Packet, Verdict},
     count::count,
-    global::{exported, global},
+    global::global,
     maps::{CLIENTS, LOCAL_ANYCAST, LOCAL_CARE_OF, MEMBER_FLOWS},
     member_flow::{Facts, came, member_by_anycast, member_by_care_of, member_flow_opened},
     own,

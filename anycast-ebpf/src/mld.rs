@@ -12,7 +12,7 @@ use crate::{
     checksum::holds_checksum,
     context::{Context, Packet, Parsed, Verdict},
     count::count,
-    global::{exported, global},
+    global::global,
     limit,
     maps::REQUIRE_ROUTER_ALERT,
     packet::{IPV6, MAX_OFFSET, ethernet, is_link_local, is_multicast, octets, words},

@@ -11,7 +11,7 @@ use aya_ebpf::{
 
 use crate::{
     context::{Context, Packet},
-    global::{exported, global},
+    global::global,
     maps::MEMBER_FLOWS,
     member_flow::opened,
     packet::{octets, words},

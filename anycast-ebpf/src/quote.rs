@@ -4,7 +4,7 @@ use anycast_common::abi::counters::Counter;
 
 use crate::{
     context::{Context, Packet},
-    global::{exported, global},
+    global::global,
     maps::QUOTE,
     packet::{Chain, Ipv6, Layout, MAX_OFFSET, UPPER_HEADER, Upper, chain, octets},
     quoted::Quote,

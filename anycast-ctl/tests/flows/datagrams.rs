@@ -3,10 +3,6 @@
 use std::{
     io::ErrorKind,
     net::{Ipv6Addr, SocketAddr, UdpSocket},
-    sync::{
-        Barrier,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
     time::{Duration, Instant},
 };
@@ -14,7 +10,7 @@ use std::{
 use anyhow::{Result, bail};
 use xtask::{
     lab::topology::{B, CLIENT},
-    net::{Namespace, Pace},
+    net::{self, Pace},
 };
 
 use super::site::Site;
@@ -26,41 +22,11 @@ const LATE: Duration = Duration::from_millis(500);
 
 /// Runs `body` while every member answers questions, each with its place behind the question.
 pub fn with_answers<R>(site: &Site, body: impl FnOnce() -> Result<R>) -> Result<R> {
-    let stop = &AtomicBool::new(false);
-    let ready = &Barrier::new(site.members.len() + 1);
-    thread::scope(|scope| {
-        let members = site.members.iter().enumerate();
-        let members: Vec<_> = members
-            .map(|(place, namespace)| scope.spawn(move || answer(namespace, place, ready, stop)))
-            .collect();
-        ready.wait();
-        let result = body();
-        stop.store(true, Ordering::Relaxed);
-        for member in members {
-            match member.join() {
-                Ok(ended) => ended?,
-                Err(_) => bail!("a member panicked"),
-            }
-        }
-        result
-    })
-}
-
-fn answer(member: &Namespace, place: usize, ready: &Barrier, stop: &AtomicBool) -> Result<()> {
-    member.run(|| {
-        let socket = UdpSocket::bind(SocketAddr::from((B, PORT)));
-        ready.wait();
-        let socket = socket?;
-        socket.set_read_timeout(Some(Duration::from_millis(50)))?;
-        let mut question = [0; 64];
-        while !stop.load(Ordering::Relaxed) {
-            if let Ok((length, from)) = socket.recv_from(&mut question) {
-                let place = place.to_le_bytes();
-                socket.send_to(&[&question[..length], &place[..1]].concat(), from)?;
-            }
-        }
-        Ok(())
-    })
+    let members = site.members.iter().zip(0..);
+    let members: Vec<_> = members
+        .map(|(member, place)| (member, vec![place]))
+        .collect();
+    net::with_answers(SocketAddr::from((B, PORT)), &members, body)
 }
 
 /// A flow of the client: a socket of its own.

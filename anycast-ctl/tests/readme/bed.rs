@@ -4,8 +4,7 @@ use std::{net::Ipv6Addr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use xtask::net::{
-    Namespace, Process, Site,
-    ethtool::{self, Offload},
+    Namespace, Process, Site, cable,
     netlink::{self, End},
     sysctl, wait,
 };
@@ -111,27 +110,16 @@ impl Bed {
         let [client, gateway, router, member] = &namespaces[..] else {
             unreachable!("there are four names");
         };
-        let end = |namespace, name, mac| End {
-            namespace,
-            name,
-            mac,
-        };
         let links = [
-            (end(client, "eth0", None), end(gateway, "clients0", None)),
-            (end(gateway, "up0", None), end(router, "gw0", None)),
+            (End::new(client, "eth0"), End::new(gateway, "clients0")),
+            (End::new(gateway, "up0"), End::new(router, "gw0")),
             (
-                end(router, "lan0", None),
-                end(member, "eth0", Some([2, 0, 0, 0, 0x20, 0x11])),
+                End::new(router, "lan0"),
+                End::new(member, "eth0").with_mac([2, 0, 0, 0, 0x20, 0x11]),
             ),
         ];
         for (left, right) in links {
-            netlink::veth(left, right)?;
-            // Native XDP wants packets as a wire carries them.
-            for end in [left, right] {
-                ethtool::set(end.namespace, end.name, Offload::TransmitChecksum, false)?;
-                ethtool::set(end.namespace, end.name, Offload::Segmentation, false)?;
-            }
-            netlink::connect(left, right)?;
+            cable(left, right)?;
         }
         let address = |net, host| Ipv6Addr::new(0x2001, 0xdb8, net, 0, 0, 0, 0, host);
         netlink::address(client, "eth0", address(1, 0x100), 64)?;

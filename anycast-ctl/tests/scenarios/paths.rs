@@ -2,11 +2,6 @@
 
 use std::{
     net::{Ipv6Addr, SocketAddr, UdpSocket},
-    sync::{
-        Barrier,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
     time::Duration,
 };
 
@@ -15,7 +10,7 @@ use xtask::{
     lab::{
         scenario::{ASK_AGAIN, MIB, SOON, Session, transfer},
         stage::Lab,
-        topology::{B, CLIENT, S1, S2, Server},
+        topology::{B, CLIENT},
         visitor::Visitor,
     },
     net::{Namespace, capture::Ledger, netlink, wait},
@@ -127,23 +122,6 @@ pub(super) fn narrow(hop: &Namespace, way: &str, mtu: u32) -> Result<()> {
     Ok(())
 }
 
-/// Answers every datagram with itself, until told to stop.
-fn echo(lab: &Lab, server: Server, ready: &Barrier, stop: &AtomicBool) -> Result<()> {
-    lab.network.server(server).run(|| {
-        let socket = UdpSocket::bind(SocketAddr::from((B, ECHO)));
-        ready.wait();
-        let socket = socket?;
-        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
-        let mut datagram = vec![0; 65536];
-        while !stop.load(Ordering::Relaxed) {
-            if let Ok((length, from)) = socket.recv_from(&mut datagram) {
-                socket.send_to(&datagram[..length], from)?;
-            }
-        }
-        Ok(())
-    })
-}
-
 /// Datagrams of several fragments, there and back, by C.
 pub(super) fn fragments() -> Result<()> {
     in_lab(None, |lab, report| {
@@ -192,18 +170,7 @@ pub(super) fn comes_back(socket: &UdpSocket, sent: &[u8]) -> Result<()> {
 
 /// Runs `body` at the client while both members answer datagrams to [`ECHO`].
 pub(super) fn with_echo(lab: &Lab, body: impl FnOnce() -> Result<()> + Send) -> Result<()> {
-    let stop = &AtomicBool::new(false);
-    let ready = &Barrier::new(3);
-    thread::scope(|scope| {
-        let servers = [S1, S2].map(|server| scope.spawn(move || echo(lab, server, ready, stop)));
-        ready.wait();
-        let outcome = lab.network.client.run(body);
-        stop.store(true, Ordering::Relaxed);
-        for server in servers {
-            server.join().expect("a server panicked")?;
-        }
-        outcome
-    })
+    lab.with_echo(ECHO, || lab.network.client.run(body))
 }
 
 /// Waits for so many octets more from a care-of address. Gives how many there were in all.

@@ -3,11 +3,6 @@
 use std::{
     collections::BTreeMap,
     net::{SocketAddr, UdpSocket},
-    sync::{
-        Barrier,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
     time::{Duration, Instant},
 };
 
@@ -51,26 +46,6 @@ struct Member {
     server: Server,
     /// The gateway had pinned it to the care-of address of its server when it was looked at.
     bound: bool,
-}
-
-/// Tells every asker its name, until told to stop.
-fn tell_name(lab: &Lab, server: Server, ready: &Barrier, stop: &AtomicBool) -> Result<()> {
-    lab.network.server(server).run(|| {
-        let socket = UdpSocket::bind(SocketAddr::from((B, NAMES)));
-        ready.wait();
-        let socket = socket?;
-        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
-        let mut question = [0; 64];
-        while !stop.load(Ordering::Relaxed) {
-            if let Ok((length, from)) = socket.recv_from(&mut question) {
-                socket.send_to(
-                    &[&question[..length], server.name.as_bytes()].concat(),
-                    from,
-                )?;
-            }
-        }
-        Ok(())
-    })
 }
 
 /// The soak under way.
@@ -232,21 +207,10 @@ pub(super) fn soak() -> Result<()> {
         lab.configure("router", "fast_leave = false", "fast_leave = true")?;
         report.step("join", "", |evidence| scenario::join(lab, evidence))?;
         let started = Instant::now();
-        let stop = &AtomicBool::new(false);
-        let ready = &Barrier::new(3);
+        // Members tell every asker their names.
         let outcome = {
             let lab = &*lab;
-            thread::scope(|scope| {
-                let names =
-                    [S1, S2].map(|server| scope.spawn(move || tell_name(lab, server, ready, stop)));
-                ready.wait();
-                let outcome = flap(lab);
-                stop.store(true, Ordering::Relaxed);
-                for name in names {
-                    name.join().expect("a server panicked")?;
-                }
-                outcome
-            })?
+            lab.with_answers(NAMES, |server| server.name.into(), || flap(lab))?
         };
         let (members, ends, flaps) = outcome;
         for capture in lab.captures_mut() {

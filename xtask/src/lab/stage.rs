@@ -7,11 +7,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::net::{Capture, Namespace, Process, routes::Monitor};
+use crate::net::{Capture, Namespace, Process, routes::Monitor, with_answers};
 
 use super::{
     node::Daemon,
-    topology::{Network, ROGUE, S1, S2, Server},
+    topology::{B, Network, ROGUE, S1, S2, Server},
     visitor::{self, Visitor},
 };
 
@@ -42,6 +42,22 @@ pub struct Lab {
 }
 
 impl Lab {
+    /// Runs `body` while both members answer datagrams to this port of B, each with its signature behind the question.
+    pub fn with_answers<R>(
+        &self,
+        port: u16,
+        signature: impl Fn(Server) -> Vec<u8>,
+        body: impl FnOnce() -> Result<R>,
+    ) -> Result<R> {
+        let members = [S1, S2].map(|member| (self.network.server(member), signature(member)));
+        with_answers((B, port).into(), &members, body)
+    }
+
+    /// The same with answers that are what was asked.
+    pub fn with_echo<R>(&self, port: u16, body: impl FnOnce() -> Result<R>) -> Result<R> {
+        self.with_answers(port, |_| Vec::new(), body)
+    }
+
     /// Makes the network, with a service on every server and a capture on every link, but without daemons. With `pcap`,
     /// the captures are kept in that directory.
     pub fn up(program: &Path, pcap: Option<&Path>) -> Result<Self> {
@@ -89,6 +105,16 @@ impl Lab {
 
     /// Starts daemons in parallel, and waits until all of them are ready.
     pub fn start(&mut self, nodes: &[&'static str]) -> Result<()> {
+        let is_router = |node: &&'static str| node.starts_with("router");
+        let (routers, others): (Vec<_>, Vec<_>) = nodes.iter().copied().partition(is_router);
+        // A Report that no router hears yet is not repeated for seconds (RFC 2710 section 7.10).
+        self.start_together(&routers)?;
+        self.start_together(&others)?;
+        // Attaching the programs has turned merging on again.
+        self.network.show_wire_packets()
+    }
+
+    fn start_together(&mut self, nodes: &[&'static str]) -> Result<()> {
         let first = self.daemons.len();
         for node in nodes {
             let directory = self.network.site().directory();
@@ -96,11 +122,7 @@ impl Lab {
             let daemon = Daemon::start(&self.program, node, namespace, &config, directory)?;
             self.daemons.push(daemon);
         }
-        self.daemons[first..]
-            .iter()
-            .try_for_each(Daemon::wait_ready)?;
-        // Attaching the programs has turned merging on again.
-        self.network.show_wire_packets()
+        self.daemons[first..].iter().try_for_each(Daemon::wait_ready)
     }
 
     /// Kills a daemon, as in a crash. What it has pinned in the kernel stays.

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use anyhow::Result;
 
 use crate::net::{
-    Namespace, Pass, Site,
+    Namespace, Pass, Site, cable,
     ethtool::{self, Offload},
     netlink::{self, End},
     sysctl,
@@ -268,44 +268,34 @@ impl Network {
     }
 
     fn cables(&self) -> Result<()> {
-        let end = |namespace, name, mac| End {
-            namespace,
-            name,
-            mac,
-        };
         let mut links = vec![
             (
-                end(&self.client, "eth0", None),
-                end(&self.gateway, "clients0", None),
+                End::new(&self.client, "eth0"),
+                End::new(&self.gateway, "clients0"),
             ),
             (
-                end(&self.gateway, "up0", None),
-                end(&self.router, "gw0", None),
+                End::new(&self.gateway, "up0"),
+                End::new(&self.router, "gw0"),
             ),
             (
-                end(&self.plain, "eth0", None),
-                end(&self.router, "plain0", None),
+                End::new(&self.plain, "eth0"),
+                End::new(&self.router, "plain0"),
             ),
             (
-                end(&self.router, "lan0", Some(mac(1))),
-                end(&self.lan, "router", None),
+                End::new(&self.router, "lan0").with_mac(mac(1)),
+                End::new(&self.lan, "router"),
             ),
             (
-                end(&self.router2, "lan0", Some(mac(2))),
-                end(&self.lan, "router2", None),
+                End::new(&self.router2, "lan0").with_mac(mac(2)),
+                End::new(&self.lan, "router2"),
             ),
         ];
         for (server, namespace) in &self.servers {
-            let port = end(&self.lan, server.name, None);
-            links.push((end(namespace, "eth0", Some(server.mac())), port));
+            let port = End::new(&self.lan, server.name);
+            links.push((End::new(namespace, "eth0").with_mac(server.mac()), port));
         }
         for (left, right) in links {
-            netlink::veth(left, right)?;
-            for end in [left, right] {
-                ethtool::set(end.namespace, end.name, Offload::TransmitChecksum, false)?;
-                ethtool::set(end.namespace, end.name, Offload::Segmentation, false)?;
-            }
-            netlink::connect(left, right)?;
+            cable(left, right)?;
         }
         netlink::bridge(
             &self.lan,

@@ -1,8 +1,10 @@
 //! Virtual networks for the lab and for tests. Everything in them is removed when the value that made it is dropped.
 //! This module knows nothing about anycast, and needs no program such as `ip`.
 
+mod answers;
 pub mod bpf;
 pub mod bpffs;
+mod cable;
 pub mod capture;
 pub mod ethtool;
 pub mod namespace;
@@ -23,6 +25,8 @@ mod tunnel;
 pub mod wait;
 mod wire;
 
+pub use answers::with_answers;
+pub use cable::cable;
 pub use capture::Capture;
 pub use namespace::Namespace;
 pub use pace::Pace;

@@ -29,6 +29,26 @@ pub struct End<'a> {
     pub mac: Option<[u8; 6]>,
 }
 
+impl<'a> End<'a> {
+    /// An end whose Ethernet address the kernel chooses.
+    pub const fn new(namespace: &'a Namespace, name: &'a str) -> Self {
+        Self {
+            namespace,
+            name,
+            mac: None,
+        }
+    }
+
+    /// The same with this Ethernet address.
+    #[must_use]
+    pub const fn with_mac(self, mac: [u8; 6]) -> Self {
+        Self {
+            mac: Some(mac),
+            ..self
+        }
+    }
+}
+
 /// Makes a veth pair. Each end is made directly in its namespace, so that names never collide.
 pub fn veth(left: End<'_>, right: End<'_>) -> Result<()> {
     let far = std::os::fd::AsRawFd::as_raw_fd(right.namespace.file());

@@ -6,8 +6,7 @@ use anyhow::{Context as _, Result};
 use xtask::{
     lab::topology::{B, CLIENT},
     net::{
-        Pass, Wire,
-        ethtool::{self, Offload},
+        Pass, Wire, cable,
         netlink::{self, End},
         sysctl,
     },
@@ -73,61 +72,51 @@ impl Site {
     }
 
     pub(super) fn cables(&mut self) -> Result<()> {
-        let end = |namespace, name, mac| End {
-            namespace,
-            name,
-            mac,
-        };
         let mut links = vec![
             (
-                end(&self.client, "eth0", None),
-                end(&self.gateway, "clients0", None),
+                End::new(&self.client, "eth0"),
+                End::new(&self.gateway, "clients0"),
             ),
             (
-                end(&self.client, "eth1", None),
-                end(&self.gateway2, "clients0", None),
+                End::new(&self.client, "eth1"),
+                End::new(&self.gateway2, "clients0"),
             ),
             (
-                end(&self.gateway2, "up0", None),
-                end(&self.router, "gw1", None),
+                End::new(&self.gateway2, "up0"),
+                End::new(&self.router, "gw1"),
             ),
             (
-                end(&self.outside, "eth0", None),
-                end(&self.router, "out0", None),
+                End::new(&self.outside, "eth0"),
+                End::new(&self.router, "out0"),
             ),
             (
-                end(&self.router, "lan0", Some([2, 0, 0, 0, 0x20, 1])),
-                end(&self.lan, "router", None),
+                End::new(&self.router, "lan0").with_mac([2, 0, 0, 0, 0x20, 1]),
+                End::new(&self.lan, "router"),
             ),
         ];
         match self.settings.seed {
             None => links.push((
-                end(&self.gateway, "up0", None),
-                end(&self.router, "gw0", None),
+                End::new(&self.gateway, "up0"),
+                End::new(&self.router, "gw0"),
             )),
             Some(_) => links.extend([
-                (
-                    end(&self.gateway, "up0", None),
-                    end(&self.road, "near", None),
-                ),
-                (end(&self.router, "gw0", None), end(&self.road, "far", None)),
+                (End::new(&self.gateway, "up0"), End::new(&self.road, "near")),
+                (End::new(&self.router, "gw0"), End::new(&self.road, "far")),
             ]),
         }
         for (member, namespace) in self.members.iter().enumerate() {
-            let port = end(&self.lan, NAMES[member], None);
-            links.push((end(namespace, "eth0", Some(mac(member))), port));
+            let port = End::new(&self.lan, NAMES[member]);
+            links.push((End::new(namespace, "eth0").with_mac(mac(member)), port));
         }
         // Neither native XDP nor the bad wire can live with what a veth leaves undone.
         let whole = self.plan.mode == Some(Mode::Native) || self.settings.seed.is_some();
         for (left, right) in links {
-            netlink::veth(left, right)?;
-            for end in [left, right] {
-                if whole {
-                    ethtool::set(end.namespace, end.name, Offload::TransmitChecksum, false)?;
-                    ethtool::set(end.namespace, end.name, Offload::Segmentation, false)?;
-                }
+            if whole {
+                cable(left, right)?;
+            } else {
+                netlink::veth(left, right)?;
+                netlink::connect(left, right)?;
             }
-            netlink::connect(left, right)?;
         }
         let mut ports = vec!["router"];
         ports.extend(&NAMES[..self.members.len()]);

@@ -106,6 +106,9 @@ pub(crate) fn closely<C: Context, const ROLES: u8, const IS_BARE: bool>(ctx: &C)
         found::UPPER => unicast::<_, ROLES>(ctx, &parsed),
         found::FIRST => {
             let action = unicast::<_, ROLES>(ctx, &parsed);
+            if ROLES & MEMBER != 0 {
+                fragment::note_own(ctx, &parsed, action);
+            }
             if ROLES & CORRESPONDENT != 0 {
                 fragment::note_first(ctx, &parsed);
             }

@@ -186,6 +186,45 @@ pub(crate) fn noted(key: &FragmentKey) -> Option<Fragment> {
     (now < note.noted_at + LIFE).then_some(note)
 }
 
+/// A packet with this key goes as if nothing were noted of it.
+#[inline(always)]
+pub(crate) fn forget(key: &FragmentKey) {
+    if FRAGMENTS.get_ptr(key).is_some() {
+        let _ = FRAGMENTS.remove(key);
+    }
+}
+
+global! {
+    /// Notes at a member that a first fragment to C has stayed as it is, because this host opened its flow. `action` is
+    /// what became of it.
+    pub(crate) fn note_own(packet, action: u32) -> u32;
+    note_own_once or 0;
+    fragment_note_own_xdp, fragment_note_own_in
+}
+
+#[inline(always)]
+fn note_own_once<C: Context>(packet: &Packet<'_, C>, action: u32) -> u32 {
+    if LOCAL_CARE_OF
+        .get_ptr(&on_stack(&packet.destination))
+        .is_none()
+    {
+        return 0;
+    }
+    let Some(header) = packet.header() else {
+        return 0;
+    };
+    // SAFETY: the IPv6 header lies within the packet.
+    let destination = unsafe { octets((*header).destination) };
+    let key = key(&packet.source, &packet.destination, packet.piece());
+    if action == XDP_PASS && destination == packet.destination {
+        note(&key, side::NONE, &destination);
+    } else {
+        // Most packets have none. An identification may come again within a minute.
+        forget(&key);
+    }
+    1
+}
+
 global! {
     /// A later fragment at a member: addresses are all that there is to change.
     pub(crate) fn at_member(packet) -> u32;
@@ -203,6 +242,11 @@ fn member<C: Context>(packet: &Packet<'_, C>) -> Verdict {
     let destination = on_stack(&packet.destination);
     // SAFETY: the controller replaces entries whole, and the copy is made at once.
     if let Some(owner) = unsafe { LOCAL_CARE_OF.get(&destination) }.copied() {
+        let key = key(&packet.source, &destination, packet.piece());
+        if noted(&key).is_some_and(|note| note.side == side::NONE) {
+            count(Counter::FragmentFollowed);
+            return Verdict::Done(XDP_PASS);
+        }
         if rewrite::destination(packet, &Transport::of(0), &owner.anycast, 0) {
             count(Counter::FragmentFollowed);
         }

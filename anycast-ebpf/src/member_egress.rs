@@ -70,6 +70,10 @@ fn answer<const IS_BARE: bool>(ctx: &TcContext) -> Option<()> {
         }
         Chain::Unknown => return None,
     };
+    if let Some(piece) = piece {
+        // The others stay as they are unless the first does not. An identification may come again within a minute.
+        forget_piece(&source, &destination, &piece);
+    }
     let transport = Transport::read(ctx, upper)?;
     let key = transport.flow_to_client(&destination, &source);
     let Some(flow) = MEMBER_FLOWS.get_ptr_mut(&key) else {
@@ -134,6 +138,13 @@ fn answer<const IS_BARE: bool>(ctx: &TcContext) -> Option<()> {
 fn note_piece(source: &[u8; 16], destination: &[u8; 16], piece: &Piece, care_of: &[u8; 16]) -> u32 {
     let key = fragment::key(source, destination, *piece);
     fragment::note(&key, side::SOURCE, care_of);
+    1
+}
+
+/// A function of its own, likewise.
+#[inline(never)]
+fn forget_piece(source: &[u8; 16], destination: &[u8; 16], piece: &Piece) -> u32 {
+    fragment::forget(&fragment::key(source, destination, *piece));
     1
 }
 

@@ -18,7 +18,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 use crate::{
     harness::{self, Bench, Row, Verdict},
     icmp_error::{HOP, TOO_BIG, TRANSLATED, error},
-    packets::{MOBILITY, Packet, RST, SYN, TCP, UDP, address},
+    packets::{ICMPV6, MOBILITY, Packet, RST, SYN, TCP, UDP, address},
 };
 
 const A: &str = "2001:db8:1::100";
@@ -36,6 +36,8 @@ pub fn tests(suite: Suite) -> Suite {
         .test("fragments: to the client", to_client)
         .test("fragments: a note holds for a minute", notes_end)
         .test("fragments: to the member and from it", member)
+        .test("fragments: of what this host opened itself", own)
+        .test("fragments: an identification that comes again", again)
 }
 
 /// A UDP packet in two pieces: the first with the checksum of the whole.
@@ -206,22 +208,10 @@ fn to_client() -> Result<()> {
 }
 
 fn member() -> Result<()> {
-    let mut bench = Bench::new(MEMBER, true)?;
-    bench
-        .dataplane
-        .maps()
-        .set_local_care_of(address(C), address(B))?;
-    bench.dataplane.maps().apply(&MapAction::SetLocalAnycast {
-        anycast: address(B),
-        report_clients: false,
-    })?;
+    let mut bench = serving()?;
     let (sent, seen) = (pieces(A, C, PORTS, 1), pieces(A, B, PORTS, 1));
     let (answer, leaves) = (pieces(B, A, BACK, 2), pieces(C, A, BACK, 2));
     let control = Packet::raw(A, C, MOBILITY, vec![0; 16]).fragment(24, false);
-    let next = |row: Row| Row {
-        verdict: Verdict::Next,
-        ..row
-    };
     bench.egress_row(&next(row("an answer by B", &answer[0], &answer[0], &[])))?;
     bench.egress_row(&next(row("its second", &answer[1], &answer[1], &[])))?;
     bench.table(&[
@@ -252,6 +242,74 @@ fn member() -> Result<()> {
         &leaves[1],
         &[("member_to_care_of", 1), ("fragment_followed", 1)],
     )))
+}
+
+fn next(row: Row) -> Row {
+    Row {
+        verdict: Verdict::Next,
+        ..row
+    }
+}
+
+/// A member that serves B and has C.
+fn serving() -> Result<Bench> {
+    let mut bench = Bench::new(MEMBER, true)?;
+    let maps = bench.dataplane.maps();
+    maps.set_local_care_of(address(C), address(B))?;
+    maps.apply(&MapAction::SetLocalAnycast {
+        anycast: address(B),
+        report_clients: false,
+    })?;
+    Ok(bench)
+}
+
+const FOLLOWED: &[(&str, u64)] = &[("fragment_followed", 1)];
+const OWN: &[(&str, u64)] = &[("member_own_flow", 1)];
+const CLIENTS: &[(&str, u64)] = &[("member_from_care_of", 1)];
+
+/// What the first fragment says of C, the others follow: nobody would put the two halves together again.
+fn own() -> Result<()> {
+    let mut bench = serving()?;
+    let asks = Packet::udp(C, A, (5353, 53), b"query");
+    bench.egress_row(&next(row("a query of this host", &asks, &asks, &[])))?;
+    let answer = pieces(A, C, (53, 5353), 1);
+    let (client, seen) = (pieces(A, C, PORTS, 1), pieces(A, B, PORTS, 1));
+    let other = (pieces(A, C, PORTS, 2), pieces(A, B, PORTS, 2));
+    let reply = [
+        Packet::echo(A, C, true, 77).fragment(0, true),
+        Packet::raw(A, C, ICMPV6, vec![0x33; 12]).fragment(16, false),
+    ];
+    bench.table(&[
+        row("its answer", &answer[0], &answer[0], OWN),
+        row("and the rest of that", &answer[1], &answer[1], FOLLOWED),
+        // The control: what a client opened is B's, beside it and with the same identification.
+        row("of a client", &other.0[0], &other.1[0], CLIENTS),
+        row("the rest of that", &other.0[1], &other.1[1], FOLLOWED),
+        row("the answer's rest, again", &answer[1], &answer[1], FOLLOWED),
+        row("the same identification", &client[0], &seen[0], CLIENTS),
+        row("its rest", &client[1], &seen[1], FOLLOWED),
+        row("and back", &answer[0], &answer[0], OWN),
+        row("its rest", &answer[1], &answer[1], FOLLOWED),
+        row("a ping's answer", &reply[0], &reply[0], OWN),
+        row("the rest of that", &reply[1], &reply[1], FOLLOWED),
+    ])
+}
+
+/// Of an answer that goes out in fragments the second leaves from where its own first did.
+fn again() -> Result<()> {
+    let mut bench = serving()?;
+    let query = Packet::udp(A, C, PORTS, b"query");
+    let by_anycast = query.clone().with(|p| p.destination = address(B));
+    let (answer, leaves) = (pieces(B, A, BACK, 2), pieces(C, A, BACK, 2));
+    const OUT: &[(&str, u64)] = &[("member_to_care_of", 1)];
+    const FOLLOWS: &[(&str, u64)] = &[("member_to_care_of", 1), ("fragment_followed", 1)];
+    bench.table(&[row("a query by C", &query, &by_anycast, CLIENTS)])?;
+    bench.egress_row(&next(row("its answer", &answer[0], &leaves[0], OUT)))?;
+    bench.egress_row(&next(row("the rest", &answer[1], &leaves[1], FOLLOWS)))?;
+    let returned = &[("member_flow_returned", 1)];
+    bench.table(&[row("the next by B", &by_anycast, &by_anycast, returned)])?;
+    bench.egress_row(&next(row("its answer", &answer[0], &answer[0], &[])))?;
+    bench.egress_row(&next(row("the rest", &answer[1], &answer[1], &[])))
 }
 
 /// All notes are so old.

@@ -72,10 +72,18 @@ impl Host {
     }
 }
 
+/// Of TCP: flags and numbers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment {
+    pub(super) flags: u8,
+    pub(super) sequence: u32,
+    pub(super) acknowledged: u32,
+}
+
 /// What a packet carries.
 #[derive(Clone, Debug)]
 pub(super) enum Upper {
-    Tcp(u8),
+    Tcp(Segment),
     /// With its checksum, or with the 0 that IPv6 does not have.
     Udp(bool),
     Echo {
@@ -136,9 +144,10 @@ impl Body {
         let octets = (1..=u8::MAX).map(|octet| octet.wrapping_mul(7));
         let data: Vec<u8> = octets.cycle().take(self.data).collect();
         let (protocol, head) = match &self.upper {
-            Upper::Tcp(flags) => {
-                let rest = [0, 0, 0, 1, 0, 0, 0, 2, 0x50, *flags, 0xff, 0xff, 0, 0, 0, 0];
-                (TCP, [&ports[..], &rest].concat())
+            Upper::Tcp(segment) => {
+                let numbers = [segment.sequence, segment.acknowledged].map(u32::to_be_bytes);
+                let rest = [0x50, segment.flags, 0xff, 0xff, 0, 0, 0, 0];
+                (TCP, [&ports[..], numbers.as_flattened(), &rest].concat())
             }
             Upper::Udp(_) => {
                 let length = u16::try_from(8 + self.data).expect("short");

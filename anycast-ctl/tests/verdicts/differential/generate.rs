@@ -7,24 +7,9 @@ use super::frame::{
     Host::{
         self, A, A2, B, B2, C, C2, C3, Hop, LinkLocal, Loopback, Multicast, Stranger, Unspecified,
     },
-    Upper, WHOLE,
+    Segment, Upper, WHOLE,
 };
 use crate::packets::{ACK, FIN, RST, SYN};
-
-/// What happens in a case.
-#[derive(Clone, Debug)]
-pub(super) enum Step {
-    /// The client is bound to this care-of address, or was until a moment ago.
-    Bind {
-        client: Host,
-        care_of: Host,
-        live: bool,
-    },
-    /// A packet comes.
-    In(Frame),
-    /// A packet of this host leaves.
-    Out(Frame),
-}
 
 fn flags() -> impl Strategy<Value = u8> {
     prop_oneof![
@@ -38,39 +23,50 @@ fn flags() -> impl Strategy<Value = u8> {
     ]
 }
 
+/// Few numbers, so that they meet, and further apart than a packet is long.
+fn segment() -> impl Strategy<Value = Segment> {
+    const APART: u32 = 2000;
+    let number = || prop_oneof![4 => Just(0_u32), 2 => Just(1), 1 => Just(2)];
+    (flags(), number(), number()).prop_map(|(flags, sequence, acknowledged)| Segment {
+        flags,
+        sequence: 1 + APART * sequence,
+        acknowledged: 2 + APART * acknowledged,
+    })
+}
+
 /// What most packets of a case have in common, so that they meet.
 #[derive(Clone, Copy, Debug)]
-struct Theme {
+pub(super) struct Theme {
     /// Of [`simple`].
     kind: usize,
     /// B2 and C3 instead of B and C.
-    second: bool,
+    pub(super) second: bool,
 }
 
-fn theme() -> impl Strategy<Value = Theme> {
+pub(super) fn theme() -> impl Strategy<Value = Theme> {
     let kind = prop_oneof![5 => Just(0_usize), 3 => Just(1), 3 => Just(2), 1 => 3..5_usize];
     (kind, any::<bool>()).prop_map(|(kind, second)| Theme { kind, second })
 }
 
-fn simple(theme: Theme, reply: bool) -> impl Strategy<Value = Upper> {
+pub(super) fn simple(theme: Theme, reply: bool) -> impl Strategy<Value = Upper> {
     let usual = prop_oneof![9 => Just(theme.kind), 1 => 0..5_usize];
     let other = prop::bool::weighted(0.1);
     let sum = prop::bool::weighted(0.9);
-    (usual, flags(), other, sum, 0..3_usize).prop_map(move |(kind, flags, other, sum, which)| {
-        match kind {
-            0 => Upper::Tcp(flags),
+    (usual, segment(), other, sum, 0..3_usize).prop_map(
+        move |(kind, segment, other, sum, which)| match kind {
+            0 => Upper::Tcp(segment),
             1 => Upper::Udp(sum),
             2 => Upper::Echo {
                 reply: reply != other,
             },
             3 => [Upper::Sctp, Upper::Dccp, Upper::UdpLite][which].clone(),
             _ => Upper::Other([47, 50, 47][which]),
-        }
-    })
+        },
+    )
 }
 
 /// Most are between the client, the service, and what stands for it.
-fn ends(theme: Theme) -> impl Strategy<Value = (Host, Host)> {
+pub(super) fn ends(theme: Theme) -> impl Strategy<Value = (Host, Host)> {
     let [first, its] = if theme.second { [B2, C3] } else { [B, C] };
     let client = || prop_oneof![12 => Just(A), 1 => Just(A2), 1 => Just(Stranger)];
     let service = move || {
@@ -110,7 +106,7 @@ fn extensions() -> impl Strategy<Value = Vec<(u8, u8)>> {
     ]
 }
 
-fn body(
+pub(super) fn body(
     upper: BoxedStrategy<Upper>,
     ends: BoxedStrategy<(Host, Host)>,
     plain: bool,
@@ -214,7 +210,7 @@ fn error(theme: Theme) -> impl Strategy<Value = Body> {
         })
 }
 
-fn frame(theme: Theme) -> impl Strategy<Value = Frame> {
+pub(super) fn frame(theme: Theme) -> impl Strategy<Value = Frame> {
     let flow = ends(theme).prop_flat_map(move |ends| {
         body(
             simple(theme, !ends.0.is_client()).boxed(),
@@ -253,99 +249,4 @@ fn frame(theme: Theme) -> impl Strategy<Value = Frame> {
             }
         },
     )
-}
-
-fn bind(theme: Theme) -> impl Strategy<Value = Step> {
-    let its = if theme.second { C3 } else { C };
-    let client = prop_oneof![8 => Just(A), 1 => Just(A2), 1 => Just(Stranger)];
-    let care_of = prop_oneof![6 => Just(its), 1 => Just(C), 2 => Just(C2), 1 => Just(C3)];
-    (client, care_of, prop::bool::weighted(0.7)).prop_map(|(client, care_of, live)| Step::Bind {
-        client,
-        care_of,
-        live,
-    })
-}
-
-/// A frame, and another one of the same flow or of the same packet.
-fn pair(theme: Theme) -> impl Strategy<Value = [Frame; 2]> {
-    frame(theme).prop_map(|first| {
-        let mut next = first.clone();
-        if let Some((offset, more, _)) = &mut next.body.fragment {
-            (*offset, *more) = (*offset + 1, false);
-        }
-        [first, next]
-    })
-}
-
-/// The first fragment of a packet, and an error about it or a later one, as the network has seen them.
-fn about_fragment(theme: Theme) -> impl Strategy<Value = [Frame; 2]> {
-    let first = ends(theme).prop_flat_map(move |ends| {
-        let upper = simple(theme, !ends.0.is_client());
-        body(upper.boxed(), Just(ends).boxed(), false)
-    });
-    let frame = |body| Frame {
-        body,
-        vlans: 0,
-        cut: 0,
-        padding: 0,
-        damaged: false,
-    };
-    let kind = prop_oneof![3 => Just(2_u8), 1 => 1..5_u8];
-    let code = prop_oneof![2 => Just(0_u8), 1 => 0..8_u8];
-    (first, 0..2_u8, 0..3_u16, any::<bool>(), kind, code).prop_map(
-        move |(mut first, identification, offset, more, kind, code)| {
-            first.fragment = Some((0, true, identification));
-            first.hop_limit = 64;
-            let mut quote = first.clone();
-            quote.fragment = Some((offset, more, identification));
-            if first.source.is_client() {
-                quote.destination = first.destination.partner();
-            } else {
-                quote.source = first.source.partner();
-            }
-            let upper = Upper::Error {
-                kind,
-                code,
-                quote: Box::new(quote.clone()),
-                keep: WHOLE,
-            };
-            let error = Body {
-                source: Hop,
-                destination: quote.source,
-                upper,
-                data: 0,
-                extensions: Vec::new(),
-                fragment: None,
-                zero: false,
-                ..quote
-            };
-            [first, error].map(frame)
-        },
-    )
-}
-
-/// The course of a case.
-pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
-    theme().prop_flat_map(|theme| {
-        let step = prop_oneof![
-            1 => bind(theme).prop_map(|bind| vec![bind]),
-            11 => frame(theme).prop_map(|frame| vec![Step::In(frame)]),
-            5 => frame(theme).prop_map(|frame| vec![Step::Out(frame)]),
-            3 => pair(theme).prop_map(|pair| pair.map(Step::In).to_vec()),
-            1 => pair(theme).prop_map(|pair| pair.map(Step::Out).to_vec()),
-            1 => about_fragment(theme).prop_map(|pair| pair.map(Step::In).to_vec()),
-            1 => about_fragment(theme).prop_map(|[first, error]| vec![Step::Out(first), Step::In(error)]),
-        ];
-        let first = Step::Bind {
-            client: A,
-            care_of: if theme.second { C3 } else { C },
-            live: true,
-        };
-        (option::weighted(0.8, Just(first)), vec(step, 1..24)).prop_map(|(first, steps)| {
-            first
-                .into_iter()
-                .chain(steps.into_iter().flatten())
-                .collect()
-        })
-    })
 }

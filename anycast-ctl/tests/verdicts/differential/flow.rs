@@ -1,0 +1,118 @@
+//! A flow as a correspondent remembers it.
+
+use std::net::Ipv6Addr;
+
+use super::view::{Transport, View};
+use crate::packets::{ACK, FIN, RST, SYN, TCP};
+
+/// A flow that is remembered: open, unless it has a care-of address.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flow {
+    pub(super) care_of: Option<Ipv6Addr>,
+    /// It was answered before C said that it does not know the connection.
+    doubted: bool,
+    /// Something came from the member.
+    pub(super) heard: bool,
+    /// The sequence number of the client's first segment by C.
+    first: Option<u32>,
+    /// The member answered something that the client sent by C.
+    answered: bool,
+    /// What comes after the last segment of the client, and of the member.
+    next: [Option<u32>; 2],
+    /// Client and member have closed it. All segments here have numbers that are near those of the flow.
+    ended: [bool; 2],
+}
+
+impl Flow {
+    pub(super) fn bound(care_of: Ipv6Addr, led: bool) -> Self {
+        Self {
+            care_of: Some(care_of),
+            heard: led,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.ended == [true; 2]
+    }
+
+    /// C, or the client of what C sent, does not know it.
+    pub(super) fn is_disowned(&mut self) {
+        if self.answered {
+            (self.answered, self.doubted, self.first) = (false, true, None);
+        } else if !self.doubted {
+            *self = Self::default();
+        }
+    }
+
+    /// The first by C sets what is known.
+    pub(super) fn begins(&mut self, [sequence, next, _]: [u32; 3]) {
+        if self.first.is_none() {
+            self.first = Some(sequence);
+            self.next[0] = Some(next);
+        }
+    }
+
+    pub(super) fn by_client(&mut self, view: &View, frame: &[u8], transport: &Transport) {
+        let numbers = numbers(view, view.end, frame, transport);
+        self.begins(numbers);
+        self.note(view, transport, numbers, 0);
+    }
+
+    pub(super) fn by_member(&mut self, view: &View, frame: &[u8], transport: &Transport) {
+        self.heard = true;
+        let numbers = numbers(view, view.end, frame, transport);
+        if let (Some(first), Some(next)) = (self.first, self.next[0]) {
+            let near = first..=next + (1 << 20);
+            let acknowledges = transport.flags & ACK != 0 && near.contains(&numbers[2]);
+            self.answered |= view.protocol != TCP || acknowledges;
+        }
+        self.note(view, transport, numbers, 1);
+    }
+
+    pub(super) fn note(
+        &mut self,
+        view: &View,
+        transport: &Transport,
+        numbers: [u32; 3],
+        own: usize,
+    ) {
+        if view.protocol != TCP {
+            return;
+        }
+        let [sequence, next, acknowledged] = numbers;
+        let known = *self.next[own].get_or_insert(sequence);
+        if transport.flags & ACK != 0 {
+            self.next[1 - own].get_or_insert(acknowledged);
+        }
+        let ends = transport.flags & (FIN | RST) != 0;
+        if ends {
+            self.ended[own] = true;
+        }
+        if transport.flags & RST != 0 {
+            self.ended = [true; 2];
+        }
+        if next > known {
+            self.next[own] = Some(next);
+            self.ended[own] &= ends;
+        }
+    }
+}
+
+/// Sequence number, the one after the segment, and acknowledgement number of TCP. The segment ends where the packet
+/// does, at `end`.
+pub(super) fn numbers(view: &View, end: usize, frame: &[u8], transport: &Transport) -> [u32; 3] {
+    if view.protocol != TCP {
+        return [0; 3];
+    }
+    let at = |at: usize| {
+        let octets = frame[at..at + 4].try_into().expect("the header is whole");
+        u32::from_be_bytes(octets)
+    };
+    let (sequence, acknowledged) = (at(view.upper + 4), at(view.upper + 8));
+    let header = usize::from(frame[view.upper + 12] >> 4) * 4;
+    let payload = end - view.upper - header;
+    let flag = |flag| u32::from(transport.flags & flag != 0);
+    let next = sequence + u32::try_from(payload).expect("short") + flag(SYN) + flag(FIN);
+    [sequence, next, acknowledged]
+}

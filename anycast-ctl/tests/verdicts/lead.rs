@@ -136,6 +136,17 @@ fn never() -> Result<()> {
         bench.table(&[row("in mid-stream", &from_client(ACK, 101, 501), &[])])?;
         bench.egress_row(&out("its answer", &data, false))?;
     }
+    // The last segment of a connection, and the control: the same while one end has not closed it.
+    let fin = answer(FIN | ACK, 501, b"");
+    let last = |acknowledged| Packet::tcp(B, A, BACK, ACK).numbered(502, acknowledged, b"");
+    let mut bench = bound()?;
+    bench.egress_row(&out("FIN", &fin, false))?;
+    let closes = from_client(FIN | ACK, 101, 502);
+    bench.table(&[row("the client's FIN", &closes, &[])])?;
+    bench.egress_row(&out("closed by both", &last(102), false))?;
+    let mut bench = bound()?;
+    bench.egress_row(&out("FIN", &fin, false))?;
+    bench.egress_row(&led("closed by one", &last(101)))?;
     // Opened by this host.
     let mut bench = known()?;
     lead(&mut bench, BOUND)?;

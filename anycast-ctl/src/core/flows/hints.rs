@@ -287,3 +287,59 @@ fn datagrams_that_nobody_ever_answered_wait_for_nothing() {
     });
     assert_eq!((world.ended, world.failed), (vec![], vec![]));
 }
+
+#[test]
+fn two_that_are_not_answered_are_not_the_failure_of_a_third_that_was_just_used() {
+    let mut world = World::new(TCP, 3);
+    world.each(3500, |world, now| {
+        for port in [0, 1] {
+            if AGAIN.contains(&now) {
+                world.sends(port, now);
+                world.error(port, now);
+            }
+        }
+        if now == 2400 {
+            world.sends(2, now);
+        }
+    });
+    let ended: Vec<_> = world
+        .ended
+        .iter()
+        .map(|(_, port, end)| (*port, *end))
+        .collect();
+    assert_eq!(ended, [(0, End::Unreachable), (1, End::Unreachable)]);
+    assert_eq!(world.failed, []);
+}
+
+#[test]
+fn a_request_some_time_after_an_acknowledgement_is_waited_for_by_itself() {
+    let mut world = World::new(TCP, 1);
+    world.each(6000, |world, now| {
+        match now {
+            0 | 2800 => world.is_answered(0, now),
+            30 | 1600 | 1800 => world.sends(0, now),
+            _ => {}
+        }
+        if now % 300 == 100 {
+            world.error(0, now);
+        }
+    });
+    assert_eq!((world.ended, world.failed), (vec![], vec![]));
+}
+
+#[test]
+fn datagrams_that_wait_for_long_wait_no_shorter_after_an_error() {
+    // No transport acknowledges them, so that an application may take its time.
+    let mut world = World::new(UDP, 1);
+    world.each(8000, |world, now| {
+        if now % 1000 == 0 && now <= 4000 {
+            world.sends(0, now);
+        }
+        match now {
+            3060 => world.error(0, now),
+            5000 => world.is_answered(0, now),
+            _ => {}
+        }
+    });
+    assert_eq!((world.ended, world.failed), (vec![], vec![]));
+}

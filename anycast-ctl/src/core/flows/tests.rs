@@ -357,3 +357,19 @@ fn open_flows_are_not_judged() {
         assert!(sweep.ended.is_empty() && sweep.in_use.is_empty());
     }
 }
+
+#[test]
+fn a_flow_on_trial_says_nothing_of_how_its_pair_is_answered() {
+    let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
+    let mut answered = |answered| {
+        let flow = Flow {
+            answered,
+            ..flow(100, 100)
+        };
+        let sweep = sweeper.sweep(at(101), &[(key(17), flow)]);
+        let used: Vec<_> = sweep.in_use.into_values().collect();
+        (used[0].flows, used[0].answered)
+    };
+    assert_eq!(answered(1), (1, at(100)));
+    assert_eq!(answered(0), (1, Time::ZERO));
+}

@@ -5,6 +5,7 @@ use anycast_common::abi::{event::TrialFailed, maps::FlowKey};
 use std::collections::HashMap;
 
 use super::*;
+use crate::core::correspondent::trials::Trials;
 
 fn failed() -> TrialFailed {
     TrialFailed {
@@ -79,4 +80,30 @@ fn one_flow_of_a_pair_that_answers_others_proves_nothing() {
     assert_eq!(actions, [notice(None)]);
     assert_eq!(bench.count(Counter::TrialFailed), 1);
     assert_eq!(bench.correspondent.bindings(at(13)).len(), 1);
+}
+
+#[test]
+fn a_pair_that_is_left_alone_fails_no_further_and_is_forgotten_an_hour_later() {
+    const MINUTE: Duration = Duration::from_mins(1);
+    let mut trials = Trials::new(1);
+    let fails = |trials: &mut Trials, now| trials.failed(now, CLIENT, CARE_OF);
+    assert_eq!(fails(&mut trials, at(0)), Some(MINUTE));
+    // What another of its flows says changes nothing.
+    assert_eq!(fails(&mut trials, at(59)), None);
+    assert!(trials.is_alone(at(59), CLIENT, CARE_OF));
+    assert!(!trials.is_alone(at(60), CLIENT, CARE_OF));
+    assert_eq!(fails(&mut trials, at(60 + 3599)), Some(2 * MINUTE));
+    assert_eq!(fails(&mut trials, at(3659 + 120 + 3600)), Some(MINUTE));
+}
+
+#[test]
+fn as_many_pairs_are_left_alone_as_there_is_room_for() {
+    let mut trials = Trials::new(1);
+    let other = OTHER_CARE_OF;
+    assert!(trials.failed(at(0), CLIENT, CARE_OF).is_some());
+    assert_eq!(trials.failed(at(1), CLIENT, other), None);
+    assert!(!trials.is_alone(at(1), CLIENT, other));
+    assert!(trials.is_alone(at(1), CLIENT, CARE_OF));
+    // Who was forgotten gives way.
+    assert!(trials.failed(at(60 + 3600), CLIENT, other).is_some());
 }

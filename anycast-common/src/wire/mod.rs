@@ -24,6 +24,7 @@
 
 mod bytes;
 pub mod checksum;
+pub mod discovery;
 pub mod icmpv6;
 pub mod ipv6;
 pub mod mld;

@@ -26,12 +26,13 @@ pub const C: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 1, 0, 0, 0, 7);
 /// A multicast group.
 pub const GROUP: Ipv6Addr = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 0xabcd);
 
-pub const FIXTURES: [&str; 5] = [
+pub const FIXTURES: [&str; 6] = [
     include_str!("../fixtures/mld.hex"),
     include_str!("../fixtures/mobility.hex"),
     include_str!("../fixtures/icmpv6.hex"),
     include_str!("../fixtures/ipv6.hex"),
     include_str!("../fixtures/neighbor.hex"),
+    include_str!("../fixtures/discovery.hex"),
 ];
 
 /// The recorded packet of that name.

@@ -103,10 +103,11 @@ impl Controller {
                 .iter()
                 .flat_map(|correspondent| correspondent.client_prefixes.clone())
                 .collect(),
-            router: router.map(|settings| Router::new(settings, now)),
             member: member.map(|settings| Member::new(settings, now, fork(&mut random))),
             correspondent: correspondent
                 .map(|settings| Correspondent::new(settings, now, fork(&mut random))),
+            // Last, so that seeds of the others stay what they were.
+            router: router.map(|settings| Router::new(settings, now, fork(&mut random))),
             router_alert,
             links: HashMap::new(),
             counters: Counters::default(),
@@ -159,6 +160,11 @@ impl Controller {
             } => {
                 if let Some(member) = &mut self.member {
                     member.solicited(now, ifindex, mac, &packet, actions);
+                }
+            }
+            Input::RouterSolicited { ifindex, packet } => {
+                if let Some(router) = &mut self.router {
+                    router.solicited(now, ifindex, &packet, actions);
                 }
             }
             Input::Checked { anycast, finding } => {

@@ -32,6 +32,14 @@ counters! {
     QueryDenied = "query_denied",
     /// Queries of other routers heard.
     QueryHeard = "query_heard",
+    /// Multicast Router Advertisements sent (RFC 4286).
+    DiscoveryAdvertisementSent = "multicast_router_advertisement_sent",
+    /// Multicast Router Terminations sent (RFC 4286).
+    DiscoveryTerminationSent = "multicast_router_termination_sent",
+    /// Multicast Router Solicitations not answered: from elsewhere, with a bad checksum or otherwise damaged.
+    DiscoveryInvalid = "multicast_router_solicitation_invalid",
+    /// Multicast Router Solicitations not answered beyond ten a second on a link (RFC 4286 3.1.6).
+    DiscoveryLimited = "multicast_router_solicitation_limited",
     /// Reports sent.
     ReportSent = "report_sent",
     /// Dones sent.

@@ -41,6 +41,8 @@ pub(super) struct Daemon {
     parts: Parts,
     /// Source of Neighbor Solicitations, where a role needs them.
     neighbors: Option<Neighbors>,
+    /// Source of Multicast Router Solicitations, where a role needs them.
+    switches: Option<Neighbors>,
     server: Server,
     handover: Handover,
     manager: Manager,
@@ -61,7 +63,7 @@ impl Daemon {
         let sockets = start::Sockets::open()?;
         let metrics = start::metrics(config, &server).await?;
         let mut plane = start::plane(config, object, &mut netlink)?;
-        let neighbors = start::neighbors(config)?;
+        let [neighbors, switches] = start::solicitations(config)?;
         let mut parts = Parts {
             core: start::core(config)?,
             performer: sockets.performer(config, server.monitor())?,
@@ -89,6 +91,7 @@ impl Daemon {
         Ok(Self {
             parts,
             neighbors,
+            switches,
             server,
             handover,
             manager: Manager::find(),
@@ -101,6 +104,7 @@ impl Daemon {
         let Self {
             parts,
             neighbors,
+            switches,
             server,
             manager,
             ..
@@ -132,6 +136,7 @@ impl Daemon {
                     parts.core.handle(Input::Checked { anycast, finding });
                 }
                 solicited = solicitation(neighbors.as_ref()) => parts.solicited(solicited),
+                solicited = solicitation(switches.as_ref()) => parts.router_solicited(solicited),
                 Some(call) = server.next() => parts.call(call),
                 waiters = parts.flows.next() => parts.flows_read(waiters),
                 () = due(routes_due) => {
@@ -201,7 +206,7 @@ async fn at(deadline: Option<Time>) {
     }
 }
 
-/// Waits for a Neighbor Solicitation, or for ever where no role needs them.
+/// Waits for a Solicitation, or for ever where no role needs them.
 async fn solicitation(neighbors: Option<&Neighbors>) -> io::Result<Solicited> {
     match neighbors {
         Some(neighbors) => neighbors.next().await,

@@ -1,4 +1,5 @@
-//! Receives the Neighbor Solicitations that arrive at this host.
+//! Receives Solicitations that arrive at this host: those of neighbours, and those of switches that look for multicast
+//! routers.
 
 use std::{
     io::{self, IoSliceMut},
@@ -6,7 +7,7 @@ use std::{
     os::fd::AsRawFd as _,
 };
 
-use anycast_common::wire::{ipv6, neighbor};
+use anycast_common::wire::ipv6;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
@@ -14,7 +15,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 /// Longest message that is read, in octets. A Solicitation with its one option has 32.
 const LONGEST: usize = 256;
 
-/// A Neighbor Solicitation, with what the kernel says about it.
+/// A Solicitation, with what the kernel says about it.
 #[derive(Debug)]
 pub struct Solicited {
     /// Index of the interface on which it arrived.
@@ -46,7 +47,7 @@ impl Solicited {
     }
 }
 
-/// A raw socket that receives a copy of every Neighbor Solicitation.
+/// A raw socket that receives a copy of every ICMPv6 message of one type.
 #[derive(Debug)]
 pub struct Neighbors {
     socket: AsyncFd<Socket>,
@@ -54,13 +55,13 @@ pub struct Neighbors {
 
 impl Neighbors {
     /// Opens the socket. Needs `CAP_NET_RAW` and a tokio runtime.
-    pub fn open() -> io::Result<Self> {
+    pub fn open(message_type: u8) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
-        // The filter drops other types in the kernel: it loads the type, and accepts the whole message if it is a
-        // Solicitation.
+        // The filter drops other types in the kernel: it loads the type, and accepts the whole message if it is the
+        // one that is wanted.
         socket.attach_filter(&[
             SockFilter::new(0x30, 0, 0, 0),
-            SockFilter::new(0x15, 0, 1, u32::from(neighbor::SOLICITATION)),
+            SockFilter::new(0x15, 0, 1, u32::from(message_type)),
             SockFilter::new(0x06, 0, 0, u32::MAX),
             SockFilter::new(0x06, 0, 0, 0),
         ])?;

@@ -2,6 +2,8 @@
 
 use std::{io, time::Duration};
 
+use anycast_common::wire::{discovery, neighbor};
+
 use super::{
     Paths, ShellError,
     addresses::Addresses,
@@ -124,10 +126,22 @@ fn fleet(config: &Config) -> Result<Option<fleet::Settings>, ShellError> {
     Ok(Some(fleet::Settings { secret, previous }))
 }
 
-/// Opens the socket by which a member receives Neighbor Solicitations.
-pub(super) fn neighbors(config: &Config) -> Result<Option<Neighbors>, ShellError> {
-    let open = |_| Neighbors::open().map_err(ShellError::io("cannot open a raw socket"));
-    config.member_role().map(open).transpose()
+/// Opens the sockets by which a member receives Neighbor Solicitations, and a router Multicast Router Solicitations.
+pub(super) fn solicitations(config: &Config) -> Result<[Option<Neighbors>; 2], ShellError> {
+    let open = |message_type| {
+        Neighbors::open(message_type).map_err(ShellError::io("cannot open a raw socket"))
+    };
+    let router = config.router_role();
+    let advertises = router.is_some_and(|router| !router.advertisement_interval.is_zero());
+    Ok([
+        config
+            .member_role()
+            .map(|_| open(neighbor::SOLICITATION))
+            .transpose()?,
+        advertises
+            .then(|| open(discovery::SOLICITATION))
+            .transpose()?,
+    ])
 }
 
 /// Listens for those who scrape metrics, where the configuration says so.

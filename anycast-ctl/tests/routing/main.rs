@@ -3,6 +3,7 @@
 mod bed;
 mod bird;
 mod carrier;
+mod discovery;
 mod forged_query;
 mod frr;
 mod interfaces;
@@ -75,6 +76,14 @@ fn main() -> ExitCode {
         .test(
             "a polite router starts and restarts unheard beside an MLDv2 querier",
             polite::beside,
+        )
+        .test(
+            "a switch that snoops keeps Reports from a router that it does not know",
+            discovery::silent,
+        )
+        .test(
+            "a switch that snoops passes Reports to a router that advertises itself",
+            discovery::advertised,
         )
         .test(
             "a polite router that is alone asks everybody",

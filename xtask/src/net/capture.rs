@@ -16,7 +16,11 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::{
     namespace::Namespace,
-    packet::{Packet, Upper, mld::V2_REPORT, tcp},
+    packet::{
+        Packet, Upper,
+        mld::{MRD, V2_REPORT},
+        tcp,
+    },
     pcap::Writer,
     ring::{Frame, Ring},
     wait::Watched,
@@ -127,8 +131,9 @@ impl Ledger {
                 self.neighbors.push(Message { time, packet });
                 return;
             }
-            // Echo messages and the rest of Neighbor Discovery are not recorded. MLDv2 Reports are.
-            Upper::Icmp(kind @ 128.., _) if kind != V2_REPORT => return,
+            // Echo messages and the rest of Neighbor Discovery are not recorded. MLDv2 Reports and Multicast Router
+            // Discovery are.
+            Upper::Icmp(kind @ 128.., _) if kind != V2_REPORT && !MRD.contains(&kind) => return,
             Upper::Other(_) => return,
             Upper::Icmp(..) | Upper::Mld(..) | Upper::Mobility(_) => {
                 let time = frame.time;

@@ -1,7 +1,7 @@
 //! Queries, Reports and Dones.
 
 use anycast_common::wire::{
-    icmpv6,
+    discovery, icmpv6,
     ipv6::{self, Packet},
     mld::{ALERT_VALUE, Message, PACKET_LEN, Query, RouterAlert, V2_PACKET_LEN, Version},
 };
@@ -14,6 +14,9 @@ pub fn mld(octets: &[u8]) {
         let Ok(packet) = Packet::parse(octets) else {
             continue;
         };
+        if discovery::solicitation(&packet).is_ok() {
+            on_this_link(&packet);
+        }
         let lenient = Message::parse(&packet, RouterAlert::Optional);
         if packet.router_alert == Some(ALERT_VALUE) {
             assert_eq!(Message::parse(&packet, RouterAlert::Required), lenient);
@@ -31,11 +34,16 @@ pub fn mld(octets: &[u8]) {
     }
 }
 
-/// What a receiver relies on.
-fn believed(packet: &Packet<'_>, message: Message) {
+/// What a receiver relies on, of a Multicast Router Solicitation as well.
+fn on_this_link(packet: &Packet<'_>) {
     assert!(ipv6::is_link_local(packet.source));
     assert_eq!(packet.hop_limit, 1);
     assert!(!packet.is_piece());
+}
+
+/// What a receiver relies on.
+fn believed(packet: &Packet<'_>, message: Message) {
+    on_this_link(packet);
     assert!(icmpv6::Message::parse(packet).is_ok(), "the checksum");
     match message {
         Message::Report { address } | Message::Done { address } => {

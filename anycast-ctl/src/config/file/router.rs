@@ -41,6 +41,9 @@ pub struct Router {
     /// How long members and routes stay when their link goes down. Zero means that they go with it.
     #[serde(default = "default_link_hold", with = "humantime_serde")]
     pub link_hold: Duration,
+    /// AdvertisementInterval of RFC 4286: how often snooping switches are told of this router. Zero means never.
+    #[serde(default = "default_advertisement_interval", with = "humantime_serde")]
+    pub advertisement_interval: Duration,
     /// Prefixes of the link-local addresses of routers whose Queries count. None means that everybody's do.
     #[serde(default)]
     pub queriers: Vec<Spanned<Prefix>>,
@@ -195,6 +198,10 @@ const fn default_link_hold() -> Duration {
 
 const fn default_probe_interval() -> Duration {
     Duration::from_secs(10)
+}
+
+const fn default_advertisement_interval() -> Duration {
+    Duration::from_secs(20)
 }
 
 fn default_metric() -> Spanned<u32> {

@@ -28,6 +28,8 @@ pub(super) fn router_settings(router: &Router) -> router::Settings {
                 .and_then(|own| own.fast_leave)
                 .unwrap_or(router.fast_leave),
             probe_interval: Some(router.probe_interval).filter(|interval| !interval.is_zero()),
+            advertisement_interval: Some(router.advertisement_interval)
+                .filter(|interval| !interval.is_zero()),
             queriers: router.queriers.iter().map(|net| net.get_ref().0).collect(),
             hold: router.link_hold,
             ..router::LinkSettings::new(name)

@@ -1,6 +1,9 @@
 //! Checks the `[router]` section.
 
-use std::{ops::Range, time::Duration};
+use std::{
+    ops::{Range, RangeInclusive},
+    time::Duration,
+};
 
 use anycast_common::{abi::maps, wire::ipv6};
 use toml::Spanned;
@@ -27,6 +30,9 @@ const LONGEST_HOLD: Duration = Duration::from_secs(60);
 /// Shortest time between probes of a member. The kernel needs three seconds to be sure that a neighbour does not
 /// answer, so that shorter times would find nothing sooner.
 const SHORTEST_PROBE: Duration = Duration::from_secs(1);
+
+/// AdvertisementInterval, RFC 4286 section 3.1.1.
+const ADVERTISED: RangeInclusive<Duration> = Duration::from_secs(4)..=Duration::from_secs(180);
 
 /// Number of the routing table `local`, in which the kernel keeps its own addresses.
 const LOCAL_TABLE: u32 = 255;
@@ -106,6 +112,13 @@ impl Check<'_> {
                 format!(
                     "link_hold {hold:?}: at most {LONGEST_HOLD:?}, since its routes lead nowhere"
                 ),
+            );
+        }
+        let advertised = router.advertisement_interval;
+        if !advertised.is_zero() && !ADVERTISED.contains(&advertised) {
+            self.problem(
+                span.clone(),
+                format!("advertisement_interval {advertised:?}: 4s to 180s (RFC 4286 section 3.1.1), or 0s for never"),
             );
         }
         let probe = router.probe_interval;

@@ -73,6 +73,13 @@ pub enum Input<'a> {
         /// The Neighbor Solicitation.
         packet: Packet<'a>,
     },
+    /// A Multicast Router Solicitation arrived.
+    RouterSolicited {
+        /// Index of the interface on which it arrived.
+        ifindex: u32,
+        /// The Solicitation.
+        packet: Packet<'a>,
+    },
     /// A health check of a member has ended.
     Checked {
         /// The anycast address, B.

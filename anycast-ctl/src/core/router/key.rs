@@ -24,6 +24,8 @@ pub(super) enum Timer {
     Refresh(LinkId),
     /// Probes the next member.
     Probe(LinkId),
+    /// Sends the next Multicast Router Advertisement.
+    Advertise(LinkId),
     /// The "retransmit timer".
     Retransmit(GroupKey),
     /// The timer of an address, which here belongs to one member.

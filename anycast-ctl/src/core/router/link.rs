@@ -3,9 +3,11 @@
 use std::{collections::BTreeSet, net::Ipv6Addr};
 
 use super::{
+    discovery,
     querier::Role,
     settings::{GeneralQueries, LinkSettings},
 };
+use crate::core::rate::Bucket;
 
 /// A link.
 #[derive(Debug)]
@@ -38,6 +40,10 @@ pub(super) struct LinkState {
     pub(super) announced: Option<(Ipv6Addr, bool)>,
     /// Number of General Queries still to be sent [Startup Query Interval] apart.
     pub(super) startup: u8,
+    /// What switches are told.
+    pub(super) discovery: discovery::State,
+    /// How many Solicitations of switches are answered.
+    pub(super) solicitations: Bucket,
 }
 
 impl LinkState {
@@ -59,6 +65,8 @@ impl LinkState {
             adopted: Adopted::default(),
             announced: None,
             startup: 0,
+            discovery: discovery::State::default(),
+            solicitations: Bucket::new(discovery::MAX_RATE),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{net::Ipv6Addr, time::Duration};
 use anycast_common::wire::mld::{self, Version};
 
 use super::{
-    GeneralQueries, LinkId, Router, Timer,
+    GeneralQueries, LinkId, Router, Timer, discovery,
     link::LinkState,
     querier::{Effect, Event, Role},
     timers,
@@ -57,6 +57,13 @@ impl Router {
             }
             (Some(_), Some(_)) => {}
         }
+        if new != old {
+            let event = match new {
+                Some(_) => discovery::Event::Started,
+                None => discovery::Event::Stopped,
+            };
+            self.discovery_event(now, id, event, actions);
+        }
         if new.is_some() && self.links[id].held.take().is_some() {
             self.resume(now, id, actions);
         }
@@ -75,6 +82,7 @@ impl Router {
             Timer::Hold(id),
             Timer::Refresh(id),
             Timer::Probe(id),
+            Timer::Advertise(id),
         ] {
             self.schedule.cancel(timer);
         }

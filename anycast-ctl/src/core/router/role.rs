@@ -8,6 +8,7 @@ use std::{
 use anycast_common::wire::{ipv6, mld};
 
 use super::{
+    discovery,
     group::Group,
     key::{GroupKey, LinkId, Timer},
     link::LinkState,
@@ -22,6 +23,7 @@ use crate::core::{
     Action, Actions, Link, NextHop, Notice, Received, Time,
     counters::{Counter, Counters},
     notice::{LeaveCause, RefusedBy},
+    rr::Generator,
 };
 
 /// The router role.
@@ -39,6 +41,8 @@ pub struct Router {
     /// Addresses whose routes an earlier run left, by interface, until their members have been asked.
     pub(super) adopted: BTreeSet<(u32, Ipv6Addr)>,
     pub(super) counters: Counters,
+    /// Spreads Advertisements over time.
+    pub(super) random: Generator,
 }
 
 impl Router {
@@ -46,7 +50,7 @@ impl Router {
     ///
     /// `settings` are not checked here; see [`Timers::validate`].
     #[must_use]
-    pub fn new(settings: Settings, _now: Time) -> Self {
+    pub fn new(settings: Settings, _now: Time, random: Generator) -> Self {
         Self {
             policy: settings.policy,
             links: settings.links.into_iter().map(LinkState::new).collect(),
@@ -57,6 +61,7 @@ impl Router {
             routes: Routes::new(settings.next_hops),
             adopted: BTreeSet::new(),
             counters: Counters::default(),
+            random,
         }
     }
 
@@ -140,6 +145,9 @@ impl Router {
                 Timer::LeaveGroup(id) => self.leave_to_hear(now, id, actions),
                 Timer::Refresh(id) => self.refresh_next(now, id, actions),
                 Timer::Probe(id) => self.probe_next(now, id, actions),
+                Timer::Advertise(id) => {
+                    self.discovery_event(now, id, discovery::Event::Timer, actions);
+                }
                 Timer::Retransmit(key) => self.retransmit(now, key, actions),
                 Timer::Member(key, member) => {
                     self.member_event(now, key, member, member::Event::Timer, actions);
@@ -163,10 +171,11 @@ impl Router {
         self.routes.adopt(anycast, next_hop);
     }
 
-    /// Withdraws every route and forgets every link and member. The router then does nothing until a link appears
+    /// Tells switches, withdraws every route and forgets every link and member. The router then does nothing until a link appears
     /// again.
-    pub fn shutdown(&mut self, _now: Time, actions: &mut Actions) {
+    pub fn shutdown(&mut self, now: Time, actions: &mut Actions) {
         for id in 0..self.links.len() {
+            self.discovery_event(now, id, discovery::Event::Stopped, actions);
             self.forget_link(id, LeaveCause::Shutdown, actions);
         }
         self.schedule.clear();

@@ -36,6 +36,9 @@ pub struct LinkSettings {
     pub hold: Duration,
     /// How often the kernel is asked whether a member still answers Neighbor Solicitations. `None` means never.
     pub probe_interval: Option<Duration>,
+    /// AdvertisementInterval of RFC 4286: how often the router tells snooping switches that it is there, 4 to 180
+    /// seconds. `None` means never.
+    pub advertisement_interval: Option<Duration>,
 }
 
 impl LinkSettings {
@@ -50,6 +53,7 @@ impl LinkSettings {
             queriers: Vec::new(),
             hold: Duration::ZERO,
             probe_interval: None,
+            advertisement_interval: None,
         }
     }
 }

@@ -86,6 +86,9 @@ pub struct LinkView {
     /// When this router becomes the Querier unless the present Querier sends a Query.
     #[serde(serialize_with = "maybe_seconds")]
     pub other_querier_expires_in: Option<Duration>,
+    /// When the next Multicast Router Advertisement is sent, unless they are turned off.
+    #[serde(serialize_with = "maybe_seconds")]
+    pub next_advertisement_in: Option<Duration>,
     /// The configured timers.
     pub timers: Timers,
     /// Multicast Listener Interval, derived from the timers.
@@ -230,6 +233,7 @@ impl Router {
                         .left(now, Timer::GeneralQuery(id))
                         .or_else(|| self.left(now, Timer::Refresh(id))),
                     other_querier_expires_in: self.left(now, Timer::OtherQuerier(id)),
+                    next_advertisement_in: self.left(now, Timer::Advertise(id)),
                     timers,
                     multicast_listener_interval: timers.multicast_listener_interval(),
                     other_querier_present_interval: timers.other_querier_present_interval(),

@@ -83,12 +83,8 @@ impl Parts {
 
     /// Has the core answer a Neighbor Solicitation, where it is for an address of the member.
     pub(super) fn solicited(&mut self, solicited: io::Result<Solicited>) {
-        let solicited = match solicited {
-            Ok(solicited) => solicited,
-            Err(error) => {
-                let what = "cannot read Neighbor Solicitations";
-                return self.plane.complain(&ShellError::Io { what, error });
-            }
+        let Some(solicited) = self.read(solicited) else {
+            return;
         };
         let ifindex = solicited.ifindex;
         let member = self.core.controller().member();
@@ -105,5 +101,20 @@ impl Parts {
             mac,
             packet,
         });
+    }
+
+    /// Has the core answer a Multicast Router Solicitation.
+    pub(super) fn router_solicited(&mut self, solicited: io::Result<Solicited>) {
+        if let Some(solicited) = self.read(solicited) {
+            let (ifindex, packet) = (solicited.ifindex, solicited.packet());
+            self.core.handle(Input::RouterSolicited { ifindex, packet });
+        }
+    }
+
+    fn read(&mut self, solicited: io::Result<Solicited>) -> Option<Solicited> {
+        let what = "cannot read Solicitations";
+        solicited
+            .map_err(|error| self.plane.complain(&ShellError::Io { what, error }))
+            .ok()
     }
 }

@@ -15,6 +15,8 @@ pub mod mld {
     pub const DONE: u8 = 132;
     /// Version 2 Multicast Listener Report. The lab reads only its type.
     pub const V2_REPORT: u8 = 143;
+    /// Types of Multicast Router Discovery (RFC 4286): Advertisement, Solicitation, Termination.
+    pub const MRD: std::ops::RangeInclusive<u8> = 151..=153;
 }
 
 /// ICMPv6 types of Neighbor Discovery.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may abort")]
 
+mod discovery;
 mod election;
 mod hold;
 mod links;
@@ -24,13 +25,15 @@ use anycast_common::wire::{
     mld::{self, RouterAlert, Version},
 };
 
+use rand::SeedableRng as _;
+
 use super::{
     GeneralQueries, GroupState, GroupView, LinkSettings, LinkView, NextHopChoice, Policy, Router,
     Rule, Settings,
 };
 use crate::core::{
     Action, Link, NextHop, Notice, Received, RouteAction, Time, counters::Counter,
-    notice::LeaveCause,
+    notice::LeaveCause, rr::Generator,
 };
 
 /// Interface indices of the two links that tests have.
@@ -148,7 +151,7 @@ impl World {
     /// Both links are known and down.
     fn new(settings: Settings) -> Self {
         Self {
-            router: Router::new(settings, Time::ZERO),
+            router: Router::new(settings, Time::ZERO, Generator::seed_from_u64(1)),
             now: Time::ZERO,
             actions: Vec::new(),
         }

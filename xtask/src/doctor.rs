@@ -146,6 +146,10 @@ fn checks() -> Vec<Check> {
             "it checks what commands print in a test: `cargo xtask test` installs python3-jsonschema on Debian",
         ),
         tool(
+            "tmux",
+            "`top` is looked at in its terminal in a test: `cargo xtask test` installs it on Debian",
+        ),
+        tool(
             "promtool",
             "Prometheus scrapes the lab in a test: `cargo xtask test` installs it on Debian",
         ),

@@ -132,9 +132,9 @@ impl Link {
     /// What an operator waits for.
     fn views(&self) -> Result<()> {
         let start = Instant::now();
-        let members = client::members(&self.socket, None, None)?.len();
+        let members = client::members(&self.socket, None, None, client::ALL)?.len();
         let (members_took, start) = (start.elapsed(), Instant::now());
-        let groups = client::groups(&self.socket)?.router.len();
+        let groups = client::groups(&self.socket, client::ALL)?.router.len();
         println!(
             "    views: {members} members in {members_took:.2?}, {groups} groups in {:.2?}",
             start.elapsed()

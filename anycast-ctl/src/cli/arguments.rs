@@ -17,6 +17,8 @@ Examples:
   anycast-ctl check /etc/anycast/anycast.toml
   anycast-ctl run --config /etc/anycast/anycast.toml
   anycast-ctl status --check                is there anything to look at?
+  anycast-ctl top                           what it does, live
+  anycast-ctl doctor                        what is wrong with this machine?
   anycast-ctl members --json
   anycast-ctl refusals                      why a host cannot join
   anycast-ctl policy explain fe80::11 2001:db8:a::53
@@ -61,6 +63,15 @@ pub(super) enum Command {
         #[command(flatten)]
         query: Query,
     },
+    /// Look at the daemon that runs, its configuration file and this machine, and say what is wrong and what to do
+    /// about it
+    Doctor {
+        /// Configuration file
+        #[arg(default_value = "/etc/anycast/anycast.toml")]
+        file: PathBuf,
+        #[command(flatten)]
+        query: Query,
+    },
     /// Show the daemon, its interfaces and its links
     Status {
         /// Fail when there is something that somebody should look at, and print only that
@@ -68,6 +79,12 @@ pub(super) enum Command {
         check: bool,
         #[command(flatten)]
         query: Query,
+    },
+    /// Show groups, members, bindings, flows, handshakes, refusals and rates, live in this terminal
+    Top {
+        /// Time between two questions to the daemon
+        #[arg(long, value_name = "TIME", default_value = "1s")]
+        interval: humantime_serde::re::humantime::Duration,
     },
     /// Show anycast groups: behind this router, and those that this machine serves
     Groups(Query),

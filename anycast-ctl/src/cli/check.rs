@@ -1,57 +1,127 @@
-//! The command `check`.
+//! The command `check`, and `doctor`, which asks the daemon as well.
 
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use serde_json::Value;
 
 use super::{
     ask::{Query, print},
+    show_status,
     table::wrapped,
 };
 use crate::{
-    config,
-    shell::{host, surroundings},
+    config::{self, Config, Problems},
+    shell::{
+        api::{Request, client, view},
+        finding::Finding,
+        host, surroundings,
+    },
 };
 
 /// Prints every problem of a configuration file, and with `host` what is in its way on this machine. With `--json`,
 /// standard output gets both as JSON as well.
 pub(super) fn run(file: &Path, host: bool, query: Query) -> Result<()> {
-    let checked = config::load(file);
-    let findings = match &checked {
-        Ok(config) if host => host::look(config),
-        _ => Vec::new(),
-    };
-    let warnings = match &checked {
-        Ok(config) if host => surroundings::warnings(config),
-        Ok(config) => config::warnings(config),
-        Err(_) => Vec::new(),
-    };
-    if query.json {
-        let problems = match &checked {
-            Ok(_) => &[][..],
-            Err(problems) => &problems.problems,
-        };
-        let ok = checked.is_ok();
-        let mut answer =
-            serde_json::json!({"file": file, "ok": ok, "problems": problems, "warnings": warnings});
-        if host {
-            answer["host"] = serde_json::to_value(&findings)?;
-        }
-        print(&format!("{answer:#}\n"))?;
-    } else if checked.is_ok() {
-        for warning in &warnings {
-            print(&format!("{}: warning: {warning}\n", file.display()))?;
-        }
-        print(&format!("{}: OK\n", file.display()))?;
-        for finding in &findings {
-            let message = wrapped(&format!("! {}", finding.message), 0);
-            print(&(message + &wrapped(&finding.remedy, 4)))?;
-        }
+    let checked = Checked::new(file, host);
+    match query.json {
+        true => print(&format!("{:#}\n", checked.json()?))?,
+        false => print(&checked.text())?,
     }
-    checked?;
-    match findings.len() {
+    let findings = checked.findings.len();
+    checked.config?;
+    in_the_way(findings)
+}
+
+/// Prints what is wrong with the daemon that runs, with its configuration file and with this machine.
+pub(super) fn doctor(socket: &Path, file: &Path, query: Query) -> Result<()> {
+    let asked = client::ask::<view::Status>(socket, &Request::Status);
+    let problems = match asked {
+        Ok(status) => status.problems,
+        Err(error) => vec![view::Problem {
+            code: "no_daemon".to_owned(),
+            message: error.to_string(),
+        }],
+    };
+    let checked = Checked::new(file, true);
+    if query.json {
+        let mut answer = checked.json()?;
+        answer["daemon"] = serde_json::to_value(&problems)?;
+        print(&format!("{answer:#}\n"))?;
+    } else {
+        print(&show_status::problems(&problems))?;
+        print(&checked.text())?;
+    }
+    let findings = checked.findings.len();
+    checked.config?;
+    in_the_way(problems.len() + findings)
+}
+
+fn in_the_way(things: usize) -> Result<()> {
+    match things {
         0 => Ok(()),
         1 => bail!("1 thing on this machine is in the way"),
         many => bail!("{many} things on this machine are in the way"),
+    }
+}
+
+/// A configuration file that was looked at.
+struct Checked<'a> {
+    file: &'a Path,
+    config: Result<Config, Problems>,
+    /// What is legal, and surely not what was meant.
+    warnings: Vec<String>,
+    /// Whether this machine was looked at.
+    host: bool,
+    /// What is in the way there.
+    findings: Vec<Finding>,
+}
+
+impl<'a> Checked<'a> {
+    fn new(file: &'a Path, host: bool) -> Self {
+        let config = config::load(file);
+        let (findings, warnings) = match &config {
+            Ok(config) if host => (host::look(config), surroundings::warnings(config)),
+            Ok(config) => (Vec::new(), config::warnings(config)),
+            Err(_) => Default::default(),
+        };
+        Self {
+            file,
+            config,
+            warnings,
+            host,
+            findings,
+        }
+    }
+
+    fn json(&self) -> Result<Value> {
+        let problems = match &self.config {
+            Ok(_) => &[][..],
+            Err(problems) => &problems.problems,
+        };
+        let (file, ok, warnings) = (self.file, self.config.is_ok(), &self.warnings);
+        let mut answer =
+            serde_json::json!({"file": file, "ok": ok, "problems": problems, "warnings": warnings});
+        if self.host {
+            answer["host"] = serde_json::to_value(&self.findings)?;
+        }
+        Ok(answer)
+    }
+
+    /// Nothing where the file is wrong: that is an error of the command.
+    fn text(&self) -> String {
+        if self.config.is_err() {
+            return String::new();
+        }
+        let file = self.file.display();
+        let mut text = String::new();
+        for warning in &self.warnings {
+            text += &format!("{file}: warning: {warning}\n");
+        }
+        text += &format!("{file}: OK\n");
+        for finding in &self.findings {
+            text += &wrapped(&format!("! {}", finding.message), 0);
+            text += &wrapped(&finding.remedy, 4);
+        }
+        text
     }
 }

@@ -19,6 +19,7 @@ mod show_policy;
 mod show_status;
 mod status;
 mod table;
+mod top;
 
 use anyhow::Result;
 
@@ -44,21 +45,25 @@ pub fn run(cli: Cli) -> Result<()> {
             verbose,
         } => run::run(&config, socket, log_format, verbose),
         Command::Check { file, host, query } => check::run(&file, host, query),
+        Command::Doctor { file, query } => check::doctor(path, &file, query),
         Command::Status { check, query } => status::run(path, check, query),
-        Command::Groups(query) => answer(&client::groups(path)?, query, show::groups),
+        Command::Groups(query) => answer(&client::groups(path, client::ALL)?, query, show::groups),
         Command::Members {
             group,
             member,
             query,
-        } => answer(&client::members(path, group, member)?, query, |members| {
-            show::members(members)
-        }),
+        } => answer(
+            &client::members(path, group, member, client::ALL)?,
+            query,
+            |members| show::members(members),
+        ),
+        Command::Top { interval } => top::run(path, interval.into()),
         Command::Policy(command) => policy::run(path, command),
         Command::Reload(query) => policy::reload(path, query),
         Command::Refusals(query) => ask(path, &Request::Refusals, query, show_policy::refusals),
         Command::Monitor { roles, query } => monitor::run(path, roles, query.json),
         Command::Bindings { which, query } => {
-            let bindings = client::bindings(path, which.into())?;
+            let bindings = client::bindings(path, which.into(), client::ALL)?;
             answer(&bindings, query, |bindings| show_flows::bindings(bindings))
         }
         Command::Handshakes {
@@ -66,11 +71,11 @@ pub fn run(cli: Cli) -> Result<()> {
             anycast,
             query,
         } => {
-            let known = client::handshakes(path, client, anycast)?;
+            let known = client::handshakes(path, client, anycast, client::ALL)?;
             answer(&known, query, |known| show_flows::handshakes(known, client))
         }
         Command::Flows { which, all, query } => {
-            let flows = client::flows(path, which.into(), all)?;
+            let flows = client::flows(path, which.into(), all, client::ALL)?;
             answer(&flows, query, |flows| show_flows::flows(flows))
         }
         Command::Explain {

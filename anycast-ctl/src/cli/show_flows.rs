@@ -69,7 +69,7 @@ pub(super) fn handshakes(known: &[view::Handshake], client: Option<Ipv6Addr>) ->
     }
 }
 
-fn handshake_state(handshake: &view::Handshake) -> String {
+pub(super) fn handshake_state(handshake: &view::Handshake) -> String {
     let short = |message: &String| match message.as_str() {
         "home_test" => "HoT".to_owned(),
         "care_of_test" => "CoT".to_owned(),
@@ -141,7 +141,7 @@ fn end(address: Ipv6Addr, port: u16) -> String {
     }
 }
 
-fn protocol(number: u8) -> String {
+pub(super) fn protocol(number: u8) -> String {
     match number {
         6 => "tcp".into(),
         17 => "udp".into(),

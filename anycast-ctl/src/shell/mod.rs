@@ -12,7 +12,7 @@ mod daemon;
 pub mod dataplane;
 mod engine;
 mod error;
-mod finding;
+pub mod finding;
 mod fitness;
 mod flows;
 mod handover;

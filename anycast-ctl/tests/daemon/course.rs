@@ -13,17 +13,17 @@ pub fn member_joins() -> Result<()> {
     let router = site.router()?;
     let member = site.member()?;
     wait_for("the route is there", || site.routed())?;
-    let members = client::members(&router.socket, None, None)?;
+    let members = client::members(&router.socket, None, None, client::ALL)?;
     let [known] = &members[..] else {
         bail!("one member, not {members:?}");
     };
     ensure!(known.member == S1 && known.mac == "02:00:00:00:20:11" && known.rule == Some(0));
-    let groups = client::groups(&router.socket)?;
+    let groups = client::groups(&router.socket, client::ALL)?;
     ensure!(
         groups.router[0].next_hops == ["fe80::11%lan0"],
         "{groups:?}"
     );
-    let groups = client::groups(&member.socket)?;
+    let groups = client::groups(&member.socket, client::ALL)?;
     ensure!(
         groups.member[0].joined && groups.member[0].care_of == Some(C1),
         "{groups:?}"

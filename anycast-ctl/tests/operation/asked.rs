@@ -140,6 +140,35 @@ pub fn schemas() -> Result<()> {
 }
 
 /// A gateway that lost an interface says so, and fails.
+/// What `doctor` finds at the gateway, as codes: about the daemon, and about the machine.
+fn doctor(lab: &Lab) -> Result<(Vec<String>, Vec<String>)> {
+    let directory = lab.network.site().directory();
+    // Like `ip netns exec`: with the interfaces of the namespace in /sys.
+    let script = "mount -t sysfs sysfs /sys && exec \"$@\"";
+    let mut command = lab.network.gateway.command("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh", DAEMON]);
+    command.arg("--socket").arg(directory.join("gateway.sock"));
+    command.arg("doctor");
+    command.arg(xtask::workspace().join("examples/gateway.toml"));
+    let output = command.arg("--json").output()?;
+    let answer: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(answer["ok"] == true, "{answer}");
+    let codes = |of: &str| -> Vec<String> {
+        let found = answer[of].as_array().into_iter().flatten();
+        found
+            .filter_map(|it| it["code"].as_str().map(str::to_owned))
+            .collect()
+    };
+    let (daemon, host) = (codes("daemon"), codes("host"));
+    let sound = daemon.is_empty() && host.is_empty();
+    ensure!(
+        output.status.success() == sound,
+        "{:?}: {answer}",
+        output.status
+    );
+    Ok((daemon, host))
+}
+
 pub fn check() -> Result<()> {
     let mut lab = Lab::up(Path::new(DAEMON), None)?;
     lab.start(&["gateway"])?;
@@ -150,6 +179,9 @@ pub fn check() -> Result<()> {
         status.lines().all(|line| line.chars().count() <= 80),
         "{status}"
     );
+    let (daemon, host) = doctor(&lab)?;
+    ensure!(daemon.is_empty(), "{daemon:?}");
+    ensure!(!host.contains(&"no_interface".to_owned()), "{host:?}");
     netlink::delete(&lab.network.gateway, "clients0")?;
     let missing = xtask::net::wait::poll(
         std::time::Duration::from_secs(30),
@@ -170,5 +202,13 @@ pub fn check() -> Result<()> {
     ensure!(failed.is_some_and(|error| error.to_string().contains("1 problem")));
     let problems: Vec<Value> = missing;
     ensure!(problems[0]["message"] == "there is no interface clients0");
+
+    let (daemon, host) = doctor(&lab)?;
+    ensure!(daemon == ["interface_missing"], "{daemon:?}");
+    ensure!(host.contains(&"no_interface".to_owned()), "{host:?}");
+    lab.kill("gateway")?;
+    let (daemon, host) = doctor(&lab)?;
+    ensure!(daemon == ["no_daemon"], "{daemon:?}");
+    ensure!(host.contains(&"no_interface".to_owned()), "{host:?}");
     Ok(())
 }

@@ -6,6 +6,7 @@ mod explain;
 mod machine;
 mod metrics;
 mod package;
+mod top;
 mod unit;
 
 use std::process::ExitCode;
@@ -48,6 +49,11 @@ fn main() -> ExitCode {
         "metrics are what the daemons say elsewhere, and documented",
         metrics::served,
     );
+    let seen = "top shows the lab in a terminal, and keys do what they say";
+    suite = match top::obstacle() {
+        Some(reason) => suite.ignored(seen, reason),
+        None => suite.test(seen, top::seen),
+    };
     let scraped = "a Prometheus scrapes the lab, and rules and dashboard hold";
     suite = match metrics::obstacle() {
         Some(reason) => suite.ignored(scraped, reason),

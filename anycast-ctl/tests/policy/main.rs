@@ -102,7 +102,7 @@ fn withdrawn() -> Result<()> {
     let added: view::PolicyChanged = site.ask(&request)?;
     ensure!(added.id == Some(2) && added.rules == 2, "{added:?}");
     join(&site, &frames, B)?;
-    let members = client::members(&site.socket, Some(B), None)?;
+    let members = client::members(&site.socket, Some(B), None, client::ALL)?;
     ensure!(
         members.len() == 1 && members[0].rule == Some(2),
         "{members:?}"
@@ -111,7 +111,7 @@ fn withdrawn() -> Result<()> {
     // The file has rule 0 and not rule 2; the member stays, by the other rule.
     let reloaded: view::PolicyChanged = site.ask(&Request::Reload)?;
     ensure!(reloaded.rules == 2 && site.routed(B)?);
-    let members = client::members(&site.socket, None, Some(HONEST))?;
+    let members = client::members(&site.socket, None, Some(HONEST), client::ALL)?;
     ensure!(
         members.len() == 1 && members[0].rule == Some(0),
         "{members:?}"

@@ -11,8 +11,8 @@ use crate::{
 /// Installs the programs that tests use in addition to the daemon, on machines with apt: ip, with which people start
 /// daemons in namespaces; tshark, a second parser for every packet; BIRD and FRR, which pass routes on; nft, for
 /// firewalls; Python, for the peer of `interop`; bpftool, which loads the programs by libbpf; systemd, under which the
-/// unit is started; Prometheus, which scrapes the lab; a validator of JSON Schema; and curl and pgrep, which the README
-/// and the package's test type.
+/// unit is started; Prometheus, which scrapes the lab; a validator of JSON Schema; curl and pgrep, which the README and
+/// the package's test type; tmux, a terminal for `top`; and rpm, which reads the RPM package.
 ///
 /// The tests work without them, so that a failure is only reported.
 pub fn install_helpers() {
@@ -29,6 +29,7 @@ pub fn install_helpers() {
         ("jsonschema", "python3-jsonschema"),
         ("curl", "curl"),
         ("pgrep", "procps"),
+        ("tmux", "tmux"),
     ] {
         if process::find(program).is_some() {
             continue;

@@ -15,6 +15,9 @@ use super::{Refusal, Reply, Request, view};
 /// How long to wait for the daemon's answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// As many rows as there are.
+pub const ALL: usize = usize::MAX;
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -88,8 +91,8 @@ pub fn watch(
     Ok(())
 }
 
-/// Reads every group, page by page.
-pub fn groups(path: &Path) -> Result<view::Groups, ClientError> {
+/// Reads groups, page by page, until there are `most` of them, or a few more.
+pub fn groups(path: &Path, most: usize) -> Result<view::Groups, ClientError> {
     let mut whole = view::Groups::default();
     loop {
         let after = whole.next.take();
@@ -97,50 +100,63 @@ pub fn groups(path: &Path) -> Result<view::Groups, ClientError> {
         whole.router.extend(page.router);
         whole.member.extend(page.member);
         whole.next = page.next;
-        if whole.next.is_none() {
+        if whole.next.is_none() || whole.router.len() >= most {
             return Ok(whole);
         }
     }
 }
 
-/// Reads every member that matches the filters, page by page.
+/// Reads the members that match the filters, page by page, until there are `most` of them, or a few more.
 pub fn members(
     path: &Path,
     group: Option<Ipv6Addr>,
     member: Option<Ipv6Addr>,
+    most: usize,
 ) -> Result<Vec<view::Member>, ClientError> {
-    pages(path, |after| Request::Members {
+    pages(path, most, |after| Request::Members {
         group,
         member,
         after,
     })
 }
 
-/// Reads every binding that matches `which`, page by page.
-pub fn bindings(path: &Path, which: view::Which) -> Result<Vec<view::Binding>, ClientError> {
-    pages(path, |after| Request::Bindings { which, after })
+/// Reads the bindings that match `which`, page by page, until there are `most` of them, or a few more.
+pub fn bindings(
+    path: &Path,
+    which: view::Which,
+    most: usize,
+) -> Result<Vec<view::Binding>, ClientError> {
+    pages(path, most, |after| Request::Bindings { which, after })
 }
 
-/// Reads every client of a member that matches the filters, page by page.
+/// Reads the clients of a member that match the filters, page by page, until there are `most` of them, or a few more.
 pub fn handshakes(
     path: &Path,
     client: Option<Ipv6Addr>,
     anycast: Option<Ipv6Addr>,
+    most: usize,
 ) -> Result<Vec<view::Handshake>, ClientError> {
-    pages(path, |after| Request::Handshakes {
+    pages(path, most, |after| Request::Handshakes {
         client,
         anycast,
         after,
     })
 }
 
-/// Reads every flow that matches `which`, page by page. `open`: also the open flows of a correspondent.
-pub fn flows(path: &Path, which: view::Which, open: bool) -> Result<Vec<view::Flow>, ClientError> {
-    pages(path, |after| Request::Flows { which, open, after })
+/// Reads the flows that match `which`, page by page, until there are `most` of them, or a few more. `open`: also the
+/// open flows of a correspondent.
+pub fn flows(
+    path: &Path,
+    which: view::Which,
+    open: bool,
+    most: usize,
+) -> Result<Vec<view::Flow>, ClientError> {
+    pages(path, most, |after| Request::Flows { which, open, after })
 }
 
 fn pages<T: DeserializeOwned, C: DeserializeOwned>(
     path: &Path,
+    most: usize,
     request: impl Fn(Option<C>) -> Request,
 ) -> Result<Vec<T>, ClientError> {
     let mut whole = Vec::new();
@@ -149,7 +165,7 @@ fn pages<T: DeserializeOwned, C: DeserializeOwned>(
         let page: view::Page<T, C> = ask(path, &request(after))?;
         whole.extend(page.rows);
         after = page.next;
-        if after.is_none() {
+        if after.is_none() || whole.len() >= most {
             return Ok(whole);
         }
     }

@@ -150,6 +150,10 @@ fn checks() -> Vec<Check> {
             "`top` is looked at in its terminal in a test: `cargo xtask test` installs it on Debian",
         ),
         tool(
+            "rpm",
+            "it reads the RPM package in a test: `cargo xtask test` installs it on Debian",
+        ),
+        tool(
             "promtool",
             "Prometheus scrapes the lab in a test: `cargo xtask test` installs it on Debian",
         ),

@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod build;
 pub mod cross;
+pub mod deny;
 pub mod doctor;
 pub mod fuzz;
 pub mod kernel_tests;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::{
     bench::{self, Benchmark},
-    build, cross, doctor, fuzz, kernels, lab, lint, package, run, test, toolchain,
+    build, cross, deny, doctor, fuzz, kernels, lab, lint, package, run, test, toolchain,
 };
 
 /// Builds, tests and runs anycast, installing what this machine lacks
@@ -33,8 +33,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Make the Debian package, and a file of checksums
+    /// Make the Debian package, the RPM package, the list of what is in them, and a file of checksums
     Package,
+    /// Check licenses and sources of all dependencies, by cargo-deny
+    Deny,
     /// Run all tests, those that need root and a kernel included
     Test {
         #[command(flatten)]
@@ -117,7 +119,12 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             println!("bpf-linker  {}", tools.linker.display());
         }
         Command::Build { release } => println!("{}", build::build(release)?),
-        Command::Package => println!("{}", package::package(true)?.display()),
+        Command::Package => {
+            for made in package::package(true)? {
+                println!("{}", made.display());
+            }
+        }
+        Command::Deny => deny::deny()?,
         Command::Doctor { json } => return doctor::doctor(json),
         Command::Test { options } => return test::test(&options),
         Command::Bench {

@@ -1,4 +1,9 @@
-//! Makes the Debian package of the daemon, by cargo-deb, with a file of checksums beside it.
+//! Makes the Debian package of the daemon, by cargo-deb, an RPM package with the same files, the list of what is in the
+//! daemon, and a file of checksums beside them.
+
+pub mod glibc;
+pub mod rpm;
+pub mod sbom;
 
 use std::{
     fs,
@@ -6,13 +11,9 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
-use crate::{
-    build,
-    process::{self, say},
-    toolchain::{self, may_install},
-};
+use crate::{build, process, toolchain::crate_tool};
 
 const TOOL: &str = "cargo-deb";
 /// The version that is built where there is none.
@@ -24,52 +25,34 @@ const COMPLETIONS: [(&str, &str); 3] = [
     ("fish", "anycast-ctl.fish"),
 ];
 
-/// Builds the package and gives its path. Without `release`, the daemon in it is not optimised, for tests.
-pub fn package(release: bool) -> Result<PathBuf> {
-    let tool = tool()?;
+/// Builds the packages and what stands beside them, and gives their paths.
+pub fn package(release: bool) -> Result<Vec<PathBuf>> {
+    let deb = tool()?;
+    let rpm = crate_tool::require(rpm::TOOL, rpm::VERSION, &[])?;
+    let sbom = crate_tool::require(sbom::TOOL, sbom::VERSION, &[])?;
     let daemon = build::build(release)?.daemon;
+    glibc::fits(&daemon)?;
     let directory = crate::workspace().join("target/package");
-    make(&tool, &daemon, &directory, release)
+    let profile = if release { "release" } else { "dev" };
+    let made = vec![
+        make(&deb, &daemon, &directory, release)?,
+        rpm::make(&rpm, &directory, profile)?,
+        sbom::make(&sbom, &directory)?,
+    ];
+    checksums(&directory, &made)?;
+    Ok(made)
 }
 
 /// The path of cargo-deb, if it is there.
 #[must_use]
 pub fn find() -> Option<PathBuf> {
-    let own = toolchain::tools_directory()?
-        .join(TOOL)
-        .join("bin")
-        .join(TOOL);
-    process::find(TOOL).or_else(|| own.is_file().then_some(own))
+    crate_tool::find(TOOL)
 }
 
 /// The path of cargo-deb, which is built where it is not there.
 pub fn tool() -> Result<PathBuf> {
-    if let Some(found) = find() {
-        return Ok(found);
-    }
-    if !may_install() {
-        bail!("{TOOL} is missing, and ANYCAST_NO_INSTALL forbids to install it");
-    }
-    let root = toolchain::tools_directory().context("there is no place for tools")?;
-    let root = root.join(TOOL);
-    say(format_args!(
-        "building {TOOL} {VERSION} into {}; this takes a minute or two",
-        root.display()
-    ));
-    let mut install = toolchain::cargo();
     // It compresses with the xz of the distribution then.
-    install.args([
-        "install",
-        TOOL,
-        "--version",
-        VERSION,
-        "--locked",
-        "--no-default-features",
-        "--root",
-    ]);
-    install.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
-    process::show(install.arg(&root), "building cargo-deb")?;
-    find().with_context(|| format!("{TOOL} was built and is not there"))
+    crate_tool::require(TOOL, VERSION, &["--no-default-features"])
 }
 
 /// Makes the package of this daemon in `directory`.
@@ -89,12 +72,12 @@ pub fn make(tool: &Path, daemon: &Path, directory: &Path, release: bool) -> Resu
         .map(str::trim)
         .find(|line| line.ends_with(".deb"));
     let package = PathBuf::from(path.context("cargo-deb names no package")?);
-    checksums(directory, &package)?;
+    checksums(directory, std::slice::from_ref(&package))?;
     Ok(package)
 }
 
 /// Man pages and completions, by the daemon itself.
-fn generate(daemon: &Path, directory: &Path) -> Result<()> {
+pub fn generate(daemon: &Path, directory: &Path) -> Result<()> {
     let man = directory.join("man");
     let completions = directory.join("completions");
     for made in [&man, &completions] {
@@ -121,11 +104,10 @@ fn run(command: &mut Command) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// `sha256sum --check SHA256SUMS` verifies the package.
-fn checksums(directory: &Path, package: &Path) -> Result<()> {
-    let name = package.file_name().context("a package without a name")?;
-    let parent = package.parent().context("a package without a directory")?;
-    let sums = run(Command::new("sha256sum").arg(name).current_dir(parent))?;
+/// `sha256sum --check SHA256SUMS` verifies these files, which are in the directory.
+pub fn checksums(directory: &Path, files: &[PathBuf]) -> Result<()> {
+    let names = files.iter().filter_map(|file| file.file_name());
+    let sums = run(Command::new("sha256sum").args(names).current_dir(directory))?;
     fs::write(directory.join("SHA256SUMS"), sums)?;
     Ok(())
 }

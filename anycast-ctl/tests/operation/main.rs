@@ -28,6 +28,21 @@ fn main() -> ExitCode {
         Some(reason) => suite.ignored(installed, reason),
         None => suite.test(installed, package::life),
     };
+    let rpm = "the RPM package has the files of the Debian package, and is installed";
+    suite = match package::rpm_obstacle() {
+        Some(reason) => suite.ignored(rpm, reason),
+        None => suite.test(rpm, package::rpm),
+    };
+    let debians = "the Debian package fits Debian 12 and 13";
+    suite = match package::debians_obstacle() {
+        Some(reason) => suite.ignored(debians, reason),
+        None => suite.test(debians, package::debians),
+    };
+    let sbom = "the list of crates has what the daemon is made of";
+    suite = match package::sbom_obstacle() {
+        Some(reason) => suite.ignored(sbom, reason),
+        None => suite.test(sbom, package::sbom),
+    };
     suite = suite
         .test(
             "users of read_group ask and change nothing",

@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -13,7 +14,9 @@ use xtask::{
         stage::Lab,
         topology::S1,
     },
-    net::wait,
+    net::{Site, wait},
+    package::{rpm, sbom},
+    toolchain::crate_tool,
 };
 
 use super::{
@@ -36,6 +39,134 @@ pub fn obstacle() -> Option<&'static str> {
     } else {
         machine::obstacle()
     }
+}
+
+/// Why the package cannot be tried on each Debian here, if so.
+pub fn debians_obstacle() -> Option<&'static str> {
+    if std::env::var_os("ANYCAST_LONG").is_none() {
+        Some("ANYCAST_LONG is not set: it downloads two Debian systems")
+    } else if xtask::package::find().is_none() {
+        Some("cargo-deb is not installed: cargo xtask package does that")
+    } else if xtask::process::find("mmdebstrap").is_none() {
+        Some("mmdebstrap is not installed")
+    } else {
+        None
+    }
+}
+
+/// On a new Debian 12 and 13 the package is installed with nothing beside it, runs, and is purged.
+pub fn debians() -> Result<()> {
+    let tool = xtask::package::find().context("no cargo-deb")?;
+    xtask::package::glibc::fits(Path::new(DAEMON))?;
+    let directory = xtask::workspace().join("target/package");
+    let package = xtask::package::make(&tool, Path::new(DAEMON), &directory, false)?;
+    for suite in ["bookworm", "trixie"] {
+        let site = Site::claim("acdebian")?;
+        let root = site.directory().join(suite);
+        let mut command = Command::new("mmdebstrap");
+        command.args(["--quiet", "--variant=minbase", "--mode=root", suite]);
+        run(command.arg(&root))?;
+        std::fs::copy(&package, root.join("anycast.deb"))?;
+        let inside =
+            |words: &[&str]| run(Command::new("chroot").arg(&root).args(words)).context(suite);
+        inside(&["dpkg", "-i", DEB])?;
+        let version = inside(&["anycast-ctl", "--version"])?;
+        ensure!(version.starts_with("anycast-ctl "), "{suite}: {version}");
+        let example = "/usr/share/doc/anycast/examples/router.toml";
+        // A minimal system leaves documents out.
+        if root.join(&example[1..]).exists() {
+            inside(&["anycast-ctl", "check", example])?;
+        }
+        inside(&["dpkg", "--purge", "anycast"])?;
+        for left in ["usr/sbin/anycast-ctl", "etc/anycast", "etc/default/anycast"] {
+            ensure!(!root.join(left).exists(), "{suite}: a purge leaves {left}");
+        }
+    }
+    Ok(())
+}
+
+fn run(command: &mut Command) -> Result<String> {
+    let output = command.output()?;
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{command:?}: {error}");
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Why no RPM package can be made and read here, if so.
+pub fn rpm_obstacle() -> Option<&'static str> {
+    if crate_tool::find(rpm::TOOL).is_none() {
+        Some("cargo-generate-rpm is not installed: cargo xtask package does that")
+    } else if xtask::process::find("rpm").is_none() {
+        Some("rpm is not installed")
+    } else {
+        None
+    }
+}
+
+/// The RPM package is installed in an empty directory, and has the files of the Debian package.
+pub fn rpm() -> Result<()> {
+    let tool = crate_tool::find(rpm::TOOL).context("no cargo-generate-rpm")?;
+    let site = Site::claim("acrpm")?;
+    let root = site.directory().join("root");
+    std::fs::create_dir(&root)?;
+    let directory = xtask::workspace().join("target/package");
+    xtask::package::generate(Path::new(DAEMON), &directory)?;
+    let package = rpm::make(&tool, &directory, "dev")?;
+    let rpm = |arguments: &[&str]| -> Result<String> {
+        let mut command = Command::new("rpm");
+        command
+            .arg("--root")
+            .arg(&root)
+            .args(arguments)
+            .arg(&package);
+        run(&mut command)
+    };
+    let files = rpm(&["--query", "--list", "--package"])?;
+    for file in [
+        "/usr/sbin/anycast-ctl",
+        "/usr/lib/systemd/system/anycast.service",
+        "/usr/share/man/man1/anycast-ctl-status.1",
+        "/usr/share/bash-completion/completions/anycast-ctl",
+        "/usr/share/doc/anycast/examples/router.toml",
+        "/etc/default/anycast",
+    ] {
+        ensure!(files.lines().any(|line| line == file), "no {file}: {files}");
+    }
+    let configured = rpm(&["--query", "--configfiles", "--package"])?;
+    ensure!(configured.contains("/etc/default/anycast"), "{configured}");
+    // The root has no system that it depends on, and nothing to run scripts with.
+    rpm(&["--install", "--nodeps", "--noscripts"])?;
+    let said = run(Command::new(root.join("usr/sbin/anycast-ctl")).arg("--version"))?;
+    ensure!(said.starts_with("anycast-ctl "), "{said}");
+    Ok(())
+}
+
+/// Why nobody can list what the daemon is made of here, if so.
+pub fn sbom_obstacle() -> Option<&'static str> {
+    let found = crate_tool::find(sbom::TOOL);
+    found
+        .is_none()
+        .then_some("cargo-cyclonedx is not installed: cargo xtask package does that")
+}
+
+/// The list has what the daemon is made of, and nothing of tests or of the machine where it was made.
+pub fn sbom() -> Result<()> {
+    let tool = crate_tool::find(sbom::TOOL).context("no cargo-cyclonedx")?;
+    let site = Site::claim("acsbom")?;
+    let list = std::fs::read_to_string(sbom::make(&tool, site.directory())?)?;
+    let workspace = xtask::workspace();
+    ensure!(!list.contains(&workspace.display().to_string()), "{list}");
+    let list: serde_json::Value = serde_json::from_str(&list)?;
+    ensure!(list["bomFormat"] == "CycloneDX", "{list}");
+    let components = list["components"].as_array().cloned().unwrap_or_default();
+    let has = |name: &str| components.iter().any(|it| it["name"] == name);
+    for name in ["anycast-common", "aya", "tokio", "clap"] {
+        ensure!(has(name), "no {name} among {} components", components.len());
+    }
+    ensure!(!has("proptest"), "crates of tests are in it");
+    let left = workspace.join("anycast-ctl").join("anycast.cdx.json");
+    ensure!(!left.exists(), "{} is left", left.display());
+    Ok(())
 }
 
 pub fn life() -> Result<()> {

@@ -30,6 +30,7 @@ pub fn install_helpers() {
         ("curl", "curl"),
         ("pgrep", "procps"),
         ("tmux", "tmux"),
+        ("rpm", "rpm"),
     ] {
         if process::find(program).is_some() {
             continue;

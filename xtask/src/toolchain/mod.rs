@@ -2,6 +2,7 @@
 
 mod apt;
 mod bpf_linker;
+pub mod crate_tool;
 mod debian;
 mod environment;
 // `anycast-ctl/build.rs` uses the same file.

@@ -39,7 +39,11 @@ pub fn tests(suite: Suite) -> Suite {
 }
 
 pub(super) fn bench() -> Result<Bench> {
-    let mut bench = Bench::new(CORRESPONDENT, true)?;
+    prepared(Bench::new(CORRESPONDENT, true)?)
+}
+
+/// With the prefixes of the tests.
+pub(super) fn prepared(mut bench: Bench) -> Result<Bench> {
     let maps = bench.dataplane.maps();
     maps.set_client_prefixes(&["2001:db8:1::/64".parse()?])?;
     maps.set_anycast_prefixes(&["2001:db8:a::/48".parse()?])?;

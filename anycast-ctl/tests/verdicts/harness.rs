@@ -5,7 +5,7 @@ use std::{cell::Cell, collections::BTreeMap};
 use anycast_common::abi::{event::Header, roles::CORRESPONDENT};
 use anycast_ctl::{
     core::{MapAction, Time, rate::Rate},
-    shell::dataplane::{Dataplane, Limits, OBJECT, Settings},
+    shell::dataplane::{Dataplane, Limits, OBJECT, Pins, Settings},
 };
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::{TestRun as _, TestRunOptions};
@@ -129,12 +129,17 @@ impl Bench {
     }
 
     pub fn with(settings: Settings) -> Result<Self> {
+        Self::of(OBJECT, settings, None)
+    }
+
+    /// With the programs of this object, and what is pinned.
+    pub fn of(object: &[u8], settings: Settings, pins: Option<Pins>) -> Result<Self> {
         let roles = settings.roles;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let guard = runtime.enter();
-        let dataplane = Dataplane::load(OBJECT, settings)?;
+        let dataplane = Dataplane::load_with(object, settings, pins)?;
         drop(guard);
         Ok(Self {
             _runtime: runtime,
@@ -150,6 +155,11 @@ impl Bench {
             overheard: false,
             ingress: 0,
         })
+    }
+
+    /// Ends everything, including what is pinned.
+    pub fn end(self) -> Result<()> {
+        Ok(self.dataplane.end()?)
     }
 
     /// Gives the frame to the program of the bench's hook.

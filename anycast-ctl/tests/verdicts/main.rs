@@ -36,6 +36,7 @@ mod trial;
 mod unattended;
 mod unreachable;
 mod unwanted;
+mod upgrade;
 
 use xtask::kernel_tests::Suite;
 
@@ -77,6 +78,7 @@ fn main() -> std::process::ExitCode {
     let suite = icmp_fragment::tests(suite);
     let suite = fragment::tests(suite);
     let suite = differential::tests(suite);
+    let suite = upgrade::tests(suite);
     // The same rules at another hook. What XDP forwards, the kernel does there.
     let rules = router::tests(Suite::new());
     let rules = router_policy::tests(rules);

@@ -31,6 +31,7 @@ pub use capture::Capture;
 pub use namespace::Namespace;
 pub use pace::Pace;
 pub use pass::Pass;
+pub use pins::directory as pins_directory;
 pub use process::Process;
 pub use sender::Sender;
 pub use site::Site;

@@ -34,7 +34,7 @@ pub(super) fn list() -> Result<Vec<String>> {
 }
 
 /// Directory of the network namespace of this thread.
-pub(super) fn directory() -> Result<PathBuf> {
+pub fn directory() -> Result<PathBuf> {
     Ok(Path::new(DIRECTORY).join(cookie()?.to_string()))
 }
 

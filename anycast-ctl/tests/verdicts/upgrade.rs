@@ -1,0 +1,171 @@
+//! What becomes of sessions when a daemon of another version takes over: pinned by the programs of a release, and met
+//! by those of today.
+//!
+//! `released` has the programs of each release by the name VERSION-LAYOUT.bpf.o.xz. With `ANYCAST_WRITE_RELEASE` set the
+//! test adds those of today, which is done when a version is released.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use anycast_common::abi::{pins::LAYOUT, roles::CORRESPONDENT};
+use anycast_ctl::shell::dataplane::{Limits, Mode, OBJECT, Pins, Settings};
+use anyhow::{Context as _, Result, ensure};
+use xtask::kernel_tests::Suite;
+
+use crate::{
+    correspondent::{A, B, C, FOLLOWS, LATER, PINS, PORTS, bind, prepared, row, to},
+    harness::Bench,
+    packets::{ACK, Packet, SYN},
+};
+
+/// Index of the loopback interface, over which no packet goes here.
+const LOOPBACK: u32 = 1;
+
+pub fn tests(suite: Suite) -> Suite {
+    let released = "upgrade: sessions that a release pinned go on with the programs of today";
+    let suite = match xtask::process::find("xz") {
+        None => suite.ignored(released, "xz is not installed"),
+        Some(_) => suite.test_with_pins(released, from_release),
+    };
+    suite.test_with_pins(
+        "upgrade: sessions of another layout take the anycast route",
+        other_layout,
+    )
+}
+
+fn directory() -> PathBuf {
+    PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/verdicts/released"
+    ))
+}
+
+fn bench(object: &[u8]) -> Result<Bench> {
+    let settings = Settings {
+        roles: CORRESPONDENT,
+        require_router_alert: true,
+        limits: Limits::NONE,
+        sizes: Default::default(),
+    };
+    prepared(Bench::of(object, settings, Some(Pins::claim()?))?)
+}
+
+/// The programs of this object pin a flow, and end as with a crash, or with a stop beside sessions.
+fn pinned_by(object: &[u8]) -> Result<()> {
+    let mut bench = bench(object)?;
+    bind(&mut bench, C, LATER)?;
+    let opens = Packet::tcp(A, B, PORTS, SYN);
+    bench.table(&[to(C, "the binding pins it", &opens, PINS)])?;
+    // What nothing is attached for is swept away.
+    bench.dataplane.attach(LOOPBACK, CORRESPONDENT, Mode::Tcx)?;
+    Ok(())
+}
+
+/// The programs of today find no binding, which is not taken over.
+fn met_today(goes_on: bool) -> Result<()> {
+    let mut bench = bench(OBJECT)?;
+    let tcp = Packet::tcp(A, B, PORTS, ACK);
+    let result = bench.table(&[match goes_on {
+        true => to(C, "it stays with its member", &tcp, FOLLOWS),
+        false => row("it takes the anycast route", &tcp, &[]),
+    }]);
+    let flows = bench.dataplane.maps().flow_reader().flows().len();
+    bench.end()?;
+    ensure!(flows == usize::from(goes_on), "{flows} flows");
+    result
+}
+
+fn from_release() -> Result<()> {
+    if cfg!(target_endian = "big") {
+        // The programs of releases are of the other kind.
+        return Ok(());
+    }
+    write()?;
+    let mut releases = 0;
+    for file in fs::read_dir(directory())? {
+        let path = file?.path();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let Some((version, layout)) = name
+            .strip_suffix(".bpf.o.xz")
+            .and_then(|name| name.rsplit_once('-'))
+        else {
+            continue;
+        };
+        releases += 1;
+        if layout != format!("{LAYOUT:08x}") {
+            // The maps of its layout are not taken over, which the other test shows.
+            println!("{version} has another layout: its sessions end");
+            continue;
+        }
+        let object = output(Command::new("xz").arg("-dc").arg(&path))?;
+        pinned_by(&object).context(version.to_owned())?;
+        met_today(true).context(version.to_owned())?;
+    }
+    ensure!(releases > 0, "no release in {}", directory().display());
+    Ok(())
+}
+
+fn other_layout() -> Result<()> {
+    pinned_by(OBJECT)?;
+    met_today(true).context("the control: the same layout")?;
+
+    pinned_by(OBJECT)?;
+    let mine = format!("-{LAYOUT:08x}");
+    let mut renamed = 0;
+    for file in fs::read_dir(xtask::net::pins_directory()?)? {
+        let path = file?.path();
+        let name = path.to_string_lossy();
+        if let Some(map) = name.strip_suffix(&mine) {
+            fs::rename(&path, format!("{map}-{:08x}", !LAYOUT))?;
+            renamed += 1;
+        }
+    }
+    ensure!(renamed > 0, "nothing is pinned");
+    met_today(false)
+}
+
+/// Adds the programs of today to the releases, where that is wanted.
+fn write() -> Result<()> {
+    if std::env::var_os("ANYCAST_WRITE_RELEASE").is_none() {
+        return Ok(());
+    }
+    let name = format!("{}-{LAYOUT:08x}.bpf.o", env!("CARGO_PKG_VERSION"));
+    let path = directory().join(name);
+    let mut object = OBJECT.to_vec();
+    // Where the sources were is in there many times. What is as long and says nothing keeps all offsets.
+    let home = std::env::var("HOME").unwrap_or_default();
+    for place in [xtask::workspace().to_string_lossy().into_owned(), home] {
+        let place = place.trim_end_matches('/').as_bytes();
+        let mut from = 0;
+        while let Some(at) = position(&object[from..], place) {
+            from += at + place.len();
+            object[from - place.len()..from].fill(b'/');
+        }
+    }
+    fs::write(&path, object)?;
+    output(Command::new("xz").args(["-9e", "--force"]).arg(&path))?;
+    Ok(())
+}
+
+/// Where the octets are for the first time.
+fn position(within: &[u8], octets: &[u8]) -> Option<usize> {
+    if octets.is_empty() {
+        return None;
+    }
+    within
+        .windows(octets.len())
+        .position(|window| window == octets)
+}
+
+fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command.stdin(Stdio::null()).output()?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {error}");
+    Ok(output.stdout)
+}

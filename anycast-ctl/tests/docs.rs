@@ -55,6 +55,40 @@ fn compare(document: &str, list: &str, is: &str) {
     assert_eq!(said, is, "run this test with ANYCAST_WRITE_DOCS=1");
 }
 
+/// Programs of operators know events by their names. One that is renamed is another event to them.
+#[test]
+fn every_event_is_in_the_documents_by_its_name() {
+    let source = include_str!("../src/core/notice.rs");
+    let (_, rest) = source
+        .split_once("pub enum Notice {\n")
+        .expect("the events");
+    let (variants, _) = rest.split_once("\n}\n").expect("their end");
+    let snake = |name: &str| -> String {
+        let letter = |(at, c): (usize, char)| match c.is_uppercase() && at > 0 {
+            true => format!("_{}", c.to_lowercase()),
+            false => c.to_lowercase().to_string(),
+        };
+        name.chars().enumerate().map(letter).collect()
+    };
+    let mut events: Vec<String> = variants
+        .lines()
+        .filter_map(|line| line.strip_prefix("    ")?.strip_suffix(" {"))
+        .filter(|name| name.starts_with(char::is_uppercase))
+        .map(snake)
+        .collect();
+    events.sort();
+    let text = read("docs/operation.md");
+    let (_, rest) = text.split_once("\n## Events\n").expect("the chapter");
+    let (chapter, _) = rest.split_once("\n## ").expect("its end");
+    let mut said: Vec<String> = chapter
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned()))
+        .collect();
+    said.sort();
+    assert_eq!(said, events);
+    assert!(events.len() > 10, "{events:?}");
+}
+
 #[test]
 fn every_counter_is_in_the_documents() {
     let mut table = String::from("| counter | where | counts |\n|---|---|---|\n");

@@ -32,6 +32,8 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// Frames made before the flood begins, and those sent at a time.
 const FRAMES: u32 = 32_768;
 const BATCH: usize = 64;
+/// Kinds of lines that a gateway writes about what it refuses, and some about its start.
+const LINES: usize = 30;
 const REFUSALS: [&str; 9] = [
     "test_init_client_limited",
     "test_init_prefix_limited",
@@ -77,6 +79,11 @@ pub(super) fn handshakes() -> Result<()> {
         })?;
         let sent = sent.load(Ordering::Relaxed);
         let gateway = lab.daemon("gateway")?;
+        // Each kind of line once in ten seconds, whatever arrives.
+        let lines = gateway.tail(usize::MAX).len();
+        let most = LINES * (2 + usize::try_from(took.as_secs())? / 10);
+        println!("flood: {lines} lines in the gateway's log");
+        ensure!(lines <= most, "{lines} lines: {:?}", gateway.tail(20));
         let count = |name: &str| gateway.counter("data_plane", name);
         println!(
             "flood: {sent} messages in {took:.1?}, {:.0} a second, {} to the controller",

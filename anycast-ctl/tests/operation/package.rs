@@ -60,28 +60,74 @@ pub fn debians() -> Result<()> {
     xtask::package::glibc::fits(Path::new(DAEMON))?;
     let directory = xtask::workspace().join("target/package");
     let package = xtask::package::make(&tool, Path::new(DAEMON), &directory, false)?;
-    for suite in ["bookworm", "trixie"] {
-        let site = Site::claim("acdebian")?;
-        let root = site.directory().join(suite);
-        let mut command = Command::new("mmdebstrap");
-        command.args(["--quiet", "--variant=minbase", "--mode=root", suite]);
-        run(command.arg(&root))?;
-        std::fs::copy(&package, root.join("anycast.deb"))?;
-        let inside =
-            |words: &[&str]| run(Command::new("chroot").arg(&root).args(words)).context(suite);
-        inside(&["dpkg", "-i", DEB])?;
-        let version = inside(&["anycast-ctl", "--version"])?;
-        ensure!(version.starts_with("anycast-ctl "), "{suite}: {version}");
-        let example = "/usr/share/doc/anycast/examples/router.toml";
-        // A minimal system leaves documents out.
-        if root.join(&example[1..]).exists() {
-            inside(&["anycast-ctl", "check", example])?;
+    // On a disk: a system has 200 MB.
+    let scratch = xtask::workspace().join("target/debians");
+    let result = (|| {
+        for suite in ["bookworm", "trixie"] {
+            std::fs::create_dir_all(&scratch)?;
+            let root = scratch.join(suite);
+            let mut command = Command::new("mmdebstrap");
+            command.args(["--quiet", "--variant=minbase", "--mode=root", suite]);
+            run(command.arg(&root))?;
+            if suite == "bookworm" && xtask::process::find("buildah").is_some() {
+                image(&scratch, &root, &package).context("the container")?;
+            }
+            installed(&root, &package).context(suite)?;
+            std::fs::remove_dir_all(&scratch)?;
         }
-        inside(&["dpkg", "--purge", "anycast"])?;
-        for left in ["usr/sbin/anycast-ctl", "etc/anycast", "etc/default/anycast"] {
-            ensure!(!root.join(left).exists(), "{suite}: a purge leaves {left}");
-        }
+        Ok(())
+    })();
+    let _ = std::fs::remove_dir_all(&scratch);
+    result
+}
+
+fn installed(root: &Path, package: &Path) -> Result<()> {
+    std::fs::copy(package, root.join("anycast.deb"))?;
+    let inside = |words: &[&str]| run(Command::new("chroot").arg(root).args(words));
+    inside(&["dpkg", "-i", DEB])?;
+    let version = inside(&["anycast-ctl", "--version"])?;
+    ensure!(version.starts_with("anycast-ctl "), "{version}");
+    let example = "/usr/share/doc/anycast/examples/router.toml";
+    inside(&["anycast-ctl", "check", example])?;
+    inside(&["dpkg", "--purge", "anycast"])?;
+    for left in ["usr/sbin/anycast-ctl", "etc/anycast", "etc/default/anycast"] {
+        ensure!(!root.join(left).exists(), "a purge leaves {left}");
     }
+    Ok(())
+}
+
+/// An image by the Containerfile, with this system as its base.
+fn image(scratch: &Path, root: &Path, package: &Path) -> Result<()> {
+    let context = scratch.join("context");
+    std::fs::create_dir_all(&context)?;
+    std::fs::copy(package, context.join("anycast.deb"))?;
+    let file = xtask::workspace().join("contrib/container/Containerfile");
+    std::fs::copy(file, context.join("Containerfile"))?;
+    let buildah = |words: &[&str], path: Option<&Path>| {
+        let mut command = Command::new("buildah");
+        command
+            .env("STORAGE_DRIVER", "vfs")
+            .env("BUILDAH_ISOLATION", "chroot");
+        command.arg("--root").arg(scratch.join("store"));
+        command.arg("--runroot").arg(scratch.join("run"));
+        let said = run(command.args(words).args(path))?;
+        Ok::<_, anyhow::Error>(said.trim().to_owned())
+    };
+    let base = buildah(&["from", "scratch"], None)?;
+    buildah(&["add", "--quiet", &base], Some(root))?;
+    buildah(&["commit", "--quiet", &base, "localhost/base"], None)?;
+    let build = [
+        "build",
+        "--quiet",
+        "--build-arg",
+        "BASE=localhost/base",
+        "--tag",
+        "anycast",
+    ];
+    buildah(&build, Some(&context))?;
+    let container = buildah(&["from", "localhost/anycast"], None)?;
+    let version = buildah(&["run", &container, "--", "anycast-ctl", "--version"], None)?;
+    ensure!(version.starts_with("anycast-ctl "), "{version}");
     Ok(())
 }
 

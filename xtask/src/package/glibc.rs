@@ -1,18 +1,19 @@
 //! Which C library the daemon wants. One that was built on a newer Debian does not start on an older one.
 
-use std::{path::Path, process::Command};
+use std::{path::Path, process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
 
-use super::run;
+use crate::process;
 
 /// The C library of Debian 12.
 pub const OLDEST: (u32, u32) = (2, 36);
 
 /// The newest version of the C library of which the program wants a symbol.
 pub fn wanted(program: &Path) -> Result<(u32, u32)> {
-    let symbols = run(Command::new("objdump").arg("-T").arg(program))?;
-    let symbols = String::from_utf8_lossy(&symbols).into_owned();
+    let mut objdump = Command::new("objdump");
+    objdump.arg("-T").arg(program);
+    let symbols = process::capture_ok(&mut objdump, "objdump", Duration::from_secs(60))?;
     let versions = symbols.split("GLIBC_").skip(1).filter_map(|rest| {
         let end = rest.find(|c: char| c != '.' && !c.is_ascii_digit())?;
         let mut numbers = rest[..end].split('.').map_while(|part| part.parse().ok());

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
-use super::state::View;
+use super::view::View;
 use crate::shell::api::{
     Request,
     client::{self, ClientError},

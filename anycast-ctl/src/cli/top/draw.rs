@@ -11,7 +11,8 @@ use ratatui::{
 use super::{
     ask::{MOST, Snapshot},
     cell::{fitted, widths},
-    state::{State, View},
+    state::State,
+    view::View,
 };
 use crate::cli::table::seconds;
 

@@ -2,13 +2,14 @@
 //!
 //! It asks by the control socket alone, as other commands do: `ask` reads what is shown at the moment, in a thread of
 //! its own, so that a daemon which is slow to answer does not make the keys slow. `state` has what the keys change,
-//! `list` what is to be shown, and `draw` puts it on the screen.
+//! `view` which lists there are, `list` what is to be shown, and `draw` puts it on the screen.
 
 mod ask;
 mod cell;
 mod draw;
 mod list;
 mod state;
+mod view;
 
 use std::{
     io::IsTerminal as _,
@@ -23,7 +24,8 @@ use ratatui::crossterm::event::{self, Event, KeyEventKind};
 
 use self::{
     ask::{Asker, Snapshot},
-    state::{State, View},
+    state::State,
+    view::View,
 };
 use crate::shell::api::client::ClientError;
 

@@ -2,53 +2,11 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{ask::Snapshot, cell::Cell, list::Rows};
+use super::{ask::Snapshot, cell::Cell, list::Rows, view::View};
 use crate::shell::api::client::ClientError;
 
 /// Lines by which a page key moves.
 const PAGE: usize = 10;
-
-/// A list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum View {
-    Groups,
-    Members,
-    Bindings,
-    Flows,
-    Handshakes,
-    Refusals,
-    Counters,
-}
-
-impl View {
-    pub(super) const ALL: [Self; 7] = [
-        Self::Groups,
-        Self::Members,
-        Self::Bindings,
-        Self::Flows,
-        Self::Handshakes,
-        Self::Refusals,
-        Self::Counters,
-    ];
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Groups => "groups",
-            Self::Members => "members",
-            Self::Bindings => "bindings",
-            Self::Flows => "flows",
-            Self::Handshakes => "handshakes",
-            Self::Refusals => "refusals",
-            Self::Counters => "counters",
-        }
-    }
-
-    /// The list that stands so many places further.
-    fn further(self, places: usize) -> Self {
-        let at = Self::ALL.iter().position(|view| *view == self);
-        Self::ALL[(at.unwrap_or_default() + places) % Self::ALL.len()]
-    }
-}
 
 /// What is shown.
 #[derive(Debug)]

@@ -31,6 +31,7 @@
 //! - **Caps apply to joins.** A host that is a member already stays one when a cap is lowered.
 
 mod adopted;
+mod announcements;
 mod discovery;
 mod explain;
 mod group;

@@ -1,8 +1,8 @@
 //! What becomes of sessions when a daemon of another version takes over: pinned by the programs of a release, and met
 //! by those of today.
 //!
-//! `released` has the programs of each release by the name VERSION-LAYOUT.bpf.o.xz. With `ANYCAST_WRITE_RELEASE` set the
-//! test adds those of today, which is done when a version is released.
+//! `released` has the programs of each release by the name VERSION-LAYOUT.bpf.o.xz. With `ANYCAST_WRITE_RELEASE` set
+//! the test adds those of today, which is done when a version is released.
 
 use std::{
     fs,

@@ -9,8 +9,8 @@ use crate::shell::api::{
     view,
 };
 
-/// Rows of a list that are read at most. A daemon with a hundred thousand flows is not to be asked for all of them every
-/// second; `flows` prints them.
+/// Rows of a list that are read at most. A daemon with a hundred thousand flows is not to be asked for all of them
+/// every second; `flows` prints them.
 pub(super) const MOST: usize = 2000;
 
 /// What the daemon said.
@@ -117,8 +117,8 @@ impl List {
     }
 }
 
-/// What was counted in each second. A counter that went back belongs to a daemon that was started meanwhile: all that it
-/// has was counted since.
+/// What was counted in each second. A counter that went back belongs to a daemon that was started meanwhile: all that
+/// it has was counted since.
 #[expect(clippy::cast_precision_loss, reason = "for people")]
 fn rates(
     before: &BTreeMap<String, u64>,

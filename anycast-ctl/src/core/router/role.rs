@@ -171,8 +171,8 @@ impl Router {
         self.routes.adopt(anycast, next_hop);
     }
 
-    /// Tells switches, withdraws every route and forgets every link and member. The router then does nothing until a link appears
-    /// again.
+    /// Tells switches, withdraws every route and forgets every link and member. The router then does nothing until a
+    /// link appears again.
     pub fn shutdown(&mut self, now: Time, actions: &mut Actions) {
         for id in 0..self.links.len() {
             self.discovery_event(now, id, discovery::Event::Stopped, actions);

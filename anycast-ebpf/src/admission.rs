@@ -85,8 +85,7 @@ const UPDATES: Reasons = Reasons {
 ///
 /// A member sends to clients that have just sent to it through this gateway. Messages to other clients answer nothing
 /// that was seen here. They share a bucket of their own: a forger does not know which clients are active, so forged
-/// messages use up that bucket and leave the others alone. Binding Updates are the last messages of a handshake, and
-/// the ring keeps half of its room for them.
+/// messages use up that bucket and leave the others alone.
 #[inline(always)]
 pub(crate) fn message<C: Context>(packet: &Packet<'_, C>, mh_type: u8) -> bool {
     // SAFETY: both are there.
@@ -117,9 +116,6 @@ pub unsafe extern "C" fn message_refused(
     }
     let update = u64::from(mh_type == BINDING_UPDATE);
     let reasons = if update == 0 { TEST_INITS } else { UPDATES };
-    if update == 0 && ring_is_busy() {
-        return Counter::TestInitRingBusy as u32;
-    }
     let client = words(client);
     let (kind, rate, beyond) = if sent_lately(client) {
         let kind = update | u64::from(whole::SOLICITED);
@@ -175,6 +171,17 @@ pub unsafe extern "C" fn message_refused(
     }
     prefix.spend(now, from_prefix);
     ADMITTED
+}
+
+/// Whether a Test Init that the programs cannot answer may go to the controller; if not, that is counted. Binding Updates
+/// are the last messages of a handshake, and the ring keeps half of its room for them.
+#[inline(always)]
+pub(crate) fn test_init() -> bool {
+    admitted(if ring_is_busy() {
+        Counter::TestInitRingBusy as u32
+    } else {
+        ADMITTED
+    })
 }
 
 /// Whether a new client of this member may be reported; if not, that is counted.

@@ -19,11 +19,17 @@ const CHUNKS: usize = 3;
 /// Whether a sum of words of 32 bits, in which the checksum is, is what it has to be.
 #[inline(always)]
 pub(crate) fn folds_to_ones(sum: u64) -> bool {
+    folded(sum) == 0xffff
+}
+
+/// A sum of words of 32 bits, as one of 16 bits.
+#[inline(always)]
+pub(crate) fn folded(sum: u64) -> u16 {
     let mut sum = (sum & 0xffff_ffff) + (sum >> 32);
     for _ in 0..3 {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    sum == 0xffff
+    sum as u16
 }
 
 /// Whether the ICMPv6 checksum of a message of so many octets is right (RFC 8200 section 8.1). An error longer than the

@@ -227,8 +227,8 @@ fn ask(question: &mut Question, outward: bool) -> u32 {
 }
 
 global! {
-    /// Home Test Init, Care-of Test Init, Binding Update and unknown types for our clients are
-    /// answered by the controller (RFC 6275 section 9); other types are for mobile nodes.
+    /// Home and Care-of Test Inits for our clients are answered here, or by the controller like Binding Updates and
+    /// unknown types (RFC 6275 section 9); other types are for mobile nodes.
     pub(crate) fn mobility(packet) -> u32;
     mobility_once or Verdict::NOT_OURS;
     correspondent_mobility_xdp, correspondent_mobility_in
@@ -254,7 +254,19 @@ fn for_client<C: Context>(packet: &Packet<'_, C>) -> Verdict {
         Some([mh_type, _]) => mh_type,
         None => 0,
     };
-    if admission::message(packet, mh_type) && punt(packet, kind::MOBILITY) {
+    if !admission::message(packet, mh_type) {
+        return Verdict::Done(XDP_DROP);
+    }
+    if matches!(mh_type, 1 | 2) {
+        let answered = crate::answer::answer(packet.ctx, packet.parsed, u32::from(mh_type));
+        if let Verdict::Done(action) = Verdict::unpack(answered) {
+            return Verdict::Done(action);
+        }
+        if !admission::test_init() {
+            return Verdict::Done(XDP_DROP);
+        }
+    }
+    if punt(packet, kind::MOBILITY) {
         count(Counter::MobilityPunted);
     }
     // The client does not know the protocol; its kernel would refuse the message.

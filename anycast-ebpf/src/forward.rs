@@ -27,7 +27,7 @@ use crate::{
     transport::Transport,
 };
 
-const AF_INET6: u8 = 10;
+pub(crate) const AF_INET6: u8 = 10;
 
 impl Way {
     /// Whether a packet of a flow, or a fragment of one, is to stay as it is. `outward`: it goes to C.

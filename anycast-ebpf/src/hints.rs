@@ -60,6 +60,18 @@ static NOTED: Shared<[Noted; maps::NOTED as usize]> = Shared::zero();
 #[unsafe(link_section = ".data.policy_age")]
 static POLICY_AGE: Shared<u64> = Shared::zero();
 
+/// [`NodeKey::AGE_SECTION`](maps::NodeKey::AGE_SECTION)
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.key_age")]
+static KEY_AGE: Shared<u64> = Shared::zero();
+
+/// Changes with every change of the node key.
+#[inline(always)]
+pub(crate) fn key_age() -> u64 {
+    // SAFETY: the static is aligned and there.
+    unsafe { KEY_AGE.get().read_volatile() }
+}
+
 /// Changes with every change of the policy.
 #[inline(always)]
 pub(crate) fn policy_age() -> u64 {

@@ -9,7 +9,7 @@ use anycast_common::abi::{
     maps::{
         self, Address, Binding, BindingKey, CachedFlow, CachedWay, CareOf, CareOfKey, Client,
         Example, FlowKey, Fragment, FragmentKey, LocalAnycast, LocalCareOf, MemberFlow, NewSenders,
-        POLICY_RULES, Rate, Refused, Sender, Station,
+        NodeKey, POLICY_RULES, Rate, Refused, Sender, Station,
     },
     policy::{GENERATIONS, Policy},
 };
@@ -20,7 +20,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 
-use crate::{question::Question, quoted::Quote};
+use crate::{question::Question, quoted::Quote, reply::Answer};
 
 /// 1 refuses MLD messages without Router Alert; set before the object is loaded.
 #[unsafe(no_mangle)]
@@ -154,6 +154,14 @@ pub(crate) static ATTENDED: Array<u64, 1> = Array::new();
 #[btf_map]
 pub(crate) static UNREACHABLE: LruHashMap<Address, u64, { maps::UNREACHABLE as usize }> =
     LruHashMap::new();
+
+/// Correspondent: the node key with which Test Inits are answered, and the one by which it is replaced.
+#[btf_map]
+pub(crate) static NODE_KEYS: Array<NodeKey, { NodeKey::ENTRIES as usize }> = Array::new();
+
+/// Correspondent: the answer to a Test Init.
+#[btf_map]
+pub(crate) static ANSWER: PerCpuArray<Answer, 1> = PerCpuArray::new();
 
 /// Correspondent: the packet that is looked at.
 #[btf_map]

@@ -28,9 +28,9 @@ use super::{
 const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
 const COUNT: usize = 20_000;
 /// Handshakes that are under way at the same time.
-const WINDOW: usize = 1000;
-const LONG: Duration = Duration::from_secs(120);
-const AGAIN: Duration = Duration::from_millis(1);
+pub(super) const WINDOW: usize = 1000;
+pub(super) const LONG: Duration = Duration::from_secs(120);
+pub(super) const AGAIN: Duration = Duration::from_millis(1);
 const PORT: u16 = 9;
 
 const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 1, 1];
@@ -114,7 +114,7 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-fn cables(clients: &Namespace, gateway: &Namespace, member: &Namespace) -> Result<()> {
+pub(super) fn cables(clients: &Namespace, gateway: &Namespace, member: &Namespace) -> Result<()> {
     let end = |namespace, name, mac| End {
         namespace,
         name,
@@ -163,14 +163,14 @@ fn frame(client: Ipv6Addr) -> Vec<u8> {
 }
 
 /// A daemon, and where it is asked.
-struct Node {
+pub(super) struct Node {
     process: u32,
     socket: PathBuf,
     _daemon: Daemon,
 }
 
 impl Node {
-    fn start(
+    pub(super) fn start(
         name: &'static str,
         namespace: &Namespace,
         config: &str,
@@ -188,11 +188,16 @@ impl Node {
     }
 
     fn bound(&self) -> Result<usize> {
-        let (counters, _) = common::sample(&self.socket, self.process)?;
-        Ok(counters.controller["handshake_bound"].try_into()?)
+        self.controller("handshake_bound")
     }
 
-    fn busy(&self) -> Result<f64> {
+    /// A counter of the controller.
+    pub(super) fn controller(&self, counter: &str) -> Result<usize> {
+        let (counters, _) = common::sample(&self.socket, self.process)?;
+        Ok(counters.controller[counter].try_into()?)
+    }
+
+    pub(super) fn busy(&self) -> Result<f64> {
         Ok(common::sample(&self.socket, self.process)?.1)
     }
 }

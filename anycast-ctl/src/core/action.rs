@@ -7,7 +7,7 @@ use std::net::Ipv6Addr;
 use anycast_common::abi::maps::{Flow, FlowKey};
 use serde::Serialize;
 
-use super::{Notice, Time};
+use super::{Notice, Time, rr::NodeKey};
 
 /// The actions of one step, in order.
 pub type Actions = Vec<Action>;
@@ -54,7 +54,7 @@ pub enum Action {
 }
 
 /// A change of the maps of the data plane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MapAction {
     /// Member: tells the data plane that `anycast` is served here.
     SetLocalAnycast {
@@ -128,6 +128,10 @@ pub enum MapAction {
         /// The pin, as it was read.
         flow: Flow,
     },
+    /// Correspondent: the programs answer Test Inits with tokens of this node key, while it is fresh.
+    SetNodeKey(NodeKey),
+    /// Correspondent: the programs have no node key any more, and leave Test Inits to the controller.
+    RemoveNodeKey,
 }
 
 /// A change of the routes of the router role.

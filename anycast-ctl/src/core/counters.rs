@@ -113,9 +113,9 @@ counters! {
     /// Binding Acknowledgements that another member handed on and that are for a third member.
     HandedOnNotOurs = "handed_on_not_ours",
 
-    /// Home Test Inits answered.
+    /// Home Test Inits that the controller answered; the programs answer most.
     HomeTestSent = "home_test_sent",
-    /// Care-of Test Inits answered.
+    /// Care-of Test Inits that the controller answered; the programs answer most.
     CareOfTestSent = "care_of_test_sent",
     /// Test Inits with a Home Address option, dropped (RFC 6275 9.4.1).
     TestInitHomeAddress = "test_init_home_address_option",

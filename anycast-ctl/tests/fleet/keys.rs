@@ -66,9 +66,11 @@ fn all_bind(site: &Site) -> Result<()> {
     ensure!(refusals(site)? == 0, "some were refused at first");
     // Both have done their part, or this has shown nothing.
     for gateway in 0..2 {
-        for counter in ["home_test_sent", "care_of_test_sent"] {
-            let sent = site.gateway(gateway)?.counter("controller", counter)?;
-            ensure!(sent > 0, "{gateway}: {counter} is {sent}");
+        for test in ["home_test", "care_of_test"] {
+            let daemon = site.gateway(gateway)?;
+            let sent = daemon.counter("controller", &format!("{test}_sent"))?
+                + daemon.counter("data_plane", &format!("{test}_answered"))?;
+            ensure!(sent > 0, "{gateway}: {sent} of {test}");
         }
     }
     Ok(())

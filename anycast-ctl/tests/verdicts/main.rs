@@ -2,6 +2,7 @@
 //! `BPF_PROG_TEST_RUN`, for every kind of packet that the programs know and those just outside.
 
 mod anew;
+mod answer;
 mod believed;
 mod big_fragment;
 mod correspondent;
@@ -70,6 +71,7 @@ fn main() -> std::process::ExitCode {
     let suite = unwanted::tests(suite);
     let suite = full::tests(suite);
     let suite = limits::tests(suite);
+    let suite = answer::tests(suite);
     let suite = forward::tests(suite);
     let suite = short_way::tests(suite);
     let suite = icmp_error::tests(suite);
@@ -97,6 +99,7 @@ fn main() -> std::process::ExitCode {
     let rules = unattended::tests(rules);
     let rules = unwanted::tests(rules);
     let rules = limits::tests(rules);
+    let rules = answer::tests(rules);
     let rules = icmp_error::tests(rules);
     let rules = unreachable::tests(rules);
     let rules = believed::tests(rules);

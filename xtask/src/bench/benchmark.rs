@@ -7,7 +7,8 @@ use clap::ValueEnum;
 pub enum Benchmark {
     /// A router with 100,000 members: its core (`core`), and the path from the wire to its routes (`path`)
     Scale,
-    /// Binding handshakes: the state machines of both ends (`core`), and between two daemons (`path`)
+    /// Binding handshakes: the state machines of both ends (`core`), Test Inits answered by programs
+    /// and by a daemon (`answers`), and between two daemons (`path`)
     Handshakes,
     /// Time of XDP for packets of every kind, compared with C programs that clang compiles
     Dataplane,
@@ -40,7 +41,7 @@ impl Benchmark {
     /// Programs that a benchmark runs, and the packages that contain them.
     pub(super) fn needs(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Dataplane | Self::Lookups => &[("clang", "clang")],
+            Self::Dataplane | Self::Handshakes | Self::Lookups => &[("clang", "clang")],
             Self::Forwarding => &[("clang", "clang"), ("nft", "nftables")],
             Self::Tcx => &[("iperf3", "iperf3")],
             _ => &[],

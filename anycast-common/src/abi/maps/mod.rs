@@ -7,11 +7,12 @@ mod fragment;
 mod hints;
 mod limits;
 mod member;
+mod node_key;
 mod rules;
 mod sizes;
 mod station;
 
 pub use self::{
-    address::*, cache::*, correspondent::*, fragment::*, hints::*, limits::*, member::*, rules::*,
-    sizes::*, station::*,
+    address::*, cache::*, correspondent::*, fragment::*, hints::*, limits::*, member::*,
+    node_key::*, rules::*, sizes::*, station::*,
 };

@@ -1,11 +1,15 @@
 //! A nonce with its node key, and the tokens that are made of them (RFC 6275 section 5.2.5).
 
-use std::net::Ipv6Addr;
+use std::{net::Ipv6Addr, time::Duration};
 
 use crate::core::{
     Time,
-    rr::{self, Kcn, KeygenToken, MAX_NONCE_LIFETIME, Nonce},
+    rr::{self, Kcn, KeygenToken, MAX_NONCE_LIFETIME, MAX_TOKEN_LIFETIME, NodeKey, Nonce},
 };
+
+/// How long a nonce is used for new tokens: the difference between MAX_NONCE_LIFETIME and MAX_TOKEN_LIFETIME, so that
+/// every token is valid for the latter time.
+pub(super) const FRESH: Duration = MAX_NONCE_LIFETIME.saturating_sub(MAX_TOKEN_LIFETIME);
 
 /// A nonce and the node key that is used with it.
 #[derive(Debug)]
@@ -36,6 +40,16 @@ impl Generation {
 
     pub(super) const fn first_used(&self) -> Time {
         self.first_used
+    }
+
+    /// New tokens are made of it before this time.
+    pub(super) fn until(&self) -> Time {
+        self.first_used + FRESH
+    }
+
+    /// As the programs of the data plane use it.
+    pub(super) fn node_key(&self) -> NodeKey {
+        NodeKey::new(&self.key, &self.nonce, self.index, self.until())
     }
 
     pub(super) fn is_acceptable(&self, now: Time) -> bool {

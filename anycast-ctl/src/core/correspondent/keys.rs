@@ -38,6 +38,14 @@ impl Keys {
         }
     }
 
+    /// The nonce that tokens are made with now, if nothing has to be drawn or derived for it.
+    pub(super) fn fresh(&self, now: Time) -> Option<&Generation> {
+        match self {
+            Self::Own(nonces) => nonces.fresh(now),
+            Self::Fleet(periods) => periods.fresh(now),
+        }
+    }
+
     /// The next token is made with another nonce than this. A fleet cannot agree on another before the next period.
     pub(super) fn retire(&mut self, now: Time, index: u16) {
         match self {

@@ -10,6 +10,7 @@ mod keys;
 mod limiter;
 mod memory;
 mod nonces;
+mod offer;
 mod periods;
 mod role;
 mod sequences;

@@ -1,18 +1,14 @@
 //! The nonces of the last minutes (RFC 6275 section 5.2.7) that this correspondent has drawn for itself.
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
 use rand::Rng;
 
 use super::generation::Generation;
 use crate::core::{
     Time,
-    rr::{self, Generator, Kcn, MAX_NONCE_LIFETIME, Nonce},
+    rr::{Generator, Kcn, Nonce},
 };
-
-/// How long a nonce is used for new tokens: the difference between MAX_NONCE_LIFETIME and MAX_TOKEN_LIFETIME, so that
-/// every token is valid for the latter time.
-const FRESH: Duration = MAX_NONCE_LIFETIME.saturating_sub(rr::MAX_TOKEN_LIFETIME);
 
 /// Largest number of nonces that are acceptable at the same time: eight that were used for their whole time, and as
 /// many that were [retired](Nonces::retire) before.
@@ -51,11 +47,15 @@ impl Nonces {
     /// The nonce to make a token with.
     pub(super) fn current(&mut self, now: Time, rng: &mut Generator) -> &Generation {
         let last = self.generations.len().checked_sub(1);
-        let last = last.filter(|last| !self.generations[*last].retired);
-        let first_used = |place: usize| self.generations[place].generation.first_used();
-        let fresh = last.filter(|last| now < first_used(*last) + FRESH);
-        let place = fresh.unwrap_or_else(|| self.renew(now, rng));
+        let place = last.filter(|_| self.fresh(now).is_some());
+        let place = place.unwrap_or_else(|| self.renew(now, rng));
         &self.generations[place].generation
+    }
+
+    /// The same, if there is one that was drawn before.
+    pub(super) fn fresh(&self, now: Time) -> Option<&Generation> {
+        let last = self.generations.back().filter(|last| !last.retired)?;
+        Some(&last.generation).filter(|generation| now < generation.until())
     }
 
     /// If new tokens are made with this nonce, makes the next token with another one, unless an older nonce would then

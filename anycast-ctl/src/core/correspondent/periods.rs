@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
-use super::generation::Generation;
+use super::generation::{FRESH, Generation};
 use crate::core::{
     Time,
     fleet::{self, Secret},
-    rr::{MAX_NONCE_LIFETIME, MAX_TOKEN_LIFETIME},
+    rr::MAX_NONCE_LIFETIME,
 };
 
 /// A nonce is handed out for this long, as one that is drawn is.
-const PERIOD: Duration = MAX_NONCE_LIFETIME.saturating_sub(MAX_TOKEN_LIFETIME);
+const PERIOD: Duration = FRESH;
 /// Periods that have not begun here and are accepted: the clock of the gateway that handed out the token may be
 /// ahead by a period for sure, and by two at most.
 const AHEAD: u64 = 2;
@@ -86,9 +86,21 @@ impl Periods {
         if !(self.present..=self.present + AHEAD).contains(&period) {
             self.derive(period);
         }
-        let first = self.first(self.present);
-        let place = usize::try_from(period - first).unwrap_or_default();
-        &self.known[place * self.secrets().count()]
+        &self.known[self.place(period)]
+    }
+
+    /// The same, unless it has to be derived first.
+    pub(super) fn fresh(&self, now: Time) -> Option<&Generation> {
+        let period = self.period(now);
+        let known = self.present..=self.present + AHEAD;
+        let fresh = known.contains(&period).then(|| self.place(period));
+        fresh.map(|place| &self.known[place])
+    }
+
+    /// Where the first secret's nonce of a period is that is not older than the present one.
+    fn place(&self, period: u64) -> usize {
+        let before = usize::try_from(period - self.first(self.present));
+        before.unwrap_or_default() * self.secrets().count()
     }
 
     /// What an index may stand for, while it is acceptable, in the order of the secrets.

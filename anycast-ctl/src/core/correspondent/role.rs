@@ -13,6 +13,7 @@ use super::{
     in_use::InUse,
     keys::Keys,
     limiter::Limiter,
+    offer::Offered,
     sequences::Sequences,
     settings::Settings,
     trials::Trials,
@@ -32,6 +33,8 @@ pub struct Correspondent {
     pub(super) settings: Settings,
     pub(super) rng: Generator,
     pub(super) keys: Keys,
+    /// What the programs make tokens of.
+    pub(super) offered: Option<Offered>,
     pub(super) cache: Cache,
     pub(super) sequences: Sequences,
     pub(super) trials: Trials,
@@ -48,6 +51,7 @@ impl Correspondent {
     pub fn new(settings: Settings, now: Time, mut rng: Generator) -> Self {
         Self {
             keys: Keys::new(settings.fleet.as_ref(), now, &mut rng),
+            offered: None,
             rng,
             cache: Cache::new(Room {
                 bindings: settings.max_bindings,
@@ -82,6 +86,19 @@ impl Correspondent {
             };
             return self.refuse(now, packet, counter, actions);
         }
+        self.message(now, received, packet, message, actions);
+        self.offer(now, actions);
+    }
+
+    /// Handles a message to a client.
+    fn message(
+        &mut self,
+        now: Time,
+        received: &Received<'_>,
+        packet: &ipv6::Packet<'_>,
+        message: Result<Message, wire::Error>,
+        actions: &mut Actions,
+    ) {
         match message {
             Ok(Message::HomeTestInit { cookie }) => {
                 self.home_test_init(now, packet, cookie, actions);
@@ -138,6 +155,7 @@ impl Correspondent {
         if self.sweeper.due(now) {
             actions.push(Action::ReadFlows);
         }
+        self.renew(now, actions);
     }
 
     /// When [`Correspondent::poll`] has something to do.
@@ -148,6 +166,7 @@ impl Correspondent {
 
     /// Takes every binding out of the data plane. New flows go by plain anycast; bound ones go on.
     pub fn shutdown(&mut self, now: Time, actions: &mut Actions) {
+        self.withdraw(actions);
         let triples: Vec<Triple> = self.cache.live().map(|(triple, _)| triple).collect();
         let pairs: BTreeSet<Pair> = triples.iter().map(|triple| triple.pair()).collect();
         for triple in triples {

@@ -4,7 +4,10 @@ use std::{fmt, net::Ipv6Addr};
 
 use hmac::{Hmac, KeyInit, Mac};
 use rand::CryptoRng;
-use sha1::{Digest, Sha1, block_api::Sha1Core};
+use sha1::{
+    Digest, Sha1,
+    block_api::{Sha1Core, compress},
+};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -19,6 +22,14 @@ pub type Authenticator = [u8; 12];
 
 /// Block length of SHA-1 in octets. HMAC fills a shorter key up to it with zeros (RFC 2104 section 2).
 const BLOCK: usize = 64;
+/// The state with which SHA-1 begins (FIPS 180-4 section 5.3.1).
+const INITIAL: [u32; 5] = [
+    0x6745_2301,
+    0xefcd_ab89,
+    0x98ba_dcfe,
+    0x1032_5476,
+    0xc3d2_e1f0,
+];
 
 macro_rules! secret {
     ($(#[$meta:meta])* $type:ident, $size:literal) => {
@@ -63,6 +74,16 @@ pub struct Kcn {
     keyed: Keyed,
 }
 
+/// The inner and the outer state of HMAC-SHA1 that have taken in a key. From them, the MAC of a short message is two
+/// compressions (RFC 2104 section 4). They are as secret as the key.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Midstates {
+    /// The state after the key, combined with the inner pad.
+    pub inner: [u32; 5],
+    /// The state after the key, combined with the outer pad.
+    pub outer: [u32; 5],
+}
+
 /// Binding management key (RFC 6275 section 5.2.5).
 #[derive(Clone)]
 pub struct Kbm(Keyed);
@@ -83,6 +104,25 @@ impl Kcn {
         let mut key = Key([0; 20]);
         rng.fill_bytes(&mut key.0);
         key.into()
+    }
+
+    /// The states from which the programs of the data plane make tokens.
+    #[must_use]
+    pub fn midstates(&self) -> Midstates {
+        let state = |pad: u8| {
+            let mut block = [pad; BLOCK];
+            for (octet, key) in block.iter_mut().zip(&self.key.0) {
+                *octet ^= *key;
+            }
+            let mut state = INITIAL;
+            compress(&mut state, &[block]);
+            block.zeroize();
+            state
+        };
+        Midstates {
+            inner: state(0x36),
+            outer: state(0x5c),
+        }
     }
 
     fn token(&self, address: Ipv6Addr, nonce: &Nonce, kind: u8, client: Ipv6Addr) -> KeygenToken {
@@ -141,6 +181,12 @@ impl ZeroizeOnDrop for Kbm where Keyed: ZeroizeOnDrop {}
 impl fmt::Debug for Kcn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Kcn(..)")
+    }
+}
+
+impl fmt::Debug for Midstates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Midstates(..)")
     }
 }
 

@@ -4,6 +4,7 @@
 //! "care-of address" is the member's unicast address C, and the "correspondent" is the client A.
 
 mod keys;
+mod node_key;
 mod seal;
 
 #[cfg(test)]
@@ -12,9 +13,10 @@ pub(in crate::core) mod tests;
 use std::time::Duration;
 
 pub use keys::{
-    Authenticator, COOKIE, Cookie, Kbm, Kcn, KeygenToken, Nonce, care_of_keygen_token, digest64,
-    home_keygen_token,
+    Authenticator, COOKIE, Cookie, Kbm, Kcn, KeygenToken, Midstates, Nonce, care_of_keygen_token,
+    digest64, home_keygen_token,
 };
+pub use node_key::NodeKey;
 pub use seal::{build, seal, verify};
 
 /// The random number generator for cookies, nonces, keys and delays. In production the operating system seeds it, in

@@ -118,6 +118,34 @@ fn tokens_are_those_of_the_vectors() {
 }
 
 #[test]
+fn the_states_of_a_key_are_those_of_hmac() {
+    // RFC 2104 section 2, block by block: what the states leave to be done.
+    let message: [u8; 41] = std::array::from_fn(|index| index.to_le_bytes()[0]);
+    let key = Kcn::from(std::array::from_fn(|index| 200 - index.to_le_bytes()[0]));
+    let states = key.midstates();
+    let last = |state: [u32; 5], message: &[u8]| {
+        let mut block = [0; 64];
+        block[..message.len()].copy_from_slice(message);
+        block[message.len()] = 0x80;
+        let bits = u64::try_from((64 + message.len()) * 8).unwrap();
+        block[56..].copy_from_slice(&bits.to_be_bytes());
+        let mut state = state;
+        sha1::block_api::compress(&mut state, &[block]);
+        state.map(u32::to_be_bytes).concat()
+    };
+    let mac = last(states.outer, &last(states.inner, &message));
+    let [home, nonce] = [&message[..16], &message[16..24]];
+    let octets = |octets: &[u8]| Ipv6Addr::from(<[u8; 16]>::try_from(octets).unwrap());
+    let nonce = Nonce::from(<[u8; 8]>::try_from(nonce).unwrap());
+    let mut message = message;
+    message[24] = 0;
+    let token = home_keygen_token(&key, &nonce, octets(home), octets(&message[25..]));
+    let mac_of_token = last(states.outer, &last(states.inner, &message));
+    assert_eq!(token.expose(), mac_of_token[..8]);
+    assert_ne!(mac, mac_of_token);
+}
+
+#[test]
 fn binding_management_keys_are_those_of_the_vectors() {
     // The key itself stays inside its type: two keys are the same when their authenticators are.
     let data: [&[u8]; 3] = [b"a", b"b", b"c"];

@@ -114,6 +114,8 @@ impl Maps {
                     self.hints.end_flow_cache()?;
                 }
             }
+            MapAction::SetNodeKey(ref key) => self.node_keys.set(key)?,
+            MapAction::RemoveNodeKey => self.node_keys.remove()?,
         }
         Ok(())
     }

@@ -29,6 +29,7 @@ use super::{
     flow_table::FlowTable,
     flows::{FlowReader, MemberFlows},
     hints::{Hints, Side},
+    node_key::NodeKeys,
     policy::Table,
     stations::Stations,
 };
@@ -53,6 +54,7 @@ pub struct Maps {
     pub(super) clients: Hash<BindingKey, Client>,
     pub(super) stations: Stations,
     pub(super) hints: Hints,
+    pub(super) node_keys: NodeKeys,
 }
 
 impl Maps {
@@ -75,6 +77,7 @@ impl Maps {
             clients: take(ebpf, "CLIENTS")?,
             stations: Stations::take(ebpf)?,
             hints: Hints::take(ebpf)?,
+            node_keys: NodeKeys::take(ebpf)?,
         };
         maps.hint_at_adopted()?;
         Ok(maps)

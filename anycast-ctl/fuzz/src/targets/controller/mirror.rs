@@ -27,6 +27,8 @@ pub(super) struct Mirror {
     /// (A, C) to B, and until when C leads flows.
     care_of: BTreeMap<(Ipv6Addr, Ipv6Addr), (Ipv6Addr, Time)>,
     routes: BTreeMap<Ipv6Addr, Vec<NextHop>>,
+    /// Whether the programs answer Test Inits.
+    answers: bool,
 }
 
 impl Mirror {
@@ -70,6 +72,14 @@ impl Mirror {
             }
             Action::Map(MapAction::RemoveCareOf { client, care_of }) => {
                 self.care_of.remove(&(*client, *care_of));
+            }
+            Action::Map(MapAction::SetNodeKey(key)) => {
+                assert!(key.until > now, "it is fresh");
+                self.answers = true;
+            }
+            Action::Map(MapAction::RemoveNodeKey) => {
+                assert!(self.answers);
+                self.answers = false;
             }
             Action::Map(MapAction::QuietClient { until, .. }) => assert!(*until >= now),
             Action::ProbeNeighbour { .. }
@@ -143,7 +153,7 @@ impl Mirror {
 
     /// Everything that a shutdown takes back is taken back.
     pub(super) fn check_end(&self) {
-        assert!(self.routes.is_empty() && self.bindings.is_empty());
+        assert!(self.routes.is_empty() && self.bindings.is_empty() && !self.answers);
     }
 
     /// How much there is: what one input can set going grows with it and with nothing else.

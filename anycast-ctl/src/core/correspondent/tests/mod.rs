@@ -7,6 +7,7 @@ mod answers;
 mod failure;
 mod memory;
 mod nonces;
+mod offer;
 mod periods;
 mod replay;
 mod room;
@@ -102,10 +103,25 @@ impl Output {
         }
     }
 
-    /// What the data plane is told.
+    /// The node keys that the programs get, by their indices; `None` where they lose it.
+    fn node_keys(&self) -> Vec<Option<(u16, Time)>> {
+        let of_key = |action: &Action| match action {
+            Action::Map(MapAction::SetNodeKey(key)) => Some(Some((key.index, key.until))),
+            Action::Map(MapAction::RemoveNodeKey) => Some(None),
+            _ => None,
+        };
+        self.actions.iter().filter_map(of_key).collect()
+    }
+
+    /// What the data plane is told, except for node keys.
     fn data_plane(&self) -> Vec<Action> {
-        let of_data_plane =
-            |action: &&Action| !matches!(action, Action::Send { .. } | Action::Notice(_));
+        let of_data_plane = |action: &&Action| {
+            let key = matches!(
+                action,
+                Action::Map(MapAction::SetNodeKey(_) | MapAction::RemoveNodeKey)
+            );
+            !key && !matches!(action, Action::Send { .. } | Action::Notice(_))
+        };
         self.actions.iter().filter(of_data_plane).cloned().collect()
     }
 

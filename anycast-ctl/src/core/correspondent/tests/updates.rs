@@ -411,6 +411,6 @@ fn a_shutdown_takes_the_bindings_away_and_leaves_the_flows() {
     bench.update(at(11), &peer, peer.good(77));
     let mut actions = Vec::new();
     bench.correspondent.shutdown(at(12), &mut actions);
-    assert_eq!(actions, unbound());
+    assert_eq!(Output { actions }.data_plane(), unbound());
     assert_eq!(bench.correspondent.bindings(at(12)), []);
 }

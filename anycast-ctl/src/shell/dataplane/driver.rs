@@ -6,6 +6,7 @@ use nix::{errno::Errno, libc, net::if_::if_indextoname};
 use socket2::{Domain, Socket, Type};
 
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
+const SIOCGIFMTU: libc::c_ulong = 0x8921;
 const GET_DRIVER_INFO: u32 = 3;
 const GET_RECEIVE_CHECKSUM: u32 = 0x14;
 const GET_FLAGS: u32 = 0x25;
@@ -86,6 +87,30 @@ pub(super) fn offloads(ifindex: u32) -> Vec<&'static str> {
     on
 }
 
+/// Octets of the largest packet. Not from /sys, which may be that of another network namespace.
+pub(super) fn mtu(ifindex: u32) -> Option<i32> {
+    /// `struct ifreq`
+    #[repr(C)]
+    struct Mtu {
+        name: [u8; 16],
+        mtu: i32,
+        rest: [u8; 20],
+    }
+    let name = if_indextoname(ifindex).ok()?;
+    let mut request = Mtu {
+        name: [0; 16],
+        mtu: 0,
+        rest: [0; 20],
+    };
+    let name = name.as_bytes();
+    request.name.get_mut(..name.len())?.copy_from_slice(name);
+    let socket = Socket::new(Domain::UNIX, Type::DGRAM, None).ok()?;
+    // SAFETY: the request has the layout and the size of `struct ifreq`, and lives until the call returns.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGIFMTU as _, &raw mut request) };
+    Errno::result(result).ok()?;
+    Some(request.mtu)
+}
+
 /// Name of the interface's driver. `None` where the kernel does not tell it.
 pub(super) fn of(ifindex: u32) -> Option<String> {
     let mut info = Info {
@@ -111,7 +136,7 @@ mod tests {
 
     #[test]
     fn an_interface_that_is_not_there_has_no_driver() {
-        assert_eq!(of(u32::MAX), None);
+        assert_eq!((of(u32::MAX), mtu(u32::MAX)), (None, None));
         assert!(gives_up_offloads("veth") && !gives_up_offloads("ixgbe"));
     }
 }

@@ -1,7 +1,6 @@
 //! Why native XDP is refused. A BPF link gives a number; a request by netlink for the same gives the driver's words.
 
 use std::{
-    fs,
     io::{self, Read as _, Write as _},
     os::fd::{AsFd as _, AsRawFd as _},
     time::Duration,
@@ -43,9 +42,9 @@ pub(super) fn explain(program: &Xdp, ifindex: u32, error: &io::Error) -> String 
         |name| name.to_string_lossy().into_owned(),
     );
     let driver = driver::of(ifindex).unwrap_or_else(|| "a driver without a name".to_owned());
-    let mtu = fs::read_to_string(format!("/sys/class/net/{name}/mtu")).unwrap_or_default();
+    let mtu = driver::mtu(ifindex).map_or_else(|| "unknown".to_owned(), |mtu| mtu.to_string());
     let on = driver::offloads(ifindex);
-    sentence(&name, &driver, mtu.trim(), &on, words.as_deref(), error)
+    sentence(&name, &driver, &mtu, &on, words.as_deref(), error)
 }
 
 fn sentence(

@@ -13,6 +13,7 @@ pub mod kernels;
 pub mod lab;
 pub mod lint;
 pub mod net;
+pub mod nics;
 pub mod package;
 pub mod privilege;
 pub mod probe;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::{
     bench::{self, Benchmark},
-    build, cross, deny, doctor, fuzz, kernels, lab, lint, package, run, test, toolchain,
+    build, cross, deny, doctor, fuzz, kernels, lab, lint, nics, package, run, test, toolchain,
 };
 
 /// Builds, tests and runs anycast, installing what this machine lacks
@@ -73,6 +73,17 @@ enum Command {
         #[command(flatten)]
         options: cross::Options,
     },
+    /// Run a session through all roles over drivers of network cards, and over what stands on cards
+    Nics {
+        #[command(flatten)]
+        options: nics::Options,
+    },
+    /// The part of `nics` that runs in a guest
+    #[command(hide = true)]
+    NicsInGuest {
+        #[command(flatten)]
+        guest: nics::Guest,
+    },
     /// Run the lab; or, with arguments after `--`, the daemon on this machine
     Run {
         #[command(flatten)]
@@ -137,6 +148,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Fuzz { target, options } => fuzz::fuzz(target, &options)?,
         Command::ClippyBpf { arguments } => lint::clippy_bpf(&arguments)?,
         Command::Kernels { options } => return kernels::kernels(&options),
+        Command::Nics { options } => return nics::nics(&options),
+        Command::NicsInGuest { guest } => nics::course(&guest)?,
         Command::Cross { options } => cross::cross(&options)?,
         Command::Run { options, arguments } if arguments.is_empty() => return run::lab(options),
         Command::Run { options, arguments } => return run::daemon(arguments, options.release),

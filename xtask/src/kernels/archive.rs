@@ -22,7 +22,7 @@ const DIRECTORY: u32 = 0o040_755;
 const FILE: u32 = 0o100_000;
 
 /// Which of a kernel's modules come along: networks, and what these lean on. modprobe loads what is asked for.
-const MODULES: [&str; 9] = [
+const MODULES: [&str; 12] = [
     "kernel/net",
     "kernel/lib",
     "kernel/crypto",
@@ -32,17 +32,20 @@ const MODULES: [&str; 9] = [
     "kernel/drivers/net/team",
     "kernel/drivers/net/ipvlan",
     "kernel/drivers/net/vxlan",
+    "kernel/drivers/net/vmxnet3",
+    "kernel/drivers/net/ethernet/intel/e1000e",
+    "kernel/drivers/ptp",
 ];
 
 /// An archive in the making.
-pub(super) struct Archive {
+pub(crate) struct Archive {
     out: BufWriter<File>,
     there: BTreeSet<PathBuf>,
     inode: u32,
 }
 
 impl Archive {
-    pub(super) fn create(path: &Path) -> Result<Self> {
+    pub(crate) fn create(path: &Path) -> Result<Self> {
         let file = File::create(path).with_context(|| format!("{}", path.display()))?;
         Ok(Self {
             out: BufWriter::new(file),
@@ -52,7 +55,7 @@ impl Archive {
     }
 
     /// A folder, with those that it is in.
-    pub(super) fn folder(&mut self, path: &Path) -> Result<()> {
+    pub(crate) fn folder(&mut self, path: &Path) -> Result<()> {
         let mut folder = PathBuf::new();
         for part in path.components() {
             let Component::Normal(name) = part else {
@@ -67,7 +70,7 @@ impl Archive {
     }
 
     /// A file with this content. `path` is that in the guest.
-    pub(super) fn file(&mut self, path: &Path, mode: u32, content: &[u8]) -> Result<()> {
+    pub(crate) fn file(&mut self, path: &Path, mode: u32, content: &[u8]) -> Result<()> {
         if let Some(folder) = path.parent() {
             self.folder(folder)?;
         }
@@ -93,7 +96,7 @@ impl Archive {
     }
 
     /// A program of this machine without its debug information, at `to` in the guest, with its libraries.
-    pub(super) fn program(&mut self, from: &Path, to: &Path, scratch: &Path) -> Result<()> {
+    pub(crate) fn program(&mut self, from: &Path, to: &Path, scratch: &Path) -> Result<()> {
         let stripped = scratch.join("stripped");
         let mut strip = Command::new("strip");
         strip
@@ -110,7 +113,7 @@ impl Archive {
     }
 
     /// Modules, and modprobe, which the kernel calls for what it lacks.
-    pub(super) fn modules(&mut self, kernel: &Unpacked, scratch: &Path) -> Result<()> {
+    pub(crate) fn modules(&mut self, kernel: &Unpacked, scratch: &Path) -> Result<()> {
         let base = scratch.join("modules");
         let _ = fs::remove_dir_all(&base);
         let root = base.join("lib/modules").join(&kernel.release);
@@ -164,7 +167,7 @@ impl Archive {
     }
 
     /// Ends the archive.
-    pub(super) fn finish(mut self) -> Result<()> {
+    pub(crate) fn finish(mut self) -> Result<()> {
         newc::trailer(&mut self.out)?;
         self.out.flush()?;
         Ok(())

@@ -19,13 +19,13 @@ use serde::{Deserialize, Serialize};
 /// Where a step's output goes when it is looked at.
 const OUTPUT: &str = "/tmp/output";
 /// Where the steps stand in the guest.
-pub(super) const STEPS: &str = "/steps.json";
+pub(crate) const STEPS: &str = "/steps.json";
 /// Lines of the console that begin so are ours.
-pub(super) const MARK: &str = "@@ ";
+pub(crate) const MARK: &str = "@@ ";
 
 /// A program to run in the guest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Step {
+pub(crate) struct Step {
     pub name: String,
     pub program: PathBuf,
     pub arguments: Vec<String>,
@@ -40,7 +40,7 @@ pub(super) struct Step {
 
 /// What became of one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Ended {
+pub(crate) struct Ended {
     pub step: String,
     pub success: bool,
     /// How it ended, in words.
@@ -50,7 +50,7 @@ pub(super) struct Ended {
 
 impl Ended {
     /// What a table says of it.
-    pub(super) fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         match (self.success, self.step.as_str()) {
             (true, "refusal") => "refused in words",
             (true, _) => "passed",

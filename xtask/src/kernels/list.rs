@@ -8,7 +8,7 @@ const LIST: &str = include_str!("../../kernels.toml");
 /// A kernel that is tried.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Kernel {
+pub(crate) struct Kernel {
     /// What it is called on the command line: the first two numbers of its version.
     pub name: String,
     /// Suite of Debian that has it.
@@ -22,7 +22,7 @@ pub(super) struct Kernel {
 /// A package, and what it must be.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Package {
+pub(crate) struct Package {
     pub name: String,
     pub version: String,
     /// SHA-256 of the file, in hexadecimal.
@@ -33,11 +33,18 @@ pub(super) struct Package {
 #[serde(deny_unknown_fields)]
 struct File {
     kernel: Vec<Kernel>,
+    generic: Kernel,
+}
+
+/// The kernel that has drivers for more than clouds.
+pub(crate) fn generic() -> Result<Kernel> {
+    let File { generic, .. } = toml::from_str(LIST).context("xtask/kernels.toml")?;
+    Ok(generic)
 }
 
 /// Those with these names, in the order of the list; all when none is named.
-pub(super) fn kernels(names: &[String]) -> Result<Vec<Kernel>> {
-    let File { kernel: all } = toml::from_str(LIST).context("xtask/kernels.toml")?;
+pub(crate) fn kernels(names: &[String]) -> Result<Vec<Kernel>> {
+    let File { kernel: all, .. } = toml::from_str(LIST).context("xtask/kernels.toml")?;
     for name in names {
         let known: Vec<&str> = all.iter().map(|kernel| kernel.name.as_str()).collect();
         ensure!(

@@ -24,7 +24,7 @@ const MEMORY: u32 = 4096;
 const BOOTS: u32 = 3;
 
 /// Boots `image` with `archive` and gives what its console marks as ours. All of the console goes to `log`.
-pub(super) fn boot(
+pub(crate) fn boot(
     image: &Path,
     archive: &Path,
     log: &Path,
@@ -43,7 +43,23 @@ pub(super) fn boot(
 }
 
 fn boot_once(image: &Path, archive: &Path, log: &Path, limit: Duration) -> Result<Vec<Value>> {
-    let mut qemu = Command::new("qemu-system-x86_64");
+    boot_with(
+        image,
+        archive,
+        log,
+        limit,
+        Command::new("qemu-system-x86_64"),
+    )
+}
+
+/// As [`boot`], once, by a command that may have devices and a network namespace of its own.
+pub(crate) fn boot_with(
+    image: &Path,
+    archive: &Path,
+    log: &Path,
+    limit: Duration,
+    mut qemu: Command,
+) -> Result<Vec<Value>> {
     qemu.args(["-machine", "q35,accel=tcg", "-cpu", "max", "-smp", "2"])
         .args(["-m", &MEMORY.to_string()])
         .args([

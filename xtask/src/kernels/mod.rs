@@ -1,11 +1,11 @@
 //! `cargo xtask kernels`: the programs through the verifiers of other kernels, and a session through all three
 //! roles on each. Every kernel is a Debian package, and runs in a virtual machine of its own.
 
-mod archive;
-mod guest;
-mod list;
-mod machine;
-mod package;
+pub(crate) mod archive;
+pub(crate) mod guest;
+pub(crate) mod list;
+pub(crate) mod machine;
+pub(crate) mod package;
 mod report;
 
 use std::{

@@ -31,7 +31,7 @@ impl std::error::Error for Unobtainable {}
 
 /// A kernel as it lies in the cache.
 #[derive(Clone, Debug)]
-pub(super) struct Unpacked {
+pub(crate) struct Unpacked {
     /// The compressed image.
     pub image: PathBuf,
     /// What `uname -r` will say.
@@ -41,7 +41,7 @@ pub(super) struct Unpacked {
 }
 
 /// Finds the kernel in `cache`, or brings it there.
-pub(super) fn unpacked(kernel: &Kernel, cache: &Path) -> Result<Unpacked> {
+pub(crate) fn unpacked(kernel: &Kernel, cache: &Path) -> Result<Unpacked> {
     let [first, ..] = kernel.packages.as_slice() else {
         bail!("kernel {} has no packages", kernel.name);
     };

@@ -11,7 +11,7 @@ use super::{
     table::wrapped,
 };
 use crate::{
-    config::{self, Config, Problems},
+    config::{self, Config, Problem, Problems},
     shell::{
         api::{Request, client, view},
         finding::Finding,
@@ -69,7 +69,7 @@ struct Checked<'a> {
     file: &'a Path,
     config: Result<Config, Problems>,
     /// What is legal, and surely not what was meant.
-    warnings: Vec<String>,
+    warnings: Vec<Problem>,
     /// Whether this machine was looked at.
     host: bool,
     /// What is in the way there.
@@ -78,12 +78,19 @@ struct Checked<'a> {
 
 impl<'a> Checked<'a> {
     fn new(file: &'a Path, host: bool) -> Self {
-        let config = config::load(file);
-        let (findings, warnings) = match &config {
-            Ok(config) if host => (host::look(config), surroundings::warnings(config)),
-            Ok(config) => (Vec::new(), config::warnings(config)),
+        let checked = config::check(file);
+        let (findings, of_machine) = match &checked {
+            Ok((config, _)) if host => (host::look(config), surroundings::warnings(config)),
+            Ok((config, _)) => (Vec::new(), config::by_passed(config)),
             Err(_) => Default::default(),
         };
+        let of_machine = of_machine.into_iter();
+        let of_machine = of_machine.map(|reason| Problem { line: None, reason });
+        let (config, mut warnings) = match checked {
+            Ok((config, advice)) => (Ok(config), advice),
+            Err(problems) => (Err(problems), Vec::new()),
+        };
+        warnings.extend(of_machine);
         Self {
             file,
             config,
@@ -115,7 +122,9 @@ impl<'a> Checked<'a> {
         let file = self.file.display();
         let mut text = String::new();
         for warning in &self.warnings {
-            text += &format!("{file}: warning: {warning}\n");
+            let line = warning.line.map(|line| format!(":{line}"));
+            let line = line.unwrap_or_default();
+            text += &format!("{file}{line}: warning: {}\n", warning.reason);
         }
         text += &format!("{file}: OK\n");
         for finding in &self.findings {

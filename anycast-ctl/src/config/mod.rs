@@ -3,14 +3,17 @@
 //! [`file`] describes the structure of the file, [`validate`] checks what the structure alone cannot express, and
 //! [`settings`] makes the settings of the core out of it. Every complaint names a line of the file.
 
+mod advice;
 pub mod file;
 mod given;
 pub mod health;
 pub mod limits;
+mod read;
 mod report;
 pub mod settings;
 mod validate;
 pub mod value;
+mod words;
 
 use std::path::Path;
 
@@ -26,14 +29,25 @@ pub use report::{Problem, Problems};
 
 /// Reads and checks the file at `path`.
 pub fn load(path: &Path) -> Result<Config, Problems> {
-    let text = std::fs::read_to_string(path).map_err(|error| Problems {
+    parse(&text(path)?, &path.display().to_string())
+}
+
+/// As [`load`], with what is to be said of a file that is right: what is legal there, and surely not what was meant.
+pub fn check(path: &Path) -> Result<(Config, Vec<Problem>), Problems> {
+    let text = text(path)?;
+    let config = parse(&text, &path.display().to_string())?;
+    let advice = advice::of(&config, &text);
+    Ok((config, advice))
+}
+
+fn text(path: &Path) -> Result<String, Problems> {
+    std::fs::read_to_string(path).map_err(|error| Problems {
         file: path.display().to_string(),
         problems: vec![Problem {
             line: None,
             reason: format!("cannot be read: {error}"),
         }],
-    })?;
-    parse(&text, &path.display().to_string())
+    })
 }
 
 /// Reads and checks the text of a configuration. `file` is the name that complaints give to it.
@@ -42,23 +56,30 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
         file: file.to_owned(),
         problems,
     };
-    let config: Config = toml::from_str(text).map_err(|error| {
-        problems(vec![Problem {
-            line: error.span().map(|span| report::line(text, span.start)),
-            reason: error.message().trim().replace('\n', ", "),
-        }])
-    })?;
-    let found = validate::validate(&config, text);
+    let read::Read {
+        config,
+        problems: mut found,
+        incomplete,
+    } = read::read(text);
+    let Some(config) = config else {
+        return Err(problems(found));
+    };
+    let is_whole = found.is_empty();
+    let more = validate::validate(&config, text);
+    found.extend(more.into_iter().filter(|problem| {
+        is_whole || problem.line.is_some_and(|line| !incomplete.contains(&line))
+    }));
     if found.is_empty() {
-        Ok(config)
-    } else {
-        Err(problems(found))
+        return Ok(config);
     }
+    found.sort();
+    found.dedup();
+    Err(problems(found))
 }
 
-/// What is to be said about a configuration that is legal, wherever it will run.
+/// What is to be said about XDP, where the machine is not looked at.
 #[must_use]
-pub fn warnings(config: &Config) -> Vec<String> {
+pub fn by_passed(config: &Config) -> Vec<String> {
     let native = |mode| matches!(mode, Mode::Native | Mode::Generic);
     let by_passes = config
         .correspondent_role()

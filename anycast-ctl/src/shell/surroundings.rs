@@ -1,12 +1,15 @@
 //! What of this host is legal, and surely not what was meant: the daemon says so when it attaches programs, and
 //! `anycast-ctl check --host` before.
 
+use std::net::Ipv6Addr;
+
 use anycast_common::abi::roles::{CORRESPONDENT, MEMBER, ROUTER};
+use ipnet::Ipv6Net;
 use nix::net::if_::if_nametoindex;
 
 use super::{finding::Finding, netdev, netlink::LinkTable, routing_daemons};
 use crate::{
-    config::{Config, settings},
+    config::{Config, file::Group, settings},
     model::{
         program::{Mode, Wanted},
         route::Style,
@@ -17,7 +20,43 @@ use crate::{
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let names = by_passing(config).into_iter();
-    names.map(|name| format!("{name}: {BY_PASSED}")).collect()
+    let by_passed = names.map(|name| format!("{name}: {BY_PASSED}"));
+    let addresses = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    by_passed.chain(off_link(config, &addresses)).collect()
+}
+
+/// Care-of addresses that are in no prefix of the links on which they are used. `addresses` is `/proc/net/if_inet6`.
+fn off_link(config: &Config, addresses: &str) -> Vec<String> {
+    let prefixes: Vec<(&str, Ipv6Net)> = addresses.lines().filter_map(prefix).collect();
+    let member = config.member_role();
+    let all = member.map_or(&[][..], |member| &member.interfaces);
+    let nowhere = |group: &Group| {
+        let care_of = *group.care_of.as_ref()?.get_ref();
+        let names = group.interfaces.as_deref().unwrap_or(all);
+        let mut here = prefixes
+            .iter()
+            .filter(|(on, _)| names.iter().any(|name| name.get_ref() == on))
+            .peekable();
+        here.peek()?;
+        let is_off = !here.any(|(_, prefix)| prefix.contains(&care_of));
+        is_off.then(|| {
+            format!("care_of {care_of} is in no prefix of its links: routers need a route to it by this machine")
+        })
+    };
+    settings::groups(config).filter_map(nowhere).collect()
+}
+
+/// The prefix of a link, in a line about an address there.
+fn prefix(line: &str) -> Option<(&str, Ipv6Net)> {
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let [address, _, length, _, _, interface] = words[..] else {
+        return None;
+    };
+    let address = Ipv6Addr::from(u128::from_str_radix(address, 16).ok()?);
+    let length = u8::from_str_radix(length, 16).ok()?;
+    let is_link = length < 128 && !address.is_unicast_link_local();
+    let prefix = Ipv6Net::new(address, length).ok()?;
+    is_link.then_some((interface, prefix))
 }
 
 /// A correspondent's interfaces where XDP forwards packets of bound flows past netfilter.
@@ -132,6 +171,28 @@ mod tests {
     fn said(port_of: Option<&str>, roles: u8, by_xdp: bool) -> Vec<String> {
         let mode = Mode::Auto;
         of_interface(port_of, Wanted { roles, mode }, by_xdp)
+    }
+
+    #[test]
+    fn a_care_of_address_that_no_link_has_needs_a_route() {
+        let text = "[member]\ninterfaces = [\"eth0\"]\n[[member.group]]\nanycast = \"2001:db8:a::53\"\n\
+                    care_of = \"2001:db8:20::c1\"\n";
+        let config = crate::config::parse(text, "x.toml").expect("right");
+        let on = |network: &str, length: &str, interface: &str| {
+            format!("20010db800{network}00000000000000000011 02 {length} 00 80 {interface}\n")
+        };
+        for (addresses, nowhere) in [
+            (on("20", "40", "eth0"), false),
+            (on("21", "40", "eth0") + &on("20", "40", "eth0"), false),
+            (on("21", "40", "eth0"), true),
+            (on("20", "80", "eth0") + &on("21", "40", "eth0"), true),
+            (on("21", "40", "eth0") + &on("20", "40", "eth1"), true),
+            // An interface that is not there says nothing.
+            (on("21", "40", "eth1"), false),
+        ] {
+            let said = off_link(&config, &addresses);
+            assert_eq!(said.len(), usize::from(nowhere), "{addresses}: {said:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Configurations that are right, and every way in which they can be wrong.
 
+mod advice;
 mod health;
 mod right;
 mod sizes;

@@ -21,7 +21,7 @@ use crate::{
     packet::{self, Chain, Layout, Piece, chain, is_link_local, is_multicast, octets},
     segment::Segment,
     sketch::words as halves,
-    transport::{ICMPV6, TCP, Transport, UDP},
+    transport::{ICMPV6, TCP, Transport, UDP, UDP_LITE},
 };
 
 /// Offset of the source address in the IPv6 header.
@@ -115,7 +115,7 @@ fn answer<const IS_BARE: bool>(ctx: &TcContext) -> Option<()> {
                 0,
             );
             let mut flags = u64::from(BPF_F_PSEUDO_HDR);
-            if transport.protocol == UDP {
+            if matches!(transport.protocol, UDP | UDP_LITE) {
                 flags |= u64::from(BPF_F_MARK_MANGLED_0);
             }
             let replaced = bpf_l4_csum_replace(

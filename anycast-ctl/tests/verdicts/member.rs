@@ -208,6 +208,11 @@ fn mirror() -> Result<()> {
             Packet::udp(B, A, BACK, b"answer"),
         ),
         (
+            "UDP-Lite with a checksum of zero",
+            Packet::udp_lite_zero(A, C, PORTS),
+            Packet::udp_lite_zero(C, A, BACK).with(|p| p.source = address(B)),
+        ),
+        (
             "echo",
             Packet::echo(A, C, false, 5),
             Packet::echo(B, A, true, 5),

@@ -10,6 +10,7 @@ pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 pub const ICMPV6: u8 = 58;
 pub const SCTP: u8 = 132;
+pub const UDP_LITE: u8 = 136;
 pub const MOBILITY: u8 = 135;
 
 pub const FIN: u8 = 1;
@@ -36,7 +37,7 @@ impl Packet {
     pub fn new(source: &str, destination: &str, protocol: u8, payload: Vec<u8>) -> Self {
         let checksum = match protocol {
             TCP => Some(16),
-            UDP => Some(6),
+            UDP | UDP_LITE => Some(6),
             ICMPV6 => Some(2),
             MOBILITY => Some(4),
             _ => None,
@@ -87,6 +88,20 @@ impl Packet {
         payload.extend([0, 0]);
         payload.extend(data);
         Self::new(source, destination, UDP, payload)
+    }
+
+    /// UDP-Lite (RFC 3828) whose checksum covers everything. Its data make it come to 0 from this source, which is sent
+    /// as 0xffff.
+    pub fn udp_lite_zero(source: &str, destination: &str, ports: (u16, u16)) -> Self {
+        let mut payload = Vec::new();
+        payload.extend(ports.0.to_be_bytes());
+        payload.extend(ports.1.to_be_bytes());
+        payload.extend([0; 6]);
+        let mut packet = Self::new(source, destination, UDP_LITE, payload);
+        let bytes = packet.bytes();
+        // The checksum of the packet without data is what is left to add.
+        packet.payload[8..10].copy_from_slice(&bytes[46..48]);
+        packet
     }
 
     pub fn echo(source: &str, destination: &str, reply: bool, identifier: u16) -> Self {
@@ -146,7 +161,7 @@ impl Packet {
         {
             payload[offset..offset + 2].fill(0);
             let mut sum = checksum(self.source, self.destination, self.protocol, &payload);
-            if self.protocol == UDP && sum == 0 {
+            if matches!(self.protocol, UDP | UDP_LITE) && sum == 0 {
                 sum = 0xffff;
             }
             payload[offset..offset + 2].copy_from_slice(&sum.to_be_bytes());

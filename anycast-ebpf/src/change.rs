@@ -9,7 +9,8 @@ pub struct Change {
     pub delta: u16,
     /// Which address gives way: one of [`side`](anycast_common::abi::maps::side).
     pub side: u8,
-    /// The same is to become of the next one.
-    pub lasts: bool,
-    pub reserved: [u8; 4],
+    pub reserved: [u8; 5],
+    /// The same is to become of the next one, as long as this [`stamp`](crate::hints::stamp) holds: it was taken before
+    /// anything was asked, so that whatever changes meanwhile is not missed. 0: of this one alone.
+    pub stamp: u64,
 }

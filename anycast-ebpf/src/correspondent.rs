@@ -17,6 +17,7 @@ use crate::{
     from_client::steer_from_client,
     from_member::steer_to_client,
     global::global,
+    hints,
     maps::CLIENT_PREFIXES,
     next_hop::{NextHop, Way},
     packet::IPV6,
@@ -85,7 +86,7 @@ fn deliver_once<C: Context>(
         return XDP_PASS;
     }
     // Many flows have a single packet. A slot of the cache for such a flow would be taken from another one.
-    if next_hop.way == Way::Program && change.lasts {
+    if next_hop.way == Way::Program && change.stamp != 0 {
         C::remember(packet, transport, change, &next_hop);
     }
     if outward {
@@ -109,6 +110,7 @@ fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Result<C
         return Err(Verdict::NotOurs);
     };
     numbers(packet, transport, question);
+    let stamp = hints::stamp();
     // At XDP most packets of members take the short way and do not come here, so a packet is first taken for a
     // client's. At other hooks it is first taken for a member's, which spares that packet a lookup of a binding.
     let forwarded = packet.ctx.is_forwarded();
@@ -147,8 +149,8 @@ fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Result<C
             side,
             address,
             delta: question.delta,
-            lasts: answer == answer::REWRITE,
-            reserved: [0; 4],
+            reserved: [0; 5],
+            stamp: if answer == answer::REWRITE { stamp } else { 0 },
         }),
         answer::HELD => {
             count(Counter::FlowResetHeld);

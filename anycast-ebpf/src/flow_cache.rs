@@ -190,7 +190,7 @@ pub(crate) fn remember(
     if !plain || packet.layout.tagged {
         return;
     }
-    let stamp = stamp();
+    let stamp = change.stamp;
     let way = remember_way(change, next_hop, stamp);
     if way != NONE {
         remember_flow(packet.ctx, way, stamp);

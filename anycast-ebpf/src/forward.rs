@@ -20,6 +20,7 @@ use crate::{
     count::count,
     global::global,
     hints::is_ours,
+    in_use,
     maps::REDIRECT_TARGETS,
     next_hop::{NextHop, Way},
     packet::{BARE, IPV6, ethernet, words},
@@ -73,8 +74,8 @@ fn is_unrouted_once<C: Context>(packet: &Packet<'_, C>, transport: *const Transp
         address: [0; 16],
         delta: 0,
         side: side::NONE,
-        lasts: false,
-        reserved: [0; 4],
+        reserved: [0; 5],
+        stamp: 0,
     };
     u32::from(next_hop(packet, transport, &unchanged).way == Way::None)
 }
@@ -185,6 +186,11 @@ fn look_up<C: Context>(packet: &Packet<'_, C>, transport: &Transport, change: &C
                 && !packet.layout.tagged
                 && takes(packet, length, lookup.ifindex) =>
         {
+            // SAFETY: the lookup leaves the address of the next hop where it found that of the packet.
+            let address = octets(unsafe { lookup.__bindgen_anon_4.ipv6_dst });
+            if in_use::note(lookup.ifindex, &address) {
+                return NextHop::by(Way::Kernel);
+            }
             NextHop {
                 ifindex: lookup.ifindex,
                 // SAFETY: the lookup leaves the MTU where it found the length.
@@ -262,6 +268,12 @@ pub(crate) fn redirect(packet: &Packet<'_>, next_hop: &NextHop) -> u32 {
     // SAFETY: no pointers.
     unsafe { bpf_redirect(*ifindex, 0) };
     XDP_REDIRECT
+}
+
+#[inline(always)]
+fn octets(words: [u32; 4]) -> [u8; 16] {
+    // SAFETY: both are 16 plain bytes.
+    unsafe { core::mem::transmute(words) }
 }
 
 #[inline(always)]

@@ -304,8 +304,8 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, piece: Piece) -> Verdict {
         address: note.address,
         delta: 0,
         side: note.side,
-        lasts: false,
-        reserved: [0; 4],
+        reserved: [0; 5],
+        stamp: 0,
     };
     let next_hop = if C::HOOK == Hook::Ingress && !outward {
         NextHop::by(Way::Kernel)

@@ -164,6 +164,12 @@ unsafe fn is_abandoned(flow: *mut Flow, now: u64) -> bool {
     }
 }
 
+/// Whether a controller has ever said that it lives.
+#[inline(always)]
+pub(crate) fn was_attended() -> bool {
+    ATTENDED.get(0).is_some_and(|attended| *attended != 0)
+}
+
 /// Whether no controller has said for long that it lives.
 #[inline(always)]
 pub(crate) fn is_unattended(now: u64) -> bool {

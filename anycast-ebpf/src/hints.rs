@@ -55,6 +55,11 @@ static STATIONS_NEAR: Shared<maps::Stations> = Shared::zero();
 #[unsafe(link_section = ".data.noted")]
 static NOTED: Shared<[Noted; maps::NOTED as usize]> = Shared::zero();
 
+/// [`maps::NextHops::SECTION`]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.next_hops")]
+static NEXT_HOPS: Shared<maps::NextHops> = Shared::zero();
+
 /// [`AGE_SECTION`](anycast_common::abi::policy::AGE_SECTION)
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.policy_age")]
@@ -101,6 +106,18 @@ pub(crate) fn station(ifindex: u32) -> u64 {
             .cast::<u64>()
             .add(place)
             .read_volatile()
+    }
+}
+
+/// A place for a next hop.
+#[inline(always)]
+pub(crate) fn next_hop(index: usize) -> *mut maps::NextHop {
+    // SAFETY: there are so many.
+    unsafe {
+        NEXT_HOPS
+            .get()
+            .cast::<maps::NextHop>()
+            .add(index & (maps::NEXT_HOPS - 1))
     }
 }
 

@@ -90,8 +90,8 @@ fn translate<C: Context>(
         address,
         delta,
         side: if redirected { outer } else { side::NONE },
-        lasts: false,
-        reserved: [0; 4],
+        reserved: [0; 5],
+        stamp: 0,
     };
     let transport = Transport::of(ICMPV6);
     let ingress = C::HOOK == Hook::Ingress;
@@ -159,8 +159,8 @@ fn member<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
             address: owner.anycast,
             delta: owner.delta,
             side: side::DESTINATION,
-            lasts: false,
-            reserved: [0; 4],
+            reserved: [0; 5],
+            stamp: 0,
         };
         if requote(packet, upper, quote, side::SOURCE, &change) {
             redirect(packet, upper, side::DESTINATION, &change);

@@ -61,6 +61,8 @@ mod hints;
 #[cfg(target_arch = "bpf")]
 mod icmp_error;
 #[cfg(target_arch = "bpf")]
+mod in_use;
+#[cfg(target_arch = "bpf")]
 mod lead;
 #[cfg(target_arch = "bpf")]
 mod limit;

@@ -24,6 +24,7 @@ use super::{
     metrics::Listener,
     neighbors::{Neighbors, Solicited},
     netlink::Netlink,
+    next_hops::LOOK,
     routes::Routes,
     start,
     systemd::Manager,
@@ -73,6 +74,7 @@ impl Daemon {
                 start::sessions(config),
             ),
             addresses: start::addresses(config),
+            next_hops: start::next_hops(config)?,
             plane,
             netlink,
         };
@@ -116,6 +118,8 @@ impl Daemon {
         let mut resync = interval(RESYNC);
         resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
         resync.reset();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
         tracing::info!("ready");
         manager.ready();
@@ -144,6 +148,7 @@ impl Daemon {
                         routes.reconcile();
                     }
                 }
+                _ = look.tick(), if parts.next_hops.is_some() => parts.look_at_next_hops(),
                 _ = resync.tick() => again = parts.resync(),
                 () = manager.due() => manager.alive(),
                 _ = hangup.recv() => {

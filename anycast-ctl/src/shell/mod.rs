@@ -24,6 +24,7 @@ mod metrics;
 pub mod neighbors;
 mod netdev;
 pub mod netlink;
+mod next_hops;
 mod notices;
 mod paths;
 mod perform;

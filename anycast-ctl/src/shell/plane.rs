@@ -1,6 +1,6 @@
 //! The data plane, with the interfaces to which its programs are attached.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{collections::BTreeSet, net::Ipv6Addr, time::Instant};
 
 use anycast_common::{abi::roles, wire::ipv6};
 
@@ -176,6 +176,15 @@ impl Plane {
         if let Err(error) = self.dataplane.maps().next_hops_changed() {
             tracing::warn!(%error, "old next hops are used for a moment");
         }
+    }
+
+    /// The next hops to which XDP sends frames at present.
+    pub(super) fn next_hops_in_use(&mut self) -> BTreeSet<(u32, Ipv6Addr)> {
+        let in_use = self.dataplane.maps().next_hops_in_use(clock::now());
+        in_use.unwrap_or_else(|error| {
+            tracing::debug!(%error, "which next hops are in use cannot be read");
+            BTreeSet::new()
+        })
     }
 
     /// Tells the programs the Ethernet addresses of this host, so that they leave frames for other hosts alone.

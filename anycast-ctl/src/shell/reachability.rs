@@ -13,7 +13,7 @@ use nix::libc;
 
 use super::{
     netlink::{
-        NetlinkError,
+        NetlinkError, mac,
         requests::{Batch, Requests},
     },
     throttle::{PERIOD, Throttle},
@@ -50,16 +50,46 @@ impl Reachability {
         }
     }
 
+    /// As [`probe`](Self::probe), but only of a neighbour that has an Ethernet address which the kernel believes in.
+    /// Gives this address.
+    pub fn confirm(&mut self, ifindex: u32, address: Ipv6Addr) -> Option<[u8; 6]> {
+        let (state, mac) = self.state(ifindex, address).ok()?;
+        if is_believed(state)
+            && let Err(error) = self.start(ifindex, address, state)
+        {
+            tracing::debug!(ifindex, %address, %error, "cannot probe a next hop");
+        }
+        mac
+    }
+
     fn poke(&mut self, ifindex: u32, address: Ipv6Addr) -> Result<(), NetlinkError> {
-        let message = message(ifindex, address);
-        let query = RouteNetlinkMessage::GetNeighbour(message.clone());
-        let state = match self.kernel.get(&query, state) {
-            Err(error) if error.errno() == Some(libc::ENOENT) => NeighbourState::None,
-            state => state?.unwrap_or(NeighbourState::None),
-        };
-        let mut change = message;
+        let (state, _) = self.state(ifindex, address)?;
+        self.start(ifindex, address, state)
+    }
+
+    /// What the kernel knows of a neighbour.
+    fn state(
+        &mut self,
+        ifindex: u32,
+        address: Ipv6Addr,
+    ) -> Result<(NeighbourState, Option<[u8; 6]>), NetlinkError> {
+        let query = RouteNetlinkMessage::GetNeighbour(message(ifindex, address));
+        match self.kernel.get(&query, known) {
+            Err(error) if error.errno() == Some(libc::ENOENT) => Ok((NeighbourState::None, None)),
+            known => Ok(known?.unwrap_or((NeighbourState::None, None))),
+        }
+    }
+
+    /// Starts a probe of a neighbour that is in this state.
+    fn start(
+        &mut self,
+        ifindex: u32,
+        address: Ipv6Addr,
+        state: NeighbourState,
+    ) -> Result<(), NetlinkError> {
+        let mut change = message(ifindex, address);
         let flags = match state {
-            NeighbourState::Reachable | NeighbourState::Stale | NeighbourState::Delay => {
+            state if is_believed(state) => {
                 change.header.state = NeighbourState::Probe;
                 NLM_F_REPLACE
             }
@@ -85,7 +115,15 @@ fn message(ifindex: u32, address: Ipv6Addr) -> NeighbourMessage {
     message
 }
 
-fn state(payload: &[u8]) -> Option<NeighbourState> {
+/// Whether the kernel uses the Ethernet address of a neighbour in this state, and does not probe it at present.
+fn is_believed(state: NeighbourState) -> bool {
+    matches!(
+        state,
+        NeighbourState::Reachable | NeighbourState::Stale | NeighbourState::Delay
+    )
+}
+
+fn known(payload: &[u8]) -> Option<(NeighbourState, Option<[u8; 6]>)> {
     let message = NeighbourMessage::parse(payload).ok()?;
-    Some(message.header.state)
+    Some((message.header.state, mac(&message)))
 }

@@ -19,6 +19,7 @@ use super::{
     metrics::{Listener, Timings},
     neighbors::Neighbors,
     netlink::{LinkTable, Netlink, requests::Requests},
+    next_hops::NextHops,
     perform::Performer,
     plane::Plane,
     reachability::Reachability,
@@ -142,6 +143,15 @@ pub(super) fn solicitations(config: &Config) -> Result<[Option<Neighbors>; 2], S
             .then(|| open(discovery::SOLICITATION))
             .transpose()?,
     ])
+}
+
+/// What has the next hops of a correspondent probed.
+pub(super) fn next_hops(config: &Config) -> Result<Option<NextHops>, ShellError> {
+    let open = |_| {
+        let requests = Requests::open().map_err(ShellError::io("cannot open a netlink socket"))?;
+        Ok(NextHops::new(Reachability::new(requests)))
+    };
+    config.correspondent_role().map(open).transpose()
 }
 
 /// Listens for those who scrape metrics, where the configuration says so.

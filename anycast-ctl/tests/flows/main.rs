@@ -6,6 +6,7 @@ mod datagrams;
 mod dead;
 mod forged;
 mod forgotten;
+mod neighbours;
 mod pressure;
 mod sessions;
 mod site;
@@ -27,13 +28,16 @@ fn main() -> ExitCode {
     let suite = forgotten::tests(suite);
     let suite = switch::tests(suite);
     let suite = table::tests(suite);
+    let is_long = std::env::var_os(LONG).is_some();
+    let suite = neighbours::tests(suite, is_long);
     let suite = around::tests(suite);
     let long = pressure::tests(Suite::new());
     let long = dead::tests(long);
     let long = soak::tests(long);
-    match std::env::var_os(LONG) {
-        Some(_) => suite.and(long).run(),
-        None => suite.without(long, &format!("only with {LONG}=1")).run(),
+    if is_long {
+        suite.and(long).run()
+    } else {
+        suite.without(long, &format!("only with {LONG}=1")).run()
     }
 }
 

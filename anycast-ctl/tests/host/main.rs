@@ -13,7 +13,6 @@ use std::{
 use anycast_common::wire::{ipv6, mld as wire};
 use anycast_ctl::shell::sockets::Sender;
 use anyhow::{Result, ensure};
-use serde_json::Value;
 use xtask::{
     kernel_tests::Suite,
     lab::node::Daemon,

@@ -16,6 +16,7 @@ mod full;
 mod harness;
 mod icmp_error;
 mod icmp_fragment;
+mod in_use;
 mod lead;
 mod led;
 mod limits;
@@ -73,6 +74,7 @@ fn main() -> std::process::ExitCode {
     let suite = limits::tests(suite);
     let suite = answer::tests(suite);
     let suite = forward::tests(suite);
+    let suite = in_use::tests(suite);
     let suite = short_way::tests(suite);
     let suite = icmp_error::tests(suite);
     let suite = unreachable::tests(suite);

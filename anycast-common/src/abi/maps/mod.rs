@@ -7,6 +7,7 @@ mod fragment;
 mod hints;
 mod limits;
 mod member;
+mod next_hop;
 mod node_key;
 mod rules;
 mod sizes;
@@ -14,5 +15,5 @@ mod station;
 
 pub use self::{
     address::*, cache::*, correspondent::*, fragment::*, hints::*, limits::*, member::*,
-    node_key::*, rules::*, sizes::*, station::*,
+    next_hop::*, node_key::*, rules::*, sizes::*, station::*,
 };

@@ -1,7 +1,10 @@
 //! What the kernel tells: its notifications, Neighbor Solicitations for the core, and what is read again in case that
 //! notifications were lost.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use super::{
     super::{
@@ -20,7 +23,9 @@ impl Parts {
     /// Handles a notification of the kernel. Gives whether something could not be read and has to be read again soon.
     pub(super) fn kernel(&mut self, event: KernelEvent) -> bool {
         // Whatever has changed, the next hop of a pinned flow may be a different one now.
-        self.plane.next_hops_changed();
+        if self.is_news(&event) {
+            self.plane.next_hops_changed();
+        }
         match event {
             KernelEvent::Change(change) => {
                 if let KernelChange::Link { ifindex, .. } = change
@@ -47,7 +52,7 @@ impl Parts {
                 self.core
                     .handle(Input::NeighbourFailed { ifindex, address });
             }
-            KernelEvent::Neighbour => {}
+            KernelEvent::Neighbour { .. } => {}
             KernelEvent::Lost => {
                 tracing::warn!("notifications of the kernel were lost: reading everything again");
                 if let Some(routes) = self.performer.routes_mut() {
@@ -57,6 +62,32 @@ impl Parts {
             }
         }
         false
+    }
+
+    /// Whether a next hop may be another one now. The probes of next hops lead to notifications that say nothing new.
+    fn is_news(&mut self, event: &KernelEvent) -> bool {
+        let (hop, mac) = match *event {
+            KernelEvent::Neighbour {
+                ifindex,
+                address,
+                mac,
+            } => ((ifindex, address), mac),
+            KernelEvent::NeighbourFailed { ifindex, address } => ((ifindex, address), None),
+            _ => return true,
+        };
+        let next_hops = self.next_hops.as_mut();
+        next_hops.is_none_or(|next_hops| next_hops.learn(hop, mac))
+    }
+
+    /// Has the next hops probed that XDP sends to.
+    pub(super) fn look_at_next_hops(&mut self) {
+        let Some(next_hops) = &mut self.next_hops else {
+            return;
+        };
+        let in_use = self.plane.next_hops_in_use();
+        if next_hops.look(&in_use, Instant::now()) {
+            self.plane.next_hops_changed();
+        }
     }
 
     /// Reads the interfaces again, and tries again what failed before. Gives whether they could not be read.

@@ -2,7 +2,7 @@
 
 use super::super::{
     ShellError, addresses::Addresses, answer::LivePolicy, api::server::Call, engine::Engine,
-    flows::Flows, netlink::Netlink, perform::Performer, plane::Plane,
+    flows::Flows, netlink::Netlink, next_hops::NextHops, perform::Performer, plane::Plane,
 };
 use crate::core::{controller::Flushed, correspondent::Selection};
 
@@ -30,6 +30,8 @@ pub(super) struct Parts {
     pub(super) flows: Flows<Waiter>,
     pub(super) netlink: Netlink,
     pub(super) addresses: Addresses,
+    /// Where XDP may send past the kernel: the next hops that it sends to.
+    pub(super) next_hops: Option<NextHops>,
 }
 
 impl Parts {

@@ -29,6 +29,7 @@ use super::{
     flow_table::FlowTable,
     flows::{FlowReader, MemberFlows},
     hints::{Hints, Side},
+    next_hops::NextHops,
     node_key::NodeKeys,
     policy::Table,
     stations::Stations,
@@ -53,6 +54,7 @@ pub struct Maps {
     pub(super) redirect_targets: Hash<u32, u32>,
     pub(super) clients: Hash<BindingKey, Client>,
     pub(super) stations: Stations,
+    pub(super) next_hops: NextHops,
     pub(super) hints: Hints,
     pub(super) node_keys: NodeKeys,
 }
@@ -76,6 +78,7 @@ impl Maps {
             redirect_targets: take(ebpf, "REDIRECT_TARGETS")?,
             clients: take(ebpf, "CLIENTS")?,
             stations: Stations::take(ebpf)?,
+            next_hops: NextHops::take(ebpf)?,
             hints: Hints::take(ebpf)?,
             node_keys: NodeKeys::take(ebpf)?,
         };
@@ -302,6 +305,16 @@ impl Maps {
     /// An error of the kernel.
     pub fn next_hops_changed(&mut self) -> Result<(), DataplaneError> {
         self.hints.next_hops_changed()
+    }
+
+    /// Interfaces and addresses of the next hops to which XDP sent frames within the last seconds: of the first 1024 of
+    /// them, about. An address may be nobody's.
+    ///
+    /// # Errors
+    ///
+    /// When the map cannot be read.
+    pub fn next_hops_in_use(&self, now: Time) -> Result<BTreeSet<(u32, Ipv6Addr)>, DataplaneError> {
+        self.next_hops.in_use(now)
     }
 
     /// Names and values of all counters, summed over the CPUs.

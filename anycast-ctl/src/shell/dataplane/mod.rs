@@ -19,6 +19,7 @@ mod limits;
 mod link;
 mod maps;
 mod needed;
+mod next_hops;
 mod node_key;
 mod pins;
 mod policy;

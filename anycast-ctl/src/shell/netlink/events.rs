@@ -31,7 +31,14 @@ pub enum KernelEvent {
         address: Ipv6Addr,
     },
     /// A neighbour may have appeared, disappeared or got another Ethernet address.
-    Neighbour,
+    Neighbour {
+        /// Interface index.
+        ifindex: u32,
+        /// Address of the host.
+        address: Ipv6Addr,
+        /// The Ethernet address that the kernel sends to. `None` where it has none, and no more.
+        mac: Option<[u8; 6]>,
+    },
     /// Notifications were lost, so that everything has to be read again.
     Lost,
 }
@@ -99,8 +106,11 @@ pub(super) fn event(message: &NetlinkBuffer<&[u8]>) -> Option<KernelEvent> {
             return neighbour(&message);
         }
         RouteNetlinkMessage::DelNeighbour(message) => {
-            let ipv6 = message.header.family == AddressFamily::Inet6;
-            return ipv6.then_some(KernelEvent::Neighbour);
+            return Some(KernelEvent::Neighbour {
+                ifindex: message.header.ifindex,
+                address: destination(&message)?,
+                mac: None,
+            });
         }
         _ => None,
     };
@@ -117,19 +127,36 @@ fn news(message: &RouteMessage, deleted: bool) -> Option<KernelEvent> {
 
 /// The kernel also deletes entries that are not in use. Such a deletion says nothing about the neighbour.
 fn neighbour(message: &NeighbourMessage) -> Option<KernelEvent> {
-    let address = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some(*address),
-            _ => None,
-        })?;
+    let (ifindex, address) = (message.header.ifindex, destination(message)?);
     Some(match message.header.state {
-        NeighbourState::Failed => KernelEvent::NeighbourFailed {
-            ifindex: message.header.ifindex,
+        NeighbourState::Failed => KernelEvent::NeighbourFailed { ifindex, address },
+        NeighbourState::Incomplete => KernelEvent::Neighbour {
+            ifindex,
             address,
+            mac: None,
         },
-        _ => KernelEvent::Neighbour,
+        _ => KernelEvent::Neighbour {
+            ifindex,
+            address,
+            mac: mac(message),
+        },
+    })
+}
+
+fn destination(message: &NeighbourMessage) -> Option<Ipv6Addr> {
+    let mut attributes = message.attributes.iter();
+    attributes.find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some(*address),
+        _ => None,
+    })
+}
+
+/// The Ethernet address of a neighbour.
+pub fn mac(message: &NeighbourMessage) -> Option<[u8; 6]> {
+    let mut attributes = message.attributes.iter();
+    attributes.find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(address) => address.as_slice().try_into().ok(),
+        _ => None,
     })
 }
 

@@ -11,6 +11,6 @@ pub mod routes;
 mod socket;
 
 pub use error::NetlinkError;
-pub use events::{KernelEvent, NexthopNews, RouteNews};
+pub use events::{KernelEvent, NexthopNews, RouteNews, mac};
 pub use links::{KernelChange, LinkInput, LinkTable};
 pub use socket::{Netlink, links};

@@ -39,13 +39,17 @@ fn a_neighbour_that_moves_and_one_that_goes_are_told() {
     in_namespace(async || {
         pair();
         let mut netlink = Netlink::open().expect("netlink");
-        for change in [
-            "add fe80::11 lladdr 02:00:00:00:00:11",
-            "replace fe80::11 lladdr 02:00:00:00:00:12",
-            "del fe80::11",
+        for (change, last) in [
+            ("add fe80::11 lladdr 02:00:00:00:00:11", Some(0x11)),
+            ("replace fe80::11 lladdr 02:00:00:00:00:12", Some(0x12)),
+            ("del fe80::11", None),
         ] {
             ip(&format!("-6 neigh {change} dev a0"));
-            let told = async { while netlink.next().await != KernelEvent::Neighbour {} };
+            let is_told = |event| {
+                matches!(event, KernelEvent::Neighbour { address, mac, .. }
+                    if address == Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x11) && mac == last.map(|last| [2, 0, 0, 0, 0, last]))
+            };
+            let told = async { while !is_told(netlink.next().await) {} };
             let result = tokio::time::timeout(Duration::from_secs(10), told).await;
             assert!(result.is_ok(), "{change}");
         }

@@ -3,7 +3,7 @@
 //! They carry our number as their protocol (`IFA_PROTO`, Linux 5.18). So after a crash the next run recognises them as
 //! its own, and never removes an address that somebody else added.
 
-use std::net::Ipv6Addr;
+use std::{collections::BTreeSet, net::Ipv6Addr};
 
 use super::netlink::{LinkTable, Netlink, NetlinkError};
 use crate::model::address::{Assigned, Held};
@@ -55,13 +55,40 @@ pub fn diff(wanted: &[(u32, &Assigned)], held: &[Held]) -> Vec<Change> {
 pub struct Addresses {
     wanted: Vec<Assigned>,
     due: bool,
+    /// Those of them that the machine does not serve, and whose packets it routes to another member.
+    sent_on: BTreeSet<Ipv6Addr>,
+    /// Those that were so the last time.
+    were_sent_on: BTreeSet<Ipv6Addr>,
+    /// Whether what an earlier run sent on was looked for.
+    looked: bool,
+    /// Whether that has been said.
+    failing: bool,
 }
 
 impl Addresses {
     /// Makes the list of wanted addresses. No address is assigned yet.
     #[must_use]
     pub const fn new(wanted: Vec<Assigned>) -> Self {
-        Self { wanted, due: true }
+        Self {
+            wanted,
+            due: true,
+            sent_on: BTreeSet::new(),
+            were_sent_on: BTreeSet::new(),
+            looked: false,
+            failing: false,
+        }
+    }
+
+    /// Says which of the addresses others are to reach elsewhere, by a route of this machine.
+    pub fn send_on(&mut self, sent_on: BTreeSet<Ipv6Addr>) {
+        self.due |= self.sent_on != sent_on;
+        self.sent_on = sent_on;
+    }
+
+    /// Whether others are to reach the address elsewhere.
+    #[must_use]
+    pub fn is_sent_on(&self, address: Ipv6Addr) -> bool {
+        self.sent_on.contains(&address)
     }
 
     /// Notes that links or addresses have changed.
@@ -91,15 +118,83 @@ impl Addresses {
         for change in diff(&there, &held) {
             apply(netlink, change);
         }
+        // What somebody else has assigned stays as it is.
+        let is_others = |(ifindex, wanted): &&(u32, &Assigned)| {
+            held.iter().any(|held| {
+                !held.ours && held.ifindex == *ifindex && held.address == wanted.address
+            })
+        };
+        let places = there.iter().filter(|place| !is_others(place));
+        let places: Vec<_> = places
+            .map(|(ifindex, wanted)| (*ifindex, wanted.address))
+            .collect();
+        let again = self.route(netlink, &places);
+        self.due |= again;
+        again
+    }
+
+    /// Has packets of others to the addresses go where they are to. Gives whether that has to be tried again soon.
+    fn route(&mut self, netlink: &mut Netlink, there: &[(u32, Ipv6Addr)]) -> bool {
+        if self.looked && self.sent_on.is_empty() && self.were_sent_on.is_empty() {
+            return false;
+        }
+        let done = netlink.sent_on().and_then(|sent_on| {
+            for (ifindex, address) in there {
+                if self.sent_on.contains(address) {
+                    // Also where it is so already: the kernel makes its routes anew when an interface goes up.
+                    netlink.send_on(*ifindex, *address)?;
+                } else if sent_on.contains(address) {
+                    take_back(netlink, *ifindex, *address)?;
+                }
+            }
+            Ok(())
+        });
+        match done {
+            Ok(()) => {
+                self.looked = true;
+                self.were_sent_on.clone_from(&self.sent_on);
+                self.failing = false;
+            }
+            // A kernel without rules has none of an earlier run.
+            Err(_) if self.sent_on.is_empty() && self.were_sent_on.is_empty() => self.looked = true,
+            Err(error) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(target: "anycast::member", %error,
+                        "cannot route what is not served here: trying again");
+                }
+                return true;
+            }
+        }
         false
     }
 
+    /// Sends nothing on any more.
+    pub fn serve_all(&mut self, netlink: &mut Netlink, links: &LinkTable) {
+        self.send_on(BTreeSet::new());
+        self.reconcile(netlink, links);
+    }
+
     /// Removes all addresses of ours.
-    pub fn withdraw(&mut self, netlink: &mut Netlink) {
+    pub fn withdraw(&mut self, netlink: &mut Netlink, links: &LinkTable) {
+        self.serve_all(netlink, links);
         self.wanted.clear();
         self.due = true;
         self.reconcile(netlink, &LinkTable::default());
     }
+}
+
+/// The kernel makes the routes of an address when it is added.
+fn take_back(netlink: &mut Netlink, ifindex: u32, address: Ipv6Addr) -> Result<(), NetlinkError> {
+    let held = Held {
+        ifindex,
+        address,
+        length: 128,
+        ours: true,
+        preferred: false,
+    };
+    netlink.remove_address(held)?;
+    netlink.add_address(ifindex, address, false)?;
+    netlink.take_back(ifindex, address)
 }
 
 fn apply(netlink: &mut Netlink, change: Change) {

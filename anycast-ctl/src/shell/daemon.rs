@@ -75,6 +75,7 @@ impl Daemon {
             ),
             addresses: start::addresses(config),
             next_hops: start::next_hops(config)?,
+            is_own_router: config.router_role().is_some() && config.member_role().is_some(),
             plane,
             netlink,
         };
@@ -148,7 +149,7 @@ impl Daemon {
                         routes.reconcile();
                     }
                 }
-                _ = look.tick(), if parts.next_hops.is_some() => parts.look_at_next_hops(),
+                _ = look.tick(), if parts.is_periodic() => parts.each_second(),
                 _ = resync.tick() => again = parts.resync(),
                 () = manager.due() => manager.alive(),
                 _ = hangup.recv() => {
@@ -191,12 +192,18 @@ impl Daemon {
             0
         };
         if sessions > 0 {
+            // Nobody would take the addresses back that are sent on to another member.
+            parts
+                .addresses
+                .serve_all(&mut parts.netlink, parts.plane.links());
             tracing::info!(
                 sessions,
                 "sessions go on with the programs: `anycast-ctl detach` ends them"
             );
         } else {
-            parts.addresses.withdraw(&mut parts.netlink);
+            parts
+                .addresses
+                .withdraw(&mut parts.netlink, parts.plane.links());
             parts.plane.end();
         }
         tracing::info!("stopped");

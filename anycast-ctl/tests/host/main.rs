@@ -1,6 +1,7 @@
 //! The member host: health, addresses, Queries and Neighbor Solicitations, on a real link.
 
 mod own;
+mod pairing;
 mod site;
 
 use std::{
@@ -26,7 +27,8 @@ use xtask::{
 use site::{B, Lan, ROUTER, SOON, care_of, has, link_local, listens, mac, until};
 
 fn main() -> ExitCode {
-    Suite::new()
+    let suite = pairing::tests(Suite::new());
+    suite
         .test("the route follows the health of the service", health)
         .test("addresses come, outlive a crash, and go", addresses)
         .test(

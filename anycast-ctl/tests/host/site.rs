@@ -98,21 +98,17 @@ impl Lan {
             "[router]\ninterfaces = [\"eth0\"]\nnext_hops = \"{next_hops}\"\n\
              [[router.policy]]\nsource = \"fe80::/10\"\nanycast = \"2001:db8:a::/48\"\naction = \"allow\"\n"
         );
-        self.daemon("router", &self.router, &config)
+        self.node("router", &self.router, &config)
     }
 
     /// Member 0 or 1 of B, with these lines for its group.
     pub fn member(&self, index: usize, group: &str) -> Result<Daemon> {
         let name = ["s1", "s2"][index];
-        let config = format!(
-            "[member]\ninterfaces = [\"eth0\"]\n\
-             [member.listener]\nrobustness = 1\nunsolicited_report_interval = \"200ms\"\n\
-             [[member.group]]\nanycast = \"{B}\"\n{group}\n"
-        );
-        self.daemon(name, &self.members[index], &config)
+        self.node(name, &self.members[index], &member_text(group))
     }
 
-    fn daemon(&self, name: &'static str, namespace: &Namespace, config: &str) -> Result<Daemon> {
+    /// A daemon of any configuration.
+    pub fn node(&self, name: &'static str, namespace: &Namespace, config: &str) -> Result<Daemon> {
         let file = self.site.directory().join(format!("{name}.toml"));
         fs::write(&file, config)?;
         let program = Path::new(env!("CARGO_BIN_EXE_anycast-ctl"));
@@ -133,6 +129,15 @@ impl Lan {
             (routes.is_empty() != wanted).then_some(())
         })?)
     }
+}
+
+/// The configuration of a member with these lines for its group.
+pub fn member_text(group: &str) -> String {
+    format!(
+        "[member]\ninterfaces = [\"eth0\"]\n\
+         [member.listener]\nrobustness = 1\nunsolicited_report_interval = \"200ms\"\n\
+         [[member.group]]\nanycast = \"{B}\"\n{group}\n"
+    )
 }
 
 /// Whether an interface of the namespace has the address, as /128.

@@ -27,9 +27,13 @@ impl Group {
         }
     }
 
+    /// Whether the checks say that nothing serves the address.
+    pub(super) fn is_ill(&self) -> bool {
+        self.checks.as_ref().is_some_and(|checks| !checks.is_up())
+    }
+
     /// Whether routers should be told of the membership.
     pub(super) fn should_join(&self) -> bool {
-        let healthy = self.checks.as_ref().is_none_or(Checks::is_up);
-        self.wanted && self.draining.is_none() && healthy
+        self.wanted && self.draining.is_none() && !self.is_ill()
     }
 }

@@ -54,6 +54,12 @@ impl Member {
         Ok(self.settle(now, anycast, actions))
     }
 
+    /// The groups that this host is not a member of, and whether their service is ill.
+    pub fn unserved(&self) -> impl Iterator<Item = (Ipv6Addr, bool)> + '_ {
+        let groups = self.groups.iter().filter(|(_, group)| !group.joined);
+        groups.map(|(anycast, group)| (*anycast, group.is_ill()))
+    }
+
     /// Handles the result of a check of the service at `anycast`.
     pub fn checked(
         &mut self,

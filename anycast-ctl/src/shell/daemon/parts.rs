@@ -1,16 +1,21 @@
 //! The core and the parts that it acts on, and what every event has them do.
 
+use std::net::Ipv6Addr;
+
 use super::super::{
-    ShellError, addresses::Addresses, answer::LivePolicy, api::server::Call, engine::Engine,
+    ShellError, addresses::Addresses, answer::LivePolicy, api::server::Call, clock, engine::Engine,
     flows::Flows, netlink::Netlink, next_hops::NextHops, perform::Performer, plane::Plane,
 };
-use crate::core::{controller::Flushed, correspondent::Selection};
+use crate::core::{controller::Flushed, correspondent::Selection, member::Member};
 
 /// Who waits for the flows to be read.
 #[derive(Debug)]
 pub(super) enum Waiter {
     /// The core, which judges the flows.
     Core,
+    /// An anycast address that this machine does not serve, and whose packets go to another member when the last
+    /// session has ended.
+    Unserved,
     /// A client of the control socket, whose request can be answered then.
     Call(Call),
     /// A client of the control socket that ended bindings, whose flows are to be ended as soon as they are read.
@@ -32,6 +37,8 @@ pub(super) struct Parts {
     pub(super) addresses: Addresses,
     /// Where XDP may send past the kernel: the next hops that it sends to.
     pub(super) next_hops: Option<NextHops>,
+    /// Whether this machine is a member and the router of members.
+    pub(super) is_own_router: bool,
 }
 
 impl Parts {
@@ -43,11 +50,50 @@ impl Parts {
         }
     }
 
-    /// Assigns and removes addresses, so that they fit the interfaces that exist. Gives whether that has to be tried
-    /// again soon.
+    /// Assigns and removes addresses, so that they fit the interfaces that exist and the groups that are served. Gives
+    /// whether that has to be tried again soon.
     pub(super) fn assign(&mut self) -> bool {
+        if self.is_own_router {
+            let sent_on = self
+                .unserved()
+                .filter(|(anycast, ill)| *ill || self.addresses.is_sent_on(*anycast));
+            let sent_on = sent_on.map(|(anycast, _)| anycast).collect();
+            self.addresses.send_on(sent_on);
+        }
         let links = self.plane.links();
         self.addresses.reconcile(&mut self.netlink, links)
+    }
+
+    /// The groups that this machine does not serve, and whether their service is ill.
+    fn unserved(&self) -> impl Iterator<Item = (Ipv6Addr, bool)> {
+        let member = self.core.controller().member();
+        member.into_iter().flat_map(Member::unserved)
+    }
+
+    /// Whether [`each_second`](Self::each_second) has something to do.
+    pub(super) fn is_periodic(&self) -> bool {
+        self.is_own_router || self.next_hops.is_some()
+    }
+
+    /// What is done now and then.
+    pub(super) fn each_second(&mut self) {
+        self.look_at_next_hops();
+        let waits = |(anycast, ill): (Ipv6Addr, bool)| !ill && !self.addresses.is_sent_on(anycast);
+        if self.is_own_router && self.unserved().any(waits) {
+            self.flows.wait(Waiter::Unserved);
+        }
+    }
+
+    /// The flows have been read: packets to what is not served go to another member where no session is left.
+    pub(super) fn end_unserved(&mut self) {
+        let sessions = self.flows.seen().sessions(clock::now());
+        let ends = |(anycast, ill): &(Ipv6Addr, bool)| *ill || !sessions.contains_key(anycast);
+        let sent_on = self
+            .unserved()
+            .filter(ends)
+            .map(|(anycast, _)| anycast)
+            .collect();
+        self.addresses.send_on(sent_on);
     }
 
     /// Brings the programs and the core up to date with the interfaces that exist.

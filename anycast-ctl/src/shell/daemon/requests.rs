@@ -76,6 +76,7 @@ impl Parts {
                     }
                     None => self.flows.wait(Waiter::Core),
                 },
+                Waiter::Unserved => self.end_unserved(),
                 Waiter::Call(call) => self.answer(call),
                 Waiter::Flush { which, ended, call } => {
                     let read = self.flows.seen().last();

@@ -4,6 +4,7 @@ mod addresses;
 mod error;
 mod events;
 mod links;
+mod local;
 pub mod nexthop;
 mod notifications;
 pub mod requests;

@@ -1,0 +1,170 @@
+//! A member that is the router of another: what it does not serve itself goes to the other.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use xtask::{
+    kernel_tests::Suite,
+    lab::node::Daemon,
+    net::{Namespace, netlink, sysctl},
+};
+
+use super::site::{ASK_AGAIN, B, Lan, ROUTER, until};
+
+const PORT: u16 = 7777;
+
+pub fn tests(suite: Suite) -> Suite {
+    suite
+        .test(
+            "a router that is a member sends on what it does not serve",
+            follows_health,
+        )
+        .test("a router that is a member drains", drains)
+        .test(
+            "an address that somebody else assigned is not sent on",
+            by_hand,
+        )
+}
+
+/// A service that says who it is, at one address.
+struct Service {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Service {
+    fn start(host: &Namespace, address: Ipv6Addr, name: &'static str) -> Result<Self> {
+        let listener = host.run(|| Ok(TcpListener::bind((address, PORT))?));
+        let listener = listener.with_context(|| format!("{name} cannot listen"))?;
+        listener.set_nonblocking(true)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                match listener.accept() {
+                    // Whoever checks its health may be gone already.
+                    Ok((mut client, _)) => drop(client.write_all(name.as_bytes())),
+                    Err(_) => std::thread::sleep(ASK_AGAIN),
+                }
+            }
+        });
+        let thread = Some(thread);
+        Ok(Self { stop, thread })
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let thread = self.thread.take();
+        thread.map(JoinHandle::join);
+    }
+}
+
+/// Who answers a client on the link.
+fn who(lan: &Lan) -> Result<String> {
+    let answer = lan.members[1].run(|| {
+        let to = SocketAddr::from((B, PORT));
+        let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        let mut name = String::new();
+        stream.read_to_string(&mut name)?;
+        Ok(name)
+    });
+    Ok(answer.unwrap_or_else(|error| format!("nobody: {error}")))
+}
+
+fn answers(lan: &Lan, name: &str) -> Result<()> {
+    until(&format!("{name} answers"), || Ok(who(lan)? == name))
+        .with_context(|| format!("{:?} answers", who(lan)))
+}
+
+/// A router that is a member too, and follows the health of its service at B.
+fn both(lan: &Lan, assign: bool) -> Result<Daemon> {
+    lan.node(
+        "router",
+        &lan.router,
+        &format!(
+            "[router]\ninterfaces = [\"eth0\"]\n\
+             [[router.policy]]\nsource = \"fe80::/10\"\nanycast = \"2001:db8:a::/48\"\naction = \"allow\"\n\
+             [member]\ninterfaces = [\"eth0\"]\n\
+             [[member.group]]\nanycast = \"{B}\"\nassign = {assign}\njoin = \"health\"\n\
+             health = {{ type = \"tcp\", port = {PORT}, interval = \"100ms\", timeout = \"100ms\", rise = 2, fall = 2 }}\n"
+        ),
+    )
+}
+
+/// The router that is a member, another member, and its service.
+fn lan(assign: bool, by_hand: bool) -> Result<(Lan, Daemon, Daemon, Service)> {
+    let lan = Lan::up()?;
+    if by_hand {
+        netlink::address(&lan.router, "lo", B, 128)?;
+    }
+    sysctl::set(&lan.router, &[("ipv6/conf/all/forwarding", "1")])?;
+    // The client goes on by the router, though the member is on its link.
+    let redirects = [("ipv6/conf/eth0/accept_redirects", "0")];
+    sysctl::set(&lan.members[1], &redirects)?;
+    netlink::route(&lan.members[1], B, 128, ROUTER, "eth0")?;
+    let router = both(&lan, assign)?;
+    let member = lan.member(0, "assign = true")?;
+    let other = Service::start(&lan.members[0], Ipv6Addr::UNSPECIFIED, "the other")?;
+    Ok((lan, router, member, other))
+}
+
+fn follows_health() -> Result<()> {
+    let (lan, mut router, _member, _other) = lan(true, false)?;
+    // The check asks the service of this machine: the other is well all the time.
+    answers(&lan, "the other")?;
+    for round in 0..2 {
+        let service = Service::start(&lan.router, B, "the router")?;
+        answers(&lan, "the router").with_context(|| format!("round {round}"))?;
+        drop(service);
+        answers(&lan, "the other").with_context(|| format!("round {round}"))?;
+    }
+    // A crash leaves it so, and the next run takes it up.
+    router.kill()?;
+    ensure!(who(&lan)? == "the other", "{}", who(&lan)?);
+    let mut router = both(&lan, true)?;
+    let _service = Service::start(&lan.router, B, "the router")?;
+    answers(&lan, "the router")?;
+    ensure!(router.end()?.success(), "{:?}", router.tail(5));
+    let rules = lan.router.command("ip").args(["-6", "rule"]).output()?;
+    let rules = String::from_utf8_lossy(&rules.stdout).into_owned();
+    ensure!(rules.lines().count() == 2, "rules are left: {rules}");
+    Ok(())
+}
+
+fn drains() -> Result<()> {
+    let (lan, router, _member, _other) = lan(true, false)?;
+    let _service = Service::start(&lan.router, B, "the router")?;
+    answers(&lan, "the router")?;
+    for _ in 0..2 {
+        router.tell(&["drain", &B.to_string()])?;
+        answers(&lan, "the other")?;
+        router.tell(&["undrain", &B.to_string()])?;
+        answers(&lan, "the router")?;
+    }
+    Ok(())
+}
+
+/// An address that somebody else assigned stays where it is, and so does what is sent there.
+fn by_hand() -> Result<()> {
+    for assign in [false, true] {
+        let (lan, router, _member, _other) = lan(assign, true)?;
+        until("the other is a member", || {
+            Ok(!router.list("members")?.is_empty())
+        })?;
+        let said = who(&lan)?;
+        ensure!(said.starts_with("nobody"), "{said} answers");
+    }
+    Ok(())
+}

@@ -148,9 +148,17 @@ pub(super) fn run(path: &Path, command: Command) -> Result<()> {
 }
 
 pub(super) fn reload(path: &Path, query: Query) -> Result<()> {
-    let show = |changed: &view::PolicyChanged| match changed.rules {
-        0 => "the file is right; its changes need a restart\n".to_owned(),
-        rules => format!("reloaded the policy: {rules} rules; other changes need a restart\n"),
+    let show = |changed: &view::PolicyChanged| {
+        let rules = match changed.rules {
+            0 => String::new(),
+            1 => ": 1 policy rule".to_owned(),
+            rules => format!(": {rules} policy rules"),
+        };
+        let restart = match &changed.restart[..] {
+            [] => String::new(),
+            keys => format!("; needs a restart: {}", keys.join(", ")),
+        };
+        format!("reloaded{rules}{restart}\n")
     };
     ask(path, &Request::Reload, query, show)
 }

@@ -26,7 +26,7 @@ use super::{
     Action, Actions, Link, Notice, Time,
     correspondent::{self, Correspondent, Selection},
     counters::{Counter, Counters},
-    member::{self, Member},
+    member::{self, HealthSettings, Member},
     router::{self, Policy, Router},
     rr::Generator,
     time::earliest,
@@ -255,6 +255,21 @@ impl Controller {
     pub fn set_policy(&mut self, now: Time, policy: Policy, actions: &mut Actions) {
         if let Some(router) = &mut self.router {
             router.set_policy(now, policy, actions);
+        }
+    }
+
+    /// Replaces the prefixes of a correspondent's clients, and of what they may be bound for. Bindings end in time.
+    pub fn set_prefixes(&mut self, clients: Vec<Ipv6Net>, anycast: Vec<Ipv6Net>) {
+        if let Some(correspondent) = &mut self.correspondent {
+            self.client_prefixes.clone_from(&clients);
+            correspondent.set_prefixes(clients, anycast);
+        }
+    }
+
+    /// Replaces the times of the health checks of a group that has some. Its verdict stays until the next checks.
+    pub fn set_health(&mut self, anycast: Ipv6Addr, health: HealthSettings) {
+        if let Some(member) = &mut self.member {
+            member.set_health(anycast, health);
         }
     }
 

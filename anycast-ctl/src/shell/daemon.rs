@@ -154,7 +154,11 @@ impl Daemon {
                 () = manager.due() => manager.alive(),
                 _ = hangup.recv() => {
                     // An error has already been logged.
-                    let _ = parts.policy.reload(&mut parts.core, &mut parts.plane);
+                    let _ = parts.policy.reload(
+                        &mut parts.core,
+                        &mut parts.plane,
+                        &mut parts.performer,
+                    );
                 }
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,

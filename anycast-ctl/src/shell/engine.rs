@@ -1,9 +1,12 @@
 //! Runs the core with the clock of this machine.
 
+use std::net::Ipv6Addr;
+
 use anycast_common::abi::{
     counters::Counter,
     event::{self, TrialFailed, kind},
 };
+use ipnet::Ipv6Net;
 use zerocopy::FromBytes as _;
 
 use super::clock;
@@ -11,6 +14,7 @@ use crate::core::{
     Action, Actions, Notice, Received, Time,
     controller::{Command, CommandError, Controller, Flushed, Input},
     correspondent::{Correspondent, Selection},
+    member::HealthSettings,
     router::Policy,
 };
 
@@ -91,6 +95,16 @@ impl Engine {
     pub(super) fn set_policy(&mut self, policy: Policy) {
         self.controller
             .set_policy(clock::now(), policy, &mut self.actions);
+    }
+
+    /// Replaces the prefixes of a correspondent's clients, and of what they may be bound for.
+    pub(super) fn set_prefixes(&mut self, clients: Vec<Ipv6Net>, anycast: Vec<Ipv6Net>) {
+        self.controller.set_prefixes(clients, anycast);
+    }
+
+    /// Replaces the times of the health checks of a group that has some.
+    pub(super) fn set_health(&mut self, anycast: Ipv6Addr, health: HealthSettings) {
+        self.controller.set_health(anycast, health);
     }
 
     /// Takes back everything that has an effect outside of this machine.

@@ -130,6 +130,11 @@ impl Performer {
         self.checks.next().await
     }
 
+    /// The health checks.
+    pub(super) fn checks(&mut self) -> &mut Checks {
+        &mut self.checks
+    }
+
     /// The Reports and Dones that were refused.
     pub(super) fn refusals(&self) -> &Refusals {
         &self.refusals

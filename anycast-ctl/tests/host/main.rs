@@ -2,6 +2,7 @@
 
 mod own;
 mod pairing;
+mod reload;
 mod site;
 
 use std::{
@@ -16,7 +17,6 @@ use anycast_ctl::shell::sockets::Sender;
 use anyhow::{Result, ensure};
 use xtask::{
     kernel_tests::Suite,
-    lab::node::Daemon,
     net::{
         capture::{self, Ledger},
         netlink,
@@ -24,10 +24,11 @@ use xtask::{
     },
 };
 
-use site::{B, Lan, ROUTER, SOON, care_of, has, link_local, listens, mac, until};
+use site::{B, Lan, ROUTER, SOON, care_of, group, has, link_local, listens, mac, until};
 
 fn main() -> ExitCode {
     let suite = pairing::tests(Suite::new());
+    let suite = suite.test("a member reads its file again", reload::reload);
     suite
         .test("the route follows the health of the service", health)
         .test("addresses come, outlive a crash, and go", addresses)
@@ -46,10 +47,6 @@ fn main() -> ExitCode {
             own::preferred,
         )
         .run()
-}
-
-fn group(daemon: &Daemon) -> Result<Value> {
-    Ok(daemon.ask("groups")?["member"][0].take())
 }
 
 /// When a Done of s1 was seen, from a time on.

@@ -3,6 +3,7 @@
 use std::{fs, net::Ipv6Addr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
+use serde_json::Value;
 use xtask::{
     lab::node::Daemon,
     net::{
@@ -129,6 +130,11 @@ impl Lan {
             (routes.is_empty() != wanted).then_some(())
         })?)
     }
+}
+
+/// The first group of a member.
+pub fn group(daemon: &Daemon) -> Result<Value> {
+    Ok(daemon.ask("groups")?["member"][0].take())
 }
 
 /// The configuration of a member with these lines for its group.

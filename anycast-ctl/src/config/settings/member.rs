@@ -11,7 +11,7 @@ use crate::{
     },
     core::{
         flows,
-        member::{self, Peers},
+        member::{self, HealthSettings, Peers},
     },
     model::{address::Assigned, health::Target},
 };
@@ -31,10 +31,7 @@ pub(super) fn member_settings(member: &Member) -> member::Settings {
             care_of: group.care_of.as_ref().map(|care_of| *care_of.get_ref()),
             peers: peers(group).unwrap_or_default(),
             interfaces: names(group.interfaces.as_ref().unwrap_or(&member.interfaces)),
-            health: group
-                .health
-                .as_ref()
-                .map(|health| health.get_ref().settings(group.join() == Join::Start)),
+            health: health(group),
         }
     };
     let mut listener = member::ListenerTimers::default();
@@ -51,6 +48,13 @@ pub(super) fn member_settings(member: &Member) -> member::Settings {
         listener,
         handshake: handshake(&given.unwrap_or_default()),
     }
+}
+
+/// When the health of a group's service is checked, if it is.
+#[must_use]
+pub fn health(group: &Group) -> Option<HealthSettings> {
+    let health = group.health.as_ref();
+    health.map(|health| health.get_ref().settings(group.join() == Join::Start))
 }
 
 /// The care-of addresses of the other members of a group.

@@ -20,7 +20,7 @@ pub(super) use self::{
 pub use self::{
     correspondent::{allowed, client_prefixes, flow_limits, secrets, state},
     interfaces::{interfaces, roles, sizes},
-    member::{assigned, groups, health_targets, joined_at_start, sessions},
+    member::{assigned, groups, health, health_targets, joined_at_start, sessions},
     router::{policy, route_place, routes, rule, timers_of},
 };
 use super::file::Config;

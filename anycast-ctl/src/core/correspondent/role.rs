@@ -7,6 +7,7 @@ use std::{
 };
 
 use anycast_common::wire::{self, ipv6, mobility::Message};
+use ipnet::Ipv6Net;
 
 use super::{
     cache::{Cache, Live, Pair, Room, Triple},
@@ -67,6 +68,12 @@ impl Correspondent {
             settings,
             counters: Counters::default(),
         }
+    }
+
+    /// Replaces the prefixes of the clients, and of what may be bound.
+    pub fn set_prefixes(&mut self, clients: Vec<Ipv6Net>, anycast: Vec<Ipv6Net>) {
+        self.settings.client_prefixes = clients;
+        self.settings.allow = anycast;
     }
 
     /// Handles a mobility message. `received` is the whole packet, which a Parameter Problem quotes. `packet` and

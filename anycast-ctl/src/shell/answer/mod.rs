@@ -1,5 +1,6 @@
 //! Builds the answers for the control socket, from what the core and the data plane know.
 
+mod changes;
 mod clients;
 mod common;
 mod counters;
@@ -38,7 +39,7 @@ use crate::core::{
 pub(super) struct Desk<'a> {
     pub(super) core: &'a mut Engine,
     pub(super) plane: &'a mut Plane,
-    pub(super) performer: &'a Performer,
+    pub(super) performer: &'a mut Performer,
     pub(super) policy: &'a mut LivePolicy,
     pub(super) seen: &'a Seen,
 }
@@ -70,7 +71,7 @@ impl Desk<'_> {
                 interface,
                 mac,
             } => policy::explain(core, source, anycast, interface.as_deref(), mac),
-            Request::Reload => policy.reload(core, plane),
+            Request::Reload => policy.reload(core, plane, performer),
             Request::Refusals => refusals::refusals(core, plane, performer),
             Request::Monitor { .. } | Request::Flush { .. } => Err(Refusal {
                 code: RefusalCode::Failed,

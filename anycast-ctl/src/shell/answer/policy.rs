@@ -1,18 +1,26 @@
 //! The policy at run time: its rules, the explanation of its decisions, and its changes.
 
-use std::{net::Ipv6Addr, path::PathBuf};
+use std::{
+    net::Ipv6Addr,
+    path::{Path, PathBuf},
+};
 
 use anycast_common::abi::{maps::DEFAULT_DENY, roles};
 
-use super::common::{Answered, failed, map, no_role};
+use super::{
+    changes,
+    common::{Answered, failed, map, no_role},
+};
 use crate::{
-    config::{self, settings},
+    config::{self, file::Correspondent, settings},
     core::router::{Cap, Explanation, Numbered, Policy, Position, Router, Verdict},
     model::{mac::Mac, policy::Decision},
     shell::{
         ShellError, advice,
         api::{Answer, Refusal, RefusalCode, view},
+        dataplane::DataplaneError,
         engine::Engine,
+        perform::Performer,
         plane::Plane,
     },
 };
@@ -23,12 +31,19 @@ pub(in crate::shell) struct LivePolicy {
     policy: Policy,
     /// Path of the configuration file.
     config: PathBuf,
+    /// What the file said when the daemon started.
+    started: toml::Table,
 }
 
 impl LivePolicy {
     /// Starts with the policy of the file `config`.
     pub(in crate::shell) fn new(policy: Policy, config: PathBuf) -> Self {
-        Self { policy, config }
+        let started = text(&config);
+        Self {
+            policy,
+            config,
+            started,
+        }
     }
 
     /// The present policy.
@@ -99,28 +114,54 @@ impl LivePolicy {
         self.change(core, plane, policy, Some(id))
     }
 
-    /// Reads the policy of the configuration file again. Other changes in the file need a restart, so that a machine
-    /// without a policy has its file checked alone.
-    pub(in crate::shell) fn reload(&mut self, core: &mut Engine, plane: &mut Plane) -> Answered {
+    /// Reads the configuration file again, and takes of it what a running daemon can take: the policy, the prefixes of
+    /// clients and of anycast addresses, and health checks. What else has changed is named. A file that is wrong
+    /// changes nothing.
+    pub(in crate::shell) fn reload(
+        &mut self,
+        core: &mut Engine,
+        plane: &mut Plane,
+        performer: &mut Performer,
+    ) -> Answered {
         let config = config::load(&self.config).map_err(|problems| {
             for line in problems.to_string().lines() {
                 tracing::error!("not reloaded: {line}");
             }
             failed(format!("not reloaded: {problems}"))
         })?;
-        let Some(router) = config.router_role().filter(|_| plane.has(roles::ROUTER)) else {
-            tracing::info!("the file is right, and what it changes needs a restart");
-            return Ok(Answer::PolicyChanged(view::PolicyChanged {
-                id: None,
-                rules: 0,
-            }));
-        };
-        let lost = self.policy.rules().iter().filter(|known| known.added);
-        let lost = lost.count();
-        reset_hits(plane, 0..=DEFAULT_DENY as usize)?;
-        let answer = self.change(core, plane, settings::policy(router), None)?;
-        tracing::info!(lost, "policy reloaded; other changes need a restart");
-        Ok(answer)
+        let restart = changes::need_restart(&self.started, &text(&self.config));
+        if let Some(role) = config
+            .correspondent_role()
+            .filter(|_| plane.has(roles::CORRESPONDENT))
+        {
+            prefixes(core, plane, role)
+                .map_err(|error| failed(format!("not reloaded: {error}")))?;
+        }
+        if plane.has(roles::MEMBER) {
+            performer
+                .checks()
+                .retarget(settings::health_targets(&config));
+            for group in settings::groups(&config) {
+                if let Some(health) = settings::health(group) {
+                    core.set_health(*group.anycast.get_ref(), health);
+                }
+            }
+        }
+        let mut rules = 0;
+        if let Some(router) = config.router_role().filter(|_| plane.has(roles::ROUTER)) {
+            let lost = self.policy.rules().iter().filter(|known| known.added);
+            let lost = lost.count();
+            reset_hits(plane, 0..=DEFAULT_DENY as usize)?;
+            self.change(core, plane, settings::policy(router), None)?;
+            rules = self.policy.rules().len();
+            tracing::info!(lost, rules, "policy reloaded");
+        }
+        tracing::info!(restart = restart.join(", "), "reloaded");
+        Ok(Answer::PolicyChanged(view::PolicyChanged {
+            id: None,
+            rules,
+            restart,
+        }))
     }
 
     /// Replaces the policy. The data plane gets it first, so that a member that is removed cannot join again.
@@ -142,8 +183,29 @@ impl LivePolicy {
         Ok(Answer::PolicyChanged(view::PolicyChanged {
             id,
             rules: self.policy.rules().len(),
+            restart: Vec::new(),
         }))
     }
+}
+
+/// What the file says, which has been read once already.
+fn text(path: &Path) -> toml::Table {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.parse().unwrap_or_default()
+}
+
+/// Gives a correspondent its prefixes, the programs first: they pass messages for clients to the core.
+fn prefixes(
+    core: &mut Engine,
+    plane: &mut Plane,
+    role: &Correspondent,
+) -> Result<(), DataplaneError> {
+    let (clients, anycast) = (settings::client_prefixes(role), settings::allowed(role));
+    let maps = plane.dataplane().maps();
+    maps.set_client_prefixes(&clients)?;
+    maps.set_anycast_prefixes(&anycast)?;
+    core.set_prefixes(clients, anycast);
+    Ok(())
 }
 
 fn reset_hits(plane: &mut Plane, ids: impl Iterator<Item = usize>) -> Result<(), Refusal> {

@@ -173,13 +173,15 @@ pub struct PolicyRule {
 }
 
 /// Result of a change of the policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PolicyChanged {
     /// Number of the rule that was added or removed. `None` when the file was read again.
     pub id: Option<usize>,
     /// Number of rules afterwards.
     pub rules: usize,
+    /// After a reload: keys of the file that differ from what the daemon runs with, and take a restart.
+    pub restart: Vec<String>,
 }
 
 /// The answer to a monitor request, before its events.

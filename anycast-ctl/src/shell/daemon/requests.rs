@@ -38,7 +38,7 @@ impl Parts {
         let mut desk = Desk {
             core: &mut self.core,
             plane: &mut self.plane,
-            performer: &self.performer,
+            performer: &mut self.performer,
             policy: &mut self.policy,
             seen: self.flows.seen(),
         };

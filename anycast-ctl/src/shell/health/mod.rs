@@ -47,6 +47,11 @@ impl Checks {
         }
     }
 
+    /// Replaces the targets. A check that is under way ends as it began.
+    pub fn retarget(&mut self, targets: BTreeMap<Ipv6Addr, Target>) {
+        self.targets = targets;
+    }
+
     /// Starts or stops a check, as the core wants.
     pub fn apply(&mut self, action: CheckAction) {
         match action {

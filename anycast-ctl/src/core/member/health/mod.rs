@@ -52,6 +52,11 @@ impl Checks {
         }
     }
 
+    /// Other times, from the next check on.
+    pub(super) const fn set(&mut self, settings: HealthSettings) {
+        self.settings = settings;
+    }
+
     /// Whether the group may be joined.
     pub(super) const fn is_up(&self) -> bool {
         matches!(self.state.verdict, Verdict::Up { .. })

@@ -13,6 +13,7 @@ pub(super) fn run(
     format: LogFormat,
     verbose: bool,
 ) -> Result<()> {
+    shell::descriptors::provide()?;
     let config = config::load(file)?;
     log::start(format, verbose)?;
     let paths = shell::Paths {

@@ -109,6 +109,8 @@ pub(super) fn state(group: &view::MemberGroup) -> String {
         format!("left{left}")
     } else if failing {
         format!("waiting for health{left}")
+    } else if group.interfaces.is_empty() {
+        format!("waiting for an interface{left}")
     } else {
         format!("not joined{left}")
     }

@@ -2,7 +2,9 @@
 
 use std::io;
 
-use super::{api::server::ServerError, dataplane::DataplaneError, netlink, privilege, secret};
+use super::{
+    alone, api::server::ServerError, dataplane::DataplaneError, netlink, privilege, secret,
+};
 
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +17,9 @@ pub enum ShellError {
     /// The process does not have the privileges that it needs.
     #[error(transparent)]
     NotPrivileged(#[from] privilege::NotPrivileged),
+    /// A daemon runs in this network namespace already.
+    #[error(transparent)]
+    NotAlone(#[from] alone::NotAlone),
     /// The control socket cannot be opened.
     #[error(transparent)]
     Server(#[from] ServerError),

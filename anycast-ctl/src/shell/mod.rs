@@ -5,11 +5,13 @@
 
 pub mod addresses;
 mod advice;
+mod alone;
 mod answer;
 pub mod api;
 pub mod clock;
 mod daemon;
 pub mod dataplane;
+pub mod descriptors;
 mod engine;
 mod error;
 pub mod finding;
@@ -67,6 +69,7 @@ pub async fn run(config: Config, paths: &Paths, object: &[u8]) -> Result<(), She
         .unwrap_or_else(|| file::DEFAULT_SOCKET.into());
     // This comes before anything is attached: a second daemon must not disturb the first one.
     let server = api::server::Server::bind(&socket)?;
+    let _alone = alone::claim()?;
     if let Some(group) = &config.control.read_group {
         server.admit(group.get_ref())?;
     }

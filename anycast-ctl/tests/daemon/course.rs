@@ -78,7 +78,42 @@ pub fn second_daemon() -> Result<()> {
     let stderr = String::from_utf8(output.stderr)?;
     ensure!(output.status.code() == Some(1), "{stderr}");
     ensure!(stderr.contains("another daemon listens on"), "{stderr}");
+    let elsewhere = site.directory.join("other.sock");
+    let output = run(&site.router, &elsewhere, &config).output()?;
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(1), "{stderr}");
+    let sentence = "another anycast daemon runs in this network namespace";
+    ensure!(
+        stderr.contains(sentence) && stderr.lines().count() == 1,
+        "{stderr}"
+    );
+    ensure!(!elsewhere.exists(), "its socket is left");
+    // Another network namespace has its own.
+    let member = site.member()?;
+    member.status().context("the other one answers")?;
     router.status().context("the first one still answers")?;
+    Ok(())
+}
+
+/// The limit says so in one sentence, and where the process may raise it nobody has to care.
+pub fn few_files() -> Result<()> {
+    let site = Site::new("files")?;
+    site.connect()?;
+    let config = format!("{}/../examples/router.toml", env!("CARGO_MANIFEST_DIR"));
+    let socket = site.directory.join("few.sock");
+    let mut few = site.router.command("sh");
+    few.args(["-c", "ulimit -n 6 && exec \"$0\" \"$@\""]);
+    few.arg(env!("CARGO_BIN_EXE_anycast-ctl"));
+    few.arg("--socket")
+        .arg(&socket)
+        .args(["run", "--config", &config]);
+    let output = few.output()?;
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(1), "{stderr}");
+    ensure!(
+        stderr.contains("this process may open 6 files") && stderr.lines().count() == 1,
+        "{stderr}"
+    );
     Ok(())
 }
 
@@ -92,9 +127,14 @@ pub fn late_interface() -> Result<()> {
         let interface = &status.interfaces[0];
         Ok(interface.program.is_some() && interface.link_local == Some(ROUTER))
     })?;
-    let _member = site.member()?;
+    let member = site.member()?;
     wait_for("the route is there", || site.routed())?;
+    let joined = || Ok(client::groups(&member.socket)?.member[0].joined);
+    ensure!(joined()?, "not joined");
     netlink::delete(&site.router, "lan0")?;
+    wait_for("a member without an interface is in no group", || {
+        Ok(!joined()?)
+    })?;
     wait_for("the interface is missed", || {
         let status = router.status()?;
         Ok(status.interfaces[0].ifindex.is_none() && status.summary.members == 0)
@@ -102,5 +142,6 @@ pub fn late_interface() -> Result<()> {
     site.connect()?;
     wait_for("it is attached again", || {
         Ok(router.status()?.interfaces[0].program.is_some())
-    })
+    })?;
+    wait_for("it is in the group again", joined)
 }

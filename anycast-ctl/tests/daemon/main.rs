@@ -20,6 +20,7 @@ fn main() -> ExitCode {
             "a second daemon leaves the first alone",
             course::second_daemon,
         )
+        .test("too few files are named in one sentence", course::few_files)
         .test("an interface may come late", course::late_interface)
         .test("a mode that is chosen is explained", attach::mode)
         .test_with_pins(

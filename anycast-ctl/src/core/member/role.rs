@@ -229,7 +229,8 @@ impl Member {
             .map(|(anycast, group)| GroupView {
                 anycast: *anycast,
                 care_of: group.settings.care_of,
-                joined: group.joined,
+                // Without an interface nobody has been told.
+                joined: group.joined && self.listeners.interfaces(*anycast).next().is_some(),
                 wanted: group.wanted,
                 draining: group.draining.map(|since| now.since(since)),
                 health: group.checks.as_ref().map(|checks| checks.view(now)),

@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use super::{
+    super::throttle::{PERIOD, Throttle},
     Answer, REQUEST_LIMIT, Refusal, RefusalCode, Reply, Request,
     monitor::{Monitor, ROLES, Watcher},
     view,
@@ -205,6 +206,7 @@ async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>, monitor: Moni
     // Watchers stay connected for long, and some connections must be left for other requests.
     let watchers = Arc::new(Semaphore::new(WATCHERS));
     let permits = Arc::new(Semaphore::new(CLIENTS));
+    let mut failures = Throttle::new(PERIOD);
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
@@ -225,7 +227,9 @@ async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>, monitor: Moni
             }
             Err(error) => {
                 // The process has no file descriptors left until other connections are closed.
-                tracing::warn!(%error, "cannot accept a client of the control socket");
+                if let Some(held) = failures.admit(error.raw_os_error(), Instant::now()) {
+                    tracing::warn!(%error, held, "cannot accept a client of the control socket");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -19,7 +19,7 @@ pub enum DataplaneError {
     #[error("the BPF programs cannot run here: {0}")]
     Kernel(Lacking),
     /// The kernel refused the object.
-    #[error("cannot load the BPF programs: {0}")]
+    #[error("cannot load the BPF programs: {}", whole(.0))]
     Load(#[from] aya::EbpfError),
     /// The kernel refused a program.
     #[error("cannot load the BPF program {program}: {}", last_words(error))]
@@ -72,7 +72,7 @@ pub enum DataplaneError {
     #[error("the BPF object has no {0}")]
     Missing(&'static str),
     /// A map operation failed.
-    #[error("map {map}: {error}")]
+    #[error("map {map}: {}", whole(error))]
     Map {
         /// Name of the map.
         map: &'static str,
@@ -107,7 +107,7 @@ pub fn last_words(error: &ProgramError) -> String {
         verifier_log,
     } = error
     else {
-        return error.to_string();
+        return whole(error);
     };
     let log = verifier_log.to_string();
     let is_reason =
@@ -116,6 +116,21 @@ pub fn last_words(error: &ProgramError) -> String {
         Some(reason) => format!("{reason} ({io_error})"),
         None => io_error.to_string(),
     }
+}
+
+/// An error with what caused it, in one line. aya's errors name the step that failed, and have the kernel's reason as
+/// their source.
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let reason = error.to_string();
+        if !said.contains(&reason) {
+            said = format!("{said}: {reason}");
+        }
+        source = error.source();
+    }
+    said
 }
 
 /// What the verifier says at the end of its log, whatever it decides.

@@ -227,7 +227,7 @@ fn an_error_goes_to_the_member_whose_message_it_quotes() {
     // A Binding Update says whose it is by the care-of address in it.
     let mut asks = member_at(OTHER);
     let sent = asks.packet_of(at(0), CLIENT).mobility();
-    let mut update = Vec::new();
+    let mut updates = Vec::new();
     for sent in sent {
         match sent.message {
             Message::HomeTestInit { cookie } => asks.home_test(at(1), cookie),
@@ -238,8 +238,9 @@ fn an_error_goes_to_the_member_whose_message_it_quotes() {
                     token: CARE_OF_TOKEN,
                 };
                 let output = asks.message(at(1), CLIENT, OTHER, message);
-                update.clone_from(&output.update().1);
-                let error = hashed.icmp(at(2), UNRECOGNIZED, ANYCAST, &update);
+                let (update, octets) = output.update();
+                updates.push(update);
+                let error = hashed.icmp(at(2), UNRECOGNIZED, ANYCAST, &octets);
                 let packet = only(&error);
                 assert_eq!(ipv6::Packet::parse(&packet).unwrap().destination, OTHER);
                 output
@@ -250,14 +251,14 @@ fn an_error_goes_to_the_member_whose_message_it_quotes() {
     assert_eq!(hashed.count(Counter::ErrorHandedOn), 2);
     // Whoever is no peer gets none.
     let stranger = Ipv6Addr::new(0x2001, 0xdb8, 0xdead, 0, 0, 0, 0, 1);
-    let named = update.windows(16).position(|part| part == OTHER.octets());
-    let named = named.unwrap();
-    update[named..named + 16].copy_from_slice(&stranger.octets());
-    assert_eq!(
-        hashed.icmp(at(2), UNRECOGNIZED, ANYCAST, &update),
-        Output(vec![])
-    );
+    let foreign = BindingUpdate {
+        alternate_care_of: Some(stranger),
+        ..updates[0]
+    };
+    let foreign = rr::build(&Message::BindingUpdate(foreign), ANYCAST, CLIENT).unwrap();
+    hashed.icmp(at(2), UNRECOGNIZED, ANYCAST, &foreign);
     assert_eq!(hashed.count(Counter::ErrorHandedOn), 2);
+    assert_eq!(hashed.count(Counter::IcmpErrorInvalid), 0);
     // One that quotes the message of another anycast address than it came to is nobody's, whoever it names.
     let (cookie, _) = asked(&mut member_at(OTHER));
     let elsewhere = rr::build(&Message::HomeTestInit { cookie }, PLAIN, CLIENT).unwrap();

@@ -144,7 +144,7 @@ fn documented(lab: &Lab) -> Result<()> {
     let mut samples = BTreeSet::new();
     for node in nodes {
         let (_, text) = get(node, METRICS, "/metrics", OPENMETRICS)?;
-        samples.extend(names(&text));
+        samples.extend(metric_names(&text));
         let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let kinds = kinds.filter_map(|line| line.split_once(' '));
         let gauges = kinds.filter(|(_, kind)| *kind != "counter");
@@ -173,19 +173,19 @@ fn documented(lab: &Lab) -> Result<()> {
     samples.extend(told);
     for file in ["prometheus/anycast.rules.yml", "grafana/anycast.json"] {
         let text = fs::read_to_string(xtask::workspace().join("contrib").join(file))?;
-        let asked = names(&text);
+        let asked = metric_names(&text);
         let unknown: Vec<_> = asked.difference(&samples).collect();
         ensure!(
             asked.len() > 8 && unknown.is_empty(),
             "{file} asks for {unknown:?} of {asked:?}"
         );
     }
-    ensure!(samples.is_disjoint(&names("rate(anycast_nothing_total{a=\"b\"}[5m])")));
+    ensure!(samples.is_disjoint(&metric_names("rate(anycast_nothing_total{a=\"b\"}[5m])")));
     Ok(())
 }
 
 /// The names of metrics in a text.
-fn names(text: &str) -> BTreeSet<String> {
+fn metric_names(text: &str) -> BTreeSet<String> {
     let words = text.split(|letter: char| !letter.is_ascii_lowercase() && letter != '_');
     let names = words.filter(|word| word.starts_with("anycast_"));
     names.map(str::to_owned).collect()

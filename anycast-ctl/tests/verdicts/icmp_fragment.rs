@@ -15,7 +15,7 @@ use xtask::{
 
 use crate::{
     forward::{self, SOON, gateway},
-    harness::{Bench, Row, Verdict},
+    harness::Bench,
     icmp_error::{
         A, ADDRESS, B, C, HOP, PORT, PORTS, TIME_EXCEEDED, TOO_BIG, TRANSLATED, UNREACHABLE, coded,
         correspondent, dropped, error, flows, marked, row,

@@ -122,7 +122,9 @@ impl Lab {
             let daemon = Daemon::start(&self.program, node, namespace, &config, directory)?;
             self.daemons.push(daemon);
         }
-        self.daemons[first..].iter().try_for_each(Daemon::wait_ready)
+        self.daemons[first..]
+            .iter()
+            .try_for_each(Daemon::wait_ready)
     }
 
     /// Kills a daemon, as in a crash. What it has pinned in the kernel stays.

@@ -129,7 +129,7 @@ pub fn late_interface() -> Result<()> {
     })?;
     let member = site.member()?;
     wait_for("the route is there", || site.routed())?;
-    let joined = || Ok(client::groups(&member.socket)?.member[0].joined);
+    let joined = || Ok(client::groups(&member.socket, client::ALL)?.member[0].joined);
     ensure!(joined()?, "not joined");
     netlink::delete(&site.router, "lan0")?;
     wait_for("a member without an interface is in no group", || {

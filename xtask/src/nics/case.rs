@@ -85,7 +85,6 @@ const STACKS: [Stack; 9] = [
         ],
         above: true,
         first_only: true,
-        ..PLAIN
     },
     Stack {
         name: "ip6gre",
@@ -96,7 +95,6 @@ const STACKS: [Stack; 9] = [
         ],
         above: true,
         first_only: true,
-        ..PLAIN
     },
     Stack {
         name: "ip6tnl",
@@ -107,7 +105,6 @@ const STACKS: [Stack; 9] = [
         ],
         above: true,
         first_only: true,
-        ..PLAIN
     },
     Stack {
         name: "VXLAN",

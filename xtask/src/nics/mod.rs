@@ -148,6 +148,7 @@ fn one(card: &Card, kernel: &package::Unpacked, daemon: &Path, only: &str) -> Re
             .to_vec(),
         environment: vec![("ANYCAST_TIME_SCALE".to_owned(), SLOWER.to_string())],
         refuses: None,
+        says: None,
         limit: LIMIT,
     };
     archive.file(Path::new(STEPS), 0o644, &serde_json::to_vec(&[step])?)?;

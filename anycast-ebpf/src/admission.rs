@@ -173,8 +173,8 @@ pub unsafe extern "C" fn message_refused(
     ADMITTED
 }
 
-/// Whether a Test Init that the programs cannot answer may go to the controller; if not, that is counted. Binding Updates
-/// are the last messages of a handshake, and the ring keeps half of its room for them.
+/// Whether a Test Init that the programs cannot answer may go to the controller; if not, that is counted. Binding
+/// Updates are the last messages of a handshake, and the ring keeps half of its room for them.
 #[inline(always)]
 pub(crate) fn test_init() -> bool {
     admitted(if ring_is_busy() {

@@ -1,11 +1,11 @@
 //! The kernel side: XDP and TCX programs of the three roles.
 //!
 //! `parse` finds a packet's headers, `classify` says what it is, `router`, `member` and `correspondent` what each role
-//! does with it, `answer` with `token` and `sha1` how a correspondent answers Test Inits, `fast` and `refused` are short
-//! ways for what was decided before, `context` with `xdp` and `skb` how hooks differ, `rewrite` and `forward` change and
-//! send it, `punt` gives it to the controller. `global` makes the functions that the verifier follows once. The roles of
-//! an interface are a constant of the program attached there, so a program holds only the branches that its interface
-//! needs.
+//! does with it, `answer` with `token` and `sha1` how a correspondent answers Test Inits, `fast` and `refused` are
+//! short ways for what was decided before, `context` with `xdp` and `skb` how hooks differ, `rewrite` and `forward`
+//! change and send it, `punt` gives it to the controller. `global` makes the functions that the verifier follows once.
+//! The roles of an interface are a constant of the program attached there, so a program holds only the branches that
+//! its interface needs.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![allow(
     clippy::cast_possible_truncation,

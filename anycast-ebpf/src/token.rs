@@ -27,8 +27,8 @@ pub(crate) mod kind {
     pub(crate) const CARE_OF: u32 = 1;
 }
 
-/// Takes the node key that is in use to the answer: the states of the key, the nonce and its index. False: there is none
-/// that is fresh.
+/// Takes the node key that is in use to the answer: the states of the key, the nonce and its index. False: there is
+/// none that is fresh.
 #[inline(always)]
 pub(crate) fn take_key(answer: &mut Answer) -> bool {
     let age = key_age();
@@ -41,8 +41,8 @@ pub(crate) fn take_key(answer: &mut Answer) -> bool {
     key_age() == age && now() + TICK < answer.key.until
 }
 
-/// First (64, HMAC_SHA1 (Kcn, (address | nonce | kind | client))), of the addresses in memory order, as the two words of
-/// the digest. [`take_key`] comes before.
+/// First (64, HMAC_SHA1 (Kcn, (address | nonce | kind | client))), of the addresses in memory order, as the two words
+/// of the digest. [`take_key`] comes before.
 #[inline(always)]
 pub(crate) fn make(
     answer: &mut Answer,

@@ -126,11 +126,11 @@ counters! {
     CareOfTestAnswered = "care_of_test_answered",
     /// Test Inits left to the controller, because the programs had no node key that is fresh.
     TestInitNoKey = "test_init_no_key",
-    /// Test Inits left to the controller, because the kernel has to send the answer: the neighbour is not known yet, the
-    /// device takes no frames of XDP, or this host forwards nothing.
+    /// Test Inits left to the controller, because the kernel has to send the answer: the neighbour is not known yet,
+    /// the device takes no frames of XDP, or this host forwards nothing.
     TestInitNoWay = "test_init_no_way",
-    /// Test Inits left to the controller, because they are not as members send them (options, extension headers, another
-    /// length, a wrong checksum, a source that is not routable), or came with a VLAN tag or without Ethernet.
+    /// Test Inits left to the controller, because they are not as members send them (options, extension headers,
+    /// another length, a wrong checksum, a source that is not routable), or came with a VLAN tag or without Ethernet.
     TestInitUnusual = "test_init_unusual",
 
     /// Home Test Inits and Binding Updates from an address that is not in `allow`, dropped.

@@ -1,5 +1,5 @@
-// Makes every frame a Test Init before it goes to the programs. They leave an answer in its place, which is eight octets
-// longer. No header is needed: the few declarations are here.
+// Makes every frame a Test Init before it goes to the programs. They leave an answer in its place, which is eight
+// octets longer. No header is needed: the few declarations are here.
 
 typedef unsigned char u8;
 typedef unsigned int u32;

@@ -22,7 +22,7 @@ use crate::{
     context::{Context, Hook, LOOPBACK, Packet, Verdict},
     count::count,
     forward::AF_INET6,
-    global::{exported, global},
+    global::global,
     maps::{ANSWER, REDIRECT_TARGETS},
     packet::{ETHERTYPE_IPV6, Ethernet, IPV6, words},
     reply::Frame,

@@ -14,7 +14,7 @@ use super::{
     in_use::InUse,
     keys::Keys,
     limiter::Limiter,
-    offer::Offered,
+    offer::Offer,
     sequences::Sequences,
     settings::Settings,
     trials::Trials,
@@ -35,7 +35,7 @@ pub struct Correspondent {
     pub(super) rng: Generator,
     pub(super) keys: Keys,
     /// What the programs make tokens of.
-    pub(super) offered: Option<Offered>,
+    pub(super) offer: Offer,
     pub(super) cache: Cache,
     pub(super) sequences: Sequences,
     pub(super) trials: Trials,
@@ -52,7 +52,7 @@ impl Correspondent {
     pub fn new(settings: Settings, now: Time, mut rng: Generator) -> Self {
         Self {
             keys: Keys::new(settings.fleet.as_ref(), now, &mut rng),
-            offered: None,
+            offer: Offer::default(),
             rng,
             cache: Cache::new(Room {
                 bindings: settings.max_bindings,
@@ -94,7 +94,7 @@ impl Correspondent {
             return self.refuse(now, packet, counter, actions);
         }
         self.message(now, received, packet, message, actions);
-        self.offer(now, actions);
+        self.offer.make(&self.keys, now, actions);
     }
 
     /// Handles a message to a client.
@@ -162,7 +162,7 @@ impl Correspondent {
         if self.sweeper.due(now) {
             actions.push(Action::ReadFlows);
         }
-        self.renew(now, actions);
+        self.offer.renew(&self.keys, now, actions);
     }
 
     /// When [`Correspondent::poll`] has something to do.
@@ -173,7 +173,7 @@ impl Correspondent {
 
     /// Takes every binding out of the data plane. New flows go by plain anycast; bound ones go on.
     pub fn shutdown(&mut self, now: Time, actions: &mut Actions) {
-        self.withdraw(actions);
+        self.offer.withdraw(actions);
         let triples: Vec<Triple> = self.cache.live().map(|(triple, _)| triple).collect();
         let pairs: BTreeSet<Pair> = triples.iter().map(|triple| triple.pair()).collect();
         for triple in triples {

@@ -121,11 +121,11 @@ class Member(Peer):
             if message:
                 self.heard(message)
 
-    def init(self, kind, source, client):
+    def init(self, kind, source, client, padding=0):
         """Sends a Home or Care-of Test Init, and gives a test of its answer (section 11.6.2)."""
         cookie = os.urandom(8)
         header = wire.mobility_header(wire.TYPES[kind], bytes(2) + cookie)
-        self.send(kind, wire.mobility(source, client, header))
+        self.send(kind, wire.mobility(source, client, header, padding=padding))
         return lambda message: (
             message["type"] == kind[:2] + "T"
             and "fault" not in message
@@ -135,9 +135,10 @@ class Member(Peer):
 
     def settle(self):
         """Everything sent so far has been dealt with when a Home Test Init that comes after it is
-        answered. Gives what was received until then."""
+        answered by the controller, to which the programs leave one with Destination Options. Gives
+        what was received until then."""
         about = self.last
-        settled = self.init("HoTI", self.home, self.fence)
+        settled = self.init("HoTI", self.home, self.fence, padding=1)
         self.last = about
         self.wait(settled)
         received, self.received = self.received, []

@@ -154,6 +154,10 @@ fn checks() -> Vec<Check> {
             "it reads the RPM package in a test: `cargo xtask test` installs it on Debian",
         ),
         tool(
+            "nats-server",
+            "the bus of a fleet in tests: `cargo xtask test` installs it on Debian",
+        ),
+        tool(
             "promtool",
             "Prometheus scrapes the lab in a test: `cargo xtask test` installs it on Debian",
         ),

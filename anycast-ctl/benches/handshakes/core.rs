@@ -1,13 +1,17 @@
 //! The machines alone, in virtual time: raw packets in, actions out.
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::{
+    net::Ipv6Addr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use anycast_common::{abi::event::kind, wire::ipv6::Packet};
 use anycast_ctl::core::{
     Action, Actions, MapAction, Received, Time,
     controller::{Command, Controller, Input, Settings},
     correspondent::{self, Selection},
-    flows, member,
+    fleet, flows, member,
     rate::Rate,
     rr::Generator,
 };
@@ -26,6 +30,8 @@ const PAGE: usize = 1000;
 /// A binding of the round before has run out.
 const APART: Duration = Duration::from_secs(20);
 
+static RNG: AtomicU64 = AtomicU64::new(2);
+
 pub fn run() -> Result<()> {
     for count in COUNTS {
         clients(count);
@@ -36,7 +42,7 @@ pub fn run() -> Result<()> {
 fn clients(count: usize) {
     println!("core: {count} clients, each bound {ROUNDS} times; medians, on one core");
     let mut member = member(count);
-    let mut correspondent = correspondent(count);
+    let mut correspondent = correspondent(count, None);
     let mut times: [Vec<Duration>; 5] = Default::default();
     for round in 1..=ROUNDS {
         let now = Time::ZERO + APART * round;
@@ -116,7 +122,8 @@ fn pages<P>(count: usize, mut page: impl FnMut(Option<P>) -> (usize, Option<P>))
     }
 }
 
-fn member(count: usize) -> Controller {
+/// A member that all may ask.
+pub fn member(count: usize) -> Controller {
     let unlimited = Rate::UNLIMITED;
     let group = member::GroupSettings {
         anycast: B,
@@ -145,7 +152,8 @@ fn member(count: usize) -> Controller {
     member
 }
 
-fn correspondent(count: usize) -> Controller {
+/// A gateway for so many clients.
+pub fn correspondent(count: usize, fleet: Option<fleet::Settings>) -> Controller {
     let unlimited = Rate::UNLIMITED;
     let settings = Settings {
         correspondent: Some(correspondent::Settings {
@@ -161,15 +169,17 @@ fn correspondent(count: usize) -> Controller {
                 ..correspondent::Limits::default()
             },
             flows: flows::Limits::default(),
-            fleet: None,
+            fleet,
         }),
         ..Settings::default()
     };
-    Controller::new(settings, Time::ZERO, Generator::seed_from_u64(2))
+    // Each gateway of a fleet has luck of its own.
+    let seed = RNG.fetch_add(1, Ordering::Relaxed);
+    Controller::new(settings, Time::ZERO, Generator::seed_from_u64(seed))
 }
 
 /// Gives an end the packets of the other.
-fn step(end: &mut Controller, now: Time, packets: &[Vec<u8>]) -> (Actions, Duration) {
+pub fn step(end: &mut Controller, now: Time, packets: &[Vec<u8>]) -> (Actions, Duration) {
     let mut actions = Actions::new();
     let took = timed(|| {
         for packet in packets {
@@ -186,7 +196,7 @@ fn step(end: &mut Controller, now: Time, packets: &[Vec<u8>]) -> (Actions, Durat
 }
 
 /// The packets among the actions.
-fn packets(actions: Actions) -> Vec<Vec<u8>> {
+pub fn packets(actions: Actions) -> Vec<Vec<u8>> {
     let packet = |action| match action {
         Action::Send { packet, .. } => Some(packet),
         _ => None,

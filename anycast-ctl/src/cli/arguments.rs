@@ -161,9 +161,14 @@ pub(super) enum Command {
         #[command(flatten)]
         query: Query,
     },
-    /// Several gateways that act as one
-    #[command(subcommand)]
-    Fleet(fleet::Command),
+    /// Show the other gateways of the fleet and its bus, or make a secret for a fleet
+    #[command(args_conflicts_with_subcommands = true)]
+    Fleet {
+        #[command(subcommand)]
+        command: Option<fleet::Command>,
+        #[command(flatten)]
+        query: Query,
+    },
     /// Remove what a stopped daemon left in the kernel, in the network namespace of the caller: its programs, and with
     /// them the sessions that still use them
     Detach(Query),

@@ -16,7 +16,9 @@ pub(super) fn bindings(bindings: &[view::Binding]) -> String {
         "REMAINING",
         "FLOWS",
     ]);
+    let mut elsewhere = 0;
     for binding in bindings {
+        elsewhere += usize::from(binding.origin != "own");
         table.row([
             binding.client.to_string(),
             binding.anycast.to_string(),
@@ -28,7 +30,10 @@ pub(super) fn bindings(bindings: &[view::Binding]) -> String {
             binding.flows.to_string(),
         ]);
     }
-    let text = table.render("no bindings");
+    let mut text = table.render("no bindings");
+    if elsewhere > 0 {
+        text += &format!("{elsewhere} of them by other gateways of the fleet\n");
+    }
     let ages = bindings.iter().filter_map(|row| row.flows_age_seconds);
     match ages.reduce(f64::max) {
         Some(age) => format!("{text}flows as of {} ago\n", seconds(age)),
@@ -232,6 +237,7 @@ mod tests {
             client: Ipv6Addr::LOCALHOST,
             anycast: Ipv6Addr::UNSPECIFIED,
             care_of: Ipv6Addr::LOCALHOST,
+            origin: "fleet".to_owned(),
             steers: true,
             sequence: 7,
             age_seconds: 40.0,
@@ -240,10 +246,11 @@ mod tests {
             flows_age_seconds: Some(4.0),
         };
         let text = bindings(&[binding]);
-        let [_, row, foot] = &lines(&text)[..] else {
+        let [_, row, origins, foot] = &lines(&text)[..] else {
             panic!("{text}");
         };
         assert_eq!(row[3..], ["yes", "7", "40.0s", "12.0s", "3"]);
+        assert_eq!(origins[..], ["1 of them by other gateways of the fleet"]);
         assert_eq!(foot[..], ["flows as of 4.0s ago"]);
         assert_eq!(bindings(&[]), "no bindings\n");
     }

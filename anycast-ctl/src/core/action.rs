@@ -47,6 +47,13 @@ pub enum Action {
     Group(GroupAction),
     /// Member: starts or stops a health check.
     Check(CheckAction),
+    /// Correspondent: sends a message to the other gateways of the fleet.
+    Publish {
+        /// To this gateway alone. With `None`, to all.
+        to: Option<u64>,
+        /// The message.
+        octets: Vec<u8>,
+    },
     /// Correspondent: reads the pinned flows, and gives them to the core.
     ReadFlows,
     /// Reports something that an operator may want to see in a log or a monitor.
@@ -118,6 +125,20 @@ pub enum MapAction {
         /// The client, A.
         client: Ipv6Addr,
         /// The member's unicast address, C.
+        care_of: Ipv6Addr,
+    },
+    /// Correspondent: remembers a flow that another gateway of the fleet has bound, or adds to what is known of it.
+    AdoptFlow {
+        /// Key of the flow.
+        key: FlowKey,
+        /// The pin, as it is at the other gateway. Its times are those of this host's clock.
+        flow: Flow,
+    },
+    /// Correspondent: makes a flow open whose trial failed at another gateway, unless it was answered.
+    OpenFlow {
+        /// Key of the flow.
+        key: FlowKey,
+        /// The member's unicast address to which it was bound, C.
         care_of: Ipv6Addr,
     },
     /// Correspondent: removes the pin of a flow, unless the flow has begun anew, or the member has been heard since the

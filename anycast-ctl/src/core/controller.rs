@@ -172,6 +172,16 @@ impl Controller {
                     member.checked(now, anycast, finding, actions);
                 }
             }
+            Input::Bus(octets) => {
+                if let Some(correspondent) = &mut self.correspondent {
+                    correspondent.bus_message(now, octets, actions);
+                }
+            }
+            Input::BusConnected(is) => {
+                if let Some(correspondent) = &mut self.correspondent {
+                    correspondent.bus_connected(now, is);
+                }
+            }
             Input::Flows(flows) => {
                 if let Some(correspondent) = &mut self.correspondent {
                     correspondent.flows(now, flows, actions);

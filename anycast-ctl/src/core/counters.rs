@@ -203,6 +203,37 @@ counters! {
     FlowUnanswered = "flow_unanswered",
     /// Pins that ended because the member did not answer the flow after an ICMPv6 error about it.
     FlowUnreachable = "flow_unreachable",
+    /// Messages of other gateways of the fleet that were taken, beside Binding Updates.
+    FleetMessageAccepted = "fleet_message_accepted",
+    /// Messages on the bus of the fleet that are none of its own, or are cut.
+    FleetMessageMalformed = "fleet_message_malformed",
+    /// Messages on the bus of the fleet whose authenticator is wrong: somebody without the secret made or changed them.
+    FleetMessageForged = "fleet_message_forged",
+    /// Messages of gateways that have another secret.
+    FleetOtherSecret = "fleet_other_secret",
+    /// Messages of the fleet that are for another gateway.
+    FleetMessageNotOurs = "fleet_message_not_ours",
+    /// Messages of the fleet that came before, or that nobody waits for any more.
+    FleetMessageReplayed = "fleet_message_replayed",
+    /// Messages of the fleet from a gateway of which nothing shows that it is heard now.
+    FleetMessageUnproven = "fleet_message_unproven",
+    /// Messages of a gateway that is one too many.
+    FleetFull = "fleet_full",
+    /// Binding Updates of other gateways that were accepted here as well.
+    FleetUpdateAccepted = "fleet_update_accepted",
+    /// Binding Updates on the bus that were not accepted here; the counters of Binding Updates say why.
+    FleetUpdateRefused = "fleet_update_refused",
+    /// Bound flows that other gateways told of.
+    FleetFlowsAdopted = "fleet_flows_adopted",
+    /// Triples of which other gateways told flows or a binding, and that may not be bound here, for which there is no
+    /// room, or that are left alone.
+    FleetFlowsRefused = "fleet_flows_refused",
+    /// What ended here because another gateway said so.
+    FleetEnds = "fleet_ends",
+    /// Care-of addresses that failed at another gateway, and that answer here.
+    FleetEndContradicted = "fleet_end_contradicted",
+    /// Snapshots given to other gateways.
+    FleetSnapshotServed = "fleet_snapshot_served",
     /// Parameter Problems sent about mobility messages (RFC 6275 section 9.2).
     ParameterProblemSent = "parameter_problem_sent",
     /// Packets that could not be written. This is a bug and worth a report.

@@ -5,6 +5,10 @@ use std::net::Ipv6Addr;
 use anycast_common::wire::{self, mobility::status};
 use serde::Serialize;
 
+mod fleet;
+
+pub use fleet::{FleetChange, FleetReady};
+
 /// One event, with the fields by which an operator finds the client, member or address again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -175,6 +179,32 @@ pub enum Notice {
         /// The reason, which is the name of a counter.
         reason: &'static str,
     },
+    /// Correspondent: another gateway of the fleet is there, or is no longer heard.
+    FleetPeer {
+        /// The name of the gateway.
+        name: String,
+        /// What happened.
+        change: FleetChange,
+    },
+    /// Correspondent: this gateway knows what the others do, or goes on without.
+    FleetReady {
+        /// By what.
+        how: FleetReady,
+    },
+    /// Correspondent: the clock of another gateway and ours differ by more than a period of the fleet's keys.
+    FleetClock {
+        /// The name of the gateway.
+        name: String,
+        /// By how many seconds its clock is ahead of ours.
+        ahead_seconds: i64,
+    },
+    /// Correspondent: a gateway on the bus has another secret, as it says itself.
+    FleetStranger {
+        /// The name that it gives.
+        name: String,
+        /// The fingerprint of its secret.
+        fingerprint: String,
+    },
     /// The data plane accepted a packet that the controller cannot parse. This is a bug and worth a report.
     Unparsable {
         /// Interface index.
@@ -214,6 +244,10 @@ impl Notice {
             | Self::TrialFailed { .. }
             | Self::CareOfFailed { .. }
             | Self::Flushed { .. }
+            | Self::FleetPeer { .. }
+            | Self::FleetReady { .. }
+            | Self::FleetClock { .. }
+            | Self::FleetStranger { .. }
             | Self::MobilityRefused { .. } => Some("correspondent"),
             Self::Unparsable { .. } => None,
         }
@@ -238,6 +272,10 @@ impl Notice {
             | Self::TrialFailed { .. }
             | Self::CareOfFailed { .. }
             | Self::Flushed { .. }
+            | Self::FleetPeer { .. }
+            | Self::FleetReady { .. }
+            | Self::FleetClock { .. }
+            | Self::FleetStranger { .. }
             | Self::MobilityRefused { .. } => None,
         }
     }

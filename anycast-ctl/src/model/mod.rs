@@ -3,6 +3,7 @@
 //! The configuration makes these values and the shell acts on them, so that neither has to import the other.
 
 pub mod address;
+pub mod bus;
 pub mod health;
 pub mod limits;
 pub mod mac;

@@ -18,6 +18,7 @@ use self::{kernel::RESYNC, parts::Parts};
 use super::{
     Paths, ShellError,
     api::server::Server,
+    bus::{BusEvent, Incoming},
     clock,
     flows::Flows,
     handover::Handover,
@@ -44,6 +45,8 @@ pub(super) struct Daemon {
     neighbors: Option<Neighbors>,
     /// Source of Multicast Router Solicitations, where a role needs them.
     switches: Option<Neighbors>,
+    /// What other gateways of the fleet say, where there is a bus.
+    incoming: Option<Incoming>,
     server: Server,
     handover: Handover,
     manager: Manager,
@@ -65,9 +68,11 @@ impl Daemon {
         let metrics = start::metrics(config, &server).await?;
         let mut plane = start::plane(config, object, &mut netlink)?;
         let [neighbors, switches] = start::solicitations(config)?;
+        let core = start::core(config)?;
+        let (bus, incoming) = start::bus(config, &core).unzip();
         let mut parts = Parts {
-            core: start::core(config)?,
-            performer: sockets.performer(config, server.monitor())?,
+            performer: sockets.performer(config, server.monitor(), bus)?,
+            core,
             policy: start::policy(config, paths),
             flows: Flows::new(
                 plane.dataplane().maps().flow_reader(),
@@ -95,6 +100,7 @@ impl Daemon {
             parts,
             neighbors,
             switches,
+            incoming,
             server,
             handover,
             manager: Manager::find(),
@@ -108,6 +114,7 @@ impl Daemon {
             parts,
             neighbors,
             switches,
+            incoming,
             server,
             manager,
             ..
@@ -122,9 +129,13 @@ impl Daemon {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
-        tracing::info!("ready");
-        manager.ready();
+        let mut ready = false;
         loop {
+            if !ready && parts.is_ready() {
+                tracing::info!("ready");
+                manager.ready();
+                ready = true;
+            }
             let deadline = parts.core.deadline();
             let routes_due = parts.performer.routes().map(Routes::due);
             let mut again = false;
@@ -143,6 +154,7 @@ impl Daemon {
                 solicited = solicitation(neighbors.as_ref()) => parts.solicited(solicited),
                 solicited = solicitation(switches.as_ref()) => parts.router_solicited(solicited),
                 Some(call) = server.next() => parts.call(call),
+                event = of_bus(incoming.as_mut()) => parts.bus(event),
                 waiters = parts.flows.next() => parts.flows_read(waiters),
                 () = due(routes_due) => {
                     if let Some(routes) = parts.performer.routes_mut() {
@@ -226,6 +238,14 @@ async fn at(deadline: Option<Time>) {
 async fn solicitation(neighbors: Option<&Neighbors>) -> io::Result<Solicited> {
     match neighbors {
         Some(neighbors) => neighbors.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for what the fleet's bus brings, or for ever where there is none.
+async fn of_bus(incoming: Option<&mut Incoming>) -> BusEvent {
+    match incoming {
+        Some(incoming) => incoming.next().await,
         None => std::future::pending().await,
     }
 }

@@ -8,6 +8,7 @@ mod advice;
 mod alone;
 mod answer;
 pub mod api;
+mod bus;
 pub mod clock;
 mod daemon;
 pub mod dataplane;

@@ -8,7 +8,10 @@ use super::{
     throttle::Throttle,
 };
 use crate::{
-    core::{Notice, notice::HandshakeOutcome},
+    core::{
+        Notice,
+        notice::{FleetReady, HandshakeOutcome},
+    },
     model::mac::Mac,
 };
 
@@ -197,6 +200,30 @@ impl Notices {
                 let [client, anycast, care_of] =
                     [client, anycast, care_of].map(|address| address.map(tracing::field::display));
                 tracing::info!(target: "anycast::member", client, anycast, care_of, clients, "forgotten");
+            }
+            Notice::FleetPeer { name, change } => {
+                tracing::info!(target: "anycast::fleet", name, ?change, "gateway");
+            }
+            Notice::FleetReady { how } => match how {
+                FleetReady::Snapshot | FleetReady::Alone => {
+                    tracing::info!(target: "anycast::fleet", how = how.name(), "caught up");
+                }
+                FleetReady::TimedOut => tracing::warn!(
+                    target: "anycast::fleet",
+                    "no snapshot of another gateway within time: sessions that only the others know may break here"
+                ),
+            },
+            Notice::FleetClock {
+                name,
+                ahead_seconds,
+            } => tracing::error!(
+                target: "anycast::fleet",
+                name, ahead_seconds,
+                "the clocks of two gateways differ by more than 30 s: handshakes that both have a part in will be \
+                 refused; see that NTP runs on both"
+            ),
+            Notice::FleetStranger { name, fingerprint } => {
+                tracing::warn!(target: "anycast::fleet", name, fingerprint, "a gateway on the bus has another secret");
             }
             Notice::MobilityRefused {
                 source,

@@ -6,6 +6,7 @@ use anycast_common::wire::ipv6;
 
 use super::{
     api::monitor::{Event, Monitor},
+    bus::Bus,
     clock,
     dataplane::Dataplane,
     health::Checks,
@@ -43,6 +44,7 @@ pub(super) struct Performer {
     send_failed: u64,
     map_failed: u64,
     timings: Timings,
+    bus: Option<Bus>,
 }
 
 impl Performer {
@@ -53,6 +55,7 @@ impl Performer {
         monitor: Monitor,
         checks: Checks,
         timings: Timings,
+        bus: Option<Bus>,
     ) -> Self {
         let (routes, reachability) = router.unzip();
         Self {
@@ -69,6 +72,7 @@ impl Performer {
             send_failed: 0,
             map_failed: 0,
             timings,
+            bus,
         }
     }
 
@@ -96,6 +100,11 @@ impl Performer {
                 }
                 Action::Group(action) => self.groups.apply(action),
                 Action::Check(action) => self.checks.apply(action),
+                Action::Publish { to, octets } => {
+                    if let Some(bus) = &mut self.bus {
+                        bus.publish(to, octets);
+                    }
+                }
                 Action::ReadFlows => flows_wanted = true,
                 Action::Notice(notice) => self.notice(notice, links),
             }
@@ -135,6 +144,11 @@ impl Performer {
         &mut self.checks
     }
 
+    /// The fleet's bus, where there is one.
+    pub(super) fn bus(&self) -> Option<&Bus> {
+        self.bus.as_ref()
+    }
+
     /// The Reports and Dones that were refused.
     pub(super) fn refusals(&self) -> &Refusals {
         &self.refusals
@@ -146,7 +160,8 @@ impl Performer {
     }
 
     /// Counters of what the kernel refused: their names, what they count, and their values.
-    pub(super) fn counters(&self) -> [(&'static str, &'static str, u64); 2] {
+    pub(super) fn counters(&self) -> [(&'static str, &'static str, u64); 4] {
+        let bus = self.bus.as_ref().map(Bus::load).unwrap_or_default();
         [
             (
                 "packet_send_failed",
@@ -157,6 +172,16 @@ impl Performer {
                 "map_update_failed",
                 "Map updates that the kernel refused.",
                 self.map_failed,
+            ),
+            (
+                "fleet_unsent",
+                "Messages to the fleet that were dropped, because the bus was gone or slow.",
+                bus.unsent,
+            ),
+            (
+                "fleet_untaken",
+                "Messages of the fleet that were dropped, because they came faster than they were taken.",
+                bus.untaken,
             ),
         ]
     }

@@ -10,6 +10,7 @@ use super::{
     advice,
     answer::LivePolicy,
     api::{monitor::Monitor, server::Server},
+    bus::{Bus, Incoming},
     clock,
     dataplane::{self, Dataplane, Pins},
     engine::Engine,
@@ -61,6 +62,7 @@ impl Sockets {
         self,
         config: &Config,
         monitor: Monitor,
+        bus: Option<Bus>,
     ) -> Result<Performer, ShellError> {
         let Self { sender, groups } = self;
         let routes = config.router_role().map(|router| {
@@ -75,7 +77,7 @@ impl Sockets {
         let timings = Timings::new();
         let checks = Checks::new(settings::health_targets(config), timings.checks());
         Ok(Performer::new(
-            routes, sender, groups, monitor, checks, timings,
+            routes, sender, groups, monitor, checks, timings, bus,
         ))
     }
 }
@@ -124,7 +126,18 @@ fn fleet(config: &Config) -> Result<Option<fleet::Settings>, ShellError> {
         previous = accepted.as_deref().unwrap_or("none"),
         "keys are those of the fleet"
     );
-    Ok(Some(fleet::Settings { secret, previous }))
+    Ok(Some(fleet::Settings {
+        secret,
+        previous,
+        name: settings::bus(fleet).map(|bus| bus.name),
+    }))
+}
+
+/// Begins to connect to the fleet's bus, where the configuration names one.
+pub(super) fn bus(config: &Config, core: &Engine) -> Option<(Bus, Incoming)> {
+    let fleet = config.correspondent_role()?.fleet.as_ref()?;
+    let id = core.controller().correspondent()?.bus()?.id();
+    Some(Bus::new(settings::bus(fleet)?, id))
 }
 
 /// Opens the sockets by which a member receives Neighbor Solicitations, and a router Multicast Router Solicitations.

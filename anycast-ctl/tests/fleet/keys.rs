@@ -51,6 +51,7 @@ fn site(fleet: Option<String>) -> Result<Site> {
         members: 1,
         clients: CLIENTS,
         fleet,
+        ..Plan::default()
     })
 }
 

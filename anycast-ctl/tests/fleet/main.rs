@@ -3,7 +3,10 @@
 
 mod clients;
 mod keys;
+mod nats;
+mod sessions;
 mod site;
+mod strangers;
 
 use std::process::ExitCode;
 
@@ -13,5 +16,6 @@ fn main() -> ExitCode {
     if let Some(code) = app::intercept() {
         return code;
     }
-    keys::tests(Suite::new()).run()
+    let suite = sessions::tests(keys::tests(Suite::new()));
+    strangers::tests(suite).run()
 }

@@ -9,6 +9,8 @@
 //! `edge` spreads what clients send over the gateways by a hash of addresses and ports, and `core` what comes back, by
 //! another one. `bus` has a link to each gateway beside that.
 
+mod network;
+
 use std::{
     fs,
     net::Ipv6Addr,
@@ -20,11 +22,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use xtask::{
     lab::{node::Daemon, topology::B, visitor},
-    net::{
-        Namespace, Process, Site as Place,
-        netlink::{self, End},
-        sysctl,
-    },
+    net::{Namespace, Process, Site as Place},
 };
 
 /// For what happens at once, on a machine that is busy with other things.
@@ -76,6 +74,8 @@ pub struct Plan {
     pub clients: u16,
     /// Lines of `[correspondent.fleet]` of each gateway, beside its secret; none: they are no fleet.
     pub fleet: Option<String>,
+    /// The gateway that has another secret.
+    pub stranger: Option<usize>,
 }
 
 /// Everything that stands. It ends when this is dropped.
@@ -131,143 +131,67 @@ impl Site {
     /// The same with daemons on all gateways and members.
     pub fn up(plan: Plan) -> Result<Self> {
         let mut site = Self::network(plan)?;
-        let nodes = MEMBERS[..site.members.len()].iter();
-        let nodes: Vec<_> = nodes.chain(&GATEWAYS[..site.gateways.len()]).collect();
-        for node in nodes {
-            let daemon = site.daemon_of(node)?;
-            site.daemons.push(daemon);
-        }
-        site.daemons.iter().try_for_each(Daemon::wait_ready)?;
+        site.daemons()?;
         Ok(site)
     }
 
-    fn sysctls(&self) -> Result<()> {
-        let quick = [
-            ("ipv6/conf/default/addr_gen_mode", "1"),
-            ("ipv6/conf/all/accept_dad", "0"),
-            ("ipv6/conf/default/accept_dad", "0"),
-            ("ipv6/conf/all/accept_ra", "0"),
-            ("ipv6/conf/default/accept_ra", "0"),
-        ];
-        let ends = [&self.clients, &self.bus].into_iter().chain(&self.members);
-        let routers = || [&self.edge, &self.core].into_iter().chain(&self.gateways);
-        for namespace in ends.chain(routers()) {
-            sysctl::set(namespace, &quick)?;
-            netlink::up(namespace, "lo")?;
+    /// Starts the daemons of all gateways and members.
+    pub fn daemons(&mut self) -> Result<()> {
+        let nodes = MEMBERS[..self.members.len()].iter();
+        let nodes: Vec<_> = nodes.chain(&GATEWAYS[..self.gateways.len()]).collect();
+        for node in nodes {
+            let daemon = self.daemon_of(node)?;
+            self.daemons.push(daemon);
         }
-        for namespace in routers() {
-            sysctl::set(namespace, &[("ipv6/conf/all/forwarding", "1")])?;
-        }
-        sysctl::set(&self.lan, &[("ipv6/conf/default/disable_ipv6", "1")])?;
-        netlink::up(&self.lan, "lo")?;
-        // So Linux changes the flow label too: on a busy machine, flows would move although no route does.
-        sysctl::set(&self.clients, &[("core/txrehash", "0")])?;
-        for (namespace, seed) in [(&self.edge, "1"), (&self.core, "2")] {
-            let hash = [
-                ("ipv6/fib_multipath_hash_fields", ADDRESSES_AND_PORTS),
-                ("ipv6/fib_multipath_hash_policy", "3"),
-                ("ipv4/fib_multipath_hash_seed", seed),
-            ];
-            sysctl::set(namespace, &hash)?;
-        }
+        self.daemons.iter().try_for_each(Daemon::wait_ready)
+    }
+
+    /// A gateway's power fails: its daemon dies, routing leads to these gateways, and nothing of it is left.
+    pub fn lose_gateway(&mut self, place: usize, others: &[usize]) -> Result<()> {
+        let node = GATEWAYS[place];
+        let known = self.daemons.iter().position(|daemon| daemon.node() == node);
+        let known = known.with_context(|| format!("no daemon runs on {node}"))?;
+        self.daemons.remove(known).kill()?;
+        self.spread(others)?;
+        let output = self.gateways[place]
+            .command(DAEMON)
+            .arg("detach")
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{node}: detach: {said}");
         Ok(())
     }
 
-    fn cables(&self) -> Result<()> {
-        let end = |namespace, name, mac| End {
-            namespace,
-            name,
-            mac,
-        };
-        let mut links = vec![
-            (
-                end(&self.clients, "eth0", None),
-                end(&self.edge, "clients0", None),
-            ),
-            (
-                end(&self.core, "lan0", Some(mac(0x20, 0xff))),
-                end(&self.lan, "core", None),
-            ),
-        ];
-        for (place, gateway) in self.gateways.iter().enumerate() {
-            let name = GATEWAYS[place];
-            links.extend([
-                (
-                    end(&self.edge, name, Some(mac(0xe, place))),
-                    end(gateway, "clients0", Some(mac(0xa, place))),
-                ),
-                (
-                    end(gateway, "up0", Some(mac(0xb, place))),
-                    end(&self.core, name, Some(mac(0xc, place))),
-                ),
-                (end(gateway, "bus0", None), end(&self.bus, name, None)),
-            ]);
-        }
-        for (place, member) in self.members.iter().enumerate() {
-            let port = end(&self.lan, MEMBERS[place], None);
-            links.push((end(member, "eth0", Some(mac(0x20, place))), port));
-        }
-        for (left, right) in links {
-            netlink::veth(left, right)?;
-            netlink::connect(left, right)?;
-        }
-        let mut ports = vec!["core"];
-        ports.extend(&MEMBERS[..self.members.len()]);
-        netlink::bridge(&self.lan, "br0", &ports)?;
-        netlink::bridge(&self.bus, "br0", &GATEWAYS[..self.gateways.len()])
+    /// Starts the daemon of a gateway, and waits until it says that it is ready.
+    pub fn start_gateway(&mut self, place: usize) -> Result<()> {
+        let daemon = self.daemon_of(GATEWAYS[place])?;
+        daemon.wait_ready()?;
+        self.daemons.push(daemon);
+        Ok(())
     }
 
-    fn addresses(&self) -> Result<()> {
-        let first = Ipv6Addr::from_bits(CLIENTS.to_bits() | 1);
-        netlink::address(&self.edge, "clients0", first, 64)?;
-        netlink::address(&self.edge, "clients0", EDGE, 64)?;
-        for number in 1..=self.plan.clients {
-            netlink::address(&self.clients, "eth0", client(number), 64)?;
-        }
-        netlink::route(&self.clients, ANY, 0, first, "eth0")?;
-        netlink::address(&self.bus, "br0", bus(0), 64)?;
-        for (place, gateway) in self.gateways.iter().enumerate() {
-            let (name, own) = (GATEWAYS[place], link_local(place));
-            netlink::address(&self.edge, name, EDGE, 64)?;
-            netlink::address(gateway, "clients0", own, 64)?;
-            netlink::address(gateway, "up0", own, 64)?;
-            netlink::address(&self.core, name, CORE, 64)?;
-            netlink::address(gateway, "bus0", bus(1 + last(place)), 64)?;
-            netlink::route(gateway, CLIENTS, 64, EDGE, "clients0")?;
-            netlink::route(gateway, ANY, 0, CORE, "up0")?;
-            // Multipath passes over a next hop whose neighbour does not answer: on a busy machine that moves flows.
-            netlink::neighbour(&self.edge, name, own, mac(0xa, place))?;
-            netlink::neighbour(gateway, "clients0", EDGE, mac(0xe, place))?;
-            netlink::neighbour(gateway, "up0", CORE, mac(0xc, place))?;
-            netlink::neighbour(&self.core, name, own, mac(0xb, place))?;
-        }
-        netlink::address(&self.core, "lan0", lan(1), 64)?;
-        netlink::address(&self.core, "lan0", CORE, 64)?;
-        for (place, member) in self.members.iter().enumerate() {
-            netlink::address(member, "eth0", link_local(place), 64)?;
-            netlink::address(member, "eth0", lan(0x11 + last(place)), 64)?;
-            netlink::address(member, "lo", B, 128)?;
-            let care_of = care_of(place);
-            // Deprecated: no program of the member chooses it as the source of something of its own.
-            let text = format!("-6 address add {care_of}/128 dev eth0 nodad preferred_lft 0");
-            ip(member, &text)?;
-            netlink::route(member, ANY, 0, lan(1), "eth0")?;
-            for address in [link_local(place), care_of] {
-                netlink::neighbour(&self.core, "lan0", address, mac(0x20, place))?;
-            }
-        }
-        Ok(())
+    /// Where files of the test are.
+    pub fn directory(&self) -> &Path {
+        self.ground.directory()
     }
 
     /// Both sides use these gateways.
     pub fn spread(&self, gateways: &[usize]) -> Result<()> {
-        let mut hops = String::new();
-        for place in gateways {
-            let (via, name) = (link_local(*place), GATEWAYS[*place]);
-            hops.push_str(&format!(" nexthop via {via} dev {name}"));
-        }
-        ip(&self.edge, &format!("-6 route replace default{hops}"))?;
-        ip(&self.core, &format!("-6 route replace {CLIENTS}/64{hops}"))
+        self.ways(gateways, gateways)
+    }
+
+    /// Clients use these gateways, and what comes back to them those.
+    pub fn ways(&self, out: &[usize], back: &[usize]) -> Result<()> {
+        let hops = |gateways: &[usize]| -> String {
+            let hop = |place: &usize| {
+                let (via, name) = (link_local(*place), GATEWAYS[*place]);
+                format!(" nexthop via {via} dev {name}")
+            };
+            gateways.iter().map(hop).collect()
+        };
+        let (out, back) = (hops(out), hops(back));
+        ip(&self.edge, &format!("-6 route replace default{out}"))?;
+        ip(&self.core, &format!("-6 route replace {CLIENTS}/64{back}"))
     }
 
     /// B is routed to this member.
@@ -279,11 +203,20 @@ impl Site {
 
     fn daemon_of(&self, node: &'static str) -> Result<Daemon> {
         let place = |names: &[&str]| names.iter().position(|name| *name == node);
-        let (namespace, config) = match (place(&GATEWAYS), place(&MEMBERS)) {
+        let (namespace, mut config) = match (place(&GATEWAYS), place(&MEMBERS)) {
             (Some(gateway), _) => (&self.gateways[gateway], self.gateway_config()),
             (_, Some(member)) => (&self.members[member], member_config(member)),
             (None, None) => anyhow::bail!("no node {node}"),
         };
+        if place(&GATEWAYS).is_some_and(|gateway| self.plan.stranger == Some(gateway)) {
+            let other = self.secret().with_extension("other");
+            make_secret(&other)?;
+            let secret = self.secret();
+            config = config.replace(&*secret.to_string_lossy(), &other.to_string_lossy());
+        }
+        if config.contains("servers = ") {
+            config.push_str(&format!("name = \"{node}\"\n"));
+        }
         let directory = self.ground.directory();
         let file = directory.join(format!("{node}.toml"));
         fs::write(&file, config)?;

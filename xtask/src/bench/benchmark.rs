@@ -10,6 +10,8 @@ pub enum Benchmark {
     /// Binding handshakes: the state machines of both ends (`core`), Test Inits answered by programs
     /// and by a daemon (`answers`), and between two daemons (`path`)
     Handshakes,
+    /// Several gateways as one, in virtual time: Binding Updates of others, memory, and a snapshot
+    Fleet,
     /// Time of XDP for packets of every kind, compared with C programs that clang compiles
     Dataplane,
     /// Time and memory to find one of a million bindings or four million flows
@@ -29,6 +31,7 @@ impl Benchmark {
         match self {
             Self::Scale => "scale",
             Self::Handshakes => "handshakes",
+            Self::Fleet => "fleet",
             Self::Dataplane => "dataplane",
             Self::Lookups => "lookups",
             Self::Forwarding => "forwarding",

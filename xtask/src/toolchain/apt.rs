@@ -12,7 +12,8 @@ use crate::{
 /// daemons in namespaces; tshark, a second parser for every packet; BIRD and FRR, which pass routes on; nft, for
 /// firewalls; Python, for the peer of `interop`; bpftool, which loads the programs by libbpf; systemd, under which the
 /// unit is started; Prometheus, which scrapes the lab; a validator of JSON Schema; curl and pgrep, which the README and
-/// the package's test type; tmux, a terminal for `top`; and rpm, which reads the RPM package.
+/// the package's test type; tmux, a terminal for `top`; rpm, which reads the RPM package; and nats-server, the bus of a
+/// fleet.
 ///
 /// The tests work without them, so that a failure is only reported.
 pub fn install_helpers() {
@@ -31,6 +32,7 @@ pub fn install_helpers() {
         ("pgrep", "procps"),
         ("tmux", "tmux"),
         ("rpm", "rpm"),
+        ("nats-server", "nats-server"),
     ] {
         if process::find(program).is_some() {
             continue;

@@ -82,6 +82,22 @@ pub struct Fleet {
     pub secret: Spanned<PathBuf>,
     /// File with another secret that is accepted besides, while the fleet changes its secret.
     pub previous: Option<Spanned<PathBuf>>,
+    /// Servers of NATS, by which the gateways tell each other of bindings and flows: `nats://HOST:PORT`, or
+    /// `tls://HOST:PORT`. An empty list is no bus.
+    #[serde(default)]
+    pub servers: Vec<Spanned<String>>,
+    /// The name of this gateway, for people. Unless given, it is the name of the host.
+    pub name: Option<Spanned<String>>,
+    /// What the subjects of the fleet begin with.
+    pub subject: Option<Spanned<String>>,
+    /// File with what this gateway proves itself with to the servers, as `nsc generate creds` makes it.
+    pub credentials: Option<Spanned<PathBuf>>,
+    /// File with certificates of authorities that sign those of the servers, beside those of the system.
+    pub authorities: Option<Spanned<PathBuf>>,
+    /// File with this gateway's own certificate, for the servers.
+    pub certificate: Option<Spanned<PathBuf>>,
+    /// File with the key of that certificate.
+    pub key: Option<Spanned<PathBuf>>,
 }
 
 /// The `[correspondent.limits]` section. Each rate is the number of Test Inits per second, and the same number of

@@ -11,6 +11,7 @@ use crate::{
         given::{Fault, rate, take},
     },
     core::{correspondent, flows},
+    model::bus::Bus,
 };
 
 /// Largest number of bindings, unless the configuration says otherwise.
@@ -103,6 +104,30 @@ pub fn state(correspondent: &Correspondent) -> Option<PathBuf> {
 pub fn secrets(fleet: &Fleet) -> (PathBuf, Option<PathBuf>) {
     let path = |path: &Spanned<PathBuf>| path.get_ref().clone();
     (path(&fleet.secret), fleet.previous.as_ref().map(path))
+}
+
+/// What the subjects of a fleet begin with, unless the configuration says otherwise.
+const SUBJECT: &str = "anycast.fleet";
+
+/// The bus of a fleet, if it has one. Its addresses have been checked.
+#[must_use]
+pub fn bus(fleet: &Fleet) -> Option<Bus> {
+    let path = |path: &Option<Spanned<PathBuf>>| path.as_ref().map(|path| path.get_ref().clone());
+    let text = |text: &Option<Spanned<String>>| text.as_ref().map(|text| text.get_ref().clone());
+    let servers: Vec<_> = fleet
+        .servers
+        .iter()
+        .filter_map(|server| server.get_ref().parse().ok())
+        .collect();
+    let host = || nix::unistd::gethostname().ok()?.into_string().ok();
+    (!servers.is_empty()).then(|| Bus {
+        servers,
+        subject: text(&fleet.subject).unwrap_or_else(|| SUBJECT.to_owned()),
+        name: text(&fleet.name).or_else(host).unwrap_or_default(),
+        credentials: path(&fleet.credentials),
+        authorities: path(&fleet.authorities),
+        certificate: path(&fleet.certificate).zip(path(&fleet.key)),
+    })
 }
 
 /// Prefixes of the clients that this correspondent answers for.

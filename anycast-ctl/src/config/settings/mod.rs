@@ -18,7 +18,7 @@ pub(super) use self::{
     router::timers,
 };
 pub use self::{
-    correspondent::{allowed, client_prefixes, flow_limits, secrets, state},
+    correspondent::{allowed, bus, client_prefixes, flow_limits, secrets, state},
     interfaces::{interfaces, roles, sizes},
     member::{assigned, groups, health, health_targets, joined_at_start, sessions},
     router::{policy, route_place, routes, rule, timers_of},

@@ -1,6 +1,7 @@
 //! Configurations that are right, and every way in which they can be wrong.
 
 mod advice;
+mod fleet;
 mod health;
 mod right;
 mod sizes;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use anycast_common::abi::maps;
+use async_nats::ServerAddr;
 use ipnet::Ipv6Net;
 use toml::Spanned;
 
@@ -12,6 +13,7 @@ use crate::{
         file::{Correspondent, Fleet},
         settings,
     },
+    core::fleet::NAME,
     model::{program::Mode, sizes::Sizes},
 };
 
@@ -93,6 +95,10 @@ impl Check<'_> {
         let files = [
             ("secret", Some(&fleet.secret)),
             ("previous", fleet.previous.as_ref()),
+            ("credentials", fleet.credentials.as_ref()),
+            ("authorities", fleet.authorities.as_ref()),
+            ("certificate", fleet.certificate.as_ref()),
+            ("key", fleet.key.as_ref()),
         ];
         for (name, path) in files {
             let Some(path) = path else { continue };
@@ -101,10 +107,62 @@ impl Check<'_> {
                 self.problem(path.span(), reason);
             }
         }
+        self.bus(fleet);
         if let Some(previous) = &fleet.previous
             && previous.get_ref() == fleet.secret.get_ref()
         {
             self.problem(previous.span(), "previous is the same file as secret");
+        }
+    }
+
+    fn bus(&mut self, fleet: &Fleet) {
+        for server in &fleet.servers {
+            let reason = match server.get_ref().parse::<ServerAddr>() {
+                Ok(address) if ["nats", "tls"].contains(&address.scheme()) => continue,
+                Ok(_) => "[correspondent.fleet] servers are nats:// or tls://".to_owned(),
+                Err(error) => format!("[correspondent.fleet] servers: {error}"),
+            };
+            self.problem(server.span(), reason);
+        }
+        if let Some(subject) = &fleet.subject {
+            let token = |token: &str| {
+                let word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+                !token.is_empty() && token.chars().all(word)
+            };
+            if !subject.get_ref().split('.').all(token) {
+                let reason = "[correspondent.fleet] subject has words of letters, digits, - and _, with dots between";
+                self.problem(subject.span(), reason);
+            }
+        }
+        if let Some(name) = &fleet.name {
+            let text = name.get_ref();
+            if text.is_empty() || text.len() > NAME || text.chars().any(char::is_control) {
+                let reason = format!("[correspondent.fleet] name has 1 to {NAME} octets");
+                self.problem(name.span(), reason);
+            }
+        }
+        let of_bus = [
+            ("credentials", fleet.credentials.as_ref()),
+            ("authorities", fleet.authorities.as_ref()),
+            ("certificate", fleet.certificate.as_ref()),
+            ("key", fleet.key.as_ref()),
+        ];
+        let mut given = of_bus
+            .into_iter()
+            .filter_map(|(name, file)| Some((name, file?)));
+        if fleet.servers.is_empty()
+            && let Some((name, file)) = given.next()
+        {
+            let reason = format!("[correspondent.fleet] {name} is of no use without servers");
+            self.problem(file.span(), reason);
+        }
+        for (one, other, missing) in [
+            (&fleet.certificate, &fleet.key, "certificate needs a key"),
+            (&fleet.key, &fleet.certificate, "key needs a certificate"),
+        ] {
+            if let (Some(file), None) = (one, other) {
+                self.problem(file.span(), format!("[correspondent.fleet] {missing}"));
+            }
         }
     }
 

@@ -87,6 +87,10 @@ pub enum Input<'a> {
         /// Result of the check.
         finding: member::Finding,
     },
+    /// A message of the fleet's bus.
+    Bus(&'a [u8]),
+    /// The connection to the fleet's bus is there, or is not.
+    BusConnected(bool),
     /// The pinned flows, as [`Action::ReadFlows`] requested them. The time of the input is when their reading began.
     Flows(&'a [(FlowKey, Flow)]),
 }

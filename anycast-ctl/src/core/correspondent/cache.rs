@@ -2,13 +2,13 @@
 //! to one (A, B).
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map, hash_map},
-    hash::Hash,
+    collections::{BTreeMap, HashMap, btree_map},
     net::Ipv6Addr,
     ops::{Bound, RangeBounds},
     time::Duration,
 };
 
+use super::tally::Tally;
 use crate::core::{Time, rate::prefix64, rr::BINDING_LIFETIME, timers::Timers};
 
 /// After this time, a flow that was bound in the last moment of a binding is certainly in the map.
@@ -75,6 +75,31 @@ pub(super) struct Live {
     pub(super) sequence: u16,
     /// When the newer nonce of the Binding Update was first used that made the binding.
     pub(super) nonces: Time,
+    /// Who saw the Binding Update.
+    pub(super) origin: Origin,
+}
+
+/// Where a binding comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Its Binding Update came to this correspondent.
+    Own,
+    /// Another gateway of the fleet got it, and passed it on.
+    Fleet,
+    /// It was in the snapshot of another gateway.
+    Snapshot,
+}
+
+impl Origin {
+    /// The name that `bindings` shows.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Fleet => "fleet",
+            Self::Snapshot => "snapshot",
+        }
+    }
 }
 
 /// Why a binding was not made.
@@ -154,6 +179,7 @@ impl Cache {
         triple: Triple,
         sequence: u16,
         nonces: Time,
+        origin: Origin,
     ) -> Result<(Live, Option<Live>), Refusal> {
         let before = self.live.get(&triple).copied();
         let members = self.of(triple.pair()).count();
@@ -188,6 +214,7 @@ impl Cache {
             expires: now + BINDING_LIFETIME,
             sequence,
             nonces,
+            origin,
         };
         way_back.insert_entry(CareOf {
             anycast: triple.anycast,
@@ -196,6 +223,56 @@ impl Cache {
         self.live.insert(triple, live);
         self.timers.set(triple, Some(live.expires));
         Ok((live, before))
+    }
+
+    /// Makes a binding that is live elsewhere, for as long as it is there, unless it is known. Its nonces count as the
+    /// youngest that there are.
+    pub(super) fn adopt_live(
+        &mut self,
+        now: Time,
+        triple: Triple,
+        sequence: u16,
+        remaining: Duration,
+    ) -> Result<Option<Live>, Refusal> {
+        if self.live.contains_key(&triple) {
+            return Ok(None);
+        }
+        let (live, _) = self.bind(now, triple, sequence, now, Origin::Snapshot)?;
+        let expires = now + remaining.min(BINDING_LIFETIME);
+        let live = Live { expires, ..live };
+        self.live.insert(triple, live);
+        self.timers.set(triple, Some(expires));
+        Ok(Some(live))
+    }
+
+    /// Keeps a pair (A, C) for flows that are bound elsewhere. Gives whether it is new.
+    pub(super) fn remember(
+        &mut self,
+        now: Time,
+        client: Ipv6Addr,
+        care_of: Ipv6Addr,
+        anycast: Ipv6Addr,
+    ) -> Result<bool, Refusal> {
+        let full = self.care_of.len() >= self.room.care_of;
+        match self.care_of.entry((client, care_of)) {
+            btree_map::Entry::Occupied(taken) if taken.get().anycast != anycast => {
+                Err(Refusal::CareOfTaken)
+            }
+            btree_map::Entry::Vacant(_) if full => Err(Refusal::Full),
+            btree_map::Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                known.used_until = known.used_until.max(now);
+                Ok(false)
+            }
+            btree_map::Entry::Vacant(place) => {
+                let used_until = now;
+                place.insert(CareOf {
+                    anycast,
+                    used_until,
+                });
+                Ok(true)
+            }
+        }
     }
 
     /// Remembers the sequence number of a valid Binding Update for a live binding.
@@ -296,37 +373,13 @@ impl Cache {
         self.range((from, Bound::Unbounded))
     }
 
+    /// Number of pairs (A, C).
+    pub(super) fn pairs(&self) -> usize {
+        self.care_of.len()
+    }
+
     /// Number of live bindings.
     pub(super) fn bound(&self) -> usize {
         self.live.len()
-    }
-}
-
-/// Counts by key. A key with the count 0 takes no room.
-#[derive(Debug)]
-struct Tally<K>(HashMap<K, usize>);
-
-impl<K> Default for Tally<K> {
-    fn default() -> Self {
-        Self(HashMap::new())
-    }
-}
-
-impl<K: Eq + Hash> Tally<K> {
-    fn get(&self, key: K) -> usize {
-        self.0.get(&key).copied().unwrap_or_default()
-    }
-
-    fn add(&mut self, key: K) {
-        *self.0.entry(key).or_default() += 1;
-    }
-
-    fn remove(&mut self, key: K) {
-        if let hash_map::Entry::Occupied(mut count) = self.0.entry(key) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
     }
 }

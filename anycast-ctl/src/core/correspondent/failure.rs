@@ -4,7 +4,7 @@
 //! whether the flow that it quotes is answered. If it is not, the flow ends with its binding. Other flows are judged by
 //! their own packets alone.
 
-use std::net::Ipv6Addr;
+use std::{collections::HashSet, net::Ipv6Addr};
 
 use anycast_common::{
     abi::maps::{Flow, FlowKey},
@@ -20,7 +20,8 @@ use super::{
     cache::{SWEEP_MARGIN, Triple},
 };
 use crate::core::{
-    Action, Actions, MapAction, Notice, Time, counters::Counter, flows::End, notice::BindingChange,
+    Action, Actions, MapAction, Notice, Time, counters::Counter, fleet, flows::End,
+    notice::BindingChange,
 };
 
 /// Selects bindings and flows, by the addresses that are given.
@@ -62,6 +63,7 @@ impl Correspondent {
 
     /// Handles the flows that [`Action::ReadFlows`] requested. Their reading began at `now`.
     pub fn flows(&mut self, now: Time, flows: &[(FlowKey, Flow)], actions: &mut Actions) {
+        let kept = self.end_elsewhere(now, flows, actions);
         let sweep = self.sweeper.sweep(now, flows);
         for _ in 0..sweep.contradicted {
             self.counters.count(Counter::CareOfContradicted);
@@ -97,6 +99,7 @@ impl Correspondent {
         }
         for (care_of, cause) in &sweep.failed {
             self.counters.count(Counter::CareOfFailed);
+            self.tell_end(now, &fleet::End::Failed(*care_of), actions);
             let ended = sweep.ended.iter();
             let flows = ended.filter(|(_, flow, _)| flow.care_of == care_of.octets());
             actions.push(Action::Notice(Notice::CareOfFailed {
@@ -107,16 +110,30 @@ impl Correspondent {
             // The pairs (A, C) are removed when it is certain that no flow uses them.
             self.sweeper.no_later_than(now + SWEEP_MARGIN);
         }
+        let over: HashSet<FlowKey> = sweep.ended.iter().map(|(key, ..)| *key).collect();
+        let goes_on = |known: &&(FlowKey, Flow)| !over.contains(&known.0);
+        self.spread(now, kept.into_iter().filter(goes_on), actions);
         self.used(now, sweep.in_use, actions);
     }
 
     /// Ends these bindings for an operator. Gives their number.
     pub fn flush(&mut self, now: Time, which: &Selection, actions: &mut Actions) -> usize {
         self.sweeper.no_later_than(now + SWEEP_MARGIN);
+        let Selection {
+            client,
+            anycast,
+            care_of,
+        } = *which;
+        let end = fleet::End::Flushed {
+            client,
+            anycast,
+            care_of,
+        };
+        self.tell_end(now, &end, actions);
         self.unbind(now, which, BindingChange::Flushed, actions)
     }
 
-    fn unbind(
+    pub(super) fn unbind(
         &mut self,
         now: Time,
         which: &Selection,

@@ -4,6 +4,7 @@
 mod answer;
 mod cache;
 mod failure;
+mod fleet;
 mod generation;
 mod in_use;
 mod keys;
@@ -15,6 +16,7 @@ mod periods;
 mod role;
 mod sequences;
 mod settings;
+mod tally;
 mod trial;
 mod trials;
 mod update;
@@ -23,6 +25,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use cache::Origin;
 pub use failure::Selection;
 pub use memory::MemoryError;
 pub use role::Correspondent;

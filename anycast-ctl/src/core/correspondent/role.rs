@@ -11,6 +11,7 @@ use ipnet::Ipv6Net;
 
 use super::{
     cache::{Cache, Live, Pair, Room, Triple},
+    fleet::{self, Elsewhere},
     in_use::InUse,
     keys::Keys,
     limiter::Limiter,
@@ -22,6 +23,7 @@ use super::{
 use crate::core::{
     Action, Actions, MapAction, Notice, Received, Time,
     counters::{Counter, Counters},
+    fleet::{Bus, Published},
     flows::{Sweeper, Use},
     notice::BindingChange,
     rr::Generator,
@@ -43,6 +45,10 @@ pub struct Correspondent {
     pub(super) sweeper: Sweeper,
     /// The pairs with bound flows, by the last sweep.
     pub(super) in_use: InUse,
+    /// The bus of the fleet, where there is one, and what was said on it.
+    pub(super) bus: Option<Bus>,
+    pub(super) published: Published,
+    pub(super) elsewhere: Elsewhere,
     pub(super) counters: Counters,
 }
 
@@ -53,6 +59,9 @@ impl Correspondent {
         Self {
             keys: Keys::new(settings.fleet.as_ref(), now, &mut rng),
             offer: Offer::default(),
+            bus: fleet::join(settings.fleet.as_ref(), now, &mut rng),
+            published: Published::default(),
+            elsewhere: Elsewhere::default(),
             rng,
             cache: Cache::new(Room {
                 bindings: settings.max_bindings,
@@ -114,7 +123,9 @@ impl Correspondent {
                 self.care_of_test_init(now, packet, cookie, actions);
             }
             Ok(Message::BindingUpdate(update)) => {
-                self.binding_update(now, packet, &update, actions);
+                if self.binding_update(now, packet, &update, actions) {
+                    self.tell_update(received.packet, actions);
+                }
             }
             Ok(Message::Unknown { mh_type: _ }) => self.unknown_type(now, packet, actions),
             // These messages are for mobile nodes.
@@ -132,6 +143,9 @@ impl Correspondent {
     /// The time of day at `now`, since 1970. Keys of a fleet depend on it; those of others do not.
     pub fn clock(&mut self, now: Time, unix: Duration) {
         self.keys.clock(now, unix);
+        if let Some(bus) = &mut self.bus {
+            bus.clock(now, unix);
+        }
     }
 
     /// Removes the pairs (A, C) from the data plane that no binding uses and that are not in `pairs`. `now` is when the
@@ -159,6 +173,7 @@ impl Correspondent {
             self.counters.count(Counter::BindingExpired);
             self.end(now, triple, BindingChange::Expired, actions);
         }
+        self.poll_bus(now, actions);
         if self.sweeper.due(now) {
             actions.push(Action::ReadFlows);
         }
@@ -168,7 +183,9 @@ impl Correspondent {
     /// When [`Correspondent::poll`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        earliest(self.cache.deadline(), self.sweeper.deadline())
+        let bus = self.bus.as_ref().and_then(Bus::deadline);
+        let own = earliest(self.cache.deadline(), self.sweeper.deadline());
+        earliest(own, bus)
     }
 
     /// Takes every binding out of the data plane. New flows go by plain anycast; bound ones go on.
@@ -208,6 +225,10 @@ impl Correspondent {
     /// Tells the data plane which binding steers the new flows of (A, B), if that is another one than
     /// before, or the same for longer.
     pub(super) fn steer(&self, pair: Pair, before: Option<(Triple, Live)>, actions: &mut Actions) {
+        // A flow that seems new may be bound elsewhere.
+        if !self.is_ready() {
+            return;
+        }
         let Pair { client, anycast } = pair;
         let steered = |(triple, live): (Triple, Live)| (triple.care_of, live.expires);
         let (before, now) = (before.map(steered), self.cache.steering(pair).map(steered));

@@ -21,6 +21,7 @@ impl Correspondent {
         actions: &mut Actions,
     ) {
         self.counters.count(Counter::TrialFailed);
+        self.tell_trial(now, failed, actions);
         let TrialFailed { flow, care_of } = failed;
         let triple = Triple {
             client: flow.client.into(),

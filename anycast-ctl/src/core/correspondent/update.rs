@@ -9,7 +9,7 @@ use anycast_common::wire::{
 
 use super::{
     Correspondent,
-    cache::{Pair, Refusal, Triple},
+    cache::{Origin, Pair, Refusal, Triple},
     changed, leads,
 };
 use crate::core::{
@@ -20,7 +20,7 @@ use crate::core::{
 };
 
 /// What is needed to authenticate an acknowledgement.
-struct Seal {
+pub(super) struct Seal {
     key: Kbm,
     /// C, or B when the update deletes (RFC 6275 section 6.2.7).
     care_of: Ipv6Addr,
@@ -29,7 +29,7 @@ struct Seal {
 }
 
 /// How a Binding Update is refused.
-enum Refused {
+pub(super) enum Refused {
     /// Dropped without an answer.
     Silently(Counter),
     /// Answered with a status, authenticated where the keys are known.
@@ -42,27 +42,31 @@ enum Refused {
 }
 
 impl Correspondent {
-    /// Handles a Binding Update for a client of this correspondent.
+    /// Handles a Binding Update for a client of this correspondent. Gives whether it was accepted.
     pub(super) fn binding_update(
         &mut self,
         now: Time,
         packet: &ipv6::Packet<'_>,
         update: &BindingUpdate,
         actions: &mut Actions,
-    ) {
+    ) -> bool {
         if !ipv6::is_routable_unicast(packet.source) {
-            return self.refuse(now, packet, Counter::MobilityBadSource, actions);
+            self.refuse(now, packet, Counter::MobilityBadSource, actions);
+            return false;
         }
         if packet.home_address.is_some() {
-            return self.refuse(now, packet, Counter::BindingUpdateHomeAddress, actions);
+            self.refuse(now, packet, Counter::BindingUpdateHomeAddress, actions);
+            return false;
         }
         if !self.limiter.update(now, packet.source) {
-            return self.counters.count(Counter::AnswerLimited);
+            self.counters.count(Counter::AnswerLimited);
+            return false;
         }
         let outcome = self
             .authorize(now, packet, update)
             .and_then(|seal| self.unless_barred(now, packet, update, seal))
-            .and_then(|seal| self.apply(now, packet, update, seal, actions));
+            .and_then(|seal| self.apply(now, packet, update, seal, Origin::Own, actions));
+        let accepted = outcome.is_ok();
         match outcome {
             Ok(seal) => {
                 if update.flags.contains(Flags::ACKNOWLEDGE) {
@@ -83,6 +87,7 @@ impl Correspondent {
                 }
             }
         }
+        accepted
     }
 
     /// Checks that the sender receives at B and C, and that the update is not an old one (section 9.5.1).
@@ -90,7 +95,7 @@ impl Correspondent {
     /// The sequence number is judged when the authenticator is known to be right: status 135 needs
     /// the keys, and "any reason other than" the sequence number and the nonces means silence, so a
     /// message that fails in both ways is not answered.
-    fn authorize(
+    pub(super) fn authorize(
         &self,
         now: Time,
         packet: &ipv6::Packet<'_>,
@@ -201,7 +206,7 @@ impl Correspondent {
     /// The nonces of a deleted binding do not make it again (section 9.5.3), nor do those of an update that may be one
     /// that is forgotten. They count as expired, so that the member asks for new ones. It gets new ones at once, and in
     /// a fleet with the next period.
-    fn unless_barred(
+    pub(super) fn unless_barred(
         &mut self,
         now: Time,
         packet: &ipv6::Packet<'_>,
@@ -225,15 +230,16 @@ impl Correspondent {
     }
 
     /// Does what a valid update asks for, if it is permitted. Its sequence number is noted in any case.
-    fn apply(
+    pub(super) fn apply(
         &mut self,
         now: Time,
         packet: &ipv6::Packet<'_>,
         update: &BindingUpdate,
         seal: Seal,
+        origin: Origin,
         actions: &mut Actions,
     ) -> Result<Seal, Refused> {
-        let outcome = self.grant(now, packet, update, seal, actions);
+        let outcome = self.grant(now, packet, update, seal, origin, actions);
         let triple = triple(packet, update);
         self.cache.note(triple, update.sequence);
         self.sequences.note(now, triple, update.sequence);
@@ -247,6 +253,7 @@ impl Correspondent {
         packet: &ipv6::Packet<'_>,
         update: &BindingUpdate,
         seal: Seal,
+        origin: Origin,
         actions: &mut Actions,
     ) -> Result<Seal, Refused> {
         let triple = triple(packet, update);
@@ -277,7 +284,9 @@ impl Correspondent {
             return Err(refused(counter, status::UNSPECIFIED, seal));
         }
         let steered = self.cache.steering(triple.pair());
-        let bound = self.cache.bind(now, triple, update.sequence, seal.nonces);
+        let bound = self
+            .cache
+            .bind(now, triple, update.sequence, seal.nonces, origin);
         let full = |counter| (counter, status::INSUFFICIENT_RESOURCES);
         let (counter, status) = match bound {
             Ok((live, before)) => {
@@ -323,7 +332,7 @@ impl Correspondent {
     }
 
     /// Whether flows may be sent to `care_of` instead of `anycast` (RFC 6275 section 6.1.7).
-    fn can_be_care_of(&self, care_of: Ipv6Addr, anycast: Ipv6Addr) -> bool {
+    pub(super) fn can_be_care_of(&self, care_of: Ipv6Addr, anycast: Ipv6Addr) -> bool {
         ipv6::is_routable_unicast(care_of)
             && care_of != anycast
             && !self.settings.is_client(care_of)

@@ -2,7 +2,10 @@
 
 use std::{net::Ipv6Addr, time::Duration};
 
-use super::{Correspondent, Selection, cache::Triple};
+use super::{
+    Correspondent, Selection,
+    cache::{Origin, Triple},
+};
 use crate::core::Time;
 
 /// Number of bindings that are examined for one page, whether they are on it or not.
@@ -17,6 +20,8 @@ pub struct BindingView {
     pub anycast: Ipv6Addr,
     /// The member's unicast address, C.
     pub care_of: Ipv6Addr,
+    /// Where the binding comes from.
+    pub origin: Origin,
     /// Sequence number of the last Binding Update.
     pub sequence: u16,
     /// Whether new flows of (A, B) are bound to C. Flows that the member leads become bound to it in any case.
@@ -65,6 +70,7 @@ impl Correspondent {
                     anycast,
                     care_of,
                     steers: steering.is_some_and(|(steering, _)| steering == triple),
+                    origin: live.origin,
                     sequence: live.sequence,
                     age: now - live.since,
                     remaining: live.expires - now,
@@ -82,6 +88,12 @@ impl Correspondent {
     #[must_use]
     pub fn bound(&self) -> usize {
         self.cache.bound()
+    }
+
+    /// Number of pairs (A, C) that bindings or bound flows use.
+    #[must_use]
+    pub fn triples(&self) -> usize {
+        self.cache.pairs()
     }
 
     /// Whether the role answers for this client.

@@ -1,8 +1,27 @@
-//! A fleet: several correspondents that act as one, because they have a secret in common.
+//! A fleet: several correspondents that act as one, because they have a secret in common, and tell each other of their
+//! bindings and flows where there is a bus.
 
+mod bus;
+mod catch_up;
+mod key;
+mod message;
+mod octets;
+mod peers;
+mod published;
+mod seal;
 mod secret;
+mod snapshot;
+mod view;
 
+#[cfg(test)]
+mod tests;
+
+pub use bus::{Bus, News};
+pub use message::{End, NAME, Pins};
+pub(super) use published::Published;
+pub use seal::Id;
 pub use secret::{Secret, SecretError};
+pub use view::{PeerView, Status, StrangerView};
 
 /// What a correspondent has to know of its fleet.
 #[derive(Clone, Debug)]
@@ -11,4 +30,6 @@ pub struct Settings {
     pub secret: Secret,
     /// Another that is accepted besides, while the fleet changes its secret.
     pub previous: Option<Secret>,
+    /// The name of this gateway among the others. `None` where there is no bus.
+    pub name: Option<String>,
 }

@@ -6,9 +6,11 @@
 use std::fmt;
 
 use hkdf::Hkdf;
+use hmac::Hmac;
 use sha2::Sha256;
 use zeroize::Zeroize as _;
 
+use super::key::keyed;
 use crate::core::rr::{Kcn, Nonce};
 
 /// Fewest octets of a secret, which are as many as SHA-256 has.
@@ -60,6 +62,14 @@ impl Secret {
         let nonce = octets.into();
         octets.zeroize();
         nonce
+    }
+
+    /// The key of messages that gateways of the fleet send each other.
+    pub(super) fn bus(&self) -> Hmac<Sha256> {
+        let mut octets: [u8; 32] = self.derive(&[b"bus"]);
+        let key = keyed(&octets);
+        octets.zeroize();
+        key
     }
 
     /// What people compare to see that two gateways have the same secret. It tells nothing of it.

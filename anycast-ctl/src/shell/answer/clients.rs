@@ -53,6 +53,7 @@ fn binding(correspondent: &Correspondent, now: Time, binding: BindingView) -> vi
         client: binding.client,
         anycast: binding.anycast,
         care_of: binding.care_of,
+        origin: binding.origin.name().to_owned(),
         steers: binding.steers,
         sequence: binding.sequence,
         age_seconds: binding.age.as_secs_f64(),

@@ -20,6 +20,7 @@ use crate::{
         Time,
         correspondent::Correspondent,
         counters::Counter as Controller,
+        fleet,
         member::{Health, Member},
         router::{LinkRole, Router},
     },
@@ -162,12 +163,46 @@ fn of_router(families: &mut Families, router: &Router, now: Time) {
     );
 }
 
+fn of_fleet(families: &mut Families, fleet: &fleet::Status) {
+    families.gauge(
+        "fleet_ready",
+        "Whether this gateway knows what the others of the fleet do, or has waited long enough.",
+        truth(fleet.ready.is_some()),
+    );
+    families.gauge(
+        "fleet_connected",
+        "Whether the connection to the bus of the fleet is there.",
+        truth(fleet.connected.is_some()),
+    );
+    let peers = fleet.peers.iter();
+    let there = peers
+        .clone()
+        .map(|peer| (vec![("name", peer.name.clone())], truth(peer.there)));
+    families.gauges(
+        "fleet_peer_up",
+        "Whether another gateway of the fleet was heard within ten seconds.",
+        there.collect(),
+    );
+    let heard = peers.map(|peer| {
+        let labels = vec![("name", peer.name.clone())];
+        (labels, peer.heard.as_secs_f64())
+    });
+    families.gauges(
+        "fleet_peer_heard_seconds",
+        "How long ago another gateway of the fleet was heard.",
+        heard.collect(),
+    );
+}
+
 fn of_correspondent(families: &mut Families, role: &Correspondent, seen: &Seen, now: Time) {
     families.gauge(
         "bindings",
         "Bindings of clients to members.",
         count(role.bound()),
     );
+    if let Some(bus) = role.bus() {
+        of_fleet(families, &bus.status(now));
+    }
     let Some(read) = seen.last() else {
         return;
     };

@@ -5,6 +5,7 @@ mod clients;
 mod common;
 mod counters;
 mod explain;
+mod fleet;
 mod flows;
 mod groups;
 mod metrics;
@@ -89,6 +90,7 @@ impl Desk<'_> {
             Request::Explain { client, anycast } => {
                 explain::explain(core, plane, performer, seen, client, anycast)
             }
+            Request::Fleet => fleet::fleet(core, performer),
             Request::Counters => counters::counters(core, plane, performer),
             Request::Metrics { openmetrics } => {
                 metrics::metrics(core, plane, performer, seen, openmetrics)

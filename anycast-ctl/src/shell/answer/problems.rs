@@ -69,6 +69,9 @@ pub(super) fn problems(status: &view::Status, pinned: bool, fill: &[Fill]) -> Ve
         );
         add("care_of_preferred", message);
     }
+    for (code, message) in status.fleet.iter().flat_map(of_fleet) {
+        add(code, message);
+    }
     for group in &status.groups {
         let anycast = group.anycast;
         for on in group.interfaces.iter().filter(|_| group.joined) {
@@ -92,6 +95,46 @@ pub(super) fn problems(status: &view::Status, pinned: bool, fill: &[Fill]) -> Ve
         } else if group.wanted && !group.joined && group.draining_seconds.is_none() {
             add("not_joined", format!("{anycast} is wanted and not joined"));
         }
+    }
+    problems
+}
+
+/// What is wrong with a fleet, as this gateway sees it.
+fn of_fleet(fleet: &view::Fleet) -> Vec<(&'static str, String)> {
+    let mut problems = Vec::new();
+    if fleet.connected_seconds.is_none() {
+        let message = "the bus of the fleet is gone: this gateway goes on alone";
+        problems.push(("fleet_disconnected", message.to_owned()));
+    }
+    if !fleet.ready {
+        let message = "this gateway does not know yet what the others do, and steers no new flow";
+        problems.push(("fleet_not_ready", message.to_owned()));
+    }
+    if fleet.ready_by.as_deref() == Some("timed_out") {
+        let message = "this gateway got no snapshot when it started: sessions that only others know may break here";
+        problems.push(("fleet_no_snapshot", message.to_owned()));
+    }
+    for peer in &fleet.peers {
+        let (name, ahead) = (&peer.name, peer.clock_ahead_seconds);
+        if !peer.there {
+            let message = format!(
+                "gateway {name} was not heard for {:.0} s",
+                peer.heard_seconds
+            );
+            problems.push(("fleet_peer_lost", message));
+        } else if peer.clock_is_off {
+            let message = format!(
+                "the clock of gateway {name} is {ahead:+.0} s off ours: its handshakes fail from 60 s on"
+            );
+            problems.push(("fleet_clock", message));
+        }
+    }
+    for stranger in &fleet.strangers {
+        let message = format!(
+            "gateway {} on the bus has another secret, with the fingerprint {}",
+            stranger.name, stranger.fingerprint
+        );
+        problems.push(("fleet_other_secret", message));
     }
     problems
 }

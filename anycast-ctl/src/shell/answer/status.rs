@@ -2,6 +2,7 @@
 
 use super::{
     common::{Answered, failed},
+    fleet,
     groups::served,
     problems::{Fill, problems},
 };
@@ -59,6 +60,7 @@ pub(super) fn status(
         summary,
         other_sizes: plane.other_sizes().iter().map(other_size).collect(),
         preferred_care_of,
+        fleet: fleet::of(core, performer),
         problems: Vec::new(),
     };
     let fill = fill(core, plane, seen);

@@ -124,6 +124,8 @@ pub enum Request {
         #[serde(default)]
         care_of: Option<Ipv6Addr>,
     },
+    /// The other gateways of the fleet, and the bus.
+    Fleet,
     /// Why a client is bound or not, and where its packets go.
     Explain {
         /// The client, A.
@@ -177,6 +179,7 @@ impl Request {
             | Self::Handshakes { .. }
             | Self::Flows { .. }
             | Self::Explain { .. }
+            | Self::Fleet
             | Self::Counters
             | Self::Metrics { .. } => true,
             Self::PolicyAdd { .. }
@@ -257,6 +260,8 @@ pub enum Answer {
     Flows(view::Page<view::Flow, view::FlowCursor>),
     /// Answer to [`Request::Flush`].
     Flushed(view::Flushed),
+    /// Answer to [`Request::Fleet`].
+    Fleet(Box<view::Fleet>),
     /// Answer to [`Request::Explain`].
     ClientExplained(Box<view::ClientExplained>),
     /// Answer to [`Request::Counters`].

@@ -42,6 +42,7 @@ fn schemas() -> Vec<(String, String)> {
         schema::<Vec<view::Flow>>("flows"),
         schema::<view::ClientExplained>("explain"),
         schema::<view::Flushed>("flush"),
+        schema::<view::Fleet>("fleet"),
         schema::<view::Detached>("detach"),
         schema::<view::Counters>("counters"),
         schema::<view::Done>("join"),

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 pub use crate::model::policy::Rule;
 
 mod explained;
+mod fleet;
 mod flows;
 mod refusals;
 
 pub use explained::{ClientExplained, Explanation, RoleExplained, Step, WayExplained};
+pub use fleet::{Fleet, FleetPeer, FleetStranger};
 pub use flows::{Binding, Flow, FlowCursor, Flushed, Handshake, Heard, Pair, Triple, Which};
 pub use refusals::{MobilityRefusal, Refusal, Refusals};
 
@@ -40,6 +42,9 @@ pub struct Status {
     /// Care-of addresses that this machine may choose as the source of its own connections, which it should not.
     #[serde(default)]
     pub preferred_care_of: Vec<Ipv6Addr>,
+    /// The fleet that this gateway belongs to, where it has a bus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<Fleet>,
     /// What somebody should look at. With `--check` it makes the command fail.
     #[serde(default)]
     pub problems: Vec<Problem>,

@@ -3,10 +3,15 @@
 use std::net::Ipv6Addr;
 
 use super::super::{
-    ShellError, addresses::Addresses, answer::LivePolicy, api::server::Call, clock, engine::Engine,
-    flows::Flows, netlink::Netlink, next_hops::NextHops, perform::Performer, plane::Plane,
+    ShellError, addresses::Addresses, answer::LivePolicy, api::server::Call, bus::BusEvent, clock,
+    engine::Engine, flows::Flows, netlink::Netlink, next_hops::NextHops, perform::Performer,
+    plane::Plane,
 };
-use crate::core::{controller::Flushed, correspondent::Selection, member::Member};
+use crate::core::{
+    controller::{Flushed, Input},
+    correspondent::{Correspondent, Selection},
+    member::Member,
+};
 
 /// Who waits for the flows to be read.
 #[derive(Debug)]
@@ -48,6 +53,20 @@ impl Parts {
         if self.performer.perform(actions, &mut self.plane) {
             self.flows.wait(Waiter::Core);
         }
+    }
+
+    /// Hands over what the fleet's bus brings.
+    pub(super) fn bus(&mut self, event: BusEvent) {
+        match event {
+            BusEvent::Message(octets) => self.core.handle(Input::Bus(&octets)),
+            BusEvent::Connected(is) => self.core.handle(Input::BusConnected(is)),
+        }
+    }
+
+    /// Whether this machine can do all of its part.
+    pub(super) fn is_ready(&self) -> bool {
+        let correspondent = self.core.controller().correspondent();
+        correspondent.is_none_or(Correspondent::is_ready)
     }
 
     /// Assigns and removes addresses, so that they fit the interfaces that exist and the groups that are served. Gives

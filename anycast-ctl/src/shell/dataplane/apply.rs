@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use anycast_common::{
-    abi::maps::{Binding, CareOf, CareOfKey, Client, Flow, LocalAnycast},
+    abi::maps::{Binding, CareOf, CareOfKey, Client, Flow, LocalAnycast, unattended},
     wire::checksum,
 };
 
@@ -105,6 +105,25 @@ impl Maps {
                     care_of: octets(care_of),
                 };
                 remove("CARE_OF", &mut self.care_of, &key)?;
+            }
+            MapAction::AdoptFlow { key, flow } => {
+                // Before, packets to B are not looked at.
+                self.hints.add_address(key.anycast.into())?;
+                let delta = checksum::delta(&key.anycast, &flow.care_of);
+                let asked_at = unattended::tick(flow.pinned_at);
+                self.flows.adopt(
+                    &key,
+                    &Flow {
+                        delta,
+                        asked_at,
+                        ..flow
+                    },
+                );
+            }
+            MapAction::OpenFlow { key, care_of } => {
+                if self.flows.open(&key, octets(care_of)) {
+                    self.hints.end_flow_cache()?;
+                }
             }
             MapAction::RemoveFlow { key, flow } => {
                 // The sweep's decision may be out of date: the flow may have begun anew, or may be answered again.

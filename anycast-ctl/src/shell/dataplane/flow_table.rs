@@ -120,6 +120,56 @@ impl FlowTable {
         }
     }
 
+    /// Takes over what another gateway knows of a bound flow. A flow that is bound here stays with its member, unless
+    /// that never answered it and the other did.
+    pub(super) fn adopt(&self, key: &FlowKey, theirs: &Flow) {
+        let Some((set, number, ours)) = self.find(key) else {
+            return self.set(key, theirs);
+        };
+        let over = |flow: &Flow| flow.client_closed & flow.member_closed != 0;
+        let anew = over(&ours) && !over(theirs) && theirs.last_out > ours.last_out;
+        if ours.state == state::OPEN || anew {
+            return self.set(key, theirs);
+        }
+        if ours.care_of != theirs.care_of {
+            if ours.answered == 0 && theirs.answered != 0 {
+                self.set(key, theirs);
+            }
+            return;
+        }
+        // SAFETY: the set exists, and others write plain integers of the same slot at the same time, as programs do.
+        unsafe {
+            let flow = &raw mut (*flow_table::slot(set, number)).flow;
+            (*flow).last_out = ours.last_out.max(theirs.last_out);
+            (*flow).last_in = ours.last_in.max(theirs.last_in);
+            (*flow).client_closed |= theirs.client_closed;
+            (*flow).member_closed |= theirs.member_closed;
+            if ours.tried == 0 && theirs.tried != 0 {
+                (*flow).tried_sequence = theirs.tried_sequence;
+                (*flow).client_next = theirs.client_next;
+                (*flow).tried = 1;
+            }
+            if ours.answered == 0 && proves(&ours, theirs) {
+                (*flow).answered = 1;
+                flow_table::rank(set, number, class::of(key.protocol));
+            }
+            flow_table::heard(set, number, theirs.last_out.max(theirs.last_in));
+        }
+    }
+
+    /// Makes a flow open that is bound to this address and was never answered. Gives whether it did.
+    pub(super) fn open(&self, key: &FlowKey, care_of: [u8; 16]) -> bool {
+        let Some((set, number, flow)) = self.find(key) else {
+            return false;
+        };
+        let unproven = flow.care_of == care_of && flow.answered == 0;
+        if unproven && flow.state != state::OPEN {
+            // SAFETY: the set exists.
+            unsafe { flow_table::open(set, number, &self.home(key)) };
+        }
+        unproven
+    }
+
     /// Removes the pin of a flow, if it has one.
     pub(super) fn remove(&self, key: &FlowKey) {
         self.remove_if(key, |_| true);
@@ -190,6 +240,13 @@ impl FlowTable {
     fn sets(&self) -> u32 {
         self.memory.entries - 1
     }
+}
+
+/// Whether another gateway has seen the member answer: it says so, or packets of the member pass there and those of the
+/// client here, where the first of the flow went to the member already. What was bound in mid-stream needs the former.
+fn proves(ours: &Flow, theirs: &Flow) -> bool {
+    let first = ours.state == state::BOUND_FIRST && theirs.last_in >= ours.pinned_at;
+    theirs.answered != 0 || first && theirs.last_in != 0
 }
 
 /// The memory of the map, which the kernel and this process share.

@@ -82,6 +82,11 @@ impl Mirror {
                 self.answers = false;
             }
             Action::Map(MapAction::QuietClient { until, .. }) => assert!(*until >= now),
+            // It belongs to no fleet.
+            Action::Publish { .. }
+            | Action::Map(MapAction::AdoptFlow { .. } | MapAction::OpenFlow { .. }) => {
+                panic!("{action:?}")
+            }
             Action::ProbeNeighbour { .. }
             | Action::Group(GroupAction::Join { .. })
             | Action::Group(GroupAction::Leave { .. })

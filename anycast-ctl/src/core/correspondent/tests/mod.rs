@@ -5,6 +5,7 @@
 
 mod answers;
 mod failure;
+mod fleet;
 mod memory;
 mod nonces;
 mod offer;

@@ -14,7 +14,11 @@ fn secret(octet: u8) -> Secret {
 }
 
 fn keys(secret: Secret, previous: Option<Secret>) -> fleet::Settings {
-    fleet::Settings { secret, previous }
+    fleet::Settings {
+        secret,
+        previous,
+        name: None,
+    }
 }
 
 fn of_fleet(fleet: fleet::Settings) -> Settings {

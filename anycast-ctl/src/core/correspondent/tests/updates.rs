@@ -60,6 +60,7 @@ fn a_valid_update_binds_for_16_seconds() {
         client: CLIENT,
         anycast: ANYCAST,
         care_of: CARE_OF,
+        origin: Origin::Own,
         steers: true,
         sequence: 77,
         age: Duration::from_secs(1),

@@ -113,6 +113,9 @@ pub struct Binding {
     pub anycast: Ipv6Addr,
     /// The member's unicast address, C.
     pub care_of: Ipv6Addr,
+    /// Where the binding comes from: `own`, or `fleet` or `snapshot` where another gateway of the fleet got its update.
+    #[serde(default)]
+    pub origin: String,
     /// Whether new flows of the client A to the anycast address B go to this member. The other bindings of (A, B) only
     /// carry the flows that are pinned to them.
     pub steers: bool,

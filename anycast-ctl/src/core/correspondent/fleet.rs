@@ -1,0 +1,377 @@
+//! What a correspondent does with the messages of its fleet, and what it tells the others.
+//!
+//! A gateway that has just started knows nothing, and must not decide by what it happens to know: until it has the
+//! others' flows, bindings steer no new flow, for what it takes for a new one may be bound elsewhere. What the others
+//! tell of flows is used at once.
+
+use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
+
+use anycast_common::{
+    abi::{
+        event::TrialFailed,
+        maps::{Flow, FlowKey},
+    },
+    wire::{ipv6, mobility::Message},
+};
+
+use rand::SeedableRng as _;
+
+use super::{
+    Correspondent, Selection,
+    cache::{Origin, Triple},
+    changed, leads,
+    update::Refused,
+};
+use crate::core::{
+    Action, Actions, MapAction, Time,
+    counters::Counter,
+    fleet::{self, Bus, End, News, Pins},
+    notice::BindingChange,
+    rr::Generator,
+};
+
+/// Between two sweeps, so that the others know of a flow before its trial is over, for so many flows.
+const CADENCE: Duration = Duration::from_millis(500);
+const CADENCE_FLOWS: usize = 20_000;
+/// A member that was heard within this time has not failed, whatever another gateway says.
+const THERE: Duration = Duration::from_millis(2500);
+
+/// What has ended elsewhere, and ends here when the flows have been read.
+#[derive(Debug, Default)]
+pub(super) struct Elsewhere {
+    flushed: Vec<(Time, Selection)>,
+    failed: Vec<(Time, Ipv6Addr)>,
+}
+
+impl Correspondent {
+    /// Takes a message of the bus.
+    pub fn bus_message(&mut self, now: Time, octets: &[u8], actions: &mut Actions) {
+        let Some(bus) = &mut self.bus else {
+            return;
+        };
+        let was_ready = bus.is_ready();
+        match bus.receive(now, octets, &mut self.counters, actions) {
+            News::None => {}
+            News::Update(packet) => self.fleet_update(now, packet, actions),
+            News::Pins(pins) => self.adopt_pins(now, &pins, actions),
+            News::Snapshot(pins) => {
+                self.adopt_bindings(now, &pins, actions);
+                self.adopt_pins(now, &pins, actions);
+            }
+            News::Ends(ends) => {
+                for end in ends {
+                    self.ended_elsewhere(now, end, actions);
+                }
+            }
+            News::Wanted => self.sweeper.no_later_than(now),
+        }
+        if !was_ready {
+            self.if_ready(actions);
+        }
+    }
+
+    /// The connection to the bus is there, or is not.
+    pub fn bus_connected(&mut self, now: Time, is: bool) {
+        if let Some(bus) = &mut self.bus {
+            bus.connected(now, is);
+        }
+    }
+
+    /// The bus, where there is one.
+    #[must_use]
+    pub fn bus(&self) -> Option<&Bus> {
+        self.bus.as_ref()
+    }
+
+    /// Whether this gateway may decide about new flows.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.bus.as_ref().is_none_or(Bus::is_ready)
+    }
+
+    pub(super) fn poll_bus(&mut self, now: Time, actions: &mut Actions) {
+        if let Some(bus) = &mut self.bus {
+            let was_ready = bus.is_ready();
+            bus.poll(now, actions);
+            if !was_ready {
+                self.if_ready(actions);
+            }
+        }
+    }
+
+    /// From now on, bindings steer.
+    fn if_ready(&self, actions: &mut Actions) {
+        if !self.is_ready() {
+            return;
+        }
+        let mut last = None;
+        for (triple, _) in self.cache.live() {
+            if last != Some(triple.pair()) {
+                self.steer(triple.pair(), None, actions);
+                last = Some(triple.pair());
+            }
+        }
+    }
+
+    /// Tells the others of a Binding Update that was accepted.
+    pub(super) fn tell_update(&self, packet: &[u8], actions: &mut Actions) {
+        if let Some(bus) = &self.bus {
+            bus.update(packet, actions);
+        }
+    }
+
+    /// Tells the others that something has ended.
+    pub(super) fn tell_end(&mut self, now: Time, end: &End, actions: &mut Actions) {
+        if let Some(bus) = &mut self.bus {
+            bus.end(now, end, actions);
+        }
+    }
+
+    /// Tells the others that a flow is open again.
+    pub(super) fn tell_trial(&mut self, now: Time, failed: &TrialFailed, actions: &mut Actions) {
+        let end = End::Opened(failed.flow, failed.care_of.into());
+        self.tell_end(now, &end, actions);
+    }
+
+    /// A Binding Update that another gateway accepted. It proves itself as at that gateway, and is answered there.
+    fn fleet_update(&mut self, now: Time, octets: &[u8], actions: &mut Actions) {
+        let parsed = ipv6::Packet::parse(octets);
+        let update = parsed.and_then(|packet| Ok((Message::parse(&packet)?, packet)));
+        let Ok((Message::BindingUpdate(update), packet)) = update else {
+            return self.counters.count(Counter::FleetMessageMalformed);
+        };
+        let ours = self.settings.is_client(packet.destination);
+        if !ours || !ipv6::is_routable_unicast(packet.source) || packet.home_address.is_some() {
+            self.counters.count(Counter::BindingUpdateNotOurs);
+            return self.counters.count(Counter::FleetUpdateRefused);
+        }
+        let outcome = self
+            .authorize(now, &packet, &update)
+            .and_then(|seal| self.unless_barred(now, &packet, &update, seal))
+            .and_then(|seal| self.apply(now, &packet, &update, seal, Origin::Fleet, actions));
+        match outcome {
+            Ok(_) => self.counters.count(Counter::FleetUpdateAccepted),
+            Err(Refused::Silently(counter) | Refused::With { counter, .. }) => {
+                self.counters.count(counter);
+                self.counters.count(Counter::FleetUpdateRefused);
+            }
+        }
+    }
+
+    /// Bindings of a snapshot, which live as long as they do at the others.
+    fn adopt_bindings(&mut self, now: Time, all: &[Pins], actions: &mut Actions) {
+        for pins in all.iter().filter(|pins| !pins.remaining.is_zero()) {
+            let triple = triple(pins);
+            if !self.may_adopt(triple) {
+                self.counters.count(Counter::FleetFlowsRefused);
+                continue;
+            }
+            let steered = self.cache.steering(triple.pair());
+            let (remaining, sequence) = (pins.remaining, pins.sequence);
+            let live = self.cache.adopt_live(now, triple, sequence, remaining);
+            match live {
+                Ok(Some(live)) => {
+                    self.sequences.note(now, triple, sequence);
+                    actions.push(leads(triple, live.expires));
+                    actions.push(changed(triple, BindingChange::Created, None));
+                    self.steer(triple.pair(), steered, actions);
+                }
+                // It is known already.
+                Ok(None) => {}
+                Err(_) => self.counters.count(Counter::FleetFlowsRefused),
+            }
+        }
+    }
+
+    /// Flows that are bound elsewhere, and may come here with their next packet.
+    fn adopt_pins(&mut self, now: Time, all: &[Pins], actions: &mut Actions) {
+        for pins in all.iter().filter(|pins| !pins.flows.is_empty()) {
+            let triple = triple(pins);
+            let Triple {
+                client,
+                anycast,
+                care_of,
+            } = triple;
+            let alone = self.trials.is_alone(now, client, care_of);
+            let known = (!alone && self.may_adopt(triple))
+                .then(|| self.cache.remember(now, client, care_of, anycast));
+            let Some(Ok(new)) = known else {
+                self.counters.count(Counter::FleetFlowsRefused);
+                continue;
+            };
+            if new {
+                actions.push(leads(triple, Time::ZERO));
+            }
+            for (key, flow) in &pins.flows {
+                self.counters.count(Counter::FleetFlowsAdopted);
+                self.published.heard(now, *key, flow);
+                let (key, flow) = (*key, *flow);
+                actions.push(Action::Map(MapAction::AdoptFlow { key, flow }));
+            }
+        }
+    }
+
+    fn may_adopt(&self, triple: Triple) -> bool {
+        let Triple {
+            client,
+            anycast,
+            care_of,
+        } = triple;
+        let settings = &self.settings;
+        settings.is_client(client)
+            && settings.may_bind(anycast)
+            && ipv6::is_routable_unicast(anycast)
+            && self.can_be_care_of(care_of, anycast)
+    }
+
+    fn ended_elsewhere(&mut self, now: Time, end: End, actions: &mut Actions) {
+        match end {
+            End::Flushed {
+                client,
+                anycast,
+                care_of,
+            } => {
+                self.counters.count(Counter::FleetEnds);
+                let which = Selection {
+                    client,
+                    anycast,
+                    care_of,
+                };
+                self.unbind(now, &which, BindingChange::Flushed, actions);
+                self.elsewhere.flushed.push((now, which));
+                self.sweeper.no_later_than(now);
+            }
+            End::Failed(care_of) => {
+                self.elsewhere.failed.push((now, care_of));
+                self.sweeper.no_later_than(now);
+            }
+            End::Opened(key, care_of) => {
+                self.counters.count(Counter::FleetEnds);
+                actions.push(Action::Map(MapAction::OpenFlow { key, care_of }));
+            }
+        }
+    }
+
+    /// Ends flows of a sweep that have ended elsewhere. The reading began at `now`. Gives those that go on.
+    pub(super) fn end_elsewhere<'a>(
+        &mut self,
+        now: Time,
+        flows: &'a [(FlowKey, Flow)],
+        actions: &mut Actions,
+    ) -> Vec<&'a (FlowKey, Flow)> {
+        let Elsewhere { flushed, failed } = &mut self.elsewhere;
+        let flushed: Vec<Selection> = flushed
+            .extract_if(.., |(at, _)| *at <= now)
+            .map(|(_, which)| which)
+            .collect();
+        let failed: Vec<Ipv6Addr> = failed
+            .extract_if(.., |(at, _)| *at <= now)
+            .map(|(_, care_of)| care_of)
+            .collect();
+        let mut dead = Vec::new();
+        for care_of in failed {
+            let of = |flow: &Flow| flow.care_of == care_of.octets();
+            let heard = flows.iter().filter(|(_, flow)| of(flow));
+            let heard = heard.map(|(_, flow)| flow.last_in).max();
+            // It answers here: the other gateway has lost its own way to it.
+            if heard.is_some_and(|heard| now.since(Time::from_nanos(heard)) < THERE) {
+                self.counters.count(Counter::FleetEndContradicted);
+                continue;
+            }
+            self.counters.count(Counter::FleetEnds);
+            let which = Selection {
+                care_of: Some(care_of),
+                ..Selection::default()
+            };
+            self.unbind(now, &which, BindingChange::Failed, actions);
+            dead.push(which);
+        }
+        let ends = |key: &FlowKey, flow: &Flow| {
+            let mut ended = flushed.iter().chain(&dead);
+            ended.any(|which| {
+                which.holds(key.client.into(), key.anycast.into(), flow.care_of.into())
+            })
+        };
+        let mut rest = Vec::with_capacity(flows.len());
+        for known in flows {
+            let (key, flow) = *known;
+            if ends(&key, &flow) {
+                actions.push(Action::Map(MapAction::RemoveFlow { key, flow }));
+            } else {
+                rest.push(known);
+            }
+        }
+        rest
+    }
+
+    /// Tells the others of the flows of a sweep that they do not know.
+    pub(super) fn spread<'a>(
+        &mut self,
+        now: Time,
+        flows: impl Iterator<Item = &'a (FlowKey, Flow)> + Clone,
+        actions: &mut Actions,
+    ) {
+        let Some(bus) = &mut self.bus else {
+            return;
+        };
+        let number = flows.clone().count();
+        bus.holds(self.cache.bound(), number);
+        let due = self.published.due(now, flows.clone());
+        let pins = by_triple(due.into_iter());
+        bus.pins(now, pins.into_values(), actions);
+        if bus.is_wanted() {
+            let mut all = by_triple(flows.copied());
+            for (triple, live) in self.cache.live() {
+                let pins = all.entry(triple).or_insert_with(|| empty(triple));
+                pins.remaining = live.expires - now;
+                pins.sequence = live.sequence;
+            }
+            bus.serve(now, all.into_values(), &mut self.counters, actions);
+        }
+        let many = u32::try_from(number / CADENCE_FLOWS).unwrap_or(u32::MAX);
+        let next = now + CADENCE.saturating_mul(many.saturating_add(1));
+        self.sweeper.no_later_than(next);
+    }
+}
+
+/// Joins the bus of the fleet, where there is one.
+pub(super) fn join(fleet: Option<&fleet::Settings>, now: Time, rng: &mut Generator) -> Option<Bus> {
+    let fleet = fleet?;
+    let secrets = [Some(&fleet.secret), fleet.previous.as_ref()];
+    let name = fleet.name.clone()?;
+    let rng = Generator::from_rng(rng);
+    Some(Bus::new(secrets.into_iter().flatten(), name, now, rng))
+}
+
+fn triple(pins: &Pins) -> Triple {
+    Triple {
+        client: pins.client,
+        anycast: pins.anycast,
+        care_of: pins.care_of,
+    }
+}
+
+fn empty(triple: Triple) -> Pins {
+    Pins {
+        client: triple.client,
+        anycast: triple.anycast,
+        care_of: triple.care_of,
+        remaining: Duration::ZERO,
+        sequence: 0,
+        flows: Vec::new(),
+    }
+}
+
+fn by_triple(flows: impl Iterator<Item = (FlowKey, Flow)>) -> HashMap<Triple, Pins> {
+    let mut all: HashMap<Triple, Pins> = HashMap::new();
+    for (key, flow) in flows {
+        let triple = Triple {
+            client: key.client.into(),
+            anycast: key.anycast.into(),
+            care_of: flow.care_of.into(),
+        };
+        let pins = all.entry(triple).or_insert_with(|| empty(triple));
+        pins.flows.push((key, flow));
+    }
+    all
+}

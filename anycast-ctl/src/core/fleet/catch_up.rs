@@ -1,0 +1,132 @@
+//! How a gateway that starts gets to know what the others do, and how they tell it.
+
+use rand::Rng as _;
+
+use super::{
+    bus::{ALONE, Bus, News, READY},
+    message::{Chunk, Pins, Wish, read_pins},
+    seal::{Id, kind},
+    snapshot::{Answer, Client, Next},
+};
+use crate::core::{
+    Action, Actions, Notice, Time,
+    counters::{Counter, Counters},
+    notice::FleetReady,
+};
+
+impl Bus {
+    /// Whether somebody waits for [`Bus::serve`].
+    #[must_use]
+    pub const fn is_wanted(&self) -> bool {
+        self.server.is_wanted()
+    }
+
+    /// Gives all bindings and flows to those who want a snapshot.
+    pub fn serve(
+        &mut self,
+        now: Time,
+        pins: impl Iterator<Item = Pins>,
+        counters: &mut Counters,
+        actions: &mut Actions,
+    ) {
+        for (to, wish, first, of) in self.server.serve(now, pins) {
+            counters.count(Counter::FleetSnapshotServed);
+            self.send_chunk(now, to, wish, &first, of, actions);
+        }
+    }
+
+    pub(super) fn wish<'a>(
+        &mut self,
+        now: Time,
+        from: Id,
+        wish: Wish,
+        actions: &mut Actions,
+    ) -> News<'a> {
+        // Who has not heard from the others yet is no help to others.
+        if !self.is_ready() {
+            return News::None;
+        }
+        match self.server.wish(now, from, wish) {
+            Answer::Chunk(pins, of) => self.send_chunk(now, from, wish, &pins, of, actions),
+            Answer::Later => return News::Wanted,
+            Answer::None => {}
+        }
+        News::None
+    }
+
+    pub(super) fn chunk<'a>(
+        &mut self,
+        now: Time,
+        from: Id,
+        chunk: &Chunk<'_>,
+        actions: &mut Actions,
+    ) -> Result<News<'a>, Counter> {
+        let client = self.client.as_mut();
+        // It came twice, or too late.
+        let Some(client) = client.filter(|client| client.awaits(from, chunk)) else {
+            return Err(Counter::FleetMessageReplayed);
+        };
+        let pins = read_pins(now, chunk.pins).ok_or(Counter::FleetMessageMalformed)?;
+        match client.took(now, chunk.of) {
+            Next::Ask(to, wish) => self.ask(now, to, wish, actions),
+            Next::Done | Next::Wait | Next::GiveUp => {
+                self.client = None;
+                self.snapshot_at = Some(now);
+                self.become_ready(now, FleetReady::Snapshot, actions);
+            }
+        }
+        Ok(News::Snapshot(pins))
+    }
+
+    /// Gets a snapshot from the gateway that answered first, or finds that there is none.
+    pub(super) fn catch_up(&mut self, now: Time, actions: &mut Actions) {
+        if now >= self.started + READY {
+            self.client = None;
+            return self.become_ready(now, FleetReady::TimedOut, actions);
+        }
+        let mut other_than = None;
+        if let Some(client) = &mut self.client {
+            match client.poll(now) {
+                Next::Ask(to, wish) => return self.ask(now, to, wish, actions),
+                Next::GiveUp => other_than = Some(client.from()),
+                Next::Wait | Next::Done => return,
+            }
+            self.client = None;
+        }
+        let ready = || self.peers.there().filter(|(_, peer)| peer.ready);
+        let chosen = ready().find(|(id, _)| other_than != Some(*id));
+        if let Some((from, _)) = chosen.or_else(|| ready().next()) {
+            let (client, wish) = Client::new(now, from, self.rng.next_u64());
+            self.client = Some(client);
+            self.ask(now, from, wish, actions);
+        } else if self.connected.is_some_and(|since| now >= since + ALONE) {
+            self.become_ready(now, FleetReady::Alone, actions);
+        }
+    }
+
+    fn become_ready(&mut self, now: Time, how: FleetReady, actions: &mut Actions) {
+        self.ready = Some((now, how));
+        self.next = now;
+        actions.push(Action::Notice(Notice::FleetReady { how }));
+    }
+
+    fn ask(&mut self, now: Time, to: Id, wish: Wish, actions: &mut Actions) {
+        let mut body = Vec::new();
+        wish.write(&mut body);
+        self.send(now, Some(to), kind::WISH, &body, actions);
+    }
+
+    fn send_chunk(
+        &mut self,
+        now: Time,
+        to: Id,
+        wish: Wish,
+        pins: &[u8],
+        of: u32,
+        actions: &mut Actions,
+    ) {
+        let mut body = Vec::with_capacity(pins.len() + 16);
+        Chunk { wish, of, pins }.write(&mut body);
+        self.send(now, Some(to), kind::CHUNK, &body, actions);
+    }
+}

@@ -1,0 +1,176 @@
+//! Snapshots: what a gateway that starts has to know of the others' bindings and flows. Who wants one asks for each
+//! chunk, so nothing is sent faster than it is taken.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    message::{Chunk, Pins, Wish, write_pins},
+    seal::Id,
+};
+use crate::core::Time;
+
+/// Octets of a chunk, but for one triple more. A server of NATS takes messages of a mebibyte.
+const CHUNK: usize = 256 << 10;
+/// A snapshot is kept for so long after its last chunk was asked for.
+const KEPT: Duration = Duration::from_secs(20);
+/// Snapshots that are served at the same time.
+const SERVED: usize = 4;
+/// How long an answer is awaited, and how often a chunk is asked for.
+const PATIENCE: Duration = Duration::from_secs(1);
+const TRIES: u32 = 3;
+
+/// The snapshots that others want.
+#[derive(Debug, Default)]
+pub(super) struct Server {
+    /// Who waits for a first chunk.
+    waiting: Vec<(Id, Wish)>,
+    serving: Vec<Serving>,
+}
+
+#[derive(Debug)]
+struct Serving {
+    to: Id,
+    snapshot: u64,
+    chunks: Arc<[Vec<u8>]>,
+    asked: Time,
+}
+
+/// What becomes of a wish.
+pub(super) enum Answer {
+    /// This chunk is the answer: its pins, and the number of chunks.
+    Chunk(Vec<u8>, u32),
+    /// The flows have to be read first.
+    Later,
+    /// There is none.
+    None,
+}
+
+impl Server {
+    pub(super) fn wish(&mut self, now: Time, from: Id, wish: Wish) -> Answer {
+        self.serving.retain(|serving| now < serving.asked + KEPT);
+        let mut serving = self.serving.iter_mut();
+        let known = serving.find(|it| (it.to, it.snapshot) == (from, wish.snapshot));
+        if let Some(serving) = known {
+            serving.asked = now;
+            let of = u32::try_from(serving.chunks.len()).unwrap_or(u32::MAX);
+            let chunk = usize::try_from(wish.chunk).unwrap_or(usize::MAX);
+            return match serving.chunks.get(chunk) {
+                Some(pins) => Answer::Chunk(pins.clone(), of),
+                None => Answer::None,
+            };
+        }
+        let busy = self.serving.len() + self.waiting.len() >= SERVED;
+        let waits = self.waiting.iter().any(|(to, _)| *to == from);
+        if wish.chunk != 0 || busy && !waits {
+            return Answer::None;
+        }
+        self.waiting.retain(|(to, _)| *to != from);
+        self.waiting.push((from, wish));
+        Answer::Later
+    }
+
+    pub(super) const fn is_wanted(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Serves these pins to all who wait. Gives who they are, and their first chunks.
+    pub(super) fn serve(
+        &mut self,
+        now: Time,
+        pins: impl Iterator<Item = Pins>,
+    ) -> Vec<(Id, Wish, Vec<u8>, u32)> {
+        let mut chunks = vec![Vec::new()];
+        for pins in pins {
+            if chunks.last().is_some_and(|last| last.len() >= CHUNK) {
+                chunks.push(Vec::new());
+            }
+            if let Some(last) = chunks.last_mut() {
+                write_pins(now, &pins, last);
+            }
+        }
+        let of = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+        let chunks: Arc<[Vec<u8>]> = chunks.into();
+        let mut first = Vec::new();
+        for (to, wish) in self.waiting.drain(..) {
+            self.serving.push(Serving {
+                to,
+                snapshot: wish.snapshot,
+                chunks: Arc::clone(&chunks),
+                asked: now,
+            });
+            first.push((to, wish, chunks[0].clone(), of));
+        }
+        first
+    }
+}
+
+/// The snapshot that this gateway wants.
+#[derive(Debug)]
+pub(super) struct Client {
+    from: Id,
+    wish: Wish,
+    asked: Time,
+    tries: u32,
+}
+
+/// What a client does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It waits.
+    Wait,
+    /// It asks for this.
+    Ask(Id, Wish),
+    /// It has everything.
+    Done,
+    /// Who was asked does not answer.
+    GiveUp,
+}
+
+impl Client {
+    pub(super) const fn new(now: Time, from: Id, snapshot: u64) -> (Self, Wish) {
+        let wish = Wish { snapshot, chunk: 0 };
+        let client = Self {
+            from,
+            wish,
+            asked: now,
+            tries: 1,
+        };
+        (client, wish)
+    }
+
+    /// Whether this chunk is the one that is awaited.
+    pub(super) fn awaits(&self, from: Id, chunk: &Chunk<'_>) -> bool {
+        (from, chunk.wish) == (self.from, self.wish)
+    }
+
+    /// The chunk that was awaited came.
+    pub(super) fn took(&mut self, now: Time, of: u32) -> Next {
+        self.wish.chunk += 1;
+        self.asked = now;
+        self.tries = 1;
+        match self.wish.chunk < of {
+            true => Next::Ask(self.from, self.wish),
+            false => Next::Done,
+        }
+    }
+
+    pub(super) fn poll(&mut self, now: Time) -> Next {
+        if now < self.deadline() {
+            return Next::Wait;
+        }
+        if self.tries >= TRIES {
+            return Next::GiveUp;
+        }
+        self.asked = now;
+        self.tries += 1;
+        Next::Ask(self.from, self.wish)
+    }
+
+    pub(super) fn deadline(&self) -> Time {
+        self.asked + PATIENCE
+    }
+
+    pub(super) const fn from(&self) -> Id {
+        self.from
+    }
+}

@@ -1,0 +1,185 @@
+//! Sessions that outlive the gateway by which they began, and the bus.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use xtask::{kernel_tests::Suite, lab::crowd::Crowd, net::wait};
+
+use super::{
+    clients::{socket, with_answers},
+    nats::{self, Nats},
+    site::{Plan, SOON, Site},
+};
+
+const SESSIONS: usize = 12;
+/// Octets that each of them exchanges in a round, each way.
+const ROUND: u64 = 16 << 10;
+pub const REST: Duration = Duration::from_millis(100);
+/// How long sessions go on after each event. A segment that nobody answers is sent again within that time.
+const GO_ON: Duration = Duration::from_secs(3);
+/// A flow whose member does not answer here is given up before that.
+const TRIAL: Duration = Duration::from_secs(5);
+const END: Duration = Duration::from_secs(20);
+
+pub fn tests(suite: Suite) -> Suite {
+    let suite = nats::test(
+        suite,
+        "sessions outlive gateways, a route that moved and the bus; who comes back with nothing harms none",
+        || course(true, outlive),
+    );
+    let suite = nats::test(suite, "without a bus they do not", || {
+        let broken = course(false, lose_one)?;
+        ensure!(broken > 0, "the test shows nothing");
+        Ok(())
+    });
+    nats::test(
+        suite,
+        "a session goes out by one gateway and comes back by the other",
+        || course(true, two_ways),
+    )
+}
+
+/// Two gateways and members, and a bus or none.
+fn course<R>(
+    with_bus: bool,
+    what: impl FnOnce(&mut Site, &mut Option<Nats>) -> Result<R>,
+) -> Result<R> {
+    let mut site = Site::network(Plan {
+        gateways: 2,
+        members: 2,
+        clients: 1,
+        fleet: Some(if with_bus {
+            nats::servers()
+        } else {
+            String::new()
+        }),
+        ..Plan::default()
+    })?;
+    let mut bus = with_bus.then(|| Nats::start(&site)).transpose()?;
+    site.daemons()?;
+    let result = what(&mut site, &mut bus);
+    result.with_context(|| site.logs())
+}
+
+/// Gateways fail, and come back with nothing; the bus goes, and comes back.
+fn outlive(site: &mut Site, bus: &mut Option<Nats>) -> Result<()> {
+    let mut crowd = begin(site, &[0, 1])?;
+    site.route(1)?;
+    go_on(&mut crowd, GO_ON)?;
+    none_broken(&crowd, "the route moved")?;
+    site.lose_gateway(0, &[1])?;
+    go_on(&mut crowd, GO_ON)?;
+    none_broken(&crowd, "a gateway failed")?;
+    bus.take().map_or(Ok(()), Nats::stop)?;
+    wait_connected(site, 1, false)?;
+    go_on(&mut crowd, GO_ON)?;
+    none_broken(&crowd, "the bus was gone")?;
+    *bus = Some(Nats::start(site)?);
+    wait_connected(site, 1, true)?;
+    site.start_gateway(0)?;
+    site.spread(&[0, 1])?;
+    go_on(&mut crowd, GO_ON)?;
+    none_broken(&crowd, "the gateway came back with nothing")?;
+    site.lose_gateway(1, &[0])?;
+    go_on(&mut crowd, GO_ON)?;
+    none_broken(&crowd, "the other gateway failed")
+}
+
+/// The control: a gateway fails after the route moved. Gives how many sessions are broken.
+fn lose_one(site: &mut Site, _bus: &mut Option<Nats>) -> Result<usize> {
+    // One gateway alone: with two, flows of which each sees half go on by B.
+    site.spread(&[0])?;
+    let mut crowd = begin(site, &[0])?;
+    site.route(1)?;
+    go_on(&mut crowd, GO_ON)?;
+    none_broken(&crowd, "the route moved")?;
+    site.lose_gateway(0, &[1])?;
+    go_on(&mut crowd, GO_ON)?;
+    Ok(crowd.over().len())
+}
+
+/// No gateway sees both directions of any flow. Then only the way back moves, and then that out.
+fn two_ways(site: &mut Site, _bus: &mut Option<Nats>) -> Result<()> {
+    site.ways(&[0], &[1])?;
+    let mut crowd = begin(site, &[0, 1])?;
+    go_on(&mut crowd, TRIAL)?;
+    site.route(1)?;
+    go_on(&mut crowd, GO_ON)?;
+    none_broken(&crowd, "the route moved")?;
+    for (out, back) in [(0, 0), (1, 0)] {
+        site.ways(&[out], &[back])?;
+        go_on(&mut crowd, TRIAL)?;
+        none_broken(&crowd, &format!("ways are {out} and {back}"))?;
+    }
+    for counter in ["trial_failed", "flow_unanswered", "care_of_failed"] {
+        let count = site.counter(counter)?;
+        ensure!(count == 0, "{counter} is {count}");
+    }
+    Ok(())
+}
+
+/// Binds the client, and opens sessions, which these gateways know then.
+fn begin(site: &Site, gateways: &[usize]) -> Result<Crowd> {
+    bind(site, gateways)?;
+    let mut crowd = Crowd::start(&site.clients, site.directory())?;
+    for _ in 0..SESSIONS {
+        let number = crowd.open()?;
+        let said = crowd.first_words(number, SOON)?;
+        ensure!(said["server"] == "s1", "{said}");
+    }
+    crowd.tell("beat 50")?;
+    for place in gateways {
+        wait_bound(site, *place)?;
+    }
+    Ok(crowd)
+}
+
+/// The client asks, until these gateways have its binding.
+pub fn bind(site: &Site, gateways: &[usize]) -> Result<()> {
+    with_answers(site, || {
+        wait::poll(SOON, REST, "the client is bound", || {
+            socket(site, 1)?.send(b"question")?;
+            for place in gateways {
+                if site.gateway(*place)?.list("bindings")?.is_empty() {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })
+    })
+}
+
+/// Waits until a gateway knows all sessions, and that they are answered.
+fn wait_bound(site: &Site, place: usize) -> Result<()> {
+    let mut last = 0;
+    let found = wait::poll(SOON, REST, "all sessions are bound", || {
+        let flows = site.gateway(place)?.list("flows")?;
+        let bound = |flow: &&Value| flow["protocol"] == 6 && flow["state"] == "bound";
+        last = flows.iter().filter(bound).count();
+        Ok((last == SESSIONS).then_some(()))
+    });
+    found.with_context(|| format!("gateway {place} knows {last} of {SESSIONS}"))
+}
+
+fn wait_connected(site: &Site, place: usize, is: bool) -> Result<()> {
+    let what = format!("the bus is there for gateway {place}: {is}");
+    wait::poll(SOON, REST, &what, || {
+        let fleet = site.gateway(place)?.ask("fleet")?;
+        Ok((fleet["connected_seconds"].is_number() == is).then_some(()))
+    })
+}
+
+fn go_on(crowd: &mut Crowd, time: Duration) -> Result<()> {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        crowd.exchange(ROUND, END)?;
+    }
+    Ok(())
+}
+
+fn none_broken(crowd: &Crowd, when: &str) -> Result<()> {
+    let broken = crowd.over();
+    ensure!(broken.is_empty(), "broken when {when}: {broken:?}");
+    Ok(())
+}

@@ -14,8 +14,6 @@ use anycast_common::{
     wire::{ipv6, mobility::Message},
 };
 
-use rand::SeedableRng as _;
-
 use super::{
     Correspondent, Selection,
     cache::{Origin, Triple},
@@ -25,9 +23,8 @@ use super::{
 use crate::core::{
     Action, Actions, MapAction, Time,
     counters::Counter,
-    fleet::{self, Bus, End, News, Pins},
+    fleet::{Bus, End, News, Pins},
     notice::BindingChange,
-    rr::Generator,
 };
 
 /// Between two sweeps, so that the others know of a flow before its trial is over, for so many flows.
@@ -35,13 +32,6 @@ const CADENCE: Duration = Duration::from_millis(500);
 const CADENCE_FLOWS: usize = 20_000;
 /// A member that was heard within this time has not failed, whatever another gateway says.
 const THERE: Duration = Duration::from_millis(2500);
-
-/// What has ended elsewhere, and ends here when the flows have been read.
-#[derive(Debug, Default)]
-pub(super) struct Elsewhere {
-    flushed: Vec<(Time, Selection)>,
-    failed: Vec<(Time, Ipv6Addr)>,
-}
 
 impl Correspondent {
     /// Takes a message of the bus.
@@ -238,11 +228,11 @@ impl Correspondent {
                     care_of,
                 };
                 self.unbind(now, &which, BindingChange::Flushed, actions);
-                self.elsewhere.flushed.push((now, which));
+                self.elsewhere.note(now, end);
                 self.sweeper.no_later_than(now);
             }
-            End::Failed(care_of) => {
-                self.elsewhere.failed.push((now, care_of));
+            End::Failed(_) => {
+                self.elsewhere.note(now, end);
                 self.sweeper.no_later_than(now);
             }
             End::Opened(key, care_of) => {
@@ -259,38 +249,39 @@ impl Correspondent {
         flows: &'a [(FlowKey, Flow)],
         actions: &mut Actions,
     ) -> Vec<&'a (FlowKey, Flow)> {
-        let Elsewhere { flushed, failed } = &mut self.elsewhere;
-        let flushed: Vec<Selection> = flushed
-            .extract_if(.., |(at, _)| *at <= now)
-            .map(|(_, which)| which)
-            .collect();
-        let failed: Vec<Ipv6Addr> = failed
-            .extract_if(.., |(at, _)| *at <= now)
-            .map(|(_, care_of)| care_of)
-            .collect();
-        let mut dead = Vec::new();
-        for care_of in failed {
-            let of = |flow: &Flow| flow.care_of == care_of.octets();
-            let heard = flows.iter().filter(|(_, flow)| of(flow));
-            let heard = heard.map(|(_, flow)| flow.last_in).max();
-            // It answers here: the other gateway has lost its own way to it.
-            if heard.is_some_and(|heard| now.since(Time::from_nanos(heard)) < THERE) {
-                self.counters.count(Counter::FleetEndContradicted);
-                continue;
+        let mut over = Vec::new();
+        for end in self.elsewhere.take(now) {
+            match end {
+                End::Flushed {
+                    client,
+                    anycast,
+                    care_of,
+                } => over.push(Selection {
+                    client,
+                    anycast,
+                    care_of,
+                }),
+                // The other gateway has lost its own way to it.
+                End::Failed(care_of) if answers(now, flows, care_of) => {
+                    self.counters.count(Counter::FleetEndContradicted);
+                }
+                End::Failed(care_of) => {
+                    self.counters.count(Counter::FleetEnds);
+                    let which = Selection {
+                        care_of: Some(care_of),
+                        ..Selection::default()
+                    };
+                    self.unbind(now, &which, BindingChange::Failed, actions);
+                    over.push(which);
+                }
+                // It was done at once.
+                End::Opened(..) => {}
             }
-            self.counters.count(Counter::FleetEnds);
-            let which = Selection {
-                care_of: Some(care_of),
-                ..Selection::default()
-            };
-            self.unbind(now, &which, BindingChange::Failed, actions);
-            dead.push(which);
         }
         let ends = |key: &FlowKey, flow: &Flow| {
-            let mut ended = flushed.iter().chain(&dead);
-            ended.any(|which| {
-                which.holds(key.client.into(), key.anycast.into(), flow.care_of.into())
-            })
+            let (client, anycast) = (key.client.into(), key.anycast.into());
+            let mut over = over.iter();
+            over.any(|which| which.holds(client, anycast, flow.care_of.into()))
         };
         let mut rest = Vec::with_capacity(flows.len());
         for known in flows {
@@ -334,13 +325,13 @@ impl Correspondent {
     }
 }
 
-/// Joins the bus of the fleet, where there is one.
-pub(super) fn join(fleet: Option<&fleet::Settings>, now: Time, rng: &mut Generator) -> Option<Bus> {
-    let fleet = fleet?;
-    let secrets = [Some(&fleet.secret), fleet.previous.as_ref()];
-    let name = fleet.name.clone()?;
-    let rng = Generator::from_rng(rng);
-    Some(Bus::new(secrets.into_iter().flatten(), name, now, rng))
+/// Whether a member was heard here of late.
+fn answers(now: Time, flows: &[(FlowKey, Flow)], care_of: Ipv6Addr) -> bool {
+    let of = flows
+        .iter()
+        .filter(|(_, flow)| flow.care_of == care_of.octets());
+    let heard = of.map(|(_, flow)| flow.last_in).max();
+    heard.is_some_and(|heard| now.since(Time::from_nanos(heard)) < THERE)
 }
 
 fn triple(pins: &Pins) -> Triple {

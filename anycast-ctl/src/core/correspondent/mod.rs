@@ -3,6 +3,7 @@
 
 mod answer;
 mod cache;
+mod elsewhere;
 mod failure;
 mod fleet;
 mod generation;

@@ -11,7 +11,7 @@ use ipnet::Ipv6Net;
 
 use super::{
     cache::{Cache, Live, Pair, Room, Triple},
-    fleet::{self, Elsewhere},
+    elsewhere::{self, Elsewhere},
     in_use::InUse,
     keys::Keys,
     limiter::Limiter,
@@ -59,7 +59,7 @@ impl Correspondent {
         Self {
             keys: Keys::new(settings.fleet.as_ref(), now, &mut rng),
             offer: Offer::default(),
-            bus: fleet::join(settings.fleet.as_ref(), now, &mut rng),
+            bus: elsewhere::join(settings.fleet.as_ref(), now, &mut rng),
             published: Published::default(),
             elsewhere: Elsewhere::default(),
             rng,

@@ -146,8 +146,11 @@ impl Bus {
             return News::Update(packet);
         }
         let message = match self.keys.open(octets) {
-            // Some clusters bring back what one sent oneself.
-            Ok(message) if message.sender == self.id => return News::None,
+            // The bus does not bring back what one sent oneself.
+            Ok(message) if message.sender == self.id => {
+                counters.count(Counter::FleetMessageReplayed);
+                return News::None;
+            }
             Ok(message) if ![ALL, self.id].contains(&message.to) => {
                 counters.count(Counter::FleetMessageNotOurs);
                 return News::None;

@@ -242,6 +242,7 @@ fn fleets() -> Result<()> {
         let fleet = fleet::Settings {
             secret: secret(1)?,
             previous,
+            name: None,
         };
         same(correspondent::Settings {
             fleet: Some(fleet),

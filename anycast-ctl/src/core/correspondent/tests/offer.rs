@@ -67,6 +67,7 @@ fn a_fleet_gives_the_nonce_of_the_period_and_follows_a_clock_that_is_set() {
         fleet: Some(fleet::Settings {
             secret,
             previous: None,
+            name: None,
         }),
         ..settings()
     });

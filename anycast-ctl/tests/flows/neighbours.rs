@@ -2,7 +2,6 @@
 
 use std::{
     net::Ipv6Addr,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -11,7 +10,7 @@ use serde_json::json;
 use xtask::{
     kernel_tests::Suite,
     lab::topology::CLIENT,
-    net::{Namespace, netlink, sysctl, wait},
+    net::{Namespace, Pace, netlink, sysctl, wait},
 };
 
 use super::{
@@ -56,12 +55,13 @@ fn moves(site: &Site) -> Result<()> {
             })?;
             flow = Asker::open(site, 0)?;
         }
+        let pace = Pace::every(REST)?;
         for _ in 0..3 {
             ensure!(
                 flow.ask()? == Some(0),
                 "no answer before anything is changed"
             );
-            thread::sleep(REST);
+            pace.beat()?;
         }
         let member = heals(site, &mut flow, (&site.router, "gw0"), ("up0", ROUTER))?;
         let client = heals(
@@ -111,10 +111,12 @@ fn heals(
     let permanent =
         format!("-6 neigh replace {others} lladdr {near} dev {interface} nud permanent");
     ip(host, &permanent)?;
+    // One packet in a second is what keeps such an entry alive.
+    let pace = Pace::every(REST)?;
     let start = Instant::now();
     ensure!(flow.ask()?.is_none(), "the gateway knew at once");
     loop {
-        thread::sleep(REST);
+        pace.beat()?;
         if flow.ask()?.is_some() {
             break;
         }

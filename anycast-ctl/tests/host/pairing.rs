@@ -45,15 +45,15 @@ impl Service {
     fn start(host: &Namespace, address: Ipv6Addr, name: &'static str) -> Result<Self> {
         let listener = host.run(|| Ok(TcpListener::bind((address, PORT))?));
         let listener = listener.with_context(|| format!("{name} cannot listen"))?;
-        listener.set_nonblocking(true)?;
+        // After which it looks whether it is to stop.
+        socket2::SockRef::from(&listener).set_read_timeout(Some(ASK_AGAIN))?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                match listener.accept() {
+                if let Ok((mut client, _)) = listener.accept() {
                     // Whoever checks its health may be gone already.
-                    Ok((mut client, _)) => drop(client.write_all(name.as_bytes())),
-                    Err(_) => std::thread::sleep(ASK_AGAIN),
+                    drop(client.write_all(name.as_bytes()));
                 }
             }
         });

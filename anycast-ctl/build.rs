@@ -65,7 +65,8 @@ fn run() -> Result<(), Box<dyn Error>> {
         "Cargo.toml",
         "Cargo.lock",
     ] {
-        rerun_if_changed(&root.join(source));
+        // Relative to this package, so that a target directory that was copied looks at the files beside it.
+        rerun_if_changed(&Path::new("..").join(source));
     }
 
     match find_tools(&root) {

@@ -24,7 +24,7 @@ use crate::{
     forward::AF_INET6,
     global::global,
     maps::{ANSWER, REDIRECT_TARGETS},
-    packet::{ETHERTYPE_IPV6, Ethernet, IPV6, words},
+    packet::{ETHERTYPE_IPV6, Ethernet, IPV6, Ipv6, words},
     reply::Frame,
     token,
     transport::MOBILITY,
@@ -89,12 +89,14 @@ fn answered<C: Context>(packet: &Packet<'_, C>, mh_type: u8) -> Result<u32, Coun
     let token = token::make(answer, &packet.source, &packet.destination, kind);
     let frame = &mut answer.frame;
     frame.ethertype = ETHERTYPE_IPV6;
-    frame.version_class_flow = VERSION;
-    frame.payload_length = (TEST as u16).to_be();
-    frame.next_header = MOBILITY;
-    frame.hop_limit = HOP_LIMIT;
-    frame.source = words(&packet.destination);
-    frame.destination = words(&packet.source);
+    frame.ip = Ipv6 {
+        version_class_flow: VERSION,
+        payload_length: (TEST as u16).to_be(),
+        next_header: MOBILITY,
+        hop_limit: HOP_LIMIT,
+        source: words(&packet.destination),
+        destination: words(&packet.source),
+    };
     frame.payload_proto = NO_NEXT_HEADER;
     frame.header_len = (TEST / 8 - 1) as u8;
     frame.mh_type = test;

@@ -2,7 +2,7 @@
 
 use anycast_common::abi::maps::NodeKey;
 
-use crate::sha1::Sha1;
+use crate::{packet::Ipv6, sha1::Sha1};
 
 /// A frame with a Home or Care-of Test (RFC 6275 sections 6.1.5 and 6.1.6). Its words are not aligned.
 #[repr(C, packed(2))]
@@ -11,12 +11,7 @@ pub struct Frame {
     pub ethernet_destination: [u16; 3],
     pub ethernet_source: [u16; 3],
     pub ethertype: u16,
-    pub version_class_flow: u32,
-    pub payload_length: u16,
-    pub next_header: u8,
-    pub hop_limit: u8,
-    pub source: [u32; 4],
-    pub destination: [u32; 4],
+    pub(crate) ip: Ipv6,
     pub payload_proto: u8,
     pub header_len: u8,
     pub mh_type: u8,

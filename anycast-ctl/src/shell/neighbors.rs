@@ -31,19 +31,13 @@ impl Solicited {
     /// headers.
     #[must_use]
     pub fn packet(&self) -> ipv6::Packet<'_> {
-        ipv6::Packet {
-            source: self.source,
-            destination: self.destination,
-            hop_limit: self.hop_limit,
-            protocol: ipv6::NEXT_HEADER_ICMPV6,
-            payload: &self.message,
-            payload_offset: ipv6::HEADER_LEN,
-            protocol_offset: 6,
-            router_alert: None,
-            fragment: None,
-            home_address: None,
-            routing_type: None,
-        }
+        ipv6::Packet::bare(
+            self.source,
+            self.destination,
+            self.hop_limit,
+            ipv6::NEXT_HEADER_ICMPV6,
+            &self.message,
+        )
     }
 }
 

@@ -9,6 +9,7 @@ use xtask::{
     net::{
         Capture, Namespace, Site,
         netlink::{self, End},
+        plain,
         routes::Monitor,
         sysctl, wait,
     },
@@ -55,15 +56,7 @@ impl Lan {
             (&members[1], "s2", 0x12),
         ];
         for (namespace, port, host) in hosts {
-            sysctl::set(
-                namespace,
-                &[
-                    ("ipv6/conf/default/addr_gen_mode", "1"),
-                    ("ipv6/conf/default/accept_dad", "0"),
-                    ("ipv6/conf/default/accept_ra", "0"),
-                ],
-            )?;
-            netlink::up(namespace, "lo")?;
+            plain(namespace)?;
             let end = |namespace, name, mac| End {
                 namespace,
                 name,

@@ -15,6 +15,7 @@ use xtask::{
     net::{
         Capture, Namespace, Site,
         netlink::{self, End},
+        plain,
         routes::{Monitor, Route},
         sysctl, wait,
     },
@@ -106,7 +107,7 @@ impl Bed {
     /// A node on the link; `host` is the last part of its addresses.
     pub fn add(&mut self, name: &'static str, host: u16) -> Result<&Node> {
         let namespace = self.site.namespace(name)?;
-        prepare(&namespace)?;
+        plain(&namespace)?;
         let node = Node {
             name,
             namespace,
@@ -242,21 +243,6 @@ impl Bed {
 pub fn in_bed(body: impl FnOnce(&mut Bed) -> Result<()>) -> Result<()> {
     let mut bed = Bed::new()?;
     body(&mut bed).map_err(|error| error.context(format!("the logs:{}", bed.logs())))
-}
-
-/// Addresses are those that a test gives, usable at once.
-pub fn prepare(namespace: &Namespace) -> Result<()> {
-    sysctl::set(
-        namespace,
-        &[
-            ("ipv6/conf/default/addr_gen_mode", "1"),
-            ("ipv6/conf/all/accept_dad", "0"),
-            ("ipv6/conf/default/accept_dad", "0"),
-            ("ipv6/conf/all/accept_ra", "0"),
-            ("ipv6/conf/default/accept_ra", "0"),
-        ],
-    )?;
-    netlink::up(namespace, "lo")
 }
 
 /// `ip`, in a namespace.

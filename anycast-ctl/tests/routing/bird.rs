@@ -8,12 +8,13 @@ use xtask::{
     net::{
         Namespace, Process,
         netlink::{self, End},
+        plain,
         routes::Monitor,
         sysctl,
     },
 };
 
-use super::bed::{B, Bed, SOON, find, in_bed, link_local, prepare, routed, router};
+use super::bed::{B, Bed, SOON, find, in_bed, link_local, routed, router};
 
 /// For OSPF to find its neighbours, or to miss them.
 const OSPF: Duration = Duration::from_secs(30);
@@ -89,7 +90,7 @@ fn failover() -> Result<()> {
         bed.add_router("r2", 2)?;
         bed.add_members(&[("m1", 0x11), ("m2", 0x12)])?;
         let second = bed.site.namespace("second")?;
-        prepare(&second)?;
+        plain(&second)?;
         sysctl::set(&second, &[("ipv6/conf/all/forwarding", "1")])?;
         uplink(bed, "r1", &second, "near0", 0x100)?;
         uplink(bed, "r2", &second, "far0", 0x200)?;

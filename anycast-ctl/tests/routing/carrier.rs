@@ -15,10 +15,10 @@ use anyhow::{Context as _, Result, ensure};
 use xtask::net::{
     Pace,
     netlink::{self, End},
-    sysctl, wait,
+    plain, sysctl, wait,
 };
 
-use super::bed::{B, Bed, SOON, in_bed, ip, link_local, prepare, routed, router};
+use super::bed::{B, Bed, SOON, in_bed, ip, link_local, routed, router};
 
 /// An address of the same member, with a route that an administrator wrote: the control.
 const X: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x20, 0, 0, 0, 0, 0x11);
@@ -51,7 +51,7 @@ impl Stream {
     /// From behind the router to its member.
     fn start(bed: &Bed) -> Result<Self> {
         let up = bed.site.namespace("up")?;
-        prepare(&up)?;
+        plain(&up)?;
         let first = &bed.node("r1")?.namespace;
         let end = |namespace, name| End {
             namespace,

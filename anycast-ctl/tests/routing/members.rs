@@ -10,10 +10,10 @@ use anyhow::{Context as _, Result, ensure};
 use xtask::net::{
     Capture, Namespace,
     netlink::{self, End},
-    sysctl, wait,
+    plain, sysctl, wait,
 };
 
-use super::bed::{B, Bed, SOON, in_bed, ip, link_local, prepare, routed, router};
+use super::bed::{B, Bed, SOON, in_bed, ip, link_local, routed, router};
 
 /// The members of the first rounds, and the one that comes later.
 const MEMBERS: [(&str, u16); 4] = [("m1", 0x11), ("m2", 0x12), ("m3", 0x13), ("m4", 0x14)];
@@ -27,7 +27,7 @@ fn client(number: u16) -> Ipv6Addr {
 /// The clients' machine behind the router, which has all their addresses.
 fn clients(bed: &Bed) -> Result<Namespace> {
     let namespace = bed.site.namespace("up")?;
-    prepare(&namespace)?;
+    plain(&namespace)?;
     sysctl::set(&namespace, &[("ipv6/ip_nonlocal_bind", "1")])?;
     let router = &bed.node("r1")?.namespace;
     let end = |namespace, name| End {

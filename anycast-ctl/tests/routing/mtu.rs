@@ -16,10 +16,10 @@ use anyhow::{Result, ensure};
 use xtask::net::{
     Namespace,
     netlink::{self, End},
-    sysctl, wait,
+    plain, sysctl, wait,
 };
 
-use super::bed::{B, SOON, in_bed, ip, link_local, prepare, routed, router};
+use super::bed::{B, SOON, in_bed, ip, link_local, routed, router};
 
 const PORT: u16 = 7000;
 const OCTETS: usize = 100_000;
@@ -93,7 +93,7 @@ pub fn discovery() -> Result<()> {
             bed.site.namespace("narrow")?,
         );
         for namespace in [&clients, &narrow] {
-            prepare(namespace)?;
+            plain(namespace)?;
         }
         sysctl::set(&narrow, &[("ipv6/conf/all/forwarding", "1")])?;
         sysctl::set(&clients, &[("ipv6/ip_nonlocal_bind", "1")])?;

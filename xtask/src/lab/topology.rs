@@ -8,7 +8,7 @@ use crate::net::{
     Namespace, Pass, Site, cable,
     ethtool::{self, Offload},
     netlink::{self, End},
-    sysctl,
+    plain, sysctl,
 };
 
 /// A picture of the network.
@@ -247,18 +247,7 @@ impl Network {
 
     fn settings(&self) -> Result<()> {
         for namespace in self.namespaces() {
-            sysctl::set(
-                namespace,
-                &[
-                    // The topology assigns the link-local addresses itself.
-                    ("ipv6/conf/default/addr_gen_mode", "1"),
-                    ("ipv6/conf/all/accept_dad", "0"),
-                    ("ipv6/conf/default/accept_dad", "0"),
-                    ("ipv6/conf/all/accept_ra", "0"),
-                    ("ipv6/conf/default/accept_ra", "0"),
-                ],
-            )?;
-            netlink::up(namespace, "lo")?;
+            plain(namespace)?;
         }
         for namespace in [&self.gateway, &self.router, &self.router2] {
             sysctl::set(namespace, &[("ipv6/conf/all/forwarding", "1")])?;

@@ -22,7 +22,7 @@ use crate::{
         Namespace, Process, Site,
         ethtool::{self, Offload},
         netlink::{self, End},
-        sysctl, wait,
+        plain, sysctl, wait,
     },
     process,
 };
@@ -130,16 +130,7 @@ impl Bed {
             site,
         };
         for namespace in [&bed.client, &bed.gateway, &bed.router, &bed.member] {
-            sysctl::set(
-                namespace,
-                &[
-                    ("ipv6/conf/default/addr_gen_mode", "1"),
-                    ("ipv6/conf/all/accept_dad", "0"),
-                    ("ipv6/conf/default/accept_dad", "0"),
-                    ("ipv6/conf/default/accept_ra", "0"),
-                ],
-            )?;
-            netlink::up(namespace, "lo")?;
+            plain(namespace)?;
         }
         for namespace in [&bed.gateway, &bed.router] {
             sysctl::set(namespace, &[("ipv6/conf/all/forwarding", "1")])?;

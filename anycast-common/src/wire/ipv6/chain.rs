@@ -5,10 +5,10 @@ use core::net::Ipv6Addr;
 use super::{
     header::Header,
     numbers::{
-        HEADER_LEN, MAX_EXTENSIONS, NEXT_HEADER_AUTHENTICATION, NEXT_HEADER_DEST_OPTIONS,
-        NEXT_HEADER_FRAGMENT, NEXT_HEADER_HOP_BY_HOP, NEXT_HEADER_ROUTING,
+        MAX_EXTENSIONS, NEXT_HEADER_AUTHENTICATION, NEXT_HEADER_DEST_OPTIONS, NEXT_HEADER_FRAGMENT,
+        NEXT_HEADER_HOP_BY_HOP, NEXT_HEADER_ROUTING,
     },
-    packet::{Fragment, Packet},
+    packet::{FIRST_NEXT_HEADER, Fragment, Packet},
 };
 use crate::wire::Error;
 
@@ -17,24 +17,15 @@ const PADN: u8 = 1;
 const ROUTER_ALERT: u8 = 5;
 const HOME_ADDRESS: u8 = 201;
 
-/// Where the Next Header octet stands in the IPv6 header.
-const FIRST_NEXT_HEADER: usize = 6;
-
 /// Walks from the IPv6 header to the upper layer.
 pub(super) fn walk<'a>(header: &Header, octets: &'a [u8]) -> Result<Packet<'a>, Error> {
-    let mut packet = Packet {
-        source: Ipv6Addr::from_octets(header.source),
-        destination: Ipv6Addr::from_octets(header.destination),
-        hop_limit: header.hop_limit,
-        protocol: header.next_header,
-        payload: octets,
-        payload_offset: HEADER_LEN,
-        protocol_offset: FIRST_NEXT_HEADER,
-        router_alert: None,
-        fragment: None,
-        home_address: None,
-        routing_type: None,
-    };
+    let mut packet = Packet::bare(
+        Ipv6Addr::from_octets(header.source),
+        Ipv6Addr::from_octets(header.destination),
+        header.hop_limit,
+        header.next_header,
+        octets,
+    );
     for _ in 0..MAX_EXTENSIONS {
         if !is_extension(packet.protocol) {
             return Ok(packet);

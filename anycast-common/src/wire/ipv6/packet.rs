@@ -2,6 +2,11 @@
 
 use core::net::Ipv6Addr;
 
+use super::numbers::HEADER_LEN;
+
+/// Where the Next Header octet stands in the IPv6 header (RFC 8200 section 3).
+pub(super) const FIRST_NEXT_HEADER: usize = 6;
+
 /// A Fragment header (RFC 8200 section 4.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fragment {
@@ -49,7 +54,31 @@ pub struct Packet<'a> {
     pub routing_type: Option<u8>,
 }
 
-impl Packet<'_> {
+impl<'a> Packet<'a> {
+    /// A packet without extension headers.
+    #[must_use]
+    pub const fn bare(
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        hop_limit: u8,
+        protocol: u8,
+        payload: &'a [u8],
+    ) -> Self {
+        Self {
+            source,
+            destination,
+            hop_limit,
+            protocol,
+            payload,
+            payload_offset: HEADER_LEN,
+            protocol_offset: FIRST_NEXT_HEADER,
+            router_alert: None,
+            fragment: None,
+            home_address: None,
+            routing_type: None,
+        }
+    }
+
     /// The source address for the pseudo-header: the Home Address option's, where there is one
     /// (RFC 6275 section 6.1.1).
     #[must_use]

@@ -7,7 +7,7 @@ use xtask::{
     lab::topology::B,
     net::{
         netlink::{self, End},
-        sysctl,
+        plain, sysctl,
     },
 };
 
@@ -18,18 +18,10 @@ use super::{
 
 impl Site {
     pub(super) fn sysctls(&self) -> Result<()> {
-        let quick = [
-            ("ipv6/conf/default/addr_gen_mode", "1"),
-            ("ipv6/conf/all/accept_dad", "0"),
-            ("ipv6/conf/default/accept_dad", "0"),
-            ("ipv6/conf/all/accept_ra", "0"),
-            ("ipv6/conf/default/accept_ra", "0"),
-        ];
         let ends = [&self.clients, &self.bus].into_iter().chain(&self.members);
         let routers = || [&self.edge, &self.core].into_iter().chain(&self.gateways);
         for namespace in ends.chain(routers()) {
-            sysctl::set(namespace, &quick)?;
-            netlink::up(namespace, "lo")?;
+            plain(namespace)?;
         }
         for namespace in routers() {
             sysctl::set(namespace, &[("ipv6/conf/all/forwarding", "1")])?;

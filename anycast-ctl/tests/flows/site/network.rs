@@ -8,7 +8,7 @@ use xtask::{
     net::{
         Pass, Wire, cable,
         netlink::{self, End},
-        sysctl,
+        plain, sysctl,
     },
 };
 
@@ -29,15 +29,7 @@ impl Site {
             &self.road,
         ];
         for namespace in others.into_iter().chain(&self.members) {
-            let quick = [
-                ("ipv6/conf/default/addr_gen_mode", "1"),
-                ("ipv6/conf/all/accept_dad", "0"),
-                ("ipv6/conf/default/accept_dad", "0"),
-                ("ipv6/conf/all/accept_ra", "0"),
-                ("ipv6/conf/default/accept_ra", "0"),
-            ];
-            sysctl::set(namespace, &quick)?;
-            netlink::up(namespace, "lo")?;
+            plain(namespace)?;
         }
         for namespace in [&self.gateway, &self.gateway2, &self.router] {
             sysctl::set(namespace, &[("ipv6/conf/all/forwarding", "1")])?;

@@ -57,19 +57,13 @@ fn solicit(world: &mut World, hop_limit: u8) {
         &message,
     );
     message[2..4].copy_from_slice(&sum.to_ne_bytes());
-    let packet = ipv6::Packet {
-        source: HIGHER,
-        destination: ipv6::ALL_ROUTERS,
+    let packet = ipv6::Packet::bare(
+        HIGHER,
+        ipv6::ALL_ROUTERS,
         hop_limit,
-        protocol: ipv6::NEXT_HEADER_ICMPV6,
-        payload: &message,
-        payload_offset: ipv6::HEADER_LEN,
-        protocol_offset: 6,
-        router_alert: None,
-        fragment: None,
-        home_address: None,
-        routing_type: None,
-    };
+        ipv6::NEXT_HEADER_ICMPV6,
+        &message,
+    );
     world.step(|router, now, actions| router.solicited(now, LAN, &packet, actions));
 }
 

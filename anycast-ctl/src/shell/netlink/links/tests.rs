@@ -146,29 +146,12 @@ fn renamed_and_recreated_interfaces_are_others() {
 #[test]
 fn vlans_on_an_interface_and_on_what_it_is_a_part_of_are_found() {
     let mut table = LinkTable::new(["eth0".to_owned()]);
-    let vlan = |ifindex, below| match stacked(ifindex, 9, Some(below), None) {
-        KernelChange::Link {
-            ifindex,
-            name,
-            mac,
-            below,
-            above,
-            port_of,
-            framing,
-            up,
-            ..
-        } => KernelChange::Link {
-            ifindex,
-            name,
-            mac,
-            below,
-            above,
-            port_of,
-            framing,
-            vlan: true,
-            up,
-        },
-        other => other,
+    let vlan = |ifindex, below| {
+        let mut change = stacked(ifindex, 9, Some(below), None);
+        if let KernelChange::Link { vlan, .. } = &mut change {
+            *vlan = true;
+        }
+        change
     };
     // Interface 2 is a part of 3, on which a VLAN stands; a macvlan, 5, stands on 2.
     for change in [

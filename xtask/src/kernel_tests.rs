@@ -14,7 +14,7 @@
 //! }
 //! ```
 
-use std::process::ExitCode;
+use std::{panic, process::ExitCode, thread};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -38,7 +38,7 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// Makes an empty suite, which runs one test at a time.
+    /// Makes an empty suite, which runs two tests at a time: most of the time they wait.
     pub fn new() -> Self {
         Self::default()
     }
@@ -107,8 +107,7 @@ impl Suite {
         names.fold(self, |suite, name| suite.ignored(name, reason))
     }
 
-    /// Sets how many tests run at the same time. For tests that share nothing, such as those that each have a network
-    /// namespace of their own.
+    /// Sets how many tests run at the same time. One: for tests that share something, or that measure times.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);
@@ -119,7 +118,7 @@ impl Suite {
     /// are other threads.
     pub fn run(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
-        arguments.test_threads = arguments.test_threads.or(self.threads).or(Some(1));
+        arguments.test_threads = arguments.test_threads.or(self.threads).or(Some(AT_ONCE));
         let obstacle = probe::kernel_as_root().err();
         let no_pins = match obstacle {
             Some(_) => None,
@@ -132,13 +131,27 @@ impl Suite {
             }
             Trial::test(name, || {
                 // The whole chain of causes is shown, since it is what a reader needs. A backtrace would hide it.
-                body().map_err(|error| Failed::from(format!("{error:#}")))
+                with_room(body).map_err(|error| Failed::from(format!("{error:#}")))
             })
         });
         let trials = trials.chain(self.ignored).collect();
         libtest_mimic::run(&arguments, trials).exit_code()
     }
 }
+
+/// Runs a test with as much stack as the main thread of a process has. The threads of the harness have a quarter of it,
+/// which the largest tests do not fit into.
+fn with_room(body: Body) -> anyhow::Result<()> {
+    let thread = thread::Builder::new().stack_size(STACK).spawn(body)?;
+    thread
+        .join()
+        .unwrap_or_else(|panic| panic::resume_unwind(panic))
+}
+
+/// Each has network namespaces, a directory and daemons of its own.
+const AT_ONCE: usize = 2;
+/// Octets.
+const STACK: usize = 8 << 20;
 
 /// `cargo xtask test` shows the reason at its end.
 fn ignored(name: &str, reason: &str) -> Trial {

@@ -18,6 +18,7 @@ use std::{
     collections::BTreeMap,
     env,
     net::Ipv6Addr,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -56,6 +57,7 @@ const AT_CORRESPONDENT: &[&str] = &[
     "flow_pinned",
     "flow_led",
     "flow_open",
+    "flow_own",
     "flow_trial_reset",
     "correspondent_to_care_of",
     "correspondent_from_care_of",
@@ -93,6 +95,8 @@ pub fn tests(suite: Suite) -> Suite {
 /// The programs of some roles, and the model of the same.
 struct Pair {
     bench: Bench,
+    /// Dropped after the bench, whose program is attached until then.
+    _attached: MutexGuard<'static, ()>,
     roles: u8,
     packets: u32,
     /// Errors about later fragments that the rules want translated.
@@ -102,6 +106,9 @@ struct Pair {
     /// The last case may have left flows.
     left: bool,
 }
+
+/// The interface takes the program of one test.
+static ATTACHED: Mutex<()> = Mutex::new(());
 
 /// When a binding ends that is live, or is over.
 fn until(live: bool) -> Time {
@@ -170,6 +177,8 @@ fn differential(roles: u8) -> Result<()> {
 
 impl Pair {
     fn new(roles: u8) -> Result<Self> {
+        // What a failed test has left is dropped all the same.
+        let attached = ATTACHED.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bench = Bench::new(roles, true)?;
         // A test run puts a program into the kernel's dispatcher and takes it out again, with a
         // grace period each, unless it is there for an interface.
@@ -194,6 +203,7 @@ impl Pair {
         }
         Ok(Self {
             bench,
+            _attached: attached,
             roles,
             packets: 0,
             about_later: 0,

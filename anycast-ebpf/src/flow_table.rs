@@ -31,11 +31,18 @@ impl Pinned {
         unsafe { &raw mut (*flow_table::slot(self.set, self.number)).flow }
     }
 
-    /// Whether it goes to B.
+    /// Whether no packet of it is changed.
     #[inline(always)]
     pub(crate) fn is_open(&self) -> bool {
         let [high, low] = words(&self.care_of);
         high | low == 0
+    }
+
+    /// Whether a member opened it from C.
+    #[inline(always)]
+    pub(crate) fn is_own(&self) -> bool {
+        // SAFETY: the memory of a slot stays mapped; it is one octet.
+        unsafe { (*self.flow()).state == state::OWN }
     }
 
     /// Notes that something was heard of it.
@@ -187,16 +194,24 @@ pub(crate) fn keep(
     unsafe { keep_flow(key, care_of, what, numbers) };
 }
 
+/// Remembers a connection that is in no slot, as one that a member opened from C.
+#[inline(always)]
+pub(crate) fn keep_own(key: &FlowKey) {
+    // SAFETY: the key is there. The verifier takes a constant of the program for no memory that a global function may be
+    // given, so no zeros are.
+    unsafe { keep_flow(key, core::ptr::null(), u64::from(state::OWN) << STATE, 0) };
+}
+
 /// Above the checksum difference.
 const STATE: u32 = 16;
 /// Above the sequence number.
 const NEXT: u32 = 32;
 
-/// A global function, which the verifier follows once.
+/// A global function, which the verifier follows once. Without a care-of address it is that of an open flow.
 ///
 /// # Safety
 ///
-/// Both must be there.
+/// The key must be there.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub unsafe extern "C" fn keep_flow(
@@ -205,11 +220,12 @@ pub unsafe extern "C" fn keep_flow(
     what: u64,
     numbers: u64,
 ) -> u32 {
-    if key.is_null() || care_of.is_null() {
+    if key.is_null() {
         return 0;
     }
     // SAFETY: by the caller. Words, because octets would be copied one by one.
-    let (key, care_of) = unsafe { (&*key, *care_of.cast::<[u64; 2]>()) };
+    let (key, care_of) = unsafe { (&*key, care_of.cast::<[u64; 2]>().as_ref()) };
+    let care_of = care_of.copied().unwrap_or_default();
     let home = home(key);
     let (first, second) = (number(&home, false), number(&home, true));
     let (Some(first), Some(second)) = (FLOWS.get_ptr_mut(first), FLOWS.get_ptr_mut(second)) else {
@@ -219,13 +235,14 @@ pub unsafe extern "C" fn keep_flow(
     let now = now();
     let (class, counter) = match state {
         state::OPEN => (class::OPEN, Counter::FlowOpen),
+        state::OWN => (class::OPEN, Counter::FlowOwn),
         state::BOUND_LED => (class::ONCE, Counter::FlowLed),
         _ => (class::ONCE, Counter::FlowPinned),
     };
     let goes = (care_of, what as u16);
     // The packet is a client's, or its member's.
     let (out, into) = match state {
-        state::BOUND_LED => (0, now),
+        state::BOUND_LED | state::OWN => (0, now),
         _ => (now, 0),
     };
     let tries = u8::from(state == state::BOUND_FIRST);

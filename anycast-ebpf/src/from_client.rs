@@ -16,7 +16,7 @@ use crate::{
     maps::{ATTENDED, BINDINGS},
     packet::on_stack,
     question::Question,
-    steer::answer,
+    steer::{answer, is_bare_reset},
 };
 
 /// A -> B: to the member that the flow is bound to, or that the client is, which binds a new flow.
@@ -63,7 +63,7 @@ fn open(question: &Question, known: &Pinned, now: u64) -> u32 {
     } else {
         trial::OPEN_OTHER
     };
-    if known.silent(now) > limit {
+    if known.silent(now) > limit || question.is_syn() && known.is_own() {
         return answer::UNKNOWN;
     }
     // Without the entry a segment of TCP goes to B as well, unless it opens the connection once more.
@@ -90,6 +90,12 @@ fn bound(question: &mut Question, known: &Pinned, now: u64) -> u32 {
         if is_abandoned(flow, now) {
             count(Counter::FlowAbandoned);
             return answer::UNKNOWN;
+        }
+        if (*flow).state == state::BOUND_LED && (*flow).tried == 0 && is_bare_reset(question) {
+            // The client has sent nothing by C, and has no such connection with B: the member has one from C.
+            flow_table::open_flow(&raw const question.key);
+            (*flow).state = state::OWN;
+            return answer::HELD;
         }
         question.address = known.care_of;
         question.delta = known.delta;

@@ -63,6 +63,14 @@ fn to_client(question: &mut Question) -> u32 {
         if !known.is_open() {
             return answer::UNKNOWN;
         }
+        if known.is_own() {
+            known.heard(now);
+            return answer::UNKNOWN;
+        }
+    } else if question.is_syn() {
+        // Its later segments look like those of a flow that the member leads.
+        flow_table::keep_own(&question.key);
+        return answer::UNKNOWN;
     }
     // What the member opens itself is no answer to a client, and after a reset nothing follows.
     let own = question.is_syn() || question.echo == ECHO_REQUEST;

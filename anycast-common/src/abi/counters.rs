@@ -164,6 +164,8 @@ counters! {
     FlowLed = "flow_led",
     /// Flows remembered as open, because nobody was bound when their first packet came: they go to B.
     FlowOpen = "flow_open",
+    /// TCP connections that a member opened from its care-of address, and which stay as they are
+    FlowOwn = "flow_own",
     /// Open flows that gave way to another flow: a later binding takes them for new ones.
     FlowOpenEvicted = "flow_open_evicted",
     /// Flows not remembered as open, because the table is full of others: a later binding takes them for new ones.

@@ -185,7 +185,12 @@ fn to_client() -> Result<()> {
             &seen[1],
             &[("fragment_followed", 1), SENT],
         ),
-        row("of no flow of a client", &direct[0], &direct[0], &[]),
+        row(
+            "of no flow of a client",
+            &direct[0],
+            &direct[0],
+            &[("flow_own", 1)],
+        ),
         row(
             "its second",
             &direct[1],

@@ -8,14 +8,86 @@ use crate::{
     correspondent::{
         A, B, BACK, C, C2, EARLIER, FOLLOWS, LATER, PINS, PORTS, bench, bind, from, leads, row, to,
     },
+    harness::{Row, Verdict},
     packets::{ACK, Packet, RST, SYN, address},
 };
 
 pub fn tests(suite: Suite) -> Suite {
-    suite.test(
-        "correspondent: a member leads its flows while its binding lives",
-        leading,
-    )
+    suite
+        .test(
+            "correspondent: a member leads its flows while its binding lives",
+            leading,
+        )
+        .test(
+            "correspondent: a member's own connections stay as they are",
+            own,
+        )
+}
+
+/// What a member opens from C. Control: the same segment without its SYN, and what a client opens on the same ports.
+fn own() -> Result<()> {
+    let mut bench = bench()?;
+    let from_c = |ports: (u16, u16), flags| Packet::tcp(C, A, (ports.1, ports.0), flags);
+    let to_b = |ports, flags| Packet::tcp(A, B, ports, flags);
+    let early = (40020, 80);
+    bench.table(&[row(
+        "nobody asks whose a SYN is before the first binding",
+        &from_c(early, SYN),
+        &[],
+    )])?;
+    bind(&mut bench, C, LATER)?;
+    let held = |name, packet: &Packet| Row {
+        verdict: Verdict::Drop,
+        ..row(name, packet, &[("flow_reset_held", 1)])
+    };
+    bench.table(&[
+        row("its SYN", &from_c(PORTS, SYN), &[("flow_own", 1)]),
+        row("its SYN again", &from_c(PORTS, SYN), &[]),
+        row(
+            "the client's answer",
+            &Packet::tcp(A, C, PORTS, SYN | ACK),
+            &[],
+        ),
+        row("its segments", &from_c(PORTS, ACK), &[]),
+        row(
+            "a client's segment to B on these ports",
+            &to_b(PORTS, ACK),
+            &[],
+        ),
+        row("its reset", &from_c(PORTS, RST), &[]),
+        row("a reset to B", &to_b(PORTS, RST), &[]),
+        row("its segments still", &from_c(PORTS, ACK), &[]),
+        to(
+            C,
+            "a client opens one to B on these ports",
+            &to_b(PORTS, SYN),
+            PINS,
+        ),
+        from("which is the client's", &from_c(PORTS, SYN | ACK)),
+        leads("a segment whose SYN nobody saw", &from_c(early, ACK)),
+        held("the client knows no such connection", &to_b(early, RST)),
+        row("so it stays as it is", &from_c(early, ACK), &[]),
+        leads("another", &from_c((40021, 80), ACK)),
+        to(
+            C,
+            "which its client knows",
+            &to_b((40021, 80), ACK),
+            FOLLOWS,
+        ),
+        to(
+            C,
+            "so its reset is the client's",
+            &to_b((40021, 80), RST),
+            FOLLOWS,
+        ),
+        leads("another", &from_c((40022, 80), ACK)),
+        to(
+            C,
+            "and a reset with ACK is",
+            &to_b((40022, 80), RST | ACK),
+            FOLLOWS,
+        ),
+    ])
 }
 
 /// Two members are bound to (A, B): C2 steers, and each leads.
@@ -34,7 +106,6 @@ fn leading() -> Result<()> {
     bind(&mut bench, C, LATER)?;
     bind(&mut bench, C2, LATER)?;
     bench.table(&[
-        row("a SYN of the member's own", &answer(PORTS, SYN), &[]),
         row("its reset", &answer(PORTS, RST), &[]),
         row("its reset with ACK", &answer(PORTS, RST | ACK), &[]),
         row("its echo request", &Packet::echo(C, A, false, 9), &[]),

@@ -98,13 +98,21 @@ pub mod state {
     pub const BOUND_LED: u8 = 2;
     /// C answered, and has reset it since as a host does that does not know the connection. It is on trial once more.
     pub const BOUND_DOUBTED: u8 = 3;
+    /// A member opened it from C, so it is none of B's: it stays as it is.
+    pub const OWN: u8 = 4;
+
+    /// Whether no packet of the flow is changed.
+    #[must_use]
+    pub const fn is_open(state: u8) -> bool {
+        matches!(state, OPEN | OWN)
+    }
 }
 
 /// A flow that the correspondent remembers: bound to a care-of address, or open. Map `FLOWS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct Flow {
-    /// The member's unicast address, C; `::` when the flow is open.
+    /// The member's unicast address, C; `::` when the flow is open, or a member's own.
     pub care_of: Address,
     /// When the flow became what it is.
     pub pinned_at: u64,

@@ -125,7 +125,7 @@ impl Sweeper {
         let mut doubts = Doubts::default();
         let mut due = None;
         for (key, flow) in flows {
-            if flow.state == state::OPEN {
+            if state::is_open(flow.state) {
                 continue;
             }
             let silence = self.silence(key, flow);

@@ -177,6 +177,7 @@ impl Seat<'_> {
             Self::Correspondent(flow) => {
                 let state = match (flow.state, flow.answered) {
                     (state::OPEN, _) => "open",
+                    (state::OWN, _) => "own",
                     (_, 0) => "trial",
                     _ => "bound",
                 };

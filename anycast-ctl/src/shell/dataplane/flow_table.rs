@@ -109,7 +109,7 @@ impl FlowTable {
         self.remove(key);
         let home = self.home(key);
         let class = match flow.state {
-            state::OPEN => class::OPEN,
+            state if state::is_open(state) => class::OPEN,
             _ if flow.answered == 0 => class::ONCE,
             _ => class::of(key.protocol),
         };
@@ -128,7 +128,7 @@ impl FlowTable {
         };
         let over = |flow: &Flow| flow.client_closed & flow.member_closed != 0;
         let anew = over(&ours) && !over(theirs) && theirs.last_out > ours.last_out;
-        if ours.state == state::OPEN || anew {
+        if state::is_open(ours.state) || anew {
             return self.set(key, theirs);
         }
         if ours.care_of != theirs.care_of {
@@ -163,7 +163,7 @@ impl FlowTable {
             return false;
         };
         let unproven = flow.care_of == care_of && flow.answered == 0;
-        if unproven && flow.state != state::OPEN {
+        if unproven && !state::is_open(flow.state) {
             // SAFETY: the set exists.
             unsafe { flow_table::open(set, number, &self.home(key)) };
         }

@@ -27,7 +27,10 @@ impl FlowReader {
     #[must_use]
     pub fn flows(&self) -> Vec<(FlowKey, Flow)> {
         let all = self.flows.iter();
-        ordered(all.filter(|(_, flow)| flow.state != state::OPEN).collect())
+        ordered(
+            all.filter(|(_, flow)| !state::is_open(flow.state))
+                .collect(),
+        )
     }
 
     /// How many flows a correspondent and a member can have.
@@ -45,7 +48,7 @@ impl FlowReader {
     /// The pinned flows and the open ones, of one read, each in the order of their keys.
     #[must_use]
     pub fn by_state(&self) -> [Vec<(FlowKey, Flow)>; 2] {
-        let is_pinned = |(_, flow): &(FlowKey, Flow)| flow.state != state::OPEN;
+        let is_pinned = |(_, flow): &(FlowKey, Flow)| !state::is_open(flow.state);
         self.all_flows().into_iter().partition(is_pinned).into()
     }
 

@@ -158,14 +158,21 @@ impl Correspondent {
         let binding = self.bindings.get(&(source, destination)).copied();
         let syn = transport.flags & (SYN | ACK) == SYN;
         if let Some(flow) = self.flows.get_mut(&key) {
-            let Some(care_of) = flow.care_of else {
-                return Some(None);
-            };
-            let stillborn = !flow.heard && binding != Some(care_of);
-            if !(syn && (flow.is_closed() || stillborn)) {
-                flow.by_client(view, frame, transport);
-                let change = (Side::Destination, care_of);
-                return Some(Some(Decision::Change(change, *transport)));
+            match flow.care_of {
+                None if flow.own && syn => {}
+                None => return Some(None),
+                Some(_) if flow.is_untried() && transport.flags & (RST | ACK) == RST => {
+                    *flow = Flow::own();
+                    return Some(Some(Decision::Drop));
+                }
+                Some(care_of) => {
+                    let stillborn = !flow.heard && binding != Some(care_of);
+                    if !(syn && (flow.is_closed() || stillborn)) {
+                        flow.by_client(view, frame, transport);
+                        let change = (Side::Destination, care_of);
+                        return Some(Some(Decision::Change(change, *transport)));
+                    }
+                }
             }
             self.flows.remove(&key);
         }
@@ -230,7 +237,11 @@ impl Correspondent {
                 flow.by_member(view, frame, transport);
                 Some(change)
             }
-            Some(flow) if flow.care_of.is_some() => None,
+            Some(flow) if flow.care_of.is_some() || flow.own => None,
+            None if transport.flags & (SYN | ACK) == SYN => {
+                self.flows.insert(key, Flow::own());
+                None
+            }
             // Its member leads it.
             _ if self.live.contains(&(destination, source)) && !is_own(frame, view, transport) => {
                 self.flows.insert(key, Flow::bound(source, true));

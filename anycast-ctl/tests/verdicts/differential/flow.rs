@@ -9,6 +9,9 @@ use crate::packets::{ACK, FIN, RST, SYN, TCP};
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flow {
     pub(super) care_of: Option<Ipv6Addr>,
+    /// Its member opened it, from C.
+    pub(super) own: bool,
+    led: bool,
     /// It was answered before C said that it does not know the connection.
     doubted: bool,
     /// Something came from the member.
@@ -28,6 +31,7 @@ impl Flow {
         Self {
             care_of: Some(care_of),
             heard: led,
+            led,
             ..Self::default()
         }
     }
@@ -43,6 +47,18 @@ impl Flow {
         } else if !self.doubted {
             *self = Self::default();
         }
+    }
+
+    pub(super) fn own() -> Self {
+        Self {
+            own: true,
+            ..Self::default()
+        }
+    }
+
+    /// Its member began to send from C, and the client has not followed.
+    pub(super) fn is_untried(&self) -> bool {
+        self.led && !self.doubted && self.first.is_none()
     }
 
     /// The first by C sets what is known.

@@ -7,6 +7,7 @@ mod dead;
 mod forged;
 mod forgotten;
 mod neighbours;
+mod own;
 mod pressure;
 mod sessions;
 mod site;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let is_long = std::env::var_os(LONG).is_some();
     let suite = neighbours::tests(suite, is_long);
     let suite = around::tests(suite);
+    let suite = own::tests(suite);
     let long = pressure::tests(Suite::new());
     let long = dead::tests(long);
     let long = soak::tests(long);

@@ -54,7 +54,7 @@ pub(super) struct Bus {
     subject: String,
     outgoing: mpsc::Sender<(String, Vec<u8>)>,
     state: watch::Receiver<bool>,
-    unsent: u64,
+    unsent: Arc<AtomicU64>,
     untaken: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
@@ -73,13 +73,14 @@ impl Bus {
         let (outgoing, to_send) = mpsc::channel(QUEUE);
         let (taken, incoming) = mpsc::channel(QUEUE);
         let (told, state) = watch::channel(false);
-        let untaken = Arc::new(AtomicU64::new(0));
+        let (unsent, untaken) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
         let subject = settings.subject.clone();
         let link = Link {
             own: [all(&subject), alone(&subject, id)],
             settings,
             told: Arc::new(told),
             taken,
+            unsent: Arc::clone(&unsent),
             untaken: Arc::clone(&untaken),
         };
         let incoming = Incoming {
@@ -90,7 +91,7 @@ impl Bus {
             subject,
             outgoing,
             state,
-            unsent: 0,
+            unsent,
             untaken,
             task: tokio::spawn(link.run(to_send)),
         };
@@ -105,13 +106,13 @@ impl Bus {
         };
         let there = *self.state.borrow();
         if !there || self.outgoing.try_send((subject, octets)).is_err() {
-            self.unsent += 1;
+            self.unsent.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     pub(super) fn load(&self) -> Load {
         Load {
-            unsent: self.unsent,
+            unsent: self.unsent.load(Ordering::Relaxed),
             untaken: self.untaken.load(Ordering::Relaxed),
             backlog: self.outgoing.max_capacity() - self.outgoing.capacity(),
         }
@@ -151,6 +152,7 @@ struct Link {
     own: [String; 2],
     told: Arc<watch::Sender<bool>>,
     taken: mpsc::Sender<Vec<u8>>,
+    unsent: Arc<AtomicU64>,
     untaken: Arc<AtomicU64>,
 }
 
@@ -180,6 +182,7 @@ impl Link {
         let send = async {
             while let Some((subject, octets)) = to_send.recv().await {
                 if let Err(error) = client.publish(subject, octets.into()).await {
+                    self.unsent.fetch_add(1, Ordering::Relaxed);
                     tracing::debug!(target: "anycast::fleet", %error, "a message was not sent");
                 }
             }

@@ -16,7 +16,7 @@ use anycast_common::{
 
 use super::{
     Correspondent, Selection,
-    cache::{Origin, Triple},
+    cache::{Origin, Pair, Triple},
     changed, leads,
     update::Refused,
 };
@@ -62,8 +62,9 @@ impl Correspondent {
 
     /// The connection to the bus is there, or is not.
     pub fn bus_connected(&mut self, now: Time, is: bool) {
-        if let Some(bus) = &mut self.bus {
-            bus.connected(now, is);
+        let unheard = self.bus.as_mut().and_then(|bus| bus.connected(now, is));
+        if let Some(since) = unheard {
+            self.published.unsaid(since);
         }
     }
 
@@ -77,6 +78,20 @@ impl Correspondent {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.bus.as_ref().is_none_or(Bus::is_ready)
+    }
+
+    /// Whether other gateways hear what this one says.
+    pub(super) fn has_others(&self) -> bool {
+        self.bus.as_ref().is_some_and(Bus::has_others)
+    }
+
+    /// Whether there are others, who have to hear of a new binding before flows are steered by it.
+    pub(super) fn is_told_first(&mut self, now: Time, pair: Pair) -> bool {
+        let has_others = self.has_others();
+        if has_others {
+            self.ahead.steer(now, pair);
+        }
+        has_others
     }
 
     pub(super) fn poll_bus(&mut self, now: Time, actions: &mut Actions) {

@@ -10,6 +10,7 @@ use anycast_common::wire::{self, ipv6, mobility::Message};
 use ipnet::Ipv6Net;
 
 use super::{
+    ahead::Ahead,
     cache::{Cache, Live, Pair, Room, Triple},
     elsewhere::{self, Elsewhere},
     in_use::InUse,
@@ -49,6 +50,7 @@ pub struct Correspondent {
     pub(super) bus: Option<Bus>,
     pub(super) published: Published,
     pub(super) elsewhere: Elsewhere,
+    pub(super) ahead: Ahead,
     pub(super) counters: Counters,
 }
 
@@ -62,6 +64,7 @@ impl Correspondent {
             bus: elsewhere::join(settings.fleet.as_ref(), now, &mut rng),
             published: Published::default(),
             elsewhere: Elsewhere::default(),
+            ahead: Ahead::default(),
             rng,
             cache: Cache::new(Room {
                 bindings: settings.max_bindings,
@@ -174,6 +177,10 @@ impl Correspondent {
             self.end(now, triple, BindingChange::Expired, actions);
         }
         self.poll_bus(now, actions);
+        while let Some((pair, waited)) = self.ahead.take(now) {
+            self.steer(pair, None, actions);
+            actions.extend(waited);
+        }
         if self.sweeper.due(now) {
             actions.push(Action::ReadFlows);
         }
@@ -185,7 +192,7 @@ impl Correspondent {
     pub fn deadline(&self) -> Option<Time> {
         let bus = self.bus.as_ref().and_then(Bus::deadline);
         let own = earliest(self.cache.deadline(), self.sweeper.deadline());
-        earliest(own, bus)
+        earliest(earliest(own, bus), self.ahead.deadline())
     }
 
     /// Takes every binding out of the data plane. New flows go by plain anycast; bound ones go on.

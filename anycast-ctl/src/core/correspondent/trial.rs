@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
-use anycast_common::abi::event::TrialFailed;
+use anycast_common::abi::{counters as data_plane, event::TrialFailed};
 
 use super::{Correspondent, cache::Triple};
 use crate::core::{Action, Actions, Notice, Time, counters::Counter, notice::BindingChange};
 
+/// Another gateway may not have heard of a binding that is as young as this: one that saw the answers passed them as
+/// they were, and so the client's host disowned them.
+const YOUNG: Duration = Duration::from_secs(3);
 /// A pair (A, C) works if another flow of it was answered within this time.
 const LATELY: Duration = Duration::from_secs(30);
+
+/// The name of the counter that says that answers came by another way.
+const ELSEWHERE: &str = data_plane::Counter::FlowAnsweredElsewhere.name();
 
 impl Correspondent {
     /// Handles that a flow of this triple failed on trial, and is open again. `reason` is the name of the counter that
@@ -33,7 +39,11 @@ impl Correspondent {
             anycast,
             care_of,
         } = triple;
-        let in_order = self.in_use.answered_since(client, care_of, now, LATELY);
+        let young = |since| now.since(since) < YOUNG;
+        let live = self.cache.get(triple);
+        let unheard =
+            reason == ELSEWHERE && self.has_others() && live.is_some_and(|live| young(live.since));
+        let in_order = unheard || self.in_use.answered_since(client, care_of, now, LATELY);
         let left_alone = if in_order {
             None
         } else {

@@ -71,7 +71,9 @@ impl Correspondent {
             Ok(seal) => {
                 if update.flags.contains(Flags::ACKNOWLEDGE) {
                     let (status, sequence) = (status::ACCEPTED, update.sequence);
-                    self.acknowledge(packet, update, status, sequence, Some(&seal), actions);
+                    let mut ack = Actions::new();
+                    self.acknowledge(packet, update, status, sequence, Some(&seal), &mut ack);
+                    actions.extend(self.ahead.hold(triple(packet, update).pair(), ack));
                 }
             }
             Err(Refused::Silently(counter)) => self.refuse(now, packet, counter, actions),
@@ -298,7 +300,9 @@ impl Correspondent {
                     Some(_) => BindingChange::Renewed,
                 };
                 actions.push(changed(triple, change, None));
-                self.steer(triple.pair(), steered, actions);
+                if before.is_some() || !self.is_told_first(now, triple.pair()) {
+                    self.steer(triple.pair(), steered, actions);
+                }
                 return Ok(seal);
             }
             Err(Refusal::Full) => {

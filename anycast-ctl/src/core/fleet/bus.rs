@@ -33,7 +33,7 @@ pub(super) const ALONE: Duration = Duration::from_secs(3);
 pub(super) const READY: Duration = Duration::from_secs(15);
 /// By more than this, which is a period of the keys, clocks may not differ.
 pub(super) const CLOCKS: Duration = Duration::from_secs(30);
-/// Octets of a message, but for one triple more.
+/// Octets of a message, but for a part of one triple more.
 const MESSAGE: usize = 32 << 10;
 
 /// What the correspondent has to do with a message.
@@ -70,6 +70,10 @@ pub struct Bus {
     anchor: (Time, Duration),
     pub(super) started: Time,
     pub(super) connected: Option<Time>,
+    /// Since when the connection is gone that was there before.
+    pub(super) gone: Option<Time>,
+    /// It was gone, and what was said meanwhile is to be caught up with.
+    pub(super) behind: bool,
     last: Time,
     pub(super) next: Time,
     pub(super) server: Server,
@@ -102,6 +106,8 @@ impl Bus {
             anchor: (now, Duration::ZERO),
             started: now,
             connected: None,
+            gone: None,
+            behind: false,
             last: now,
             next: now,
             server: Server::default(),
@@ -115,12 +121,6 @@ impl Bus {
     /// The time of day at `now`, since 1970.
     pub fn clock(&mut self, now: Time, unix: Duration) {
         self.anchor = (now, unix);
-    }
-
-    /// The connection to the bus is there, or is not.
-    pub fn connected(&mut self, now: Time, is: bool) {
-        self.connected = is.then_some(now);
-        self.next = now;
     }
 
     /// Whether this gateway knows what the others do, or has waited long enough.
@@ -279,7 +279,7 @@ impl Bus {
     /// Sends triples with their flows.
     pub fn pins(&mut self, now: Time, pins: impl Iterator<Item = Pins>, actions: &mut Actions) {
         let mut body = Vec::new();
-        for pins in pins {
+        for pins in pins.flat_map(Pins::parts) {
             write_pins(now, &pins, &mut body);
             if body.len() >= MESSAGE {
                 self.send(now, None, kind::PINS, &body, actions);
@@ -311,7 +311,7 @@ impl Bus {
         if now >= self.next {
             self.beat(now, actions);
         }
-        if !self.is_ready() {
+        if !self.is_ready() || self.behind {
             self.catch_up(now, actions);
         }
     }

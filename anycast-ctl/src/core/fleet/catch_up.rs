@@ -1,5 +1,7 @@
 //! How a gateway that starts gets to know what the others do, and how they tell it.
 
+use std::time::Duration;
+
 use rand::Rng as _;
 
 use super::{
@@ -14,7 +16,42 @@ use crate::core::{
     notice::FleetReady,
 };
 
+/// A connection that fails may have been of no use for so long before.
+const UNNOTICED: Duration = Duration::from_secs(12);
+
 impl Bus {
+    /// The connection to the bus is there, or is not. Gives since when nobody has heard this gateway, if it has come
+    /// back.
+    pub fn connected(&mut self, now: Time, is: bool) -> Option<Time> {
+        if !is && self.connected.is_some() {
+            self.gone = Some(now.before(UNNOTICED));
+        }
+        self.connected = is.then_some(now);
+        self.next = now;
+        let never = is
+            && self
+                .ready
+                .is_some_and(|(_, how)| how == FleetReady::TimedOut);
+        let unheard = self
+            .gone
+            .take_if(|_| is)
+            .or(never.then_some(self.started))?;
+        self.behind = self.is_ready();
+        Some(unheard)
+    }
+
+    /// Whether another gateway may have said what this one did not hear.
+    #[must_use]
+    pub fn may_miss(&self, now: Time) -> bool {
+        self.connected.is_none_or(|since| now < since + ALONE) || self.peers.any_lost()
+    }
+
+    /// Whether there are other gateways that hear this one.
+    #[must_use]
+    pub fn has_others(&self) -> bool {
+        self.connected.is_some() && self.peers.there().next().is_some()
+    }
+
     /// Whether somebody waits for [`Bus::serve`].
     #[must_use]
     pub const fn is_wanted(&self) -> bool {
@@ -72,7 +109,12 @@ impl Bus {
             Next::Done | Next::Wait | Next::GiveUp => {
                 self.client = None;
                 self.snapshot_at = Some(now);
-                self.become_ready(now, FleetReady::Snapshot, actions);
+                self.behind = false;
+                if let Some((_, how)) = &mut self.ready {
+                    *how = FleetReady::Snapshot;
+                } else {
+                    self.become_ready(now, FleetReady::Snapshot, actions);
+                }
             }
         }
         Ok(News::Snapshot(pins))
@@ -80,7 +122,15 @@ impl Bus {
 
     /// Gets a snapshot from the gateway that answered first, or finds that there is none.
     pub(super) fn catch_up(&mut self, now: Time, actions: &mut Actions) {
-        if now >= self.started + READY {
+        if self.is_ready() {
+            // It goes on by what it knows, and by what it hears from now on.
+            let too_late = |since| now >= since + READY;
+            if self.connected.is_none_or(too_late) {
+                self.client = None;
+                self.behind = self.connected.is_none();
+                return;
+            }
+        } else if now >= self.started + READY {
             self.client = None;
             return self.become_ready(now, FleetReady::TimedOut, actions);
         }
@@ -99,7 +149,7 @@ impl Bus {
             let (client, wish) = Client::new(now, from, self.rng.next_u64());
             self.client = Some(client);
             self.ask(now, from, wish, actions);
-        } else if self.connected.is_some_and(|since| now >= since + ALONE) {
+        } else if !self.is_ready() && self.connected.is_some_and(|since| now >= since + ALONE) {
             self.become_ready(now, FleetReady::Alone, actions);
         }
     }

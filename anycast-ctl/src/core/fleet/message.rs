@@ -11,6 +11,8 @@ use crate::core::Time;
 pub const NAME: usize = 32;
 /// Most challenges that are repeated in one heartbeat.
 pub(super) const ECHOES: usize = 64;
+/// Most flows of a triple in one place: a client may have more to a member than a message has room for.
+const PART: usize = 1000;
 /// An age that is not known.
 const NEVER: u32 = u32::MAX;
 
@@ -43,6 +45,32 @@ pub struct Pins {
     pub sequence: u16,
     /// The flows.
     pub flows: Vec<(FlowKey, Flow)>,
+}
+
+impl Pins {
+    /// The same in parts that fit into messages.
+    pub(super) fn parts(self) -> impl Iterator<Item = Self> {
+        let Self {
+            client,
+            anycast,
+            care_of,
+            remaining,
+            sequence,
+            flows,
+        } = self;
+        let parts = match flows.len() {
+            0..=PART => vec![flows],
+            _ => flows.chunks(PART).map(<[_]>::to_vec).collect(),
+        };
+        parts.into_iter().map(move |flows| Self {
+            client,
+            anycast,
+            care_of,
+            remaining,
+            sequence,
+            flows,
+        })
+    }
 }
 
 /// What has ended before its time.

@@ -176,6 +176,11 @@ impl Peers {
         peers.map(|(id, peer)| (*id, peer))
     }
 
+    /// Whether one that was there is there no longer.
+    pub(super) fn any_lost(&self) -> bool {
+        self.all().any(|peer| !peer.proven)
+    }
+
     /// All that were there, and are remembered.
     pub(super) fn all(&self) -> impl Iterator<Item = &Peer> {
         self.0.values().filter(|peer| !peer.name.is_empty())

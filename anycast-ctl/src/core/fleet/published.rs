@@ -25,6 +25,8 @@ struct Said {
     last_out: u64,
     last_in: u64,
     at: Time,
+    /// When the member was last heard by another gateway, as that one told.
+    heard_elsewhere: u64,
 }
 
 /// What the others know of the flows of this gateway.
@@ -38,6 +40,20 @@ impl Published {
         said.marks |= marks(flow);
         said.last_out = said.last_out.max(flow.last_out);
         said.last_in = said.last_in.max(flow.last_in);
+        said.heard_elsewhere = said.heard_elsewhere.max(flow.last_in);
+    }
+
+    /// Whether the last that is known of the flow's member was heard by another gateway.
+    pub(in crate::core) fn is_heard_elsewhere(&self, key: &FlowKey, flow: &Flow) -> bool {
+        let said = self.0.get(key);
+        flow.last_in != 0 && said.is_some_and(|said| said.heard_elsewhere >= flow.last_in)
+    }
+
+    /// What was said from `since` on, nobody has heard.
+    pub(in crate::core) fn unsaid(&mut self, since: Time) {
+        for said in self.0.values_mut().filter(|said| said.at >= since) {
+            (said.marks, said.last_out, said.last_in) = (0, 0, 0);
+        }
     }
 
     /// The flows of a sweep that the others have to hear of. All others are forgotten.
@@ -51,10 +67,19 @@ impl Published {
         for (key, flow) in flows {
             // What was said of an earlier flow between the same ends says nothing of this one.
             let same = |said: &&Said| flow.pinned_at <= said.last_out.max(said.last_in);
-            let before = self.0.get(key).filter(same).copied();
+            let earlier = self.0.get(key);
+            let before = earlier.filter(same).copied();
             if due.len() < MOST && is_due(now, key, flow, before) {
                 due.push((*key, *flow));
-                known.insert(*key, said(now, flow));
+                let heard_elsewhere = earlier.map_or(0, |earlier| earlier.heard_elsewhere);
+                let said = said(now, flow);
+                known.insert(
+                    *key,
+                    Said {
+                        heard_elsewhere,
+                        ..said
+                    },
+                );
             } else if let Some(before) = before {
                 known.insert(*key, before);
             }
@@ -92,6 +117,7 @@ fn said(now: Time, flow: &Flow) -> Said {
         last_out: flow.last_out,
         last_in: flow.last_in,
         at: now,
+        heard_elsewhere: 0,
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::core::Time;
 
-/// Octets of a chunk, but for one triple more. A server of NATS takes messages of a mebibyte.
+/// Octets of a chunk, but for a part of one triple more. A server of NATS takes messages of a mebibyte.
 const CHUNK: usize = 256 << 10;
 /// A snapshot is kept for so long after its last chunk was asked for.
 const KEPT: Duration = Duration::from_secs(20);
@@ -80,7 +80,7 @@ impl Server {
         pins: impl Iterator<Item = Pins>,
     ) -> Vec<(Id, Wish, Vec<u8>, u32)> {
         let mut chunks = vec![Vec::new()];
-        for pins in pins {
+        for pins in pins.flat_map(Pins::parts) {
             if chunks.last().is_some_and(|last| last.len() >= CHUNK) {
                 chunks.push(Vec::new());
             }

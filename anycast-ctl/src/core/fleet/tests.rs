@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anycast_common::abi::maps::{Flow, FlowKey, state};
 use proptest::prelude::*;
+use rand::SeedableRng as _;
 use zerocopy::FromZeros as _;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
     seal::{Keys, Opened, TAG, Unopened, kind},
     *,
 };
-use crate::core::Time;
+use crate::core::{Action, Time, rr::Generator};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -144,6 +145,47 @@ fn flows_come_over_as_they_are_with_ages_for_times() {
     for length in cut {
         assert_eq!(read_pins(later, &body[..length]), None, "{length}");
     }
+}
+
+/// A proxy or resolver is one client with many flows. A server of NATS refuses what is longer than a mebibyte.
+#[test]
+fn a_client_with_very_many_flows_fits_into_messages_of_the_bus() {
+    let now = at(0);
+    let udp = |port| FlowKey {
+        protocol: 17,
+        ..key(port)
+    };
+    let keys = (0..=u16::MAX).flat_map(|port| [key(port), udp(port)]);
+    let pins = Pins {
+        client: key(1).client.into(),
+        anycast: key(1).anycast.into(),
+        care_of: flow(now).care_of.into(),
+        remaining: Duration::ZERO,
+        sequence: 12,
+        flows: keys.map(|key| (key, flow(now))).collect(),
+    };
+    let mut bus = Bus::new(
+        [&secret(1)],
+        "g".to_owned(),
+        now,
+        Generator::seed_from_u64(1),
+    );
+    let mut actions = Vec::new();
+    bus.pins(now, [pins.clone()].into_iter(), &mut actions);
+    let mut told = Vec::new();
+    for action in actions {
+        let Action::Publish { octets, .. } = action else {
+            panic!("{action:?}");
+        };
+        assert!(octets.len() < 64 << 10, "{}", octets.len());
+        let opened = Keys::new([&secret(1)]).open(&octets).unwrap().body.to_vec();
+        for part in read_pins(now, &opened).unwrap() {
+            assert_eq!((part.client, part.sequence), (pins.client, 12));
+            told.extend(part.flows.into_iter().map(|(key, _)| key));
+        }
+    }
+    let all: Vec<_> = pins.flows.iter().map(|(key, _)| *key).collect();
+    assert!(told == all, "{} of {}", told.len(), all.len());
 }
 
 #[test]

@@ -221,7 +221,9 @@ impl Fleet {
                 gateway.steers.remove(&(client, anycast));
             }
             MapAction::AdoptFlow { key, flow } => {
-                gateway.flows.entry(key).or_insert(flow);
+                let known = gateway.flows.entry(key).or_insert(flow);
+                known.last_out = known.last_out.max(flow.last_out);
+                known.last_in = known.last_in.max(flow.last_in);
             }
             MapAction::RemoveFlow { key, .. } | MapAction::OpenFlow { key, .. } => {
                 gateway.flows.remove(&key);

@@ -14,7 +14,7 @@ fn an_update_at_one_binds_at_all_and_says_so() {
     let mut peer = fleet.tests(0);
     peer.care_of_test = fleet.gateways[1].bench.care_of_test(now, CARE_OF);
     fleet.update(2, &peer, 7);
-    fleet.pass(100);
+    fleet.pass(400);
     for (place, origin) in [(0, "fleet"), (1, "fleet"), (2, "own")] {
         let gateway = &fleet.gateways[place];
         let bindings = gateway.bench.correspondent.bindings(fleet.now);
@@ -36,7 +36,7 @@ fn an_update_at_one_binds_at_all_and_says_so() {
     let output = fleet.gateways[1].bench.octets(now, &octets);
     let packets: Vec<_> = output.actions;
     fleet.at(1, |_, _, actions| actions.extend(packets));
-    fleet.pass(100);
+    fleet.pass(400);
     for gateway in &fleet.gateways {
         assert!(gateway.bindings(fleet.now).is_empty());
         assert!(gateway.steers.is_empty());
@@ -102,6 +102,7 @@ fn a_snapshot_comes_over_a_bad_bus() {
             .flows
             .insert(key(port), flow(now, CARE_OF));
     }
+    fleet.pass(1000);
     (fleet.lost, fleet.delay) = (20, 200);
     let new = fleet.start(1, 0);
     fleet.pass(15_000);
@@ -133,7 +134,7 @@ fn who_is_alone_or_without_a_bus_is_ready_by_himself() {
     let mut fleet = Fleet::new(1);
     fleet.pass(2900);
     assert!(!fleet.gateways[0].is_ready());
-    fleet.pass(200);
+    fleet.pass(500);
     assert!(fleet.gateways[0].is_ready());
     let mut fleet = Fleet::new(1);
     fleet.at(0, |gateway, now, _| gateway.bus_connected(now, false));
@@ -211,7 +212,7 @@ fn who_is_no_longer_heard_is_lost_and_may_come_back() {
     assert_eq!(changes(&fleet), [Joined, Lost, Joined]);
     let peer = fleet.tests(1);
     fleet.update(1, &peer, 1);
-    fleet.pass(100);
+    fleet.pass(400);
     assert_eq!(fleet.gateways[0].bindings(fleet.now), [CARE_OF]);
 }
 
@@ -238,4 +239,93 @@ fn clocks_that_differ_are_told_once_by_all_and_cost_nothing_while_they_can() {
     assert_eq!(clocks(20), (1, vec![]));
     assert_eq!(clocks(40), (1, vec![40, -40]));
     assert_eq!(clocks(600), (0, vec![600, -600]));
+}
+
+/// Cuts a gateway off from the bus, or connects it again.
+fn wire(fleet: &mut Fleet, place: usize, is: bool) {
+    fleet.gateways[place].wired = is;
+    fleet.at(place, |gateway, now, _| gateway.bus_connected(now, is));
+}
+
+#[test]
+fn who_was_cut_off_catches_up_and_so_do_the_others() {
+    let mut fleet = Fleet::ready(3);
+    wire(&mut fleet, 2, false);
+    // Flows that are silent from now on: nothing tells of them a second time.
+    let now = fleet.now;
+    fleet.gateways[0].flows.insert(key(1), flow(now, CARE_OF));
+    fleet.gateways[2].flows.insert(key(2), flow(now, CARE_OF));
+    let peer = fleet.tests(0);
+    fleet.update(0, &peer, 1);
+    fleet.pass(30_000);
+    for (place, ports) in [(0, [true, false]), (1, [true, false]), (2, [false, true])] {
+        let known = [1, 2].map(|port| fleet.gateways[place].flows.contains_key(&key(port)));
+        assert_eq!(known, ports, "{place}");
+    }
+    let peer = fleet.tests(0);
+    fleet.update(0, &peer, 2);
+    wire(&mut fleet, 2, true);
+    fleet.pass(5000);
+    for gateway in &fleet.gateways {
+        assert!(
+            [1, 2]
+                .map(key)
+                .iter()
+                .all(|key| gateway.flows.contains_key(key))
+        );
+        assert_eq!(gateway.bindings(fleet.now), [CARE_OF]);
+    }
+}
+
+#[test]
+fn a_member_whose_answers_pass_another_gateway_is_not_silent_because_the_bus_is_gone() {
+    let mut fleet = Fleet::ready(2);
+    let known = flow(fleet.now, CARE_OF);
+    fleet.gateways[0].flows.insert(key(2), known);
+    fleet.gateways[1].flows.insert(key(1), known);
+    fleet.pass(1000);
+    // The first gateway sees what the client sends, and the second what the member answers to one of the flows.
+    let go_on = |fleet: &mut Fleet, time: u64| {
+        for _ in 0..time * 2 {
+            fleet.pass(500);
+            let now = fleet.now.as_nanos();
+            for port in [1, 2] {
+                if let Some(known) = fleet.gateways[0].flows.get_mut(&key(port)) {
+                    known.last_out = now;
+                }
+            }
+            if let Some(known) = fleet.gateways[1].flows.get_mut(&key(1)) {
+                known.last_in = now;
+            }
+        }
+    };
+    go_on(&mut fleet, 5);
+    for place in [0, 1] {
+        wire(&mut fleet, place, false);
+    }
+    go_on(&mut fleet, 60);
+    let known = [1, 2].map(|port| fleet.gateways[0].flows.contains_key(&key(port)));
+    assert_eq!(known, [true, false]);
+}
+
+#[test]
+fn who_started_without_the_bus_catches_up_when_it_comes() {
+    let mut fleet = Fleet::ready(2);
+    let now = fleet.now;
+    fleet.gateways[0].flows.insert(key(1), flow(now, CARE_OF));
+    let new = fleet.start(1, 0);
+    wire(&mut fleet, new, false);
+    fleet.pass(16_000);
+    assert!(fleet.gateways[new].is_ready());
+    assert!(fleet.gateways[new].flows.is_empty());
+    wire(&mut fleet, new, true);
+    fleet.pass(5000);
+    assert!(fleet.gateways[new].flows.contains_key(&key(1)));
+    let status = fleet.gateways[new]
+        .bench
+        .correspondent
+        .bus()
+        .unwrap()
+        .status(fleet.now);
+    assert_eq!(status.ready.map(|(_, how)| how), Some(FleetReady::Snapshot));
 }

@@ -45,6 +45,11 @@ fn neighbor() {
 }
 
 #[test]
+fn fleet() {
+    replay(Target::Fleet, targets::fleet);
+}
+
+#[test]
 fn controller() {
     replay(Target::Controller, targets::controller);
 }

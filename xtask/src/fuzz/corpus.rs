@@ -87,6 +87,18 @@ fn is_digest(path: &Path) -> bool {
 fn input(target: Target, packet: Vec<u8>) -> Vec<u8> {
     match target {
         Target::Ipv6 | Target::Icmpv6 | Target::Mld | Target::Mobility | Target::Neighbor => packet,
+        // As the body of a message of each kind, and as a Binding Update.
+        Target::Fleet => {
+            let length = u16::try_from(packet.len()).unwrap_or(u16::MAX);
+            let mut script = vec![1, 1];
+            script.extend(&packet);
+            for kind in 2..7 {
+                script.push(kind);
+                script.extend(length.to_be_bytes());
+                script.extend(&packet);
+            }
+            script
+        }
         // The packet is given to the controller as each kind of record in turn.
         Target::Controller => {
             let [high, low] = u16::try_from(packet.len())

@@ -15,6 +15,8 @@ pub enum Target {
     Mobility,
     /// Neighbor Solicitations
     Neighbor,
+    /// Messages of a fleet: of a stranger, and of a gateway that has the secret
+    Fleet,
     /// The controller with all roles: packets, errors, commands, and time
     Controller,
 }
@@ -29,6 +31,7 @@ impl Target {
             Self::Mld => "mld",
             Self::Mobility => "mobility",
             Self::Neighbor => "neighbor",
+            Self::Fleet => "fleet",
             Self::Controller => "controller",
         }
     }
@@ -38,6 +41,7 @@ impl Target {
         match self {
             Self::Ipv6 | Self::Mld | Self::Mobility | Self::Neighbor => 512,
             Self::Icmpv6 => 1500,
+            Self::Fleet => 1500,
             Self::Controller => 2048,
         }
     }

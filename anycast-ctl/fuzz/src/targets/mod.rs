@@ -5,6 +5,7 @@
 //! property does not hold.
 
 mod controller;
+mod fleet;
 mod icmpv6;
 mod ipv6;
 mod mld;
@@ -13,6 +14,7 @@ mod neighbor;
 mod repair;
 
 pub use controller::controller;
+pub use fleet::fleet;
 pub use icmpv6::icmpv6;
 pub use ipv6::ipv6;
 pub use mld::mld;

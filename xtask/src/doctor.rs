@@ -158,6 +158,18 @@ fn checks() -> Vec<Check> {
             "the bus of a fleet in tests: `cargo xtask test` installs it on Debian",
         ),
         tool(
+            "faketime",
+            "its library gives a gateway another time of day in a test: `cargo xtask test` installs it on Debian",
+        ),
+        tool(
+            "openssl",
+            "it makes certificates of the bus in a test: `cargo xtask test` installs it on Debian",
+        ),
+        tool(
+            "keepalived",
+            "it makes one of two gateways the active one in a test: `cargo xtask test` installs it on Debian",
+        ),
+        tool(
             "promtool",
             "Prometheus scrapes the lab in a test: `cargo xtask test` installs it on Debian",
         ),

@@ -166,6 +166,9 @@ pub(super) enum Command {
     Fleet {
         #[command(subcommand)]
         command: Option<fleet::Command>,
+        /// Say nothing, and fail unless this gateway knows what the others do: for whoever brings traffic to it
+        #[arg(long, conflicts_with = "json")]
+        ready: bool,
         #[command(flatten)]
         query: Query,
     },

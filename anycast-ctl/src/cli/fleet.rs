@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Subcommand;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     table::{Table, seconds, wrapped},
 };
 use crate::shell::{
-    api::{Request, view},
+    api::{Request, client, view},
     secret,
 };
 
@@ -30,6 +30,13 @@ pub(super) fn run(socket: &Path, command: Option<Command>, query: Query) -> Resu
         Some(Command::Secret { file }) => make_secret(&file),
         None => ask(socket, &Request::Fleet, query, show),
     }
+}
+
+/// An error unless the gateway is ready.
+pub(super) fn ready(socket: &Path) -> Result<()> {
+    let fleet: view::Fleet = client::ask(socket, &Request::Fleet)?;
+    ensure!(fleet.ready, "not ready");
+    Ok(())
 }
 
 fn make_secret(file: &Path) -> Result<()> {

@@ -87,7 +87,8 @@ pub fn run(cli: Cli) -> Result<()> {
             ask(path, &request, query, show_client::explained)
         }
         Command::Flush { which, query } => flush::run(path, &which, query),
-        Command::Fleet { command, query } => fleet::run(path, command, query),
+        Command::Fleet { ready: true, .. } => fleet::ready(path),
+        Command::Fleet { command, query, .. } => fleet::run(path, command, query),
         Command::Detach(query) => detach::run(query),
         Command::Counters { query, all } => ask(path, &Request::Counters, query, |counters| {
             show::counters(counters, all)

@@ -26,27 +26,33 @@ pub fn tests(suite: Suite) -> Suite {
         .test(
             "two gateways with a secret in common bind every client",
             || {
-                let site = site(Some(String::new()))?;
+                let site = site(Some(String::new()), None)?;
                 all_bind(&site).with_context(|| site.logs())
             },
         )
         .test(
             "two gateways without one refuse each other's tokens",
             || {
-                let site = site(None)?;
-                with_answers(&site, || {
-                    wait::poll(SOON, REST, "a token of the other is refused", || {
-                        ask(&site)?;
-                        Ok((refusals(&site)? > 0).then_some(()))
-                    })
-                })
-                .with_context(|| site.logs())
+                let site = site(None, None)?;
+                refuse(&site).with_context(|| site.logs())
             },
         )
 }
 
-fn site(fleet: Option<String>) -> Result<Site> {
+/// Waits until a gateway refuses a token of the other.
+pub fn refuse(site: &Site) -> Result<()> {
+    with_answers(&site.members, || {
+        wait::poll(SOON, REST, "a token of the other is refused", || {
+            ask(site)?;
+            Ok((refusals(site)? > 0).then_some(()))
+        })
+    })
+}
+
+/// Two gateways, with a clock that is off or none.
+pub fn site(fleet: Option<String>, clock: Option<(usize, &'static str)>) -> Result<Site> {
     Site::up(Plan {
+        clock,
         gateways: 2,
         members: 1,
         clients: CLIENTS,
@@ -55,9 +61,10 @@ fn site(fleet: Option<String>) -> Result<Site> {
     })
 }
 
-fn all_bind(site: &Site) -> Result<()> {
+/// All clients are bound, and no token of theirs was refused.
+pub fn all_bind(site: &Site) -> Result<()> {
     let mut bound = BTreeSet::new();
-    with_answers(site, || {
+    with_answers(&site.members, || {
         wait::poll(SOON, REST, "all clients are bound", || {
             ask(site)?;
             bound.extend(accepted(site)?);

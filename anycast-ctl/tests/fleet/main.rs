@@ -2,11 +2,16 @@
 //! them and that differ in both directions.
 
 mod clients;
+mod clock;
 mod keys;
 mod nats;
 mod sessions;
 mod site;
+mod slow;
+mod soak;
+mod standby;
 mod strangers;
+mod time_of_day;
 
 use std::process::ExitCode;
 
@@ -17,5 +22,6 @@ fn main() -> ExitCode {
         return code;
     }
     let suite = sessions::tests(keys::tests(Suite::new()));
-    strangers::tests(suite).run()
+    let suite = standby::tests(clock::tests(strangers::tests(suite)));
+    soak::tests(suite, std::env::var_os("ANYCAST_LONG").is_some()).run()
 }

@@ -17,7 +17,7 @@ const SESSIONS: usize = 12;
 const ROUND: u64 = 16 << 10;
 pub const REST: Duration = Duration::from_millis(100);
 /// How long sessions go on after each event. A segment that nobody answers is sent again within that time.
-const GO_ON: Duration = Duration::from_secs(3);
+pub const GO_ON: Duration = Duration::from_secs(3);
 /// A flow whose member does not answer here is given up before that.
 const TRIAL: Duration = Duration::from_secs(5);
 const END: Duration = Duration::from_secs(20);
@@ -120,7 +120,7 @@ fn two_ways(site: &mut Site, _bus: &mut Option<Nats>) -> Result<()> {
 }
 
 /// Binds the client, and opens sessions, which these gateways know then.
-fn begin(site: &Site, gateways: &[usize]) -> Result<Crowd> {
+pub fn begin(site: &Site, gateways: &[usize]) -> Result<Crowd> {
     bind(site, gateways)?;
     let mut crowd = Crowd::start(&site.clients, site.directory())?;
     for _ in 0..SESSIONS {
@@ -130,39 +130,42 @@ fn begin(site: &Site, gateways: &[usize]) -> Result<Crowd> {
     }
     crowd.tell("beat 50")?;
     for place in gateways {
-        wait_bound(site, *place)?;
+        wait_bound(site, *place, SESSIONS)?;
     }
     Ok(crowd)
 }
 
 /// The client asks, until these gateways have its binding.
 pub fn bind(site: &Site, gateways: &[usize]) -> Result<()> {
-    with_answers(site, || {
-        wait::poll(SOON, REST, "the client is bound", || {
-            socket(site, 1)?.send(b"question")?;
-            for place in gateways {
-                if site.gateway(*place)?.list("bindings")?.is_empty() {
-                    return Ok(None);
-                }
+    with_answers(&site.members, || ask_until_bound(site, gateways))
+}
+
+/// The same, while members answer.
+pub fn ask_until_bound(site: &Site, gateways: &[usize]) -> Result<()> {
+    wait::poll(SOON, REST, "the client is bound", || {
+        socket(site, 1)?.send(b"question")?;
+        for place in gateways {
+            if site.gateway(*place)?.list("bindings")?.is_empty() {
+                return Ok(None);
             }
-            Ok(Some(()))
-        })
+        }
+        Ok(Some(()))
     })
 }
 
 /// Waits until a gateway knows all sessions, and that they are answered.
-fn wait_bound(site: &Site, place: usize) -> Result<()> {
+pub fn wait_bound(site: &Site, place: usize, sessions: usize) -> Result<()> {
     let mut last = 0;
     let found = wait::poll(SOON, REST, "all sessions are bound", || {
         let flows = site.gateway(place)?.list("flows")?;
         let bound = |flow: &&Value| flow["protocol"] == 6 && flow["state"] == "bound";
         last = flows.iter().filter(bound).count();
-        Ok((last == SESSIONS).then_some(()))
+        Ok((last == sessions).then_some(()))
     });
-    found.with_context(|| format!("gateway {place} knows {last} of {SESSIONS}"))
+    found.with_context(|| format!("gateway {place} knows {last} of {sessions}"))
 }
 
-fn wait_connected(site: &Site, place: usize, is: bool) -> Result<()> {
+pub fn wait_connected(site: &Site, place: usize, is: bool) -> Result<()> {
     let what = format!("the bus is there for gateway {place}: {is}");
     wait::poll(SOON, REST, &what, || {
         let fleet = site.gateway(place)?.ask("fleet")?;
@@ -170,7 +173,7 @@ fn wait_connected(site: &Site, place: usize, is: bool) -> Result<()> {
     })
 }
 
-fn go_on(crowd: &mut Crowd, time: Duration) -> Result<()> {
+pub fn go_on(crowd: &mut Crowd, time: Duration) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < time {
         crowd.exchange(ROUND, END)?;
@@ -178,7 +181,7 @@ fn go_on(crowd: &mut Crowd, time: Duration) -> Result<()> {
     Ok(())
 }
 
-fn none_broken(crowd: &Crowd, when: &str) -> Result<()> {
+pub fn none_broken(crowd: &Crowd, when: &str) -> Result<()> {
     let broken = crowd.over();
     ensure!(broken.is_empty(), "broken when {when}: {broken:?}");
     Ok(())

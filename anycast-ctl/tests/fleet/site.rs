@@ -16,6 +16,7 @@ use std::{
     net::Ipv6Addr,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
     time::Duration,
 };
 
@@ -25,11 +26,13 @@ use xtask::{
     net::{Namespace, Process, Site as Place},
 };
 
+use super::time_of_day;
+
 /// For what happens at once, on a machine that is busy with other things.
 pub const SOON: Duration = Duration::from_secs(20);
 
 /// The daemon that cargo has built for this test.
-const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
+pub const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
 const GATEWAYS: [&str; 3] = ["g1", "g2", "g3"];
 const MEMBERS: [&str; 2] = ["s1", "s2"];
 /// Of `fib_multipath_hash_policy=3`: source, destination, protocol, both ports.
@@ -57,7 +60,7 @@ fn last(place: usize) -> u16 {
     u16::try_from(place).unwrap_or_default()
 }
 
-fn link_local(place: usize) -> Ipv6Addr {
+pub fn link_local(place: usize) -> Ipv6Addr {
     Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x11 + last(place))
 }
 
@@ -76,6 +79,12 @@ pub struct Plan {
     pub fleet: Option<String>,
     /// The gateway that has another secret.
     pub stranger: Option<usize>,
+    /// Gateways are on one link with each of the routers beside them, which has to know by itself where to send.
+    pub shared: bool,
+    /// The gateway whose clock is off, and by how much, as libfaketime is told.
+    pub clock: Option<(usize, &'static str)>,
+    /// Members know each other as `peers`, since a hash may spread B over them.
+    pub peers: bool,
 }
 
 /// Everything that stands. It ends when this is dropped.
@@ -88,9 +97,9 @@ pub struct Site {
     pub edge: Namespace,
     pub core: Namespace,
     pub lan: Namespace,
-    pub bus: Namespace,
+    pub bus: Arc<Namespace>,
     pub gateways: Vec<Namespace>,
-    pub members: Vec<Namespace>,
+    pub members: Vec<Arc<Namespace>>,
     ground: Place,
 }
 
@@ -108,9 +117,12 @@ impl Site {
             edge: ground.namespace("edge")?,
             core: ground.namespace("core")?,
             lan: ground.namespace("lan")?,
-            bus: ground.namespace("bus")?,
+            bus: Arc::new(ground.namespace("bus")?),
             gateways: all(&GATEWAYS[..plan.gateways])?,
-            members: all(&MEMBERS[..plan.members])?,
+            members: all(&MEMBERS[..plan.members])?
+                .into_iter()
+                .map(Arc::new)
+                .collect(),
             plan,
             ground,
         };
@@ -119,7 +131,9 @@ impl Site {
         site.cables()?;
         site.addresses()?;
         let gateways: Vec<_> = (0..site.gateways.len()).collect();
-        site.spread(&gateways)?;
+        if !site.plan.shared {
+            site.spread(&gateways)?;
+        }
         site.route(0)?;
         for (name, namespace) in MEMBERS.iter().zip(&site.members) {
             let service = visitor::serve(name, namespace, site.ground.directory())?;
@@ -148,11 +162,22 @@ impl Site {
 
     /// A gateway's power fails: its daemon dies, routing leads to these gateways, and nothing of it is left.
     pub fn lose_gateway(&mut self, place: usize, others: &[usize]) -> Result<()> {
+        self.take_gateway(place)?.kill()?;
+        self.spread(others)?;
+        self.forget_gateway(place)
+    }
+
+    /// The daemon of a gateway, which belongs to the caller now.
+    pub fn take_gateway(&mut self, place: usize) -> Result<Daemon> {
         let node = GATEWAYS[place];
         let known = self.daemons.iter().position(|daemon| daemon.node() == node);
         let known = known.with_context(|| format!("no daemon runs on {node}"))?;
-        self.daemons.remove(known).kill()?;
-        self.spread(others)?;
+        Ok(self.daemons.remove(known))
+    }
+
+    /// Nothing is left of a gateway that runs no daemon.
+    pub fn forget_gateway(&self, place: usize) -> Result<()> {
+        let node = GATEWAYS[place];
         let output = self.gateways[place]
             .command(DAEMON)
             .arg("detach")
@@ -164,10 +189,20 @@ impl Site {
 
     /// Starts the daemon of a gateway, and waits until it says that it is ready.
     pub fn start_gateway(&mut self, place: usize) -> Result<()> {
+        self.begin_gateway(place)?;
+        self.gateway(place)?.wait_ready()
+    }
+
+    /// Starts the daemon of a gateway.
+    pub fn begin_gateway(&mut self, place: usize) -> Result<()> {
         let daemon = self.daemon_of(GATEWAYS[place])?;
-        daemon.wait_ready()?;
         self.daemons.push(daemon);
         Ok(())
+    }
+
+    /// Gateways that start from now on have these lines in `[correspondent.fleet]`.
+    pub fn configure(&mut self, fleet: &str) {
+        self.plan.fleet = Some(fleet.to_owned());
     }
 
     /// Where files of the test are.
@@ -196,16 +231,21 @@ impl Site {
 
     /// B is routed to this member.
     pub fn route(&self, member: usize) -> Result<()> {
-        let via = link_local(member);
-        let route = format!("-6 route replace {B}/128 via {via} dev lan0");
-        ip(&self.core, &route)
+        self.route_over(&[member])
+    }
+
+    /// B is routed to these members, by a hash if they are several.
+    pub fn route_over(&self, members: &[usize]) -> Result<()> {
+        let hop = |member: &usize| format!(" nexthop via {} dev lan0", link_local(*member));
+        let hops: String = members.iter().map(hop).collect();
+        ip(&self.core, &format!("-6 route replace {B}/128{hops}"))
     }
 
     fn daemon_of(&self, node: &'static str) -> Result<Daemon> {
         let place = |names: &[&str]| names.iter().position(|name| *name == node);
         let (namespace, mut config) = match (place(&GATEWAYS), place(&MEMBERS)) {
             (Some(gateway), _) => (&self.gateways[gateway], self.gateway_config()),
-            (_, Some(member)) => (&self.members[member], member_config(member)),
+            (_, Some(member)) => (&*self.members[member], self.member_config(member)),
             (None, None) => anyhow::bail!("no node {node}"),
         };
         if place(&GATEWAYS).is_some_and(|gateway| self.plan.stranger == Some(gateway)) {
@@ -220,7 +260,16 @@ impl Site {
         let directory = self.ground.directory();
         let file = directory.join(format!("{node}.toml"));
         fs::write(&file, config)?;
-        Daemon::start(Path::new(DAEMON), node, namespace, &file, directory)
+        let off = self.plan.clock;
+        let off = off.filter(|(gateway, _)| place(&GATEWAYS) == Some(*gateway));
+        let variables = off.map(|(_, by)| time_of_day::off(by)).transpose()?;
+        let variables: Vec<_> = variables.iter().flatten().collect();
+        let variables: Vec<_> = variables
+            .iter()
+            .map(|(name, value)| (*name, &**value))
+            .collect();
+        let program = Path::new(DAEMON);
+        Daemon::start_with(program, node, namespace, &file, directory, &variables)
     }
 
     /// The file with the secret of all gateways.
@@ -241,9 +290,30 @@ impl Site {
         )
     }
 
+    fn member_config(&self, place: usize) -> String {
+        let peers = format!("peers = [\"{}/124\"]\n", lan(0xc0));
+        let peers = if self.plan.peers {
+            peers
+        } else {
+            String::new()
+        };
+        format!(
+            "[member]\ninterfaces = [\"eth0\"]\nmode = \"tcx\"\n\
+             [[member.group]]\nanycast = \"{B}\"\ncare_of = \"{}\"\njoin = \"start\"\n{peers}",
+            care_of(place)
+        )
+    }
+
     /// The daemon of a gateway.
     pub fn gateway(&self, place: usize) -> Result<&Daemon> {
         self.daemon(GATEWAYS[place])
+    }
+
+    /// The same, to change.
+    pub fn gateway_mut(&mut self, place: usize) -> Result<&mut Daemon> {
+        let node = GATEWAYS[place];
+        let found = self.daemons.iter_mut().find(|daemon| daemon.node() == node);
+        found.with_context(|| format!("no daemon runs on {node}"))
     }
 
     /// The daemon of a member.
@@ -282,14 +352,6 @@ impl Site {
 /// An address on the link of the bus.
 pub const fn bus(host: u16) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, 0xb5, 0, 0, 0, 0, host + 1)
-}
-
-fn member_config(place: usize) -> String {
-    format!(
-        "[member]\ninterfaces = [\"eth0\"]\nmode = \"tcx\"\n\
-         [[member.group]]\nanycast = \"{B}\"\ncare_of = \"{}\"\njoin = \"start\"\n",
-        care_of(place)
-    )
 }
 
 /// Makes a secret as an operator does.

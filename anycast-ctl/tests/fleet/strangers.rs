@@ -49,10 +49,16 @@ fn with_site(stranger: Option<usize>, what: fn(&Site) -> Result<()>) -> Result<(
         clients: 1,
         fleet: Some(nats::servers()),
         stranger,
+        ..Plan::default()
     })?;
     let _bus = Nats::start(&site)?;
     site.daemons()?;
     what(&site).with_context(|| site.logs())
+}
+
+/// Somebody on the bus who wants to hear everything, and never reads.
+pub fn listener(site: &Site) -> Result<impl Sized + use<>> {
+    Stranger::connect(site)
 }
 
 /// Somebody on the bus who speaks its protocol.

@@ -33,8 +33,21 @@ impl Daemon {
         config: &Path,
         directory: &Path,
     ) -> Result<Self> {
+        Self::start_with(program, node, namespace, config, directory, &[])
+    }
+
+    /// The same with more variables in its environment.
+    pub fn start_with(
+        program: &Path,
+        node: &'static str,
+        namespace: &Namespace,
+        config: &Path,
+        directory: &Path,
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
         let socket = directory.join(format!("{node}.sock"));
         let mut command = namespace.command(program);
+        command.envs(variables.iter().copied());
         command.arg("--socket").arg(&socket);
         command.arg("run").arg("--config").arg(config);
         let log = directory.join(format!("{node}.log"));
@@ -50,11 +63,22 @@ impl Daemon {
     /// Waits until the daemon's programs are attached and its socket listens.
     pub fn wait_ready(&self) -> Result<()> {
         let what = format!("{}'s daemon says that it is ready", self.node);
-        self.process.wait_line(START, &what, 0, |line| {
-            let mut words = line.split(|c: char| !c.is_alphanumeric());
-            words.any(|word| word == "ready").then_some(())
-        })?;
+        self.process
+            .wait_line(START, &what, 0, |line| is_ready(line).then_some(()))?;
         Ok(())
+    }
+
+    /// Whether the daemon has said so by now. It is an error if it has ended.
+    pub fn is_ready(&mut self) -> Result<bool> {
+        let ready = |lines: &[String]| lines.iter().any(|line| is_ready(line));
+        let is_ready = self.process.output().read(|output| ready(&output.lines));
+        ensure!(
+            is_ready || self.process.runs(),
+            "{}'s daemon has ended: {}",
+            self.node,
+            self.tail(5).join(" | ")
+        );
+        Ok(is_ready)
     }
 
     /// Name of the machine on which it runs.
@@ -148,4 +172,10 @@ impl Daemon {
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()
     }
+}
+
+/// Whether a daemon says by this line of its log that it is ready.
+fn is_ready(line: &str) -> bool {
+    let mut words = line.split(|c: char| !c.is_alphanumeric());
+    words.any(|word| word == "ready")
 }

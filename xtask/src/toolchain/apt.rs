@@ -12,8 +12,9 @@ use crate::{
 /// daemons in namespaces; tshark, a second parser for every packet; BIRD and FRR, which pass routes on; nft, for
 /// firewalls; Python, for the peer of `interop`; bpftool, which loads the programs by libbpf; systemd, under which the
 /// unit is started; Prometheus, which scrapes the lab; a validator of JSON Schema; curl and pgrep, which the README and
-/// the package's test type; tmux, a terminal for `top`; rpm, which reads the RPM package; and nats-server, the bus of a
-/// fleet.
+/// the package's test type; tmux, a terminal for `top`; rpm, which reads the RPM package; nats-server, the bus of a
+/// fleet; faketime, for gateways whose clocks are off; openssl, for certificates of the bus; and keepalived, which makes
+/// one of two gateways the active one.
 ///
 /// The tests work without them, so that a failure is only reported.
 pub fn install_helpers() {
@@ -33,6 +34,9 @@ pub fn install_helpers() {
         ("tmux", "tmux"),
         ("rpm", "rpm"),
         ("nats-server", "nats-server"),
+        ("faketime", "faketime"),
+        ("openssl", "openssl"),
+        ("keepalived", "keepalived"),
     ] {
         if process::find(program).is_some() {
             continue;

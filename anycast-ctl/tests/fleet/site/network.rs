@@ -18,7 +18,8 @@ use super::{
 
 impl Site {
     pub(super) fn sysctls(&self) -> Result<()> {
-        let ends = [&self.clients, &self.bus].into_iter().chain(&self.members);
+        let ends = [&self.clients, &*self.bus].into_iter();
+        let ends = ends.chain(self.members.iter().map(|member| &**member));
         let routers = || [&self.edge, &self.core].into_iter().chain(&self.gateways);
         for namespace in ends.chain(routers()) {
             plain(namespace)?;
@@ -82,6 +83,11 @@ impl Site {
         let mut ports = vec!["core"];
         ports.extend(&MEMBERS[..self.members.len()]);
         netlink::bridge(&self.lan, "br0", &ports)?;
+        if self.plan.shared {
+            for namespace in [&self.edge, &self.core] {
+                netlink::bridge(namespace, "br0", &GATEWAYS[..self.gateways.len()])?;
+            }
+        }
         netlink::bridge(&self.bus, "br0", &GATEWAYS[..self.gateways.len()])
     }
 
@@ -95,14 +101,20 @@ impl Site {
         netlink::route(&self.clients, ANY, 0, first, "eth0")?;
         netlink::address(&self.bus, "br0", bus(0), 64)?;
         for (place, gateway) in self.gateways.iter().enumerate() {
-            let (name, own) = (GATEWAYS[place], link_local(place));
-            netlink::address(&self.edge, name, EDGE, 64)?;
+            let (port, own) = (GATEWAYS[place], link_local(place));
+            let name = if self.plan.shared { "br0" } else { port };
+            if place == 0 || !self.plan.shared {
+                netlink::address(&self.edge, name, EDGE, 64)?;
+                netlink::address(&self.core, name, CORE, 64)?;
+            }
             netlink::address(gateway, "clients0", own, 64)?;
             netlink::address(gateway, "up0", own, 64)?;
-            netlink::address(&self.core, name, CORE, 64)?;
             netlink::address(gateway, "bus0", bus(1 + last(place)), 64)?;
             netlink::route(gateway, CLIENTS, 64, EDGE, "clients0")?;
             netlink::route(gateway, ANY, 0, CORE, "up0")?;
+            if self.plan.shared {
+                continue;
+            }
             // Multipath passes over a next hop whose neighbour does not answer: on a busy machine that moves flows.
             netlink::neighbour(&self.edge, name, own, mac(0xa, place))?;
             netlink::neighbour(gateway, "clients0", EDGE, mac(0xe, place))?;

@@ -3,6 +3,7 @@
 
 mod clients;
 mod clock;
+mod guarded;
 mod keys;
 mod nats;
 mod sessions;
@@ -22,6 +23,6 @@ fn main() -> ExitCode {
         return code;
     }
     let suite = sessions::tests(keys::tests(Suite::new()));
-    let suite = standby::tests(clock::tests(strangers::tests(suite)));
+    let suite = standby::tests(clock::tests(guarded::tests(strangers::tests(suite))));
     soak::tests(suite, std::env::var_os("ANYCAST_LONG").is_some()).run()
 }

@@ -107,7 +107,7 @@ fn one_way(mut from: TcpStream, mut to: TcpStream, stop: &AtomicBool, stalls: &A
                 Ok(length) => {
                     number += 1;
                     part.truncate(length);
-                    let again = if number % LOST == 0 {
+                    let again = if number.is_multiple_of(LOST) {
                         AGAIN
                     } else {
                         Duration::ZERO

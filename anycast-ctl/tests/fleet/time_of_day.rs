@@ -8,11 +8,10 @@ use anyhow::{Context as _, Result};
 pub fn library() -> Option<PathBuf> {
     let places = fs::read_dir("/usr/lib").ok()?;
     let mut places = places.flatten().map(|place| place.path().join("faketime"));
-    let found = places.find_map(|place| {
+    places.find_map(|place| {
         let library = place.join("libfaketimeMT.so.1");
         library.exists().then_some(library)
-    });
-    found
+    })
 }
 
 /// The variables of a process whose clock is off by so much.

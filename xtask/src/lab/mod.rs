@@ -5,6 +5,7 @@ pub mod crowd;
 pub mod node;
 pub mod report;
 pub mod scenario;
+mod second;
 pub mod stage;
 pub mod topology;
 pub mod verdict;

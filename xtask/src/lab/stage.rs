@@ -98,7 +98,7 @@ impl Lab {
     }
 
     /// Path of a node's configuration that differs from its example.
-    fn own_config(&self, node: &str) -> PathBuf {
+    pub fn own_config(&self, node: &str) -> PathBuf {
         let directory = self.network.site().directory();
         directory.join(format!("{node}.toml"))
     }
@@ -125,6 +125,33 @@ impl Lab {
         self.daemons[first..]
             .iter()
             .try_for_each(Daemon::wait_ready)
+    }
+
+    /// Starts a daemon in a namespace that stands for a while, with its own configuration.
+    pub fn start_on(&mut self, namespace: &Namespace, node: &'static str) -> Result<()> {
+        let (config, directory) = (self.own_config(node), self.network.site().directory());
+        let daemon = Daemon::start(&self.program, node, namespace, &config, directory)?;
+        daemon.wait_ready()?;
+        self.daemons.push(daemon);
+        Ok(())
+    }
+
+    /// Ends a daemon as an administrator would, for good.
+    pub fn end(&mut self, node: &str) -> Result<()> {
+        let place = self.running(node)?;
+        let status = self.daemons.remove(place).end()?;
+        ensure!(status.success(), "{node}'s daemon ends with {status}");
+        Ok(())
+    }
+
+    /// A process that ends with the lab.
+    pub fn keep(&mut self, process: Process) {
+        self.services.push(process);
+    }
+
+    /// Path of the daemon's program.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Kills a daemon, as in a crash. What it has pinned in the kernel stays.

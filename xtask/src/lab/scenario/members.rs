@@ -1,4 +1,4 @@
-//! Steps 7 to 9: how the routers of the LAN react to forged messages, to members that die, and to each other.
+//! Steps 7, 8 and 10: how the routers of the LAN react to forged messages, to members that die, and to each other.
 
 use std::{
     net::Ipv6Addr,

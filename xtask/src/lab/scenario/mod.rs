@@ -3,6 +3,7 @@
 mod bind;
 mod close;
 mod drain;
+mod fleet;
 mod handshake;
 mod join;
 mod members;
@@ -65,6 +66,11 @@ pub fn play(lab: &mut Lab, report: &mut Report, plan: Plan) -> Result<()> {
         "routers",
         "a second router comes; the daemon of the first dies and comes back",
         |evidence| members::routers(lab, other, evidence),
+    )?;
+    report.step(
+        "gateways",
+        "a second gateway comes; the first one fails in mid-session, after the route moved",
+        |evidence| fleet::gateways(lab, other, evidence),
     )?;
     report.step(
         "silence",

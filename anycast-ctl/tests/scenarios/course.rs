@@ -17,7 +17,7 @@ pub(super) fn course() -> Result<()> {
             steps
                 == [
                     "join", "bind", "plain", "drain", "outlive", "rebind", "attack", "routers",
-                    "silence", "close"
+                    "gateways", "silence", "close"
                 ],
             "{steps:?}"
         );

@@ -22,13 +22,13 @@ use xtask::{
 };
 
 /// The daemon that cargo has built for this test.
-const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
+pub const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
 /// The anycast address.
 pub const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
 /// What happens at once, on a machine that is busy.
 pub const SOON: Duration = Duration::from_secs(15);
 /// Between questions about what announces no change.
-const AGAIN: Duration = Duration::from_millis(50);
+pub const AGAIN: Duration = Duration::from_millis(50);
 
 /// Timers under which a test need not wait, and a policy that lets everybody in.
 pub const ROUTER: &str = r#"

@@ -10,11 +10,13 @@ use xtask::{
         netlink::{self, End},
         plain,
         routes::Monitor,
-        sysctl,
+        sysctl, wait,
     },
 };
 
-use super::bed::{B, Bed, SOON, find, in_bed, link_local, routed, router};
+use super::bed::{
+    AGAIN, B, Bed, DAEMON, SOON, find, in_bed, link_local, routed, router, tool,
+};
 
 /// For OSPF to find its neighbours, or to miss them.
 const OSPF: Duration = Duration::from_secs(30);
@@ -23,10 +25,12 @@ const BIRD: u8 = 12;
 
 pub fn add(suite: Suite) -> Suite {
     let name = "BIRD passes the routes on, and the second router sees the failover";
-    if find("bird").is_some() {
-        suite.test(name, failover)
+    let compat = "BIRD reads what nexthop_compat_mode leaves it, and the daemon says what that is";
+    if find("bird").is_some() && find("birdc").is_some() {
+        suite.test(name, failover).test(compat, compat_mode)
     } else {
-        suite.ignored(name, "bird is not installed (apt-get install bird2)")
+        let missing = "bird is not installed (apt-get install bird2)";
+        suite.ignored(name, missing).ignored(compat, missing)
     }
 }
 
@@ -36,7 +40,7 @@ fn start(bed: &Bed, name: &str, namespace: &Namespace, id: u8, file: &str) -> Re
     let include = xtask::workspace().join("contrib/bird").join(file);
     let config = directory.join(format!("{name}-bird.conf"));
     let text = format!(
-        "router id 192.0.2.{id};\ninclude \"{}\";\n",
+        "log stderr all;\nrouter id 192.0.2.{id};\ninclude \"{}\";\n",
         include.display()
     );
     fs::write(&config, text)?;
@@ -50,6 +54,81 @@ fn start(bed: &Bed, name: &str, namespace: &Namespace, id: u8, file: &str) -> Re
         command,
         &directory.join(format!("{name}-bird.log")),
     )
+}
+
+/// What BIRD says of the route to B, nothing where it has none.
+fn said(bed: &Bed, name: &str) -> Result<String> {
+    let socket = bed.site.directory().join(format!("{name}-bird.ctl"));
+    let line = format!("-s {} show route", socket.display());
+    let said = tool(&bed.node(name)?.namespace, "birdc", &line)?;
+    Ok(match said.contains(&format!("{B}/128")) {
+        true => said,
+        false => String::new(),
+    })
+}
+
+/// Whether our kernel has the route to B, with an object of two next hops or with both in itself.
+fn is_routed(bed: &Bed, resilient: bool) -> Result<bool> {
+    let route = bed.ip("r1", &format!("-6 route show {B}"))?;
+    if !resilient {
+        return Ok(route.contains("via fe80::11") && route.contains("via fe80::12"));
+    }
+    let objects = bed.ip("r1", "nexthop show proto 172")?;
+    let single = objects.lines().filter(|line| line.contains("via fe80::1"));
+    Ok(route.contains("nhid") && objects.contains("group") && single.count() == 2)
+}
+
+/// The default of the kernel is the control.
+fn compat_mode() -> Result<()> {
+    in_bed(|bed| {
+        bed.add_router("r1", 1)?;
+        bed.add_members(&[("m1", 0x11), ("m2", 0x12)])?;
+        bed.start_members(&["m1", "m2"])?;
+        for (compat, resilient) in [("1", true), ("0", true), ("0", false)] {
+            let what = format!("nexthop_compat_mode {compat}, resilient {resilient}");
+            let setting = [("ipv4/nexthop_compat_mode", compat)];
+            sysctl::set(&bed.node("r1")?.namespace, &setting)?;
+            let text = match resilient {
+                true => "next_hops = \"all\"",
+                false => "next_hops = \"all\"\nresilient = \"never\"",
+            };
+            bed.start("r1", &router(text))?;
+            wait::poll(SOON, AGAIN, &what, || {
+                Ok(is_routed(bed, resilient)?.then_some(()))
+            })?;
+            // It reads the route as it is now.
+            let mut bird = start(bed, "r1", &bed.node("r1")?.namespace, 1, "first-hop.conf")?;
+            let is_blind = compat == "0" && resilient;
+            if is_blind {
+                bird.wait_line(SOON, &what, 0, |line| {
+                    line.contains("unknown ifindex 4294967295").then_some(())
+                })?;
+                ensure!(said(bed, "r1")?.is_empty(), "{what}: {}", said(bed, "r1")?);
+            } else {
+                let both = |said: &str| said.contains("fe80::11") && said.contains("fe80::12");
+                wait::poll(SOON, AGAIN, &what, || {
+                    Ok(both(&said(bed, "r1").unwrap_or_default()).then_some(()))
+                })?;
+            }
+            bird.end()?;
+            // The daemon says so at its start, and `check` before that.
+            let warns = |text: &str| text.contains("nexthop_compat_mode = 0");
+            let log = bed.daemon("r1")?.tail(usize::MAX).join("\n");
+            ensure!(warns(&log) == is_blind, "{what}: {log}");
+            let file = bed.site.directory().join("r1.toml");
+            let check = bed
+                .node("r1")?
+                .namespace
+                .command(DAEMON)
+                .args(["check", "--host"])
+                .arg(&file)
+                .output()?;
+            let text = String::from_utf8(check.stdout)?.replace("\n", " ");
+            let words: Vec<_> = text.split_whitespace().collect();
+            ensure!(warns(&words.join(" ")) == is_blind, "{what}: {text}");
+        }
+        Ok(())
+    })
 }
 
 /// A link from a first hop to the second router.

@@ -7,6 +7,7 @@ mod discovery;
 mod forged_query;
 mod frr;
 mod interfaces;
+mod many;
 mod members;
 mod mtu;
 mod nexthops;
@@ -88,6 +89,12 @@ fn main() -> ExitCode {
         .test(
             "a polite router that is alone asks everybody",
             polite::alone,
+        );
+    let suite = suite
+        .test("a few groups of one host are a line each", many::few)
+        .test(
+            "a host that reports thousands of groups gets its share",
+            many::many,
         );
     frr::add(bird::add(suite)).run()
 }

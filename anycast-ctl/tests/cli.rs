@@ -156,26 +156,30 @@ fn wrong_usage_is_another_status_than_failure() {
 }
 
 #[test]
-fn run_without_privileges_is_one_clear_sentence() {
+fn run_and_detach_without_privileges_are_one_clear_sentence() {
     let socket = File::new("unused.sock", "");
     std::fs::remove_file(&socket.0).expect("removed");
     let member = example("member-s1.toml");
-    let mut command = anycast(&["--socket", socket.path(), "run", "--config", &member]);
-    if nix::unistd::geteuid().is_root() {
-        command.uid(65534).gid(65534);
+    let run = ["--socket", socket.path(), "run", "--config", &member];
+    for line in [&run[..], &["detach"]] {
+        let mut command = anycast(line);
+        if nix::unistd::geteuid().is_root() {
+            command.uid(65534).gid(65534);
+        }
+        let Ok(output) = command.output() else {
+            println!("skipped: nobody may not start the binary where it is");
+            return;
+        };
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        let clear = stderr.contains("not permitted: run as root, or with CAP_NET_ADMIN")
+            || stderr
+                .contains("built without its eBPF programs: build it with `cargo xtask build`")
+            || stderr.contains("cannot be read");
+        assert!(clear, "{stderr}");
+        assert!(!socket.0.exists());
     }
-    let Ok(output) = command.output() else {
-        println!("skipped: nobody may not start the binary where it is");
-        return;
-    };
-    let stderr = String::from_utf8(output.stderr).expect("text");
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    let clear = stderr.contains("not permitted: run as root, or with CAP_NET_ADMIN")
-        || stderr.contains("built without its eBPF programs: build it with `cargo xtask build`")
-        || stderr.contains("cannot be read");
-    assert!(clear, "{stderr}");
-    assert!(!socket.0.exists());
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use anycast_common::abi::{
     counters::Counter,
     event::RING,
-    maps::{FlowKey, Rate, whole},
+    maps::{FlowKey, Rate, rates, whole},
 };
 use aya_ebpf::{
     bindings::BPF_RB_AVAIL_DATA, btf_maps::lpm_trie::Key, helpers::generated::bpf_ringbuf_query,
@@ -17,10 +17,8 @@ use crate::{
     count::count_index,
     hints,
     limit::{holds, now, spend},
-    maps::{
-        ANYCAST_PREFIXES, CLIENT_PREFIXES, EVENTS, MESSAGES_FROM_PREFIX, MESSAGES_SOLICITED,
-        MESSAGES_TO_CLIENT, MESSAGES_UNSOLICITED, NEW_CLIENTS, NEW_CLIENTS_OF_PREFIX, WHOLE,
-    },
+    maps::{ANYCAST_PREFIXES, CLIENT_PREFIXES, EVENTS, WHOLE},
+    rates::given,
     sketch::{Bucket, note_sent, sent_lately, words},
 };
 
@@ -119,9 +117,17 @@ pub unsafe extern "C" fn message_refused(
     let client = words(client);
     let (kind, rate, beyond) = if sent_lately(client) {
         let kind = update | u64::from(whole::SOLICITED);
-        (kind, MESSAGES_SOLICITED.load(), reasons.solicited)
+        (
+            kind,
+            given::<{ rates::MESSAGES_SOLICITED }>(),
+            reasons.solicited,
+        )
     } else {
-        (update, MESSAGES_UNSOLICITED.load(), reasons.unsolicited)
+        (
+            update,
+            given::<{ rates::MESSAGES_UNSOLICITED }>(),
+            reasons.unsolicited,
+        )
     };
     let Some(whole) = Whole::of(kind as u32, rate) else {
         return ADMITTED;
@@ -130,7 +136,7 @@ pub unsafe extern "C" fn message_refused(
     if !whole.holds(now) {
         return beyond as u32;
     }
-    let to_client = MESSAGES_TO_CLIENT.load();
+    let to_client = given::<{ rates::MESSAGES_TO_CLIENT }>();
     // Anybody may send from some care-of address. So each /64 has a bucket, and a flood from one /64 leaves the
     // buckets of others alone.
     let (tag, whose) = if mh_type == CARE_OF_TEST_INIT {
@@ -157,7 +163,7 @@ pub unsafe extern "C" fn message_refused(
     if !narrow.holds(now, to_client) || (from_many && !client.holds(now, from_anybody)) {
         return reasons.client as u32;
     }
-    let from_prefix = MESSAGES_FROM_PREFIX.load();
+    let from_prefix = given::<{ rates::MESSAGES_FROM_PREFIX }>();
     let Some(prefix) = Bucket::of(PREFIX | kind, [words(source)[0], 0]) else {
         return ADMITTED;
     };
@@ -207,14 +213,14 @@ pub unsafe extern "C" fn new_client_refused(client: *const [u8; 16]) -> u32 {
     if ring_is_busy() {
         return Counter::MemberRingBusy as u32;
     }
-    let Some(whole) = Whole::of(whole::NEW_CLIENTS, NEW_CLIENTS.load()) else {
+    let Some(whole) = Whole::of(whole::NEW_CLIENTS, given::<{ rates::NEW_CLIENTS }>()) else {
         return ADMITTED;
     };
     let now = now();
     if !whole.holds(now) {
         return Counter::MemberNewClientLimited as u32;
     }
-    let of_prefix = NEW_CLIENTS_OF_PREFIX.load();
+    let of_prefix = given::<{ rates::NEW_CLIENTS_OF_PREFIX }>();
     let tag = PREFIX | u64::from(whole::NEW_CLIENTS);
     let Some(prefix) = Bucket::of(tag, [words(client)[0], 0]) else {
         return ADMITTED;

@@ -1,34 +1,15 @@
 //! Values that the controller or the programs write and that every packet reads. They are sections of the object: to
 //! read one is a load, where a map would need a lookup.
 
-use core::{cell::UnsafeCell, mem::MaybeUninit};
-
 use anycast_common::abi::maps::{self, AGE, FlowKey, Noted, Scope, mixed, our_address};
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 
 use crate::{
     maps::CACHE_JIFFIES,
+    shared::Shared,
     sketch::words,
     transport::{TCP, UDP},
 };
-
-/// A value that others write while programs read it, in whole words.
-#[repr(transparent)]
-struct Shared<T>(UnsafeCell<MaybeUninit<T>>);
-
-// SAFETY: it is read and written in words, and any mixture of old and new words is valid.
-unsafe impl<T> Sync for Shared<T> {}
-
-impl<T> Shared<T> {
-    const fn zero() -> Self {
-        Self(UnsafeCell::new(MaybeUninit::zeroed()))
-    }
-
-    #[inline(always)]
-    fn get(&self) -> *mut T {
-        self.0.get().cast()
-    }
-}
 
 /// [`maps::Hints::SECTION`]
 #[unsafe(no_mangle)]

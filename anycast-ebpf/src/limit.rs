@@ -6,13 +6,14 @@
 use anycast_common::abi::{
     counters::Counter,
     event::{REFUSAL_BURST, REFUSAL_EVERY},
-    maps::{NewSenders, Rate, Sender},
+    maps::{NewSenders, Rate, Sender, rates},
 };
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 
 use crate::{
     context::{Context, Packet},
-    maps::{EXAMPLES, NEW_SENDERS, NEW_SENDERS_FULL, REPORTS, SENDERS},
+    maps::{EXAMPLES, NEW_SENDERS_FULL, SENDERS},
+    rates::given,
 };
 
 /// Checks that the sender of a Report or Done, which this rule allows, is within its rate. The error is the counter of
@@ -26,7 +27,10 @@ pub(crate) fn admits<C: Context>(
     mac: [u8; 6],
     rule: u32,
 ) -> Result<(), Counter> {
-    let (rate, of_new) = (REPORTS.load(), NEW_SENDERS.load());
+    let (rate, of_new) = (
+        given::<{ rates::REPORTS }>(),
+        given::<{ rates::NEW_SENDERS }>(),
+    );
     if rate.every | of_new.every == 0 {
         return Ok(());
     }

@@ -100,6 +100,7 @@ mod quote;
 mod quoted;
 #[cfg(target_arch = "bpf")]
 mod quoted_flow;
+mod rates;
 #[cfg(target_arch = "bpf")]
 mod refused;
 #[cfg(target_arch = "bpf")]
@@ -112,6 +113,7 @@ mod rewrite;
 mod segment;
 #[cfg(target_arch = "bpf")]
 mod sha1;
+mod shared;
 #[cfg(target_arch = "bpf")]
 mod skb;
 #[cfg(target_arch = "bpf")]

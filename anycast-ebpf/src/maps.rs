@@ -9,7 +9,7 @@ use anycast_common::abi::{
     maps::{
         self, Address, Binding, BindingKey, CachedFlow, CachedWay, CareOf, CareOfKey, Client,
         Example, FlowKey, Fragment, FragmentKey, LocalAnycast, LocalCareOf, MemberFlow, NewSenders,
-        NodeKey, POLICY_RULES, Rate, Refused, Sender, Station,
+        NodeKey, POLICY_RULES, Refused, Sender, Station,
     },
     policy::{GENERATIONS, Policy},
 };
@@ -25,30 +25,6 @@ use crate::{question::Question, quoted::Quote, reply::Answer};
 /// 1 refuses MLD messages without Router Alert; set before the object is loaded.
 #[unsafe(no_mangle)]
 pub(crate) static REQUIRE_ROUTER_ALERT: Global<u8> = Global::new(1);
-
-/// Unlimited, for a loader that does not set the rates.
-const FREE: Rate = Rate {
-    every: 0,
-    depth: u64::MAX,
-};
-
-// Rates and their buckets, see `anycast_common::abi::globals`.
-#[unsafe(no_mangle)]
-pub(crate) static REPORTS: Global<Rate> = Global::new(FREE);
-#[unsafe(no_mangle)]
-pub(crate) static NEW_SENDERS: Global<Rate> = Global::new(FREE);
-#[unsafe(no_mangle)]
-pub(crate) static MESSAGES_TO_CLIENT: Global<Rate> = Global::new(FREE);
-#[unsafe(no_mangle)]
-pub(crate) static MESSAGES_FROM_PREFIX: Global<Rate> = Global::new(FREE);
-#[unsafe(no_mangle)]
-pub(crate) static MESSAGES_SOLICITED: Global<Rate> = Global::new(FREE);
-#[unsafe(no_mangle)]
-pub(crate) static MESSAGES_UNSOLICITED: Global<Rate> = Global::new(FREE);
-#[unsafe(no_mangle)]
-pub(crate) static NEW_CLIENTS: Global<Rate> = Global::new(FREE);
-#[unsafe(no_mangle)]
-pub(crate) static NEW_CLIENTS_OF_PREFIX: Global<Rate> = Global::new(FREE);
 
 /// Key of the hash by which buckets are found.
 #[unsafe(no_mangle)]

@@ -90,22 +90,6 @@ pub mod roles {
 pub mod globals {
     /// `u8`: 1 refuses MLD messages without a Router Alert option (RFC 2711), 0 accepts them.
     pub const REQUIRE_ROUTER_ALERT: &str = "REQUIRE_ROUTER_ALERT";
-    /// [`Rate`](super::maps::Rate) of Reports and Dones of each sender; `every` of 0 sets no limit.
-    pub const REPORTS: &str = "REPORTS";
-    /// `Rate` of senders that are not known yet, by the rule that allows them and the interface.
-    pub const NEW_SENDERS: &str = "NEW_SENDERS";
-    /// `Rate` of Test Inits, and of Binding Updates, to each client.
-    pub const MESSAGES_TO_CLIENT: &str = "MESSAGES_TO_CLIENT";
-    /// `Rate` of them from each /64.
-    pub const MESSAGES_FROM_PREFIX: &str = "MESSAGES_FROM_PREFIX";
-    /// `Rate` of them on each CPU, to clients that sent a packet of late.
-    pub const MESSAGES_SOLICITED: &str = "MESSAGES_SOLICITED";
-    /// `Rate` of them on each CPU, to other clients.
-    pub const MESSAGES_UNSOLICITED: &str = "MESSAGES_UNSOLICITED";
-    /// `Rate` of new clients that a member reports, on each CPU.
-    pub const NEW_CLIENTS: &str = "NEW_CLIENTS";
-    /// `Rate` of new clients of each /64.
-    pub const NEW_CLIENTS_OF_PREFIX: &str = "NEW_CLIENTS_OF_PREFIX";
     /// Two random `u64`: the key of the hash by which buckets are found.
     pub const HASH_KEY: &str = "HASH_KEY";
     /// [`Secret`](super::flow_table::Secret): key of the hash by which pinned flows are found.

@@ -102,7 +102,7 @@ pub(super) enum Command {
     /// Show, explain or change who may join what
     #[command(subcommand)]
     Policy(policy::Command),
-    /// Read the policy of the configuration file again, as SIGHUP does
+    /// Read the configuration file again, as SIGHUP does, and name what takes a restart
     Reload(Query),
     /// Show the last Reports and Binding Updates that were refused, and why
     Refusals(Query),

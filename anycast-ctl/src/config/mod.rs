@@ -10,6 +10,7 @@ pub mod health;
 pub mod limits;
 mod read;
 mod report;
+pub mod running;
 pub mod settings;
 mod validate;
 pub mod value;

@@ -7,31 +7,28 @@
 mod excerpt;
 mod input;
 mod packet;
+mod places;
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::Ipv6Addr,
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use anycast_common::{
     abi::event::kind,
     wire::{ipv6::Packet, mld},
 };
 pub use input::{Command, CommandError, Input};
-use ipnet::Ipv6Net;
 use rand::SeedableRng as _;
 
 use super::{
     Action, Actions, Link, Notice, Time,
     correspondent::{self, Correspondent, Selection},
     counters::{Counter, Counters},
-    member::{self, HealthSettings, Member},
+    member::{self, Member},
     router::{self, Policy, Router},
     rr::Generator,
     time::earliest,
 };
 use excerpt::{ends, refused};
+use places::Places;
 
 /// The settings of all roles of this machine.
 #[derive(Debug, Default)]
@@ -69,14 +66,9 @@ pub struct Controller {
     member: Option<Member>,
     correspondent: Option<Correspondent>,
     router_alert: mld::RouterAlert,
-    /// Names of the interfaces on which the router role is configured.
-    router_links: HashSet<String>,
-    member_links: HashSet<String>,
+    places: Places,
     /// Roles of the interfaces that exist, by interface index.
     links: HashMap<u32, On>,
-    /// Anycast and care-of addresses of the member role.
-    member_addresses: HashSet<Ipv6Addr>,
-    client_prefixes: Vec<Ipv6Net>,
     counters: Counters,
 }
 
@@ -90,19 +82,8 @@ impl Controller {
             correspondent,
             router_alert,
         } = settings;
-        let router_links = router.iter().flat_map(|router| &router.links);
-        let groups = || member.iter().flat_map(|member| &member.groups);
-        let care_of = groups().filter_map(|group| group.care_of);
         Self {
-            router_links: router_links.map(|link| link.interface.clone()).collect(),
-            member_links: groups()
-                .flat_map(|group| group.interfaces.iter().cloned())
-                .collect(),
-            member_addresses: groups().map(|group| group.anycast).chain(care_of).collect(),
-            client_prefixes: correspondent
-                .iter()
-                .flat_map(|correspondent| correspondent.client_prefixes.clone())
-                .collect(),
+            places: Places::of(router.as_ref(), member.as_ref(), correspondent.as_ref()),
             member: member.map(|settings| Member::new(settings, now, fork(&mut random))),
             correspondent: correspondent
                 .map(|settings| Correspondent::new(settings, now, fork(&mut random))),
@@ -199,10 +180,15 @@ impl Controller {
 
     fn link(&mut self, now: Time, link: &Link, actions: &mut Actions) {
         let on = On {
-            router: self.router_links.contains(&link.name),
-            member: self.member_links.contains(&link.name),
+            router: self.places.router_links.contains(&link.name),
+            member: self.places.member_links.contains(&link.name),
         };
-        self.links.insert(link.ifindex, on);
+        let before = self.links.insert(link.ifindex, on);
+        if let Some(member) = self.member.as_mut().filter(|_| !on.member)
+            && before.is_some_and(|before| before.member)
+        {
+            member.link_gone(now, link.ifindex, actions);
+        }
         if let Some(router) = self.router.as_mut().filter(|_| on.router) {
             router.link(now, link, actions);
         }
@@ -261,25 +247,30 @@ impl Controller {
         Flushed { bindings, clients }
     }
 
+    /// Replaces the settings of the roles, but for the policy. To be followed by each link whose roles have changed.
+    pub fn reconfigure(&mut self, now: Time, settings: Settings, actions: &mut Actions) {
+        let Settings {
+            router,
+            member,
+            correspondent,
+            router_alert: _,
+        } = settings;
+        self.places = Places::of(router.as_ref(), member.as_ref(), correspondent.as_ref());
+        if let (Some(role), Some(settings)) = (&mut self.router, router) {
+            role.set_links(now, settings.links, actions);
+        }
+        if let (Some(role), Some(settings)) = (&mut self.member, member) {
+            role.reconfigure(now, settings, actions);
+        }
+        if let (Some(role), Some(settings)) = (&mut self.correspondent, correspondent) {
+            role.reconfigure(settings);
+        }
+    }
+
     /// Replaces the policy of the router role.
     pub fn set_policy(&mut self, now: Time, policy: Policy, actions: &mut Actions) {
         if let Some(router) = &mut self.router {
             router.set_policy(now, policy, actions);
-        }
-    }
-
-    /// Replaces the prefixes of a correspondent's clients, and of what they may be bound for. Bindings end in time.
-    pub fn set_prefixes(&mut self, clients: Vec<Ipv6Net>, anycast: Vec<Ipv6Net>) {
-        if let Some(correspondent) = &mut self.correspondent {
-            self.client_prefixes.clone_from(&clients);
-            correspondent.set_prefixes(clients, anycast);
-        }
-    }
-
-    /// Replaces the times of the health checks of a group that has some. Its verdict stays until the next checks.
-    pub fn set_health(&mut self, anycast: Ipv6Addr, health: HealthSettings) {
-        if let Some(member) = &mut self.member {
-            member.set_health(anycast, health);
         }
     }
 

@@ -52,6 +52,11 @@ impl Bucket {
         }
     }
 
+    /// Another rate from now on. What was taken stays taken.
+    pub(crate) const fn set(&mut self, rate: Rate) {
+        self.rate = rate;
+    }
+
     /// Whether the bucket holds a token.
     pub(crate) fn holds(&self, now: Time) -> bool {
         self.rate.holds(self.full, now)
@@ -85,6 +90,15 @@ impl<K: Copy + Ord + Hash> Buckets<K> {
             capacity: capacity.max(1),
             full: HashMap::new(),
             order: Timers::default(),
+        }
+    }
+
+    /// Another rate and another capacity from now on. What was taken stays taken.
+    pub(crate) fn set(&mut self, rate: Rate, capacity: usize) {
+        self.rate = rate;
+        self.capacity = capacity.max(1);
+        while self.full.len() > self.capacity {
+            self.forget_fullest();
         }
     }
 
@@ -202,6 +216,21 @@ mod tests {
         assert!(bucket.take(at(0)));
         assert!(bucket.take(at(0)));
         assert!(!bucket.take(at(u32::MAX.into())));
+    }
+
+    #[test]
+    fn another_rate_counts_from_now_on_and_what_was_taken_stays_taken() {
+        let mut bucket = Bucket::new(Rate::per_second(1, 1));
+        assert!(bucket.take(at(0)) && !bucket.take(at(0)));
+        bucket.set(Rate::per_second(1, 3));
+        assert_eq!([(); 3].map(|()| bucket.take(at(0))), [true, true, false]);
+        let mut buckets = Buckets::new(Rate::per_second(1, 1), 10);
+        for key in 0..10 {
+            assert!(buckets.take(at(key), key));
+        }
+        buckets.set(Rate::per_second(1, 2), 3);
+        assert_eq!((buckets.full.len(), buckets.order.len()), (3, 3));
+        assert!(buckets.take(at(9), 9) && !buckets.take(at(9), 9));
     }
 
     #[test]

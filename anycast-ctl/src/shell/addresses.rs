@@ -79,6 +79,12 @@ impl Addresses {
         }
     }
 
+    /// Other addresses are wanted from now on.
+    pub fn want(&mut self, wanted: Vec<Assigned>) {
+        self.due |= self.wanted != wanted;
+        self.wanted = wanted;
+    }
+
     /// Says which of the addresses others are to reach elsewhere, by a route of this machine.
     pub fn send_on(&mut self, sent_on: BTreeSet<Ipv6Addr>) {
         self.due |= self.sent_on != sent_on;

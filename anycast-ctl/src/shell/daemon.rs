@@ -2,7 +2,9 @@
 
 mod kernel;
 mod parts;
+mod reload;
 mod requests;
+mod retiring;
 
 use std::{
     io,
@@ -14,7 +16,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, sleep_until},
 };
 
-use self::{kernel::RESYNC, parts::Parts};
+use self::{kernel::RESYNC, parts::Parts, retiring::Retiring};
 use super::{
     Paths, ShellError,
     api::server::Server,
@@ -31,7 +33,7 @@ use super::{
     systemd::Manager,
 };
 use crate::{
-    config::Config,
+    config::{Config, settings},
     core::{Time, controller::Input},
 };
 
@@ -79,6 +81,7 @@ impl Daemon {
                 start::sessions(config),
             ),
             addresses: start::addresses(config),
+            retiring: Retiring::default(),
             next_hops: start::next_hops(config)?,
             is_own_router: config.router_role().is_some() && config.member_role().is_some(),
             plane,
@@ -94,7 +97,7 @@ impl Daemon {
             .inspect_err(|_| parts.plane.undo())?;
         parts.plane.detach_others();
         parts.assign();
-        start::join(config, &mut parts.core);
+        start::join(settings::joined_at_start(config), &mut parts.core);
         parts.perform();
         Ok(Self {
             parts,
@@ -166,11 +169,7 @@ impl Daemon {
                 () = manager.due() => manager.alive(),
                 _ = hangup.recv() => {
                     // An error has already been logged.
-                    let _ = parts.policy.reload(
-                        &mut parts.core,
-                        &mut parts.plane,
-                        &mut parts.performer,
-                    );
+                    let _ = parts.reload();
                 }
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,

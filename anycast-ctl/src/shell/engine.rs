@@ -1,20 +1,16 @@
 //! Runs the core with the clock of this machine.
 
-use std::net::Ipv6Addr;
-
 use anycast_common::abi::{
     counters::Counter,
     event::{self, TrialFailed, kind},
 };
-use ipnet::Ipv6Net;
 use zerocopy::FromBytes as _;
 
 use super::clock;
 use crate::core::{
     Action, Actions, Notice, Received, Time,
-    controller::{Command, CommandError, Controller, Flushed, Input},
+    controller::{Command, CommandError, Controller, Flushed, Input, Settings},
     correspondent::{Correspondent, Selection},
-    member::HealthSettings,
     router::Policy,
 };
 
@@ -97,14 +93,11 @@ impl Engine {
             .set_policy(clock::now(), policy, &mut self.actions);
     }
 
-    /// Replaces the prefixes of a correspondent's clients, and of what they may be bound for.
-    pub(super) fn set_prefixes(&mut self, clients: Vec<Ipv6Net>, anycast: Vec<Ipv6Net>) {
-        self.controller.set_prefixes(clients, anycast);
-    }
-
-    /// Replaces the times of the health checks of a group that has some.
-    pub(super) fn set_health(&mut self, anycast: Ipv6Addr, health: HealthSettings) {
-        self.controller.set_health(anycast, health);
+    /// Replaces the settings of the roles, but for the policy.
+    pub(super) fn reconfigure(&mut self, settings: Settings) {
+        let now = self.now();
+        self.controller
+            .reconfigure(now, settings, &mut self.actions);
     }
 
     /// Takes back everything that has an effect outside of this machine.

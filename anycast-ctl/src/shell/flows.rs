@@ -4,7 +4,7 @@
 //! the present state waits for a read that begins after the request. Several requests may wait for the same read.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     net::Ipv6Addr,
     sync::Arc,
     time::Duration,
@@ -77,6 +77,18 @@ impl Seen {
             }
         }
         sessions
+    }
+
+    /// The care-of addresses by which sessions are pinned to this member.
+    pub(super) fn in_use(&self, now: Time) -> BTreeSet<Ipv6Addr> {
+        let (Some(limits), Some(read)) = (self.sessions, self.last()) else {
+            return BTreeSet::new();
+        };
+        let flows = read.member_flows.iter();
+        flows
+            .filter(|(key, flow)| flows::goes_on(&limits, now, key, flow))
+            .map(|(_, flow)| flow.care_of.into())
+            .collect()
     }
 
     /// Reads the flows now, and gives the number of sessions that would end with the programs.
@@ -163,6 +175,11 @@ impl<W> Flows<W> {
     /// What the last read found.
     pub(super) fn seen(&self) -> &Seen {
         &self.seen
+    }
+
+    /// Other times after which a session counts as over.
+    pub(super) fn set_sessions(&mut self, sessions: Option<Limits>) {
+        self.seen.sessions = sessions;
     }
 
     /// Frees the memory of a read that is older than this.

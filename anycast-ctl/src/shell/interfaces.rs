@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     core::Link,
-    model::program::{Mode, Wanted},
+    model::program::{Mode, Place, Wanted},
 };
 
 /// Shortest time between two log lines about an interface that is missing or cannot be attached to.
@@ -73,6 +73,66 @@ impl Interfaces {
         tell(&link.name, &attached);
         self.attached.insert(link.ifindex, attached);
         Ok(())
+    }
+
+    /// Attaches programs to the interfaces that `wanted` adds, or to which it gives other roles. When one refuses, all
+    /// are as before. Interfaces that are no longer wanted keep their programs until [`Interfaces::detach`].
+    pub fn change(
+        &mut self,
+        dataplane: &mut Dataplane,
+        table: &LinkTable,
+        wanted: BTreeMap<String, Wanted>,
+    ) -> Result<(), (String, Box<DataplaneError>)> {
+        let before = std::mem::replace(&mut self.wanted, wanted);
+        let mut changed = Vec::new();
+        let mut refused = None;
+        for (name, now) in &self.wanted {
+            let Some(link) = table.named(name).filter(|_| before.get(name) != Some(now)) else {
+                continue;
+            };
+            let place = fitness::place(table, &link);
+            changed.push((link.clone(), place.clone()));
+            match dataplane.attach_at(&place, now.roles, now.mode) {
+                Ok(attached) => {
+                    tell(&link.name, &attached);
+                    self.attached.insert(link.ifindex, attached);
+                }
+                Err(error) => {
+                    refused = Some((name.clone(), Box::new(error)));
+                    break;
+                }
+            }
+        }
+        let Some(refused) = refused else {
+            return Ok(());
+        };
+        for (link, place) in changed {
+            self.detach_new(dataplane, &link, &place, before.get(&link.name));
+        }
+        self.wanted = before;
+        Err(refused)
+    }
+
+    /// Takes back what [`Interfaces::change`] did to an interface that had, or did not have, these programs.
+    fn detach_new(
+        &mut self,
+        dataplane: &mut Dataplane,
+        link: &Link,
+        place: &Place,
+        before: Option<&Wanted>,
+    ) {
+        self.attached.remove(&link.ifindex);
+        match before {
+            Some(before) => match dataplane.attach_at(place, before.roles, before.mode) {
+                Ok(attached) => {
+                    self.attached.insert(link.ifindex, attached);
+                }
+                Err(error) => {
+                    tracing::error!(interface = link.name, %error, "cannot attach as before: trying again");
+                }
+            },
+            None => dataplane.detach(link.ifindex),
+        }
     }
 
     /// Attaches programs by TCX where they are attached by XDP and that has become wrong since.

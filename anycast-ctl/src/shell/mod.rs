@@ -9,6 +9,7 @@ mod alone;
 mod answer;
 pub mod api;
 mod bus;
+mod cgroup;
 pub mod clock;
 mod daemon;
 pub mod dataplane;

@@ -1,6 +1,10 @@
 //! The data plane, with the interfaces to which its programs are attached.
 
-use std::{collections::BTreeSet, net::Ipv6Addr, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
+    time::Instant,
+};
 
 use anycast_common::{abi::roles, wire::ipv6};
 
@@ -17,7 +21,10 @@ use super::{
     sockets::Groups,
     throttle::Throttle,
 };
-use crate::core::{Link, controller::Input, router::Policy};
+use crate::{
+    core::{GroupAction, Link, controller::Input, router::Policy},
+    model::program::Wanted,
+};
 
 /// The programs with their maps, and the interfaces on which they run.
 pub(super) struct Plane {
@@ -110,9 +117,14 @@ impl Plane {
                     core.handle(Input::Link(link));
                 }
                 LinkInput::Gone { ifindex, name } => {
-                    tracing::warn!(interface = name, "the interface is gone");
                     self.interfaces.detach(&mut self.dataplane, ifindex);
-                    groups.forget(ifindex);
+                    if self.links.is_wanted(&name) {
+                        tracing::warn!(interface = name, "the interface is gone");
+                        groups.forget(ifindex);
+                    } else {
+                        tracing::info!(interface = name, "the interface has no role any more");
+                        groups.leave_all(ifindex);
+                    }
                     core.handle(Input::LinkGone { ifindex });
                 }
             }
@@ -126,6 +138,46 @@ impl Plane {
         self.program_redirects();
         self.program_stations();
         Ok(())
+    }
+
+    /// Attaches programs to interfaces that are to have some from now on, or other ones. When one refuses, all are as
+    /// before. To be followed by [`Plane::links_changed`] and [`Plane::roles_changed`].
+    pub(super) fn change_interfaces(
+        &mut self,
+        wanted: BTreeMap<String, Wanted>,
+    ) -> Result<(), ShellError> {
+        let changed = self
+            .interfaces
+            .change(&mut self.dataplane, &self.links, wanted);
+        changed.map_err(|(name, error)| {
+            ShellError::dataplane(format!("cannot attach to {name}"))(*error)
+        })?;
+        self.links.want(self.interfaces.names());
+        Ok(())
+    }
+
+    /// Takes back what [`Plane::change_interfaces`] did.
+    pub(super) fn keep_interfaces(&mut self, before: BTreeMap<String, Wanted>) {
+        let now = self.interfaces.names();
+        let added: Vec<_> = now.filter(|name| !before.contains_key(name)).collect();
+        if let Err(error) = self.change_interfaces(before) {
+            self.complain(&error);
+        }
+        for link in added.iter().filter_map(|name| self.links.named(name)) {
+            self.interfaces.detach(&mut self.dataplane, link.ifindex);
+        }
+    }
+
+    /// Tells the core of all interfaces again, whose roles may be other ones now.
+    pub(super) fn roles_changed(&mut self, groups: &mut Groups, core: &mut Engine) {
+        for link in self.links.known() {
+            let (ifindex, group) = (link.ifindex, ipv6::ALL_ROUTERS);
+            groups.apply(match self.interfaces.roles(&link.name) & roles::ROUTER {
+                0 => GroupAction::Leave { ifindex, group },
+                _ => GroupAction::Join { ifindex, group },
+            });
+            core.handle(Input::Link(link.clone()));
+        }
     }
 
     /// Tries again to attach programs where it failed before.

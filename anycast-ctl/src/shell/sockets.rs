@@ -181,6 +181,15 @@ impl Groups {
         Ok(())
     }
 
+    /// Leaves all groups on an interface that no role has any more.
+    pub fn leave_all(&mut self, ifindex: u32) {
+        let joined: Vec<_> = self.joined.iter().copied().collect();
+        for (_, group) in joined.into_iter().filter(|(index, _)| *index == ifindex) {
+            self.apply(GroupAction::Leave { ifindex, group });
+        }
+        self.forget(ifindex);
+    }
+
     /// Forgets the memberships of an interface that disappeared, since its index may be given to another one.
     pub fn forget(&mut self, ifindex: u32) {
         self.wanted.retain(|(index, _)| *index != ifindex);

@@ -1,6 +1,6 @@
 //! Makes the parts of a running daemon out of a configuration.
 
-use std::{io, time::Duration};
+use std::{io, net::Ipv6Addr, time::Duration};
 
 use anycast_common::wire::{discovery, neighbor};
 
@@ -11,8 +11,8 @@ use super::{
     answer::LivePolicy,
     api::{monitor::Monitor, server::Server},
     bus::{Bus, Incoming},
-    clock,
-    dataplane::{self, Dataplane, Pins},
+    cgroup, clock,
+    dataplane::{self, Dataplane, DataplaneError, Pins},
     engine::Engine,
     handover::Handover,
     health::Checks,
@@ -205,9 +205,9 @@ pub(super) fn handover(config: &Config) -> Handover {
     Handover::new(config.data_plane.keep, nonces)
 }
 
-/// Joins the groups that are joined at the start.
-pub(super) fn join(config: &Config, core: &mut Engine) {
-    for anycast in settings::joined_at_start(config) {
+/// Joins groups without a command.
+pub(super) fn join(groups: impl Iterator<Item = Ipv6Addr>, core: &mut Engine) {
+    for anycast in groups {
         if let Err(error) = core.command(Command::Join { anycast }) {
             let error = advice::command(error);
             tracing::error!(%anycast, %error, "cannot join");
@@ -259,18 +259,16 @@ fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
             tracing::warn!("sessions will not outlive this daemon, nothing is pinned: {error}");
         })
         .ok();
-    let mut dataplane = Dataplane::load_with(object, wanted, pins)
-        .map_err(ShellError::dataplane("cannot load the eBPF programs"))?;
-    if let Some(correspondent) = config.correspondent_role() {
-        dataplane
-            .maps()
-            .set_client_prefixes(&settings::client_prefixes(correspondent))
-            .map_err(ShellError::dataplane("cannot load the client prefixes"))?;
-        dataplane
-            .maps()
-            .set_anycast_prefixes(&settings::allowed(correspondent))
-            .map_err(ShellError::dataplane("cannot load the anycast prefixes"))?;
+    let (octets, limit) = (Dataplane::memory(&wanted, pins.as_ref()), cgroup::limit());
+    let none = || DataplaneError::NoMemory { octets, limit };
+    if limit.is_some_and(|limit| limit < octets) {
+        // The kernel may account maps elsewhere; where it does not, this is the last that is heard.
+        tracing::warn!("{}", none());
     }
+    let mut dataplane = Dataplane::load_with(object, wanted, pins)
+        .map_err(|error| if error.is_memory() { none() } else { error })
+        .map_err(ShellError::dataplane("cannot load the eBPF programs"))?;
+    prefixes(config, &mut dataplane)?;
     for group in settings::groups(config) {
         if let Some(care_of) = &group.care_of {
             // Groups that are not joined yet are included, since an earlier run may have left sessions in them.
@@ -278,10 +276,28 @@ fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
             dataplane
                 .maps()
                 .set_local(care_of, anycast)
-                .map_err(ShellError::dataplane("cannot load the care-of addresses"))?;
+                .map_err(ShellError::dataplane(CARE_OF))?;
         }
     }
     Ok(dataplane)
+}
+
+/// What fails when a map takes no care-of address.
+pub(super) const CARE_OF: &str = "cannot load the care-of addresses";
+
+/// Gives the programs of a correspondent its prefixes.
+pub(super) fn prefixes(config: &Config, dataplane: &mut Dataplane) -> Result<(), ShellError> {
+    let Some(correspondent) = config.correspondent_role() else {
+        return Ok(());
+    };
+    dataplane
+        .maps()
+        .set_client_prefixes(&settings::client_prefixes(correspondent))
+        .map_err(ShellError::dataplane("cannot load the client prefixes"))?;
+    dataplane
+        .maps()
+        .set_anycast_prefixes(&settings::allowed(correspondent))
+        .map_err(ShellError::dataplane("cannot load the anycast prefixes"))
 }
 
 /// Warns of settings outside the daemon that would keep it from working.

@@ -3,6 +3,7 @@
 mod attach;
 mod bpffs;
 mod course;
+mod memory;
 mod site;
 
 use std::process::ExitCode;
@@ -31,5 +32,5 @@ fn main() -> ExitCode {
             "what dead daemons have pinned is adopted or removed",
             attach::pins,
         );
-    bpffs::add(suite).run()
+    bpffs::add(memory::add(suite)).run()
 }

@@ -9,6 +9,7 @@ mod forgotten;
 mod neighbours;
 mod own;
 mod pressure;
+mod reload;
 mod sessions;
 mod site;
 mod soak;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let suite = neighbours::tests(suite, is_long);
     let suite = around::tests(suite);
     let suite = own::tests(suite);
+    let suite = reload::tests(suite, is_long);
     let long = pressure::tests(Suite::new());
     let long = dead::tests(long);
     let long = soak::tests(long);

@@ -268,6 +268,13 @@ impl Site {
         Daemon::start(Path::new(DAEMON), node, namespace, &file, directory)
     }
 
+    /// The file of a node says something else from now on, for who reads it again.
+    pub fn rewrite(&self, node: &str, change: impl Fn(String) -> String) -> Result<()> {
+        let (_, config) = self.place(node);
+        let file = self.ground.directory().join(format!("{node}.toml"));
+        Ok(fs::write(file, change(config))?)
+    }
+
     fn mode(&self) -> &'static str {
         self.plan.mode.map_or("auto", Mode::name)
     }

@@ -28,7 +28,7 @@ use site::{B, Lan, ROUTER, SOON, care_of, group, has, link_local, listens, mac, 
 
 fn main() -> ExitCode {
     let suite = pairing::tests(Suite::new());
-    let suite = suite.test("a member reads its file again", reload::reload);
+    let suite = reload::tests(suite);
     suite
         .test("the route follows the health of the service", health)
         .test("addresses come, outlive a crash, and go", addresses)
@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         )
         .test("the Queries of an MLDv2 querier are answered", queries)
         .test("connections of the host's own by C go on", own::connections)
+        .test("what cannot be sent is logged with where to", own::nowhere)
         .test(
             "a C that the host may choose as a source is warned of",
             own::preferred,
@@ -371,6 +372,15 @@ fn queries() -> Result<()> {
             });
             reports.next().cloned()
         })?;
+        let known = group(&member)?["interfaces"][0].clone();
+        let said = (
+            known["last_query_from"].as_str(),
+            known["last_query_seconds"].as_f64(),
+        );
+        ensure!(
+            said.0 == Some(&*ROUTER.to_string()) && said.1.is_some_and(|age| age < 60.0),
+            "{name}: {known}"
+        );
         let late = Duration::from_nanos(answer.time - since);
         ensure!(
             late < max_response_delay + second,

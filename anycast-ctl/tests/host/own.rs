@@ -9,9 +9,12 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use socket2::{Domain, Protocol, Socket, Type};
-use xtask::net::{Namespace, netlink, wait};
+use xtask::{
+    lab::node::Daemon,
+    net::{Namespace, Sender, netlink, packet::forge, wait},
+};
 
-use crate::site::{B, Lan, SOON, care_of};
+use crate::site::{B, Lan, SOON, care_of, mac, until};
 
 const SERVICE: u16 = 7777;
 /// What the host asks on the other end of the link.
@@ -47,6 +50,31 @@ fn echoed(stream: &mut TcpStream) -> Result<()> {
     let mut answer = [0; 4];
     stream.read_exact(&mut answer)?;
     ensure!(&answer == b"word", "{answer:?}");
+    Ok(())
+}
+
+/// What cannot be sent is logged with where to: here a member's messages to a client that it has no route to.
+pub fn nowhere() -> Result<()> {
+    const CLIENT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x99);
+    let lan = Lan::up()?;
+    let group = format!("care_of = \"{}\"\nassign = true", care_of(1));
+    let member = lan.member(0, &group)?;
+    let line = |daemon: &Daemon| {
+        let lines = daemon.tail(usize::MAX);
+        lines
+            .into_iter()
+            .find(|line| line.contains("cannot send a packet"))
+    };
+    ensure!(line(&member).is_none(), "{:?}", line(&member));
+    let [from, to] = [(CLIENT, 1), (B, SERVICE)];
+    let ends = [from, to].map(|(address, port)| SocketAddrV6::new(address, port, 0, 0));
+    let frame = forge::udp([mac(1), mac(0x11)], ends[0], ends[1], b"word");
+    Sender::open(&lan.router, "eth0")?.send(&frame)?;
+    until("the packet that cannot be sent is logged", || {
+        Ok(line(&member).is_some())
+    })?;
+    let line = line(&member).unwrap_or_default();
+    ensure!(line.contains(&CLIENT.to_string()), "{line}");
     Ok(())
 }
 

@@ -1,10 +1,34 @@
-//! What a running member takes of a file that is read again, and what it names.
+//! What a running member and a running router take of a file that is read again, and what they name.
 
-use std::fs;
+use std::{fs, net::Ipv6Addr, time::Instant};
 
+use anycast_common::wire::{ipv6, mld};
+use anycast_ctl::shell::sockets::Sender;
 use anyhow::{Result, ensure};
+use xtask::{
+    kernel_tests::Suite,
+    lab::node::Daemon,
+    net::{
+        Pass, capture, netlink,
+        netlink::End,
+        packet::{Upper, mld as seen},
+    },
+};
 
-use super::site::{Lan, group, member_text, until};
+use super::site::{
+    B, Lan, SOON, care_of, group, has, link_local, listens, member_text, router_text, until,
+};
+
+/// Another anycast address.
+const B2: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x54);
+
+pub fn tests(suite: Suite) -> Suite {
+    suite
+        .test("a member reads its file again", member)
+        .test("groups come and go with a reload", groups)
+        .test("links of a router come and go with a reload", links)
+        .test("limits of a router change with a reload", limits)
+}
 
 fn with_check(program: &str) -> String {
     member_text(&format!(
@@ -12,7 +36,15 @@ fn with_check(program: &str) -> String {
     ))
 }
 
-pub fn reload() -> Result<()> {
+/// Why a reload was refused.
+fn refused(daemon: &Daemon) -> Result<String> {
+    let refused = daemon.tell(&["reload"]).err();
+    refused
+        .map(|error| format!("{error:#}"))
+        .ok_or_else(|| anyhow::anyhow!("it was taken"))
+}
+
+fn member() -> Result<()> {
     let lan = Lan::up()?;
     let file = lan.site.directory().join("s1.toml");
     let member = lan.node("s1", &lan.members[0], &with_check("/bin/false"))?;
@@ -26,25 +58,222 @@ pub fn reload() -> Result<()> {
         Ok(group(&member)?["joined"] == true)
     })?;
 
-    let more = with_check("/bin/true") + "care_of = \"2001:db8:20::c1\"\n";
-    fs::write(&file, more.replace("robustness = 1", "robustness = 3"))?;
-    let said = member.tell(&["reload"])?;
-    let expected = "reloaded; needs a restart: member.group, member.listener";
-    ensure!(said.trim() == expected, "{said}");
+    // A member stays one until a check that is new has said otherwise, and when there is none any more.
+    for text in [member_text(""), with_check("/bin/true"), member_text("")] {
+        fs::write(&file, text)?;
+        member.tell(&["reload"])?;
+        ensure!(group(&member)?["joined"] == true, "{}", group(&member)?);
+    }
+    ensure!(
+        lan.captures[0].ledger().read(|ledger| {
+            let dones = ledger.messages(0, |packet| packet.upper == Upper::Mld(seen::DONE, B));
+            dones.count() == 0
+        }),
+        "a Done was sent"
+    );
+
+    fs::write(&file, with_check("/bin/true"))?;
+    member.tell(&["reload"])?;
+    let more = with_check("/bin/true").replace("[member]", "[member]\nmode = \"tcx\"")
+        + "[data_plane]\nclients = 2048\n";
+    for _ in 0..2 {
+        fs::write(&file, &more)?;
+        let said = member.tell(&["reload"])?;
+        let expected = "reloaded; needs a restart: member.mode, data_plane";
+        ensure!(said.trim() == expected, "{said}");
+    }
 
     // A wrong file changes nothing, though what is right in it could be taken.
     fs::write(&file, with_check("/bin/false") + "anycaste = \"\"\n")?;
-    let refused = member.tell(&["reload"]);
-    let reason = refused.err().map(|error| format!("{error:#}"));
-    ensure!(
-        reason
-            .as_ref()
-            .is_some_and(|reason| reason.contains("did you mean `anycast`?")),
-        "{reason:?}"
-    );
+    let reason = refused(&member)?;
+    ensure!(reason.contains("did you mean `anycast`?"), "{reason}");
     let passed = || member.counter("controller", "health_check_passed");
     let before = passed()?;
     until("the check passes as before", || Ok(passed()? > before + 3))?;
     ensure!(group(&member)?["joined"] == true, "{}", group(&member)?);
+    Ok(())
+}
+
+fn groups() -> Result<()> {
+    let lan = Lan::up()?;
+    let [host, _] = &lan.members;
+    let _router = lan.router("best")?;
+    let file = lan.site.directory().join("s1.toml");
+    let (c, c2) = (care_of(1), care_of(2));
+    let one = format!("care_of = \"{c}\"\nassign = true");
+    let another =
+        format!("{one}\n[[member.group]]\nanycast = \"{B2}\"\ncare_of = \"{c2}\"\nassign = true");
+    let member = lan.node("s1", host, &member_text(&one))?;
+    lan.routed(true)?;
+    let others = || anyhow::Ok(has(host, "lo", B2)? && has(host, "eth0", c2)?);
+    let none = || anyhow::Ok(!has(host, "lo", B2)? && !has(host, "eth0", c2)?);
+    ensure!(none()?, "there before it was asked for");
+    let begin = capture::now();
+    for _ in 0..2 {
+        fs::write(&file, member_text(&another))?;
+        let said = member.tell(&["reload"])?;
+        ensure!(said.trim() == "reloaded", "{said}");
+        ensure!(others()?, "B and C of the new group are not there");
+        lan.routes
+            .wait(SOON, "a route to the new group", (B2, 128), |routes| {
+                (!routes.is_empty()).then_some(())
+            })?;
+        until("the host listens for it", || {
+            listens(host, ipv6::solicited_node(B2))
+        })?;
+        let known = member.map_entry("LOCAL_CARE_OF", &c2.octets())?;
+        ensure!(known.is_some(), "the programs do not know C");
+
+        // C cannot stand for another group while sessions may use it.
+        let swapped = another.replace(&c.to_string(), "2001:db8:20::c3");
+        let swapped = swapped.replace(&c2.to_string(), &c.to_string());
+        fs::write(&file, member_text(&swapped))?;
+        let reason = refused(&member)?;
+        ensure!(reason.contains("it takes a restart"), "{reason}");
+        ensure!(others()?, "it changed something");
+
+        fs::write(&file, member_text(&one))?;
+        let since = capture::now();
+        member.tell(&["reload"])?;
+        lan.captures[0].ledger().wait(SOON, "the Done", |ledger| {
+            let mut dones = ledger.messages(since, |packet| {
+                packet.source == link_local(0x11) && packet.upper == Upper::Mld(seen::DONE, B2)
+            });
+            dones.next().map(drop)
+        })?;
+        until("B and C of the group go", none)?;
+        until("the programs forget C", || {
+            Ok(member.map_entry("LOCAL_CARE_OF", &c2.octets())?.is_none())
+        })?;
+        let listed = member.ask("groups")?["member"].as_array().map(Vec::len);
+        ensure!(listed == Some(1), "{listed:?} groups");
+    }
+    ensure!(
+        has(host, "lo", B)? && has(host, "eth0", c)?,
+        "the other went too"
+    );
+    let left = lan.captures[0].ledger().read(|ledger| {
+        let dones = ledger.messages(begin, |packet| packet.upper == Upper::Mld(seen::DONE, B));
+        dones.count()
+    });
+    ensure!(left == 0, "the other group was left");
+    Ok(())
+}
+
+/// The links of a router, as `status` shows them.
+fn links_of(router: &Daemon) -> Result<Vec<String>> {
+    let status = router.ask("status")?;
+    let interfaces = status["interfaces"].as_array().cloned().unwrap_or_default();
+    let attached = interfaces.iter().filter(|link| !link["program"].is_null());
+    Ok(attached
+        .filter_map(|link| link["name"].as_str().map(str::to_owned))
+        .collect())
+}
+
+fn links() -> Result<()> {
+    let lan = Lan::up()?;
+    let file = lan.site.directory().join("router.toml");
+    let router = lan.router("best")?;
+    let _member = lan.member(0, "")?;
+    lan.routed(true)?;
+    let begin = Instant::now();
+    // Another link, with a member of another group on it.
+    let (near, far) = (
+        End::new(&lan.router, "eth1"),
+        End::new(&lan.members[1], "eth1"),
+    );
+    netlink::veth(near, far)?;
+    netlink::connect(near, far)?;
+    netlink::address(&lan.router, "eth1", link_local(2), 64)?;
+    netlink::address(&lan.members[1], "eth1", link_local(0x22), 64)?;
+    let other = member_text("").replace(&B.to_string(), &B2.to_string());
+    let _other = lan.node("s2", &lan.members[1], &other.replace("eth0", "eth1"))?;
+    // And one that a program of somebody else has.
+    let ends = ["eth2", "eth3"].map(|name| End::new(&lan.router, name));
+    netlink::veth(ends[0], ends[1])?;
+    let _foreign = Pass::attach(&lan.router, "eth3")?;
+    let routed = |wanted: bool| {
+        lan.routes
+            .wait(SOON, "the route of the other link", (B2, 128), |routes| {
+                (routes.is_empty() != wanted).then_some(())
+            })
+    };
+    for _ in 0..2 {
+        ensure!(links_of(&router)? == ["eth0"], "{:?}", links_of(&router)?);
+        let both = router_text("best").replace("[\"eth0\"]", "[\"eth0\", \"eth1\"]");
+        fs::write(&file, &both)?;
+        let said = router.tell(&["reload"])?;
+        ensure!(said.trim() == "reloaded: 1 policy rule", "{said}");
+        ensure!(
+            links_of(&router)? == ["eth0", "eth1"],
+            "{:?}",
+            links_of(&router)?
+        );
+        routed(true)?;
+        // What cannot be attached to changes nothing, though the one before it could.
+        let wrong = both.replace("\"eth1\"]", "\"eth2\", \"eth3\"]");
+        fs::write(&file, wrong)?;
+        let reason = refused(&router)?;
+        ensure!(reason.contains("cannot attach to eth3"), "{reason}");
+        let show = ["link", "show", "dev", "eth2"];
+        let shown = lan.router.command("ip").args(show).output()?;
+        let shown = String::from_utf8(shown.stdout)?;
+        ensure!(shown.contains("eth2") && !shown.contains("xdp"), "{shown}");
+        ensure!(
+            links_of(&router)? == ["eth0", "eth1"],
+            "{:?}",
+            links_of(&router)?
+        );
+        fs::write(&file, router_text("best"))?;
+        router.tell(&["reload"])?;
+        routed(false)?;
+    }
+    // The member of the link that stays has been one all the time.
+    let members = router.list("members")?;
+    let since = members
+        .first()
+        .and_then(|member| member["since_seconds"].as_f64());
+    let stayed = since.is_some_and(|since| since >= begin.elapsed().as_secs_f64());
+    ensure!(members.len() == 1 && stayed, "{members:?}");
+    Ok(())
+}
+
+fn limits() -> Result<()> {
+    let lan = Lan::up()?;
+    let file = lan.site.directory().join("router.toml");
+    let router = lan.router("best")?;
+    let limited = || router.counter("data_plane", "mld_rate_limited");
+    let taken = || router.counter("controller", "report_accepted");
+    let report = |times: usize| {
+        let mut packet = vec![0; mld::PACKET_LEN];
+        let message = mld::Message::Report { address: B };
+        message.emit(link_local(0x11), ipv6::ALL_ROUTERS, &mut packet)?;
+        lan.members[0].run(|| {
+            let index = nix::net::if_::if_nametoindex("eth0")?;
+            let mut sender = Sender::new()?;
+            (0..times).try_for_each(|_| Ok(sender.send(Some(index), &packet)?))
+        })
+    };
+    report(50)?;
+    until("all are taken", || Ok(taken()? >= 50))?;
+    ensure!(limited()? == 0, "{} limited before", limited()?);
+    let few = "[router.limits]\nreports_per_second = 1\nburst = 1\n";
+    for (text, some) in [
+        (router_text("best") + few, true),
+        (router_text("best"), false),
+    ] {
+        fs::write(&file, text)?;
+        router.tell(&["reload"])?;
+        let (before, heard) = (limited()?, taken()?);
+        report(50)?;
+        until("all are counted", || {
+            Ok(limited()? - before + taken()? - heard >= 50)
+        })?;
+        let now = limited()? - before;
+        ensure!(
+            (now >= 40) == some && (now == 0) != some,
+            "{now} limited, {some}"
+        );
+    }
     Ok(())
 }

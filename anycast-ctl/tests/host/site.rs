@@ -88,11 +88,7 @@ impl Lan {
 
     /// A router that lets everybody in.
     pub fn router(&self, next_hops: &str) -> Result<Daemon> {
-        let config = format!(
-            "[router]\ninterfaces = [\"eth0\"]\nnext_hops = \"{next_hops}\"\n\
-             [[router.policy]]\nsource = \"fe80::/10\"\nanycast = \"2001:db8:a::/48\"\naction = \"allow\"\n"
-        );
-        self.node("router", &self.router, &config)
+        self.node("router", &self.router, &router_text(next_hops))
     }
 
     /// Member 0 or 1 of B, with these lines for its group.
@@ -128,6 +124,14 @@ impl Lan {
 /// The first group of a member.
 pub fn group(daemon: &Daemon) -> Result<Value> {
     Ok(daemon.ask("groups")?["member"][0].take())
+}
+
+/// The configuration of a router that lets everybody in.
+pub fn router_text(next_hops: &str) -> String {
+    format!(
+        "[router]\ninterfaces = [\"eth0\"]\nnext_hops = \"{next_hops}\"\n\
+         [[router.policy]]\nsource = \"fe80::/10\"\nanycast = \"2001:db8:a::/48\"\naction = \"allow\"\n"
+    )
 }
 
 /// The configuration of a member with these lines for its group.

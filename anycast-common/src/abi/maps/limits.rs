@@ -4,7 +4,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::address::Address;
 
-layout!(Rate: 16, NewSenders: 8, Sender: 32);
+layout!(Rate: 16, Rates: 128, NewSenders: 8, Sender: 32);
 
 /// A token bucket, which a map keeps as the time, in nanoseconds of `CLOCK_MONOTONIC_COARSE`, at
 /// which it is full again.
@@ -15,6 +15,41 @@ pub struct Rate {
     pub every: u64,
     /// Nanoseconds in which all tokens but one grow.
     pub depth: u64,
+}
+
+/// Every rate of the programs, by its number in [`rates`]. The daemon may change them while the programs run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Rates {
+    /// The rates. An `every` of 0 sets no limit.
+    pub of: [Rate; rates::ALL],
+}
+
+impl Rates {
+    /// Section of the object, and name of its map.
+    pub const SECTION: &str = ".data.rates";
+}
+
+/// Numbers of the rates.
+pub mod rates {
+    /// Reports and Dones of each sender.
+    pub const REPORTS: usize = 0;
+    /// Senders that are not known yet, by the rule that allows them and the interface.
+    pub const NEW_SENDERS: usize = 1;
+    /// Test Inits, and Binding Updates, to each client.
+    pub const MESSAGES_TO_CLIENT: usize = 2;
+    /// They from each /64.
+    pub const MESSAGES_FROM_PREFIX: usize = 3;
+    /// They on each CPU, to clients that sent a packet of late.
+    pub const MESSAGES_SOLICITED: usize = 4;
+    /// They on each CPU, to other clients.
+    pub const MESSAGES_UNSOLICITED: usize = 5;
+    /// New clients that a member reports, on each CPU.
+    pub const NEW_CLIENTS: usize = 6;
+    /// New clients of each /64.
+    pub const NEW_CLIENTS_OF_PREFIX: usize = 7;
+    /// How many there are.
+    pub const ALL: usize = 8;
 }
 
 /// Whose bucket for new senders. Map `NEW_SENDERS_FULL` (LRU); the value is as in `SENDERS`.

@@ -73,8 +73,8 @@ impl Controller {
         actions: &mut Actions,
     ) {
         let message = Message::parse(packet);
-        let to_member = self.member_addresses.contains(&packet.destination);
-        let prefixes = &self.client_prefixes;
+        let to_member = self.places.member_addresses.contains(&packet.destination);
+        let prefixes = &self.places.client_prefixes;
         let to_client = prefixes
             .iter()
             .any(|prefix| prefix.contains(&packet.destination));

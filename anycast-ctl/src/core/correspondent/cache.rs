@@ -166,6 +166,11 @@ impl Cache {
         }
     }
 
+    /// Other limits from now on. Bindings beyond them end in time.
+    pub(super) const fn set_room(&mut self, room: Room) {
+        self.room = room;
+    }
+
     /// The live binding of this triple.
     pub(super) fn get(&self, triple: Triple) -> Option<&Live> {
         self.live.get(&triple)

@@ -33,6 +33,13 @@ impl Limiter {
         }
     }
 
+    /// Other limits from now on.
+    pub(super) fn set(&mut self, limits: &Limits) {
+        self.inits.set(limits);
+        self.updates.set(limits);
+        self.errors.set(limits.errors);
+    }
+
     /// Whether a Test Init from `source` may be answered.
     pub(super) fn init(&mut self, now: Time, source: Ipv6Addr) -> bool {
         self.inits.take(now, source)
@@ -67,6 +74,11 @@ impl Answers {
             whole: Bucket::new(limits.whole),
             prefixes: Buckets::new(limits.per_prefix, limits.max_prefixes),
         }
+    }
+
+    fn set(&mut self, limits: &Limits) {
+        self.whole.set(limits.whole);
+        self.prefixes.set(limits.per_prefix, limits.max_prefixes);
     }
 
     /// A prefix that sends too much takes nothing from the others.

@@ -7,7 +7,6 @@ use std::{
 };
 
 use anycast_common::wire::{self, ipv6, mobility::Message};
-use ipnet::Ipv6Net;
 
 use super::{
     ahead::Ahead,
@@ -66,12 +65,7 @@ impl Correspondent {
             elsewhere: Elsewhere::default(),
             ahead: Ahead::default(),
             rng,
-            cache: Cache::new(Room {
-                bindings: settings.max_bindings,
-                per_prefix: settings.max_per_prefix,
-                per_member: settings.max_per_member,
-                care_of: settings.max_care_of,
-            }),
+            cache: Cache::new(room(&settings)),
             sequences: Sequences::new(settings.sequences()),
             trials: Trials::new(settings.max_care_of),
             limiter: Limiter::new(&settings.limits),
@@ -82,10 +76,18 @@ impl Correspondent {
         }
     }
 
-    /// Replaces the prefixes of the clients, and of what may be bound.
-    pub fn set_prefixes(&mut self, clients: Vec<Ipv6Net>, anycast: Vec<Ipv6Net>) {
-        self.settings.client_prefixes = clients;
-        self.settings.allow = anycast;
+    /// Replaces prefixes, limits and times. What the data plane has room for, and the fleet, stay as they are.
+    pub fn reconfigure(&mut self, settings: Settings) {
+        let settings = Settings {
+            max_care_of: self.settings.max_care_of,
+            fleet: self.settings.fleet.take(),
+            ..settings
+        };
+        self.cache.set_room(room(&settings));
+        self.sequences.set_capacity(settings.sequences());
+        self.limiter.set(&settings.limits);
+        self.sweeper.set(settings.flows);
+        self.settings = settings;
     }
 
     /// Handles a mobility message. `received` is the whole packet, which a Parameter Problem quotes. `packet` and
@@ -280,6 +282,15 @@ impl Correspondent {
                 reason: counter.name(),
             }));
         }
+    }
+}
+
+fn room(settings: &Settings) -> Room {
+    Room {
+        bindings: settings.max_bindings,
+        per_prefix: settings.max_per_prefix,
+        per_member: settings.max_per_member,
+        care_of: settings.max_care_of,
     }
 }
 

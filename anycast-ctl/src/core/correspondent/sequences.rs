@@ -75,6 +75,11 @@ impl Sequences {
         }
     }
 
+    /// Another capacity from now on.
+    pub(super) const fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity;
+    }
+
     /// The last sequence number of `triple`. That of the next Binding Update must be after it.
     pub(super) fn last(&self, now: Time, triple: Triple) -> Option<u16> {
         self.find(now, tag(triple)).map(|known| known.sequence)

@@ -92,6 +92,11 @@ impl Sweeper {
         }
     }
 
+    /// Other limits, from the next sweep on.
+    pub const fn set(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Time at which [`Sweeper::due`] has to be called.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {

@@ -50,6 +50,13 @@ impl HandOn {
         }
     }
 
+    /// Other limits from now on.
+    pub(super) fn set(&mut self, settings: &HandshakeSettings) {
+        self.capacity = settings.max_clients.max(1);
+        self.prefixes.set(more(settings.per_prefix), self.capacity);
+        self.whole.set(more(settings.whole));
+    }
+
     /// Whether a message of `client` may be handed on.
     pub(super) fn admits(&mut self, now: Time, client: Ipv6Addr) -> bool {
         let prefix = prefix64(client);

@@ -39,6 +39,11 @@ impl Listeners {
         }
     }
 
+    /// Other timers, from the next Report on.
+    pub(super) const fn set(&mut self, settings: ListenerTimers) {
+        self.settings = settings;
+    }
+
     /// Source address of the Reports for `anycast` on the interface. `None` where it is not reported.
     pub(super) fn source(&self, anycast: Ipv6Addr, ifindex: u32) -> Option<Ipv6Addr> {
         let listener = self.machines.get(&(anycast, ifindex))?;

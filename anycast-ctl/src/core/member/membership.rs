@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::{CommandError, Finding, HealthSettings, Member, health::Step};
+use super::{CommandError, Finding, Member, health::Step};
 use crate::core::{Action, Actions, CheckAction, MapAction, Notice, Time, counters::Counter};
 
 impl Member {
@@ -52,14 +52,6 @@ impl Member {
     ) -> Result<bool, CommandError> {
         self.group(anycast)?.draining = None;
         Ok(self.settle(now, anycast, actions))
-    }
-
-    /// Replaces the times of the health checks of a group that has some.
-    pub fn set_health(&mut self, anycast: Ipv6Addr, health: HealthSettings) {
-        let group = self.groups.get_mut(&anycast);
-        if let Some(checks) = group.and_then(|group| group.checks.as_mut()) {
-            checks.set(health);
-        }
     }
 
     /// The groups that this host is not a member of, and whether their service is ill.
@@ -143,7 +135,7 @@ impl Member {
 
     /// Joins or leaves, by what the operator, the checks and a drain want together. Gives whether this host is a
     /// member.
-    fn settle(&mut self, now: Time, anycast: Ipv6Addr, actions: &mut Actions) -> bool {
+    pub(super) fn settle(&mut self, now: Time, anycast: Ipv6Addr, actions: &mut Actions) -> bool {
         let Some(group) = self.groups.get_mut(&anycast) else {
             return false;
         };

@@ -16,6 +16,7 @@ mod membership;
 mod mobility;
 mod neighbor;
 mod peers;
+mod reconfigure;
 mod refusal;
 mod role;
 mod settings;

@@ -221,6 +221,12 @@ impl Member {
         }
     }
 
+    /// Whether the configuration has the anycast address.
+    #[must_use]
+    pub fn has(&self, anycast: Ipv6Addr) -> bool {
+        self.groups.contains_key(&anycast)
+    }
+
     /// Every anycast address of the configuration, in order.
     #[must_use]
     pub fn groups(&self, now: Time) -> Vec<GroupView> {

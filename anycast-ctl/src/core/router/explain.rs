@@ -90,7 +90,7 @@ impl Router {
         (0..self.links.len())
             .filter(|id| {
                 let name = &self.links[*id].settings.interface;
-                interface.is_none_or(|wanted| wanted == name)
+                !name.is_empty() && interface.is_none_or(|wanted| wanted == name)
             })
             .map(|id| {
                 let known = self.groups.get(&(anycast, id));

@@ -47,6 +47,7 @@ mod policy;
 mod probe;
 mod querier;
 mod queries;
+mod reconfigure;
 mod role;
 mod roster;
 mod routes;

@@ -72,7 +72,8 @@ impl Router {
     /// Names of the links, in the order of the settings.
     pub fn interfaces(&self) -> impl Iterator<Item = &str> {
         let links = self.links.iter();
-        links.map(|link| link.settings.interface.as_str())
+        let names = links.map(|link| link.settings.interface.as_str());
+        names.filter(|name| !name.is_empty())
     }
 
     /// Gives at most `limit` members, in the order of groups, of links in the settings, and of members, and the
@@ -151,9 +152,8 @@ impl Router {
     }
 
     fn key(&self, cursor: &Cursor) -> Option<GroupKey> {
-        let id = self
-            .interfaces()
-            .position(|name| name == cursor.interface)?;
+        let mut links = self.links.iter();
+        let id = links.position(|link| link.settings.interface == cursor.interface)?;
         Some((cursor.group, id))
     }
 

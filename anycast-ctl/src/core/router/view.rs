@@ -192,6 +192,7 @@ impl Router {
         self.links
             .iter()
             .enumerate()
+            .filter(|(_, link)| !link.settings.interface.is_empty())
             .map(|(id, link)| {
                 let (role, queries, reason) = match link.role {
                     Role::Initial if link.up => {

@@ -34,7 +34,7 @@ pub(super) fn map(error: &DataplaneError) -> Refusal {
 }
 
 /// A refusal, because the daemon could not execute the request.
-pub(super) fn failed(message: String) -> Refusal {
+pub(in crate::shell) fn failed(message: String) -> Refusal {
     Refusal {
         code: RefusalCode::Failed,
         message,

@@ -1,6 +1,5 @@
 //! Builds the answers for the control socket, from what the core and the data plane know.
 
-mod changes;
 mod clients;
 mod common;
 mod counters;
@@ -18,7 +17,7 @@ use std::net::Ipv6Addr;
 
 use anycast_common::abi::roles;
 
-pub(super) use common::{Answered, no_role};
+pub(super) use common::{Answered, failed, no_role};
 pub(super) use flows::{flush as flush_flows, flushed};
 pub(super) use policy::LivePolicy;
 
@@ -72,9 +71,8 @@ impl Desk<'_> {
                 interface,
                 mac,
             } => policy::explain(core, source, anycast, interface.as_deref(), mac),
-            Request::Reload => policy.reload(core, plane, performer),
             Request::Refusals => refusals::refusals(core, plane, performer),
-            Request::Monitor { .. } | Request::Flush { .. } => Err(Refusal {
+            Request::Monitor { .. } | Request::Flush { .. } | Request::Reload => Err(Refusal {
                 code: RefusalCode::Failed,
                 message: "it is answered elsewhere".to_owned(),
             }),

@@ -1,26 +1,21 @@
 //! The policy at run time: its rules, the explanation of its decisions, and its changes.
 
-use std::{
-    net::Ipv6Addr,
-    path::{Path, PathBuf},
-};
+use std::{net::Ipv6Addr, path::PathBuf};
 
-use anycast_common::abi::{maps::DEFAULT_DENY, roles};
+use anycast_common::abi::maps::DEFAULT_DENY;
 
-use super::{
-    changes,
-    common::{Answered, failed, map, no_role},
-};
+use super::common::{Answered, failed, map, no_role};
 use crate::{
-    config::{self, file::Correspondent, settings},
+    config::{
+        self,
+        running::{Next, Running},
+    },
     core::router::{Cap, Explanation, Numbered, Policy, Position, Router, Verdict},
     model::{mac::Mac, policy::Decision},
     shell::{
         ShellError, advice,
         api::{Answer, Refusal, RefusalCode, view},
-        dataplane::DataplaneError,
         engine::Engine,
-        perform::Performer,
         plane::Plane,
     },
 };
@@ -31,18 +26,18 @@ pub(in crate::shell) struct LivePolicy {
     policy: Policy,
     /// Path of the configuration file.
     config: PathBuf,
-    /// What the file said when the daemon started.
-    started: toml::Table,
+    /// What the daemon runs with.
+    running: Running,
 }
 
 impl LivePolicy {
     /// Starts with the policy of the file `config`.
     pub(in crate::shell) fn new(policy: Policy, config: PathBuf) -> Self {
-        let started = text(&config);
+        let running = Running::of(&config);
         Self {
             policy,
             config,
-            started,
+            running,
         }
     }
 
@@ -114,54 +109,36 @@ impl LivePolicy {
         self.change(core, plane, policy, Some(id))
     }
 
-    /// Reads the configuration file again, and takes of it what a running daemon can take: the policy, the prefixes of
-    /// clients and of anycast addresses, and health checks. What else has changed is named. A file that is wrong
-    /// changes nothing.
-    pub(in crate::shell) fn reload(
-        &mut self,
-        core: &mut Engine,
-        plane: &mut Plane,
-        performer: &mut Performer,
-    ) -> Answered {
-        let config = config::load(&self.config).map_err(|problems| {
+    /// Reads the configuration file again. Gives what the daemon runs with, and what it would run with.
+    pub(in crate::shell) fn reread(&self) -> Result<(Running, Next), Refusal> {
+        let next = self.running.next(&self.config).map_err(|problems| {
             for line in problems.to_string().lines() {
                 tracing::error!("not reloaded: {line}");
             }
             failed(format!("not reloaded: {problems}"))
         })?;
-        let restart = changes::need_restart(&self.started, &text(&self.config));
-        if let Some(role) = config
-            .correspondent_role()
-            .filter(|_| plane.has(roles::CORRESPONDENT))
-        {
-            prefixes(core, plane, role)
-                .map_err(|error| failed(format!("not reloaded: {error}")))?;
-        }
-        if plane.has(roles::MEMBER) {
-            performer
-                .checks()
-                .retarget(settings::health_targets(&config));
-            for group in settings::groups(&config) {
-                if let Some(health) = settings::health(group) {
-                    core.set_health(*group.anycast.get_ref(), health);
-                }
-            }
-        }
-        let mut rules = 0;
-        if let Some(router) = config.router_role().filter(|_| plane.has(roles::ROUTER)) {
-            let lost = self.policy.rules().iter().filter(|known| known.added);
-            let lost = lost.count();
-            reset_hits(plane, 0..=DEFAULT_DENY as usize)?;
-            self.change(core, plane, settings::policy(router), None)?;
-            rules = self.policy.rules().len();
-            tracing::info!(lost, rules, "policy reloaded");
-        }
-        tracing::info!(restart = restart.join(", "), "reloaded");
-        Ok(Answer::PolicyChanged(view::PolicyChanged {
-            id: None,
-            rules,
-            restart,
-        }))
+        Ok((self.running.clone(), next))
+    }
+
+    /// Notes what the daemon runs with from now on.
+    pub(in crate::shell) fn runs_with(&mut self, running: Running) {
+        self.running = running;
+    }
+
+    /// Replaces the policy by that of the file. Gives how many rules it has.
+    pub(in crate::shell) fn replace(
+        &mut self,
+        core: &mut Engine,
+        plane: &mut Plane,
+        policy: Policy,
+    ) -> Result<usize, Refusal> {
+        let lost = self.policy.rules().iter().filter(|known| known.added);
+        let lost = lost.count();
+        reset_hits(plane, 0..=DEFAULT_DENY as usize)?;
+        self.change(core, plane, policy, None)?;
+        let rules = self.policy.rules().len();
+        tracing::info!(lost, rules, "policy reloaded");
+        Ok(rules)
     }
 
     /// Replaces the policy. The data plane gets it first, so that a member that is removed cannot join again.
@@ -186,26 +163,6 @@ impl LivePolicy {
             restart: Vec::new(),
         }))
     }
-}
-
-/// What the file says, which has been read once already.
-fn text(path: &Path) -> toml::Table {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.parse().unwrap_or_default()
-}
-
-/// Gives a correspondent its prefixes, the programs first: they pass messages for clients to the core.
-fn prefixes(
-    core: &mut Engine,
-    plane: &mut Plane,
-    role: &Correspondent,
-) -> Result<(), DataplaneError> {
-    let (clients, anycast) = (settings::client_prefixes(role), settings::allowed(role));
-    let maps = plane.dataplane().maps();
-    maps.set_client_prefixes(&clients)?;
-    maps.set_anycast_prefixes(&anycast)?;
-    core.set_prefixes(clients, anycast);
-    Ok(())
 }
 
 fn reset_hits(plane: &mut Plane, ids: impl Iterator<Item = usize>) -> Result<(), Refusal> {

@@ -68,7 +68,7 @@ pub enum Request {
         #[serde(default)]
         mac: Option<Mac>,
     },
-    /// Reads the policy of the configuration file again.
+    /// Reads the configuration file again, and takes all of it that a running daemon can take, or nothing.
     Reload,
     /// The Reports and Dones that were refused last.
     Refusals,

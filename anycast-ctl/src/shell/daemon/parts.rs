@@ -2,10 +2,13 @@
 
 use std::net::Ipv6Addr;
 
-use super::super::{
-    ShellError, addresses::Addresses, answer::LivePolicy, api::server::Call, bus::BusEvent, clock,
-    engine::Engine, flows::Flows, netlink::Netlink, next_hops::NextHops, perform::Performer,
-    plane::Plane,
+use super::{
+    super::{
+        ShellError, addresses::Addresses, answer::LivePolicy, api::server::Call, bus::BusEvent,
+        clock, engine::Engine, flows::Flows, netlink::Netlink, next_hops::NextHops,
+        perform::Performer, plane::Plane,
+    },
+    retiring::Retiring,
 };
 use crate::core::{
     controller::{Flushed, Input},
@@ -21,6 +24,8 @@ pub(super) enum Waiter {
     /// An anycast address that this machine does not serve, and whose packets go to another member when the last
     /// session has ended.
     Unserved,
+    /// A group or a care-of address that a reload took out, and that ends with its last session.
+    Retired,
     /// A client of the control socket, whose request can be answered then.
     Call(Call),
     /// A client of the control socket that ended bindings, whose flows are to be ended as soon as they are read.
@@ -40,6 +45,8 @@ pub(super) struct Parts {
     pub(super) flows: Flows<Waiter>,
     pub(super) netlink: Netlink,
     pub(super) addresses: Addresses,
+    /// What a reload took out of the configuration, and sessions still use.
+    pub(super) retiring: Retiring,
     /// Where XDP may send past the kernel: the next hops that it sends to.
     pub(super) next_hops: Option<NextHops>,
     /// Whether this machine is a member and the router of members.
@@ -91,7 +98,7 @@ impl Parts {
 
     /// Whether [`each_second`](Self::each_second) has something to do.
     pub(super) fn is_periodic(&self) -> bool {
-        self.is_own_router || self.next_hops.is_some()
+        self.is_own_router || self.next_hops.is_some() || self.retiring.is_waiting()
     }
 
     /// What is done now and then.
@@ -100,6 +107,9 @@ impl Parts {
         let waits = |(anycast, ill): (Ipv6Addr, bool)| !ill && !self.addresses.is_sent_on(anycast);
         if self.is_own_router && self.unserved().any(waits) {
             self.flows.wait(Waiter::Unserved);
+        }
+        if self.retiring.is_due(clock::now()) {
+            self.flows.wait(Waiter::Retired);
         }
     }
 

@@ -28,6 +28,13 @@ impl Parts {
             };
             return self.flush(which, call);
         }
+        if let Request::Reload = call.request {
+            let answer = self.reload();
+            self.perform();
+            // What cannot be assigned yet is tried again.
+            self.assign();
+            return reply(call, answer);
+        }
         if needs_flows(&call.request, &self.plane, self.flows.seen()) {
             return self.flows.wait(Waiter::Call(call));
         }
@@ -77,6 +84,7 @@ impl Parts {
                     None => self.flows.wait(Waiter::Core),
                 },
                 Waiter::Unserved => self.end_unserved(),
+                Waiter::Retired => self.end_retired(),
                 Waiter::Call(call) => self.answer(call),
                 Waiter::Flush { which, ended, call } => {
                     let read = self.flows.seen().last();

@@ -87,6 +87,17 @@ pub enum DataplaneError {
         /// Error of the kernel.
         error: io::Error,
     },
+    /// There is no memory for the maps.
+    #[error(
+        "there is no memory for the maps of this configuration, about {} MiB{}: give more, or smaller sizes in \
+         [data_plane] (docs/operation.md)", octets >> 20, limited(*.limit)
+    )]
+    NoMemory {
+        /// What the large maps take, in octets.
+        octets: u64,
+        /// What this process may take, if that is limited.
+        limit: Option<u64>,
+    },
     /// There are more rules than the map holds.
     #[error("{0} policy rules are more than the {max} that the data plane holds", max = anycast_common::abi::maps::POLICY_RULES - 1)]
     TooManyRules(usize),
@@ -96,6 +107,42 @@ pub enum DataplaneError {
     /// aya-log could not start.
     #[error("cannot read the programs' log: {0}")]
     Log(#[from] aya_log::Error),
+}
+
+fn limited(limit: Option<u64>) -> String {
+    let said = |limit| {
+        format!(
+            " beside all else, and {} MiB are the limit of this control group (MemoryMax= of systemd)",
+            limit >> 20
+        )
+    };
+    limit.map_or_else(String::new, said)
+}
+
+impl DataplaneError {
+    /// Whether the kernel had no memory.
+    #[must_use]
+    pub fn is_memory(&self) -> bool {
+        match self {
+            Self::Load(error) => lacks_memory(error),
+            Self::Map { error, .. } => lacks_memory(error),
+            Self::Program { error, .. } => lacks_memory(&**error),
+            Self::Memory { error, .. } | Self::Events(error) => lacks_memory(error),
+            _ => false,
+        }
+    }
+}
+
+fn lacks_memory(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut found = Some(error);
+    while let Some(error) = found {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| error.raw_os_error() == Some(nix::libc::ENOMEM)) {
+            return true;
+        }
+        found = error.source();
+    }
+    false
 }
 
 /// Why the kernel refused a program, in one line: of the verifier's log its last words, which say why. All of it is

@@ -2,46 +2,70 @@
 
 use std::io;
 
-use anycast_common::abi::{globals, maps};
-use aya::{EbpfLoader, util::nr_cpus};
+use anycast_common::abi::{
+    globals,
+    maps::{self, rates},
+};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, MapData},
+    util::nr_cpus,
+};
 use rand::{TryRng as _, rngs::SysRng};
 
-use super::error::DataplaneError;
+use super::{
+    access::{failed, take},
+    error::DataplaneError,
+};
 use crate::{core::rate::Rate, model::limits::Limits};
 
-/// The rates, in the form in which the programs read them.
+/// What the programs get before they are loaded, and keep.
 pub(super) struct Globals {
-    rates: [(&'static str, maps::Rate); 8],
     /// Random key of the hash that assigns token buckets, so that nobody can choose with whom to share a bucket.
     key: [u64; 2],
 }
 
 impl Globals {
-    pub(super) fn new(limits: &Limits) -> Result<Self, DataplaneError> {
+    pub(super) fn new() -> Result<Self, DataplaneError> {
         let random = || SysRng.try_next_u64().map_err(io::Error::other);
-        let unsolicited = shared(limits.unsolicited)?;
         Ok(Self {
-            rates: [
-                (globals::REPORTS, limits.reports),
-                (globals::NEW_SENDERS, limits.new_senders),
-                (globals::MESSAGES_TO_CLIENT, limits.to_client),
-                (globals::MESSAGES_FROM_PREFIX, limits.from_prefix),
-                (globals::MESSAGES_SOLICITED, limits.solicited),
-                (globals::MESSAGES_UNSOLICITED, unsolicited),
-                (globals::NEW_CLIENTS_OF_PREFIX, limits.clients_of_prefix),
-                (globals::NEW_CLIENTS, limits.clients),
-            ]
-            .map(|(name, rate)| (name, nanoseconds(rate))),
             key: [random()?, random()?],
         })
     }
 
     pub(super) fn set<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
-        for (name, rate) in &self.rates {
-            loader.override_global(name, rate, true);
-        }
         loader.override_global(globals::HASH_KEY, &self.key, true);
     }
+}
+
+/// The rates, which programs that run read with every packet that they are for.
+pub(super) struct Rates(Array<MapData, maps::Rates>);
+
+impl Rates {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, DataplaneError> {
+        Ok(Self(take(ebpf, maps::Rates::SECTION)?))
+    }
+
+    /// Replaces all rates. What buckets have spent stays spent.
+    pub(super) fn set(&mut self, limits: &Limits) -> Result<(), DataplaneError> {
+        let rates = in_order(limits)?;
+        let set = self.0.set(0, rates, 0);
+        set.map_err(failed(maps::Rates::SECTION))
+    }
+}
+
+/// The rates, in the form in which the programs read them.
+fn in_order(limits: &Limits) -> Result<maps::Rates, DataplaneError> {
+    let mut of = [nanoseconds(Rate::UNLIMITED); rates::ALL];
+    of[rates::REPORTS] = nanoseconds(limits.reports);
+    of[rates::NEW_SENDERS] = nanoseconds(limits.new_senders);
+    of[rates::MESSAGES_TO_CLIENT] = nanoseconds(limits.to_client);
+    of[rates::MESSAGES_FROM_PREFIX] = nanoseconds(limits.from_prefix);
+    of[rates::MESSAGES_SOLICITED] = nanoseconds(limits.solicited);
+    of[rates::MESSAGES_UNSOLICITED] = nanoseconds(shared(limits.unsolicited)?);
+    of[rates::NEW_CLIENTS] = nanoseconds(limits.clients);
+    of[rates::NEW_CLIENTS_OF_PREFIX] = nanoseconds(limits.clients_of_prefix);
+    Ok(maps::Rates { of })
 }
 
 /// The part of a rate that one CPU gets.

@@ -29,12 +29,16 @@ use super::{
     flow_table::FlowTable,
     flows::{FlowReader, MemberFlows},
     hints::{Hints, Side},
+    limits::Rates,
     next_hops::NextHops,
     node_key::NodeKeys,
     policy::Table,
     stations::Stations,
 };
-use crate::core::{MapAction, Time};
+use crate::{
+    core::{MapAction, Time},
+    model::limits::Limits,
+};
 
 /// Every map that the controller reads or writes.
 pub struct Maps {
@@ -57,6 +61,7 @@ pub struct Maps {
     pub(super) next_hops: NextHops,
     pub(super) hints: Hints,
     pub(super) node_keys: NodeKeys,
+    rates: Rates,
 }
 
 impl Maps {
@@ -81,6 +86,7 @@ impl Maps {
             next_hops: NextHops::take(ebpf)?,
             hints: Hints::take(ebpf)?,
             node_keys: NodeKeys::take(ebpf)?,
+            rates: Rates::take(ebpf)?,
         };
         maps.hint_at_adopted()?;
         Ok(maps)
@@ -121,6 +127,15 @@ impl Maps {
                 Ok(hits.iter().sum())
             })
             .collect()
+    }
+
+    /// Replaces the rates of what the programs pass to the controller.
+    ///
+    /// # Errors
+    ///
+    /// An error of the kernel.
+    pub fn set_limits(&mut self, limits: &Limits) -> Result<(), DataplaneError> {
+        self.rates.set(limits)
     }
 
     /// Number of senders of Reports whose rate is being limited.
@@ -254,6 +269,25 @@ impl Maps {
             octets(care_of),
             value,
         )
+    }
+
+    /// Ends what [`Maps::set_local`] said of `care_of`, if it is given, and that this host serves `anycast`.
+    ///
+    /// # Errors
+    ///
+    /// An error of the kernel.
+    pub fn remove_local(
+        &mut self,
+        care_of: Option<Ipv6Addr>,
+        anycast: Option<Ipv6Addr>,
+    ) -> Result<(), DataplaneError> {
+        if let Some(care_of) = care_of {
+            remove("LOCAL_CARE_OF", &mut self.local_care_of, &octets(care_of))?;
+        }
+        if let Some(anycast) = anycast {
+            remove("LOCAL_ANYCAST", &mut self.local_anycast, &octets(anycast))?;
+        }
+        Ok(())
     }
 
     /// Replaces the Ethernet addresses whose frames the programs process, by interface index. On an interface that is

@@ -106,13 +106,13 @@ impl Dataplane {
             return Err(DataplaneError::Kernel(lacking));
         }
         let strict = u8::from(settings.require_router_alert);
-        let limits = Globals::new(&settings.limits)?;
+        let globals = Globals::new()?;
         let caches = Caches::new()?;
         let mut loader = EbpfLoader::new();
         loader
             .verifier_log_level(VerifierLogLevel::STATS)
             .override_global(globals::REQUIRE_ROUTER_ALERT, &strict, true);
-        limits.set(&mut loader);
+        globals.set(&mut loader);
         caches.set(&mut loader);
         sizes::set(&mut loader, &settings.sizes, settings.roles);
         if let Some(pins) = &pins {
@@ -127,7 +127,8 @@ impl Dataplane {
         let logger = EbpfLogger::init(&mut ebpf)?;
         forward_log(logger)?;
         let flows = keeper.take(&mut ebpf)?;
-        let maps = Maps::take(&mut ebpf, flows)?;
+        let mut maps = Maps::take(&mut ebpf, flows)?;
+        maps.set_limits(&settings.limits)?;
         let events = Events::take(&mut ebpf)?;
         let pinned = pins.as_ref();
         let other_sizes =
@@ -139,6 +140,17 @@ impl Dataplane {
             events,
             pins,
             other_sizes: other_sizes.unwrap_or_default(),
+        })
+    }
+
+    /// Octets that the large maps of these settings take, about, without those that an earlier run has left.
+    #[must_use]
+    pub fn memory(settings: &Settings, pins: Option<&Pins>) -> u64 {
+        let there = pins.map_or_else(Vec::new, |pins| pins.maps(settings.roles));
+        needed::memory(&settings.sizes, settings.roles, |map| {
+            there
+                .iter()
+                .any(|(name, path)| *name == map && path.exists())
         })
     }
 

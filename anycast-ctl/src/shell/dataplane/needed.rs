@@ -16,6 +16,8 @@ pub(super) struct Needed {
     pub(super) pinned: bool,
     /// Its size in the configuration, if it has one.
     pub(super) size: Option<fn(&Sizes) -> u32>,
+    /// What the kernel (6.18) accounts for an entry of it, in octets.
+    pub(super) octets: u64,
 }
 
 const fn map(roles: u8, name: &'static str) -> Needed {
@@ -24,6 +26,7 @@ const fn map(roles: u8, name: &'static str) -> Needed {
         roles,
         pinned: false,
         size: None,
+        octets: 0,
     }
 }
 
@@ -35,9 +38,10 @@ impl Needed {
         }
     }
 
-    const fn sized(self, size: fn(&Sizes) -> u32) -> Self {
+    const fn sized(self, size: fn(&Sizes) -> u32, octets: u64) -> Self {
         Self {
             size: Some(size),
+            octets,
             ..self
         }
     }
@@ -54,11 +58,11 @@ pub(super) const MAPS: [Needed; 16] = [
     map(ROUTER, "REFUSED"),
     map(CORRESPONDENT, FLOWS)
         .pinned()
-        .sized(|sizes| sizes.flows),
-    map(CORRESPONDENT, "BINDINGS").sized(|sizes| sizes.bindings),
+        .sized(|sizes| sizes.flows, 182),
+    map(CORRESPONDENT, "BINDINGS").sized(|sizes| sizes.bindings, 128),
     map(CORRESPONDENT, "CARE_OF")
         .pinned()
-        .sized(|sizes| sizes.bindings),
+        .sized(|sizes| sizes.bindings, 120),
     map(CORRESPONDENT, "UNREACHABLE"),
     map(CORRESPONDENT, "SENT"),
     map(CORRESPONDENT, "FLOW_CACHE"),
@@ -67,11 +71,11 @@ pub(super) const MAPS: [Needed; 16] = [
     map(MEMBER, "LOCAL_ANYCAST"),
     map(MEMBER, "MEMBER_FLOWS")
         .pinned()
-        .sized(|sizes| sizes.member_flows),
-    map(MEMBER, "CLIENTS").sized(|sizes| sizes.clients),
+        .sized(|sizes| sizes.member_flows, 168),
+    map(MEMBER, "CLIENTS").sized(|sizes| sizes.clients, 144),
     map(CORRESPONDENT | MEMBER, "FRAGMENTS")
         .pinned()
-        .sized(|sizes| sizes.fragments),
+        .sized(|sizes| sizes.fragments, 136),
 ];
 
 /// The maps that at least one of these roles needs.
@@ -82,4 +86,30 @@ pub(super) fn by(roles: u8) -> impl Iterator<Item = &'static Needed> {
 /// The maps that none of these roles needs.
 pub(super) fn not_by(roles: u8) -> impl Iterator<Item = &'static Needed> {
     MAPS.iter().filter(move |map| map.roles & roles == 0)
+}
+
+/// Octets of the large maps that these roles need, about, without those that an earlier run has left.
+pub(super) fn memory(sizes: &Sizes, roles: u8, is_there: impl Fn(&str) -> bool) -> u64 {
+    by(roles)
+        .filter(|map| !is_there(map.name))
+        .filter_map(|map| Some(u64::from(map.size?(sizes)) * map.octets))
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_million_bindings_and_four_million_flows_are_a_gigabyte() {
+        let sizes = Sizes {
+            flows: 4_000_000,
+            bindings: 1_000_000,
+            ..Sizes::default()
+        };
+        let all = memory(&sizes, CORRESPONDENT, |_| false);
+        assert_eq!(all / 10_000_000, 97);
+        assert!(memory(&sizes, CORRESPONDENT, |map| map == FLOWS) < all / 2);
+        assert_eq!(memory(&sizes, ROUTER, |_| false), 0);
+    }
 }

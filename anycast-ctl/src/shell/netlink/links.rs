@@ -109,6 +109,17 @@ impl LinkTable {
         }
     }
 
+    /// The core is to be told of interfaces with these names instead.
+    pub fn want(&mut self, names: impl IntoIterator<Item = String>) {
+        self.wanted = names.into_iter().collect();
+    }
+
+    /// Whether the core is to be told of interfaces with this name.
+    #[must_use]
+    pub fn is_wanted(&self, name: &str) -> bool {
+        self.wanted.contains(name)
+    }
+
     /// Applies one change of the kernel.
     pub fn apply(&mut self, change: KernelChange) {
         match change {
@@ -173,13 +184,7 @@ impl LinkTable {
         let mut current = BTreeMap::new();
         for (ifindex, interface) in &self.interfaces {
             if self.wanted.contains(&interface.name) {
-                let link = Link {
-                    ifindex: *ifindex,
-                    name: interface.name.clone(),
-                    up: interface.up,
-                    link_local: self.link_local(*ifindex),
-                };
-                current.insert(*ifindex, link);
+                current.insert(*ifindex, self.link(*ifindex, interface));
             }
         }
         let mut inputs = Vec::new();
@@ -202,6 +207,23 @@ impl LinkTable {
         }
         self.told = current;
         inputs
+    }
+
+    /// An interface as the core would see it, whether the core knows of it or not.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<Link> {
+        let mut interfaces = self.interfaces.iter();
+        let (ifindex, interface) = interfaces.find(|(_, interface)| interface.name == name)?;
+        Some(self.link(*ifindex, interface))
+    }
+
+    fn link(&self, ifindex: u32, interface: &Interface) -> Link {
+        Link {
+            ifindex,
+            name: interface.name.clone(),
+            up: interface.up,
+            link_local: self.link_local(ifindex),
+        }
     }
 
     /// The link-local address of an interface. It stays the one that the core has while that is usable, since a new

@@ -1,6 +1,6 @@
 //! A machine with every role, and the packets that it gets.
 
-use std::time::Duration;
+use std::{net::Ipv6Addr, time::Duration};
 
 use anycast_common::wire::{
     ipv6,

@@ -2,7 +2,7 @@
 
 mod machine;
 
-use std::time::Duration;
+use std::{net::Ipv6Addr, time::Duration};
 
 use anycast_common::wire::{
     self, ipv6, mld,

@@ -26,11 +26,16 @@ impl Limiter {
             clients: Buckets::new(settings.per_client, settings.max_clients),
             prefixes: Buckets::new(settings.per_prefix, settings.max_clients),
             whole: Bucket::new(settings.whole),
-            again: Bucket::new(Rate {
-                every: settings.whole.every * AGAIN,
-                burst: (settings.whole.burst / AGAIN).max(1),
-            }),
+            again: Bucket::new(again(settings)),
         }
+    }
+
+    /// Other limits from now on.
+    pub(super) fn set(&mut self, settings: &HandshakeSettings) {
+        self.clients.set(settings.per_client, settings.max_clients);
+        self.prefixes.set(settings.per_prefix, settings.max_clients);
+        self.whole.set(settings.whole);
+        self.again.set(again(settings));
     }
 
     /// Whether one more client whose handshakes failed may be tried again.
@@ -47,5 +52,12 @@ impl Limiter {
             && self.whole.take(now)
             && self.prefixes.take(now, prefix)
             && self.clients.take(now, client)
+    }
+}
+
+fn again(settings: &HandshakeSettings) -> Rate {
+    Rate {
+        every: settings.whole.every * AGAIN,
+        burst: (settings.whole.burst / AGAIN).max(1),
     }
 }

@@ -60,6 +60,12 @@ impl Handshakes {
         }
     }
 
+    /// Other limits and times from now on.
+    pub(super) fn set(&mut self, settings: HandshakeSettings) {
+        self.limiter.set(&settings);
+        self.settings = settings;
+    }
+
     /// Handles a packet of the client to B: starts a handshake, unless there is one already or a limit forbids it.
     pub(super) fn packet(&mut self, peer: Peer, cx: &mut Context<'_>) {
         let known = self.table.get(&peer.into()).map(|(_, handshake)| handshake);

@@ -15,6 +15,7 @@ mod limits;
 mod listener;
 mod membership;
 mod neighbor;
+mod reconfigure;
 mod views;
 
 use std::{net::Ipv6Addr, time::Duration};

@@ -13,6 +13,7 @@ mod page;
 mod policy;
 mod polite;
 mod random;
+mod reconfigure;
 mod routes;
 mod scale;
 mod timers;

@@ -49,6 +49,34 @@ pub fn mode() -> Result<()> {
     Ok(())
 }
 
+/// Where XDP forwards past the kernel's filters, `check --host` says so before, and `status` while it is so.
+pub fn by_passes() -> Result<()> {
+    let site = Site::new("by-passes")?;
+    site.connect()?;
+    let config = site.directory.join("c.toml");
+    for (setting, says) in [
+        ("mode = \"native\"", true),
+        ("mode = \"auto\"", true),
+        ("mode = \"tcx\"", false),
+        ("mode = \"native\"\nforward = \"kernel\"", false),
+    ] {
+        let text = format!(
+            "[correspondent]\ninterfaces = [\"lan0\"]\nclient_prefixes = [\"2001:db8:1::/64\"]\n{setting}\n"
+        );
+        std::fs::write(&config, text)?;
+        let mut check = site.router.command(env!("CARGO_BIN_EXE_anycast-ctl"));
+        let output = check.args(["check", "--host"]).arg(&config).output()?;
+        let words = String::from_utf8(output.stdout)?;
+        let told = |text: &str| text.contains("past netfilter");
+        ensure!(told(&words) == says, "{setting}: {words}");
+        let daemon = Daemon::start_with(&site.router, &site.directory.join("c.sock"), &config)?;
+        let warnings = daemon.status()?.interfaces[0].warnings.join("\n");
+        ensure!(told(&warnings) == says, "{setting}: {warnings}");
+        daemon.end(Signal::SIGTERM)?;
+    }
+    Ok(())
+}
+
 pub fn foreign_program() -> Result<()> {
     let site = Site::new("foreign")?;
     netlink::bridge(&site.member, "br0", &[])?;

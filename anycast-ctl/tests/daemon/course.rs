@@ -95,28 +95,6 @@ pub fn second_daemon() -> Result<()> {
     Ok(())
 }
 
-/// The limit says so in one sentence, and where the process may raise it nobody has to care.
-pub fn few_files() -> Result<()> {
-    let site = Site::new("files")?;
-    site.connect()?;
-    let config = format!("{}/../examples/router.toml", env!("CARGO_MANIFEST_DIR"));
-    let socket = site.directory.join("few.sock");
-    let mut few = site.router.command("sh");
-    few.args(["-c", "ulimit -n 6 && exec \"$0\" \"$@\""]);
-    few.arg(env!("CARGO_BIN_EXE_anycast-ctl"));
-    few.arg("--socket")
-        .arg(&socket)
-        .args(["run", "--config", &config]);
-    let output = few.output()?;
-    let stderr = String::from_utf8(output.stderr)?;
-    ensure!(output.status.code() == Some(1), "{stderr}");
-    ensure!(
-        stderr.contains("this process may open 6 files") && stderr.lines().count() == 1,
-        "{stderr}"
-    );
-    Ok(())
-}
-
 pub fn late_interface() -> Result<()> {
     let site = Site::new("late")?;
     let router = site.router()?;

@@ -3,6 +3,7 @@
 mod attach;
 mod bpffs;
 mod course;
+mod descriptors;
 mod memory;
 mod site;
 
@@ -21,9 +22,12 @@ fn main() -> ExitCode {
             "a second daemon leaves the first alone",
             course::second_daemon,
         )
-        .test("too few files are named in one sentence", course::few_files)
         .test("an interface may come late", course::late_interface)
         .test("a mode that is chosen is explained", attach::mode)
+        .test(
+            "what forwards past the kernel's filters is told, before and while it does",
+            attach::by_passes,
+        )
         .test_with_pins(
             "a foreign XDP program is left alone, and named",
             attach::foreign_program,
@@ -32,5 +36,5 @@ fn main() -> ExitCode {
             "what dead daemons have pinned is adopted or removed",
             attach::pins,
         );
-    bpffs::add(memory::add(suite)).run()
+    bpffs::add(memory::add(descriptors::add(suite))).run()
 }

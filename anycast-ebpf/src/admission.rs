@@ -117,17 +117,11 @@ pub unsafe extern "C" fn message_refused(
     let client = words(client);
     let (kind, rate, beyond) = if sent_lately(client) {
         let kind = update | u64::from(whole::SOLICITED);
-        (
-            kind,
-            given::<{ rates::MESSAGES_SOLICITED }>(),
-            reasons.solicited,
-        )
+        let rate = given::<{ rates::MESSAGES_SOLICITED }>();
+        (kind, rate, reasons.solicited)
     } else {
-        (
-            update,
-            given::<{ rates::MESSAGES_UNSOLICITED }>(),
-            reasons.unsolicited,
-        )
+        let rate = given::<{ rates::MESSAGES_UNSOLICITED }>();
+        (update, rate, reasons.unsolicited)
     };
     let Some(whole) = Whole::of(kind as u32, rate) else {
         return ADMITTED;

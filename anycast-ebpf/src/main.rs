@@ -100,6 +100,7 @@ mod quote;
 mod quoted;
 #[cfg(target_arch = "bpf")]
 mod quoted_flow;
+#[cfg(target_arch = "bpf")]
 mod rates;
 #[cfg(target_arch = "bpf")]
 mod refused;
@@ -113,6 +114,7 @@ mod rewrite;
 mod segment;
 #[cfg(target_arch = "bpf")]
 mod sha1;
+#[cfg(target_arch = "bpf")]
 mod shared;
 #[cfg(target_arch = "bpf")]
 mod skb;

@@ -47,6 +47,8 @@ pub enum Framing {
     Ethernet,
     /// The IP header: tunnels, WireGuard, PPP.
     Bare,
+    /// Nothing: it is a VRF, and what comes in never passes the device itself.
+    Vrf,
     /// Something else, with this number of the kernel (`ARPHRD_`).
     Other(u16),
 }
@@ -60,6 +62,8 @@ pub struct Place {
     pub framing: Framing,
     /// Why XDP would be wrong there, although the kernel may take it. A sentence without its end.
     pub no_xdp: Option<String>,
+    /// Why XDP in the kernel's stack would be wrong there, although that in the driver may be right. Likewise.
+    pub no_generic: Option<&'static str>,
 }
 
 impl Place {
@@ -70,6 +74,7 @@ impl Place {
             ifindex,
             framing: Framing::Ethernet,
             no_xdp: None,
+            no_generic: None,
         }
     }
 }

@@ -13,16 +13,26 @@ pub(super) fn place(table: &LinkTable, link: &Link) -> Place {
         Framing::Ethernet => {
             let vlans = table.vlans_on(link.ifindex);
             let blind = !vlans.is_empty() && dataplane::takes_tags_off(link.ifindex);
-            blind.then(|| tags_are_gone(&link.name, &vlans))
+            let gone = blind.then(|| tags_are_gone(&link.name, &vlans));
+            gone.or_else(|| dataplane::is_bond(link.ifindex).then(|| AT_ITS_PORTS.to_owned()))
         }
-        Framing::Bare | Framing::Other(_) => Some(NO_ETHERNET.to_owned()),
+        Framing::Bare | Framing::Vrf | Framing::Other(_) => Some(NO_ETHERNET.to_owned()),
     };
     Place {
         ifindex: link.ifindex,
         framing,
         no_xdp,
+        no_generic: dataplane::leaves_checksums_open(link.ifindex).then_some(OPEN_CHECKSUMS),
     }
 }
+
+/// Reports would be those of an interface that nobody has configured, and packets to be sent on those of no role.
+const AT_ITS_PORTS: &str =
+    "XDP of a bond runs at its ports, where programs take what comes in for theirs";
+
+/// XDP in the driver has the device complete them.
+const OPEN_CHECKSUMS: &str = "packets of other guests of its host come with checksums that are still open, \
+     and what XDP in the stack changes about these arrives nowhere";
 
 const NO_ETHERNET: &str =
     "its packets have no Ethernet header, with which frames begin that XDP sees";

@@ -250,6 +250,22 @@ mod tests {
         found.into_iter().map(|finding| finding.code).collect()
     }
 
+    /// An interface that is a port of a device of this kind.
+    fn port(ifindex: u32, kind: &str, vrf: Option<u32>) -> KernelChange {
+        KernelChange::Link {
+            ifindex,
+            name: "up0".into(),
+            mac: None,
+            below: None,
+            above: Some(3),
+            port_of: Some(kind.into()),
+            vrf,
+            framing: Framing::Ethernet,
+            vlan: false,
+            up: true,
+        }
+    }
+
     /// The addresses that the member of [`MEMBER`] needs.
     fn member(preferred: bool) -> LinkTable {
         let mut links = LinkTable::new([]);
@@ -329,20 +345,22 @@ mod tests {
     }
 
     #[test]
+    fn a_router_in_a_vrf_needs_its_routes_there() {
+        let mut links = LinkTable::new([]);
+        links.apply(port(2, "vrf", Some(100)));
+        for (table, found) in [("", &["vrf_table"][..]), ("table = 100\n", &[])] {
+            let config = format!("[router]\ninterfaces = [\"up0\"]\n{table}");
+            assert_eq!(codes_with("table", &config, &[], &links), found, "{table}");
+        }
+        // What the daemon itself sends does not go by a VRF.
+        assert_eq!(codes_with("vrf", GATEWAY, &[], &links), ["vrf"]);
+    }
+
+    #[test]
     fn a_port_of_a_device_that_has_the_addresses_is_found() {
         for (kind, found) in [("bridge", &["port"][..]), ("bond", &["port"]), ("vrf", &[])] {
             let mut links = LinkTable::new([]);
-            links.apply(KernelChange::Link {
-                ifindex: 2,
-                name: "up0".into(),
-                mac: None,
-                below: None,
-                above: Some(3),
-                port_of: Some(kind.into()),
-                framing: Framing::Ethernet,
-                vlan: false,
-                up: true,
-            });
+            links.apply(port(2, kind, None));
             assert_eq!(codes_with(kind, GATEWAY, &[], &links), found, "{kind}");
         }
     }

@@ -6,10 +6,15 @@ use std::net::Ipv6Addr;
 use anycast_common::abi::roles::{CORRESPONDENT, MEMBER, ROUTER};
 use ipnet::Ipv6Net;
 use nix::net::if_::if_nametoindex;
+use toml::Spanned;
 
 use super::{finding::Finding, netdev, netlink::LinkTable, routing_daemons};
 use crate::{
-    config::{Config, file::Group, settings},
+    config::{
+        Config,
+        file::{Group, Router},
+        settings,
+    },
     model::{
         program::{Mode, Wanted},
         route::Style,
@@ -98,8 +103,48 @@ pub(super) fn of_machine(
         let remedy = routing_daemons::REMEDY;
         findings.push(Finding::new("nexthop_compat_mode", message, remedy));
     }
+    if let Some(router) = router {
+        findings.extend(of_tables(router, links));
+    }
+    findings.extend(in_vrfs(config, links));
     findings.extend(of_addresses(config, links));
     findings
+}
+
+/// Interfaces of members and correspondents in a VRF.
+fn in_vrfs(config: &Config, links: &LinkTable) -> Vec<Finding> {
+    let is_in = |(name, wanted): (String, Wanted)| {
+        let table = links.vrf_of(links.index_of(&name)?)?;
+        (wanted.roles & (MEMBER | CORRESPONDENT) != 0).then(|| {
+            Finding::new(
+                "vrf",
+                format!(
+                    "{name} is in a VRF, and the daemon sends its own packets by the main table, not by {table}: \
+                     no session is bound there"
+                ),
+                "take it out of the VRF; anycast without bindings works in it",
+            )
+        })
+    };
+    let interfaces = settings::interfaces(config).into_iter();
+    interfaces.filter_map(is_in).collect()
+}
+
+/// What is to be said about a router's interfaces that look for routes in another table than the daemon's.
+fn of_tables(router: &Router, links: &LinkTable) -> Vec<Finding> {
+    let ours = settings::route_place(router).table;
+    let names = router.interfaces.iter().map(Spanned::get_ref);
+    let elsewhere = |name: &String| {
+        let table = links.vrf_of(links.index_of(name)?)?;
+        (table != ours).then(|| {
+            Finding::new(
+                "vrf_table",
+                format!("{name} is in a VRF, which has its routes in table {table}, and the daemon's are in table {ours}"),
+                format!("table = {table} in [router]"),
+            )
+        })
+    };
+    names.filter_map(elsewhere).collect()
 }
 
 /// What is to be said about the addresses of a member that the daemon does not assign.

@@ -14,9 +14,7 @@ use xtask::{
     },
 };
 
-use super::bed::{
-    AGAIN, B, Bed, DAEMON, SOON, find, in_bed, link_local, routed, router, tool,
-};
+use super::bed::{AGAIN, B, Bed, DAEMON, SOON, find, in_bed, link_local, routed, router, tool};
 
 /// For OSPF to find its neighbours, or to miss them.
 const OSPF: Duration = Duration::from_secs(30);

@@ -192,6 +192,11 @@ fn check(place: &Place, roles: u8, mode: Mode) -> Result<(), DataplaneError> {
                  routes to members behind it are for an administrator or a routing protocol",
             ));
         }
+        Framing::Vrf => {
+            return Err(DataplaneError::Framing(
+                "it is a VRF, at which programs see nothing that comes in: configure its ports",
+            ));
+        }
         Framing::Other(_) => {
             return Err(DataplaneError::Framing(
                 "its packets begin neither with an Ethernet nor with an IP header: \
@@ -199,8 +204,11 @@ fn check(place: &Place, roles: u8, mode: Mode) -> Result<(), DataplaneError> {
             ));
         }
     }
-    match (&place.no_xdp, mode) {
-        (Some(reason), Mode::Native | Mode::Generic) => Err(DataplaneError::NoXdp(reason.clone())),
+    match (&place.no_xdp, place.no_generic, mode) {
+        (Some(reason), _, Mode::Native | Mode::Generic) => {
+            Err(DataplaneError::NoXdp(reason.clone()))
+        }
+        (None, Some(reason), Mode::Generic) => Err(DataplaneError::NoXdp(reason.to_owned())),
         _ => Ok(()),
     }
 }

@@ -71,6 +71,18 @@ pub(in crate::shell) fn takes_tags_off(ifindex: u32) -> bool {
     value(ifindex, GET_FLAGS).is_some_and(|flags| flags & VLAN_TAGS_OFF != 0)
 }
 
+/// Whether it is a bond, which hands a program at XDP on to its ports.
+pub(in crate::shell) fn is_bond(ifindex: u32) -> bool {
+    of(ifindex).is_some_and(|driver| driver == "bonding")
+}
+
+/// Whether the device gives the kernel packets whose checksums are open, as a guest of the same host has sent them. A
+/// program at XDP cannot tell them from others.
+pub(in crate::shell) fn leaves_checksums_open(ifindex: u32) -> bool {
+    let is_virtio = of(ifindex).is_some_and(|driver| driver == "virtio_net");
+    is_virtio && value(ifindex, GET_RECEIVE_CHECKSUM).is_some_and(|on| on != 0)
+}
+
 /// Offloads on the way in that are on, of those for the sake of which drivers refuse XDP.
 pub(super) fn offloads(ifindex: u32) -> Vec<&'static str> {
     let flags = value(ifindex, GET_FLAGS).unwrap_or(0);

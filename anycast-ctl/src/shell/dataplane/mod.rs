@@ -42,7 +42,7 @@ pub use crate::model::{
 };
 pub use attach::{Attached, TCX};
 pub use bpffs::BpffsError;
-pub(super) use driver::takes_tags_off;
+pub(super) use driver::{is_bond, leaves_checksums_open, takes_tags_off};
 pub use error::{DataplaneError, last_words};
 pub use flows::{FlowReader, order as flow_order};
 pub use kernel::{Lacking, Missing};

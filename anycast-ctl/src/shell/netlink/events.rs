@@ -6,7 +6,10 @@ use netlink_packet_core::{NLMSG_OVERRUN, NetlinkBuffer, ParseableParametrized as
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressMessage},
-    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
+    link::{
+        InfoKind, InfoPortData, InfoVrfPort, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
+        LinkMessage,
+    },
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
     route::RouteMessage,
 };
@@ -172,7 +175,7 @@ pub(super) fn link(message: &LinkMessage) -> Option<KernelChange> {
             _ => None,
         })?;
     let (mut mac, mut below, mut above, mut elsewhere) = (None, None, None, false);
-    let (mut port_of, mut vlan) = (None, false);
+    let (mut port_of, mut vlan, mut is_vrf, mut vrf) = (None, false, false, None);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::Address(address) => mac = address.as_slice().try_into().ok(),
@@ -185,6 +188,8 @@ pub(super) fn link(message: &LinkMessage) -> Option<KernelChange> {
                     _ => None,
                 });
                 vlan = about.contains(&LinkInfo::Kind(InfoKind::Vlan));
+                is_vrf = about.contains(&LinkInfo::Kind(InfoKind::Vrf));
+                vrf = about.iter().find_map(table_of_vrf);
             }
             _ => {}
         }
@@ -197,7 +202,12 @@ pub(super) fn link(message: &LinkMessage) -> Option<KernelChange> {
         below: below.filter(|_| !elsewhere),
         above,
         port_of,
-        framing: framing(message.header.link_layer_type),
+        vrf,
+        framing: if is_vrf {
+            Framing::Vrf
+        } else {
+            framing(message.header.link_layer_type)
+        },
         vlan,
         // `Running` is required as well: between the carrier and that flag the kernel drops what is sent, such as the
         // first Report.
@@ -205,6 +215,17 @@ pub(super) fn link(message: &LinkMessage) -> Option<KernelChange> {
             .header
             .flags
             .contains(LinkFlags::Up | LinkFlags::LowerUp | LinkFlags::Running),
+    })
+}
+
+/// The table of the VRF that the device is a port of.
+fn table_of_vrf(about: &LinkInfo) -> Option<u32> {
+    let LinkInfo::PortData(InfoPortData::VrfPort(about)) = about else {
+        return None;
+    };
+    about.iter().find_map(|about| match about {
+        InfoVrfPort::TableId(table) => Some(*table),
+        _ => None,
     })
 }
 
@@ -245,4 +266,45 @@ pub(super) fn address(message: &AddressMessage) -> Option<KernelChange> {
         usable: !flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed),
         preferred: !flags.contains(AddressFlags::Deprecated),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_route::link::InfoPortKind;
+
+    use super::*;
+
+    #[test]
+    fn a_vrf_is_told_from_devices_that_packets_come_in_by() {
+        for (kind, wanted) in [
+            (InfoKind::Vrf, Framing::Vrf),
+            (InfoKind::Dummy, Framing::Ethernet),
+        ] {
+            let mut message = LinkMessage::default();
+            message.header.link_layer_type = LinkLayerType::Ether;
+            message.attributes = vec![
+                LinkAttribute::IfName("red".into()),
+                LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]),
+            ];
+            let told = link(&message);
+            let is_right =
+                matches!(&told, Some(KernelChange::Link { framing, .. }) if *framing == wanted);
+            assert!(is_right, "{told:?}");
+        }
+    }
+
+    #[test]
+    fn a_port_of_a_vrf_is_told_with_the_table() {
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::IfName("lan0".into()),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::PortKind(InfoPortKind::Vrf),
+                LinkInfo::PortData(InfoPortData::VrfPort(vec![InfoVrfPort::TableId(100)])),
+            ]),
+        ];
+        let told = link(&message);
+        let is_right = matches!(&told, Some(KernelChange::Link { vrf: Some(100), .. }));
+        assert!(is_right, "{told:?}");
+    }
 }

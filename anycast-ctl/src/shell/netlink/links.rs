@@ -24,6 +24,8 @@ pub enum KernelChange {
         above: Option<u32>,
         /// Kind of the device that contains the interface as a port: `bridge`, `bond`, `vrf` and others.
         port_of: Option<String>,
+        /// Routing table of the VRF that contains the interface as a port.
+        vrf: Option<u32>,
         /// What its packets begin with.
         framing: Framing,
         /// Whether it is a VLAN device.
@@ -79,6 +81,7 @@ struct Interface {
     below: Option<u32>,
     above: Option<u32>,
     port_of: Option<String>,
+    vrf: Option<u32>,
     framing: Framing,
     vlan: bool,
 }
@@ -130,6 +133,7 @@ impl LinkTable {
                 below,
                 above,
                 port_of,
+                vrf,
                 framing,
                 vlan,
                 up,
@@ -141,6 +145,7 @@ impl LinkTable {
                     below,
                     above,
                     port_of,
+                    vrf,
                     framing,
                     vlan,
                 };
@@ -346,6 +351,12 @@ impl LinkTable {
     #[must_use]
     pub fn port_of(&self, ifindex: u32) -> Option<&str> {
         self.interfaces.get(&ifindex)?.port_of.as_deref()
+    }
+
+    /// Routing table of the VRF to which an interface belongs, if it does.
+    #[must_use]
+    pub fn vrf_of(&self, ifindex: u32) -> Option<u32> {
+        self.interfaces.get(&ifindex)?.vrf
     }
 
     /// Whether some interface of this machine has the address.

@@ -20,6 +20,8 @@ pub enum Benchmark {
     Forwarding,
     /// TCP through a gateway by TCX and by XDP, compared with the kernel's forwarding, with iperf3
     Tcx,
+    /// Time to load the programs of each role, beside those of another build
+    Loads,
     /// Time of XDP to refuse a Report
     Refused,
     /// Time of XDP for packets that meet the limits on floods
@@ -36,6 +38,7 @@ impl Benchmark {
             Self::Lookups => "lookups",
             Self::Forwarding => "forwarding",
             Self::Tcx => "tcx",
+            Self::Loads => "loads",
             Self::Refused => "refused",
             Self::Floods => "floods",
         }

@@ -12,6 +12,12 @@ use nix::{
 use super::namespace::Namespace;
 
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
+const GET_RECEIVE_CHECKSUM: u32 = 0x14;
+const GET_FLAGS: u32 = 0x25;
+/// `ETH_FLAG_RXVLAN`
+const VLAN_TAGS_OFF: u32 = 1 << 8;
+/// `ETH_FLAG_LRO`
+const LARGE_RECEIVE: u32 = 1 << 15;
 
 /// A task that an interface can leave to its hardware, or can do for the network stack.
 #[derive(Clone, Copy, Debug)]
@@ -41,12 +47,29 @@ struct Request {
 
 /// Turns an offload on or off.
 pub fn set(namespace: &Namespace, interface: &str, offload: Offload, on: bool) -> Result<()> {
+    ask(namespace, interface, offload as u32, u32::from(on))
+        .with_context(|| format!("cannot set {offload:?} of {interface}"))?;
+    Ok(())
+}
+
+/// The offloads on the way in that are on, as `ethtool -K` names them.
+pub fn receive(namespace: &Namespace, interface: &str) -> Result<Vec<&'static str>> {
+    let flags = ask(namespace, interface, GET_FLAGS, 0)?;
+    let checksum = ask(namespace, interface, GET_RECEIVE_CHECKSUM, 0)?;
+    let all = [
+        ("rx", checksum != 0),
+        ("lro", flags & LARGE_RECEIVE != 0),
+        ("rxvlan", flags & VLAN_TAGS_OFF != 0),
+    ];
+    let on = all.into_iter().filter(|(_, on)| *on);
+    Ok(on.map(|(name, _)| name).collect())
+}
+
+/// Puts a command that has one number to the driver, and gives the number that is there afterwards.
+fn ask(namespace: &Namespace, interface: &str, command: u32, data: u32) -> Result<u32> {
     namespace.run(|| {
         ensure!(interface.len() < 16, "{interface} is no interface name");
-        let mut value = Value {
-            command: offload as u32,
-            data: u32::from(on),
-        };
+        let mut value = Value { command, data };
         let mut request = Request {
             name: [0; 16],
             value: &raw mut value,
@@ -68,9 +91,7 @@ pub fn set(namespace: &Namespace, interface: &str, offload: Offload, on: bool) -
                 &raw mut request,
             )
         };
-        Errno::result(result)
-            .map_err(io::Error::from)
-            .with_context(|| format!("cannot set {offload:?} of {interface}"))?;
-        Ok(())
+        Errno::result(result).map_err(io::Error::from)?;
+        Ok(value.data)
     })
 }

@@ -9,40 +9,76 @@ pub(super) fn mac(number: u8) -> String {
     format!("52:54:00:00:00:{number:02x}")
 }
 
-/// What stands on the cards, by lines of `ip` in which `DEV` is a card, `NEW` what stands on it, `NEAR` the end's
-/// number, 1 or 2, and `FAR` the other.
+/// What stands on the cards, by lines of `ip` (or of `wg`, which they name) in which `DEV` is a card, `NEW` what stands
+/// on it, `NEAR` the end's number, 1 or 2, `FAR` the other, and `KEY` the public key of the other end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stack {
     pub name: &'static str,
+    /// For a machine, once.
+    pub machine: &'static [&'static str],
+    /// For each card.
     pub lines: &'static [&'static str],
     /// Programs are attached to what stands on the card, and not to the card.
     pub above: bool,
-    /// Only the link between the routers is like this: on the other one a router needs Ethernet.
-    pub first_only: bool,
+    /// On which cards: 0 is the gateway's, 1 and 2 are the router's, 3 is the member's.
+    pub ends: &'static [usize],
+    /// What the gateway's configuration names in place of its uplink.
+    pub uplink: Option<&'static str>,
+    /// The routing table of machines with such cards.
+    pub table: Option<u32>,
+    /// The gateway says this, and binds nobody.
+    pub unbound: Option<&'static str>,
+    /// What a Report comes with that is for a VLAN, and not for the card.
+    pub tag: Option<u16>,
 }
+
+impl Stack {
+    /// The routing table of the machine with this card.
+    pub(super) fn table_of(&self, end: usize) -> u32 {
+        let table = self.table.filter(|_| self.ends.contains(&end));
+        table.unwrap_or(MAIN)
+    }
+}
+
+/// The main routing table.
+const MAIN: u32 = 254;
+/// The link between the routers alone: on the other one a router needs Ethernet.
+const FIRST_LINK: &[usize] = &[0, 1];
+/// The cards of the router in the middle.
+const ROUTER: &[usize] = &[1, 2];
 
 const PLAIN: Stack = Stack {
     name: "card",
+    machine: &[],
     lines: &[],
     above: false,
-    first_only: false,
+    ends: &[0, 1, 2, 3],
+    uplink: None,
+    table: None,
+    unbound: None,
+    tag: None,
 };
 
-const STACKS: [Stack; 9] = [
-    Stack {
-        name: "card with a VLAN on it",
-        lines: &[
-            "link add link DEV name NEW type vlan id 7",
-            "link set NEW up",
-        ],
-        ..PLAIN
-    },
+/// A card by itself, and frames of a VLAN that nobody has.
+const CARD: Stack = Stack {
+    tag: Some(100),
+    ..PLAIN
+};
+
+const CARD_WITH_VLAN: Stack = Stack {
+    name: "card with a VLAN on it",
+    lines: &[
+        "link add link DEV name NEW type vlan id 7",
+        "link set NEW up",
+    ],
+    tag: Some(7),
+    ..PLAIN
+};
+
+const STACKS: [Stack; 13] = [
     Stack {
         name: "VLAN",
-        lines: &[
-            "link add link DEV name NEW type vlan id 7",
-            "link set NEW up",
-        ],
+        lines: CARD_WITH_VLAN.lines,
         above: true,
         ..PLAIN
     },
@@ -77,6 +113,34 @@ const STACKS: [Stack; 9] = [
         ..PLAIN
     },
     Stack {
+        name: "card in a router's VRF",
+        machine: &["link add red type vrf table 100", "link set red up"],
+        lines: &["link set DEV master red"],
+        ends: ROUTER,
+        table: Some(100),
+        ..PLAIN
+    },
+    Stack {
+        name: "card in a gateway's VRF",
+        machine: &[
+            "link add red type vrf table 100",
+            "link set red up",
+            "link set clients0 master red",
+        ],
+        lines: &["link set DEV master red"],
+        ends: &[0],
+        table: Some(100),
+        unbound: Some("is in a VRF"),
+        ..PLAIN
+    },
+    Stack {
+        name: "VRF",
+        machine: &["link add red type vrf table 100", "link set red up"],
+        ends: &[0],
+        uplink: Some("red"),
+        ..PLAIN
+    },
+    Stack {
         name: "sit",
         lines: &[
             "address add 192.0.2.NEAR/24 dev DEV",
@@ -84,7 +148,19 @@ const STACKS: [Stack; 9] = [
             "link set NEW up",
         ],
         above: true,
-        first_only: true,
+        ends: FIRST_LINK,
+        ..PLAIN
+    },
+    Stack {
+        name: "GRE",
+        lines: &[
+            "address add 192.0.2.NEAR/24 dev DEV",
+            "link add NEW type gre local 192.0.2.NEAR remote 192.0.2.FAR ttl 64",
+            "link set NEW up",
+        ],
+        above: true,
+        ends: FIRST_LINK,
+        ..PLAIN
     },
     Stack {
         name: "ip6gre",
@@ -94,7 +170,8 @@ const STACKS: [Stack; 9] = [
             "link set NEW up",
         ],
         above: true,
-        first_only: true,
+        ends: FIRST_LINK,
+        ..PLAIN
     },
     Stack {
         name: "ip6tnl",
@@ -104,7 +181,21 @@ const STACKS: [Stack; 9] = [
             "link set NEW up",
         ],
         above: true,
-        first_only: true,
+        ends: FIRST_LINK,
+        ..PLAIN
+    },
+    Stack {
+        name: "WireGuard",
+        lines: &[
+            "address add 192.0.2.NEAR/24 dev DEV",
+            "link add NEW type wireguard",
+            "wg set NEW listen-port 51820 private-key /tmp/wgNEAR peer KEY allowed-ips ::/0 \
+             endpoint 192.0.2.FAR:51820",
+            "link set NEW up",
+        ],
+        above: true,
+        ends: FIRST_LINK,
+        ..PLAIN
     },
     Stack {
         name: "VXLAN",
@@ -124,29 +215,57 @@ pub(super) struct Case {
     pub stack: Stack,
     pub mode: &'static str,
     pub mtu: u32,
+    /// A VLAN device comes to the router's card after a session was bound.
+    pub later: bool,
 }
 
-/// All of them.
-pub(super) fn all() -> Vec<Case> {
+/// What is tried on a card by itself.
+pub(super) fn of_card() -> Vec<Case> {
+    let case = |stack, mode, mtu| Case {
+        stack,
+        mode,
+        mtu,
+        later: false,
+    };
     let mut cases = Vec::new();
     for mtu in [1500, 9000] {
-        for mode in ["native", "auto", "tcx"] {
-            let stack = PLAIN;
-            cases.push(Case { stack, mode, mtu });
-        }
+        cases.extend(["native", "auto", "tcx"].map(|mode| case(CARD, mode, mtu)));
     }
+    cases.push(case(CARD, "generic", 1500));
+    let modes = ["native", "auto", "tcx", "generic"];
+    cases.extend(modes.map(|mode| case(CARD_WITH_VLAN, mode, 1500)));
     cases.push(Case {
-        stack: PLAIN,
-        mode: "generic",
-        mtu: 1500,
+        later: true,
+        ..case(PLAIN, "auto", 1500)
     });
+    cases
+}
+
+/// What is tried of devices that stand on cards.
+pub(super) fn of_stacks() -> Vec<Case> {
+    let mut cases = Vec::new();
     for stack in STACKS {
         for mode in ["native", "auto"] {
-            let mtu = 1500;
-            cases.push(Case { stack, mode, mtu });
+            cases.push(Case {
+                stack,
+                mode,
+                mtu: 1500,
+                later: false,
+            });
         }
     }
     cases
+}
+
+impl Case {
+    pub(super) fn device(&self) -> String {
+        let later = if self.later {
+            ", a VLAN comes later"
+        } else {
+            ""
+        };
+        format!("{}{later}", self.stack.name)
+    }
 }
 
 /// What came of a case.
@@ -156,6 +275,8 @@ pub(super) struct Row {
     pub stack: String,
     pub mtu: u32,
     pub mode: String,
+    /// Offloads on the way in that the card of the router has on.
+    pub offloads: String,
     /// The mode that the uplink of the gateway got, and why.
     pub got: Option<(String, String)>,
     /// What happened, in words.
@@ -168,7 +289,7 @@ pub(super) struct Row {
 /// A table in Markdown.
 pub(super) fn table(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| card | device | MTU | mode | attached | result |\n|---|---|---:|---|---|---|\n",
+        "| card | offloads | device | MTU | mode | attached | result |\n|---|---|---|---:|---|---|---|\n",
     );
     for row in rows {
         let got = match &row.got {
@@ -178,8 +299,9 @@ pub(super) fn table(rows: &[Row]) -> String {
         };
         let _ = writeln!(
             text,
-            "| {} | {} | {} | `{}` | {} | {} |",
+            "| {} | {} | {} | {} | `{}` | {} | {} |",
             row.card,
+            row.offloads,
             row.stack,
             row.mtu,
             row.mode,

@@ -1,6 +1,7 @@
 //! `cargo xtask nics`: the drivers of real network cards, and what stands on cards, in virtual machines with one of
 //! Debian's generic kernels. Four cards of a guest are two links, by which a session goes through all three roles.
 
+mod bed;
 mod case;
 mod course;
 
@@ -33,7 +34,7 @@ use case::Row;
 /// How much slower a guest may be: what it does is interpreted.
 const SLOWER: u32 = 6;
 /// Seconds for all cases of a card.
-const LIMIT: u64 = 1500;
+const LIMIT: u64 = 3600;
 /// Octets of the largest packet of the links between the cards.
 const LARGEST: u32 = 9000;
 
@@ -43,6 +44,8 @@ struct Card {
     driver: &'static str,
     device: &'static str,
     queues: u32,
+    /// What stands on cards is tried on it, too.
+    stacks: bool,
 }
 
 const CARDS: [Card; 4] = [
@@ -51,24 +54,28 @@ const CARDS: [Card; 4] = [
         driver: "virtio_net",
         device: "virtio-net-pci,mq=on,vectors=10",
         queues: 4,
+        stacks: true,
     },
     Card {
         name: "virtio-fixed",
         driver: "virtio_net",
         device: "virtio-net-pci,mq=on,vectors=10,ctrl_guest_offloads=off",
         queues: 4,
+        stacks: false,
     },
     Card {
         name: "e1000e",
         driver: "e1000e",
         device: "e1000e",
         queues: 1,
+        stacks: false,
     },
     Card {
         name: "vmxnet3",
         driver: "vmxnet3",
         device: "vmxnet3",
         queues: 1,
+        stacks: false,
     },
 ];
 
@@ -77,9 +84,9 @@ const CARDS: [Card; 4] = [
 pub struct Options {
     /// virtio, virtio-fixed (offloads that the guest cannot change), e1000e or vmxnet3; all when none is named
     names: Vec<String>,
-    /// Only cases whose name contains this
-    #[arg(long, value_name = "WORD", default_value = "")]
-    only: String,
+    /// Only cases whose name contains this, or another of these
+    #[arg(long, value_name = "WORD")]
+    only: Vec<String>,
     /// Write the results as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -99,6 +106,7 @@ pub fn nics(options: &Options) -> Result<ExitCode> {
     toolchain::require("qemu-system-x86_64", "qemu-system-x86")?;
     toolchain::require("depmod", "kmod")?;
     toolchain::require("ip", "iproute2")?;
+    toolchain::require("wg", "wireguard-tools")?;
     let daemon = build::build(false)?.daemon;
     let cache = locate::tools_dir()?.join("kernels");
     fs::create_dir_all(&cache)?;
@@ -126,7 +134,12 @@ pub fn nics(options: &Options) -> Result<ExitCode> {
     })
 }
 
-fn one(card: &Card, kernel: &package::Unpacked, daemon: &Path, only: &str) -> Result<Vec<Row>> {
+fn one(
+    card: &Card,
+    kernel: &package::Unpacked,
+    daemon: &Path,
+    only: &[String],
+) -> Result<Vec<Row>> {
     let scratch = crate::workspace().join("target/nics").join(card.name);
     fs::create_dir_all(&scratch)?;
     let initramfs = scratch.join("initramfs");
@@ -139,13 +152,18 @@ fn one(card: &Card, kernel: &package::Unpacked, daemon: &Path, only: &str) -> Re
     archive.program(daemon, Path::new("/usr/sbin/anycast-ctl"), &scratch)?;
     let ip = process::find("ip").context("there is no ip")?;
     archive.program(&ip.canonicalize()?, Path::new("/usr/sbin/ip"), &scratch)?;
+    let wg = process::find("wg").context("there is no wg")?;
+    archive.program(&wg, Path::new("/usr/bin/wg"), &scratch)?;
     archive.modules(kernel, &scratch)?;
     let step = Step {
         name: "nics".to_owned(),
         program: "/init".into(),
-        arguments: ["nics-in-guest", card.name, card.driver, "--only", only]
+        arguments: ["nics-in-guest", card.name, card.driver]
+            .into_iter()
+            .chain(card.stacks.then_some("--stacks"))
+            .chain(only.iter().flat_map(|word| ["--only", word]))
             .map(str::to_owned)
-            .to_vec(),
+            .collect(),
         environment: vec![("ANYCAST_TIME_SCALE".to_owned(), SLOWER.to_string())],
         refuses: None,
         says: None,

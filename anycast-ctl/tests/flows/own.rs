@@ -92,9 +92,7 @@ impl Own {
                 (&self.member, &self.client, "the member's"),
                 (&self.client, &self.member, "the client's"),
             ] {
-                let sent: Vec<u8> = (0..ROUND)
-                    .map(|at| ((at * 7 + round) % 251) as u8)
-                    .collect();
+                let sent: Vec<u8> = (0..=250).cycle().skip(round).take(ROUND).collect();
                 let mut came = vec![0; ROUND];
                 let what = || format!("{who} octets of round {round}");
                 from.write_all(&sent).with_context(what)?;

@@ -9,7 +9,7 @@ use xtask::{
     net::{
         Capture, Namespace, Site,
         netlink::{self, End},
-        plain,
+        prepare,
         routes::Monitor,
         sysctl, wait,
     },
@@ -56,7 +56,7 @@ impl Lan {
             (&members[1], "s2", 0x12),
         ];
         for (namespace, port, host) in hosts {
-            plain(namespace)?;
+            prepare(namespace)?;
             let end = |namespace, name, mac| End {
                 namespace,
                 name,

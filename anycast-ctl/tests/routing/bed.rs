@@ -15,7 +15,7 @@ use xtask::{
     net::{
         Capture, Namespace, Site,
         netlink::{self, End},
-        plain,
+        prepare,
         routes::{Monitor, Route},
         sysctl, wait,
     },
@@ -107,7 +107,7 @@ impl Bed {
     /// A node on the link; `host` is the last part of its addresses.
     pub fn add(&mut self, name: &'static str, host: u16) -> Result<&Node> {
         let namespace = self.site.namespace(name)?;
-        plain(&namespace)?;
+        prepare(&namespace)?;
         let node = Node {
             name,
             namespace,

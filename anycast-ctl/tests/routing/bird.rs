@@ -8,7 +8,7 @@ use xtask::{
     net::{
         Namespace, Process,
         netlink::{self, End},
-        plain,
+        prepare,
         routes::Monitor,
         sysctl, wait,
     },
@@ -167,7 +167,7 @@ fn failover() -> Result<()> {
         bed.add_router("r2", 2)?;
         bed.add_members(&[("m1", 0x11), ("m2", 0x12)])?;
         let second = bed.site.namespace("second")?;
-        plain(&second)?;
+        prepare(&second)?;
         sysctl::set(&second, &[("ipv6/conf/all/forwarding", "1")])?;
         uplink(bed, "r1", &second, "near0", 0x100)?;
         uplink(bed, "r2", &second, "far0", 0x200)?;

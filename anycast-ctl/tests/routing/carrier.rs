@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, ensure};
 use xtask::net::{
     Pace,
     netlink::{self, End},
-    plain, sysctl, wait,
+    prepare, sysctl, wait,
 };
 
 use super::bed::{B, Bed, SOON, in_bed, ip, link_local, routed, router};
@@ -51,7 +51,7 @@ impl Stream {
     /// From behind the router to its member.
     fn start(bed: &Bed) -> Result<Self> {
         let up = bed.site.namespace("up")?;
-        plain(&up)?;
+        prepare(&up)?;
         let first = &bed.node("r1")?.namespace;
         let end = |namespace, name| End {
             namespace,

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use xtask::net::{
     Capture, Namespace,
     netlink::{self, End},
-    plain, sysctl, wait,
+    prepare, sysctl, wait,
 };
 
 use super::bed::{B, Bed, SOON, in_bed, ip, link_local, routed, router};
@@ -27,7 +27,7 @@ fn client(number: u16) -> Ipv6Addr {
 /// The clients' machine behind the router, which has all their addresses.
 fn clients(bed: &Bed) -> Result<Namespace> {
     let namespace = bed.site.namespace("up")?;
-    plain(&namespace)?;
+    prepare(&namespace)?;
     sysctl::set(&namespace, &[("ipv6/ip_nonlocal_bind", "1")])?;
     let router = &bed.node("r1")?.namespace;
     let end = |namespace, name| End {

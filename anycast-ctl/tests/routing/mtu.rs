@@ -16,7 +16,7 @@ use anyhow::{Result, ensure};
 use xtask::net::{
     Namespace,
     netlink::{self, End},
-    plain, sysctl, wait,
+    prepare, sysctl, wait,
 };
 
 use super::bed::{B, SOON, in_bed, ip, link_local, routed, router};
@@ -93,7 +93,7 @@ pub fn discovery() -> Result<()> {
             bed.site.namespace("narrow")?,
         );
         for namespace in [&clients, &narrow] {
-            plain(namespace)?;
+            prepare(namespace)?;
         }
         sysctl::set(&narrow, &[("ipv6/conf/all/forwarding", "1")])?;
         sysctl::set(&clients, &[("ipv6/ip_nonlocal_bind", "1")])?;

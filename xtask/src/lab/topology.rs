@@ -8,7 +8,7 @@ use crate::net::{
     Namespace, Pass, Site, cable,
     ethtool::{self, Offload},
     netlink::{self, End},
-    plain, sysctl,
+    prepare, sysctl,
 };
 
 /// A picture of the network.
@@ -247,7 +247,7 @@ impl Network {
 
     fn settings(&self) -> Result<()> {
         for namespace in self.namespaces() {
-            plain(namespace)?;
+            prepare(namespace)?;
         }
         for namespace in [&self.gateway, &self.router, &self.router2] {
             sysctl::set(namespace, &[("ipv6/conf/all/forwarding", "1")])?;

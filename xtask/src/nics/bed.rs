@@ -11,7 +11,7 @@ use crate::{
         Namespace, Process, Site,
         ethtool::{self, Offload},
         netlink::{self, End},
-        plain, sysctl, wait,
+        prepare, sysctl, wait,
     },
     process,
 };
@@ -102,7 +102,7 @@ impl Bed {
             site,
         };
         for namespace in [&bed.client, &bed.gateway, &bed.router, &bed.member] {
-            plain(namespace)?;
+            prepare(namespace)?;
         }
         for namespace in [&bed.gateway, &bed.router] {
             sysctl::set(namespace, &[("ipv6/conf/all/forwarding", "1")])?;

@@ -7,7 +7,7 @@ use xtask::{
     lab::topology::B,
     net::{
         netlink::{self, End},
-        plain, sysctl,
+        prepare, sysctl,
     },
 };
 
@@ -22,7 +22,7 @@ impl Site {
         let ends = ends.chain(self.members.iter().map(|member| &**member));
         let routers = || [&self.edge, &self.core].into_iter().chain(&self.gateways);
         for namespace in ends.chain(routers()) {
-            plain(namespace)?;
+            prepare(namespace)?;
         }
         for namespace in routers() {
             sysctl::set(namespace, &[("ipv6/conf/all/forwarding", "1")])?;

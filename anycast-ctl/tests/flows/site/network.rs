@@ -8,7 +8,7 @@ use xtask::{
     net::{
         Pass, Wire, cable,
         netlink::{self, End},
-        plain, sysctl,
+        prepare, sysctl,
     },
 };
 
@@ -29,7 +29,7 @@ impl Site {
             &self.road,
         ];
         for namespace in others.into_iter().chain(&self.members) {
-            plain(namespace)?;
+            prepare(namespace)?;
         }
         for namespace in [&self.gateway, &self.gateway2, &self.router] {
             sysctl::set(namespace, &[("ipv6/conf/all/forwarding", "1")])?;

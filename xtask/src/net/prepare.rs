@@ -6,7 +6,7 @@ use super::{Namespace, netlink, sysctl};
 
 /// Makes the addresses of a namespace those that it is given, usable at once: none by autoconfiguration or from Router
 /// Advertisements, and no Duplicate Address Detection. Its `lo` is up. Concerns the interfaces that are made later.
-pub fn plain(namespace: &Namespace) -> Result<()> {
+pub fn prepare(namespace: &Namespace) -> Result<()> {
     sysctl::set(
         namespace,
         &[

@@ -32,6 +32,8 @@ pub fn servers() -> String {
 
 /// The slow way. It ends with its value.
 pub struct Slow {
+    /// It holds the namespace, whose name goes with its last holder.
+    listener: Option<thread::JoinHandle<()>>,
     stop: Arc<AtomicBool>,
     stalls: Arc<AtomicBool>,
 }
@@ -44,7 +46,7 @@ impl Slow {
         let (stop, stalls) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
         let (stops, stalled) = (Arc::clone(&stop), Arc::clone(&stalls));
         let namespace = Arc::clone(&site.bus);
-        thread::spawn(move || {
+        let listener = thread::spawn(move || {
             // What connects to the bus is in its namespace too.
             if namespace.enter().is_err() {
                 return;
@@ -57,7 +59,11 @@ impl Slow {
                 }
             }
         });
-        Ok(Self { stop, stalls })
+        Ok(Self {
+            listener: Some(listener),
+            stop,
+            stalls,
+        })
     }
 
     /// Nothing goes on, and no connection ends; or everything does again.
@@ -69,6 +75,9 @@ impl Slow {
 impl Drop for Slow {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        if let Some(listener) = self.listener.take() {
+            let _ = listener.join();
+        }
     }
 }
 

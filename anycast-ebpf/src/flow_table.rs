@@ -197,8 +197,8 @@ pub(crate) fn keep(
 /// Remembers a connection that is in no slot, as one that a member opened from C.
 #[inline(always)]
 pub(crate) fn keep_own(key: &FlowKey) {
-    // SAFETY: the key is there. The verifier takes a constant of the program for no memory that a global function may be
-    // given, so no zeros are.
+    // SAFETY: the key is there. Zeros would be a constant of the program, which is no memory that the verifier lets a
+    // global function have.
     unsafe { keep_flow(key, core::ptr::null(), u64::from(state::OWN) << STATE, 0) };
 }
 

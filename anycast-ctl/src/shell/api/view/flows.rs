@@ -187,8 +187,8 @@ pub struct Flow {
     pub protocol: u8,
     /// The member's unicast address, C. `None` for an open flow.
     pub care_of: Option<Ipv6Addr>,
-    /// `open`: it travels by plain anycast. `own`: a member opened it from C, and it stays as it is. `trial`: it is bound
-    /// to C, which has not answered by this way yet. `bound`: C has answered. A member does not know that.
+    /// `open`: it travels by plain anycast. `own`: a member opened it from C, and it stays as it is. `trial`: it is
+    /// bound to C, which has not answered by this way yet. `bound`: C has answered. A member does not know that.
     pub state: Option<String>,
     /// Seconds since the flow became bound, or open. A member does not know that.
     pub age_seconds: Option<f64>,

@@ -1,7 +1,8 @@
-//! Builds the kernel side and leaves it in `OUT_DIR/anycast.bpf.o`, for `include_bytes`.
+//! Builds the kernel side and leaves it in `OUT_DIR`, for `include_bytes`: `anycast.bpf.o`, the data plane, and
+//! `capture.bpf.o`, which looks at that.
 //!
-//! This is the one place that builds it, so that `cargo build`, `cargo test` and `cargo xtask` all
-//! embed the same object. Without the tools the file is empty: the crate still compiles, and the
+//! This is the one place that builds them, so that `cargo build`, `cargo test` and `cargo xtask` all
+//! embed the same objects. Without the tools the files are empty: the crate still compiles, and the
 //! daemon says that it has no BPF programs.
 
 #[path = "../xtask/src/toolchain/locate.rs"]
@@ -28,6 +29,12 @@ const FOREIGN: &[&str] = &[
     "RUSTFLAGS",
     "TARGET",
 ];
+/// The objects: what they are called, the program of the crate that they are, and what a distribution names one by that
+/// it has built on its own terms.
+const OBJECTS: [(&str, &str, &str); 2] = [
+    ("anycast.bpf.o", "anycast-ebpf", "ANYCAST_BPF_OBJECT"),
+    ("capture.bpf.o", "capture", "ANYCAST_CAPTURE_OBJECT"),
+];
 const FOREIGN_PREFIXES: &[&str] = &["CARGO_CFG_", "CARGO_PROFILE_"];
 
 fn main() -> ExitCode {
@@ -41,17 +48,21 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    for name in ["ANYCAST_BPF_OBJECT", "ANYCAST_TOOLS_DIR"] {
-        println!("cargo:rerun-if-env-changed={name}");
-    }
-    let object = PathBuf::from(var("OUT_DIR")?).join("anycast.bpf.o");
-
-    // A distribution builds the object on its own terms.
-    if let Some(given) = env::var_os("ANYCAST_BPF_OBJECT").filter(|path| !path.is_empty()) {
+    println!("cargo:rerun-if-env-changed=ANYCAST_TOOLS_DIR");
+    let out = PathBuf::from(var("OUT_DIR")?);
+    let mut wanted = Vec::new();
+    for (object, program, variable) in OBJECTS {
+        println!("cargo:rerun-if-env-changed={variable}");
+        let Some(given) = env::var_os(variable).filter(|path| !path.is_empty()) else {
+            wanted.push((out.join(object), program));
+            continue;
+        };
         let given = PathBuf::from(given);
         rerun_if_changed(&given);
-        fs::copy(&given, &object)
-            .map_err(|error| format!("ANYCAST_BPF_OBJECT={}: {error}", given.display()))?;
+        fs::copy(&given, out.join(object))
+            .map_err(|error| format!("{variable}={}: {error}", given.display()))?;
+    }
+    if wanted.is_empty() {
         return Ok(());
     }
 
@@ -71,9 +82,12 @@ fn run() -> Result<(), Box<dyn Error>> {
 
     match find_tools(&root) {
         Ok(linker) => {
-            let elf = build(&root, &linker)?;
-            fs::copy(&elf, &object)
-                .map_err(|error| format!("{} was not built: {error}", elf.display()))?;
+            let built = build(&root, &linker)?;
+            for (object, program) in wanted {
+                let elf = built.join(program);
+                fs::copy(&elf, &object)
+                    .map_err(|error| format!("{} was not built: {error}", elf.display()))?;
+            }
         }
         Err(missing) => {
             println!("cargo:warning={missing}");
@@ -81,7 +95,9 @@ fn run() -> Result<(), Box<dyn Error>> {
                 "cargo:warning=anycast-ctl is built WITHOUT its BPF programs; \
                  `cargo xtask setup` installs what is missing"
             );
-            fs::write(&object, [])?;
+            for (object, _) in wanted {
+                fs::write(&object, [])?;
+            }
         }
     }
     Ok(())
@@ -103,7 +119,7 @@ fn find_tools(root: &Path) -> Result<PathBuf, locate::Missing> {
     linker
 }
 
-/// Runs the nested cargo and gives the path of the ELF file.
+/// Runs the nested cargo and gives the directory of the ELF files.
 fn build(root: &Path, linker: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let target = locate::bpf_target(var("CARGO_CFG_TARGET_ENDIAN")? == "big");
     let arch = var("CARGO_CFG_TARGET_ARCH")?;
@@ -137,7 +153,7 @@ fn build(root: &Path, linker: &Path) -> Result<PathBuf, Box<dyn Error>> {
     for line in messages.lines().filter(|line| !line.trim().is_empty()) {
         println!("cargo:warning={line}");
     }
-    Ok(target_dir.join(target).join("bpf/anycast-ebpf"))
+    Ok(target_dir.join(target).join("bpf"))
 }
 
 /// One directory for all profiles of the outer build, since the object is the same in all of them.

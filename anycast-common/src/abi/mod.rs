@@ -20,6 +20,7 @@ macro_rules! layout {
     };
 }
 
+pub mod capture;
 pub mod counters;
 pub mod event;
 pub mod flow_table;

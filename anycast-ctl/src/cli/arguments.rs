@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use super::{
     ask::{Query, Which},
-    drain, fleet, flush,
+    capture, drain, fleet, flush,
     log::LogFormat,
     policy,
 };
@@ -24,6 +24,7 @@ Examples:
   anycast-ctl policy explain fe80::11 2001:db8:a::53
   anycast-ctl monitor router
   anycast-ctl explain 2001:db8:1::100 2001:db8:a::53   why a client is bound or not
+  anycast-ctl capture - --client 2001:db8:1::100 | tshark -r -   what programs see and do
   anycast-ctl drain 2001:db8:a::53 --wait   new clients go elsewhere, sessions go on to their end
   anycast-ctl undrain --all";
 
@@ -143,6 +144,9 @@ pub(super) enum Command {
         #[command(flatten)]
         query: Query,
     },
+    /// Capture what the programs of this machine see and do, for Wireshark: each packet as it came and as it went, with
+    /// the verdict and its reasons. Also where tcpdump sees nothing, and without a daemon
+    Capture(capture::Options),
     /// Show the flows that travel by a care-of address
     Flows {
         #[command(flatten)]

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod ask;
+mod capture;
 mod check;
 mod detach;
 mod drain;
@@ -119,6 +120,7 @@ pub fn run(cli: Cli) -> Result<()> {
             query,
         } => drain::drain(path, &groups, wait.then_some(timeout), query),
         Command::Undrain { groups, query } => drain::undrain(path, &groups, query),
+        Command::Capture(options) => capture::run(&options),
         Command::Completions { shell } => shipped::completions::<Cli>(shell),
         Command::Man { directory } => shipped::man::<Cli>(&directory),
     }

@@ -174,9 +174,9 @@ fn segments(site: &Site) -> Result<()> {
 /// Segments as from the C of a member that is bound, with the ports of flows that are open because their own
 /// member binds nobody.
 fn answers(site: &Site) -> Result<()> {
-    // A hash might bring the messages of its handshake to the one without a daemon.
-    site.mobility_to(1)?;
-    // So many that both members have some: those that are opened later are bound with their first packet.
+    // Nobody is bound while the messages of handshakes go to the one without a daemon: what is opened later would be
+    // bound with its first packet, however few it has by then.
+    site.mobility_to(0)?;
     let mut sessions = Sessions::open(site, 3 * SESSIONS)?;
     let open = |sessions: &Sessions| {
         let open = sessions
@@ -190,6 +190,7 @@ fn answers(site: &Site) -> Result<()> {
         at_first >= 3 && at_first + 2 <= sessions.all.len(),
         "the hash brought {at_first} to the member without a daemon"
     );
+    site.mobility_to(1)?;
     sessions.beat()?;
     if site.plan.mode.is_some() {
         let others = sessions.all.len() - open(&sessions).len();

@@ -2,6 +2,7 @@
 //! metrics under a real Prometheus, and what the command line answers.
 
 mod asked;
+mod capture;
 mod explain;
 mod machine;
 mod metrics;
@@ -55,6 +56,11 @@ fn main() -> ExitCode {
     suite = suite
         .test("explain gives each of its answers", explain::answers)
         .test("a gateway remembers what it refused", explain::refusals);
+    let file = "a file of a capture has packets, verdicts and comments for tshark";
+    suite = match xtask::process::find("tshark") {
+        None => suite.ignored(file, "tshark is not installed"),
+        Some(_) => suite.test(file, capture::file),
+    };
     let schemas = "what commands print as JSON matches its schema";
     suite = match asked::obstacle() {
         Some(reason) => suite.ignored(schemas, reason),

@@ -1,5 +1,6 @@
 //! The system on real packets: the lab's course, and what the course does not show.
 
+mod capture;
 mod captures;
 mod client_host;
 mod course;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         return code;
     }
     Suite::new()
+        .and(capture::tests())
         .test(
             "the lab's course, and its captures are in order",
             course::course,

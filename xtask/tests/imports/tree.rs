@@ -158,7 +158,7 @@ fn targets(package: &Path) -> Vec<(PathBuf, PathBuf)> {
         package.join("src/main.rs"),
         package.join("build.rs"),
     ];
-    for folder in ["tests", "benches", "examples", "fuzz_targets"] {
+    for folder in ["src/bin", "tests", "benches", "examples", "fuzz_targets"] {
         for path in entries(&package.join(folder)) {
             if path.is_dir() {
                 targets.push(path.join("main.rs"));

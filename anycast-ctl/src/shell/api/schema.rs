@@ -44,6 +44,7 @@ fn schemas() -> Vec<(String, String)> {
         schema::<view::Flushed>("flush"),
         schema::<view::Fleet>("fleet"),
         schema::<view::Detached>("detach"),
+        schema::<view::Captured>("capture"),
         schema::<view::Counters>("counters"),
         schema::<view::Done>("join"),
         schema::<view::Done>("leave"),

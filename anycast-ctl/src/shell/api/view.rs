@@ -313,6 +313,20 @@ pub struct Detached {
     pub programs: usize,
 }
 
+/// What `capture` wrote. It asks no daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Captured {
+    /// Packets.
+    pub packets: u64,
+    /// Of those, the ones that a program changed: each is in the file as it came and as it went.
+    pub changed: u64,
+    /// Packets that the filter selected, beyond the rate.
+    pub limited: u64,
+    /// Packets for which there was no room in the ring buffer.
+    pub lost: u64,
+}
+
 /// All metrics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -5,33 +5,30 @@ use std::{
     ffi::CString,
     io,
     os::{
-        fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
         unix::ffi::OsStrExt as _,
     },
     path::Path,
 };
 
-use nix::{errno::Errno, libc};
+use nix::libc;
+
+use crate::shell::bpf::{
+    ATTACH_TCX_EGRESS, ATTACH_TCX_INGRESS, PROG_GET_FD_BY_ID, attached, call, describe, open,
+};
 
 const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
-const PROG_GET_FD_BY_ID: libc::c_long = 13;
-const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
-const PROG_QUERY: libc::c_long = 16;
 const LINK_CREATE: libc::c_long = 28;
 const LINK_UPDATE: libc::c_long = 29;
 const LINK_DETACH: libc::c_long = 34;
 
 const ATTACH_XDP: u32 = 37;
-const ATTACH_TCX_INGRESS: u32 = 46;
-const ATTACH_TCX_EGRESS: u32 = 47;
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
 /// `BPF_F_BEFORE`, and nothing that it would be before: at the head of the list.
 const FIRST: u32 = 1 << 3;
-/// Programs of an interface that are looked at: the kernel takes no more.
-const MOST: usize = 64;
 
 /// The point of an interface to which a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,37 +169,10 @@ impl Link {
 
     /// TCX: names of the programs that packets meet before this one.
     pub(super) fn ahead(&self, ifindex: u32, point: AttachPoint) -> io::Result<Vec<String>> {
-        #[repr(C)]
-        #[derive(Default)]
-        struct Query {
-            ifindex: u32,
-            attach_type: u32,
-            query_flags: u32,
-            attach_flags: u32,
-            programs: u64,
-            count: u32,
-            padding: u32,
-            program_flags: u64,
-            links: u64,
-            link_flags: u64,
-            revision: u64,
-        }
         let own = self.info()?.program;
-        let mut programs = [0_u32; MOST];
-        let mut query = Query {
-            ifindex,
-            attach_type: point.attach_type(),
-            programs: programs.as_mut_ptr() as u64,
-            count: u32::try_from(MOST).unwrap_or(0),
-            ..Query::default()
-        };
-        // SAFETY: there is room for as many numbers as the kernel is told, and it writes to the attribute.
-        unsafe { call_mut(PROG_QUERY, &mut query) }?;
-        let attached = programs.iter().take(query.count as usize);
-        Ok(attached
-            .take_while(|program| **program != own)
-            .map(|program| name_of(*program))
-            .collect())
+        let attached = attached(ifindex, point.attach_type())?;
+        let ahead = attached.into_iter().take_while(|program| *program != own);
+        Ok(ahead.map(name_of).collect())
     }
 }
 
@@ -241,24 +211,6 @@ fn name_of(program: u32) -> String {
     }
 }
 
-/// # Safety
-/// There must be room for `length` octets at `info`, which may be any.
-unsafe fn describe(descriptor: BorrowedFd<'_>, info: u64, length: usize) -> io::Result<()> {
-    #[repr(C)]
-    struct GetInfo {
-        descriptor: RawFd,
-        length: u32,
-        info: u64,
-    }
-    let attribute = GetInfo {
-        descriptor: descriptor.as_raw_fd(),
-        length: u32::try_from(length).unwrap_or(0),
-        info,
-    };
-    // SAFETY: the kernel writes no more octets than the length that it is given.
-    unsafe { call(OBJ_GET_INFO_BY_FD, &attribute) }.map(drop)
-}
-
 /// Attribute for `OBJ_PIN` and `OBJ_GET`.
 #[repr(C)]
 struct Object {
@@ -269,29 +221,4 @@ struct Object {
 
 fn c_string(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
-}
-
-/// # Safety
-/// `attribute` must be what the kernel expects for `command`, which must return a descriptor.
-unsafe fn open<T>(command: libc::c_long, attribute: &T) -> io::Result<OwnedFd> {
-    // SAFETY: the caller guarantees that the attribute fits the command.
-    let descriptor = unsafe { call(command, attribute) }?;
-    let descriptor = RawFd::try_from(descriptor).map_err(io::Error::other)?;
-    // SAFETY: the call returned a new descriptor, which nothing else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
-}
-
-/// # Safety
-/// As of [`call`]; the kernel may write to the attribute.
-unsafe fn call_mut<T>(command: libc::c_long, attribute: &mut T) -> io::Result<libc::c_long> {
-    // SAFETY: the caller guarantees that the attribute fits the command.
-    unsafe { call(command, attribute) }
-}
-
-/// # Safety
-/// `attribute` must be what the kernel expects for `command`.
-unsafe fn call<T>(command: libc::c_long, attribute: &T) -> io::Result<libc::c_long> {
-    // SAFETY: the kernel reads `size_of::<T>()` octets and takes fields beyond them as zero.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attribute, size_of::<T>()) };
-    Errno::result(result).map_err(io::Error::from)
 }

@@ -202,8 +202,13 @@ impl Site {
     /// Mobility messages to B go to this member.
     pub fn mobility_to(&self, member: usize) -> Result<()> {
         let hop = link_local(member);
-        let route = format!("-6 route add {B}/128 via {hop} dev lan0 table 101");
+        let route = format!("-6 route replace {B}/128 via {hop} dev lan0 table 101");
         ip(&self.router, &route)?;
+        // The same rule a second time is refused.
+        let shown = self.router.command("ip").args(["-6", "rule"]).output()?;
+        if String::from_utf8_lossy(&shown.stdout).contains("lookup 101") {
+            return Ok(());
+        }
         ip(
             &self.router,
             &format!("-6 rule add to {B} ipproto 135 lookup 101"),

@@ -1,0 +1,177 @@
+//! The command `capture`.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    net::Ipv6Addr,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use humantime_serde::re::humantime;
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        signal::{SigSet, Signal},
+        signalfd::SignalFd,
+    },
+};
+
+use super::ask::Query;
+use crate::shell::{
+    api::view,
+    capture::{Capture, Filter, OBJECT, Verdict, Writer},
+    privilege,
+};
+
+/// How often programs are looked for that were attached since.
+const FOLLOW: Duration = Duration::from_secs(1);
+
+/// What is captured, and where to.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// File to write, in the format pcapng; - is standard output
+    file: PathBuf,
+    /// Only packets that mention this address: of a client, or of a member that sends Reports
+    #[arg(long, value_name = "ADDRESS")]
+    client: Option<Ipv6Addr>,
+    /// Only packets that mention this address before or after a program has changed them
+    #[arg(long, value_name = "ADDRESS")]
+    anycast: Option<Ipv6Addr>,
+    /// Only packets of this interface
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+    /// Only packets with this verdict; may be given several times
+    #[arg(long, value_enum, value_name = "VERDICT")]
+    verdict: Vec<Verdict>,
+    /// Octets of each packet
+    #[arg(long, value_name = "OCTETS", default_value_t = 256,
+          value_parser = clap::value_parser!(u32).range(64..=2047))]
+    length: u32,
+    /// Packets a second on each processor; 0 for all, which may slow forwarding down
+    #[arg(long, value_name = "PACKETS", default_value_t = 1000)]
+    rate: u64,
+    /// End after so many packets
+    #[arg(long, value_name = "PACKETS")]
+    count: Option<u64>,
+    /// End after this time, such as 30s
+    #[arg(long, value_name = "TIME")]
+    duration: Option<humantime::Duration>,
+    #[command(flatten)]
+    query: Query,
+}
+
+pub(super) fn run(options: &Options) -> Result<()> {
+    privilege::check()?;
+    // They wait in a descriptor, so that the end of the file is written.
+    let mut ends = SigSet::empty();
+    ends.add(Signal::SIGINT);
+    ends.add(Signal::SIGTERM);
+    ends.thread_block()?;
+    let ends = SignalFd::new(&ends)?;
+    let mut capture = Capture::start(
+        OBJECT,
+        &Filter {
+            client: options.client,
+            anycast: options.anycast,
+            interface: options.interface.clone(),
+            verdicts: options.verdict.clone(),
+            length: options.length,
+            rate: options.rate,
+        },
+    )?;
+    let mut file = Writer::new(BufWriter::new(open(&options.file)?))?;
+    for program in capture.programs() {
+        eprintln!("capturing {program}");
+    }
+    let result = watch(options, &mut capture, &mut file, &ends);
+    let ended = match result.and_then(|()| file.flush()) {
+        // Who reads it has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    };
+    ended.with_context(|| format!("cannot write {}", options.file.display()))?;
+    let totals = capture.totals()?;
+    let written = file.written();
+    let done = view::Captured {
+        packets: written.packets,
+        changed: written.changed,
+        limited: totals.limited,
+        lost: totals.lost,
+    };
+    if options.query.json && !is_standard(&options.file) {
+        return super::ask::print(&format!("{:#}\n", serde_json::to_value(done)?));
+    }
+    eprintln!(
+        "{} packets, of which programs changed {}; {} beyond --rate, {} lost",
+        done.packets, done.changed, done.limited, done.lost
+    );
+    Ok(())
+}
+
+fn is_standard(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
+fn open(file: &Path) -> Result<Box<dyn Write>> {
+    if is_standard(file) {
+        return Ok(Box::new(io::stdout()));
+    }
+    let opened = File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(Box::new(opened))
+}
+
+fn watch(
+    options: &Options,
+    capture: &mut Capture,
+    file: &mut Writer<impl Write>,
+    ends: &SignalFd,
+) -> io::Result<()> {
+    let start = Instant::now();
+    let end = options.duration.map(|time| start + Duration::from(time));
+    let mut look = start + FOLLOW;
+    // Whoever reads the file along with it finds the programs in it.
+    file.flush()?;
+    loop {
+        let now = Instant::now();
+        if end.is_some_and(|end| end <= now) {
+            return Ok(());
+        }
+        let until = end.map_or(look, |end| end.min(look));
+        let wait = until.saturating_duration_since(now);
+        // Rounded up, so that the time has come afterwards.
+        let wait =
+            PollTimeout::try_from(wait + Duration::from_millis(1)).map_err(io::Error::other)?;
+        let mut ready = [
+            PollFd::new(capture.as_fd(), PollFlags::POLLIN),
+            PollFd::new(ends.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut ready, wait) {
+            Err(nix::errno::Errno::EINTR) => continue,
+            result => drop(result?),
+        }
+        let [_, ends] = ready;
+        let over = ends.any().unwrap_or(false);
+        let goes_on = capture.drain(|seen| {
+            file.packet(seen)?;
+            let more = options
+                .count
+                .is_none_or(|count| file.written().packets < count);
+            Ok::<_, io::Error>(more)
+        })?;
+        file.flush()?;
+        if over || !goes_on {
+            return Ok(());
+        }
+        if look <= Instant::now() {
+            look = Instant::now() + FOLLOW;
+            match capture.follow() {
+                Ok(new) => new.iter().for_each(|it| eprintln!("capturing {it}")),
+                Err(error) => eprintln!("warning: {error}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The system call bpf, for what the library aya does not do.
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+};
+
+use nix::{errno::Errno, libc};
+
+pub(super) const PROG_GET_FD_BY_ID: libc::c_long = 13;
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const PROG_QUERY: libc::c_long = 16;
+
+pub(super) const ATTACH_TCX_INGRESS: u32 = 46;
+pub(super) const ATTACH_TCX_EGRESS: u32 = 47;
+
+/// Programs of an interface that are looked at: the kernel takes no more.
+const MOST: usize = 64;
+
+/// TCX: numbers of the programs of an interface, in the order in which packets meet them.
+pub(super) fn attached(ifindex: u32, attach_type: u32) -> io::Result<Vec<u32>> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Query {
+        ifindex: u32,
+        attach_type: u32,
+        query_flags: u32,
+        attach_flags: u32,
+        programs: u64,
+        count: u32,
+        padding: u32,
+        program_flags: u64,
+        links: u64,
+        link_flags: u64,
+        revision: u64,
+    }
+    let mut programs = [0_u32; MOST];
+    let mut query = Query {
+        ifindex,
+        attach_type,
+        programs: programs.as_mut_ptr() as u64,
+        count: u32::try_from(MOST).unwrap_or(0),
+        ..Query::default()
+    };
+    // SAFETY: there is room for as many numbers as the kernel is told, and it writes to the attribute.
+    unsafe { call_mut(PROG_QUERY, &mut query) }?;
+    Ok(programs.into_iter().take(query.count as usize).collect())
+}
+
+/// # Safety
+/// There must be room for `length` octets at `info`, which may be any.
+pub(super) unsafe fn describe(
+    descriptor: BorrowedFd<'_>,
+    info: u64,
+    length: usize,
+) -> io::Result<()> {
+    #[repr(C)]
+    struct GetInfo {
+        descriptor: RawFd,
+        length: u32,
+        info: u64,
+    }
+    let attribute = GetInfo {
+        descriptor: descriptor.as_raw_fd(),
+        length: u32::try_from(length).unwrap_or(0),
+        info,
+    };
+    // SAFETY: the kernel writes no more octets than the length that it is given.
+    unsafe { call(OBJ_GET_INFO_BY_FD, &attribute) }.map(drop)
+}
+
+/// # Safety
+/// `attribute` must be what the kernel expects for `command`, which must return a descriptor.
+pub(super) unsafe fn open<T>(command: libc::c_long, attribute: &T) -> io::Result<OwnedFd> {
+    // SAFETY: the caller guarantees that the attribute fits the command.
+    let descriptor = unsafe { call(command, attribute) }?;
+    let descriptor = RawFd::try_from(descriptor).map_err(io::Error::other)?;
+    // SAFETY: the call returned a new descriptor, which nothing else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// # Safety
+/// As of [`call`]; the kernel may write to the attribute.
+unsafe fn call_mut<T>(command: libc::c_long, attribute: &mut T) -> io::Result<libc::c_long> {
+    // SAFETY: the caller guarantees that the attribute fits the command.
+    unsafe { call(command, attribute) }
+}
+
+/// # Safety
+/// `attribute` must be what the kernel expects for `command`.
+pub(super) unsafe fn call<T>(command: libc::c_long, attribute: &T) -> io::Result<libc::c_long> {
+    // SAFETY: the kernel reads `size_of::<T>()` octets and takes fields beyond them as zero.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attribute, size_of::<T>()) };
+    Errno::result(result).map_err(io::Error::from)
+}

@@ -1,0 +1,376 @@
+//! `capture`: what the programs of a gateway, a member and a router saw and did, beside a session. tshark reads it
+//! where it is there, and else another parser.
+
+use std::{
+    collections::BTreeMap,
+    net::Ipv6Addr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::{
+    programs::{ProgramType, loaded_programs},
+    sys::is_program_supported,
+};
+use nix::sys::signal::Signal;
+use pcap_file::pcapng::{
+    Block, PcapNgReader,
+    blocks::{
+        enhanced_packet::EnhancedPacketOption, interface_description::InterfaceDescriptionOption,
+        opt_common::CommonOption,
+    },
+};
+use serde_json::Value;
+use xtask::{
+    kernel_tests::Suite,
+    lab::{
+        report::Report,
+        scenario::{self, ASK_AGAIN, MIB, SOON, transfer},
+        stage::Lab,
+        topology::{B, CLIENT, ROGUE},
+    },
+    net::{Namespace, Process, wait},
+};
+
+const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
+
+pub fn tests() -> Suite {
+    let suite = Suite::new().test("a capture of nothing says what is wrong", refused);
+    let name = "a capture has what the programs saw and did";
+    match obstacle() {
+        Some(reason) => suite.ignored(name, reason),
+        None => suite.test(name, seen),
+    }
+}
+
+/// Why nothing is captured here, if so.
+fn obstacle() -> Option<&'static str> {
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        Some("this kernel does not tell its types (BTF)")
+    } else if !is_program_supported(ProgramType::Tracing).unwrap_or(false) {
+        Some(
+            "this machine permits no BPF programs that look at others; ANYCAST_LONG=1 cargo xtask kernels runs it",
+        )
+    } else {
+        None
+    }
+}
+
+/// A capture that runs.
+struct Running {
+    process: Process,
+    file: PathBuf,
+}
+
+impl Running {
+    fn start(lab: &Lab, name: &str, machine: &Namespace, filter: &[&str]) -> Result<Self> {
+        let directory = lab.network.site().directory();
+        let file = directory.join(format!("{name}.pcapng"));
+        let mut command = machine.command(DAEMON);
+        command.arg("capture").arg(&file).arg("--json").args(filter);
+        let log = directory.join(format!("{name}.capture"));
+        let process = Process::start(name, command, &log)?;
+        process.wait_line(SOON, "it captures", 0, |line| {
+            line.starts_with("capturing anycast_").then_some(())
+        })?;
+        Ok(Self { process, file })
+    }
+
+    /// Ends it as Ctrl-C does, and gives what it says and what tshark reads.
+    fn end(mut self) -> Result<(Value, Vec<Frame>)> {
+        self.process.signal(Signal::SIGINT)?;
+        let status = self.process.wait_end(SOON)?;
+        let said = self.process.tail(usize::MAX).join("\n");
+        ensure!(status.success(), "{said}");
+        let json = said.find('{').and_then(|at| said.get(at..));
+        let totals: Value = serde_json::from_str(json.context("no JSON")?)?;
+        Ok((totals, read(&self.file)?))
+    }
+}
+
+/// A packet of a file, as tshark shows it.
+#[derive(Clone, Debug)]
+struct Frame {
+    comment: String,
+    id: String,
+    interface: String,
+    source: String,
+    destination: String,
+}
+
+impl Frame {
+    fn goes(&self, source: &str, destination: &str) -> bool {
+        self.source == source && self.destination == destination
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<Frame>> {
+    match xtask::process::find("tshark") {
+        Some(_) => by_tshark(file),
+        None => by_another(file),
+    }
+}
+
+fn by_another(file: &Path) -> Result<Vec<Frame>> {
+    let mut reader = PcapNgReader::new(std::fs::File::open(file)?)?;
+    let (mut interfaces, mut frames) = (Vec::new(), Vec::new());
+    while let Some(block) = reader.next_block() {
+        let (block, _) = block?;
+        match block {
+            Block::InterfaceDescription(interface) => {
+                let name = interface.options.iter().find_map(|option| match option {
+                    InterfaceDescriptionOption::IfName(name) => Some(name.to_string()),
+                    _ => None,
+                });
+                interfaces.push(name.context("no name")?);
+            }
+            Block::EnhancedPacket(packet) => {
+                let address = |at: usize| {
+                    let octets = packet
+                        .data
+                        .get(at..)
+                        .and_then(|rest| rest.first_chunk::<16>());
+                    octets.map_or_else(String::new, |it| Ipv6Addr::from(*it).to_string())
+                };
+                let (mut comment, mut id) = (String::new(), String::new());
+                for option in &packet.options {
+                    match option {
+                        EnhancedPacketOption::Common(CommonOption::Comment(text)) => {
+                            comment = text.to_string();
+                        }
+                        EnhancedPacketOption::Common(CommonOption::Unknown(it)) if it.code == 5 => {
+                            id = format!("{:?}", it.value);
+                        }
+                        _ => {}
+                    }
+                }
+                let interface = interfaces.get(packet.interface_id as usize);
+                frames.push(Frame {
+                    comment,
+                    id,
+                    interface: interface.cloned().context("no interface")?,
+                    source: address(22),
+                    destination: address(38),
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(frames)
+}
+
+fn by_tshark(file: &Path) -> Result<Vec<Frame>> {
+    let mut command = Command::new("tshark");
+    command.arg("-n").arg("-r").arg(file).args(["-T", "fields"]);
+    for field in [
+        "frame.comment",
+        "frame.packet_id",
+        "frame.interface_name",
+        "ipv6.src",
+        "ipv6.dst",
+    ] {
+        command.args(["-e", field]);
+    }
+    let output = command.output()?;
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "tshark: {error}");
+    let text = String::from_utf8(output.stdout)?;
+    let frame = |line: &str| {
+        let mut fields = line.split('\t').map(str::to_owned);
+        let mut next = || fields.next().unwrap_or_default();
+        Frame {
+            comment: next(),
+            id: next(),
+            interface: next(),
+            source: next(),
+            destination: next(),
+        }
+    };
+    Ok(text.lines().map(frame).collect())
+}
+
+/// Packets that a program changed: as they came, and as they went.
+fn pairs(frames: &[Frame]) -> Result<Vec<(Frame, Frame)>> {
+    let mut came: BTreeMap<&str, &Frame> = BTreeMap::new();
+    let mut pairs = Vec::new();
+    for frame in frames {
+        if frame.comment.starts_with("before ") {
+            came.insert(&frame.id, frame);
+        } else if frame.comment.starts_with("after ") {
+            let first = came.remove(frame.id.as_str());
+            let first = first.with_context(|| format!("{frame:?} has no other"))?;
+            pairs.push((first.clone(), frame.clone()));
+        }
+    }
+    ensure!(came.is_empty(), "{came:?}");
+    Ok(pairs)
+}
+
+fn count(of: &Value, what: &str) -> Result<u64> {
+    of[what].as_u64().with_context(|| format!("{of}: {what}"))
+}
+
+/// A program that went the way from `source` to `destination` into that from and to the other.
+fn changed(
+    pairs: &[(Frame, Frame)],
+    from: [&str; 2],
+    to: [&str; 2],
+    comment: &[&str],
+) -> Result<Frame> {
+    let found = pairs.iter().find(|(before, after)| {
+        before.goes(from[0], from[1])
+            && after.goes(to[0], to[1])
+            && comment.iter().all(|word| after.comment.contains(word))
+    });
+    let found = found.with_context(|| format!("{from:?} to {to:?}, {comment:?}: {pairs:#?}"))?;
+    Ok(found.1.clone())
+}
+
+/// Programs of captures that the kernel has.
+fn ours() -> usize {
+    loaded_programs()
+        .filter_map(Result::ok)
+        .filter(|program| program.name().starts_with(b"capture_"))
+        .count()
+}
+
+fn seen() -> Result<()> {
+    let mut lab = Lab::up(Path::new(DAEMON), None)?;
+    lab.start(&["router", "gateway", "s1", "s2"])?;
+    wait::poll(SOON, ASK_AGAIN, "both are members", || {
+        let members = lab.daemon("router")?.list("members")?;
+        Ok((members.len() == 2).then_some(()))
+    })?;
+    let (a, b) = (CLIENT.to_string(), B.to_string());
+    let rogue = ROGUE.link_local().to_string();
+    let network = &lab.network;
+    let gateway = Running::start(
+        &lab,
+        "at-gateway",
+        &network.gateway,
+        &["--client", &a, "--rate", "0"],
+    )?;
+    let slow = Running::start(
+        &lab,
+        "slow",
+        &network.gateway,
+        &["--client", &a, "--rate", "10", "--length", "64"],
+    )?;
+    // Nobody has this address.
+    let nobody = Running::start(
+        &lab,
+        "nobody",
+        &network.gateway,
+        &["--client", "2001:db8:77::1", "--rate", "0"],
+    )?;
+    let dropped = Running::start(
+        &lab,
+        "dropped",
+        &network.router,
+        &["--client", &rogue, "--anycast", &b, "--verdict", "drop"],
+    )?;
+    let members = [xtask::lab::topology::S1, xtask::lab::topology::S2];
+    let members = members.map(|member| {
+        let filter = ["--client", &a, "--rate", "0"];
+        let name = format!("at-{}", member.name);
+        Running::start(&lab, &name, lab.network.server(member), &filter)
+    });
+    let mut report = Report::begin(true);
+    let mut session = report.step("bind", "", |evidence| {
+        scenario::open(&lab, "client", evidence)
+    })?;
+    transfer(&lab, &mut session, MIB, SOON, ["gateway-router"])?;
+    report.step("refuse", "", |evidence| {
+        scenario::refuse(&mut lab, evidence)
+    })?;
+    let c = session.care_of.to_string();
+    let (a, b, c) = (a.as_str(), b.as_str(), c.as_str());
+
+    let (totals, frames) = gateway.end()?;
+    let pairs_there = pairs(&frames)?;
+    ensure!(
+        count(&totals, "changed")? == pairs_there.len() as u64,
+        "{totals}"
+    );
+    ensure!(count(&totals, "limited")? == 0, "{totals}");
+    let there = changed(
+        &pairs_there,
+        [a, b],
+        [a, c],
+        &["anycast_c: redirect (", "to_care_of", "forwarded"],
+    )?;
+    ensure!(there.interface == "clients0", "{there:?}");
+    let back = changed(
+        &pairs_there,
+        [c, a],
+        [b, a],
+        &["anycast_c: redirect (", "from_care_of"],
+    )?;
+    ensure!(back.interface == "up0", "{back:?}");
+    // And the Test Inits that the programs answered or gave to the controller.
+    let answered = frames.iter().any(|frame| {
+        let why = [
+            "home_test_answered",
+            "care_of_test_answered",
+            "mobility_punted",
+        ];
+        why.iter().any(|why| frame.comment.contains(why))
+    });
+    ensure!(answered, "no message of the protocol: {frames:#?}");
+
+    let (totals, frames) = slow.end()?;
+    ensure!(count(&totals, "limited")? > 0, "{totals}");
+    ensure!(
+        count(&totals, "packets")? < count(&totals, "limited")? && !frames.is_empty(),
+        "{totals}"
+    );
+    let (totals, frames) = nobody.end()?;
+    ensure!(
+        frames.is_empty() && count(&totals, "packets")? == 0,
+        "{totals}"
+    );
+
+    let (_, frames) = dropped.end()?;
+    let refused =
+        |frame: &Frame| frame.source == rogue && frame.comment.contains("drop (mld_report_denied)");
+    ensure!(
+        !frames.is_empty() && frames.iter().all(refused),
+        "{frames:#?}"
+    );
+
+    for (member, running) in ["s1", "s2"].into_iter().zip(members) {
+        let (_, frames) = running?.end()?;
+        if member == session.server.name {
+            let pairs = pairs(&frames)?;
+            changed(&pairs, [a, c], [a, b], &["anycast_m: pass"])?;
+            changed(&pairs, [b, a], [c, a], &["anycast_m_out: pass"])?;
+        }
+    }
+
+    // What is not captured has nothing that looks at it.
+    wait::poll(SOON, ASK_AGAIN, "no program of a capture is left", || {
+        Ok((ours() == 0).then_some(()))
+    })?;
+    Ok(())
+}
+
+/// Where nothing is attached, and what is wrong, is said at once.
+fn refused() -> Result<()> {
+    let lab = Lab::up(Path::new(DAEMON), None)?;
+    let file = lab.network.site().directory().join("none.pcapng");
+    let say = |arguments: &[&str]| -> Result<String> {
+        let mut command = lab.network.client.command(DAEMON);
+        let output = command.arg("capture").arg(&file).args(arguments).output()?;
+        ensure!(!output.status.success(), "{arguments:?} is taken");
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let said = say(&[])?;
+    ensure!(said.contains("no program of anycast is attached"), "{said}");
+    let said = say(&["--interface", "nothing0"])?;
+    ensure!(said.contains("there is no interface nothing0"), "{said}");
+    let said = say(&["--length", "5000"])?;
+    ensure!(said.contains("5000"), "{said}");
+    ensure!(!file.exists(), "a file of nothing");
+    Ok(())
+}

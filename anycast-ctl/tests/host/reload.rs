@@ -1,6 +1,10 @@
 //! What a running member and a running router take of a file that is read again, and what they name.
 
-use std::{fs, net::Ipv6Addr, time::Instant};
+use std::{
+    fs,
+    net::Ipv6Addr,
+    time::{Duration, Instant},
+};
 
 use anycast_common::wire::{ipv6, mld};
 use anycast_ctl::shell::sockets::Sender;
@@ -160,6 +164,9 @@ fn groups() -> Result<()> {
     Ok(())
 }
 
+/// A member may take the Query Response Interval of a General Query, ten seconds, to answer (RFC 2710 section 7.3).
+const ANSWERED: Duration = Duration::from_secs(20);
+
 /// The links of a router, as `status` shows them.
 fn links_of(router: &Daemon) -> Result<Vec<String>> {
     let status = router.ask("status")?;
@@ -193,10 +200,12 @@ fn links() -> Result<()> {
     netlink::veth(ends[0], ends[1])?;
     let _foreign = Pass::attach(&lan.router, "eth3")?;
     let routed = |wanted: bool| {
-        lan.routes
-            .wait(SOON, "the route of the other link", (B2, 128), |routes| {
-                (routes.is_empty() != wanted).then_some(())
-            })
+        lan.routes.wait(
+            ANSWERED,
+            "the route of the other link",
+            (B2, 128),
+            |routes| (routes.is_empty() != wanted).then_some(()),
+        )
     };
     for _ in 0..2 {
         ensure!(links_of(&router)? == ["eth0"], "{:?}", links_of(&router)?);

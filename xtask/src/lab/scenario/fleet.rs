@@ -25,6 +25,8 @@ use super::{
 const PORT: u16 = 4222;
 /// Octets that the session exchanges each way before and after each event.
 const SHARE: u64 = 4 * MIB;
+/// And while something is waited for.
+const PIECE: u64 = 4096;
 /// A member leaves, and the router asks for others before it moves the route (RFC 2710 section 7.8).
 const LEAVE: Duration = Duration::from_secs(20);
 const TRANSFER: Duration = Duration::from_secs(30);
@@ -47,6 +49,8 @@ pub(super) fn gateways(lab: &mut Lab, serving: Server, evidence: &mut Evidence<'
     exchange(&mut visitor)?;
     let port = visitor.port()?;
     wait::poll(SOON, ASK_AGAIN, "gateway2 knows the session", || {
+        // A session that began before its binding is led by what its member sends.
+        visitor.transfer(PIECE, PIECE, TRANSFER)?;
         let flows = lab.daemon(second::NAME)?.list("flows")?;
         let ours = flows
             .iter()

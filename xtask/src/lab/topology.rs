@@ -1,6 +1,6 @@
 //! The network of the lab: its machines and their addresses. The configurations in `examples/` are for this network.
 
-use std::net::Ipv6Addr;
+use std::{net::Ipv6Addr, time::Duration};
 
 use anyhow::Result;
 
@@ -8,8 +8,12 @@ use crate::net::{
     Namespace, Pass, Site, cable,
     ethtool::{self, Offload},
     netlink::{self, End},
-    prepare, sysctl,
+    prepare, sysctl, wait,
 };
+
+/// For what the kernel does at once.
+const SOON: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// A picture of the network.
 pub const PICTURE: &str = "
@@ -190,13 +194,14 @@ impl Network {
     pub fn offload(&mut self) -> Result<()> {
         // These programs are for peers that redirect by XDP, and they keep merging turned off.
         self.passes.clear();
-        let ends = self.ends();
-        for (namespace, interface) in ends {
-            for offload in [
-                Offload::TransmitChecksum,
-                Offload::Segmentation,
-                Offload::Merge,
-            ] {
+        for (namespace, interface) in self.ends() {
+            // The peer of an interface with XDP has no segmentation. A process that another thread starts has a copy of
+            // our file descriptors for a moment, and with them the programs that are to go.
+            wait::poll(SOON, AGAIN, "segmentation may be turned on", || {
+                let on = ethtool::set(namespace, interface, Offload::Segmentation, true);
+                Ok(on.ok())
+            })?;
+            for offload in [Offload::TransmitChecksum, Offload::Merge] {
                 ethtool::set(namespace, interface, offload, true)?;
             }
         }

@@ -238,11 +238,12 @@ fn links() -> Result<()> {
         routed(false)?;
     }
     // The member of the link that stays has been one all the time.
+    let elapsed = begin.elapsed().as_secs_f64();
     let members = router.list("members")?;
     let since = members
         .first()
         .and_then(|member| member["since_seconds"].as_f64());
-    let stayed = since.is_some_and(|since| since >= begin.elapsed().as_secs_f64());
+    let stayed = since.is_some_and(|since| since >= elapsed);
     ensure!(members.len() == 1 && stayed, "{members:?}");
     Ok(())
 }

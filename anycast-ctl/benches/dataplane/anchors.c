@@ -100,13 +100,13 @@ INLINE struct translation *find(void *frame)
 	return map_lookup(&flows, &flow);
 }
 
-SECTION("xdp") int pass(struct xdp_md *ctx)
+SECTION("xdp.frags") int pass(struct xdp_md *ctx)
 {
 	return XDP_PASS;
 }
 
 // A hash lookup by the 40 octets of a flow, and nothing else.
-SECTION("xdp") int lookup(struct xdp_md *ctx)
+SECTION("xdp.frags") int lookup(struct xdp_md *ctx)
 {
 	void *frame = whole(ctx);
 
@@ -114,7 +114,7 @@ SECTION("xdp") int lookup(struct xdp_md *ctx)
 }
 
 // NAT66 of TCP: one lookup finds the other address, the next hop and what both do to the checksum.
-SECTION("xdp") int tight(struct xdp_md *ctx)
+SECTION("xdp.frags") int tight(struct xdp_md *ctx)
 {
 	void *frame = whole(ctx);
 	struct translation *found;
@@ -137,7 +137,7 @@ SECTION("xdp") int tight(struct xdp_md *ctx)
 }
 
 // What no program that pins flows can do without: the insert itself.
-SECTION("xdp") int lru_insert(struct xdp_md *ctx)
+SECTION("xdp.frags") int lru_insert(struct xdp_md *ctx)
 {
 	void *frame = whole(ctx);
 	struct pin pin = {};
@@ -165,7 +165,7 @@ INLINE int has_way(struct xdp_md *ctx, void *frame)
 	return fib_lookup(ctx, &fib, sizeof(fib), 0) == 0;
 }
 
-SECTION("xdp") int fib(struct xdp_md *ctx)
+SECTION("xdp.frags") int fib(struct xdp_md *ctx)
 {
 	void *frame = whole(ctx);
 
@@ -173,7 +173,7 @@ SECTION("xdp") int fib(struct xdp_md *ctx)
 }
 
 // The flow is looked up, which fails, and pinned.
-SECTION("xdp") int lru_lookup_insert(struct xdp_md *ctx)
+SECTION("xdp.frags") int lru_lookup_insert(struct xdp_md *ctx)
 {
 	void *frame = whole(ctx);
 	struct pin pin = {};
@@ -187,7 +187,7 @@ SECTION("xdp") int lru_lookup_insert(struct xdp_md *ctx)
 }
 
 // The same, and the FIB is asked.
-SECTION("xdp") int lru_lookup_insert_fib(struct xdp_md *ctx)
+SECTION("xdp.frags") int lru_lookup_insert_fib(struct xdp_md *ctx)
 {
 	void *frame = whole(ctx);
 	struct pin pin = {};
@@ -231,25 +231,25 @@ INLINE int again(struct xdp_md *ctx, u32 mask)
 	return XDP_DROP;
 }
 
-SECTION("xdp") int one_flow(struct xdp_md *ctx)
+SECTION("xdp.frags") int one_flow(struct xdp_md *ctx)
 {
 	return again(ctx, 0);
 }
 
 // 32,768 flows: the client's port is the first half.
-SECTION("xdp") int many_flows(struct xdp_md *ctx)
+SECTION("xdp.frags") int many_flows(struct xdp_md *ctx)
 {
 	return again(ctx, 0xff7f);
 }
 
-SECTION("xdp") int new_flows(struct xdp_md *ctx)
+SECTION("xdp.frags") int new_flows(struct xdp_md *ctx)
 {
 	return again(ctx, 0xffffffff);
 }
 
 // Reports of which no two have the same source. What two words of the address add to the checksum is
 // the same for all.
-SECTION("xdp") int forged_senders(struct xdp_md *ctx)
+SECTION("xdp.frags") int forged_senders(struct xdp_md *ctx)
 {
 	u32 zero = 0;
 	void *frame = whole(ctx);

@@ -36,7 +36,7 @@ MAP(pristine, MAP_ARRAY, struct image);
 MAP(next, MAP_PROG_ARRAY, u32);
 
 // Of no two is the client the same. What it and the cookie add to the checksum is the same for all.
-SECTION("xdp") int test_inits(struct xdp_md *ctx)
+SECTION("xdp.frags") int test_inits(struct xdp_md *ctx)
 {
 	u32 zero = 0;
 	struct image *image = map_lookup(&pristine, &zero);

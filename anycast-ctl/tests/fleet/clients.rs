@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Result, anyhow, ensure};
 use xtask::{
     lab::topology::B,
-    net::{self, Namespace},
+    net::{self, Namespace, Pace},
 };
 
 use super::site::{Site, client};
@@ -84,8 +84,7 @@ fn ask(sockets: &[UdpSocket], stop: &AtomicBool) -> Result<Tally> {
     for socket in sockets {
         socket.set_nonblocking(true)?;
     }
-    let (start, mut turn) = (Instant::now(), 0_u32);
-    let count = u32::try_from(sockets.len())?;
+    let pace = Pace::every(EVERY / u32::try_from(sockets.len())?)?;
     while !stop.load(Ordering::Relaxed) {
         for (socket, last) in sockets.iter().zip(&mut answered) {
             let mut answer = [0; 64];
@@ -99,9 +98,7 @@ fn ask(sockets: &[UdpSocket], stop: &AtomicBool) -> Result<Tally> {
             // What was answered before it was asked again has not waited.
             let since = last.get_or_insert_with(Instant::now);
             tally.longest = tally.longest.max(since.elapsed().saturating_sub(EVERY));
-            turn += 1;
-            let due = start + EVERY * turn / count;
-            thread::sleep(due.saturating_duration_since(Instant::now()));
+            pace.beat()?;
         }
     }
     Ok(tally)

@@ -16,8 +16,9 @@ use super::{
 
 const GATEWAYS: usize = 3;
 const OFF: usize = 1;
-/// By which a heartbeat is repeated: a second warning would have come.
-const REPEATED: Duration = Duration::from_secs(7);
+/// Four heartbeats of each of two others, two seconds apart: a second warning would have come.
+const REPEATED: u64 = 8;
+const REPEATS: Duration = Duration::from_secs(30);
 
 pub fn tests(mut suite: Suite) -> Suite {
     for (name, body) in [
@@ -104,7 +105,16 @@ fn warned(site: &mut Site) -> Result<()> {
         }
     }
     // Heartbeats go on, and nobody is told twice.
-    std::thread::sleep(REPEATED);
+    for place in 0..GATEWAYS {
+        let heard = || {
+            site.gateway(place)?
+                .counter("controller", "fleet_message_accepted")
+        };
+        let before = heard()?;
+        wait::poll(REPEATS, REST, "heartbeats go on", || {
+            Ok((heard()? >= before + REPEATED).then_some(()))
+        })?;
+    }
     for (place, warnings) in [(0, 1), (2, 1), (OFF, 2)] {
         let log = site.gateway_mut(place)?.process().output().read(|output| {
             let lines = output.lines.iter();

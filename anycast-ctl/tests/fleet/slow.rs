@@ -4,7 +4,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -13,6 +13,8 @@ use std::{
 };
 
 use anyhow::Result;
+use socket2::SockRef;
+use xtask::net::Pace;
 
 use super::site::{Site, bus};
 
@@ -35,16 +37,36 @@ pub struct Slow {
     /// It holds the namespace, whose name goes with its last holder.
     listener: Option<thread::JoinHandle<()>>,
     stop: Arc<AtomicBool>,
-    stalls: Arc<AtomicBool>,
+    gate: Arc<Gate>,
+}
+
+/// What everything passes, or waits at.
+#[derive(Default)]
+struct Gate {
+    is_shut: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn shut(&self, is: bool) {
+        *self.is_shut.lock().unwrap_or_else(PoisonError::into_inner) = is;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self) {
+        let shut = self.is_shut.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.changed.wait_while(shut, |is| *is));
+    }
 }
 
 impl Slow {
     /// Leads to the bus of the site.
     pub fn start(site: &Site) -> Result<Self> {
         let listener = site.bus.run(|| Ok(TcpListener::bind((bus(0), PORT))?))?;
-        listener.set_nonblocking(true)?;
-        let (stop, stalls) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
-        let (stops, stalled) = (Arc::clone(&stop), Arc::clone(&stalls));
+        // Whoever waits for a connection looks so often whether it is to end.
+        SockRef::from(&listener).set_read_timeout(Some(TICK))?;
+        let (stop, gate) = <(Arc<AtomicBool>, Arc<Gate>)>::default();
+        let (stops, passes) = (Arc::clone(&stop), Arc::clone(&gate));
         let namespace = Arc::clone(&site.bus);
         let listener = thread::spawn(move || {
             // What connects to the bus is in its namespace too.
@@ -53,51 +75,50 @@ impl Slow {
             }
             while !stops.load(Ordering::Relaxed) {
                 if let Ok((stream, _)) = listener.accept() {
-                    let _ = carry(stream, &stops, &stalled);
-                } else {
-                    thread::sleep(TICK);
+                    let _ = carry(stream, &stops, &passes);
                 }
             }
         });
         Ok(Self {
             listener: Some(listener),
             stop,
-            stalls,
+            gate,
         })
     }
 
     /// Nothing goes on, and no connection ends; or everything does again.
     pub fn stall(&self, is: bool) {
-        self.stalls.store(is, Ordering::Relaxed);
+        self.gate.shut(is);
     }
 }
 
 impl Drop for Slow {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        self.gate.shut(false);
         if let Some(listener) = self.listener.take() {
             let _ = listener.join();
         }
     }
 }
 
-fn carry(near: TcpStream, stop: &Arc<AtomicBool>, stalls: &Arc<AtomicBool>) -> Result<()> {
-    near.set_nonblocking(false)?;
+fn carry(near: TcpStream, stop: &Arc<AtomicBool>, gate: &Arc<Gate>) -> Result<()> {
     let far = TcpStream::connect(SocketAddr::from((bus(0), 4222)))?;
     for (from, to) in [(near.try_clone()?, far.try_clone()?), (far, near)] {
-        let (stop, stalls) = (Arc::clone(stop), Arc::clone(stalls));
-        thread::spawn(move || one_way(from, to, &stop, &stalls));
+        let (stop, gate) = (Arc::clone(stop), Arc::clone(gate));
+        thread::spawn(move || one_way(from, to, &stop, &gate));
     }
     Ok(())
 }
 
-fn one_way(mut from: TcpStream, mut to: TcpStream, stop: &AtomicBool, stalls: &AtomicBool) {
+fn one_way(mut from: TcpStream, mut to: TcpStream, stop: &AtomicBool, gate: &Gate) {
     let (sender, due) = mpsc::sync_channel::<(Instant, Vec<u8>)>(64);
     thread::scope(|scope| {
         scope.spawn(move || {
             for (at, part) in due {
-                thread::sleep(at.saturating_duration_since(Instant::now()));
-                if to.write_all(&part).is_err() {
+                let rest = at.saturating_duration_since(Instant::now());
+                let due = Pace::every(rest).and_then(|pace| pace.beat());
+                if due.is_err() || to.write_all(&part).is_err() {
                     break;
                 }
             }
@@ -106,10 +127,7 @@ fn one_way(mut from: TcpStream, mut to: TcpStream, stop: &AtomicBool, stalls: &A
         let mut number = 0_u64;
         let _ = from.set_read_timeout(Some(TICK));
         while !stop.load(Ordering::Relaxed) {
-            if stalls.load(Ordering::Relaxed) {
-                thread::sleep(TICK);
-                continue;
-            }
+            gate.pass();
             let mut part = vec![0; 16 << 10];
             match from.read(&mut part) {
                 Ok(0) => break,

@@ -1,9 +1,6 @@
 //! Many sessions and streams, while gateways come and go and the route does not come to rest.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -11,7 +8,7 @@ use serde_json::Value;
 use xtask::{
     kernel_tests::Suite,
     lab::crowd::Crowd,
-    net::{sysctl, wait},
+    net::{Pace, sysctl, wait},
 };
 
 use super::{
@@ -198,6 +195,7 @@ impl Soak {
         let streams = Streams::begin(&self.site, CLIENTS, STREAMS)?;
         let start = Instant::now();
         let (mut event, mut route) = (start, start);
+        let pace = Pace::every(TICK)?;
         while start.elapsed() < time {
             // What is lost, or starts, while there is no bus knows less than the others.
             let middle = third(start, time) == 1;
@@ -232,7 +230,7 @@ impl Soak {
                 true => {}
                 false => ensure!(broken.is_empty(), "broken: {broken:?}"),
             }
-            thread::sleep(TICK);
+            pace.beat()?;
         }
         ensure!(!self.course.alone, "none broke, and the test shows nothing");
         let streams = streams.end()?;
@@ -323,7 +321,8 @@ impl Soak {
                 // Nothing passes it from now on.
                 self.forwards(place, "0")?;
                 self.site.take_gateway(place)?.kill()?;
-                thread::sleep(DETECTED);
+                // What is tested is a way that is dead for so long.
+                Pace::every(DETECTED)?.beat()?;
                 self.use_gateways(others)?;
                 self.site.forget_gateway(place)?;
                 self.forwards(place, "1")?;

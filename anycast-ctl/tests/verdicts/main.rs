@@ -24,6 +24,7 @@ mod load;
 mod member;
 mod member_flow;
 mod packets;
+mod pair;
 mod refused;
 mod remembered;
 mod router;

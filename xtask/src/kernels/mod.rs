@@ -193,7 +193,8 @@ fn programs() -> Result<Programs> {
     say("building the tests that run in the guests");
     let mut cargo = toolchain::cargo();
     cargo
-        .args(["test", "--no-run", "--package", "anycast-ctl"])
+        // With the features of the whole workspace, which the other tests have been built with.
+        .args(["test", "--no-run", "--workspace"])
         .args(["--test", "verdicts", "--test", "scenarios"])
         .args(["--message-format", "json-render-diagnostics"])
         .stdin(Stdio::null())

@@ -282,10 +282,12 @@ fn flags(flow: &Flow) -> u8 {
         | (flow.member_closed & 3) << 6
 }
 
+/// Rounded up: what was heard before the clock began is put at its very beginning, and is told on as just as old.
 fn age(now: Time, at: u64) -> u32 {
+    const ROUNDED: Duration = Duration::from_nanos(999_999);
     match at {
         0 => NEVER,
-        at => whole_milliseconds(now.since(Time::from_nanos(at))),
+        at => whole_milliseconds(now.since(Time::from_nanos(at)) + ROUNDED),
     }
 }
 

@@ -147,6 +147,28 @@ fn flows_come_over_as_they_are_with_ages_for_times() {
     }
 }
 
+#[test]
+fn what_is_older_than_the_clock_is_told_on_as_it_was_heard() {
+    let now = at(0);
+    let begin = Flow {
+        last_out: 1,
+        last_in: 1,
+        pinned_at: 1,
+        ..flow(now)
+    };
+    let pins = Pins {
+        client: key(1).client.into(),
+        anycast: key(1).anycast.into(),
+        care_of: begin.care_of.into(),
+        remaining: Duration::ZERO,
+        sequence: 0,
+        flows: vec![(key(1), begin)],
+    };
+    let mut body = Vec::new();
+    write_pins(now, &pins, &mut body);
+    assert_eq!(read_pins(now, &body), Some(vec![pins]));
+}
+
 /// A proxy or resolver is one client with many flows. A server of NATS refuses what is longer than a mebibyte.
 #[test]
 fn a_client_with_very_many_flows_fits_into_messages_of_the_bus() {

@@ -122,9 +122,9 @@ fn stays(setting: Setting) -> Result<()> {
         })?;
         finish(control)?;
 
-        site::gateway(lab, setting)?;
+        // It begins before there is a gateway, and so before any binding.
         let mut session = lab.visit("client", true)?;
-        bound(lab)?;
+        site::gateway(lab, setting)?;
         // All that a flow has for one binding.
         let deadline = Instant::now() + wait::patience(SOON);
         let longest = exchanges(&mut session, || {

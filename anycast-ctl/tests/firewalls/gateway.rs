@@ -95,10 +95,10 @@ fn stateful(setting: Setting) -> Result<()> {
         carries(lab, "control", AMOUNT)?;
         datagrams::exchange(lab, 5000)?;
 
-        site::gateway(lab, setting)?;
+        // It begins before there is a gateway, and so before any binding: its member leads it, by a packet that is not
+        // merged of many.
         let mut first = lab.visit("first", true)?;
-        bound(lab)?;
-        // It began before its binding: its member leads it, by a packet that is not merged of many.
+        site::gateway(lab, setting)?;
         wait::poll(SOON, ASK_AGAIN, "the session is led to C", || {
             first.transfer(FEW, FEW, SOON)?;
             Ok((count(lab, "flow_led")? > 0).then_some(()))

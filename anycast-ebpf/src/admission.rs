@@ -16,7 +16,7 @@ use crate::{
     context::{Context, Packet},
     count::count_index,
     hints,
-    limit::{holds, now, spend},
+    limit::{holds, now, settle, spend},
     maps::{ANYCAST_PREFIXES, CLIENT_PREFIXES, EVENTS, WHOLE},
     rates::given,
     sketch::{Bucket, note_sent, sent_lately, words},
@@ -383,7 +383,9 @@ impl Whole {
     #[inline(always)]
     fn holds(self, now: u64) -> bool {
         // SAFETY: the slot belongs to this CPU, see `count`.
-        holds(unsafe { *self.full }, now, self.rate)
+        let full = unsafe { &mut *self.full };
+        settle(full, now, self.rate);
+        holds(*full, now, self.rate)
     }
 
     #[inline(always)]

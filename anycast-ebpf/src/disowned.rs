@@ -29,6 +29,7 @@ pub unsafe extern "C" fn steer_disowned(question: *mut Question, by_client: u32)
     let leads_until = owner.expires;
     question.key.anycast = owner.anycast;
     let known = flow_table::find(&question.key);
+    let own = known.as_ref().is_some_and(|known| known.is_own());
     let bound = known.filter(|known| known.care_of == question.address);
     let by_client = by_client != 0;
     if let Some(bound) = &bound {
@@ -36,8 +37,9 @@ pub unsafe extern "C" fn steer_disowned(question: *mut Question, by_client: u32)
         let answer = unsafe { disowned(question, bound.flow()) };
         return if by_client { answer::ELSEWHERE } else { answer };
     }
-    // Had it come from C by this way, it would have been led.
-    if by_client && now() < leads_until {
+    // A connection that the member opened from C is none of the binding's. Any other from C would have been led, had it
+    // come by this way.
+    if by_client && !own && now() < leads_until {
         return answer::ELSEWHERE;
     }
     question.key.anycast = question.address;

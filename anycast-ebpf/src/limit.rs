@@ -110,11 +110,21 @@ pub(crate) fn jiffies() -> u64 {
 
 #[inline(always)]
 fn take(full: &mut u64, now: u64, rate: Rate) -> bool {
+    settle(full, now, rate);
     let holds = holds(*full, now, rate);
     if holds {
         spend(full, now, rate);
     }
     holds
+}
+
+/// A bucket that another rate has left, and that would be full later than an empty one of this rate, has one token.
+#[inline(always)]
+pub(crate) fn settle(full: &mut u64, now: u64, rate: Rate) {
+    let ahead = (*full).max(now) - now;
+    if ahead > rate.depth && ahead - rate.depth > rate.every {
+        *full = now + rate.depth;
+    }
 }
 
 /// Whether a bucket that is full at this time holds a token.

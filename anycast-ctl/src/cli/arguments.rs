@@ -170,7 +170,7 @@ pub(super) enum Command {
     Fleet {
         #[command(subcommand)]
         command: Option<fleet::Command>,
-        /// Say nothing, and fail unless this gateway knows what the others do: for whoever brings traffic to it
+        /// Only say by the exit status whether this gateway is ready: for whoever brings traffic to it
         #[arg(long, conflicts_with = "json")]
         ready: bool,
         #[command(flatten)]

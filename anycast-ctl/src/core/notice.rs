@@ -293,6 +293,8 @@ pub enum LeaveCause {
     Unreachable,
     /// The link of the member went down or disappeared.
     LinkDown,
+    /// The interface of the member's link has no longer the router role.
+    NotConfigured,
     /// The policy no longer allows the member.
     Policy,
     /// The router role was shut down.

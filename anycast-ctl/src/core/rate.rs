@@ -30,9 +30,25 @@ impl Rate {
         Self { every, burst }
     }
 
+    /// How long before it is full a bucket holds one token.
+    fn depth(self) -> Duration {
+        self.every.saturating_mul(self.burst.saturating_sub(1))
+    }
+
+    /// When a bucket will be full, for which it was `full` by this rate or another one. What is later than that of an
+    /// empty bucket another rate has left; such a bucket has one token.
+    fn settled(self, full: Time, now: Time) -> Time {
+        let ahead = full.since(now);
+        if ahead.saturating_sub(self.depth()) > self.every {
+            now + self.depth()
+        } else {
+            full
+        }
+    }
+
     /// Whether a bucket that will be full at `full` holds a token at `now`.
     fn holds(self, full: Time, now: Time) -> bool {
-        full.since(now) <= self.every.saturating_mul(self.burst.saturating_sub(1))
+        self.settled(full, now).since(now) <= self.depth()
     }
 }
 
@@ -52,7 +68,7 @@ impl Bucket {
         }
     }
 
-    /// Another rate from now on. What was taken stays taken.
+    /// Another rate from now on. What was taken stays taken, as far as a bucket of this rate can be empty.
     pub(crate) const fn set(&mut self, rate: Rate) {
         self.rate = rate;
     }
@@ -66,7 +82,7 @@ impl Bucket {
     pub(crate) fn take(&mut self, now: Time) -> bool {
         let holds = self.holds(now);
         if holds {
-            self.full = self.full.max(now) + self.rate.every;
+            self.full = self.rate.settled(self.full, now).max(now) + self.rate.every;
         }
         holds
     }
@@ -93,7 +109,8 @@ impl<K: Copy + Ord + Hash> Buckets<K> {
         }
     }
 
-    /// Another rate and another capacity from now on. What was taken stays taken.
+    /// Another rate and another capacity from now on. What was taken stays taken, as far as buckets of this rate can be
+    /// empty.
     pub(crate) fn set(&mut self, rate: Rate, capacity: usize) {
         self.rate = rate;
         self.capacity = capacity.max(1);
@@ -115,7 +132,8 @@ impl<K: Copy + Ord + Hash> Buckets<K> {
             while let Some(key) = self.order.pop(now) {
                 self.full.remove(&key);
             }
-            let full = self.full.get(&key).copied().unwrap_or(now) + self.rate.every;
+            let full = self.full.get(&key).copied().unwrap_or(now);
+            let full = self.rate.settled(full, now) + self.rate.every;
             if !self.full.contains_key(&key) && self.full.len() >= self.capacity {
                 self.forget_fullest();
             }
@@ -224,6 +242,22 @@ mod tests {
         assert!(bucket.take(at(0)) && !bucket.take(at(0)));
         bucket.set(Rate::per_second(1, 3));
         assert_eq!([(); 3].map(|()| bucket.take(at(0))), [true, true, false]);
+        // A quicker rate, whose buckets are full sooner even when they are empty.
+        let mut bucket = Bucket::new(Rate::per_second(1, 500));
+        let quick = Rate::per_second(100, 2);
+        let mut of_one = Buckets::new(Rate::per_second(1, 500), 10);
+        for _ in 0..500 {
+            assert!(bucket.take(at(0)) && of_one.take(at(0), 1));
+        }
+        assert!(!bucket.take(at(0)) && !of_one.take(at(0), 1));
+        bucket.set(quick);
+        of_one.set(quick, 10);
+        assert!(bucket.take(at(0)) && of_one.take(at(0), 1));
+        assert!(!bucket.take(at(0)) && !of_one.take(at(0), 1));
+        for _ in 0..2 {
+            assert!(bucket.take(at(1000)) && of_one.take(at(1000), 1));
+        }
+        assert!(!bucket.take(at(1000)) && !of_one.take(at(1000), 1));
         let mut buckets = Buckets::new(Rate::per_second(1, 1), 10);
         for key in 0..10 {
             assert!(buckets.take(at(key), key));

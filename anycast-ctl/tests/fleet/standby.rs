@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use xtask::{
     kernel_tests::Suite,
     lab::crowd::Crowd,
@@ -46,7 +46,18 @@ fn keepalived() -> Result<()> {
         // With `nopreempt` the one that is active first stays so, whatever its priority.
         daemons.push(keepalive(site, 1, 100)?);
         let result = fails(site, &mut daemons, |site| has(site, 1, BY_MEMBERS));
-        result.with_context(|| told(&daemons))
+        result.with_context(|| told(&daemons))?;
+        // Without any daemon, plain anycast goes on by it.
+        let [_, standby] = &daemons[..] else {
+            bail!("there are two");
+        };
+        let before = standby.output().read(|output| output.lines.len());
+        site.take_gateway(1)?.kill()?;
+        standby.wait_line(SOON, "its priority falls", before, |line| {
+            line.contains("effective priority").then_some(())
+        })?;
+        ensure!(has(site, 1, BY_MEMBERS)?, "nobody has the address");
+        Ok(())
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anycast_common::abi::event::kind;
+use anycast_common::abi::event::{UNREACHABLE_EVERY, kind};
 use anycast_ctl::{core::Time, shell::clock};
 use anyhow::{Result, ensure};
 use xtask::kernel_tests::Suite;
@@ -79,11 +79,20 @@ fn believed() -> Result<()> {
         refused("from the client itself", &says(A, 23), from_clients),
     ])?;
     ensure!(marked(&mut bench) == 0);
+    let since = clock::now();
     bench.table(&[dropped("a router's", &other, TOLD)])?;
     ensure!(marked(&mut bench) == 1);
+    let mut told = 0;
     for length in [0, 1, 2, 3, 500, 900, 1168] {
-        bench.table(&[dropped("of any length", &says(HOP, length), &[])])?;
+        let (verdict, _) = bench.run(&says(HOP, length).frame())?;
+        ensure!(verdict == Verdict::Drop, "{verdict:?} of length {length}");
+        told += bench.events()?.len();
     }
+    let counted = bench.counters()?["care_of_unreachable"];
+    ensure!(counted == 8, "{counted} were believed");
+    // On a slow machine the controller may be told again.
+    let most = clock::now().since(since).as_nanos() / u128::from(UNREACHABLE_EVERY);
+    ensure!(told as u128 <= most, "told {told} times, at most {most}");
     Ok(())
 }
 

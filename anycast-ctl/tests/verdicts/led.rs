@@ -1,14 +1,16 @@
 //! Flows of which a member's packet is the first that its correspondent sees, and those that such a packet binds.
 
-use anycast_common::abi::maps::state;
+use anycast_common::abi::maps::{Flow, FlowKey, state};
+use anycast_ctl::{core::MapAction, shell::clock};
 use anyhow::{Result, ensure};
 use xtask::kernel_tests::Suite;
+use zerocopy::FromZeros as _;
 
 use crate::{
     correspondent::{
         A, B, BACK, C, C2, EARLIER, FOLLOWS, LATER, PINS, PORTS, bench, bind, from, leads, row, to,
     },
-    harness::{Row, Verdict},
+    harness::{Bench, Row, Verdict},
     packets::{ACK, Packet, RST, SYN, address},
 };
 
@@ -40,8 +42,31 @@ fn own() -> Result<()> {
         verdict: Verdict::Drop,
         ..row(name, packet, &[("flow_reset_held", 1)])
     };
+    let adopt = |bench: &mut Bench, key, answered| {
+        let flow = Flow {
+            care_of: address(C).octets(),
+            last_in: clock::now().as_nanos(),
+            state: state::BOUND_LED,
+            answered,
+            ..Flow::new_zeroed()
+        };
+        bench
+            .dataplane
+            .maps()
+            .apply(&MapAction::AdoptFlow { key, flow })
+    };
+    let key = FlowKey {
+        client: address(A).octets(),
+        anycast: address(B).octets(),
+        client_port: PORTS.0.to_be_bytes(),
+        service_port: PORTS.1.to_be_bytes(),
+        protocol: 6,
+        reserved: [0; 3],
+    };
+    bench.table(&[row("its SYN", &from_c(PORTS, SYN), &[("flow_own", 1)])])?;
+    // Another gateway has not seen that.
+    adopt(&mut bench, key, 0)?;
     bench.table(&[
-        row("its SYN", &from_c(PORTS, SYN), &[("flow_own", 1)]),
         row("its SYN again", &from_c(PORTS, SYN), &[]),
         row(
             "the client's answer",
@@ -49,6 +74,7 @@ fn own() -> Result<()> {
             &[],
         ),
         row("its segments", &from_c(PORTS, ACK), &[]),
+        row("the client's reset", &Packet::tcp(A, C, PORTS, RST), &[]),
         row(
             "a client's segment to B on these ports",
             &to_b(PORTS, ACK),
@@ -87,7 +113,24 @@ fn own() -> Result<()> {
             &to_b((40022, 80), RST | ACK),
             FOLLOWS,
         ),
-    ])
+        row(
+            "another of its own",
+            &from_c((40023, 80), SYN),
+            &[("flow_own", 1)],
+        ),
+    ])?;
+    // Control: what C has answered by another gateway is bound.
+    let key = FlowKey {
+        client_port: 40023_u16.to_be_bytes(),
+        ..key
+    };
+    adopt(&mut bench, key, 1)?;
+    bench.table(&[to(
+        C,
+        "which is a client's by now",
+        &to_b((40023, 80), ACK),
+        FOLLOWS,
+    )])
 }
 
 /// Two members are bound to (A, B): C2 steers, and each leads.

@@ -52,6 +52,10 @@ pub fn tests(suite: Suite) -> Suite {
         )
         .test("limits: new clients of one /64, and of all", new_clients)
         .test("limits: tokens grow again", growth)
+        .test(
+            "limits: who has spent the tokens of a slower rate waits for those of the quicker one",
+            quicker,
+        )
 }
 
 /// For a machine that is busy with other things.
@@ -337,6 +341,35 @@ fn new_clients() -> Result<()> {
             &[],
         ),
         row("which is tried again", "2001:db8:3::1", of_all, &[]),
+    ])
+}
+
+/// Control: the same rate given once more.
+fn quicker() -> Result<()> {
+    let slow = Limits {
+        to_client: TWO,
+        from_prefix: TWO,
+        ..Limits::NONE
+    };
+    let quick = |rate: Rate| Rate {
+        every: rate.every / 60,
+        ..rate
+    };
+    let mut bench = bench(slow)?;
+    let init = |name| punted(name, &message(B, A, HOME_TEST_INIT));
+    let refused = |name, counts| refused(name, &message(B, A, HOME_TEST_INIT), counts);
+    bench.table(&[init("a Home Test Init"), init("a second")])?;
+    bench.dataplane.maps().set_limits(&slow)?;
+    bench.table(&[refused("a third", &[("test_init_client_limited", 1)])])?;
+    bench.dataplane.maps().set_limits(&Limits {
+        to_client: quick(slow.to_client),
+        from_prefix: quick(slow.from_prefix),
+        ..slow
+    })?;
+    bench.table(&[
+        init("by the quicker rates"),
+        init("and a second"),
+        refused("and no more", &[("test_init_client_limited", 1)]),
     ])
 }
 

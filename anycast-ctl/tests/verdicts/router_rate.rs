@@ -6,7 +6,7 @@ use anycast_common::abi::{
     maps::{DEFAULT_DENY, PolicyRule, policy},
     roles::ROUTER,
 };
-use anycast_ctl::core::rate::Rate;
+use anycast_ctl::{core::rate::Rate, shell::dataplane::Limits};
 use anyhow::{Result, ensure};
 use xtask::{
     kernel_tests::Suite,
@@ -26,6 +26,10 @@ pub fn tests(suite: Suite) -> Suite {
     suite
         .test("router: each rule counts what it decides", hits)
         .test("router: a source has a rate, others have theirs", rate)
+        .test(
+            "router: who has spent the tokens of a slower rate waits for those of the quicker one",
+            quicker,
+        )
         .test(
             "router: what the policy refuses needs no token",
             denied_rate,
@@ -81,6 +85,38 @@ fn limited() -> Result<Bench> {
     let rules = [rule(("fe80::", 64), ("2001:db8:a::", 48), policy::ALLOW)];
     bench.dataplane.maps().set_policy(&rules)?;
     Ok(bench)
+}
+
+/// Control: the same rate given once more.
+fn quicker() -> Result<()> {
+    let mut bench = limited()?;
+    let accepted = |name| {
+        allowed(
+            name,
+            Packet::report(MEMBER, GROUP),
+            &[("mld_report_allowed", 1)],
+        )
+    };
+    let beyond = |name| {
+        let report = Packet::report(MEMBER, GROUP);
+        refused(name, report, &[("mld_rate_limited", 1)])
+    };
+    let set = |bench: &mut Bench, reports| {
+        let limits = Limits {
+            reports,
+            ..Limits::NONE
+        };
+        bench.dataplane.maps().set_limits(&limits)
+    };
+    bench.table(&[accepted("the first"), accepted("the second")])?;
+    set(&mut bench, TWO)?;
+    bench.table(&[beyond("the third")])?;
+    let every = TWO.every / 60;
+    set(&mut bench, Rate { every, ..TWO })?;
+    bench.table(&[
+        accepted("by the quicker rate"),
+        beyond("and no more than the least"),
+    ])
 }
 
 fn rate() -> Result<()> {

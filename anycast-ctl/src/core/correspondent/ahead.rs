@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::cache::Pair;
+use super::cache::Triple;
 use crate::core::{Actions, Time};
 
 /// The moment. A bus that is slower than this costs some flows a try.
@@ -20,50 +20,87 @@ const MOMENT: Duration = Duration::from_millis(250);
 /// What is kept of the room for it.
 const ROOM: usize = 1024;
 
-/// What waits, in the order in which it is due.
+/// New bindings by which no flow is steered yet.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
-    due: VecDeque<(Time, Pair, Actions)>,
-    until: HashMap<Pair, Time>,
+    /// When each is due, and what waits for that.
+    waiting: HashMap<Triple, (Time, Actions)>,
+    /// In the order in which they are due, with those that have ended since.
+    order: VecDeque<(Time, Triple)>,
 }
 
 impl Ahead {
-    /// Flows of the pair are steered a moment after `now`.
-    pub(super) fn steer(&mut self, now: Time, pair: Pair) {
-        self.push(now + MOMENT, pair, Actions::new());
+    /// Flows are steered by the new binding a moment after `now`.
+    pub(super) fn steer(&mut self, now: Time, triple: Triple) {
+        let at = now + MOMENT;
+        self.waiting.insert(triple, (at, Actions::new()));
+        self.order.push_back((at, triple));
     }
 
-    /// Keeps these actions back for as long as the pair's flows are not steered. Gives them back if they are.
-    pub(super) fn hold(&mut self, pair: Pair, actions: Actions) -> Actions {
-        let Some(at) = self.until.get(&pair).copied() else {
-            return actions;
-        };
-        self.push(at, pair, actions);
-        Actions::new()
-    }
-
-    fn push(&mut self, at: Time, pair: Pair, actions: Actions) {
-        self.until.insert(pair, at);
-        let later = self.due.iter().rev().take_while(|(other, ..)| *other > at);
-        let place = self.due.len() - later.count();
-        self.due.insert(place, (at, pair, actions));
-    }
-
-    /// A pair that is due, and what waited for it.
-    pub(super) fn take(&mut self, now: Time) -> Option<(Pair, Actions)> {
-        let (at, pair, actions) = self.due.pop_front_if(|(at, ..)| *at <= now)?;
-        if self.until.get(&pair) == Some(&at) {
-            self.until.remove(&pair);
+    /// Keeps these actions back for as long as no flow is steered by the binding. Gives them back otherwise.
+    pub(super) fn hold(&mut self, triple: Triple, actions: Actions) -> Actions {
+        match self.waiting.get_mut(&triple) {
+            Some((_, waiting)) => {
+                waiting.extend(actions);
+                Actions::new()
+            }
+            None => actions,
         }
-        if self.due.is_empty() {
-            // After a flood of new bindings its room is free again.
-            self.due.shrink_to(ROOM);
-            self.until.shrink_to(ROOM);
+    }
+
+    /// The binding has ended, and with it what waits for it.
+    pub(super) fn forget(&mut self, triple: Triple) {
+        self.waiting.remove(&triple);
+    }
+
+    /// A binding that is due, and what waited for it.
+    pub(super) fn take(&mut self, now: Time) -> Option<(Triple, Actions)> {
+        while let Some((at, triple)) = self.order.pop_front_if(|(at, _)| *at <= now) {
+            if self.order.is_empty() {
+                // After a flood of new bindings its room is free again.
+                self.order.shrink_to(ROOM);
+                self.waiting.shrink_to(ROOM);
+            }
+            let is_due = self.waiting.get(&triple).is_some_and(|(due, _)| *due == at);
+            if is_due && let Some((_, waited)) = self.waiting.remove(&triple) {
+                return Some((triple, waited));
+            }
         }
-        Some((pair, actions))
+        None
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.due.front().map(|(at, ..)| *at)
+        self.order.front().map(|(at, _)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use super::*;
+    use crate::core::Action;
+
+    #[test]
+    fn what_waits_ends_with_its_binding() {
+        let triple = Triple {
+            client: Ipv6Addr::LOCALHOST,
+            anycast: Ipv6Addr::LOCALHOST,
+            care_of: Ipv6Addr::LOCALHOST,
+        };
+        let at = |milliseconds| Time::ZERO + Duration::from_millis(milliseconds);
+        let mut ahead = Ahead::default();
+        let held = |ahead: &mut Ahead| ahead.hold(triple, vec![Action::ReadFlows]).is_empty();
+        ahead.steer(at(0), triple);
+        assert!(held(&mut ahead));
+        ahead.forget(triple);
+        assert!(!held(&mut ahead), "the binding is gone");
+        // Another one of the same three addresses is due in its own time.
+        ahead.steer(at(100), triple);
+        assert!(held(&mut ahead));
+        assert!(ahead.take(at(250)).is_none());
+        assert_eq!(ahead.take(at(350)), Some((triple, vec![Action::ReadFlows])));
+        assert!(ahead.take(at(1000)).is_none());
+        assert_eq!(ahead.deadline(), None);
     }
 }

@@ -4,7 +4,7 @@
 //! whether the flow that it quotes is answered. If it is not, the flow ends with its binding. Other flows are judged by
 //! their own packets alone.
 
-use std::{borrow::Cow, collections::HashSet, net::Ipv6Addr, time::Duration};
+use std::{collections::HashSet, net::Ipv6Addr, time::Duration};
 
 use anycast_common::{
     abi::maps::{Flow, FlowKey},
@@ -64,32 +64,17 @@ impl Correspondent {
         }
     }
 
-    /// Flows as they may be. Where answers pass another gateway, which cannot tell of them for now, a member that seems
-    /// silent may not be, and the flow goes on.
-    pub(super) fn as_they_may_be<'a>(
-        &self,
-        now: Time,
-        flows: &'a [(FlowKey, Flow)],
-    ) -> Cow<'a, [(FlowKey, Flow)]> {
-        if !self.bus.as_ref().is_some_and(|bus| bus.may_miss(now)) {
-            return Cow::Borrowed(flows);
-        }
-        let mut flows = flows.to_vec();
-        for (key, flow) in &mut flows {
-            let closed = flow.client_closed & flow.member_closed != 0;
-            let silent = flow.last_out > flow.last_in && !closed;
-            let heard = now.since(Time::from_nanos(flow.last_in)) < TRUSTED;
-            if silent && heard && self.published.is_heard_elsewhere(key, flow) {
-                flow.last_in = flow.last_out;
-            }
-        }
-        Cow::Owned(flows)
-    }
-
     /// Handles the flows that [`Action::ReadFlows`] requested. Their reading began at `now`.
     pub fn flows(&mut self, now: Time, flows: &[(FlowKey, Flow)], actions: &mut Actions) {
         let kept = self.end_elsewhere(now, flows, actions);
-        let sweep = self.sweeper.sweep(now, &self.as_they_may_be(now, flows));
+        // Where answers pass another gateway, which cannot tell of them for now, a member that seems silent may not be,
+        // and the flow goes on. What is said of it by an ICMPv6 error counts as ever.
+        let may_miss = self.bus.as_ref().is_some_and(|bus| bus.may_miss(now));
+        let published = &self.published;
+        let sweep = self.sweeper.sweep(now, flows, |key, flow| {
+            let heard = now.since(Time::from_nanos(flow.last_in)) < TRUSTED;
+            may_miss && heard && published.is_heard_elsewhere(key, flow)
+        });
         for _ in 0..sweep.contradicted {
             self.counters.count(Counter::CareOfContradicted);
         }

@@ -16,7 +16,7 @@ use anycast_common::{
 
 use super::{
     Correspondent, Selection,
-    cache::{Origin, Pair, Triple},
+    cache::{Origin, Triple},
     changed, leads,
     update::Refused,
 };
@@ -86,10 +86,10 @@ impl Correspondent {
     }
 
     /// Whether there are others, who have to hear of a new binding before flows are steered by it.
-    pub(super) fn is_told_first(&mut self, now: Time, pair: Pair) -> bool {
+    pub(super) fn is_told_first(&mut self, now: Time, triple: Triple) -> bool {
         let has_others = self.has_others();
         if has_others {
-            self.ahead.steer(now, pair);
+            self.ahead.steer(now, triple);
         }
         has_others
     }

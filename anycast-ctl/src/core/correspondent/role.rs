@@ -179,8 +179,8 @@ impl Correspondent {
             self.end(now, triple, BindingChange::Expired, actions);
         }
         self.poll_bus(now, actions);
-        while let Some((pair, waited)) = self.ahead.take(now) {
-            self.steer(pair, None, actions);
+        while let Some((triple, waited)) = self.ahead.take(now) {
+            self.steer(triple.pair(), None, actions);
             actions.extend(waited);
         }
         if self.sweeper.due(now) {
@@ -222,6 +222,7 @@ impl Correspondent {
         if self.cache.unbind(now, triple).is_none() {
             return false;
         }
+        self.ahead.forget(triple);
         // The entry of a binding that has expired contains its end.
         if change != BindingChange::Expired {
             actions.push(stops_leading(triple));

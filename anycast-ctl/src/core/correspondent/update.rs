@@ -73,7 +73,7 @@ impl Correspondent {
                     let (status, sequence) = (status::ACCEPTED, update.sequence);
                     let mut ack = Actions::new();
                     self.acknowledge(packet, update, status, sequence, Some(&seal), &mut ack);
-                    actions.extend(self.ahead.hold(triple(packet, update).pair(), ack));
+                    actions.extend(self.ahead.hold(triple(packet, update), ack));
                 }
             }
             Err(Refused::Silently(counter)) => self.refuse(now, packet, counter, actions),
@@ -300,7 +300,7 @@ impl Correspondent {
                     Some(_) => BindingChange::Renewed,
                 };
                 actions.push(changed(triple, change, None));
-                if before.is_some() || !self.is_told_first(now, triple.pair()) {
+                if before.is_some() || !self.is_told_first(now, triple) {
                     self.steer(triple.pair(), steered, actions);
                 }
                 return Ok(seal);

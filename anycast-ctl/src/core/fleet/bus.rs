@@ -320,11 +320,14 @@ impl Bus {
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         let mut due = earliest(Some(self.next), self.peers.deadline());
+        let client = self.client.as_ref().map(Client::deadline);
         if !self.is_ready() {
             due = earliest(due, Some(self.started + READY));
             let alone = self.connected.map(|since| since + ALONE);
-            let client = self.client.as_ref().map(Client::deadline);
             due = earliest(due, client.or(alone));
+        } else if self.behind {
+            due = earliest(due, self.connected.map(|since| since + READY));
+            due = earliest(due, client);
         }
         due
     }

@@ -128,6 +128,11 @@ impl Bus {
             if self.connected.is_none_or(too_late) {
                 self.client = None;
                 self.behind = self.connected.is_none();
+                if self.has_others() {
+                    let how = FleetReady::TimedOut;
+                    self.ready = self.ready.map(|(since, _)| (since, how));
+                    actions.push(Action::Notice(Notice::FleetReady { how }));
+                }
                 return;
             }
         } else if now >= self.started + READY {

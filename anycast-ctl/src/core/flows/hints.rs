@@ -57,7 +57,7 @@ impl World {
         };
         let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
         assert!(sweeper.due(at(0)));
-        sweeper.sweep(at(0), &[]);
+        sweeper.sweep(at(0), &[], |_, _| false);
         Self {
             sweeper,
             flows: (0..count).map(flow).collect(),
@@ -101,7 +101,7 @@ impl World {
         if !self.sweeper.due(at(now)) {
             return;
         }
-        let sweep = self.sweeper.sweep(at(now), &self.flows);
+        let sweep = self.sweeper.sweep(at(now), &self.flows, |_, _| false);
         for (key, _, end) in &sweep.ended {
             self.ended.push((now, key.client_port[1], *end));
             self.flows.retain(|(other, _)| other != key);

@@ -120,10 +120,22 @@ impl Sweeper {
         }
     }
 
-    /// Judges all flows that are bound now.
-    pub fn sweep(&mut self, now: Time, flows: &[(FlowKey, Flow)]) -> Sweep {
+    /// Judges all flows that are bound now. The silence of the member in a flow for which `deaf` holds says nothing,
+    /// because its answers may have come by a way of which nobody tells; nor does the silence of others of its flows
+    /// say that it has failed as a whole.
+    pub fn sweep(
+        &mut self,
+        now: Time,
+        flows: &[(FlowKey, Flow)],
+        deaf: impl Fn(&FlowKey, &Flow) -> bool,
+    ) -> Sweep {
         let mut sweep = Sweep::default();
         let heard = heard(flows);
+        let unsure: BTreeSet<Ipv6Addr> = flows
+            .iter()
+            .filter(|(key, flow)| deaf(key, flow) && self.silence(key, flow).is_some())
+            .map(|(_, flow)| flow.care_of.into())
+            .collect();
         // The tables are built anew in each sweep, so that they never keep a flow that is gone.
         let (mut silent, mut hinted) = (HashMap::new(), HashMap::new());
         let mut stay = Vec::new();
@@ -133,13 +145,15 @@ impl Sweeper {
             if state::is_open(flow.state) {
                 continue;
             }
-            let silence = self.silence(key, flow);
+            let silence = self.silence(key, flow).filter(|_| !deaf(key, flow));
             let hint = self.hinted(key, flow);
             sweep.contradicted += usize::from(self.contradicted(key, flow));
             let over = hint.is_some_and(|hint| hint.is_over(now, key, flow));
             doubts.count(now, flow, silence, over);
             if let Some(end) = self.end(now, key, flow, silence, hint) {
-                self.blame(now, flow, end, &heard, &mut sweep);
+                if !unsure.contains(&Ipv6Addr::from(flow.care_of)) {
+                    self.blame(now, flow, end, &heard, &mut sweep);
+                }
                 sweep.ended.push((*key, *flow, end));
                 continue;
             }

@@ -39,8 +39,13 @@ fn at(second: u64) -> Time {
     Time::from_nanos(second * SECOND)
 }
 
+/// No answer comes by another way.
+fn nowhere(_: &FlowKey, _: &Flow) -> bool {
+    false
+}
+
 fn ends(sweeper: &mut Sweeper, now: u64, protocol: u8, flow: Flow) -> Option<End> {
-    let sweep = sweeper.sweep(at(now), &[(key(protocol), flow)]);
+    let sweep = sweeper.sweep(at(now), &[(key(protocol), flow)], nowhere);
     assert_eq!(sweep.in_use.len(), usize::from(sweep.ended.is_empty()));
     sweep.ended.first().map(|(.., end)| *end)
 }
@@ -272,8 +277,8 @@ fn one_stuck_service_is_not_the_failure_of_its_host() {
             numbered(2, 3, flow(now, now)),
         ]
     };
-    sweeper.sweep(at(200), &flows(200));
-    let sweep = sweeper.sweep(at(230), &flows(229));
+    sweeper.sweep(at(200), &flows(200), nowhere);
+    let sweep = sweeper.sweep(at(230), &flows(229), nowhere);
     let ended: Vec<_> = sweep
         .ended
         .iter()
@@ -285,13 +290,63 @@ fn one_stuck_service_is_not_the_failure_of_its_host() {
 }
 
 #[test]
+fn silence_where_answers_go_another_way_ends_nothing_but_an_error_does() {
+    let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
+    let elsewhere = |key: &FlowKey, _: &Flow| key == &numbered(1, 3, flow(0, 0)).0;
+    let flows = |now| {
+        let flow = Flow {
+            answered: 1,
+            ..flow(now, 190)
+        };
+        [numbered(1, 3, flow), numbered(2, 3, flow)]
+    };
+    sweeper.sweep(at(200), &flows(200), elsewhere);
+    let sweep = sweeper.sweep(at(230), &flows(229), elsewhere);
+    let ended: Vec<_> = sweep
+        .ended
+        .iter()
+        .map(|(key, _, end)| (*key, *end))
+        .collect();
+    assert_eq!(ended, [(flows(0)[1].0, End::Failed)]);
+    assert!(sweep.failed.is_empty(), "{:?}", sweep.failed);
+    // What was heard stays what it was.
+    let used: Vec<_> = sweep.in_use.values().map(|used| used.answered).collect();
+    assert_eq!(used, [at(190)]);
+    // The way there is closed, says a router.
+    let unreachable = |now| {
+        let [(key, flow), _] = flows(now);
+        let unreachable_at = 231 * SECOND;
+        [(
+            key,
+            Flow {
+                unreachable_at,
+                ..flow
+            },
+        )]
+    };
+    for second in 232..236 {
+        let sweep = sweeper.sweep(at(second), &unreachable(second), elsewhere);
+        if let [(_, _, end)] = sweep.ended[..] {
+            assert_eq!(end, End::Unreachable);
+            return;
+        }
+    }
+    panic!("the error counts for nothing");
+}
+
+#[test]
 fn a_host_that_answers_nobody_has_failed_for_idle_sessions_too() {
     let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
     let idle = numbered(2, 3, flow(100, 100));
     let elsewhere = numbered(3, 4, flow(100, 100));
     let flows = |now| [numbered(1, 3, flow(now, 190)), idle, elsewhere];
-    assert!(sweeper.sweep(at(200), &flows(200)).failed.is_empty());
-    let sweep = sweeper.sweep(at(230), &flows(229));
+    assert!(
+        sweeper
+            .sweep(at(200), &flows(200), nowhere)
+            .failed
+            .is_empty()
+    );
+    let sweep = sweeper.sweep(at(230), &flows(229), nowhere);
     let care_of = Ipv6Addr::from([3; 16]);
     assert_eq!(
         sweep.failed,
@@ -306,8 +361,8 @@ fn a_connection_that_never_came_about_says_nothing_of_the_host() {
     let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
     let idle = numbered(2, 3, flow(100, 100));
     let flows = |now| [numbered(1, 3, flow(now, 0)), idle];
-    sweeper.sweep(at(200), &flows(200));
-    let sweep = sweeper.sweep(at(230), &flows(229));
+    sweeper.sweep(at(200), &flows(200), nowhere);
+    let sweep = sweeper.sweep(at(230), &flows(229), nowhere);
     assert_eq!((sweep.ended.len(), sweep.failed.len()), (1, 0));
 }
 
@@ -317,12 +372,12 @@ fn sweeps_come_when_they_are_needed_and_keep_a_distance() {
     assert_eq!(sweeper.deadline(), Some(at(5)));
     assert!(sweeper.due(at(5)));
     assert!(!sweeper.due(at(5)), "one is awaited");
-    sweeper.sweep(at(5), &[]);
+    sweeper.sweep(at(5), &[], nowhere);
     let regular = Duration::from_millis(7500);
     assert_eq!(sweeper.deadline(), Some(at(5) + regular));
     // A silence ends between two regular sweeps.
-    sweeper.sweep(at(6), &[numbered(1, 3, flow(6, 1))]);
-    sweeper.sweep(at(30), &[numbered(1, 3, flow(29, 1))]);
+    sweeper.sweep(at(6), &[numbered(1, 3, flow(6, 1))], nowhere);
+    sweeper.sweep(at(30), &[numbered(1, 3, flow(29, 1))], nowhere);
     assert_eq!(sweeper.deadline(), Some(at(36)));
     for _ in 0..100 {
         sweeper.hint(at(30));
@@ -353,7 +408,7 @@ fn open_flows_are_not_judged() {
         ..flow(100, 0)
     };
     for now in [100, 10_000] {
-        let sweep = sweeper.sweep(at(now), &[(key(6), open)]);
+        let sweep = sweeper.sweep(at(now), &[(key(6), open)], nowhere);
         assert!(sweep.ended.is_empty() && sweep.in_use.is_empty());
     }
 }
@@ -366,7 +421,7 @@ fn a_flow_on_trial_says_nothing_of_how_its_pair_is_answered() {
             answered,
             ..flow(100, 100)
         };
-        let sweep = sweeper.sweep(at(101), &[(key(17), flow)]);
+        let sweep = sweeper.sweep(at(101), &[(key(17), flow)], nowhere);
         let used: Vec<_> = sweep.in_use.into_values().collect();
         (used[0].flows, used[0].answered)
     };

@@ -89,8 +89,9 @@ impl Router {
     ) -> Vec<Explanation> {
         (0..self.links.len())
             .filter(|id| {
-                let name = &self.links[*id].settings.interface;
-                !name.is_empty() && interface.is_none_or(|wanted| wanted == name)
+                let link = &self.links[*id];
+                let name = &link.settings.interface;
+                !link.is_retired() && interface.is_none_or(|wanted| wanted == name)
             })
             .map(|id| {
                 let known = self.groups.get(&(anycast, id));

@@ -47,6 +47,11 @@ pub(super) struct LinkState {
 }
 
 impl LinkState {
+    /// Whether its interface has no longer the router role. Its number is left for another one.
+    pub(super) const fn is_retired(&self) -> bool {
+        self.settings.interface.is_empty()
+    }
+
     pub(super) fn new(settings: LinkSettings) -> Self {
         Self {
             settings,

@@ -71,9 +71,8 @@ impl Router {
 
     /// Names of the links, in the order of the settings.
     pub fn interfaces(&self) -> impl Iterator<Item = &str> {
-        let links = self.links.iter();
-        let names = links.map(|link| link.settings.interface.as_str());
-        names.filter(|name| !name.is_empty())
+        let links = self.links.iter().filter(|link| !link.is_retired());
+        links.map(|link| link.settings.interface.as_str())
     }
 
     /// Gives at most `limit` members, in the order of groups, of links in the settings, and of members, and the

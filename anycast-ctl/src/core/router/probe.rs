@@ -14,8 +14,8 @@ use crate::core::{Action, Actions, Time, counters::Counter, notice::LeaveCause};
 const LAST: Ipv6Addr = Ipv6Addr::from_bits(u128::MAX);
 
 impl Router {
-    /// Adjusts the time of the next probe, after a link has got one more member.
-    pub(super) fn host_added(&mut self, now: Time, id: LinkId) {
+    /// Brings the next probe forward, after a link has got one more member, or other settings.
+    pub(super) fn pace_probes(&mut self, now: Time, id: LinkId) {
         let link = &self.links[id];
         let interval = link.settings.probe_interval;
         if let Some((beat, _)) = interval.and_then(|interval| pace(interval, link.hosts)) {

@@ -10,17 +10,16 @@ impl Router {
     /// times that run already go on as they are.
     pub fn set_links(&mut self, now: Time, links: Vec<LinkSettings>, actions: &mut Actions) {
         for id in 0..self.links.len() {
-            let name = &self.links[id].settings.interface;
-            if !name.is_empty() && !links.iter().any(|link| link.interface == *name) {
+            let link = &self.links[id];
+            let name = &link.settings.interface;
+            if !link.is_retired() && !links.iter().any(|link| link.interface == *name) {
                 self.retire(now, id, actions);
             }
         }
         for link in links {
-            let named = |name: &str| {
-                let mut known = self.links.iter();
-                known.position(|known| known.settings.interface == name)
-            };
-            match (named(&link.interface), named("")) {
+            let place = |is: &dyn Fn(&LinkState) -> bool| self.links.iter().position(is);
+            let known = place(&|known| known.settings.interface == link.interface);
+            match (known, place(&LinkState::is_retired)) {
                 (Some(id), _) => self.change(now, id, link, actions),
                 (None, Some(id)) => self.links[id] = LinkState::new(link),
                 (None, None) => self.links.push(LinkState::new(link)),
@@ -32,7 +31,7 @@ impl Router {
     /// Forgets a link. The numbers of the others stay, so that an empty name is left, which no interface has.
     fn retire(&mut self, now: Time, id: LinkId, actions: &mut Actions) {
         self.discovery_event(now, id, discovery::Event::Stopped, actions);
-        self.forget_link(id, LeaveCause::LinkDown, actions);
+        self.forget_link(id, LeaveCause::NotConfigured, actions);
         self.links[id].settings.interface = String::new();
     }
 
@@ -42,7 +41,7 @@ impl Router {
         let chosen = link.settings.general_queries;
         link.settings = settings;
         if chosen == link.settings.general_queries {
-            self.host_added(now, id);
+            self.pace_probes(now, id);
             return;
         }
         // A router that would have listened first has been here for long.
@@ -56,6 +55,6 @@ impl Router {
             (true, true, false) => self.ask_known(now, id),
             _ => {}
         }
-        self.host_added(now, id);
+        self.pace_probes(now, id);
     }
 }

@@ -52,7 +52,7 @@ impl Router {
         *memberships += 1;
         if *memberships == 1 {
             self.links[id].hosts += 1;
-            self.host_added(now, id);
+            self.pace_probes(now, id);
         }
         if self.links[id].groups.insert(anycast) {
             self.group_added(now, id);

@@ -192,7 +192,7 @@ impl Router {
         self.links
             .iter()
             .enumerate()
-            .filter(|(_, link)| !link.settings.interface.is_empty())
+            .filter(|(_, link)| !link.is_retired())
             .map(|(id, link)| {
                 let (role, queries, reason) = match link.role {
                     Role::Initial if link.up => {

@@ -111,7 +111,8 @@ fn of_fleet(fleet: &view::Fleet) -> Vec<(&'static str, String)> {
         problems.push(("fleet_not_ready", message.to_owned()));
     }
     if fleet.ready_by.as_deref() == Some("timed_out") {
-        let message = "this gateway got no snapshot when it started: sessions that only others know may break here";
+        let message = "this gateway got no snapshot of another one when it started, or when the bus came back: \
+             sessions that only others know may break here";
         problems.push(("fleet_no_snapshot", message.to_owned()));
     }
     for peer in &fleet.peers {

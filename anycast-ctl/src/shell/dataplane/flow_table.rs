@@ -126,6 +126,10 @@ impl FlowTable {
         let Some((set, number, ours)) = self.find(key) else {
             return self.set(key, theirs);
         };
+        // Another gateway, which has not seen a member open it from C, may take it for one that is led to C.
+        if ours.state == state::OWN && theirs.answered == 0 {
+            return;
+        }
         let over = |flow: &Flow| flow.client_closed & flow.member_closed != 0;
         let anew = over(&ours) && !over(theirs) && theirs.last_out > ours.last_out;
         if state::is_open(ours.state) || anew {

@@ -1,6 +1,6 @@
 //! The rates of the token buckets in the programs.
 
-use std::io;
+use std::{io, os::fd::AsFd as _};
 
 use anycast_common::abi::{
     globals,
@@ -8,7 +8,7 @@ use anycast_common::abi::{
 };
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, MapData},
+    maps::{Array, Map, MapData},
     util::nr_cpus,
 };
 use rand::{TryRng as _, rngs::SysRng};
@@ -17,7 +17,7 @@ use super::{
     access::{failed, take},
     error::DataplaneError,
 };
-use crate::{core::rate::Rate, model::limits::Limits};
+use crate::{core::rate::Rate, model::limits::Limits, shell::bpf};
 
 /// What the programs get before they are loaded, and keep.
 pub(super) struct Globals {
@@ -39,20 +39,41 @@ impl Globals {
 }
 
 /// The rates, which programs that run read with every packet that they are for.
-pub(super) struct Rates(Array<MapData, maps::Rates>);
+pub(super) struct Rates {
+    rates: Array<MapData, maps::Rates>,
+    /// Buckets that are found by a hash, which several may share.
+    buckets: MapData,
+}
 
 impl Rates {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, DataplaneError> {
-        Ok(Self(take(ebpf, maps::Rates::SECTION)?))
+        let Some(Map::Array(buckets)) = ebpf.take_map(BUCKETS) else {
+            return Err(DataplaneError::Missing(BUCKETS));
+        };
+        Ok(Self {
+            rates: take(ebpf, maps::Rates::SECTION)?,
+            buckets,
+        })
     }
 
-    /// Replaces all rates. What buckets have spent stays spent.
+    /// Replaces all rates. If one is another than before, buckets that many share are full again: what a slower rate
+    /// has spent of them would keep who comes into them out for minutes.
     pub(super) fn set(&mut self, limits: &Limits) -> Result<(), DataplaneError> {
         let rates = in_order(limits)?;
-        let set = self.0.set(0, rates, 0);
-        set.map_err(failed(maps::Rates::SECTION))
+        let section = failed(maps::Rates::SECTION);
+        if self.rates.get(&0, 0).map_err(&section)? == rates {
+            return Ok(());
+        }
+        self.rates.set(0, rates, 0).map_err(section)?;
+        bpf::set_all(
+            self.buckets.fd().as_fd(),
+            &vec![0; 2 * maps::BUCKETS_ROW as usize],
+        )
+        .map_err(|error| failed(BUCKETS)(error.into()))
     }
 }
+
+const BUCKETS: &str = "BUCKETS";
 
 /// The rates, in the form in which the programs read them.
 fn in_order(limits: &Limits) -> Result<maps::Rates, DataplaneError> {

@@ -24,7 +24,11 @@ use crate::net::{
     wait::{self, Watched},
 };
 
-use self::{report::Report, scenario::Plan, stage::Lab};
+use self::{
+    report::{Report, Step},
+    scenario::Plan,
+    stage::Lab,
+};
 
 /// Options of `cargo xtask run` for the lab.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -123,14 +127,20 @@ fn linger(lab: &Lab, report: &Report) {
     }
 }
 
+fn left_out(step: &Step) -> Option<String> {
+    let reason = step.not_shown.as_ref()?;
+    Some(format!(", without \"{}\": {reason}", step.name))
+}
+
 fn summary(report: &Report) -> String {
     let steps = report.steps();
     let seconds = report.elapsed().as_secs_f64();
     match steps.iter().find(|step| !step.ok) {
-        None => format!(
-            "steps 0 to {} showed what they must, in {seconds:.1} s",
-            steps.len().saturating_sub(1)
-        ),
+        None => {
+            let last = steps.len().saturating_sub(1);
+            let missing: String = steps.iter().filter_map(left_out).collect();
+            format!("steps 0 to {last} showed what they must{missing}, in {seconds:.1} s")
+        }
         Some(_) if wait::interrupted() => format!("interrupted after {seconds:.1} s"),
         Some(step) => format!(
             "step \"{}\" did not show what it must, after {seconds:.1} s",

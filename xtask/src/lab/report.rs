@@ -32,6 +32,9 @@ pub struct Step {
     pub seconds: f64,
     /// Its evidence, one line each.
     pub evidence: Vec<String>,
+    /// Why it could not be shown on this machine, if it could not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_shown: Option<String>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -87,12 +90,18 @@ impl Report {
         let mut evidence = Evidence {
             report: self,
             lines: Vec::new(),
+            not_shown: None,
         };
         let result = body(&mut evidence);
-        let evidence = evidence.lines;
+        let Evidence {
+            lines: evidence,
+            not_shown,
+            ..
+        } = evidence;
         let seconds = started.elapsed().as_secs_f64();
         let failure = result.as_ref().err().map(failure);
         match &failure {
+            None if not_shown.is_some() => self.tell("   not shown"),
             None => self.tell(format_args!("   ok, {seconds:.2} s")),
             Some(_) if wait::interrupted() => self.tell("   interrupted"),
             Some(failure) => self.tell(format_args!(
@@ -105,6 +114,7 @@ impl Report {
             ok: failure.is_none(),
             seconds,
             evidence,
+            not_shown,
             failure,
         });
         result
@@ -157,6 +167,7 @@ impl Report {
 pub struct Evidence<'a> {
     report: &'a mut Report,
     lines: Vec<String>,
+    not_shown: Option<String>,
 }
 
 impl Evidence<'_> {
@@ -165,6 +176,12 @@ impl Evidence<'_> {
         let line = line.to_string();
         self.report.tell(wrapped("", &line));
         self.lines.push(line);
+    }
+
+    /// Says why the step cannot be shown on this machine.
+    pub fn not_shown(&mut self, reason: &str) {
+        self.fact(reason);
+        self.not_shown = Some(reason.to_owned());
     }
 
     /// Adds an event that happened at this time.

@@ -8,6 +8,7 @@ pub mod cross;
 pub mod deny;
 pub mod doctor;
 pub mod fuzz;
+pub mod json_schema;
 pub mod kernel_tests;
 pub mod kernels;
 pub mod lab;

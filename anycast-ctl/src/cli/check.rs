@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use serde_json::Value;
 
 use super::{
-    ask::{Query, print},
+    ask::{Query, answer},
     show_status,
     table::wrapped,
 };
@@ -23,10 +22,7 @@ use crate::{
 /// standard output gets both as JSON as well.
 pub(super) fn run(file: &Path, host: bool, query: Query) -> Result<()> {
     let checked = Checked::new(file, host);
-    match query.json {
-        true => print(&format!("{:#}\n", checked.json()?))?,
-        false => print(&checked.text())?,
-    }
+    answer(&checked.found(), query, |_| checked.text())?;
     let findings = checked.findings.len();
     checked.config?;
     in_the_way(findings)
@@ -43,17 +39,16 @@ pub(super) fn doctor(socket: &Path, file: &Path, query: Query) -> Result<()> {
         }],
     };
     let checked = Checked::new(file, true);
-    if query.json {
-        let mut answer = checked.json()?;
-        answer["daemon"] = serde_json::to_value(&problems)?;
-        print(&format!("{answer:#}\n"))?;
-    } else {
-        print(&show_status::problems(&problems))?;
-        print(&checked.text())?;
-    }
+    let found = view::Doctor {
+        daemon: problems,
+        checked: checked.found(),
+    };
+    answer(&found, query, |found| {
+        show_status::problems(&found.daemon) + &checked.text()
+    })?;
     let findings = checked.findings.len();
     checked.config?;
-    in_the_way(problems.len() + findings)
+    in_the_way(found.daemon.len() + findings)
 }
 
 fn in_the_way(things: usize) -> Result<()> {
@@ -100,18 +95,17 @@ impl<'a> Checked<'a> {
         }
     }
 
-    fn json(&self) -> Result<Value> {
-        let problems = match &self.config {
-            Ok(_) => &[][..],
-            Err(problems) => &problems.problems,
-        };
-        let (file, ok, warnings) = (self.file, self.config.is_ok(), &self.warnings);
-        let mut answer =
-            serde_json::json!({"file": file, "ok": ok, "problems": problems, "warnings": warnings});
-        if self.host {
-            answer["host"] = serde_json::to_value(&self.findings)?;
+    fn found(&self) -> view::Checked {
+        view::Checked {
+            file: self.file.to_owned(),
+            ok: self.config.is_ok(),
+            problems: match &self.config {
+                Ok(_) => Vec::new(),
+                Err(problems) => problems.problems.clone(),
+            },
+            warnings: self.warnings.clone(),
+            host: self.host.then(|| self.findings.clone()),
         }
-        Ok(answer)
     }
 
     /// Nothing where the file is wrong: that is an error of the command.

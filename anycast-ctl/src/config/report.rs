@@ -6,6 +6,7 @@ use serde::Serialize;
 
 /// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "FileProblem"))]
 pub struct Problem {
     /// Line of the file, counted from 1.
     pub line: Option<usize>,

@@ -11,6 +11,7 @@ pub use fleet::{FleetChange, FleetReady};
 
 /// One event, with the fields by which an operator finds the client, member or address again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Notice {
     /// Router: the Querier of a link changed (RFC 2710 section 6).
@@ -52,6 +53,7 @@ pub enum Notice {
         source: Ipv6Addr,
         /// Ethernet source address of the message.
         #[serde(serialize_with = "colons")]
+        #[cfg_attr(test, schemars(with = "String"))]
         mac: [u8; 6],
         /// Whether the data plane or the controller refused it.
         by: RefusedBy,
@@ -211,12 +213,14 @@ pub enum Notice {
         ifindex: u32,
         /// What is wrong with the packet.
         #[serde(serialize_with = "display")]
+        #[cfg_attr(test, schemars(with = "String"))]
         error: wire::Error,
     },
 }
 
 /// Who refused a Report or Done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RefusedBy {
     /// The XDP program, which reports only examples of what it drops.
@@ -283,6 +287,7 @@ impl Notice {
 
 /// Why a member is no longer in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LeaveCause {
     /// The member sent a Done, or another Querier asked, and the member then answered no Address-Specific Query.
@@ -303,6 +308,7 @@ pub enum LeaveCause {
 
 /// How a handshake ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(into = "Outcome")]
 pub enum HandshakeOutcome {
     /// The client's correspondent acknowledged the Binding Update.
@@ -333,6 +339,7 @@ impl HandshakeOutcome {
 
 /// The fields that a [`HandshakeOutcome`] has in an event.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Outcome {
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -357,6 +364,7 @@ impl From<HandshakeOutcome> for Outcome {
 
 /// What happened to a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BindingChange {
     /// A binding was made where there was none.
@@ -377,6 +385,7 @@ pub enum BindingChange {
 
 /// How the failure of a care-of address was detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCause {
     /// After ICMPv6 errors about several flows, these flows were not answered, and nothing else was heard from the

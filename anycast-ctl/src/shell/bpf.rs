@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
 };
 
 use nix::{errno::Errno, libc};
@@ -75,6 +75,20 @@ pub(super) fn attached(ifindex: u32, attach_type: u32) -> io::Result<Vec<u32>> {
     // SAFETY: there is room for as many numbers as the kernel is told, and it writes to the attribute.
     unsafe { call_mut(PROG_QUERY, &mut query) }?;
     Ok(programs.into_iter().take(query.count as usize).collect())
+}
+
+/// What a program is called, which is told to who has CAP_SYS_ADMIN.
+pub(super) fn name(program: u32) -> io::Result<String> {
+    // Where `struct bpf_prog_info` has it.
+    const NAME: usize = 64;
+    let mut info = [0_u8; NAME + 16];
+    // SAFETY: the attribute holds no pointer, and the call returns a descriptor.
+    let program = unsafe { open(PROG_GET_FD_BY_ID, &[program, 0, 0]) }?;
+    // SAFETY: there is room for as many octets as the kernel is told.
+    unsafe { describe(program.as_fd(), info.as_mut_ptr() as u64, info.len()) }?;
+    let name = info.get(NAME..).unwrap_or_default();
+    let name = name.split(|octet| *octet == 0).next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(name).into_owned())
 }
 
 /// # Safety

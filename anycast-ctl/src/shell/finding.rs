@@ -6,6 +6,7 @@ use serde::Serialize;
 
 /// Something on this machine that is in the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Finding {
     /// Kind of the finding, for programs.
     pub code: &'static str,

@@ -8,7 +8,7 @@ use anycast_common::abi::roles;
 use super::{
     finding::Finding,
     netlink::{self, LinkTable, requests::Requests},
-    routing_daemons, surroundings, sysctl,
+    others, room, routing_daemons, surroundings, sysctl,
 };
 use crate::{
     config::{Config, file::NextHops, settings},
@@ -38,6 +38,7 @@ pub fn look(config: &Config) -> Vec<Finding> {
         return vec![Finding::new("no_netlink", message, "look by hand")];
     }
     let mut findings = Host::new(Path::new("/"), &links).look(config);
+    findings.extend(others::findings(config));
     let router = config.router_role();
     let all = router.is_some_and(|router| router.next_hops == NextHops::All);
     if let Some(message) = sysctl::multipath_hash().filter(|_| all) {
@@ -79,6 +80,9 @@ impl<'a> Host<'a> {
             self.interface(&name, wanted.roles);
         }
         self.filters(config);
+        let most = self.sysctl("net/ipv6/neigh/default/gc_thresh3");
+        let statistics = self.read("proc/net/stat/ndisc_cache");
+        self.findings.extend(room::neighbours(most, statistics));
         let forwards = self.sysctl("net/ipv6/conf/all/forwarding");
         let forwards = forwards.map(|value| value != 0);
         let machine = surroundings::of_machine(config, self.links, forwards);
@@ -238,6 +242,11 @@ mod tests {
             ("proc/mounts", "bpf /sys/fs/bpf bpf rw 0 0\n"),
             ("proc/sys/net/ipv6/conf/all/forwarding", "1\n"),
             ("sys/class/net/up0/type", "1\n"),
+            ("proc/sys/net/ipv6/neigh/default/gc_thresh3", "1024\n"),
+            (
+                "proc/net/stat/ndisc_cache",
+                "entries  allocs\n00000300  00001000\n",
+            ),
         ];
         for (path, text) in sound.iter().chain(files) {
             let path = root.join(path);
@@ -303,6 +312,11 @@ mod tests {
             ),
             ("proc/sys/net/ipv6/conf/up0/disable_ipv6", "1", "no_ipv6"),
             ("sys/module/nf_tables/refcnt", "3", "netfilter"),
+            (
+                "proc/net/stat/ndisc_cache",
+                "entries  allocs\n00000301  00001000\n",
+                "neighbours",
+            ),
         ]
         .into_iter()
         .enumerate()

@@ -1,13 +1,19 @@
 //! What users of `read_group` may do, and what `status --check` says.
 
-use std::{fs::Permissions, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Output},
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use xtask::{
+    json_schema,
     lab::{
         report::Report,
-        scenario,
+        scenario::{self, SOON},
         stage::Lab,
         topology::{B, CLIENT},
     },
@@ -70,87 +76,121 @@ pub fn read_group() -> Result<()> {
     Ok(())
 }
 
-/// Why JSON cannot be compared with its schemas here, if so.
-pub fn obstacle() -> Option<&'static str> {
-    let found = xtask::process::find("jsonschema");
-    found
-        .is_none()
-        .then_some("python3-jsonschema is not installed")
-}
-
-/// What each command prints, against the schema that is shipped, by another implementation.
+/// What each command prints, against the schema that is shipped.
 pub fn schemas() -> Result<()> {
     let mut lab = Lab::up(Path::new(DAEMON), None)?;
     let mut report = Report::begin(true);
     report.step("join", "", |evidence| scenario::join(&mut lab, evidence))?;
+    let mut monitors = Vec::new();
+    for node in ["router", "gateway", "s1", "s2"] {
+        monitors.push((node, lab.daemon(node)?.monitor()?));
+    }
     let session = report.step("bind", "", |evidence| {
         scenario::open(&lab, "client", evidence)
     })?;
+    let directory = lab.network.site().directory().to_owned();
+    let validate =
+        |command: &str, printed: &str| json_schema::validate(&directory, command, printed);
     let b = B.to_string();
     let member = session.server.name;
-    for (node, command) in [
-        ("router", "status"),
-        ("gateway", "status"),
-        (member, "status"),
-        ("gateway", "status --check"),
-        ("router", "groups"),
-        (member, "groups"),
-        ("router", "members"),
-        ("router", "policy list"),
-        ("router", &format!("policy explain fe80::11 {b}")),
-        ("router", &format!("policy add deny fe80::77 {b}/128")),
-        ("router", "reload"),
-        ("router", "refusals"),
-        ("gateway", "bindings"),
-        (member, "handshakes"),
-        ("gateway", "flows"),
-        (member, "flows"),
-        ("gateway", "counters"),
-        (member, &format!("drain {b}")),
-        (member, &format!("undrain {b}")),
-        (member, &format!("leave {b}")),
-        (member, &format!("join {b}")),
-        ("gateway", &format!("explain {CLIENT} {b}")),
-        (member, &format!("explain {CLIENT} {b}")),
-        ("router", &format!("explain {CLIENT} {b}")),
-        ("gateway", "refusals"),
-        ("gateway", "flush --all"),
-        (member, "flush --all"),
+    for (node, command, arguments) in [
+        ("router", "status", ""),
+        ("gateway", "status", ""),
+        (member, "status", ""),
+        ("gateway", "status --check", ""),
+        ("router", "groups", ""),
+        (member, "groups", ""),
+        ("router", "members", ""),
+        ("router", "policy list", ""),
+        ("router", "policy explain", &format!("fe80::11 {b}")),
+        ("router", "policy add", &format!("deny fe80::77 {b}/128")),
+        ("router", "policy remove", "0"),
+        ("router", "reload", ""),
+        ("router", "refusals", ""),
+        ("gateway", "bindings", ""),
+        (member, "handshakes", ""),
+        ("gateway", "flows", ""),
+        (member, "flows", ""),
+        ("gateway", "counters", ""),
+        (member, "drain", &b),
+        (member, "undrain", &b),
+        (member, "leave", &b),
+        (member, "join", &b),
+        ("gateway", "explain", &format!("{CLIENT} {b}")),
+        (member, "explain", &format!("{CLIENT} {b}")),
+        ("router", "explain", &format!("{CLIENT} {b}")),
+        ("gateway", "refusals", ""),
     ] {
-        let mut words: Vec<&str> = command.split(' ').collect();
-        words.push("--json");
+        let words = command.split(' ').chain(arguments.split_whitespace());
+        let words: Vec<&str> = words.chain(["--json"]).collect();
         let printed = lab.daemon(node)?.tell(&words)?;
-        let file = lab.network.site().directory().join("printed.json");
-        std::fs::write(&file, printed)?;
-        let name = command
-            .split(' ')
-            .take_while(|word| !word.contains(':') && *word != "--all" && *word != "deny");
-        let name = name.collect::<Vec<_>>().join("-");
-        let schema = xtask::workspace().join(format!("docs/schema/v1/{name}.json"));
-        let output = Command::new("jsonschema")
-            .arg("-i")
-            .arg(&file)
-            .arg(schema)
-            .output()?;
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        ensure!(output.status.success(), "{node}: {command}: {said}");
+        validate(command, &printed).context(node)?;
     }
-    Ok(())
+    for (node, monitor) in monitors {
+        let event = match node {
+            "router" => "member_joined",
+            "gateway" => "binding",
+            node if node == member => "handshake",
+            _ => continue,
+        };
+        let kind = format!("\"event\":\"{event}\"");
+        monitor.wait_line(SOON, event, 0, |line| line.contains(&kind).then_some(()))?;
+        let lines = monitor.tail(usize::MAX);
+        for line in lines.iter().filter(|line| line.starts_with('{')) {
+            validate("monitor", line).context(node)?;
+        }
+    }
+    // The control: what no command prints is told.
+    for (command, wrong) in [
+        ("monitor", r#"{"event":"nothing","time":1}"#),
+        ("check", "{}"),
+    ] {
+        ensure!(
+            validate(command, wrong).is_err(),
+            "{command} may print {wrong}"
+        );
+    }
+
+    let right = xtask::workspace().join("examples/gateway.toml");
+    let wrong = directory.join("wrong.toml");
+    std::fs::write(&wrong, "[member]\ninterfaces = 7\n")?;
+    let printed = |words: &[&str], file: &Path| -> Result<String> {
+        Ok(String::from_utf8(look(&lab, words, file)?.stdout)?)
+    };
+    for file in [&right, &wrong] {
+        validate("check", &printed(&["check"], file)?)?;
+        validate("check", &printed(&["check", "--host"], file)?)?;
+        validate("doctor", &printed(&["doctor"], file)?)?;
+    }
+    for node in ["gateway", member] {
+        let printed = lab.daemon(node)?.tell(&["flush", "--all", "--json"])?;
+        validate("flush", &printed)?;
+    }
+    lab.kill("gateway")?;
+    let alone = look(&lab, &["doctor"], &right)?;
+    validate("doctor", &String::from_utf8(alone.stdout)?)?;
+    let mut command = lab.network.gateway.command(DAEMON);
+    let detached = command.args(["detach", "--json"]).output()?;
+    let detached = String::from_utf8(detached.stdout)?;
+    ensure!(!detached.contains(" 0"), "nothing was pinned: {detached}");
+    validate("detach", &detached)
 }
 
-/// A gateway that lost an interface says so, and fails.
-/// What `doctor` finds at the gateway, as codes: about the daemon, and about the machine.
-fn doctor(lab: &Lab) -> Result<(Vec<String>, Vec<String>)> {
-    let directory = lab.network.site().directory();
+/// `check` or `doctor` of this file, at the gateway.
+fn look(lab: &Lab, words: &[&str], file: &Path) -> Result<Output> {
+    let socket = lab.network.site().directory().join("gateway.sock");
     // Like `ip netns exec`: with the interfaces of the namespace in /sys.
     let script = "mount -t sysfs sysfs /sys && exec \"$@\"";
     let mut command = lab.network.gateway.command("unshare");
     command.args(["--mount", "sh", "-c", script, "sh", DAEMON]);
-    command.arg("--socket").arg(directory.join("gateway.sock"));
-    command.arg("doctor");
-    command.arg(xtask::workspace().join("examples/gateway.toml"));
-    let output = command.arg("--json").output()?;
+    command.arg("--socket").arg(socket).args(words).arg(file);
+    Ok(command.arg("--json").output()?)
+}
+
+/// What `doctor` finds at the gateway, as codes: about the daemon, and about the machine.
+fn doctor(lab: &Lab) -> Result<(Vec<String>, Vec<String>)> {
+    let file = xtask::workspace().join("examples/gateway.toml");
+    let output = look(lab, &["doctor"], &file)?;
     let answer: Value = serde_json::from_slice(&output.stdout)?;
     ensure!(answer["ok"] == true, "{answer}");
     let codes = |of: &str| -> Vec<String> {
@@ -169,6 +209,7 @@ fn doctor(lab: &Lab) -> Result<(Vec<String>, Vec<String>)> {
     Ok((daemon, host))
 }
 
+/// A gateway that lost an interface says so, and fails.
 pub fn check() -> Result<()> {
     let mut lab = Lab::up(Path::new(DAEMON), None)?;
     lab.start(&["gateway"])?;

@@ -4,6 +4,7 @@
 mod asked;
 mod capture;
 mod explain;
+mod host;
 mod machine;
 mod metrics;
 mod package;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
             "status --check fails where an interface is missing",
             asked::check,
         );
+    suite = host::tests(suite);
     suite = suite
         .test("explain gives each of its answers", explain::answers)
         .test("a gateway remembers what it refused", explain::refusals);
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
         Some(_) => suite.test(file, capture::file),
     };
     let schemas = "what commands print as JSON matches its schema";
-    suite = match asked::obstacle() {
+    suite = match xtask::json_schema::obstacle() {
         Some(reason) => suite.ignored(schemas, reason),
         None => suite.test(schemas, asked::schemas),
     };

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 /// What happened to another gateway of the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FleetChange {
     /// It is there.
@@ -14,6 +15,7 @@ pub enum FleetChange {
 
 /// By what a gateway is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FleetReady {
     /// It has a snapshot of what another one knows.

@@ -20,6 +20,7 @@ pub const ROLES: [&str; 3] = ["router", "member", "correspondent"];
 
 /// An event, with its time.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Event {
     /// Seconds since 1970.
     time: f64,
@@ -87,10 +88,15 @@ impl Monitor {
 
 /// A line that a watcher gets.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Told {
     /// An event.
-    Event(#[serde(serialize_with = "shared")] Arc<Event>),
+    Event(
+        #[serde(serialize_with = "shared")]
+        #[cfg_attr(test, schemars(with = "Event"))]
+        Arc<Event>,
+    ),
     /// Number of events, of any role, that were lost because the watcher was too slow.
     Lost {
         /// Number of lost events.

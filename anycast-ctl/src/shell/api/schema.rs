@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 
-use super::view;
+use super::{monitor, view};
 
 /// Raised when a field goes or means something else. A new field is no new version: readers leave out what they do not
 /// know.
@@ -27,6 +27,8 @@ fn schema<T: JsonSchema>(command: &str) -> (String, String) {
 
 fn schemas() -> Vec<(String, String)> {
     vec![
+        schema::<view::Checked>("check"),
+        schema::<view::Doctor>("doctor"),
         schema::<view::Status>("status"),
         schema::<Vec<view::Problem>>("status --check"),
         schema::<view::Groups>("groups"),
@@ -46,6 +48,8 @@ fn schemas() -> Vec<(String, String)> {
         schema::<view::Detached>("detach"),
         schema::<view::Captured>("capture"),
         schema::<view::Counters>("counters"),
+        // Each line.
+        schema::<monitor::Told>("monitor"),
         schema::<view::Done>("join"),
         schema::<view::Done>("leave"),
         schema::<Vec<view::MemberGroup>>("drain"),

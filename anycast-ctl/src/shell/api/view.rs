@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::model::policy::Rule;
 
+mod checked;
 mod explained;
 mod fleet;
 mod flows;
 mod refusals;
 
+pub use checked::{Checked, Doctor};
 pub use explained::{ClientExplained, Explanation, RoleExplained, Step, WayExplained};
 pub use fleet::{Fleet, FleetPeer, FleetStranger};
 pub use flows::{Binding, Flow, FlowCursor, Flushed, Handshake, Heard, Pair, Triple, Which};

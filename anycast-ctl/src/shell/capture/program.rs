@@ -7,25 +7,18 @@ use std::{
 
 use anycast_common::abi::{capture, programs};
 use aya::maps::MapData;
-use netlink_packet_core::Parseable as _;
-use netlink_packet_route::{
-    RouteNetlinkMessage,
-    link::{LinkAttribute, LinkMessage, LinkXdp},
-};
 use nix::net::if_::if_indextoname;
 
 use super::{btf::Btf, error::CaptureError, verdict::Hook};
 use crate::shell::{
-    bpf::{self, ATTACH_TCX_EGRESS, ATTACH_TCX_INGRESS, PROG_GET_FD_BY_ID},
-    netlink::requests::Requests,
+    attached::{self, OURS, Point},
+    bpf::{self, PROG_GET_FD_BY_ID},
 };
 
 const BTF_GET_FD_BY_ID: nix::libc::c_long = 19;
 /// Maps of a program that are looked through; ours have forty.
 const MAPS: usize = 128;
-/// How our programs are called.
-const OURS: &str = "anycast_";
-/// And how those end that are for devices without Ethernet.
+/// How our programs end that are for devices without Ethernet.
 const BARE: char = '3';
 
 /// A program of the data plane.
@@ -50,29 +43,14 @@ impl Program {
 
     /// What is attached to the interfaces of this network namespace.
     pub(super) fn all() -> Result<Vec<Self>, CaptureError> {
-        let query = RouteNetlinkMessage::GetLink(LinkMessage::default());
-        let mut requests = Requests::open()?;
-        let links = requests.dump(&query, |octets| LinkMessage::parse(octets).ok())?;
         let mut found = Vec::new();
-        for link in links {
-            let interface = link.header.index;
-            let mut attached: Vec<(Hook, u32)> = Vec::new();
-            for attribute in &link.attributes {
-                let LinkAttribute::Xdp(attributes) = attribute else {
-                    continue;
-                };
-                attached.extend(attributes.iter().filter_map(|it| match it {
-                    LinkXdp::ProgId(id) => Some((Hook::Xdp, *id)),
-                    _ => None,
-                }));
-            }
-            for point in [ATTACH_TCX_INGRESS, ATTACH_TCX_EGRESS] {
-                // Linux before 6.6 has no TCX.
-                let programs = bpf::attached(interface, point).unwrap_or_default();
-                attached.extend(programs.into_iter().map(|id| (Hook::Tcx, id)));
-            }
-            for (hook, id) in attached {
-                let name = match Handle::open(id).and_then(|it| it.name()) {
+        for it in attached::attached()? {
+            let hook = match it.point {
+                Point::Xdp => Hook::Xdp,
+                Point::TcxIngress | Point::TcxEgress => Hook::Tcx,
+            };
+            for id in it.programs {
+                let name = match bpf::name(id) {
                     Ok(name) => name,
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                         return Err(CaptureError::NotRoot);
@@ -82,7 +60,7 @@ impl Program {
                 };
                 // The one of no role does nothing.
                 if name.starts_with(OURS) && name != programs::XDP[0] {
-                    found.push(Self::new(id, name, hook, vec![interface]));
+                    found.push(Self::new(id, name, hook, vec![it.ifindex]));
                 }
             }
         }
@@ -123,8 +101,7 @@ struct Info {
     before: [u8; 52],
     map_count: u32,
     maps: u64,
-    name: [u8; 16],
-    between: [u8; 48],
+    between: [u8; 64],
     btf: u32,
     padding: u32,
 }
@@ -135,8 +112,7 @@ impl Default for Info {
             before: [0; 52],
             map_count: 0,
             maps: 0,
-            name: [0; 16],
-            between: [0; 48],
+            between: [0; 64],
             btf: 0,
             padding: 0,
         }
@@ -153,13 +129,6 @@ impl Handle {
         let (at, length) = ((&raw mut *info) as u64, size_of::<Info>());
         // SAFETY: any octets are an `Info`, and there is room for the maps that it says there is room for.
         unsafe { bpf::describe(self.0.as_fd(), at, length) }
-    }
-
-    fn name(&self) -> io::Result<String> {
-        let mut info = Info::default();
-        self.describe(&mut info)?;
-        let name = info.name.split(|octet| *octet == 0).next();
-        Ok(String::from_utf8_lossy(name.unwrap_or_default()).into_owned())
     }
 
     /// Its counters.

@@ -14,7 +14,7 @@ use std::{
 use nix::libc;
 
 use crate::shell::bpf::{
-    ATTACH_TCX_EGRESS, ATTACH_TCX_INGRESS, PROG_GET_FD_BY_ID, attached, call, describe, open,
+    self, ATTACH_TCX_EGRESS, ATTACH_TCX_INGRESS, attached, call, describe, open,
 };
 
 const OBJ_PIN: libc::c_long = 6;
@@ -188,25 +188,10 @@ struct Info {
     attach_type: u32,
 }
 
-/// What a program is called, with its number, by which `bpftool prog show id` finds it. Its name is told to who has
-/// CAP_SYS_ADMIN.
+/// What a program is called, with its number, by which `bpftool prog show id` finds it.
 fn name_of(program: u32) -> String {
-    // Where `struct bpf_prog_info` has the name.
-    const NAME: usize = 64;
-    let attribute = [program, 0, 0];
-    let mut info = [0_u8; NAME + 16];
-    // SAFETY: the attribute holds no pointer, and the call returns a descriptor.
-    let opened = unsafe { open(PROG_GET_FD_BY_ID, &attribute) };
-    let described = opened.and_then(|program| {
-        // SAFETY: there is room for as many octets as the kernel is told.
-        unsafe { describe(program.as_fd(), info.as_mut_ptr() as u64, info.len()) }
-    });
-    let name = info.get(NAME..).unwrap_or_default();
-    let name = name.split(|octet| *octet == 0).next().unwrap_or_default();
-    match described {
-        Ok(()) if !name.is_empty() => {
-            format!("{} (program {program})", String::from_utf8_lossy(name))
-        }
+    match bpf::name(program) {
+        Ok(name) if !name.is_empty() => format!("{name} (program {program})"),
         _ => format!("program {program}"),
     }
 }

@@ -27,8 +27,10 @@ const ON_BRIDGE: &str =
 const ROUTER: &str = "[router]\ninterfaces = [\"up0\"]\nnext_hops = \"all\"\n\
     [[router.policy]]\nsource = \"fe80::11/128\"\nanycast = \"2001:db8:a::/48\"\naction = \"allow\"\n";
 
+type Check = fn() -> Result<()>;
+
 pub fn tests(suite: Suite) -> Suite {
-    let tests: [(&str, fn() -> Result<()>); 4] = [
+    let tests: [(&str, Check); 4] = [
         ("check --host: settings of a gateway", settings),
         ("check --host: programs of others", programs),
         ("check --host: bridges and their ports", bridges),

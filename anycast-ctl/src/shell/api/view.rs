@@ -10,12 +10,14 @@ mod checked;
 mod explained;
 mod fleet;
 mod flows;
+mod problem;
 mod refusals;
 
 pub use checked::{Checked, Doctor};
 pub use explained::{ClientExplained, Explanation, RoleExplained, Step, WayExplained};
 pub use fleet::{Fleet, FleetPeer, FleetStranger};
 pub use flows::{Binding, Flow, FlowCursor, Flushed, Handshake, Heard, Pair, Triple, Which};
+pub use problem::Problem;
 pub use refusals::{MobilityRefusal, Refusal, Refusals};
 
 /// State of the daemon.
@@ -50,16 +52,6 @@ pub struct Status {
     /// What somebody should look at. With `--check` it makes the command fail.
     #[serde(default)]
     pub problems: Vec<Problem>,
-}
-
-/// Something that somebody should look at.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Problem {
-    /// Kind of the problem, for programs, such as `interface_missing`.
-    pub code: String,
-    /// What is wrong, in a sentence.
-    pub message: String,
 }
 
 /// A map that was taken over from an earlier run with its sessions, and that keeps its size.

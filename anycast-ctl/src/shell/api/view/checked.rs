@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::Problem;
+use super::problem::Problem;
 use crate::{config, shell::finding::Finding};
 
 /// What was found about a configuration file, and with `--host` about this machine.

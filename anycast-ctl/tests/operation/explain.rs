@@ -1,7 +1,7 @@
 //! Each answer of `explain`, provoked in a lab.
 
 use std::{
-    net::{Ipv6Addr, SocketAddr},
+    net::{Ipv6Addr, SocketAddr, UdpSocket},
     path::Path,
 };
 
@@ -13,11 +13,13 @@ use xtask::{
         report::Report,
         scenario::{self, ASK_AGAIN, SOON},
         stage::Lab,
-        topology::{B, CLIENT, SERVICE},
+        topology::{B, CLIENT, S1, SERVICE},
     },
     net::{netlink, wait},
 };
 
+/// A port at which nobody answers.
+const SILENT: u16 = 9;
 const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
 
 /// What a node says, and the code of its answer.
@@ -108,6 +110,56 @@ pub fn answers() -> Result<()> {
         text.starts_with("correspondent: bound: new flows go to "),
         "{text}"
     );
+    Ok(())
+}
+
+/// Those that take a group without C, a service that does not answer, or some time.
+pub fn others() -> Result<()> {
+    let mut lab = Lab::up(Path::new(DAEMON), None)?;
+    let (a, b) = (CLIENT.to_string(), B.to_string());
+    lab.configure("s2", "care_of = \"2001:db8:20::c2\"", "")?;
+    lab.configure("s1", "not_capable = \"45s\"", "not_capable = \"3s\"")?;
+    lab.start(&["router", "gateway", "s1", "s2"])?;
+    must_be(&lab, "s2", &a, &b, "no_care_of")?;
+    must_be(&lab, "s1", &a, &b, "client_unknown")?;
+    lab.daemon("s2")?.tell(&["leave", &b])?;
+    wait::poll(SOON, ASK_AGAIN, "s1 alone is a member", || {
+        let members = lab.daemon("router")?.list("members")?;
+        let ours = members.iter().all(|member| member["member"] == "fe80::11");
+        Ok((members.len() == 1 && ours).then_some(()))
+    })?;
+
+    must_be(&lab, "gateway", &a, &b, "not_bound")?;
+    let server = lab.network.server(S1);
+    let _silent = server.run(|| Ok(UdpSocket::bind((B, SILENT))?))?;
+    let socket = || {
+        let client = &lab.network.client;
+        client.run(|| Ok(UdpSocket::bind((CLIENT, 0))?))
+    };
+    wait::poll(SOON, ASK_AGAIN, "the client is bound", || {
+        socket()?.send_to(b"?", (B, SILENT))?;
+        Ok((explain(&lab, "gateway", &a, &b)?.0 == "bound").then_some(()))
+    })?;
+    // A flow that the binding takes to C, where nobody answers it.
+    let socket = socket()?;
+    let said = wait::poll(4 * SOON, ASK_AGAIN, "a trial fails", || {
+        socket.send_to(b"?", (B, SILENT))?;
+        let (code, said) = explain(&lab, "gateway", &a, &b)?;
+        Ok((code == "trial_failed").then_some(said))
+    })?;
+    let words = said["roles"][0]["message"].as_str().unwrap_or_default();
+    ensure!(words.contains("2001:db8:20::c1"), "{said}");
+
+    let plain = lab.visit("plain", false)?;
+    let local = plain.connected["local"].as_str().context("no address")?;
+    let plain_client: std::net::SocketAddrV6 = local.parse()?;
+    let plain_client = plain_client.ip().to_string();
+    for code in ["back_off", "resting"] {
+        wait::poll(SOON, ASK_AGAIN, code, || {
+            let (found, _) = explain(&lab, "s1", &plain_client, &b)?;
+            Ok((found == code).then_some(()))
+        })?;
+    }
     Ok(())
 }
 

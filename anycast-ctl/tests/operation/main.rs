@@ -8,6 +8,7 @@ mod host;
 mod machine;
 mod metrics;
 mod package;
+mod problems;
 mod top;
 mod unit;
 
@@ -54,9 +55,13 @@ fn main() -> ExitCode {
             "status --check fails where an interface is missing",
             asked::check,
         );
-    suite = host::tests(suite);
+    suite = host::tests(problems::tests(suite));
     suite = suite
         .test("explain gives each of its answers", explain::answers)
+        .test(
+            "explain knows a trial that failed, a client at rest, and a group without care_of",
+            explain::others,
+        )
         .test("a gateway remembers what it refused", explain::refusals);
     let file = "a file of a capture has packets, verdicts and comments for tshark";
     suite = match xtask::process::find("tshark") {

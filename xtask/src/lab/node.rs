@@ -9,11 +9,13 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::net::{Namespace, Process, bpf};
+use crate::net::{Namespace, Process, bpf, wait};
 
 /// How long a daemon may take to start. The verifier may be busy for several daemons at once, on a machine that is busy
 /// with other things.
 const START: Duration = Duration::from_secs(60);
+/// How often a daemon is asked for what is waited for.
+const ASK: Duration = Duration::from_millis(100);
 
 /// A running `anycast-ctl run`.
 #[derive(Debug)]
@@ -139,6 +141,34 @@ impl Daemon {
         let text = self.tell(&[query, "--json"])?;
         serde_json::from_str(&text)
             .with_context(|| format!("{}: anycast-ctl {query} --json says {text}", self.node))
+    }
+
+    /// The codes of what `status --check` finds, which has to fail exactly where it finds something.
+    pub fn problems(&self) -> Result<Vec<String>> {
+        let output = Command::new(&self.program)
+            .arg("--socket")
+            .arg(&self.socket)
+            .args(["status", "--check", "--json"])
+            .output()?;
+        let problems: Vec<Value> = serde_json::from_slice(&output.stdout)?;
+        let (sound, status) = (problems.is_empty(), output.status);
+        ensure!(
+            status.success() == sound,
+            "{}: {status}: {problems:?}",
+            self.node
+        );
+        let code = |problem: &Value| problem["code"].as_str().map(str::to_owned);
+        Ok(problems.iter().filter_map(code).collect())
+    }
+
+    /// Waits until these are the codes of what `status --check` finds.
+    pub fn wait_problems(&self, expected: &[&str]) -> Result<()> {
+        let mut last = Vec::new();
+        let found = wait::poll(START, ASK, "status --check finds it", || {
+            last = self.problems()?;
+            Ok((last == expected).then_some(()))
+        });
+        found.with_context(|| format!("{}: {last:?} instead of {expected:?}", self.node))
     }
 
     /// The entries of a query whose answer is a list.

@@ -1,7 +1,8 @@
 //! The command `capture`.
 
+mod output;
+
 use std::{
-    fs::File,
     io::{self, BufWriter, Write},
     net::Ipv6Addr,
     os::fd::AsFd as _,
@@ -20,10 +21,11 @@ use nix::{
     },
 };
 
+use self::output::Output;
 use super::ask::Query;
 use crate::shell::{
     api::view,
-    capture::{Capture, Filter, OBJECT, Verdict, Writer},
+    capture::{Capture, Drained, Filter, Found, OBJECT, Verdict, Writer},
     privilege,
 };
 
@@ -72,7 +74,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     ends.add(Signal::SIGTERM);
     ends.thread_block()?;
     let ends = SignalFd::new(&ends)?;
-    let mut capture = Capture::start(
+    let (mut capture, found) = Capture::start(
         OBJECT,
         &Filter {
             client: options.client,
@@ -83,14 +85,21 @@ pub(super) fn run(options: &Options) -> Result<()> {
             rate: options.rate,
         },
     )?;
-    let mut file = Writer::new(BufWriter::new(open(&options.file)?))?;
-    for program in capture.programs() {
-        eprintln!("capturing {program}");
-    }
-    let result = watch(options, &mut capture, &mut file, &ends);
+    let end = options
+        .duration
+        .map(|time| Instant::now() + Duration::from(time));
+    let output = Output::open(&options.file, &ends, end)
+        .with_context(|| format!("cannot write {}", options.file.display()))?;
+    let mut file = Writer::new(BufWriter::new(output))?;
+    tell(&found);
+    let result = watch(options, &mut capture, &mut file, &ends, end);
     let ended = match result.and_then(|()| file.flush()) {
         // Who reads it has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            eprintln!("warning: {error}");
+            Ok(())
+        }
         other => other,
     };
     ended.with_context(|| format!("cannot write {}", options.file.display()))?;
@@ -116,12 +125,13 @@ fn is_standard(file: &Path) -> bool {
     file == Path::new("-")
 }
 
-fn open(file: &Path) -> Result<Box<dyn Write>> {
-    if is_standard(file) {
-        return Ok(Box::new(io::stdout()));
+fn tell(found: &Found) {
+    for program in &found.new {
+        eprintln!("capturing {program}");
     }
-    let opened = File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
-    Ok(Box::new(opened))
+    for (program, error) in &found.refused {
+        eprintln!("warning: cannot capture {program}: {error}");
+    }
 }
 
 fn watch(
@@ -129,17 +139,14 @@ fn watch(
     capture: &mut Capture,
     file: &mut Writer<impl Write>,
     ends: &SignalFd,
+    end: Option<Instant>,
 ) -> io::Result<()> {
-    let start = Instant::now();
-    let end = options.duration.map(|time| start + Duration::from(time));
-    let mut look = start + FOLLOW;
+    let mut look = Instant::now() + FOLLOW;
+    let mut warned = None;
     // Whoever reads the file along with it finds the programs in it.
     file.flush()?;
     loop {
         let now = Instant::now();
-        if end.is_some_and(|end| end <= now) {
-            return Ok(());
-        }
         let until = end.map_or(look, |end| end.min(look));
         let wait = until.saturating_duration_since(now);
         // Rounded up, so that the time has come afterwards.
@@ -154,24 +161,36 @@ fn watch(
             result => drop(result?),
         }
         let [_, ends] = ready;
-        let over = ends.any().unwrap_or(false);
-        let goes_on = capture.drain(|seen| {
-            file.packet(seen)?;
-            let more = options
-                .count
-                .is_none_or(|count| file.written().packets < count);
-            Ok::<_, io::Error>(more)
-        })?;
+        let over = ends.any().unwrap_or(false) || end.is_some_and(|end| end <= Instant::now());
+        if over {
+            // So that the ring is empty at some time.
+            capture.stop();
+        }
+        let drained = loop {
+            let drained = capture.drain(|seen| {
+                file.packet(seen)?;
+                let more = options
+                    .count
+                    .is_none_or(|count| file.written().packets < count);
+                Ok::<_, io::Error>(more)
+            })?;
+            if !over || drained != Drained::More {
+                break drained;
+            }
+        };
         file.flush()?;
-        if over || !goes_on {
+        if over || drained == Drained::Enough {
             return Ok(());
         }
         if look <= Instant::now() {
             look = Instant::now() + FOLLOW;
-            match capture.follow() {
-                Ok(new) => new.iter().for_each(|it| eprintln!("capturing {it}")),
+            let followed = capture.follow().map_err(|error| error.to_string());
+            match &followed {
+                Ok(found) => tell(found),
+                Err(error) if warned.as_ref() == Some(error) => {}
                 Err(error) => eprintln!("warning: {error}"),
             }
+            warned = followed.err();
         }
     }
 }

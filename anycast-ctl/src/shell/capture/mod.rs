@@ -37,6 +37,9 @@ pub use self::{
 /// The programs of captures; empty when the tools to build them were missing.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/capture.bpf.o"));
 
+/// Records that are taken at once: while packets come faster than they are written, the ring is never empty.
+const AT_ONCE: usize = 4096;
+
 /// Seconds for which a CPU may be above its rate after it was quiet.
 const BURST: u64 = 1;
 
@@ -96,7 +99,30 @@ impl Filter {
 
 struct Subject {
     program: Program,
-    traced: Traced,
+    /// Whether its counters are those of this version.
+    known: bool,
+    /// None: it is looked at no more.
+    traced: Option<Traced>,
+}
+
+/// What a look for programs has found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Programs that are looked at from now on, with their interfaces.
+    pub new: Vec<String>,
+    /// Those that cannot be, and why. Each is told once.
+    pub refused: Vec<(String, CaptureError)>,
+}
+
+/// What was taken of the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// All that was there.
+    All,
+    /// Much, and there is more.
+    More,
+    /// As much as was wanted.
+    Enough,
 }
 
 /// A capture, which ends when it is dropped.
@@ -107,24 +133,30 @@ pub struct Capture {
     totals: PerCpuArray<MapData, Totals>,
     interface: u32,
     subjects: BTreeMap<u32, Subject>,
+    /// Programs that cannot be looked at.
+    refused: BTreeSet<u32>,
 }
 
 impl Capture {
-    /// Begins a capture with all programs that are attached now.
+    /// Begins a capture with all programs that are attached now and that can be looked at.
     ///
     /// # Errors
     ///
-    /// See [`CaptureError`].
-    pub fn start(object: &[u8], filter: &Filter) -> Result<Self, CaptureError> {
+    /// See [`CaptureError`]; where no program can be looked at, the reason of the first.
+    pub fn start(object: &[u8], filter: &Filter) -> Result<(Self, Found), CaptureError> {
         let mut capture = Self::prepare(object, filter)?;
-        if capture.follow()?.is_empty() {
-            let place = match &filter.interface {
-                Some(name) => format!("to {name}"),
-                None => "in this network namespace".to_owned(),
-            };
-            return Err(CaptureError::Nothing(place));
+        let mut found = capture.follow()?;
+        if !found.new.is_empty() {
+            return Ok((capture, found));
         }
-        Ok(capture)
+        if !found.refused.is_empty() {
+            return Err(found.refused.swap_remove(0).1);
+        }
+        let place = match &filter.interface {
+            Some(name) => format!("to {name}"),
+            None => "in this network namespace".to_owned(),
+        };
+        Err(CaptureError::Nothing(place))
     }
 
     fn prepare(object: &[u8], filter: &Filter) -> Result<Self, CaptureError> {
@@ -161,47 +193,62 @@ impl Capture {
             totals,
             interface: settings.interface,
             subjects: BTreeMap::new(),
+            refused: BTreeSet::new(),
         })
     }
 
     fn look_at(&mut self, program: Program) -> Result<(), CaptureError> {
         let own: Vec<_> = self.maps.iter().map(|(name, map)| (*name, map)).collect();
         let traced = Traced::new(&self.object, &own, &program)?;
-        let subject = Subject { program, traced };
+        let subject = Subject {
+            program,
+            known: traced.known,
+            traced: Some(traced),
+        };
         self.subjects.insert(subject.program.id, subject);
         Ok(())
     }
 
-    /// The programs that are looked at, with their interfaces.
-    #[must_use]
-    pub fn programs(&self) -> Vec<String> {
-        let all = self.subjects.values();
-        all.map(|subject| subject.program.place()).collect()
-    }
-
-    /// Takes programs in that were attached since, and lets go of those that are no more. Gives those that are new.
+    /// Takes programs in that were attached since, and lets go of those that are no more. One that cannot be looked at
+    /// keeps no other from it.
     ///
     /// # Errors
     ///
     /// See [`CaptureError`].
-    pub fn follow(&mut self) -> Result<Vec<String>, CaptureError> {
+    pub fn follow(&mut self) -> Result<Found, CaptureError> {
         let mut attached = Program::all()?;
         attached.retain(|it| self.interface == 0 || it.interfaces.contains(&self.interface));
         let attached = together(attached);
         let ids: BTreeSet<u32> = attached.iter().map(|program| program.id).collect();
         self.subjects.retain(|id, _| ids.contains(id));
-        let mut new = Vec::new();
+        self.refused.retain(|id| ids.contains(id));
+        let mut found = Found::default();
         for program in attached {
-            if self.subjects.contains_key(&program.id) {
+            let (id, place) = (program.id, program.place());
+            if self.subjects.contains_key(&id) || self.refused.contains(&id) {
                 continue;
             }
-            new.push(program.place());
-            self.look_at(program)?;
+            match self.look_at(program) {
+                Ok(()) => found.new.push(place),
+                // It has ended since it was listed.
+                Err(CaptureError::Kernel(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    self.refused.insert(id);
+                    found.refused.push((place, error));
+                }
+            }
         }
-        Ok(new)
+        Ok(found)
     }
 
-    /// Passes what was seen since to `sink`, until it says that it has enough.
+    /// Looks at nothing more. What was seen is still there to be taken.
+    pub fn stop(&mut self) {
+        for subject in self.subjects.values_mut() {
+            subject.traced = None;
+        }
+    }
+
+    /// Passes some of what was seen since to `sink`, until it says that it has enough.
     ///
     /// # Errors
     ///
@@ -209,8 +256,11 @@ impl Capture {
     pub fn drain<E>(
         &mut self,
         mut sink: impl FnMut(&Seen<'_>) -> Result<bool, E>,
-    ) -> Result<bool, E> {
-        while let Some(record) = self.ring.next() {
+    ) -> Result<Drained, E> {
+        for _ in 0..AT_ONCE {
+            let Some(record) = self.ring.next() else {
+                return Ok(Drained::All);
+            };
             let Ok((head, octets)) = Head::read_from_prefix(&record) else {
                 continue;
             };
@@ -232,15 +282,15 @@ impl Capture {
                 hook: subject.program.hook,
                 bare: subject.program.is_bare(),
                 head,
-                known: subject.traced.known,
+                known: subject.known,
                 before,
                 after,
             };
             if !sink(&seen)? {
-                return Ok(false);
+                return Ok(Drained::Enough);
             }
         }
-        Ok(true)
+        Ok(Drained::More)
     }
 
     /// What was told and what was not, of all CPUs.

@@ -9,7 +9,7 @@ use anycast_common::abi::roles;
 
 use super::{
     api::view,
-    dataplane::{Attached, Dataplane, DataplaneError, TCX},
+    dataplane::{Attached, Dataplane, DataplaneError, GENERIC, TCX},
     fitness,
     netlink::LinkTable,
     surroundings,
@@ -107,14 +107,14 @@ impl Interfaces {
             return Ok(());
         };
         for (link, place) in changed {
-            self.detach_new(dataplane, &link, &place, before.get(&link.name));
+            self.restore(dataplane, &link, &place, before.get(&link.name));
         }
         self.wanted = before;
         Err(refused)
     }
 
     /// Takes back what [`Interfaces::change`] did to an interface that had, or did not have, these programs.
-    fn detach_new(
+    fn restore(
         &mut self,
         dataplane: &mut Dataplane,
         link: &Link,
@@ -141,25 +141,34 @@ impl Interfaces {
         dataplane: &mut Dataplane,
         table: &LinkTable,
     ) -> Result<(), DataplaneError> {
+        let mut refused = Ok(());
         for link in table.known() {
-            let by_xdp = self.attached.get(&link.ifindex);
-            if by_xdp.is_none_or(|attached| attached.mode == TCX) {
-                continue;
-            }
-            let place = fitness::place(table, link);
-            let Some(reason) = &place.no_xdp else {
+            let Some(attached) = self.attached.get(&link.ifindex) else {
                 continue;
             };
+            if attached.mode == TCX {
+                continue;
+            }
+            let mut place = fitness::place(table, link);
+            let Some(reason) = wrong(attached.mode, &place) else {
+                continue;
+            };
+            // The driver was not asked for, or does not have it.
+            place.no_xdp = Some(reason.clone());
             tracing::warn!(interface = link.name, "XDP gives way to TCX: {reason}");
             let roles = self.roles(&link.name);
-            let attached = dataplane.attach_at(&place, roles, Mode::Auto)?;
-            tell(&link.name, &attached);
-            self.attached.insert(link.ifindex, attached);
+            match dataplane.attach_at(&place, roles, Mode::Auto) {
+                Ok(attached) => {
+                    tell(&link.name, &attached);
+                    self.attached.insert(link.ifindex, attached);
+                }
+                Err(error) => refused = Err(error),
+            }
         }
-        Ok(())
+        refused
     }
 
-    /// Notes that the interface disappeared, and its programs with it.
+    /// Detaches the programs of an interface that has no role any more, or notes that it disappeared with them.
     pub fn detach(&mut self, dataplane: &mut Dataplane, ifindex: u32) {
         self.warned.remove(&ifindex);
         if self.attached.remove(&ifindex).is_some() {
@@ -241,6 +250,12 @@ impl Interfaces {
     }
 }
 
+/// Why XDP is wrong at a place where programs are attached in this mode.
+fn wrong(mode: &str, place: &Place) -> Option<String> {
+    let in_stack = place.no_generic.filter(|_| mode == GENERIC);
+    place.no_xdp.clone().or(in_stack.map(str::to_owned))
+}
+
 fn tell(interface: &str, attached: &Attached) {
     tracing::info!(
         interface,
@@ -264,4 +279,29 @@ pub fn role_names(mask: u8) -> Vec<String> {
     .filter(|(bit, _)| mask & bit != 0)
     .map(|(_, name)| (*name).to_owned())
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn xdp_in_the_stack_is_left_also_where_only_it_is_wrong() {
+        const OPEN: &str = "open checksums";
+        let place = |no_xdp: bool, no_generic: bool| Place {
+            no_xdp: no_xdp.then(|| "blind".to_owned()),
+            no_generic: no_generic.then_some(OPEN),
+            ..Place::ethernet(1)
+        };
+        for (mode, place, reason) in [
+            ("native", place(false, false), None),
+            ("generic", place(false, false), None),
+            ("native", place(false, true), None),
+            ("generic", place(false, true), Some(OPEN)),
+            ("native", place(true, true), Some("blind")),
+            ("generic", place(true, true), Some("blind")),
+        ] {
+            assert_eq!(wrong(mode, &place).as_deref(), reason, "{mode} {place:?}");
+        }
+    }
 }

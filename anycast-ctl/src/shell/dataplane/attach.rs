@@ -35,6 +35,9 @@ fn points(mode: Mode, place: &Place) -> &'static [AttachPoint] {
 /// Name of the mode in which programs are attached by TCX.
 pub const TCX: &str = AttachPoint::Ingress.name();
 
+/// Name of the mode in which programs are attached by XDP in the stack.
+pub const GENERIC: &str = AttachPoint::Generic.name();
+
 /// A program that was attached, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Attached {

@@ -40,7 +40,7 @@ pub use crate::model::{
     program::{Framing, Mode, Place},
     sizes::Sizes,
 };
-pub use attach::{Attached, TCX};
+pub use attach::{Attached, GENERIC, TCX};
 pub use bpffs::BpffsError;
 pub(super) use driver::{is_bond, leaves_checksums_open, takes_tags_off};
 pub use error::{DataplaneError, last_words};

@@ -134,7 +134,10 @@ impl LivePolicy {
     ) -> Result<usize, Refusal> {
         let lost = self.policy.rules().iter().filter(|known| known.added);
         let lost = lost.count();
-        reset_hits(plane, 0..=DEFAULT_DENY as usize)?;
+        // The new rules hold, whatever becomes of the counts.
+        if let Err(refusal) = reset_hits(plane, 0..=DEFAULT_DENY as usize) {
+            tracing::warn!(target: "anycast::router", "{}", refusal.message);
+        }
         self.change(core, plane, policy, None)?;
         let rules = self.policy.rules().len();
         tracing::info!(lost, rules, "policy reloaded");

@@ -12,7 +12,7 @@ use super::{
     api::{monitor::Monitor, server::Server},
     bus::{Bus, Incoming},
     cgroup, clock,
-    dataplane::{self, Dataplane, DataplaneError, Pins},
+    dataplane::{self, Dataplane, NoRoom, Pins},
     engine::Engine,
     handover::Handover,
     health::Checks,
@@ -259,14 +259,16 @@ fn load(config: &Config, object: &[u8]) -> Result<Dataplane, ShellError> {
             tracing::warn!("sessions will not outlive this daemon, nothing is pinned: {error}");
         })
         .ok();
-    let (octets, limit) = (Dataplane::memory(&wanted, pins.as_ref()), cgroup::limit());
-    let none = || DataplaneError::NoMemory { octets, limit };
-    if limit.is_some_and(|limit| limit < octets) {
+    let room = NoRoom {
+        octets: Dataplane::memory(&wanted, pins.as_ref()),
+        limit: cgroup::limit(),
+    };
+    if room.limit.is_some_and(|limit| limit < room.octets) {
         // The kernel may account maps elsewhere; where it does not, this is the last that is heard.
-        tracing::warn!("{}", none());
+        tracing::warn!("{room}");
     }
     let mut dataplane = Dataplane::load_with(object, wanted, pins)
-        .map_err(|error| if error.is_memory() { none() } else { error })
+        .map_err(|error| error.with_room(room))
         .map_err(ShellError::dataplane("cannot load the eBPF programs"))?;
     prefixes(config, &mut dataplane)?;
     for group in settings::groups(config) {

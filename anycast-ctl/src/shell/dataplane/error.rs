@@ -1,10 +1,13 @@
 //! Why the data plane could not do something.
 
-use std::io;
+use std::{fmt, io};
 
 use aya::{maps::MapError, programs::ProgramError};
 
 use super::{kernel::Lacking, pins::PinsError};
+use anycast_common::abi::maps::POLICY_RULES;
+
+const MOST_RULES: u32 = POLICY_RULES - 1;
 
 /// Why the data plane could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -87,19 +90,16 @@ pub enum DataplaneError {
         /// Error of the kernel.
         error: io::Error,
     },
-    /// There is no memory for the maps.
-    #[error(
-        "there is no memory for the maps of this configuration, about {} MiB{}: give more, or smaller sizes in \
-         [data_plane] (docs/operation.md)", octets >> 20, limited(*.limit)
-    )]
+    /// There is no memory for the maps or the programs.
+    #[error("{}{error}", .needed.map_or_else(String::new, |needed| format!("{needed}: ")))]
     NoMemory {
-        /// What the large maps take, in octets.
-        octets: u64,
-        /// What this process may take, if that is limited.
-        limit: Option<u64>,
+        /// What the large maps take, where that is much.
+        needed: Option<NoRoom>,
+        /// What the kernel refused.
+        error: Box<DataplaneError>,
     },
     /// There are more rules than the map holds.
-    #[error("{0} policy rules are more than the {max} that the data plane holds", max = anycast_common::abi::maps::POLICY_RULES - 1)]
+    #[error("{0} policy rules are more than the {max} that the data plane holds", max = MOST_RULES)]
     TooManyRules(usize),
     /// The ring buffer cannot be watched.
     #[error("cannot watch the ring buffer: {0}")]
@@ -107,6 +107,27 @@ pub enum DataplaneError {
     /// aya-log could not start.
     #[error("cannot read the programs' log: {0}")]
     Log(#[from] aya_log::Error),
+}
+
+/// More than there is, and what helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom {
+    /// What the large maps take, in octets.
+    pub octets: u64,
+    /// What this process may take, if that is limited.
+    pub limit: Option<u64>,
+}
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            to,
+            "there is no memory for the maps of this configuration, about {} MiB{}: give more, or smaller sizes in \
+             [data_plane] (docs/operation.md)",
+            self.octets >> 20,
+            limited(self.limit)
+        )
+    }
 }
 
 fn limited(limit: Option<u64>) -> String {
@@ -120,9 +141,20 @@ fn limited(limit: Option<u64>) -> String {
 }
 
 impl DataplaneError {
-    /// Whether the kernel had no memory.
+    /// The same, with what the large maps take where the kernel had no memory. Those of a router take none that is worth
+    /// a word.
     #[must_use]
-    pub fn is_memory(&self) -> bool {
+    pub fn with_room(self, room: NoRoom) -> Self {
+        if !self.is_memory() {
+            return self;
+        }
+        Self::NoMemory {
+            needed: (room.octets >= 1 << 20).then_some(room),
+            error: Box::new(self),
+        }
+    }
+
+    fn is_memory(&self) -> bool {
         match self {
             Self::Load(error) => lacks_memory(error),
             Self::Map { error, .. } => lacks_memory(error),
@@ -199,4 +231,49 @@ pub(super) fn privilege(error: aya::EbpfError) -> DataplaneError {
     }
     tracing::debug!(%innermost, "loading the object failed");
     DataplaneError::Load(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use aya::sys::SyscallError;
+
+    use super::*;
+
+    fn refused(errno: i32) -> DataplaneError {
+        DataplaneError::Map {
+            map: "LOCAL_CARE_OF",
+            error: MapError::SyscallError(SyscallError {
+                call: "bpf_map_update_elem",
+                io_error: io::Error::from_raw_os_error(errno),
+            }),
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_refused_is_said_beside_the_memory_that_maps_take() {
+        let room = |octets| NoRoom {
+            octets,
+            limit: Some(64 << 20),
+        };
+        for (errno, octets, sentence) in [
+            (nix::libc::ENOMEM, 300 << 20, Some("about 300 MiB")),
+            // A router's.
+            (nix::libc::ENOMEM, 1000, None),
+            (nix::libc::E2BIG, 300 << 20, None),
+        ] {
+            let said = refused(errno).with_room(room(octets)).to_string();
+            assert!(said.contains("LOCAL_CARE_OF"), "{said}");
+            let reason = io::Error::from_raw_os_error(errno).to_string();
+            assert!(said.contains(&reason), "{said}");
+            assert_eq!(
+                said.contains("there is no memory"),
+                sentence.is_some(),
+                "{said}"
+            );
+            assert!(
+                sentence.is_none_or(|sentence| said.contains(sentence)),
+                "{said}"
+            );
+        }
+    }
 }

@@ -43,7 +43,7 @@ pub use crate::model::{
 pub use attach::{Attached, GENERIC, TCX};
 pub use bpffs::BpffsError;
 pub(super) use driver::{is_bond, leaves_checksums_open, takes_tags_off};
-pub use error::{DataplaneError, last_words};
+pub use error::{DataplaneError, NoRoom, last_words};
 pub use flows::{FlowReader, order as flow_order};
 pub use kernel::{Lacking, Missing};
 pub use pins::{Pins, PinsError};

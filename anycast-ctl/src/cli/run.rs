@@ -14,7 +14,7 @@ pub(super) fn run(
     verbose: bool,
 ) -> Result<()> {
     shell::descriptors::provide()?;
-    let config = config::load(file)?;
+    let (config, running) = config::load(file)?;
     log::start(format, verbose)?;
     let paths = shell::Paths {
         config: file.to_owned(),
@@ -24,6 +24,11 @@ pub(super) fn run(
         .enable_all()
         .build()
         .context("cannot start the event loop")?
-        .block_on(shell::run(config, &paths, shell::dataplane::OBJECT))?;
+        .block_on(shell::run(
+            config,
+            running,
+            &paths,
+            shell::dataplane::OBJECT,
+        ))?;
     Ok(())
 }

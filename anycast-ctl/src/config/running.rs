@@ -58,10 +58,9 @@ pub struct Next {
 }
 
 impl Running {
-    /// The file at `path`, which has been found right.
+    /// A file with this text, which has been found right.
     #[must_use]
-    pub fn of(path: &Path) -> Self {
-        let text = text(path).unwrap_or_default();
+    pub fn of(text: &str) -> Self {
         Self(text.parse().unwrap_or_default())
     }
 
@@ -83,7 +82,7 @@ impl Running {
         let text = text(path)?;
         let file = path.display().to_string();
         parse(&text, &file)?;
-        let now: Table = text.parse().unwrap_or_default();
+        let Self(now) = Self::of(&text);
         let running = Self(taken(&self.0, &now));
         let restart = differing(&running.0, &now);
         let config = running.config().map_err(|problems| {
@@ -186,6 +185,20 @@ mod tests {
             assert_eq!(next == changed, named.is_empty());
             assert_eq!(differing(&taken(&next, &changed), &changed), named);
         }
+    }
+
+    #[test]
+    fn what_runs_is_what_was_checked_whatever_the_file_says_since() {
+        let name = format!("anycast-running-{}.toml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let text = "[router]\ninterfaces = [\"lan0\"]\n";
+        std::fs::write(&path, text).unwrap();
+        let (_, running) = crate::config::load(&path).unwrap();
+        std::fs::write(&path, format!("{text}mode = \"tcx\"\n")).unwrap();
+        let next = running.next(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(running.0, file(text));
+        assert_eq!(next.restart, ["router.mode"]);
     }
 
     #[test]

@@ -33,7 +33,7 @@ use super::{
     systemd::Manager,
 };
 use crate::{
-    config::{Config, settings},
+    config::{Config, Running, settings},
     core::{Time, controller::Input},
 };
 
@@ -60,6 +60,7 @@ impl Daemon {
     /// Loads the programs, attaches them to the interfaces that exist, and performs the first actions of the core.
     pub(super) async fn start(
         config: &Config,
+        running: Running,
         paths: &Paths,
         server: Server,
         object: &[u8],
@@ -75,7 +76,7 @@ impl Daemon {
         let mut parts = Parts {
             performer: sockets.performer(config, server.monitor(), bus)?,
             core,
-            policy: start::policy(config, paths),
+            policy: start::policy(config, running, paths),
             flows: Flows::new(
                 plane.dataplane().maps().flow_reader(),
                 start::sessions(config),

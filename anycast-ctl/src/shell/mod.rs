@@ -59,10 +59,16 @@ mod way;
 pub use error::ShellError;
 pub use paths::Paths;
 
-use crate::config::{Config, file};
+use crate::config::{Config, Running, file};
 
-/// Runs the daemon until SIGINT or SIGTERM. `object` is the compiled eBPF programs.
-pub async fn run(config: Config, paths: &Paths, object: &[u8]) -> Result<(), ShellError> {
+/// Runs the daemon until SIGINT or SIGTERM. `running` is what was read of the file that `config` comes from, and `object`
+/// the compiled eBPF programs.
+pub async fn run(
+    config: Config,
+    running: Running,
+    paths: &Paths,
+    object: &[u8],
+) -> Result<(), ShellError> {
     if object.is_empty() {
         return Err(ShellError::NoPrograms);
     }
@@ -80,7 +86,7 @@ pub async fn run(config: Config, paths: &Paths, object: &[u8]) -> Result<(), She
     if let Some(group) = &config.control.read_group {
         server.admit(group.get_ref())?;
     }
-    let mut daemon = daemon::Daemon::start(&config, paths, server, object).await?;
+    let mut daemon = daemon::Daemon::start(&config, running, paths, server, object).await?;
     let result = daemon.run().await;
     daemon.stop().await;
     result

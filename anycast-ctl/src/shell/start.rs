@@ -30,7 +30,7 @@ use super::{
     surroundings, sysctl,
 };
 use crate::{
-    config::{Config, file, limits, settings},
+    config::{Config, Running, file, limits, settings},
     core::{
         controller::{Command, Controller, Input},
         fleet, flows,
@@ -182,10 +182,10 @@ pub(super) async fn metrics(
 }
 
 /// The policy of a router. On a machine without the router role, it denies everything.
-pub(super) fn policy(config: &Config, paths: &Paths) -> LivePolicy {
+pub(super) fn policy(config: &Config, running: Running, paths: &Paths) -> LivePolicy {
     let router = config.router_role();
     let policy = router.map(settings::policy).unwrap_or_default();
-    LivePolicy::new(policy, paths.config.clone())
+    LivePolicy::new(policy, paths.config.clone(), running)
 }
 
 /// When a session of a member counts as over.

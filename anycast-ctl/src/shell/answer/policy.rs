@@ -31,9 +31,8 @@ pub(in crate::shell) struct LivePolicy {
 }
 
 impl LivePolicy {
-    /// Starts with the policy of the file `config`.
-    pub(in crate::shell) fn new(policy: Policy, config: PathBuf) -> Self {
-        let running = Running::of(&config);
+    /// Starts with the policy of the file `config`, and with what was read of it.
+    pub(in crate::shell) fn new(policy: Policy, config: PathBuf, running: Running) -> Self {
         Self {
             policy,
             config,
@@ -134,11 +133,11 @@ impl LivePolicy {
     ) -> Result<usize, Refusal> {
         let lost = self.policy.rules().iter().filter(|known| known.added);
         let lost = lost.count();
+        self.change(core, plane, policy, None)?;
         // The new rules hold, whatever becomes of the counts.
         if let Err(refusal) = reset_hits(plane, 0..=DEFAULT_DENY as usize) {
             tracing::warn!(target: "anycast::router", "{}", refusal.message);
         }
-        self.change(core, plane, policy, None)?;
         let rules = self.policy.rules().len();
         tracing::info!(lost, rules, "policy reloaded");
         Ok(rules)

@@ -139,7 +139,10 @@ fn of_tables(router: &Router, links: &LinkTable) -> Vec<Finding> {
         (table != ours).then(|| {
             Finding::new(
                 "vrf_table",
-                format!("{name} is in a VRF, which has its routes in table {table}, and the daemon's are in table {ours}"),
+                format!(
+                    "{name} is in a VRF, which has its routes in table {table}, and the daemon's are in \
+                     table {ours}"
+                ),
                 format!("table = {table} in [router]"),
             )
         })

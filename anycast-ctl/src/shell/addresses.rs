@@ -153,6 +153,12 @@ impl Addresses {
                     take_back(netlink, *ifindex, *address)?;
                 }
             }
+            // Of addresses that are no longer assigned.
+            for address in sent_on {
+                if !there.iter().any(|(_, there)| *there == address) {
+                    netlink.take_back(None, address)?;
+                }
+            }
             Ok(())
         });
         match done {
@@ -200,7 +206,7 @@ fn take_back(netlink: &mut Netlink, ifindex: u32, address: Ipv6Addr) -> Result<(
     };
     netlink.remove_address(held)?;
     netlink.add_address(ifindex, address, false)?;
-    netlink.take_back(ifindex, address)
+    netlink.take_back(Some(ifindex), address)
 }
 
 fn apply(netlink: &mut Netlink, change: Change) {

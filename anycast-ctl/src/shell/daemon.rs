@@ -1,6 +1,8 @@
 //! The daemon: the core, the parts that it acts on, and the one loop that connects them.
 
 mod kernel;
+mod last_run;
+mod looks;
 mod parts;
 mod reload;
 mod requests;
@@ -16,9 +18,10 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, sleep_until},
 };
 
-use self::{kernel::RESYNC, parts::Parts, retiring::Retiring};
+use self::{kernel::RESYNC, looks::Looks, parts::Parts};
 use super::{
     Paths, ShellError,
+    addresses::Addresses,
     api::server::Server,
     bus::{BusEvent, Incoming},
     clock,
@@ -73,16 +76,17 @@ impl Daemon {
         let [neighbors, switches] = start::solicitations(config)?;
         let core = start::core(config)?;
         let (bus, incoming) = start::bus(config, &core).unzip();
+        let reader = plane.dataplane().maps().flow_reader();
+        let flows = Flows::new(reader, start::sessions(config));
+        let retiring = last_run::retiring(config, &flows, &mut plane, &mut netlink);
         let mut parts = Parts {
             performer: sockets.performer(config, server.monitor(), bus)?,
             core,
             policy: start::policy(config, running, paths),
-            flows: Flows::new(
-                plane.dataplane().maps().flow_reader(),
-                start::sessions(config),
-            ),
-            addresses: start::addresses(config),
-            retiring: Retiring::default(),
+            flows,
+            addresses: Addresses::new(retiring.assigned()),
+            retiring,
+            looks: Looks::default(),
             next_hops: start::next_hops(config)?,
             is_own_router: config.router_role().is_some() && config.member_role().is_some(),
             plane,

@@ -79,15 +79,28 @@ impl Seen {
         sessions
     }
 
-    /// The care-of addresses by which sessions are pinned to this member.
-    pub(super) fn in_use(&self, now: Time) -> BTreeSet<Ipv6Addr> {
-        let (Some(limits), Some(read)) = (self.sessions, self.last()) else {
+    /// The care-of addresses by which sessions are pinned to this member. `None` where that is not known.
+    pub(super) fn in_use(&self, now: Time) -> Option<BTreeSet<Ipv6Addr>> {
+        let (limits, read) = (self.sessions?, self.last()?);
+        let flows = read.member_flows.iter();
+        let in_use = flows
+            .filter(|(key, flow)| flows::goes_on(&limits, now, key, flow))
+            .map(|(_, flow)| flow.care_of.into());
+        Some(in_use.collect())
+    }
+
+    /// Reads the flows of this member now, and gives the anycast and care-of addresses of its sessions.
+    pub(super) fn read_in_use(&self, reader: &FlowReader) -> BTreeSet<(Ipv6Addr, Ipv6Addr)> {
+        let Some(limits) = self.sessions else {
             return BTreeSet::new();
         };
-        let flows = read.member_flows.iter();
-        flows
-            .filter(|(key, flow)| flows::goes_on(&limits, now, key, flow))
-            .map(|(_, flow)| flow.care_of.into())
+        let (now, flows) = (clock::now(), reader.member_flows());
+        let sessions = flows
+            .iter()
+            .filter(|(key, flow)| flows::goes_on(&limits, now, key, flow));
+        sessions
+            .map(|(key, flow)| (key.anycast.into(), flow.care_of.into()))
+            .filter(|(anycast, care_of)| anycast != care_of)
             .collect()
     }
 

@@ -5,9 +5,7 @@ use std::{io, net::Ipv6Addr, time::Duration};
 use anycast_common::wire::{discovery, neighbor};
 
 use super::{
-    Paths, ShellError,
-    addresses::Addresses,
-    advice,
+    Paths, ShellError, advice,
     answer::LivePolicy,
     api::{monitor::Monitor, server::Server},
     bus::{Bus, Incoming},
@@ -192,11 +190,6 @@ pub(super) fn policy(config: &Config, running: Running, paths: &Paths) -> LivePo
 pub(super) fn sessions(config: &Config) -> Option<flows::Limits> {
     let member = config.member_role();
     member.map(|member| settings::sessions(&member.sessions))
-}
-
-/// The addresses that the configuration wants assigned.
-pub(super) fn addresses(config: &Config) -> Addresses {
-    Addresses::new(settings::assigned(config))
 }
 
 /// What is to outlive the daemon.

@@ -23,9 +23,9 @@ pub fn tests(mut suite: Suite, is_long: bool) -> Suite {
     for mode in [Mode::Native, Mode::Tcx] {
         let name = format!("sessions beside files that are read again, {}", mode.name());
         suite = suite.test(name, move || {
-            let site = Site::up(Plan::new(2, Some(mode)))?;
+            let mut site = Site::up(Plan::new(2, Some(mode)))?;
             gateway(&site)
-                .and_then(|()| member(&site, is_long))
+                .and_then(|()| member(&mut site, is_long))
                 .with_context(|| site.logs())
         });
     }
@@ -121,7 +121,7 @@ fn groups(member: &Daemon) -> Result<Vec<Value>> {
         .collect())
 }
 
-fn member(site: &Site, is_long: bool) -> Result<()> {
+fn member(site: &mut Site, is_long: bool) -> Result<()> {
     let mut sessions = Sessions::open(site, SESSIONS)?;
     sessions.beat()?;
     sessions.wait_bound(site, SOON)?;
@@ -147,6 +147,12 @@ fn member(site: &Site, is_long: bool) -> Result<()> {
     }
     let known = member.map_entry("LOCAL_CARE_OF", &care_of(0).octets())?;
     ensure!(known.is_some(), "the programs have forgotten C");
+    // Also beside another daemon, which has never heard of it.
+    site.replace("s1")?;
+    let member = site.daemon("s1")?;
+    sessions
+        .exchange(Duration::from_secs(1))?
+        .none("after a restart without the group")?;
     // It comes back, and serves more.
     site.rewrite("s1", |text| text)?;
     taken(member)?;

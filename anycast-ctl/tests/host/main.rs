@@ -1,5 +1,6 @@
 //! The member host: health, addresses, Queries and Neighbor Solicitations, on a real link.
 
+mod left;
 mod own;
 mod pairing;
 mod reload;
@@ -28,7 +29,7 @@ use site::{B, Lan, ROUTER, SOON, care_of, group, has, link_local, listens, mac, 
 
 fn main() -> ExitCode {
     let suite = pairing::tests(Suite::new());
-    let suite = reload::tests(suite);
+    let suite = left::tests(reload::tests(suite));
     suite
         .test("the route follows the health of the service", health)
         .test("addresses come, outlive a crash, and go", addresses)

@@ -1,6 +1,7 @@
 //! A member that is the router of another: what it does not serve itself goes to the other.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
@@ -15,10 +16,10 @@ use anyhow::{Context as _, Result, ensure};
 use xtask::{
     kernel_tests::Suite,
     lab::node::Daemon,
-    net::{Namespace, netlink, sysctl},
+    net::{Namespace, netlink, sysctl, wait},
 };
 
-use super::site::{ASK_AGAIN, B, Lan, ROUTER, until};
+use super::site::{ASK_AGAIN, B, GONE, Lan, ROUTER, has, router_text, until};
 
 const PORT: u16 = 7777;
 
@@ -29,6 +30,7 @@ pub fn tests(suite: Suite) -> Suite {
             follows_health,
         )
         .test("a router that is a member drains", drains)
+        .test("a router sends on a group that a reload takes out", removed)
         .test(
             "an address that somebody else assigned is not sent on",
             by_hand,
@@ -90,16 +92,17 @@ fn answers(lan: &Lan, name: &str) -> Result<()> {
 
 /// A router that is a member too, and follows the health of its service at B.
 fn both(lan: &Lan, assign: bool) -> Result<Daemon> {
-    lan.node(
-        "router",
-        &lan.router,
-        &format!(
-            "[router]\ninterfaces = [\"eth0\"]\n\
-             [[router.policy]]\nsource = \"fe80::/10\"\nanycast = \"2001:db8:a::/48\"\naction = \"allow\"\n\
-             [member]\ninterfaces = [\"eth0\"]\n\
-             [[member.group]]\nanycast = \"{B}\"\nassign = {assign}\njoin = \"health\"\n\
-             health = {{ type = \"tcp\", port = {PORT}, interval = \"100ms\", timeout = \"100ms\", rise = 2, fall = 2 }}\n"
-        ),
+    let group = format!(
+        "[[member.group]]\nanycast = \"{B}\"\nassign = {assign}\njoin = \"health\"\n\
+         health = {{ type = \"tcp\", port = {PORT}, interval = \"100ms\", timeout = \"100ms\", rise = 2, fall = 2 }}\n"
+    );
+    lan.node("router", &lan.router, &both_text(&group))
+}
+
+fn both_text(group: &str) -> String {
+    format!(
+        "{}[member]\ninterfaces = [\"eth0\"]\n{group}",
+        router_text("best")
     )
 }
 
@@ -137,10 +140,35 @@ fn follows_health() -> Result<()> {
     let _service = Service::start(&lan.router, B, "the router")?;
     answers(&lan, "the router")?;
     ensure!(router.end()?.success(), "{:?}", router.tail(5));
-    let rules = lan.router.command("ip").args(["-6", "rule"]).output()?;
-    let rules = String::from_utf8_lossy(&rules.stdout).into_owned();
-    ensure!(rules.lines().count() == 2, "rules are left: {rules}");
+    no_rules(&lan)
+}
+
+/// Nothing is left of what sent the address on.
+fn no_rules(lan: &Lan) -> Result<()> {
+    for (what, usual) in [(&["rule"][..], 2), (&["route", "show", "table", "172"], 0)] {
+        let shown = lan.router.command("ip").arg("-6").args(what).output()?;
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        ensure!(shown.lines().count() == usual, "{what:?}: {shown}");
+    }
     Ok(())
+}
+
+fn removed() -> Result<()> {
+    let (lan, router, _member, _other) = lan(true, false)?;
+    answers(&lan, "the other")?;
+    let file = lan.site.directory().join("router.toml");
+    let another = "[[member.group]]\nanycast = \"2001:db8:a::54\"\n";
+    fs::write(&file, both_text(another))?;
+    router.tell(&["reload"])?;
+    let gone = || anyhow::Ok(!has(&lan.router, "lo", B)?);
+    ensure!(!gone()?, "clients that the route still brings find nobody");
+    // The service was ill and is not asked again: nobody but the other answers, whatever the daemon does meanwhile.
+    wait::poll(GONE, ASK_AGAIN, "B goes", || {
+        let said = who(&lan)?;
+        ensure!(said == "the other", "{said} answers");
+        Ok(gone()?.then_some(()))
+    })?;
+    no_rules(&lan)
 }
 
 fn drains() -> Result<()> {

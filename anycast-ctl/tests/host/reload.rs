@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anycast_common::wire::{ipv6, mld};
+use anycast_common::{
+    abi::maps::{self, LocalAnycast, LocalCareOf},
+    wire::{ipv6, mld},
+};
 use anycast_ctl::shell::sockets::Sender;
 use anyhow::{Result, ensure};
 use xtask::{
@@ -16,11 +19,15 @@ use xtask::{
         Pass, capture, netlink,
         netlink::End,
         packet::{Upper, mld as seen},
+        wait,
     },
 };
 
+use zerocopy::IntoBytes as _;
+
 use super::site::{
-    B, Lan, SOON, care_of, group, has, link_local, listens, member_text, router_text, until,
+    ASK_AGAIN, B, GONE, Lan, SOON, care_of, group, has, link_local, listens, member_text,
+    router_text, until,
 };
 
 /// Another anycast address.
@@ -30,6 +37,7 @@ pub fn tests(suite: Suite) -> Suite {
     suite
         .test("a member reads its file again", member)
         .test("groups come and go with a reload", groups)
+        .test("a reload that the kernel refuses changes nothing", kept)
         .test("links of a router come and go with a reload", links)
         .test("limits of a router change with a reload", limits)
 }
@@ -113,7 +121,7 @@ fn groups() -> Result<()> {
     let none = || anyhow::Ok(!has(host, "lo", B2)? && !has(host, "eth0", c2)?);
     ensure!(none()?, "there before it was asked for");
     let begin = capture::now();
-    for _ in 0..2 {
+    for round in 0..2 {
         fs::write(&file, member_text(&another))?;
         let said = member.tell(&["reload"])?;
         ensure!(said.trim() == "reloaded", "{said}");
@@ -145,12 +153,23 @@ fn groups() -> Result<()> {
             });
             dones.next().map(drop)
         })?;
-        until("B and C of the group go", none)?;
+        lan.routes
+            .wait(SOON, "no route to the group", (B2, 128), |routes| {
+                routes.is_empty().then_some(())
+            })?;
+        ensure!(others()?, "gone before the route was");
+        let listed = member.ask("groups")?["member"].as_array().map(Vec::len);
+        ensure!(listed == Some(1), "{listed:?} groups");
+        if round == 0 {
+            // It comes back before it has gone.
+            continue;
+        }
+        wait::poll(GONE, ASK_AGAIN, "B and C of the group go", || {
+            Ok(none()?.then_some(()))
+        })?;
         until("the programs forget C", || {
             Ok(member.map_entry("LOCAL_CARE_OF", &c2.octets())?.is_none())
         })?;
-        let listed = member.ask("groups")?["member"].as_array().map(Vec::len);
-        ensure!(listed == Some(1), "{listed:?} groups");
     }
     ensure!(
         has(host, "lo", B)? && has(host, "eth0", c)?,
@@ -161,6 +180,64 @@ fn groups() -> Result<()> {
         dones.count()
     });
     ensure!(left == 0, "the other group was left");
+    Ok(())
+}
+
+/// The map of care-of addresses has no room for all that a file names.
+fn kept() -> Result<()> {
+    let lan = Lan::up()?;
+    let file = lan.site.directory().join("s1.toml");
+    let group = |number: u16| {
+        let anycast = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x52 + number);
+        let text = format!(
+            "[[member.group]]\nanycast = \"{anycast}\"\ncare_of = \"{}\"\n",
+            care_of(number)
+        );
+        (anycast, care_of(number), text)
+    };
+    let [one, goes, fits, too_many] = [1, 2, 3, 4].map(group);
+    let text = |groups: &[&(Ipv6Addr, Ipv6Addr, String)]| {
+        let groups: String = groups.iter().map(|(_, _, text)| text.as_str()).collect();
+        format!("[member]\ninterfaces = [\"eth0\"]\n{groups}")
+    };
+    let member = lan.node("s1", &lan.members[0], &text(&[&one, &goes]))?;
+    let reported = |b: Ipv6Addr| member.map_entry("LOCAL_ANYCAST", &b.octets());
+    let known = |c: Ipv6Addr| anyhow::Ok(member.map_entry("LOCAL_CARE_OF", &c.octets())?.is_some());
+    let joined = Some(LocalAnycast {
+        report_clients: 1,
+        reserved: 0,
+    });
+    let joined = joined.map(|value| value.as_bytes().to_vec());
+    until("new clients of B are reported", || {
+        Ok(reported(one.0)? == joined)
+    })?;
+    fs::write(&file, text(&[&one]))?;
+    member.tell(&["reload"])?;
+
+    // There is room for one more, beside what is there and what sessions may still use.
+    let strangers = (3..maps::LOCAL_GROUPS).map(|number| {
+        let c = Ipv6Addr::from_bits(0x2001_0db8_ffff << 80 | u128::from(number));
+        (c.octets().to_vec(), vec![0; size_of::<LocalCareOf>()])
+    });
+    member.fill_map("LOCAL_CARE_OF", strangers)?;
+    fs::write(&file, text(&[&goes, &fits, &too_many]))?;
+    let reason = refused(&member)?;
+    ensure!(reason.contains("LOCAL_CARE_OF"), "{reason}");
+    for (b, c, stays) in [
+        (one.0, one.1, true),
+        (goes.0, goes.1, true),
+        (fits.0, fits.1, false),
+        (too_many.0, too_many.1, false),
+    ] {
+        ensure!(known(c)? == stays, "{c} of {b}: known {}", !stays);
+        ensure!(reported(b)?.is_some() == stays, "{b}: known {}", !stays);
+    }
+    ensure!(
+        reported(one.0)? == joined,
+        "its new clients are reported no more"
+    );
+    let listed = member.ask("groups")?["member"].as_array().map(Vec::len);
+    ensure!(listed == Some(1), "{listed:?} groups");
     Ok(())
 }
 

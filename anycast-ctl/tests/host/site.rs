@@ -19,6 +19,8 @@ use xtask::{
 pub const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
 pub const ROUTER: Ipv6Addr = link_local(1);
 pub const SOON: Duration = Duration::from_secs(10);
+/// What a reload takes out goes 16 seconds later, when nothing is bound to it any more.
+pub const GONE: Duration = Duration::from_secs(30);
 pub const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 pub const fn link_local(host: u16) -> Ipv6Addr {

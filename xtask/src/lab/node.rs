@@ -98,6 +98,15 @@ impl Daemon {
         bpf::lookup(self.process.id(), map, key)
     }
 
+    /// Writes entries into one of the daemon's maps.
+    pub fn fill_map(
+        &self,
+        map: &str,
+        entries: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+    ) -> Result<()> {
+        bpf::insert(self.process.id(), map, entries)
+    }
+
     /// The last lines of the daemon's log.
     pub fn tail(&self, lines: usize) -> Vec<String> {
         self.process.tail(lines)

@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::{errno::Errno, libc};
 
 const MAP_LOOKUP_ELEM: libc::c_long = 1;
+const MAP_UPDATE_ELEM: libc::c_long = 2;
 const OBJ_GET: libc::c_long = 7;
 const MAP_GET_FD_BY_ID: libc::c_long = 14;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
@@ -69,6 +70,30 @@ pub fn lookup(process: u32, map: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
     // SAFETY: key and value have the sizes that the map reported.
     let is_there = unsafe { value(&descriptor, key.as_ptr(), found.as_mut_ptr()) }?;
     Ok(is_there.then_some(found))
+}
+
+/// Writes entries into a map of this process, by the map's name.
+pub fn insert(
+    process: u32,
+    map: &str,
+    entries: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+) -> Result<()> {
+    let (descriptor, info) =
+        find(process, map)?.with_context(|| format!("process {process} has no map {map}"))?;
+    for (key, value) in entries {
+        let sizes = (info.key_size as usize, info.value_size as usize);
+        ensure!((key.len(), value.len()) == sizes, "{map} has {sizes:?}");
+        let attribute = Lookup {
+            map: descriptor.as_raw_fd().try_into()?,
+            padding: 0,
+            key: key.as_ptr() as u64,
+            value: value.as_ptr() as u64,
+            flags: 0,
+        };
+        // SAFETY: key and value have the sizes that the map reported.
+        unsafe { call(MAP_UPDATE_ELEM, &attribute) }.map_err(io::Error::from)?;
+    }
+    Ok(())
 }
 
 /// A link on an interface, with the numbers that the kernel gives.

@@ -1,6 +1,6 @@
 //! The core and the parts that it acts on, and what every event has them do.
 
-use std::net::Ipv6Addr;
+use std::{collections::BTreeSet, net::Ipv6Addr};
 
 use super::{
     super::{
@@ -8,6 +8,7 @@ use super::{
         clock, engine::Engine, flows::Flows, netlink::Netlink, next_hops::NextHops,
         perform::Performer, plane::Plane,
     },
+    looks::Looks,
     retiring::Retiring,
 };
 use crate::core::{
@@ -47,6 +48,8 @@ pub(super) struct Parts {
     pub(super) addresses: Addresses,
     /// What a reload took out of the configuration, and sessions still use.
     pub(super) retiring: Retiring,
+    /// Those at what is not served any more.
+    pub(super) looks: Looks,
     /// Where XDP may send past the kernel: the next hops that it sends to.
     pub(super) next_hops: Option<NextHops>,
     /// Whether this machine is a member and the router of members.
@@ -90,10 +93,14 @@ impl Parts {
         self.addresses.reconcile(&mut self.netlink, links)
     }
 
-    /// The groups that this machine does not serve, and whether their service is ill.
+    /// The groups that this machine does not serve, those included that a reload took out, and whether their service is
+    /// ill.
     fn unserved(&self) -> impl Iterator<Item = (Ipv6Addr, bool)> {
         let member = self.core.controller().member();
-        member.into_iter().flat_map(Member::unserved)
+        let is_gone = move |anycast: &Ipv6Addr| member.is_none_or(|member| !member.has(*anycast));
+        let gone = self.retiring.anycast().filter(is_gone);
+        let groups = member.into_iter().flat_map(Member::unserved);
+        groups.chain(gone.map(|anycast| (anycast, false)))
     }
 
     /// Whether [`each_second`](Self::each_second) has something to do.
@@ -104,17 +111,31 @@ impl Parts {
     /// What is done now and then.
     pub(super) fn each_second(&mut self) {
         self.look_at_next_hops();
-        let waits = |(anycast, ill): (Ipv6Addr, bool)| !ill && !self.addresses.is_sent_on(anycast);
-        if self.is_own_router && self.unserved().any(waits) {
-            self.flows.wait(Waiter::Unserved);
+        if self.is_own_router {
+            let waiting = self.waiting();
+            if self.looks.is_due(clock::now(), waiting) {
+                self.flows.wait(Waiter::Unserved);
+            }
         }
         if self.retiring.is_due(clock::now()) {
             self.flows.wait(Waiter::Retired);
         }
     }
 
-    /// The flows have been read: packets to what is not served go to another member where no session is left.
+    /// What is not served and not sent on yet, since sessions may go on with it.
+    fn waiting(&self) -> BTreeSet<Ipv6Addr> {
+        let unserved = self.unserved();
+        let waiting =
+            unserved.filter(|(anycast, ill)| !ill && !self.addresses.is_sent_on(*anycast));
+        waiting.map(|(anycast, _)| anycast).collect()
+    }
+
+    /// The flows have been read, by whomever: packets to what is not served go to another member where no session is
+    /// left.
     pub(super) fn end_unserved(&mut self) {
+        if !self.is_own_router || self.flows.seen().last().is_none() || self.waiting().is_empty() {
+            return;
+        }
         let sessions = self.flows.seen().sessions(clock::now());
         let ends = |(anycast, ill): &(Ipv6Addr, bool)| *ill || !sessions.contains_key(anycast);
         let sent_on = self

@@ -1,5 +1,7 @@
 //! Reads the configuration file again while the daemon runs, and takes all of it that it can, or nothing.
 
+use std::net::Ipv6Addr;
+
 use super::{
     super::{
         ShellError,
@@ -26,7 +28,7 @@ impl Parts {
         } = next;
         let before = running.config().map_err(refused)?;
         let conflict = retiring::conflict(&before, &config);
-        if let Some(reason) = conflict.or_else(|| self.retiring.held(&config)) {
+        if let Some(reason) = conflict.or_else(|| self.retiring.held(&before, &config)) {
             return Err(refused(reason));
         }
         let rules = self.programs_take(&before, &config)?;
@@ -49,11 +51,31 @@ impl Parts {
             .and_then(|()| self.policy_takes(now));
         if taken.is_err() {
             self.plane.keep_interfaces(settings::interfaces(before));
-            if let Err(error) = maps(self.plane.dataplane(), now, before) {
-                self.plane.complain(&error);
-            }
+            self.programs_keep(before, now);
         }
         taken
+    }
+
+    /// Takes back what [`maps`] did, or began to do. What was there before is left alone: sessions use it, and whether
+    /// its new clients are reported is the core's affair.
+    fn programs_keep(&mut self, before: &Config, now: &Config) {
+        let dataplane = self.plane.dataplane();
+        let mut kept = vec![start::prefixes(before, dataplane), rates(before, dataplane)];
+        let known = retiring::places(before);
+        for (anycast, care_of) in added(before, now) {
+            if self.retiring.has(anycast, care_of) {
+                continue;
+            }
+            let served =
+                known.iter().any(|(known, _)| *known == anycast) || self.retiring.serves(anycast);
+            let removed = dataplane
+                .maps()
+                .remove_local(Some(care_of), Some(anycast).filter(|_| !served));
+            kept.push(removed.map_err(ShellError::dataplane(start::CARE_OF)));
+        }
+        for error in kept.into_iter().filter_map(Result::err) {
+            tracing::error!("what was refused holds in part until the next reload: {error}");
+        }
     }
 
     fn policy_takes(&mut self, now: &Config) -> Result<usize, Refusal> {
@@ -66,8 +88,7 @@ impl Parts {
 
     /// Changes the rest, of which nothing can fail for good.
     fn core_takes(&mut self, before: &Config, now: &Config) {
-        let core = self.core.controller();
-        self.retiring.begin(clock::now(), core, before, now);
+        self.retiring.begin(clock::now(), before, now);
         self.core.reconfigure(settings::controller(now));
         if let Err(error) = self.links_changed(false) {
             self.plane.complain(&error);
@@ -87,7 +108,9 @@ impl Parts {
 
     /// The flows have been read: ends what no session needs any more of what a reload took out.
     pub(super) fn end_retired(&mut self) {
-        let in_use = self.flows.seen().in_use(clock::now());
+        let Some(in_use) = self.flows.seen().in_use(clock::now()) else {
+            return;
+        };
         for over in self.retiring.over(clock::now(), &in_use) {
             let Retired {
                 anycast, care_of, ..
@@ -108,23 +131,35 @@ impl Parts {
 /// Writes the prefixes and the rates, and the care-of addresses that are new since `before`.
 fn maps(dataplane: &mut Dataplane, before: &Config, now: &Config) -> Result<(), ShellError> {
     start::prefixes(now, dataplane)?;
-    dataplane
-        .maps()
-        .set_limits(&limits::data_plane(now))
-        .map_err(ShellError::dataplane("cannot load the limits"))?;
-    let (before, now) = (retiring::places(before), retiring::places(now));
-    for (anycast, care_of) in now.difference(&before) {
-        let Some(care_of) = *care_of else { continue };
-        let is_new = !before.iter().any(|(known, _)| known == anycast);
+    rates(now, dataplane)?;
+    let known = retiring::places(before);
+    for (anycast, care_of) in added(before, now) {
+        let is_new = !known.iter().any(|(known, _)| *known == anycast);
         let maps = dataplane.maps();
         let set = match is_new {
-            true => maps.set_local(care_of, *anycast),
+            true => maps.set_local(care_of, anycast),
             // Whether its new clients are reported stays as it is.
-            false => maps.set_local_care_of(care_of, *anycast),
+            false => maps.set_local_care_of(care_of, anycast),
         };
         set.map_err(ShellError::dataplane(start::CARE_OF))?;
     }
     Ok(())
+}
+
+fn rates(config: &Config, dataplane: &mut Dataplane) -> Result<(), ShellError> {
+    dataplane
+        .maps()
+        .set_limits(&limits::data_plane(config))
+        .map_err(ShellError::dataplane("cannot load the limits"))
+}
+
+/// The care-of addresses that are new, each with its anycast address before it.
+fn added(before: &Config, now: &Config) -> Vec<(Ipv6Addr, Ipv6Addr)> {
+    let (before, now) = (retiring::places(before), retiring::places(now));
+    let added = now.difference(&before);
+    added
+        .filter_map(|(anycast, care_of)| Some((*anycast, (*care_of)?)))
+        .collect()
 }
 
 fn refused(reason: impl ToString) -> Refusal {

@@ -74,6 +74,8 @@ impl Parts {
 
     /// Handles that the flows have been read.
     pub(super) fn flows_read(&mut self, waiters: Vec<Waiter>) {
+        // So that who waits for a drain finds it done.
+        self.end_unserved();
         for waiter in waiters {
             match waiter {
                 Waiter::Core => match self.flows.seen().last() {
@@ -83,7 +85,7 @@ impl Parts {
                     }
                     None => self.flows.wait(Waiter::Core),
                 },
-                Waiter::Unserved => self.end_unserved(),
+                Waiter::Unserved => {}
                 Waiter::Retired => self.end_retired(),
                 Waiter::Call(call) => self.answer(call),
                 Waiter::Flush { which, ended, call } => {

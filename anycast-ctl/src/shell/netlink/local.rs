@@ -33,7 +33,7 @@ impl Netlink {
         let mut batch = Batch::default();
         // What keeps the machine's own packets here comes first, and the routes of others go last.
         batch.push(
-            RouteNetlinkMessage::NewRoute(kept(ifindex, address)),
+            RouteNetlinkMessage::NewRoute(kept(Some(ifindex), address)),
             NLM_F_CREATE | NLM_F_REPLACE,
         );
         batch.push(
@@ -47,8 +47,13 @@ impl Netlink {
         self.all(batch)
     }
 
-    /// Ends [`send_on`](Self::send_on). The kernel makes its routes when the address is added anew.
-    pub fn take_back(&mut self, ifindex: u32, address: Ipv6Addr) -> Result<(), NetlinkError> {
+    /// Ends [`send_on`](Self::send_on), on whatever interface where none is given. The kernel makes its routes when the
+    /// address is added anew.
+    pub fn take_back(
+        &mut self,
+        ifindex: Option<u32>,
+        address: Ipv6Addr,
+    ) -> Result<(), NetlinkError> {
         let mut batch = Batch::default();
         batch.push(RouteNetlinkMessage::DelRule(rule(address)), 0);
         batch.push(RouteNetlinkMessage::DelRoute(kept(ifindex, address)), 0);
@@ -107,14 +112,16 @@ fn ours(message: &RuleMessage) -> Option<Ipv6Addr> {
 }
 
 /// The route by which the machine's own packets stay here.
-fn kept(ifindex: u32, address: Ipv6Addr) -> RouteMessage {
-    RouteMessageBuilder::<Ipv6Addr>::new()
+fn kept(ifindex: Option<u32>, address: Ipv6Addr) -> RouteMessage {
+    let kept = RouteMessageBuilder::<Ipv6Addr>::new()
         .destination_prefix(address, 128)
         .table_id(TABLE.into())
         .kind(RouteType::Local)
-        .output_interface(ifindex)
-        .protocol(RouteProtocol::from(PROTOCOL))
-        .build()
+        .protocol(RouteProtocol::from(PROTOCOL));
+    match ifindex {
+        Some(ifindex) => kept.output_interface(ifindex).build(),
+        None => kept.build(),
+    }
 }
 
 /// A route that the kernel made for the address.

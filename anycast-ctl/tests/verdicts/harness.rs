@@ -8,8 +8,13 @@ use anycast_ctl::{
     shell::dataplane::{Dataplane, Limits, OBJECT, Pins, Settings},
 };
 use anyhow::{Context as _, Result, ensure};
-use aya::programs::{TestRun as _, TestRunOptions};
-use nix::{ifaddrs::getifaddrs, net::if_::if_indextoname};
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use nix::{
+    ifaddrs::getifaddrs,
+    net::if_::if_indextoname,
+    sched::{CpuSet, sched_getcpu, sched_setaffinity},
+    unistd::Pid,
+};
 
 use crate::packets::address;
 
@@ -242,21 +247,7 @@ impl Bench {
     }
 
     fn xdp(&mut self, frame: &[u8]) -> Result<(Verdict, Vec<u8>)> {
-        let mut out = vec![0; frame.len() + 256];
-        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
-        let context: Vec<u8> = [0, u32::try_from(frame.len())?, 0, self.ingress, 0, 0]
-            .iter()
-            .flat_map(|word| word.to_ne_bytes())
-            .collect();
-        let program = self.dataplane.xdp(self.roles)?;
-        let result = program.test_run(TestRunOptions {
-            data_in: Some(frame),
-            data_out: Some(&mut out),
-            ctx_in: Some(&context),
-            ..TestRunOptions::default()
-        })?;
-        out.truncate(usize::try_from(result.data_size_out)?);
-        Ok((verdict(result.return_value)?, out))
+        xdp(self.dataplane.xdp(self.roles)?, self.ingress, frame)
     }
 
     /// The same frame so many times, as fast as it goes. What became of the last.
@@ -303,6 +294,31 @@ impl Bench {
             .take_events(|header, packet| events.push((*header, packet.to_vec())));
         Ok(events)
     }
+}
+
+/// Gives a frame that comes by this interface to an XDP program.
+pub fn xdp(program: &Xdp, ingress: u32, frame: &[u8]) -> Result<(Verdict, Vec<u8>)> {
+    let mut out = vec![0; frame.len() + 256];
+    // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
+    let context: Vec<u8> = [0, u32::try_from(frame.len())?, 0, ingress, 0, 0]
+        .iter()
+        .flat_map(|word| word.to_ne_bytes())
+        .collect();
+    let result = program.test_run(TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(&mut out),
+        ctx_in: Some(&context),
+        ..TestRunOptions::default()
+    })?;
+    out.truncate(usize::try_from(result.data_size_out)?);
+    Ok((verdict(result.return_value)?, out))
+}
+
+/// Keeps this thread on the CPU on which it is, whose maps are its own.
+pub fn stay() -> Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(sched_getcpu()?)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &cpus)?)
 }
 
 /// The Ethernet address of an interface.

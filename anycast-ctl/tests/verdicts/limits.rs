@@ -14,15 +14,11 @@ use anycast_ctl::{
     shell::dataplane::Limits,
 };
 use anyhow::{Result, ensure};
-use nix::{
-    sched::{CpuSet, sched_setaffinity},
-    unistd::Pid,
-};
 use xtask::{kernel_tests::Suite, net::wait};
 
 use crate::{
     correspondent::for_controller,
-    harness::{Bench, Row, TWO, Verdict},
+    harness::{Bench, Row, TWO, Verdict, stay},
     packets::{ACK, Packet, SYN, address},
 };
 
@@ -92,13 +88,6 @@ fn refused(name: &'static str, packet: &Packet, counts: &'static [(&'static str,
         events: &[],
         ..punted(name, packet)
     }
-}
-
-/// The buckets for all are those of one CPU.
-fn stay() -> Result<()> {
-    let mut cpus = CpuSet::new();
-    cpus.set(nix::sched::sched_getcpu()?)?;
-    Ok(sched_setaffinity(Pid::from_raw(0), &cpus)?)
 }
 
 /// A packet of the client to the anycast address, which no binding steers.

@@ -1,21 +1,30 @@
 //! Which flows go the short way, and what ends it: a gateway whose programs send by themselves.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io::Write as _,
+    process::Stdio,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anycast_common::abi::{
     maps::{Flow, FlowKey, trial},
     roles::CORRESPONDENT,
 };
-use anycast_ctl::shell::clock;
-use anyhow::{Context as _, Result, ensure};
+use anycast_ctl::{core::MapAction, shell::clock};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use aya::programs::Xdp;
+use aya_obj::programs::XdpAttachType;
 use xtask::{
     kernel_tests::Suite,
     net::{netlink, wait},
 };
 
 use crate::{
-    forward::{A, B, BACK, C, NEAR, PORTS, SOON, gateway, set},
-    harness::{Bench, Verdict},
+    forward::{A, B, BACK, C, Gateway, NEAR, PORTS, SOON, gateway, set},
+    harness::{self, Bench, Verdict},
     icmp_error::{ADDRESS, HOP, UNREACHABLE, coded, error},
     packets::{ACK, FIN, Packet, SYN, address},
 };
@@ -24,6 +33,7 @@ pub fn tests(suite: Suite) -> Suite {
     suite
         .test("short way: of a flow that was answered", answered)
         .test("short way: not of a flow on trial", on_trial)
+        .test("short way: not by what was so before a change", meanwhile)
         .test(
             "short way: an error about the care-of address ends it",
             after_error,
@@ -35,7 +45,10 @@ pub fn tests(suite: Suite) -> Suite {
 }
 
 fn in_gateway(body: impl FnOnce(&mut Bench) -> Result<()> + Send) -> Result<()> {
-    let gateway = gateway()?;
+    on(&gateway()?, body)
+}
+
+fn on(gateway: &Gateway, body: impl FnOnce(&mut Bench) -> Result<()> + Send) -> Result<()> {
     gateway.namespace.run(|| {
         let mut bench = Bench::new(CORRESPONDENT, true)?;
         bench.ingress = netlink::index(&gateway.namespace, "clients0")?;
@@ -172,5 +185,104 @@ fn after_restart() -> Result<()> {
             );
         }
         Ok(())
+    })
+}
+
+/// Rules that the FIB asks one after another, so that the look-up is by far the longest part of a packet's course.
+const RULES: u32 = 4000;
+/// So many packets have to be on their course, behind the look at their flow, when that changes.
+const HITS: u32 = 5;
+
+/// A flow loses its pin while one of its packets is on its course. Whatever becomes of that packet, the next one goes
+/// as the kernel has it: what was so before the change must not be noted as what is so after it.
+fn meanwhile() -> Result<()> {
+    let gateway = gateway()?;
+    add_rules(&gateway)?;
+    on(&gateway, |bench| {
+        connect(bench)?;
+        // Without it, nobody would bind the flow again.
+        bench.dataplane.maps().apply(&MapAction::RemoveBinding {
+            client: address(A),
+            anycast: address(B),
+        })?;
+        let (key, pinned) = flow(bench)?;
+        let (mut hits, mut tries) = (0, 0);
+        wait::poll(SOON, Duration::ZERO, "changes meet packets", || {
+            bench.dataplane.maps().set_flow(&key, &pinned);
+            tries += 1;
+            let [before, after] = unpin_meanwhile(bench, &key, tries % 8)?;
+            ensure!(
+                after.1 == out(ACK).frame(),
+                "by the way of before: {after:x?}"
+            );
+            hits += u32::from(before.0 == Verdict::Redirect);
+            Ok((hits == HITS).then_some(()))
+        })
+    })
+}
+
+fn add_rules(gateway: &Gateway) -> Result<()> {
+    let rule = |number| format!("rule add pref {number} from 2001:db8:dead::/48 lookup main\n");
+    let rules: String = (1..=RULES).map(rule).collect();
+    let mut batch = gateway.namespace.command("ip");
+    let mut batch = batch
+        .args(["-6", "-batch", "-"])
+        .stdin(Stdio::piped())
+        .spawn()?;
+    let mut input = batch.stdin.take().context("no input")?;
+    input.write_all(rules.as_bytes())?;
+    drop(input);
+    ensure!(batch.wait()?.success(), "ip -batch failed");
+    Ok(())
+}
+
+/// What becomes of a packet that is on its course when its flow loses the pin, so many eighths of the time after its
+/// beginning that such a course takes; and of the next. The first is `Drop` where the change came too late for it.
+fn unpin_meanwhile(
+    bench: &mut Bench,
+    key: &FlowKey,
+    eighths: u32,
+) -> Result<[(Verdict, Vec<u8>); 2]> {
+    let ingress = bench.ingress;
+    let program = bench.dataplane.xdp(CORRESPONDENT)?.info()?;
+    let program = Xdp::from_program_info(program, "".into(), XdpAttachType::Interface)?;
+    let maps = bench.dataplane.maps();
+    maps.next_hops_changed()?;
+    let (starts, started) = mpsc::channel();
+    let (goes, go) = mpsc::channel();
+    let (changes, changed) = mpsc::channel();
+    thread::scope(|scope| {
+        let packets = scope.spawn(move || {
+            let run = || harness::xdp(&program, ingress, &out(ACK).frame());
+            // The cache is that of one CPU.
+            harness::stay()?;
+            let start = Instant::now();
+            run()?;
+            starts.send(start.elapsed())?;
+            go.recv()?;
+            let before = run()?;
+            let ended = Instant::now();
+            let change: Instant = changed.recv()?;
+            let before = (
+                if change < ended {
+                    before.0
+                } else {
+                    Verdict::Drop
+                },
+                before.1,
+            );
+            anyhow::Ok([before, run()?])
+        });
+        let took: Duration = started.recv()?;
+        // It is in the cache now.
+        maps.next_hops_changed()?;
+        goes.send(())?;
+        let start = Instant::now();
+        while start.elapsed() < took * eighths / 8 {
+            std::hint::spin_loop();
+        }
+        maps.remove_flow(key)?;
+        changes.send(Instant::now())?;
+        packets.join().map_err(|_| anyhow!("a packet panicked"))?
     })
 }

@@ -77,4 +77,41 @@ impl Place {
             no_generic: None,
         }
     }
+
+    /// Why a mode that somebody asks for would be wrong there.
+    #[must_use]
+    pub fn refuses(&self, mode: Mode) -> Option<&str> {
+        match mode {
+            Mode::Auto | Mode::Tcx => None,
+            Mode::Native => self.no_xdp.as_deref(),
+            Mode::Generic => self.no_xdp.as_deref().or(self.no_generic),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_asked_for_is_refused_by_no_place() {
+        let tags = Place {
+            no_xdp: Some("tags".to_owned()),
+            no_generic: Some("checksums"),
+            ..Place::ethernet(1)
+        };
+        let checksums = Place {
+            no_xdp: None,
+            ..tags.clone()
+        };
+        for (mode, by_tags, by_checksums) in [
+            (Mode::Auto, None, None),
+            (Mode::Tcx, None, None),
+            (Mode::Native, Some("tags"), None),
+            (Mode::Generic, Some("tags"), Some("checksums")),
+        ] {
+            assert_eq!(tags.refuses(mode), by_tags, "{mode:?}");
+            assert_eq!(checksums.refuses(mode), by_checksums, "{mode:?}");
+        }
+    }
 }

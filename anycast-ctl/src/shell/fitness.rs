@@ -1,6 +1,10 @@
 //! Whether XDP is right for an interface: what it cannot see there, the kernel attaches it to all the same.
 
-use super::{dataplane, netlink::LinkTable};
+use super::{
+    dataplane::{self, TagOffload},
+    netdev,
+    netlink::LinkTable,
+};
 use crate::{
     core::Link,
     model::program::{Framing, Place},
@@ -10,12 +14,7 @@ use crate::{
 pub(super) fn place(table: &LinkTable, link: &Link) -> Place {
     let framing = table.framing(link.ifindex);
     let no_xdp = match framing {
-        Framing::Ethernet => {
-            let vlans = table.vlans_on(link.ifindex);
-            let blind = !vlans.is_empty() && dataplane::takes_tags_off(link.ifindex);
-            let gone = blind.then(|| tags_are_gone(&link.name, &vlans));
-            gone.or_else(|| dataplane::is_bond(link.ifindex).then(|| AT_ITS_PORTS.to_owned()))
-        }
+        Framing::Ethernet => no_xdp(&link.name, link.ifindex, &table.vlans_on(link.ifindex)),
         Framing::Bare | Framing::Vrf | Framing::Other(_) => Some(NO_ETHERNET.to_owned()),
     };
     Place {
@@ -24,6 +23,21 @@ pub(super) fn place(table: &LinkTable, link: &Link) -> Place {
         no_xdp,
         no_generic: dataplane::leaves_checksums_open(link.ifindex).then_some(OPEN_CHECKSUMS),
     }
+}
+
+/// Why XDP would be wrong at an Ethernet device, with these VLAN devices on it.
+pub(super) fn no_xdp(name: &str, ifindex: u32, vlans: &[(&str, u16)]) -> Option<String> {
+    if dataplane::is_bond(ifindex) {
+        return Some(AT_ITS_PORTS.to_owned());
+    }
+    let (on, is_pair) = (dataplane::tags_off(ifindex), dataplane::is_pair(ifindex));
+    let off = blinding(on, is_pair, vlans);
+    if off.is_empty() {
+        return None;
+    }
+    // Kernels before 6.3 do not tell.
+    let has_native = netdev::native().map_or(true, |native| native.contains(&ifindex));
+    Some(tags_are_gone(name, &off, vlans, has_native))
 }
 
 /// Reports would be those of an interface that nobody has configured, and packets to be sent on those of no role.
@@ -37,13 +51,44 @@ const OPEN_CHECKSUMS: &str = "packets of other guests of its host come with chec
 const NO_ETHERNET: &str =
     "its packets have no Ethernet header, with which frames begin that XDP sees";
 
+/// Of the offloads that are on, those by which XDP takes a frame of some VLAN for one of none.
+///
+/// A network card takes tags off whatever comes by the wire. Its filter (`rx-vlan-filter`) does not help: some have
+/// none, and it is open when a VLAN of that number is somewhere on the card, in promiscuous mode, and until the first
+/// VLAN device comes.
+///
+/// The two ends of a pair (veth, netkit) have these offloads on as they are made, and take nothing off: a tag is apart
+/// there where a VLAN device or a bridge of this machine, at the other end, has put it so. Whoever makes a VLAN there
+/// makes one on this end too, and that is seen. XDP by the driver would be for no veth otherwise.
+fn blinding(on: Vec<TagOffload>, is_pair: bool, vlans: &[(&str, u16)]) -> Vec<TagOffload> {
+    let has_vlan = |off: &TagOffload| vlans.iter().any(|(_, tag)| *tag == off.tag);
+    on.into_iter()
+        .filter(|off| !is_pair || has_vlan(off))
+        .collect()
+}
+
 /// A program would take a frame of any VLAN for one without a tag: a Report for one of this link, and a packet to be
 /// forwarded would leave without the tag that it came with.
-fn tags_are_gone(name: &str, vlans: &[&str]) -> String {
+fn tags_are_gone(
+    name: &str,
+    off: &[TagOffload],
+    vlans: &[(&str, u16)],
+    has_native: bool,
+) -> String {
+    let vlans: Vec<&str> = vlans.iter().map(|(name, _)| *name).collect();
+    let stand = match vlans[..] {
+        [] => String::new(),
+        _ => format!(", and {} stands on it", vlans.join(", ")),
+    };
+    let off: Vec<String> = off.iter().map(|off| format!("{} off", off.name)).collect();
+    let with = if has_native {
+        "and mode = \"native\""
+    } else {
+        "and mode = \"generic\", since its driver has no native XDP"
+    };
     format!(
-        "the device takes VLAN tags off before XDP sees a frame, and {} stands on it \
-         (`ethtool -K {name} rxvlan off` and a restart of the daemon, for XDP)",
-        vlans.join(", ")
+        "the device takes VLAN tags off before XDP sees a frame{stand} (for XDP: `ethtool -K {name} {}` {with})",
+        off.join(" ")
     )
 }
 
@@ -51,10 +96,37 @@ fn tags_are_gone(name: &str, vlans: &[&str]) -> String {
 mod tests {
     use super::*;
 
+    const CUSTOMER: TagOffload = TagOffload::CUSTOMER;
+    const SERVICE: TagOffload = TagOffload::SERVICE;
+
+    #[test]
+    fn tags_blind_xdp_at_a_card_with_and_without_vlans_and_at_a_pair_with_vlans_of_their_kind() {
+        let (q, ad) = (("up0.7", 0x8100), ("up0.8", 0x88a8));
+        for (on, is_pair, vlans, blind) in [
+            (&[][..], false, &[q, ad][..], &[][..]),
+            (&[CUSTOMER], false, &[], &[CUSTOMER]),
+            (&[CUSTOMER], false, &[q], &[CUSTOMER]),
+            (&[SERVICE], false, &[], &[SERVICE]),
+            (&[CUSTOMER, SERVICE], false, &[], &[CUSTOMER, SERVICE]),
+            (&[CUSTOMER, SERVICE], true, &[], &[]),
+            (&[CUSTOMER, SERVICE], true, &[q], &[CUSTOMER]),
+            (&[CUSTOMER, SERVICE], true, &[ad], &[SERVICE]),
+            (&[SERVICE], true, &[q], &[]),
+        ] {
+            let found = blinding(on.to_vec(), is_pair, vlans);
+            assert_eq!(found, blind, "{on:?} {is_pair} {vlans:?}");
+        }
+    }
+
     #[test]
     fn a_reason_names_the_vlans_and_the_remedy() {
-        let said = tags_are_gone("up0", &["up0.7", "up0.9"]);
+        let vlans = [("up0.7", 0x8100), ("up0.9", 0x8100)];
+        let said = tags_are_gone("up0", &[CUSTOMER], &vlans, true);
         assert!(said.contains("up0.7, up0.9 stands"), "{said}");
         assert!(said.contains("`ethtool -K up0 rxvlan off`"), "{said}");
+        assert!(said.contains("mode = \"native\""), "{said}");
+        let said = tags_are_gone("up0", &[CUSTOMER, SERVICE], &[], false);
+        let remedy = "`ethtool -K up0 rxvlan off rx-vlan-stag-hw-parse off` and mode = \"generic\"";
+        assert!(said.contains(remedy) && !said.contains("stands"), "{said}");
     }
 }

@@ -1,5 +1,5 @@
-//! Looks at this machine the way its configuration needs it, before a daemon runs. Everything is read from /proc, /sys
-//! and rtnetlink, so that nobody needs a privilege.
+//! Looks at this machine the way its configuration needs it, before a daemon runs. Everything is read from /proc, /sys,
+//! rtnetlink and by the questions of `ethtool`, so that nobody needs a privilege.
 
 use std::path::{Path, PathBuf};
 
@@ -7,12 +7,13 @@ use anycast_common::abi::roles;
 
 use super::{
     finding::Finding,
+    fitness,
     netlink::{self, LinkTable, requests::Requests},
     others, room, routing_daemons, surroundings, sysctl,
 };
 use crate::{
     config::{Config, file::NextHops, settings},
-    model::route::Style,
+    model::{program::Wanted, route::Style},
 };
 
 /// The oldest kernel that has TCX and resilient groups as they are used here.
@@ -39,6 +40,7 @@ pub fn look(config: &Config) -> Vec<Finding> {
     }
     let mut findings = Host::new(Path::new("/"), &links).look(config);
     findings.extend(others::findings(config));
+    findings.extend(without_xdp(config, &links));
     let router = config.router_role();
     let all = router.is_some_and(|router| router.next_hops == NextHops::All);
     if let Some(message) = sysctl::multipath_hash().filter(|_| all) {
@@ -56,6 +58,19 @@ pub fn look(config: &Config) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Interfaces at which the daemon refuses the mode that the configuration asks for.
+fn without_xdp(config: &Config, links: &LinkTable) -> Vec<Finding> {
+    let refused = |(name, wanted): (String, Wanted)| {
+        let place = fitness::place(links, &links.named(&name)?);
+        let reason = place.refuses(wanted.mode)?;
+        let message = format!("XDP would be wrong at {name}: {reason}");
+        let remedy = "mode = \"auto\" or \"tcx\" is right as it is";
+        Some(Finding::new("no_xdp", message, remedy))
+    };
+    let interfaces = settings::interfaces(config).into_iter();
+    interfaces.filter_map(refused).collect()
 }
 
 /// The files of a machine.
@@ -270,7 +285,7 @@ mod tests {
             port_of: Some(kind.into()),
             vrf,
             framing: Framing::Ethernet,
-            vlan: false,
+            vlan: None,
             up: true,
         }
     }
@@ -375,7 +390,8 @@ mod tests {
         for (kind, found) in [("bridge", &["port"][..]), ("bond", &["port"]), ("vrf", &[])] {
             let mut links = LinkTable::new([]);
             links.apply(port(2, kind, None));
-            assert_eq!(codes_with(kind, GATEWAY, &[], &links), found, "{kind}");
+            let name = format!("port-{kind}");
+            assert_eq!(codes_with(&name, GATEWAY, &[], &links), found, "{kind}");
         }
     }
 }

@@ -8,7 +8,7 @@ use ipnet::Ipv6Net;
 use nix::net::if_::if_nametoindex;
 use toml::Spanned;
 
-use super::{finding::Finding, netdev, netlink::LinkTable, routing_daemons};
+use super::{finding::Finding, fitness, netdev, netlink::LinkTable, routing_daemons};
 use crate::{
     config::{
         Config,
@@ -69,7 +69,9 @@ pub(super) fn by_passing(config: &Config) -> Vec<String> {
     let native = netdev::native().unwrap_or_default();
     let by_xdp = |name: &str, wanted: Wanted| match wanted.mode {
         Mode::Native | Mode::Generic => true,
-        Mode::Auto => if_nametoindex(name).is_ok_and(|ifindex| native.contains(&ifindex)),
+        Mode::Auto => if_nametoindex(name).is_ok_and(|ifindex| {
+            native.contains(&ifindex) && fitness::no_xdp(name, ifindex, &[]).is_none()
+        }),
         Mode::Tcx => false,
     };
     settings::interfaces(config)

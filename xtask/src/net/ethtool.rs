@@ -14,6 +14,7 @@ use super::namespace::Namespace;
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
 const GET_RECEIVE_CHECKSUM: u32 = 0x14;
 const GET_FLAGS: u32 = 0x25;
+const SET_FLAGS: u32 = 0x26;
 /// `ETH_FLAG_RXVLAN`
 const VLAN_TAGS_OFF: u32 = 1 << 8;
 /// `ETH_FLAG_LRO`
@@ -49,6 +50,19 @@ struct Request {
 pub fn set(namespace: &Namespace, interface: &str, offload: Offload, on: bool) -> Result<()> {
     ask(namespace, interface, offload as u32, u32::from(on))
         .with_context(|| format!("cannot set {offload:?} of {interface}"))?;
+    Ok(())
+}
+
+/// Has the device take VLAN tags off frames (`rxvlan`), or leave them there.
+pub fn take_tags_off(namespace: &Namespace, interface: &str, on: bool) -> Result<()> {
+    let flags = ask(namespace, interface, GET_FLAGS, 0)?;
+    let wanted = if on {
+        flags | VLAN_TAGS_OFF
+    } else {
+        flags & !VLAN_TAGS_OFF
+    };
+    ask(namespace, interface, SET_FLAGS, wanted)
+        .with_context(|| format!("cannot turn rxvlan of {interface} on or off"))?;
     Ok(())
 }
 

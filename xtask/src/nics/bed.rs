@@ -28,8 +28,11 @@ pub(super) fn run(program: &str, arguments: &[&str]) -> Result<String> {
     process::capture_ok(Command::new(program).args(arguments), &what, SOON)
 }
 
-/// A line of `ip`, or of `wg` where it begins so.
+/// A line of `ip`, or of `wg` where it begins so, or of what `ethtool -K` does.
 pub(super) fn ip(namespace: &Namespace, line: &str) -> Result<()> {
+    if let ["rxvlan", device, state] = line.split(' ').collect::<Vec<_>>()[..] {
+        return ethtool::take_tags_off(namespace, device, state == "on");
+    }
     let (program, line) = match line.strip_prefix("wg ") {
         Some(line) => (WG, line),
         None => ("/usr/sbin/ip", line),
@@ -221,11 +224,7 @@ impl Bed {
 
     /// Starts a daemon, or gives the reason why it does not run.
     pub(super) fn start(&mut self, node: &'static str, config: &str) -> Result<Option<String>> {
-        let namespace = match node {
-            "gateway" => &self.gateway,
-            "router" => &self.router,
-            _ => &self.member,
-        };
+        let namespace = self.namespace(node);
         let directory = self.site.directory();
         let file = directory.join(format!("{node}.toml"));
         fs::write(&file, config)?;
@@ -237,6 +236,38 @@ impl Bed {
         }
         self.daemons.push(daemon);
         Ok(None)
+    }
+
+    /// What is wrong with a mode at this node, `check --host` says as the daemon did.
+    pub(super) fn is_foretold(&self, node: &str, refused: &str) -> Result<()> {
+        let Some((_, words)) = refused.split_once("XDP would be wrong here: ") else {
+            return Ok(());
+        };
+        let reason = words
+            .split_once("; mode = ")
+            .map_or(words, |(reason, _)| reason);
+        let namespace = self.namespace(node);
+        let mut check = namespace.command(DAEMON);
+        check.args(["check", "--host", "--json"]);
+        let output = check
+            .arg(self.site.directory().join(format!("{node}.toml")))
+            .output()?;
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let findings = said["host"].as_array().context("no findings")?;
+        let is_said = findings.iter().any(|finding| {
+            let message = finding["message"].as_str();
+            message.is_some_and(|message| message.contains(reason))
+        });
+        ensure!(is_said, "check --host does not say it: {said}");
+        Ok(())
+    }
+
+    fn namespace(&self, node: &str) -> &Namespace {
+        match node {
+            "gateway" => &self.gateway,
+            "router" => &self.router,
+            _ => &self.member,
+        }
     }
 
     pub(super) fn daemon(&self, node: &str) -> Result<&Daemon> {

@@ -9,7 +9,7 @@ pub(super) fn mac(number: u8) -> String {
     format!("52:54:00:00:00:{number:02x}")
 }
 
-/// What stands on the cards, by lines of `ip` (or of `wg`, which they name) in which `DEV` is a card, `NEW` what stands
+/// What stands on the cards, by lines of `ip` (or of another word that begins them) in which `DEV` is a card, `NEW` what stands
 /// on it, `NEAR` the end's number, 1 or 2, `FAR` the other, and `KEY` the public key of the other end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stack {
@@ -63,6 +63,13 @@ const PLAIN: Stack = Stack {
 const CARD: Stack = Stack {
     tag: Some(100),
     ..PLAIN
+};
+
+/// The same, where the card has been told to leave tags where they are.
+const CARD_WITH_TAGS: Stack = Stack {
+    name: "card, rxvlan off",
+    lines: &["rxvlan DEV off"],
+    ..CARD
 };
 
 const CARD_WITH_VLAN: Stack = Stack {
@@ -215,17 +222,26 @@ pub(super) struct Case {
     pub stack: Stack,
     pub mode: &'static str,
     pub mtu: u32,
-    /// A VLAN device comes to the router's card after a session was bound.
-    pub later: bool,
+    /// What happens after a session was bound.
+    pub later: Option<Later>,
 }
 
-/// What is tried on a card by itself.
-pub(super) fn of_card() -> Vec<Case> {
+/// What comes to a card while daemons run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Later {
+    /// A VLAN device to the router's card, and one to the gateway's veth.
+    Vlan,
+    /// The router's card is told to take tags off.
+    TagsOff,
+}
+
+/// What is tried on a card by itself, which takes VLAN tags off as it is, or does not.
+pub(super) fn of_card(takes_tags_off: bool) -> Vec<Case> {
     let case = |stack, mode, mtu| Case {
         stack,
         mode,
         mtu,
-        later: false,
+        later: None,
     };
     let mut cases = Vec::new();
     for mtu in [1500, 9000] {
@@ -235,9 +251,18 @@ pub(super) fn of_card() -> Vec<Case> {
     let modes = ["native", "auto", "tcx", "generic"];
     cases.extend(modes.map(|mode| case(CARD_WITH_VLAN, mode, 1500)));
     cases.push(Case {
-        later: true,
+        later: Some(Later::Vlan),
         ..case(PLAIN, "auto", 1500)
     });
+    if takes_tags_off {
+        let modes = ["native", "auto", "generic"];
+        cases.extend(modes.map(|mode| case(CARD_WITH_TAGS, mode, 1500)));
+        cases.push(case(CARD_WITH_TAGS, "native", 9000));
+        cases.extend(["native", "generic"].map(|mode| Case {
+            later: Some(Later::TagsOff),
+            ..case(CARD_WITH_TAGS, mode, 1500)
+        }));
+    }
     cases
 }
 
@@ -250,7 +275,7 @@ pub(super) fn of_stacks() -> Vec<Case> {
                 stack,
                 mode,
                 mtu: 1500,
-                later: false,
+                later: None,
             });
         }
     }
@@ -259,10 +284,10 @@ pub(super) fn of_stacks() -> Vec<Case> {
 
 impl Case {
     pub(super) fn device(&self) -> String {
-        let later = if self.later {
-            ", a VLAN comes later"
-        } else {
-            ""
+        let later = match self.later {
+            None => "",
+            Some(Later::Vlan) => ", a VLAN comes later",
+            Some(Later::TagsOff) => " and later on",
         };
         format!("{}{later}", self.stack.name)
     }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{
     bed::{self, AGAIN, Bed, C, Names, SOON, ip, run},
-    case::{self, Case, Row},
+    case::{self, Case, Later, Row},
 };
 use crate::{
     kernels::guest::MARK,
@@ -40,13 +40,16 @@ pub struct Guest {
     /// What stands on cards as well
     #[arg(long)]
     stacks: bool,
+    /// The card takes VLAN tags off as it is
+    #[arg(long)]
+    rxvlan: bool,
 }
 
 /// Tries everything, and says a line of JSON for each case.
 pub fn course(guest: &Guest) -> Result<()> {
     run("/sbin/modprobe", &[&guest.driver])?;
     bed::make_keys()?;
-    let mut cases = case::of_card();
+    let mut cases = case::of_card(guest.rxvlan);
     if guest.stacks {
         cases.extend(case::of_stacks());
     }
@@ -127,6 +130,7 @@ fn carry(
                 mode == "native" || mode == "generic" || is_blind,
                 "{node} does not start: {reason}"
             );
+            bed.is_foretold(node, &reason)?;
             return Ok(format!("refused: {}", short(&reason)));
         }
     }
@@ -168,10 +172,9 @@ fn carry(
             .collect()
     };
     let before = count(bed)?;
-    let moved = if case.later {
-        later(bed, lan)?
-    } else {
-        String::new()
+    let moved = match case.later {
+        Some(later) => come(later, bed, lan)?,
+        None => String::new(),
     };
     let event = visitor.transfer(MIB, MIB, LONG)?;
     if !Visitor::shows_anycast(&event, CLIENT) {
@@ -206,9 +209,9 @@ fn attached(daemon: &Daemon, name: &str) -> Result<(String, String)> {
     Ok((text("mode"), text("mode_reason")))
 }
 
-/// A VLAN device comes to the router's card. Where the card takes tags off, programs go from XDP to TCX, and the link
-/// may be reset for that: the member must not be lost, nor the way to it.
-fn later(bed: &Bed, lan: &str) -> Result<String> {
+/// Something comes to the router's card that makes XDP wrong there, or at the gateway's veth. Programs go from XDP to
+/// TCX, and the link may be reset for that: the member must not be lost, nor the way to it.
+fn come(later: Later, bed: &Bed, lan: &str) -> Result<String> {
     let router = bed.daemon("router")?;
     let since = || -> Result<f64> {
         let members = router.list("members")?;
@@ -217,19 +220,28 @@ fn later(bed: &Bed, lan: &str) -> Result<String> {
     };
     let (before, start) = (since()?, Instant::now());
     let (mode, _) = attached(router, lan)?;
-    let tags_off = ethtool::receive(&bed.router, lan)?.contains(&"rxvlan");
-    ip(
-        &bed.router,
-        &format!("link add link {lan} name lan7 type vlan id 7"),
-    )?;
-    ip(&bed.router, "link set lan7 up")?;
-    let now = if mode == "native" && tags_off {
-        wait::poll(SOON, AGAIN, "the programs are attached by TCX", || {
-            let (mode, _) = attached(router, lan)?;
-            Ok((mode == "tcx").then_some(mode))
-        })?
-    } else {
-        mode.clone()
+    let mut told = String::new();
+    let now = match later {
+        Later::Vlan => {
+            let line = format!("link add link {lan} name lan7 type vlan id 7");
+            ip(&bed.router, &line)?;
+            ip(&bed.router, "link set lan7 up")?;
+            let gateway = bed.daemon("gateway")?;
+            let (before, _) = attached(gateway, "clients0")?;
+            ip(
+                &bed.gateway,
+                "link add link clients0 name clients7 type vlan proto 802.1ad id 7",
+            )?;
+            let now = by_tcx(gateway, "clients0")?;
+            told =
+                format!("; the gateway's veth with a VLAN of 802.1ad went from {before} to {now}");
+            mode.clone()
+        }
+        Later::TagsOff => {
+            ensure!(mode != "tcx", "the router has TCX from the beginning");
+            ethtool::take_tags_off(&bed.router, lan, true)?;
+            by_tcx(router, lan)?
+        }
     };
     let mut visitor = Visitor::connect("another", &bed.client, bed.site.directory())?;
     visitor.transfer(512, 512, SOON)?;
@@ -242,8 +254,16 @@ fn later(bed: &Bed, lan: &str) -> Result<String> {
         "the member was lost: there for {before} s, and {passed} s later for {after} s"
     );
     Ok(format!(
-        "; the router's {mode} became {now} and it kept its member"
+        "; the router's {mode} became {now} and it kept its member{told}"
     ))
+}
+
+/// Waits until the programs of an interface are attached by TCX.
+fn by_tcx(daemon: &Daemon, name: &str) -> Result<String> {
+    wait::poll(SOON, AGAIN, "the programs are attached by TCX", || {
+        let (mode, _) = attached(daemon, name)?;
+        Ok((mode == "tcx").then_some(mode))
+    })
 }
 
 /// A Report that has a VLAN's tag makes no member on the card; without the tag it does.

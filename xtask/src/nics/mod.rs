@@ -46,6 +46,8 @@ struct Card {
     queues: u32,
     /// What stands on cards is tried on it, too.
     stacks: bool,
+    /// It takes VLAN tags off as it is.
+    rxvlan: bool,
 }
 
 const CARDS: [Card; 4] = [
@@ -55,6 +57,7 @@ const CARDS: [Card; 4] = [
         device: "virtio-net-pci,mq=on,vectors=10",
         queues: 4,
         stacks: true,
+        rxvlan: false,
     },
     Card {
         name: "virtio-fixed",
@@ -62,6 +65,7 @@ const CARDS: [Card; 4] = [
         device: "virtio-net-pci,mq=on,vectors=10,ctrl_guest_offloads=off",
         queues: 4,
         stacks: false,
+        rxvlan: false,
     },
     Card {
         name: "e1000e",
@@ -69,6 +73,7 @@ const CARDS: [Card; 4] = [
         device: "e1000e",
         queues: 1,
         stacks: false,
+        rxvlan: true,
     },
     Card {
         name: "vmxnet3",
@@ -76,6 +81,7 @@ const CARDS: [Card; 4] = [
         device: "vmxnet3",
         queues: 1,
         stacks: false,
+        rxvlan: true,
     },
 ];
 
@@ -161,6 +167,7 @@ fn one(
         arguments: ["nics-in-guest", card.name, card.driver]
             .into_iter()
             .chain(card.stacks.then_some("--stacks"))
+            .chain(card.rxvlan.then_some("--rxvlan"))
             .chain(only.iter().flat_map(|word| ["--only", word]))
             .map(str::to_owned)
             .collect(),

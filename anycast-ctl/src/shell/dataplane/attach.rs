@@ -207,12 +207,9 @@ fn check(place: &Place, roles: u8, mode: Mode) -> Result<(), DataplaneError> {
             ));
         }
     }
-    match (&place.no_xdp, place.no_generic, mode) {
-        (Some(reason), _, Mode::Native | Mode::Generic) => {
-            Err(DataplaneError::NoXdp(reason.clone()))
-        }
-        (None, Some(reason), Mode::Generic) => Err(DataplaneError::NoXdp(reason.to_owned())),
-        _ => Ok(()),
+    match place.refuses(mode) {
+        Some(reason) => Err(DataplaneError::NoXdp(reason.to_owned())),
+        None => Ok(()),
     }
 }
 

@@ -43,7 +43,7 @@ struct Value {
 /// # Safety
 ///
 /// The kernel must write no more than a `T` for this command.
-unsafe fn ask<T>(ifindex: u32, question: &mut T) -> Option<()> {
+pub(super) unsafe fn ask<T>(ifindex: u32, question: &mut T) -> Option<()> {
     let name = if_indextoname(ifindex).ok()?;
     let mut request = Request {
         name: [0; 16],
@@ -66,9 +66,14 @@ fn value(ifindex: u32, command: u32) -> Option<u32> {
     Some(value.data)
 }
 
-/// Whether the device takes VLAN tags off frames, and gives them to the kernel apart (`rxvlan`).
-pub(in crate::shell) fn takes_tags_off(ifindex: u32) -> bool {
+/// Whether the device takes VLAN tags of 802.1Q off frames, and gives them to the kernel apart (`rxvlan`).
+pub(super) fn takes_tags_off(ifindex: u32) -> bool {
     value(ifindex, GET_FLAGS).is_some_and(|flags| flags & VLAN_TAGS_OFF != 0)
+}
+
+/// Whether the device is an end of a pair that this machine itself has made, without a wire.
+pub(in crate::shell) fn is_pair(ifindex: u32) -> bool {
+    of(ifindex).is_some_and(|driver| matches!(driver.as_str(), "veth" | "netkit"))
 }
 
 /// Whether it is a bond, which hands a program at XDP on to its ports.
@@ -149,6 +154,7 @@ mod tests {
     #[test]
     fn an_interface_that_is_not_there_has_no_driver() {
         assert_eq!((of(u32::MAX), mtu(u32::MAX)), (None, None));
+        assert!(!takes_tags_off(u32::MAX) && !is_pair(u32::MAX));
         assert!(gives_up_offloads("veth") && !gives_up_offloads("ixgbe"));
     }
 }

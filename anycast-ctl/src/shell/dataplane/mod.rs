@@ -11,6 +11,7 @@ mod bpffs;
 mod driver;
 mod error;
 mod events;
+mod features;
 mod flow_table;
 mod flows;
 mod hints;
@@ -42,8 +43,9 @@ pub use crate::model::{
 };
 pub use attach::{Attached, GENERIC, TCX};
 pub use bpffs::BpffsError;
-pub(super) use driver::{is_bond, leaves_checksums_open, takes_tags_off};
+pub(super) use driver::{is_bond, is_pair, leaves_checksums_open};
 pub use error::{DataplaneError, NoRoom, last_words};
+pub(super) use features::{TagOffload, tags_off};
 pub use flows::{FlowReader, order as flow_order};
 pub use kernel::{Lacking, Missing};
 pub use pins::{Pins, PinsError};

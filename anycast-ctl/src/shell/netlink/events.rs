@@ -7,8 +7,8 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressMessage},
     link::{
-        InfoKind, InfoPortData, InfoVrfPort, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
-        LinkMessage,
+        InfoData, InfoKind, InfoPortData, InfoVlan, InfoVrfPort, LinkAttribute, LinkFlags,
+        LinkInfo, LinkLayerType, LinkMessage,
     },
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
     route::RouteMessage,
@@ -175,7 +175,7 @@ pub(super) fn link(message: &LinkMessage) -> Option<KernelChange> {
             _ => None,
         })?;
     let (mut mac, mut below, mut above, mut elsewhere) = (None, None, None, false);
-    let (mut port_of, mut vlan, mut is_vrf, mut vrf) = (None, false, false, None);
+    let (mut port_of, mut vlan, mut is_vrf, mut vrf) = (None, None, false, None);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::Address(address) => mac = address.as_slice().try_into().ok(),
@@ -187,7 +187,7 @@ pub(super) fn link(message: &LinkMessage) -> Option<KernelChange> {
                     LinkInfo::PortKind(kind) => Some(kind.to_string()),
                     _ => None,
                 });
-                vlan = about.contains(&LinkInfo::Kind(InfoKind::Vlan));
+                vlan = tags_of_vlan(about);
                 is_vrf = about.contains(&LinkInfo::Kind(InfoKind::Vrf));
                 vrf = about.iter().find_map(table_of_vrf);
             }
@@ -216,6 +216,19 @@ pub(super) fn link(message: &LinkMessage) -> Option<KernelChange> {
             .flags
             .contains(LinkFlags::Up | LinkFlags::LowerUp | LinkFlags::Running),
     })
+}
+
+/// Ethertype of the tags of a VLAN device.
+fn tags_of_vlan(about: &[LinkInfo]) -> Option<u16> {
+    let protocol = about.iter().find_map(|about| match about {
+        LinkInfo::Data(InfoData::Vlan(about)) => about.iter().find_map(|about| match about {
+            InfoVlan::Protocol(protocol) => Some(*protocol),
+            _ => None,
+        }),
+        _ => None,
+    });
+    let is_vlan = about.contains(&LinkInfo::Kind(InfoKind::Vlan));
+    is_vlan.then(|| protocol.unwrap_or_default().into())
 }
 
 /// The table of the VRF that the device is a port of.

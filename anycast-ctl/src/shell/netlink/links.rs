@@ -28,8 +28,8 @@ pub enum KernelChange {
         vrf: Option<u32>,
         /// What its packets begin with.
         framing: Framing,
-        /// Whether it is a VLAN device.
-        vlan: bool,
+        /// Ethertype of its tags, if it is a VLAN device.
+        vlan: Option<u16>,
         /// Whether it is administratively up and has a carrier.
         up: bool,
     },
@@ -83,7 +83,7 @@ struct Interface {
     port_of: Option<String>,
     vrf: Option<u32>,
     framing: Framing,
-    vlan: bool,
+    vlan: Option<u16>,
 }
 
 /// What the kernel says about an address.
@@ -299,15 +299,15 @@ impl LinkTable {
             .collect()
     }
 
-    /// Names of the VLAN devices that stand on an interface, or on what it is a part of.
+    /// Names of the VLAN devices that stand on an interface, or on what it is a part of, with the Ethertypes of their
+    /// tags.
     #[must_use]
-    pub fn vlans_on(&self, ifindex: u32) -> Vec<&str> {
+    pub fn vlans_on(&self, ifindex: u32) -> Vec<(&str, u16)> {
         let stack = self.stack(ifindex).into_iter();
         stack
             .filter(|index| *index != ifindex)
             .filter_map(|index| self.interfaces.get(&index))
-            .filter(|interface| interface.vlan)
-            .map(|interface| interface.name.as_str())
+            .filter_map(|interface| Some((interface.name.as_str(), interface.vlan?)))
             .collect()
     }
 

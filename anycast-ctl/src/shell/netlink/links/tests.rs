@@ -14,7 +14,7 @@ fn link(ifindex: u32, name: &str, up: bool) -> KernelChange {
         port_of: None,
         vrf: None,
         framing: Framing::Ethernet,
-        vlan: false,
+        vlan: None,
         up,
     }
 }
@@ -30,7 +30,7 @@ fn stacked(ifindex: u32, mac: u8, below: Option<u32>, above: Option<u32>) -> Ker
         port_of: None,
         vrf: None,
         framing: Framing::Ethernet,
-        vlan: false,
+        vlan: None,
         up: true,
     }
 }
@@ -63,7 +63,7 @@ fn frames_are_taken_for_what_is_above_an_interface() {
         port_of: Some("bridge".into()),
         vrf: None,
         framing: Framing::Ethernet,
-        vlan: false,
+        vlan: None,
         up: true,
     });
     assert_eq!(stations(&mut table), [22, 33]);
@@ -152,7 +152,7 @@ fn vlans_on_an_interface_and_on_what_it_is_a_part_of_are_found() {
     let vlan = |ifindex, below| {
         let mut change = stacked(ifindex, 9, Some(below), None);
         if let KernelChange::Link { vlan, .. } = &mut change {
-            *vlan = true;
+            *vlan = Some(0x8100);
         }
         change
     };
@@ -164,17 +164,13 @@ fn vlans_on_an_interface_and_on_what_it_is_a_part_of_are_found() {
     ] {
         table.apply(change);
     }
-    assert_eq!(table.vlans_on(2), [""; 0]);
+    assert_eq!(table.vlans_on(2), []);
     table.apply(vlan(4, 3));
-    assert_eq!(table.vlans_on(2), ["dev4"]);
-    assert_eq!(
-        table.vlans_on(5),
-        [""; 0],
-        "XDP at 5 is none of 3's business"
-    );
+    assert_eq!(table.vlans_on(2), [("dev4", 0x8100)]);
+    assert_eq!(table.vlans_on(5), [], "XDP at 5 is none of 3's business");
     table.apply(vlan(6, 5));
-    assert_eq!(table.vlans_on(2), ["dev4", "dev6"]);
+    assert_eq!(table.vlans_on(2), [("dev4", 0x8100), ("dev6", 0x8100)]);
     table.apply(KernelChange::LinkGone { ifindex: 4 });
     table.apply(KernelChange::LinkGone { ifindex: 6 });
-    assert_eq!(table.vlans_on(2), [""; 0]);
+    assert_eq!(table.vlans_on(2), []);
 }

@@ -27,7 +27,7 @@ const ON_BRIDGE: &str =
 const ROUTER: &str = "[router]\ninterfaces = [\"up0\"]\nnext_hops = \"all\"\n\
     [[router.policy]]\nsource = \"fe80::11/128\"\nanycast = \"2001:db8:a::/48\"\naction = \"allow\"\n";
 
-type Check = fn() -> Result<()>;
+pub(super) type Check = fn() -> Result<()>;
 
 pub fn tests(suite: Suite) -> Suite {
     let tests: [(&str, Check); 4] = [

@@ -15,7 +15,7 @@ use xtask::{
     process,
 };
 
-use crate::host::ip;
+use crate::host::{Check, ip};
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
 
@@ -23,7 +23,7 @@ const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
 const UNHEARD: Duration = Duration::from_secs(300);
 
 pub fn tests(suite: Suite) -> Suite {
-    let with_ip: [(&str, fn() -> Result<()>); 2] = [
+    let with_ip: [(&str, Check); 2] = [
         ("status --check names each problem of a gateway", of_gateway),
         (
             "status --check names a care_of that is preferred",

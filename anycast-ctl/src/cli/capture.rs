@@ -6,7 +6,7 @@ use std::{
     io::{self, BufWriter, Write},
     net::Ipv6Addr,
     os::fd::AsFd as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -21,7 +21,7 @@ use nix::{
     },
 };
 
-use self::output::Output;
+use self::output::{Output, is_standard};
 use super::ask::Query;
 use crate::shell::{
     api::view,
@@ -119,10 +119,6 @@ pub(super) fn run(options: &Options) -> Result<()> {
         done.packets, done.changed, done.limited, done.lost
     );
     Ok(())
-}
-
-fn is_standard(file: &Path) -> bool {
-    file == Path::new("-")
 }
 
 fn tell(found: &Found) {

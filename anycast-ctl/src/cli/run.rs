@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::log::{self, LogFormat};
-use crate::{config, shell};
+use crate::{config::running::Running, shell};
 
 pub(super) fn run(
     file: &Path,
@@ -14,7 +14,7 @@ pub(super) fn run(
     verbose: bool,
 ) -> Result<()> {
     shell::descriptors::provide()?;
-    let (config, running) = config::load(file)?;
+    let (config, running) = Running::load(file)?;
     log::start(format, verbose)?;
     let paths = shell::Paths {
         config: file.to_owned(),

@@ -27,17 +27,9 @@ use crate::{
 
 pub use file::Config;
 pub use report::{Problem, Problems};
-pub use running::Running;
 
-/// Reads and checks the file at `path`. Gives what it says twice: once for the daemon to run with, and once for it to
-/// compare with what the file says later.
-pub fn load(path: &Path) -> Result<(Config, Running), Problems> {
-    let text = text(path)?;
-    let config = parse(&text, &path.display().to_string())?;
-    Ok((config, Running::of(&text)))
-}
-
-/// As [`load`], with what is to be said of a file that is right: what is legal there, and surely not what was meant.
+/// Reads and checks the file at `path`, with what is to be said of a file that is right: what is legal there, and
+/// surely not what was meant.
 pub fn check(path: &Path) -> Result<(Config, Vec<Problem>), Problems> {
     let text = text(path)?;
     let config = parse(&text, &path.display().to_string())?;

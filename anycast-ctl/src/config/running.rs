@@ -58,10 +58,16 @@ pub struct Next {
 }
 
 impl Running {
-    /// A file with this text, which has been found right.
-    #[must_use]
-    pub fn of(text: &str) -> Self {
-        Self(text.parse().unwrap_or_default())
+    /// Reads and checks the file at `path`. Gives what it says twice: once for a daemon to start with, and once for it
+    /// to compare with what the file says later.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn load(path: &Path) -> Result<(Config, Self), Problems> {
+        let text = text(path)?;
+        let config = parse(&text, &path.display().to_string())?;
+        Ok((config, Self(table(&text))))
     }
 
     /// What it says.
@@ -82,7 +88,7 @@ impl Running {
         let text = text(path)?;
         let file = path.display().to_string();
         parse(&text, &file)?;
-        let Self(now) = Self::of(&text);
+        let now = table(&text);
         let running = Self(taken(&self.0, &now));
         let restart = differing(&running.0, &now);
         let config = running.config().map_err(|problems| {
@@ -105,6 +111,11 @@ impl Running {
             restart,
         })
     }
+}
+
+/// What a file with this text says, which has been found right.
+fn table(text: &str) -> Table {
+    text.parse().unwrap_or_default()
 }
 
 /// What runs after the keys of `now` were taken that a running daemon takes. Sections come and go with a restart.
@@ -193,7 +204,7 @@ mod tests {
         let path = std::env::temp_dir().join(name);
         let text = "[router]\ninterfaces = [\"lan0\"]\n";
         std::fs::write(&path, text).unwrap();
-        let (_, running) = crate::config::load(&path).unwrap();
+        let (_, running) = Running::load(&path).unwrap();
         std::fs::write(&path, format!("{text}mode = \"tcx\"\n")).unwrap();
         let next = running.next(&path).unwrap();
         std::fs::remove_file(&path).unwrap();

@@ -36,7 +36,7 @@ use super::{
     systemd::Manager,
 };
 use crate::{
-    config::{Config, Running, settings},
+    config::{Config, running::Running, settings},
     core::{Time, controller::Input},
 };
 

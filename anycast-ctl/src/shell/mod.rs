@@ -59,10 +59,10 @@ mod way;
 pub use error::ShellError;
 pub use paths::Paths;
 
-use crate::config::{Config, Running, file};
+use crate::config::{Config, file, running::Running};
 
-/// Runs the daemon until SIGINT or SIGTERM. `running` is what was read of the file that `config` comes from, and `object`
-/// the compiled eBPF programs.
+/// Runs the daemon until SIGINT or SIGTERM. `running` is what was read of the file that `config` comes from, and
+/// `object` the compiled eBPF programs.
 pub async fn run(
     config: Config,
     running: Running,

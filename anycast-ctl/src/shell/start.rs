@@ -28,7 +28,7 @@ use super::{
     surroundings, sysctl,
 };
 use crate::{
-    config::{Config, Running, file, limits, settings},
+    config::{Config, file, limits, running::Running, settings},
     core::{
         controller::{Command, Controller, Input},
         fleet, flows,

@@ -15,8 +15,6 @@ use nix::{
     sys::signalfd::SignalFd,
 };
 
-use super::is_standard;
-
 /// How long a reader may take nothing once the capture is to end.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A pipe that can be written to has room for as much.
@@ -29,6 +27,10 @@ pub(super) struct Output<'ends> {
     ends: &'ends SignalFd,
     /// When it ends in any case.
     end: Option<Instant>,
+}
+
+pub(super) fn is_standard(file: &Path) -> bool {
+    file == Path::new("-")
 }
 
 impl<'ends> Output<'ends> {

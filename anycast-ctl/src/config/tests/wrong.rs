@@ -379,7 +379,8 @@ fn every_problem_is_told_at_once_and_in_order() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let problems = crate::config::load("/nonexistent/anycast.toml".as_ref()).expect_err("no file");
+    let problems = crate::config::running::Running::load("/nonexistent/anycast.toml".as_ref())
+        .expect_err("no file");
     assert!(
         problems
             .to_string()

@@ -93,8 +93,9 @@ impl LivePolicy {
             .add(rule, position)
             .map_err(|error| bad_rule(advice::policy(error)))?;
         reset_hits(plane, std::iter::once(id))?;
+        let answer = self.change(core, plane, policy, Some(id))?;
         tracing::info!(target: "anycast::router", id, "policy rule added");
-        self.change(core, plane, policy, Some(id))
+        Ok(answer)
     }
 
     /// Removes a rule.
@@ -104,8 +105,9 @@ impl LivePolicy {
         policy
             .remove(id)
             .map_err(|error| bad_rule(advice::policy(error)))?;
+        let answer = self.change(core, plane, policy, Some(id))?;
         tracing::info!(target: "anycast::router", id, "policy rule removed");
-        self.change(core, plane, policy, Some(id))
+        Ok(answer)
     }
 
     /// Reads the configuration file again. Gives what the daemon runs with, and what it would run with.

@@ -1,9 +1,11 @@
 //! When to look whether sessions have ended, for which all flows are read.
 
-use std::{collections::BTreeSet, net::Ipv6Addr};
+use std::{collections::BTreeSet, net::Ipv6Addr, time::Duration};
 
-use super::kernel::RESYNC;
 use crate::core::Time;
+
+/// How often all flows are read for sessions that go on.
+pub(super) const NOW_AND_THEN: Duration = Duration::from_secs(30);
 
 /// The looks at the sessions with addresses that this machine does not serve any more.
 #[derive(Debug, Default)]
@@ -19,7 +21,7 @@ impl Looks {
         let is_new = !waiting.is_subset(&self.known);
         let is_due = is_new || !waiting.is_empty() && self.again <= now;
         if is_due {
-            self.again = now + RESYNC;
+            self.again = now + NOW_AND_THEN;
         }
         self.known = waiting;
         is_due
@@ -28,8 +30,6 @@ impl Looks {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use anycast_common::abi::maps::LOCAL_GROUPS;
 
-use super::kernel::RESYNC;
+use super::looks::NOW_AND_THEN;
 use crate::{
     config::{Config, settings},
     core::{Time, rr::BINDING_LIFETIME},
@@ -155,8 +155,8 @@ impl Retiring {
         self.retired.iter().any(|retired| retired.until <= now)
     }
 
-    /// Takes out what no session uses any more. `in_use` are the care-of addresses that sessions use. Whether the others
-    /// have ended is not asked again at once: it takes a read of all flows, and sessions may last for days.
+    /// Takes out what no session uses any more. `in_use` are the care-of addresses that sessions use. Whether the
+    /// others have ended is not asked again at once: it takes a read of all flows, and sessions may last for days.
     pub(super) fn over(&mut self, now: Time, in_use: &BTreeSet<Ipv6Addr>) -> Vec<Retired> {
         let over = |retired: &mut Retired| {
             if retired.until > now {
@@ -166,7 +166,7 @@ impl Retiring {
                 .care_of
                 .is_some_and(|care_of| in_use.contains(&care_of));
             if used {
-                retired.until = now + RESYNC;
+                retired.until = now + NOW_AND_THEN;
             }
             !used
         };
@@ -325,7 +325,7 @@ mod tests {
         assert!((15..=20).contains(&reads), "{reads} in ten minutes");
         assert_eq!(held(&retiring), [B, C]);
         // And what has ended is noticed.
-        let now = Time::ZERO + SECOND * 600 + RESYNC;
+        let now = Time::ZERO + SECOND * 600 + NOW_AND_THEN;
         assert!(retiring.is_due(now));
         assert_eq!(retiring.over(now, &BTreeSet::new()).len(), 1);
     }

@@ -141,8 +141,8 @@ fn limited(limit: Option<u64>) -> String {
 }
 
 impl DataplaneError {
-    /// The same, with what the large maps take where the kernel had no memory. Those of a router take none that is worth
-    /// a word.
+    /// The same, with what the large maps take where the kernel had no memory. Those of a router take none that is
+    /// worth a word.
     #[must_use]
     pub fn with_room(self, room: NoRoom) -> Self {
         if !self.is_memory() {

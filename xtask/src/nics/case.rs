@@ -9,8 +9,8 @@ pub(super) fn mac(number: u8) -> String {
     format!("52:54:00:00:00:{number:02x}")
 }
 
-/// What stands on the cards, by lines of `ip` (or of another word that begins them) in which `DEV` is a card, `NEW` what
-/// stands on it, `NEAR` the end's number, 1 or 2, `FAR` the other, and `KEY` the public key of the other end.
+/// What stands on the cards, by lines of `ip` (or of another word that begins them) in which `DEV` is a card, `NEW`
+/// what stands on it, `NEAR` the end's number, 1 or 2, `FAR` the other, and `KEY` the public key of the other end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stack {
     pub name: &'static str,

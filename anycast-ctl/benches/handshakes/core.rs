@@ -42,7 +42,7 @@ pub fn run() -> Result<()> {
 fn clients(count: usize) {
     println!("core: {count} clients, each bound {ROUNDS} times; medians, on one core");
     let mut member = member(count);
-    let mut correspondent = correspondent(count, None);
+    let mut correspondent = correspondent(Time::ZERO, count, None);
     let mut times: [Vec<Duration>; 5] = Default::default();
     for round in 1..=ROUNDS {
         let now = Time::ZERO + APART * round;
@@ -152,8 +152,8 @@ pub fn member(count: usize) -> Controller {
     member
 }
 
-/// A gateway for so many clients.
-pub fn correspondent(count: usize, fleet: Option<fleet::Settings>) -> Controller {
+/// A gateway for so many clients, that starts now.
+pub fn correspondent(now: Time, count: usize, fleet: Option<fleet::Settings>) -> Controller {
     let unlimited = Rate::UNLIMITED;
     let settings = Settings {
         correspondent: Some(correspondent::Settings {
@@ -175,7 +175,7 @@ pub fn correspondent(count: usize, fleet: Option<fleet::Settings>) -> Controller
     };
     // Each gateway of a fleet has luck of its own.
     let seed = RNG.fetch_add(1, Ordering::Relaxed);
-    Controller::new(settings, Time::ZERO, Generator::seed_from_u64(seed))
+    Controller::new(settings, now, Generator::seed_from_u64(seed))
 }
 
 /// Gives an end the packets of the other.

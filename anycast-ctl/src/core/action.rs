@@ -56,6 +56,11 @@ pub enum Action {
     },
     /// Correspondent: reads the pinned flows, and gives them to the core.
     ReadFlows,
+    /// Correspondent: reads the pinned flows that were in use since this time, and gives them to the core.
+    ReadRecentFlows {
+        /// The time.
+        since: Time,
+    },
     /// Reports something that an operator may want to see in a log or a monitor.
     Notice(Notice),
 }

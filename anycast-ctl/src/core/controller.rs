@@ -168,6 +168,11 @@ impl Controller {
                     correspondent.flows(now, flows, actions);
                 }
             }
+            Input::RecentFlows(flows) => {
+                if let Some(correspondent) = &mut self.correspondent {
+                    correspondent.recent_flows(now, flows, actions);
+                }
+            }
         }
     }
 

@@ -129,6 +129,11 @@ impl Incoming {
             else => std::future::pending().await,
         }
     }
+
+    /// A further message, if there is one.
+    pub(super) fn more(&mut self) -> Option<Vec<u8>> {
+        self.messages.try_recv().ok()
+    }
 }
 
 impl Drop for Bus {

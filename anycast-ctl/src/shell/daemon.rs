@@ -31,6 +31,7 @@ use super::{
     neighbors::{Neighbors, Solicited},
     netlink::Netlink,
     next_hops::LOOK,
+    recent::Recent,
     routes::Routes,
     start,
     systemd::Manager,
@@ -84,6 +85,7 @@ impl Daemon {
             core,
             policy: start::policy(config, running, paths),
             flows,
+            recent: Recent::new(plane.dataplane().maps().flow_reader()),
             addresses: Addresses::new(retiring.assigned()),
             retiring,
             looks: Looks::default(),
@@ -162,8 +164,9 @@ impl Daemon {
                 solicited = solicitation(neighbors.as_ref()) => parts.solicited(solicited),
                 solicited = solicitation(switches.as_ref()) => parts.router_solicited(solicited),
                 Some(call) = server.next() => parts.call(call),
-                event = of_bus(incoming.as_mut()) => parts.bus(event),
+                event = of_bus(incoming.as_mut()) => parts.bus(event, incoming.as_mut()),
                 waiters = parts.flows.next() => parts.flows_read(waiters),
+                found = parts.recent.next() => parts.recent_read(found),
                 () = due(routes_due) => {
                     if let Some(routes) = parts.performer.routes_mut() {
                         routes.reconcile();

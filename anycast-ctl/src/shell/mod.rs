@@ -40,6 +40,7 @@ mod plane;
 mod policy;
 pub mod privilege;
 mod reachability;
+mod recent;
 pub mod reconcile;
 mod room;
 pub mod routes;

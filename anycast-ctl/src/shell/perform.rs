@@ -20,13 +20,22 @@ use super::{
     throttle::{PERIOD, Throttle},
 };
 use crate::core::{
-    Action, Actions, MapAction, Notice,
+    Action, Actions, MapAction, Notice, Time,
     member::Finding,
     refusals::{Mobility, Refusals, What},
 };
 
 /// Number of different refusals that are remembered.
 const REFUSALS: usize = 128;
+
+/// Flows that the core wants to see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// All that are pinned.
+    pub(super) all: bool,
+    /// Those that were in use since then.
+    pub(super) since: Option<Time>,
+}
 
 /// The parts of the daemon on which actions have an effect, except for the data plane.
 #[derive(Debug)]
@@ -78,12 +87,12 @@ impl Performer {
 
     /// Performs all `actions` and empties the list. Maps and multicast groups come first, in their order, so that a
     /// host which receives a packet finds the state that the packet speaks of. Packets follow in their order, and
-    /// routes come last. An action that fails is logged and counted, and does not stop the others. Gives whether the
-    /// core wants to see the pinned flows.
-    pub(super) fn perform(&mut self, actions: &mut Actions, plane: &mut Plane) -> bool {
+    /// routes come last. An action that fails is logged and counted, and does not stop the others. Gives which flows
+    /// the core wants to see.
+    pub(super) fn perform(&mut self, actions: &mut Actions, plane: &mut Plane) -> Wanted {
         let (dataplane, links) = plane.parts();
         let mut outgoing = Vec::new();
-        let mut flows_wanted = false;
+        let mut wanted = Wanted::default();
         for action in actions.drain(..) {
             match action {
                 Action::Send { ifindex, packet } => outgoing.push((ifindex, packet)),
@@ -105,7 +114,8 @@ impl Performer {
                         bus.publish(to, octets);
                     }
                 }
-                Action::ReadFlows => flows_wanted = true,
+                Action::ReadFlows => wanted.all = true,
+                Action::ReadRecentFlows { since } => wanted.since = Some(since),
                 Action::Notice(notice) => self.notice(notice, links),
             }
         }
@@ -116,7 +126,7 @@ impl Performer {
         {
             self.timings.routes(|| routes.flush());
         }
-        flows_wanted
+        wanted
     }
 
     /// The routes of the router role.

@@ -10,7 +10,8 @@ pub enum Benchmark {
     /// Binding handshakes: the state machines of both ends (`core`), Test Inits answered by programs
     /// and by a daemon (`answers`), and between two daemons (`path`)
     Handshakes,
-    /// Several gateways as one, in virtual time: Binding Updates of others, memory, and a snapshot
+    /// Several gateways as one: Binding Updates of others, memory, snapshots and readings of flows in virtual time
+    /// (`core`); and by nats-server between daemons, Binding Updates (`updates`) and snapshots (`snapshot`)
     Fleet,
     /// Time of XDP for packets of every kind, compared with C programs that clang compiles
     Dataplane,

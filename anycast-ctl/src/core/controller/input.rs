@@ -93,6 +93,8 @@ pub enum Input<'a> {
     BusConnected(bool),
     /// The pinned flows, as [`Action::ReadFlows`] requested them. The time of the input is when their reading began.
     Flows(&'a [(FlowKey, Flow)]),
+    /// The same, for [`Action::ReadRecentFlows`].
+    RecentFlows(&'a [(FlowKey, Flow)]),
 }
 
 /// A command of an operator.

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::cache::Triple;
+use super::triple::Triple;
 use crate::core::{Actions, Time};
 
 /// The moment. A bus that is slower than this costs some flows a try.

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use super::tally::Tally;
+use super::{
+    tally::Tally,
+    triple::{Back, Pair, Triple},
+};
 use crate::core::{Time, rate::prefix64, rr::BINDING_LIFETIME, timers::Timers};
 
 /// After this time, a flow that was bound in the last moment of a binding is certainly in the map.
@@ -16,53 +19,6 @@ pub(super) const SWEEP_MARGIN: Duration = Duration::from_secs(1);
 
 /// Members that may be bound to one (A, B) at the same time.
 pub(super) const MEMBERS: usize = 8;
-
-/// The pair (A, B). One of its bindings steers its new flows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Pair {
-    /// The client, A.
-    pub(super) client: Ipv6Addr,
-    /// The anycast address, B.
-    pub(super) anycast: Ipv6Addr,
-}
-
-/// The triple (A, B, C) of a binding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Triple {
-    /// The client, A.
-    pub(super) client: Ipv6Addr,
-    /// The anycast address, B.
-    pub(super) anycast: Ipv6Addr,
-    /// The member's unicast address, C.
-    pub(super) care_of: Ipv6Addr,
-}
-
-impl Pair {
-    /// The triple of this pair and the member with `care_of`.
-    pub(super) const fn with(self, care_of: Ipv6Addr) -> Triple {
-        let Self { client, anycast } = self;
-        Triple {
-            client,
-            anycast,
-            care_of,
-        }
-    }
-
-    /// The triple by which an update without a care-of address is numbered: B is used as C, as in the authenticator.
-    pub(super) const fn unnamed(self) -> Triple {
-        self.with(self.anycast)
-    }
-}
-
-impl Triple {
-    /// The pair (A, B) of the triple.
-    pub(super) const fn pair(self) -> Pair {
-        Pair {
-            client: self.client,
-            anycast: self.anycast,
-        }
-    }
-}
 
 /// A live binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +106,7 @@ pub(super) struct Cache {
     prefixes: Tally<u64>,
     /// Number of bindings to each care-of address.
     members: Tally<Ipv6Addr>,
-    care_of: BTreeMap<(Ipv6Addr, Ipv6Addr), CareOf>,
+    care_of: BTreeMap<Back, CareOf>,
 }
 
 impl Cache {
@@ -186,10 +142,22 @@ impl Cache {
         nonces: Time,
         origin: Origin,
     ) -> Result<(Live, Option<Live>), Refusal> {
+        let fresh = Live {
+            since: now,
+            expires: now + BINDING_LIFETIME,
+            sequence,
+            nonces,
+            origin,
+        };
+        self.put(triple, fresh)
+    }
+
+    /// Puts a binding into the cache. One that is renewed began when it began.
+    fn put(&mut self, triple: Triple, fresh: Live) -> Result<(Live, Option<Live>), Refusal> {
         let before = self.live.get(&triple).copied();
         let members = self.of(triple.pair()).count();
         let full = self.care_of.len() >= self.room.care_of;
-        let way_back = self.care_of.entry((triple.client, triple.care_of));
+        let way_back = self.care_of.entry(triple.back());
         match &way_back {
             btree_map::Entry::Occupied(taken) if taken.get().anycast != triple.anycast => {
                 return Err(Refusal::CareOfTaken);
@@ -215,11 +183,8 @@ impl Cache {
             self.members.add(triple.care_of);
         }
         let live = Live {
-            since: before.map_or(now, |before| before.since),
-            expires: now + BINDING_LIFETIME,
-            sequence,
-            nonces,
-            origin,
+            since: before.map_or(fresh.since, |before| before.since),
+            ..fresh
         };
         way_back.insert_entry(CareOf {
             anycast: triple.anycast,
@@ -242,12 +207,14 @@ impl Cache {
         if self.live.contains_key(&triple) {
             return Ok(None);
         }
-        let (live, _) = self.bind(now, triple, sequence, now, Origin::Snapshot)?;
-        let expires = now + remaining.min(BINDING_LIFETIME);
-        let live = Live { expires, ..live };
-        self.live.insert(triple, live);
-        self.timers.set(triple, Some(expires));
-        Ok(Some(live))
+        let fresh = Live {
+            since: now,
+            expires: now + remaining.min(BINDING_LIFETIME),
+            sequence,
+            nonces: now,
+            origin: Origin::Snapshot,
+        };
+        self.put(triple, fresh).map(|(live, _)| Some(live))
     }
 
     /// Keeps a pair (A, C) for flows that are bound elsewhere. Gives whether it is new.
@@ -259,7 +226,7 @@ impl Cache {
         anycast: Ipv6Addr,
     ) -> Result<bool, Refusal> {
         let full = self.care_of.len() >= self.room.care_of;
-        match self.care_of.entry((client, care_of)) {
+        match self.care_of.entry(Back { client, care_of }) {
             btree_map::Entry::Occupied(taken) if taken.get().anycast != anycast => {
                 Err(Refusal::CareOfTaken)
             }
@@ -294,7 +261,7 @@ impl Cache {
         self.prefixes.remove(prefix64(triple.client));
         self.members.remove(triple.care_of);
         // The binding stops using its pair (A, C) now, or stopped at its end if that was earlier.
-        if let Some(care_of) = self.care_of.get_mut(&(triple.client, triple.care_of)) {
+        if let Some(care_of) = self.care_of.get_mut(&triple.back()) {
             care_of.used_until = live.expires.min(now);
         }
         Some(live)
@@ -333,10 +300,11 @@ impl Cache {
         in_use: &HashMap<(Ipv6Addr, Ipv6Addr), T>,
     ) -> Vec<(Ipv6Addr, Ipv6Addr)> {
         self.care_of
-            .extract_if(.., |pair, care_of| {
-                care_of.used_until + SWEEP_MARGIN <= now && !in_use.contains_key(pair)
+            .extract_if(.., |back, care_of| {
+                care_of.used_until + SWEEP_MARGIN <= now
+                    && !in_use.contains_key(&(back.client, back.care_of))
             })
-            .map(|(pair, _)| pair)
+            .map(|(back, _)| (back.client, back.care_of))
             .collect()
     }
 
@@ -346,7 +314,9 @@ impl Cache {
             anycast,
             used_until: Time::ZERO,
         };
-        self.care_of.entry((client, care_of)).or_insert(adopted);
+        self.care_of
+            .entry(Back { client, care_of })
+            .or_insert(adopted);
     }
 
     /// The live bindings, in order.

@@ -15,10 +15,7 @@ use anycast_common::{
     },
 };
 
-use super::{
-    Correspondent,
-    cache::{SWEEP_MARGIN, Triple},
-};
+use super::{Correspondent, cache::SWEEP_MARGIN, triple::Triple};
 use crate::core::{
     Action, Actions, MapAction, Notice, Time, counters::Counter, fleet, flows::End,
     notice::BindingChange,

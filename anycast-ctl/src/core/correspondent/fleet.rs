@@ -4,7 +4,7 @@
 //! others' flows, bindings steer no new flow, for what it takes for a new one may be bound elsewhere. What the others
 //! tell of flows is used at once.
 
-use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
+use std::{net::Ipv6Addr, time::Duration};
 
 use anycast_common::{
     abi::{
@@ -16,8 +16,9 @@ use anycast_common::{
 
 use super::{
     Correspondent, Selection,
-    cache::{Origin, Triple},
+    cache::Origin,
     changed, leads,
+    triple::Triple,
     update::Refused,
 };
 use crate::core::{
@@ -27,9 +28,8 @@ use crate::core::{
     notice::BindingChange,
 };
 
-/// Between two sweeps, so that the others know of a flow before its trial is over, for so many flows.
-const CADENCE: Duration = Duration::from_millis(500);
-const CADENCE_FLOWS: usize = 20_000;
+/// After this time, gateways that find each other again take each other's messages.
+const AGAIN: Duration = Duration::from_secs(1);
 /// A member that was heard within this time has not failed, whatever another gateway says.
 const THERE: Duration = Duration::from_millis(2500);
 
@@ -53,7 +53,7 @@ impl Correspondent {
                     self.ended_elsewhere(now, end, actions);
                 }
             }
-            News::Wanted => self.sweeper.no_later_than(now),
+            News::Wanted => self.recent.want_all(now),
         }
         if !was_ready {
             self.if_ready(actions);
@@ -65,6 +65,7 @@ impl Correspondent {
         let unheard = self.bus.as_mut().and_then(|bus| bus.connected(now, is));
         if let Some(since) = unheard {
             self.published.unsaid(since);
+            self.sweeper.no_later_than(now + AGAIN);
         }
     }
 
@@ -171,7 +172,8 @@ impl Correspondent {
                 self.counters.count(Counter::FleetFlowsRefused);
                 continue;
             }
-            let steered = self.cache.steering(triple.pair());
+            let ready = self.is_ready();
+            let steered = ready.then(|| self.cache.steering(triple.pair())).flatten();
             let (remaining, sequence) = (pins.remaining, pins.sequence);
             let live = self.cache.adopt_live(now, triple, sequence, remaining);
             match live {
@@ -309,35 +311,6 @@ impl Correspondent {
         }
         rest
     }
-
-    /// Tells the others of the flows of a sweep that they do not know.
-    pub(super) fn spread<'a>(
-        &mut self,
-        now: Time,
-        flows: impl Iterator<Item = &'a (FlowKey, Flow)> + Clone,
-        actions: &mut Actions,
-    ) {
-        let Some(bus) = &mut self.bus else {
-            return;
-        };
-        let number = flows.clone().count();
-        bus.holds(self.cache.bound(), number);
-        let due = self.published.due(now, flows.clone());
-        let pins = by_triple(due.into_iter());
-        bus.pins(now, pins.into_values(), actions);
-        if bus.is_wanted() {
-            let mut all = by_triple(flows.copied());
-            for (triple, live) in self.cache.live() {
-                let pins = all.entry(triple).or_insert_with(|| empty(triple));
-                pins.remaining = live.expires - now;
-                pins.sequence = live.sequence;
-            }
-            bus.serve(now, all.into_values(), &mut self.counters, actions);
-        }
-        let many = u32::try_from(number / CADENCE_FLOWS).unwrap_or(u32::MAX);
-        let next = now + CADENCE.saturating_mul(many.saturating_add(1));
-        self.sweeper.no_later_than(next);
-    }
 }
 
 /// Whether a member was heard here of late.
@@ -355,29 +328,4 @@ fn triple(pins: &Pins) -> Triple {
         anycast: pins.anycast,
         care_of: pins.care_of,
     }
-}
-
-fn empty(triple: Triple) -> Pins {
-    Pins {
-        client: triple.client,
-        anycast: triple.anycast,
-        care_of: triple.care_of,
-        remaining: Duration::ZERO,
-        sequence: 0,
-        flows: Vec::new(),
-    }
-}
-
-fn by_triple(flows: impl Iterator<Item = (FlowKey, Flow)>) -> HashMap<Triple, Pins> {
-    let mut all: HashMap<Triple, Pins> = HashMap::new();
-    for (key, flow) in flows {
-        let triple = Triple {
-            client: key.client.into(),
-            anycast: key.anycast.into(),
-            care_of: flow.care_of.into(),
-        };
-        let pins = all.entry(triple).or_insert_with(|| empty(triple));
-        pins.flows.push((key, flow));
-    }
-    all
 }

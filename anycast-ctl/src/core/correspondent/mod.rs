@@ -15,12 +15,15 @@ mod memory;
 mod nonces;
 mod offer;
 mod periods;
+mod recent;
 mod role;
 mod sequences;
 mod settings;
+mod spread;
 mod tally;
 mod trial;
 mod trials;
+mod triple;
 mod update;
 mod view;
 

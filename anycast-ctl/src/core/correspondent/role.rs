@@ -10,15 +10,17 @@ use anycast_common::wire::{self, ipv6, mobility::Message};
 
 use super::{
     ahead::Ahead,
-    cache::{Cache, Live, Pair, Room, Triple},
+    cache::{Cache, Live, Room},
     elsewhere::{self, Elsewhere},
     in_use::InUse,
     keys::Keys,
     limiter::Limiter,
     offer::Offer,
+    recent::Recent,
     sequences::Sequences,
     settings::Settings,
     trials::Trials,
+    triple::{Pair, Triple},
 };
 use crate::core::{
     Action, Actions, MapAction, Notice, Received, Time,
@@ -48,6 +50,7 @@ pub struct Correspondent {
     /// The bus of the fleet, where there is one, and what was said on it.
     pub(super) bus: Option<Bus>,
     pub(super) published: Published,
+    pub(super) recent: Recent,
     pub(super) elsewhere: Elsewhere,
     pub(super) ahead: Ahead,
     pub(super) counters: Counters,
@@ -62,6 +65,7 @@ impl Correspondent {
             offer: Offer::default(),
             bus: elsewhere::join(settings.fleet.as_ref(), now, &mut rng),
             published: Published::default(),
+            recent: Recent::default(),
             elsewhere: Elsewhere::default(),
             ahead: Ahead::default(),
             rng,
@@ -186,6 +190,9 @@ impl Correspondent {
         if self.sweeper.due(now) {
             actions.push(Action::ReadFlows);
         }
+        if let Some(since) = self.recent.due(now) {
+            actions.push(Action::ReadRecentFlows { since });
+        }
         self.offer.renew(&self.keys, now, actions);
     }
 
@@ -193,7 +200,8 @@ impl Correspondent {
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         let bus = self.bus.as_ref().and_then(Bus::deadline);
-        let own = earliest(self.cache.deadline(), self.sweeper.deadline());
+        let sweeps = earliest(self.sweeper.deadline(), self.recent.deadline());
+        let own = earliest(self.cache.deadline(), sweeps);
         earliest(earliest(own, bus), self.ahead.deadline())
     }
 

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::cache::Triple;
+use super::triple::Triple;
 use crate::core::{
     Time,
     rr::{MAX_NONCE_LIFETIME, digest64},

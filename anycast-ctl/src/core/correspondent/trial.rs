@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anycast_common::abi::{counters as data_plane, event::TrialFailed};
 
-use super::{Correspondent, cache::Triple};
+use super::{Correspondent, triple::Triple};
 use crate::core::{Action, Actions, Notice, Time, counters::Counter, notice::BindingChange};
 
 /// Another gateway may not have heard of a binding that is as young as this: one that saw the answers passed them as

@@ -9,8 +9,9 @@ use anycast_common::wire::{
 
 use super::{
     Correspondent,
-    cache::{Origin, Pair, Refusal, Triple},
+    cache::{Origin, Refusal},
     changed, leads,
+    triple::{Pair, Triple},
 };
 use crate::core::{
     Actions, Time,
@@ -295,10 +296,7 @@ impl Correspondent {
                 self.counters.count(Counter::BindingUpdateAccepted);
                 // The pair (A, C) is set first, since the answers of a flow to C need it.
                 actions.push(leads(triple, live.expires));
-                let change = match before {
-                    None => BindingChange::Created,
-                    Some(_) => BindingChange::Renewed,
-                };
+                let change = before.map_or(BindingChange::Created, |_| BindingChange::Renewed);
                 actions.push(changed(triple, change, None));
                 if before.is_some() || !self.is_told_first(now, triple) {
                     self.steer(triple.pair(), steered, actions);
@@ -394,6 +392,6 @@ fn triple(packet: &ipv6::Packet<'_>, update: &BindingUpdate) -> Triple {
         client: packet.destination,
         anycast: packet.source,
     };
-    let named = update.alternate_care_of.map(|care_of| pair.with(care_of));
-    named.unwrap_or(pair.unnamed())
+    let named = update.alternate_care_of;
+    named.map_or(pair.unnamed(), |care_of| pair.with(care_of))
 }

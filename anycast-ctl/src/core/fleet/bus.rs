@@ -322,11 +322,11 @@ impl Bus {
         let mut due = earliest(Some(self.next), self.peers.deadline());
         let client = self.client.as_ref().map(Client::deadline);
         if !self.is_ready() {
-            due = earliest(due, Some(self.started + READY));
+            due = earliest(due, Some(self.bound(self.started)));
             let alone = self.connected.map(|since| since + ALONE);
             due = earliest(due, client.or(alone));
         } else if self.behind {
-            due = earliest(due, self.connected.map(|since| since + READY));
+            due = earliest(due, self.connected.map(|since| self.bound(since)));
             due = earliest(due, client);
         }
         due

@@ -16,6 +16,9 @@ use crate::core::{
     notice::FleetReady,
 };
 
+/// A gateway whose snapshot comes waits for so long, and goes on with what it has. One of a million triples takes ten
+/// seconds.
+const COMES: Duration = Duration::from_secs(60);
 /// A connection that fails may have been of no use for so long before.
 const UNNOTICED: Duration = Duration::from_secs(12);
 
@@ -104,7 +107,7 @@ impl Bus {
             return Err(Counter::FleetMessageReplayed);
         };
         let pins = read_pins(now, chunk.pins).ok_or(Counter::FleetMessageMalformed)?;
-        match client.took(now, chunk.of) {
+        match client.took(now, from, chunk.of) {
             Next::Ask(to, wish) => self.ask(now, to, wish, actions),
             Next::Done | Next::Wait | Next::GiveUp => {
                 self.client = None;
@@ -124,7 +127,7 @@ impl Bus {
     pub(super) fn catch_up(&mut self, now: Time, actions: &mut Actions) {
         if self.is_ready() {
             // It goes on by what it knows, and by what it hears from now on.
-            let too_late = |since| now >= since + READY;
+            let too_late = |since| now >= self.bound(since);
             if self.connected.is_none_or(too_late) {
                 self.client = None;
                 self.behind = self.connected.is_none();
@@ -135,15 +138,17 @@ impl Bus {
                 }
                 return;
             }
-        } else if now >= self.started + READY {
+        } else if now >= self.bound(self.started) {
             self.client = None;
             return self.become_ready(now, FleetReady::TimedOut, actions);
         }
-        let mut other_than = None;
+        let (mut other_than, mut unanswered) = (None, None);
         if let Some(client) = &mut self.client {
             match client.poll(now) {
                 Next::Ask(to, wish) => return self.ask(now, to, wish, actions),
-                Next::GiveUp => other_than = Some(client.from()),
+                Next::GiveUp => {
+                    (other_than, unanswered) = (Some(client.from()), client.unanswered());
+                }
                 Next::Wait | Next::Done => return,
             }
             self.client = None;
@@ -151,12 +156,19 @@ impl Bus {
         let ready = || self.peers.there().filter(|(_, peer)| peer.ready);
         let chosen = ready().find(|(id, _)| other_than != Some(*id));
         if let Some((from, _)) = chosen.or_else(|| ready().next()) {
-            let (client, wish) = Client::new(now, from, self.rng.next_u64());
+            let snapshot = unanswered.unwrap_or_else(|| self.rng.next_u64());
+            let (client, wish) = Client::new(now, from, snapshot);
             self.client = Some(client);
             self.ask(now, from, wish, actions);
         } else if !self.is_ready() && self.connected.is_some_and(|since| now >= since + ALONE) {
             self.become_ready(now, FleetReady::Alone, actions);
         }
+    }
+
+    /// Until when a snapshot is awaited, from `since` on: for longer while it comes.
+    pub(super) fn bound(&self, since: Time) -> Time {
+        let comes = self.client.as_ref().is_some_and(Client::is_under_way);
+        since + if comes { COMES } else { READY }
     }
 
     fn become_ready(&mut self, now: Time, how: FleetReady, actions: &mut Actions) {

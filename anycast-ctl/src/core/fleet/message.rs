@@ -49,26 +49,15 @@ pub struct Pins {
 
 impl Pins {
     /// The same in parts that fit into messages.
-    pub(super) fn parts(self) -> impl Iterator<Item = Self> {
-        let Self {
-            client,
-            anycast,
-            care_of,
-            remaining,
-            sequence,
-            flows,
-        } = self;
+    pub(super) fn parts(mut self) -> impl Iterator<Item = Self> {
+        let flows = std::mem::take(&mut self.flows);
         let parts = match flows.len() {
             0..=PART => vec![flows],
             _ => flows.chunks(PART).map(<[_]>::to_vec).collect(),
         };
         parts.into_iter().map(move |flows| Self {
-            client,
-            anycast,
-            care_of,
-            remaining,
-            sequence,
             flows,
+            ..self.clone()
         })
     }
 }
@@ -223,7 +212,9 @@ pub(super) fn read_pins(now: Time, body: &[u8]) -> Option<Vec<Pins>> {
             sequence: reader.half()?,
             flows: Vec::new(),
         };
-        for _ in 0..reader.half()? {
+        let count = usize::from(reader.half()?);
+        pins.flows.reserve_exact(count.min(PART));
+        for _ in 0..count {
             let flow = read_pin(now, &pins, &mut reader)?;
             pins.flows.push(flow);
         }

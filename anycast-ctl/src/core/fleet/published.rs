@@ -14,8 +14,6 @@ const BOTH_WAYS: Duration = Duration::from_secs(10);
 /// Where this gateway sees one direction alone, another one judges by this how the flow fares. It is shorter than the
 /// time after which an ICMPv6 error ends a flow that is not answered.
 const ONE_WAY: Duration = Duration::from_secs(1);
-/// Flows of one sweep that are told. More are told by the next.
-const MOST: usize = 20_000;
 
 /// What the others know of a flow.
 #[derive(Clone, Copy, Debug)]
@@ -27,16 +25,24 @@ struct Said {
     at: Time,
     /// When the member was last heard by another gateway, as that one told.
     heard_elsewhere: u64,
+    /// The last reading that had the flow.
+    reading: u64,
 }
 
 /// What the others know of the flows of this gateway.
 #[derive(Debug, Default)]
-pub(in crate::core) struct Published(HashMap<FlowKey, Said>);
+pub(in crate::core) struct Published {
+    known: HashMap<FlowKey, Said>,
+    reading: u64,
+}
 
 impl Published {
+    /// Flows of one reading that are told. More are told by the next.
+    pub(in crate::core) const MOST: usize = 20_000;
+
     /// Notes that another gateway told of a flow.
     pub(in crate::core) fn heard(&mut self, now: Time, key: FlowKey, flow: &Flow) {
-        let said = self.0.entry(key).or_insert(said(now, flow));
+        let said = self.known.entry(key).or_insert(said(now, flow));
         said.marks |= marks(flow);
         said.last_out = said.last_out.max(flow.last_out);
         said.last_in = said.last_in.max(flow.last_in);
@@ -45,13 +51,13 @@ impl Published {
 
     /// Whether the last that is known of the flow's member was heard by another gateway.
     pub(in crate::core) fn is_heard_elsewhere(&self, key: &FlowKey, flow: &Flow) -> bool {
-        let said = self.0.get(key);
+        let said = self.known.get(key);
         flow.last_in != 0 && said.is_some_and(|said| said.heard_elsewhere >= flow.last_in)
     }
 
     /// What was said from `since` on, nobody has heard.
     pub(in crate::core) fn unsaid(&mut self, since: Time) {
-        for said in self.0.values_mut().filter(|said| said.at >= since) {
+        for said in self.known.values_mut().filter(|said| said.at >= since) {
             (said.marks, said.last_out, said.last_in) = (0, 0, 0);
         }
     }
@@ -62,53 +68,70 @@ impl Published {
         now: Time,
         flows: impl Iterator<Item = &'a (FlowKey, Flow)>,
     ) -> Vec<(FlowKey, Flow)> {
-        let mut known = HashMap::with_capacity(self.0.len());
-        let mut due = Vec::new();
-        for (key, flow) in flows {
-            // What was said of an earlier flow between the same ends says nothing of this one.
-            let same = |said: &&Said| flow.pinned_at <= said.last_out.max(said.last_in);
-            let earlier = self.0.get(key);
-            let before = earlier.filter(same).copied();
-            if due.len() < MOST && is_due(now, key, flow, before) {
-                due.push((*key, *flow));
-                let heard_elsewhere = earlier.map_or(0, |earlier| earlier.heard_elsewhere);
-                let said = said(now, flow);
-                known.insert(
-                    *key,
-                    Said {
-                        heard_elsewhere,
-                        ..said
-                    },
-                );
-            } else if let Some(before) = before {
-                known.insert(*key, before);
-            }
-        }
+        self.reading += 1;
+        let due = self.due_of_late(now, flows);
         // What came from others since the flows were read may be in no list yet.
-        let recent = |said: &Said| said.at + BOTH_WAYS > now;
-        for (key, said) in self.0.drain().filter(|(_, said)| recent(said)) {
-            known.entry(key).or_insert(said);
-        }
-        self.0 = known;
+        let reading = self.reading;
+        self.known
+            .retain(|_, said| said.reading == reading || said.at + BOTH_WAYS > now);
         due
+    }
+
+    /// Those of some flows, that were in use of late. Nothing is forgotten. What is new goes first, then what was told
+    /// least recently.
+    pub(in crate::core) fn due_of_late<'a>(
+        &mut self,
+        now: Time,
+        flows: impl Iterator<Item = &'a (FlowKey, Flow)>,
+    ) -> Vec<(FlowKey, Flow)> {
+        let mut due = Vec::new();
+        for known in flows {
+            let (key, flow) = known;
+            let mut earlier = self.known.get_mut(key);
+            // Also that of a flow that has to wait for its turn, because of what was heard elsewhere.
+            if let Some(said) = &mut earlier {
+                said.reading = self.reading;
+            }
+            // What was said of an earlier flow between the same ends says nothing of this one.
+            let same = |said: &&mut Said| flow.pinned_at <= said.last_out.max(said.last_in);
+            let said = earlier.filter(same);
+            let since = due_since(now, key, flow, said.as_deref());
+            due.extend(since.map(|since| (since, known)));
+        }
+        if due.len() > Self::MOST {
+            due.select_nth_unstable_by_key(Self::MOST, |(since, _)| *since);
+            due.truncate(Self::MOST);
+        }
+        for (_, (key, flow)) in &due {
+            let earlier = self.known.get(key);
+            let said = Said {
+                heard_elsewhere: earlier.map_or(0, |earlier| earlier.heard_elsewhere),
+                reading: self.reading,
+                ..said(now, flow)
+            };
+            self.known.insert(*key, said);
+        }
+        due.into_iter().map(|(_, known)| *known).collect()
     }
 }
 
-fn is_due(now: Time, key: &FlowKey, flow: &Flow, said: Option<Said>) -> bool {
+/// Since when the others know no better, if they have to hear of a flow.
+fn due_since(now: Time, key: &FlowKey, flow: &Flow, said: Option<&Said>) -> Option<Time> {
     let Some(said) = said else {
         // Most flows that are not TCP are a question and its answer.
         let goes_on = flow.last_out.max(flow.last_in) > flow.pinned_at;
-        return key.protocol == ipv6::NEXT_HEADER_TCP || goes_on;
+        let told = key.protocol == ipv6::NEXT_HEADER_TCP || goes_on;
+        return told.then_some(Time::ZERO);
     };
     if marks(flow) & !said.marks != 0 {
-        return true;
+        return Some(Time::ZERO);
     }
     let pace = match (flow.last_out > said.last_out, flow.last_in > said.last_in) {
         (true, true) => BOTH_WAYS,
         (true, false) | (false, true) => ONE_WAY,
-        (false, false) => return false,
+        (false, false) => return None,
     };
-    now.since(said.at) >= pace
+    (now.since(said.at) >= pace).then_some(said.at)
 }
 
 fn said(now: Time, flow: &Flow) -> Said {
@@ -118,6 +141,7 @@ fn said(now: Time, flow: &Flow) -> Said {
         last_in: flow.last_in,
         at: now,
         heard_elsewhere: 0,
+        reading: 0,
     }
 }
 

@@ -18,6 +18,8 @@ const SERVED: usize = 4;
 /// How long an answer is awaited, and how often a chunk is asked for.
 const PATIENCE: Duration = Duration::from_secs(1);
 const TRIES: u32 = 3;
+/// Who has begun to answer is busy rather than gone: with a million flows, judging them takes seconds.
+const TRIES_UNDER_WAY: u32 = 8;
 
 /// The snapshots that others want.
 #[derive(Debug, Default)]
@@ -138,13 +140,28 @@ impl Client {
         (client, wish)
     }
 
-    /// Whether this chunk is the one that is awaited.
+    /// Whether this chunk is the one that is awaited. The first one may come from any gateway that was asked.
     pub(super) fn awaits(&self, from: Id, chunk: &Chunk<'_>) -> bool {
-        (from, chunk.wish) == (self.from, self.wish)
+        chunk.wish == self.wish && (from == self.from || !self.is_under_way())
+    }
+
+    /// Whether a part of the snapshot has come.
+    pub(super) const fn is_under_way(&self) -> bool {
+        self.wish.chunk > 0
+    }
+
+    /// The number of a snapshot of which nothing has come yet. Who was asked may still be reading its flows, and has
+    /// the answer when it is asked for the same again.
+    pub(super) const fn unanswered(&self) -> Option<u64> {
+        match self.is_under_way() {
+            true => None,
+            false => Some(self.wish.snapshot),
+        }
     }
 
     /// The chunk that was awaited came.
-    pub(super) fn took(&mut self, now: Time, of: u32) -> Next {
+    pub(super) fn took(&mut self, now: Time, from: Id, of: u32) -> Next {
+        self.from = from;
         self.wish.chunk += 1;
         self.asked = now;
         self.tries = 1;
@@ -158,7 +175,11 @@ impl Client {
         if now < self.deadline() {
             return Next::Wait;
         }
-        if self.tries >= TRIES {
+        let most = match self.is_under_way() {
+            true => TRIES_UNDER_WAY,
+            false => TRIES,
+        };
+        if self.tries >= most {
             return Next::GiveUp;
         }
         self.asked = now;

@@ -4,9 +4,19 @@ use std::{collections::BTreeSet, net::Ipv6Addr};
 
 use super::{
     super::{
-        ShellError, addresses::Addresses, answer::LivePolicy, api::server::Call, bus::BusEvent,
-        clock, engine::Engine, flows::Flows, netlink::Netlink, next_hops::NextHops,
-        perform::Performer, plane::Plane,
+        ShellError,
+        addresses::Addresses,
+        answer::LivePolicy,
+        api::server::Call,
+        bus::{BusEvent, Incoming},
+        clock,
+        engine::Engine,
+        flows::Flows,
+        netlink::Netlink,
+        next_hops::NextHops,
+        perform::Performer,
+        plane::Plane,
+        recent::{Found, Recent},
     },
     looks::Looks,
     retiring::Retiring,
@@ -16,6 +26,10 @@ use crate::core::{
     correspondent::{Correspondent, Selection},
     member::Member,
 };
+
+/// Messages of the bus, and their octets, that are handled before the loop looks at anything else.
+const TURN: usize = 64;
+const TURN_OCTETS: usize = 32 << 10;
 
 /// Who waits for the flows to be read.
 #[derive(Debug)]
@@ -44,6 +58,7 @@ pub(super) struct Parts {
     pub(super) performer: Performer,
     pub(super) policy: LivePolicy,
     pub(super) flows: Flows<Waiter>,
+    pub(super) recent: Recent,
     pub(super) netlink: Netlink,
     pub(super) addresses: Addresses,
     /// What a reload took out of the configuration, and sessions still use.
@@ -60,17 +75,37 @@ impl Parts {
     /// Performs the actions that the core asked for.
     pub(super) fn perform(&mut self) {
         let actions = self.core.actions();
-        if self.performer.perform(actions, &mut self.plane) {
+        let wanted = self.performer.perform(actions, &mut self.plane);
+        if wanted.all {
             self.flows.wait(Waiter::Core);
+        }
+        if let Some(since) = wanted.since {
+            self.recent.read(since);
         }
     }
 
-    /// Hands over what the fleet's bus brings.
-    pub(super) fn bus(&mut self, event: BusEvent) {
-        match event {
-            BusEvent::Message(octets) => self.core.handle(Input::Bus(&octets)),
-            BusEvent::Connected(is) => self.core.handle(Input::BusConnected(is)),
+    /// Hands over what the fleet's bus brings: one event, or several messages if they are small.
+    pub(super) fn bus(&mut self, event: BusEvent, incoming: Option<&mut Incoming>) {
+        let octets = match event {
+            BusEvent::Message(octets) => octets,
+            BusEvent::Connected(is) => return self.core.handle(Input::BusConnected(is)),
+        };
+        self.core.handle(Input::Bus(&octets));
+        let mut turn = octets.len();
+        let Some(incoming) = incoming else { return };
+        for _ in 1..TURN {
+            if turn >= TURN_OCTETS {
+                break;
+            }
+            let Some(octets) = incoming.more() else { break };
+            self.core.handle(Input::Bus(&octets));
+            turn += octets.len();
         }
+    }
+
+    /// Hands over the flows that were in use of late.
+    pub(super) fn recent_read(&mut self, (began, flows): Found) {
+        self.core.handle_at(began, Input::RecentFlows(&flows));
     }
 
     /// Whether this machine can do all of its part.

@@ -202,15 +202,27 @@ impl FlowTable {
 
     /// All pinned flows. Flows that are pinned or end meanwhile may be missed.
     pub(super) fn iter(&self) -> impl Iterator<Item = (FlowKey, Flow)> + '_ {
+        self.since(0)
+    }
+
+    /// Those that were in use at this time of the kernel's clock or later, and others by chance.
+    pub(super) fn since(&self, time: u64) -> impl Iterator<Item = (FlowKey, Flow)> + '_ {
         let sets = (0..self.sets()).filter_map(|number| self.memory.set(number));
         let slots = sets.flat_map(|set| (0..SLOTS).map(move |number| (set, number)));
-        slots.filter_map(|(set, number)| {
+        slots.filter_map(move |(set, number)| {
             // SAFETY: the set exists.
             let key = unsafe {
                 if flow_table::is_free(set, number) {
                     return None;
                 }
-                (&raw const (*flow_table::slot(set, number)).key).read_volatile()
+                let slot = flow_table::slot(set, number);
+                let flow = &raw const (*slot).flow;
+                let used = (&raw const (*flow).last_out).read_volatile();
+                let used = used.max((&raw const (*flow).last_in).read_volatile());
+                if used.max((&raw const (*flow).pinned_at).read_volatile()) < time {
+                    return None;
+                }
+                (&raw const (*slot).key).read_volatile()
             };
             // Here the programs' view is taken: a slot that is being written, or a second slot of the same flow, does
             // not count.

@@ -6,6 +6,7 @@ use anycast_common::abi::maps::{Flow, FlowKey, MemberFlow, state};
 use aya::maps::{HashMap, Map, MapData, MapError};
 
 use super::flow_table::FlowTable;
+use crate::core::Time;
 
 /// Reads the flow maps. A clone reads the same maps.
 #[derive(Clone, Debug)]
@@ -31,6 +32,14 @@ impl FlowReader {
             all.filter(|(_, flow)| !state::is_open(flow.state))
                 .collect(),
         )
+    }
+
+    /// Those that were in use since this time.
+    #[must_use]
+    pub fn recent(&self, since: Time) -> Vec<(FlowKey, Flow)> {
+        let recent = self.flows.since(since.as_nanos());
+        let pinned = recent.filter(|(_, flow)| !state::is_open(flow.state));
+        ordered(pinned.collect())
     }
 
     /// How many flows a correspondent and a member can have.

@@ -84,6 +84,7 @@ impl Mirror {
             Action::Map(MapAction::QuietClient { until, .. }) => assert!(*until >= now),
             // It belongs to no fleet.
             Action::Publish { .. }
+            | Action::ReadRecentFlows { .. }
             | Action::Map(MapAction::AdoptFlow { .. } | MapAction::OpenFlow { .. }) => {
                 panic!("{action:?}")
             }

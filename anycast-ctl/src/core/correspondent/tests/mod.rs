@@ -26,7 +26,7 @@ use anycast_common::wire::{
 };
 use rand::SeedableRng;
 
-use super::{cache::Triple, sequences::Sequences, *};
+use super::{sequences::Sequences, triple::Triple, *};
 use crate::core::{
     Action, Actions, MapAction, Notice, Received, Time,
     counters::Counter,

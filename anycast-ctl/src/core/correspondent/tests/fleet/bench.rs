@@ -70,6 +70,9 @@ pub struct Fleet {
     pub lost: u32,
     /// Longest time on the way, in milliseconds.
     pub delay: u64,
+    /// How long it takes to read all flows, in milliseconds, and who reads them until when.
+    pub reading: u64,
+    readers: Vec<(Time, usize)>,
     rng: Generator,
 }
 
@@ -83,6 +86,8 @@ impl Fleet {
             recorded: Vec::new(),
             lost: 0,
             delay: 5,
+            reading: 0,
+            readers: Vec::new(),
             rng: Generator::seed_from_u64(1),
         };
         for _ in 0..gateways {
@@ -145,6 +150,11 @@ impl Fleet {
         while self.now < end {
             self.now += STEP;
             self.deliver();
+            let now = self.now;
+            let done: Vec<_> = self.readers.extract_if(.., |(at, _)| *at <= now).collect();
+            for (_, place) in done {
+                self.read(place, Time::ZERO);
+            }
             for place in 0..self.gateways.len() {
                 self.poll(place);
             }
@@ -200,10 +210,23 @@ impl Fleet {
                         gateway.flows(now, &flows, actions);
                     });
                 }
+                Action::ReadRecentFlows { since: Time::ZERO } => {
+                    let done = self.now + Duration::from_millis(self.reading);
+                    self.readers.push((done, place));
+                }
+                Action::ReadRecentFlows { since } => self.read(place, since),
                 Action::Notice(notice) => self.gateways[place].notices.push(notice),
                 _ => {}
             }
         }
+    }
+
+    fn read(&mut self, place: usize, since: Time) {
+        let flows = self.gateways[place].flows.clone().into_iter();
+        let flows: Vec<_> = flows.filter(|(_, flow)| used(flow) >= since).collect();
+        self.at(place, |gateway, now, actions| {
+            gateway.recent_flows(now, &flows, actions);
+        });
     }
 
     fn map(&mut self, place: usize, action: MapAction) {
@@ -281,6 +304,11 @@ pub fn key(port: u16) -> FlowKey {
         protocol: 6,
         reserved: [0; 3],
     }
+}
+
+/// When a flow was last in use.
+fn used(flow: &Flow) -> Time {
+    Time::from_nanos(flow.last_out.max(flow.last_in).max(flow.pinned_at))
 }
 
 /// A flow to a member that has answered.

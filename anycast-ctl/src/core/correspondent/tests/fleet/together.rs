@@ -1,5 +1,7 @@
 //! What gateways know of each other.
 
+use anycast_common::abi::maps::Flow;
+
 use super::{
     bench::{Fleet, flow, key},
     *,
@@ -63,6 +65,45 @@ fn flows_of_one_are_known_to_all_within_a_second() {
 }
 
 #[test]
+fn many_flows_that_are_silent_do_not_keep_others_from_hearing_of_one_that_is_answered() {
+    let mut fleet = Fleet::ready(2);
+    let now = fleet.now;
+    for port in 0..60_000 {
+        let mut other = key(port);
+        for service in 1..=2 {
+            other.service_port = [1, service];
+            fleet.gateways[0].flows.insert(other, flow(now, CARE_OF));
+        }
+    }
+    // All are told, and have been silent for a while.
+    fleet.pass(10_000);
+    assert_eq!(fleet.gateways[1].flows.len(), 120_000);
+    let mut new = Flow {
+        answered: 0,
+        last_in: 0,
+        ..flow(fleet.now, CARE_OF)
+    };
+    fleet.gateways[0].flows.insert(key(1), new);
+    fleet.pass(700);
+    assert_eq!(
+        fleet.gateways[1]
+            .flows
+            .get(&key(1))
+            .map(|flow| flow.last_in),
+        Some(0)
+    );
+    // The answer is known long before a trial is over.
+    (new.answered, new.last_in) = (1, fleet.now.as_nanos());
+    fleet.gateways[0].flows.insert(key(1), new);
+    fleet.pass(700);
+    let known = fleet.gateways[1]
+        .flows
+        .get(&key(1))
+        .map(|flow| flow.last_in);
+    assert!(known.is_some_and(|heard| heard > 0), "{known:?}");
+}
+
+#[test]
 fn a_gateway_steers_nothing_until_it_knows_what_the_others_do() {
     let mut fleet = Fleet::ready(2);
     let peer = fleet.tests(0);
@@ -109,6 +150,23 @@ fn a_snapshot_comes_over_a_bad_bus() {
     let gateway = &fleet.gateways[new];
     assert!(gateway.is_ready());
     assert_eq!(gateway.flows.len(), 20_000);
+}
+
+#[test]
+fn a_snapshot_that_takes_longer_than_all_tries_is_taken_when_it_comes() {
+    let mut fleet = Fleet::ready(3);
+    let now = fleet.now;
+    fleet.gateways[0].flows.insert(key(1), flow(now, CARE_OF));
+    fleet.pass(1000);
+    // Each answer comes after its gateway was given up, and another one asked.
+    fleet.reading = 5000;
+    let new = fleet.start(1, 0);
+    fleet.pass(8000);
+    let by_snapshot = Notice::FleetReady {
+        how: FleetReady::Snapshot,
+    };
+    assert!(fleet.gateways[new].notices.contains(&by_snapshot));
+    assert!(fleet.gateways[new].flows.contains_key(&key(1)));
 }
 
 #[test]

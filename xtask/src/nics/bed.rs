@@ -161,6 +161,7 @@ impl Bed {
             } else {
                 ("2", "1")
             };
+            let link = if index < 2 { "1" } else { "2" };
             let key = public_key(far)?;
             for line in case.stack.lines {
                 let words = [
@@ -169,6 +170,7 @@ impl Bed {
                     ("NEW", NEW[index]),
                     ("NEAR", near),
                     ("FAR", far),
+                    ("LINK", link),
                 ];
                 let line = words.iter().fold((*line).to_owned(), |line, (word, with)| {
                     line.replace(word, with)

@@ -10,7 +10,8 @@ pub(super) fn mac(number: u8) -> String {
 }
 
 /// What stands on the cards, by lines of `ip` (or of another word that begins them) in which `DEV` is a card, `NEW`
-/// what stands on it, `NEAR` the end's number, 1 or 2, `FAR` the other, and `KEY` the public key of the other end.
+/// what stands on it, `NEAR` the end's number, 1 or 2, `FAR` the other, `LINK` that of the link, and `KEY` the public
+/// key of the other end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stack {
     pub name: &'static str,
@@ -207,8 +208,8 @@ const STACKS: [Stack; 13] = [
     Stack {
         name: "VXLAN",
         lines: &[
-            "address add 192.0.2.NEAR/24 dev DEV",
-            "link add NEW type vxlan id 7 local 192.0.2.NEAR remote 192.0.2.FAR dstport 4789",
+            "address add 10.0.LINK.NEAR/24 dev DEV",
+            "link add NEW type vxlan id LINK local 10.0.LINK.NEAR remote 10.0.LINK.FAR dstport 4789",
             "link set NEW up",
         ],
         above: true,

@@ -97,8 +97,27 @@ fn one(case: &Case, seen: &mut Seen) -> Result<String> {
     told.map_err(|error| {
         let tails = bed.daemons.iter().map(|daemon| daemon.tail(4).join(" / "));
         let tails: Vec<String> = tails.collect();
-        error.context(tails.join(" // "))
+        drop(bed);
+        let without = match control(case) {
+            Ok(()) => "without daemons a session passes".to_owned(),
+            Err(error) => format!("without daemons no session passes either ({error:#})"),
+        };
+        error.context(tails.join(" // ")).context(without)
     })
+}
+
+/// A session by the same network without us: what fails there, too, is a fault of the card.
+fn control(case: &Case) -> Result<()> {
+    let (mut bed, Names([_, _, lan, _])) = Bed::up(case)?;
+    let table = case.stack.table_of(1);
+    let line = format!("-6 route replace {B}/128 via 2001:db8:20::11 dev {lan} table {table}");
+    ip(&bed.router, &line)?;
+    let service = visitor::serve("s1", &bed.member, bed.site.directory())?;
+    bed.services.push(service);
+    let mut visitor = Visitor::connect("client", &bed.client, bed.site.directory())?;
+    visitor.transfer(512, 512, SOON)?;
+    visitor.transfer(MIB, MIB, 2 * SOON)?;
+    Ok(())
 }
 
 fn carry(

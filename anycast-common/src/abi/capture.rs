@@ -49,8 +49,11 @@ pub const REASONS: usize = 8;
 pub const PADDING: u32 = 2;
 /// Where the packet after the program may begin in a record: a multiple of eight up to here, for the verifier.
 pub const PLACES: u32 = 0xff8;
+/// Bits of the padding, for the verifier. One of them is in [`PLACES`] as well: of two numbers that have none in common
+/// the compiler would make the sum by an OR, of which the verifiers before Linux 6.10 know no bounds.
+pub const PADDINGS: u32 = PADDING | 8;
 /// Octets for packets in a record.
-pub const OCTETS: usize = (PLACES + MOST + 1 + PADDING).next_multiple_of(8) as usize;
+pub const OCTETS: usize = (PLACES + PADDINGS + MOST + 1).next_multiple_of(8) as usize;
 
 /// Set in the cookie, beside the number of the program that is looked at: its packets have no Ethernet header.
 pub const BARE: u64 = 1 << 32;

@@ -1,6 +1,9 @@
 //! `capture`: what the programs of a gateway, a member and a router saw and did, beside a session. tshark reads it
 //! where it is there, and else another parser.
 
+#[path = "../verdicts/tracing.rs"]
+mod tracing;
+
 use std::{
     collections::BTreeMap,
     net::Ipv6Addr,
@@ -9,10 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use aya::{
-    programs::{ProgramType, loaded_programs},
-    sys::is_program_supported,
-};
+use aya::programs::loaded_programs;
 use nix::sys::signal::Signal;
 use pcap_file::pcapng::{
     Block, PcapNgReader,
@@ -38,22 +38,9 @@ const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
 pub fn tests() -> Suite {
     let suite = Suite::new().test("a capture of nothing says what is wrong", refused);
     let name = "a capture has what the programs saw and did";
-    match obstacle() {
+    match tracing::obstacle() {
         Some(reason) => suite.ignored(name, reason),
         None => suite.test(name, seen),
-    }
-}
-
-/// Why nothing is captured here, if so.
-fn obstacle() -> Option<&'static str> {
-    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
-        Some("this kernel does not tell its types (BTF)")
-    } else if !is_program_supported(ProgramType::Tracing).unwrap_or(false) {
-        Some(
-            "this machine permits no BPF programs that look at others; ANYCAST_LONG=1 cargo xtask kernels runs it",
-        )
-    } else {
-        None
     }
 }
 

@@ -5,6 +5,7 @@ mod anew;
 mod answer;
 mod believed;
 mod big_fragment;
+mod capture;
 mod correspondent;
 mod device_sums;
 mod differential;
@@ -35,6 +36,7 @@ mod short_way;
 mod sizes;
 mod station;
 mod tcx;
+mod tracing;
 mod trial;
 mod unattended;
 mod unreachable;
@@ -84,6 +86,7 @@ fn main() -> std::process::ExitCode {
     let suite = fragment::tests(suite);
     let suite = differential::tests(suite);
     let suite = upgrade::tests(suite);
+    let suite = capture::tests(suite);
     // The same rules at another hook. What XDP forwards, the kernel does there.
     let rules = router::tests(Suite::new());
     let rules = router_policy::tests(rules);

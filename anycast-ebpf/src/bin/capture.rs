@@ -15,8 +15,8 @@ mod programs {
 
     use anycast_common::abi::{
         capture::{
-            BARE, Head, MOST, OCTETS, PADDING, PLACES, REASONS, RING, Settings, Totals, WINDOW,
-            verdict,
+            BARE, Head, MOST, OCTETS, PADDING, PADDINGS, PLACES, REASONS, RING, Settings, Totals,
+            WINDOW, verdict,
         },
         counters::short,
     };
@@ -131,7 +131,7 @@ mod programs {
         length: u32,
     ) -> Option<u32> {
         let length = packet.linear.min(length) & MOST;
-        let at = ((place & PLACES) + (padding & PADDING)) as usize;
+        let at = ((place & PLACES) + (padding & PADDINGS)) as usize;
         // SAFETY: the masks keep it within the octets of the record.
         unsafe {
             let to = ptr::from_mut(&mut record.octets).cast::<u8>().add(at);
@@ -240,7 +240,7 @@ mod programs {
         }
         record.head.cookie = 0;
         let packet = packet(buffer, settings)?;
-        let (place, padding) = (settings.place & PLACES, record.head.padding & PADDING);
+        let (place, padding) = (settings.place & PLACES, record.head.padding & PADDINGS);
         let length = copy(record, place, padding, &packet, settings.length)?;
         if !is_any(&settings.anycast) {
             let octets = ptr::from_ref(&record.octets).cast::<u8>();

@@ -12,6 +12,9 @@ use super::{
     package::Unobtainable,
 };
 
+/// Steps that are no session.
+const BESIDE: [&str; 2] = ["load", "captures"];
+
 /// A program and the verifier.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Loaded {
@@ -120,7 +123,10 @@ impl Outcome {
         let most = self.programs.iter().filter_map(|it| it.instructions).max();
         let slowest = self.programs.iter().map(|it| it.milliseconds);
         let all: f64 = slowest.sum();
-        let session = self.steps.iter().find(|step| step.step != "load");
+        let session = self
+            .steps
+            .iter()
+            .find(|step| !BESIDE.contains(&&*step.step));
         format!(
             "| {} | {} of {} | {} | {:.1} | {} | {} |",
             if self.release.is_empty() {

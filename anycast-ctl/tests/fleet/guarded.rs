@@ -49,6 +49,7 @@ fn guarded(site: &mut Site) -> Result<()> {
     site.daemons()?;
     let all: Vec<_> = (0..GATEWAYS).collect();
     meet(site, &all)?;
+    site.gateway(REFUSED)?.wait_problems(&[])?;
     for (lines, reason) in [
         (
             files.gateway("other", Some("gateway"), "known"),
@@ -75,9 +76,15 @@ fn guarded(site: &mut Site) -> Result<()> {
         });
         refused.with_context(|| lines.clone())?;
         bus.says(reason, heard).with_context(|| lines.clone())?;
+        let waits = ["fleet_disconnected", "fleet_not_ready"];
+        let said = site.gateway(REFUSED)?.wait_problems(&waits);
+        said.with_context(|| lines.clone())?;
         let fleet = site.gateway(REFUSED)?.ask("fleet")?;
         ensure!(fleet["connected_seconds"].is_null(), "{reason}: {fleet}");
     }
+    // It waits for others no longer, and knows nothing of their sessions.
+    let alone = ["fleet_disconnected", "fleet_no_snapshot"];
+    site.gateway(REFUSED)?.wait_problems(&alone)?;
     meet(site, &[0, 1])
 }
 

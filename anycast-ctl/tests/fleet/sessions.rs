@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use xtask::{kernel_tests::Suite, lab::crowd::Crowd, net::wait};
+use xtask::{json_schema, kernel_tests::Suite, lab::crowd::Crowd, net::wait};
 
 use super::{
     clients::{socket, with_answers},
@@ -65,6 +65,8 @@ fn course<R>(
 /// Gateways fail, and come back with nothing; the bus goes, and comes back.
 fn outlive(site: &mut Site, bus: &mut Option<Nats>) -> Result<()> {
     let mut crowd = begin(site, &[0, 1])?;
+    fleet_matches_schema(site, 1)?;
+    site.gateway(1)?.wait_problems(&[])?;
     site.route(1)?;
     go_on(&mut crowd, GO_ON)?;
     none_broken(&crowd, "the route moved")?;
@@ -73,14 +75,18 @@ fn outlive(site: &mut Site, bus: &mut Option<Nats>) -> Result<()> {
     none_broken(&crowd, "a gateway failed")?;
     bus.take().map_or(Ok(()), Nats::stop)?;
     wait_connected(site, 1, false)?;
+    fleet_matches_schema(site, 1)?;
     go_on(&mut crowd, GO_ON)?;
     none_broken(&crowd, "the bus was gone")?;
+    let alone = ["fleet_disconnected", "fleet_peer_lost"];
+    site.gateway(1)?.wait_problems(&alone)?;
     *bus = Some(Nats::start(site)?);
     wait_connected(site, 1, true)?;
     site.start_gateway(0)?;
     site.spread(&[0, 1])?;
     go_on(&mut crowd, GO_ON)?;
     none_broken(&crowd, "the gateway came back with nothing")?;
+    site.gateway(1)?.wait_problems(&[])?;
     site.lose_gateway(1, &[0])?;
     go_on(&mut crowd, GO_ON)?;
     none_broken(&crowd, "the other gateway failed")
@@ -171,6 +177,15 @@ pub fn wait_connected(site: &Site, place: usize, is: bool) -> Result<()> {
         let fleet = site.gateway(place)?.ask("fleet")?;
         Ok((fleet["connected_seconds"].is_number() == is).then_some(()))
     })
+}
+
+/// What `fleet --json` prints matches its schema, where that can be known.
+fn fleet_matches_schema(site: &Site, place: usize) -> Result<()> {
+    if json_schema::obstacle().is_some() {
+        return Ok(());
+    }
+    let printed = site.gateway(place)?.tell(&["fleet", "--json"])?;
+    json_schema::validate(site.directory(), "fleet", &printed)
 }
 
 pub fn go_on(crowd: &mut Crowd, time: Duration) -> Result<()> {

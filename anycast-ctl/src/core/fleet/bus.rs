@@ -335,7 +335,7 @@ impl Bus {
     /// What people are shown.
     #[must_use]
     pub fn status(&self, now: Time) -> Status {
-        let peers = self.peers.all();
+        let peers = self.peers.shown();
         Status {
             name: self.name.clone(),
             connected: self.connected.map(|since| now.since(since)),

@@ -181,8 +181,17 @@ impl Peers {
         self.all().any(|peer| !peer.proven)
     }
 
+    /// Those that people are shown. One that was restarted has another number: what it was before is not lost.
+    pub(super) fn shown(&self) -> impl Iterator<Item = &Peer> {
+        let since = |peer: &Peer| (peer.proven, peer.heard);
+        let replaces =
+            move |new: &Peer, old: &Peer| new.name == old.name && since(new) > since(old);
+        self.all()
+            .filter(move |old| old.proven || !self.all().any(|new| replaces(new, old)))
+    }
+
     /// All that were there, and are remembered.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Peer> {
+    fn all(&self) -> impl Iterator<Item = &Peer> {
         self.0.values().filter(|peer| !peer.name.is_empty())
     }
 

@@ -15,11 +15,7 @@ use anycast_common::{
 };
 
 use super::{
-    Correspondent, Selection,
-    cache::Origin,
-    changed, leads,
-    triple::Triple,
-    update::Refused,
+    Correspondent, Selection, cache::Origin, changed, leads, triple::Triple, update::Refused,
 };
 use crate::core::{
     Action, Actions, MapAction, Time,

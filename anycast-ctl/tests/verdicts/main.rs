@@ -26,6 +26,7 @@ mod member;
 mod member_flow;
 mod packets;
 mod pair;
+mod recent;
 mod refused;
 mod remembered;
 mod router;
@@ -69,6 +70,7 @@ fn main() -> std::process::ExitCode {
     let suite = anew::tests(suite);
     let suite = trial::tests(suite);
     let suite = remembered::tests(suite);
+    let suite = recent::tests(suite);
     let suite = ending::tests(suite);
     let suite = disowned::tests(suite);
     let suite = unattended::tests(suite);

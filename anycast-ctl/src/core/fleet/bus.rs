@@ -319,17 +319,8 @@ impl Bus {
     /// When [`Bus::poll`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        let mut due = earliest(Some(self.next), self.peers.deadline());
-        let client = self.client.as_ref().map(Client::deadline);
-        if !self.is_ready() {
-            due = earliest(due, Some(self.bound(self.started)));
-            let alone = self.connected.map(|since| since + ALONE);
-            due = earliest(due, client.or(alone));
-        } else if self.behind {
-            due = earliest(due, self.connected.map(|since| self.bound(since)));
-            due = earliest(due, client);
-        }
-        due
+        let due = earliest(Some(self.next), self.peers.deadline());
+        earliest(due, self.catch_up_deadline())
     }
 
     /// What people are shown.

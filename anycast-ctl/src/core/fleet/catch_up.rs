@@ -14,6 +14,7 @@ use crate::core::{
     Action, Actions, Notice, Time,
     counters::{Counter, Counters},
     notice::FleetReady,
+    time::earliest,
 };
 
 /// A gateway whose snapshot comes waits for so long, and goes on with what it has. One of a million triples took
@@ -165,8 +166,21 @@ impl Bus {
         }
     }
 
+    /// When [`Bus::catch_up`] has something to do.
+    pub(super) fn catch_up_deadline(&self) -> Option<Time> {
+        let client = self.client.as_ref().map(Client::deadline);
+        if !self.is_ready() {
+            let alone = self.connected.map(|since| since + ALONE);
+            return earliest(Some(self.bound(self.started)), client.or(alone));
+        }
+        if !self.behind {
+            return None;
+        }
+        earliest(self.connected.map(|since| self.bound(since)), client)
+    }
+
     /// Until when a snapshot is awaited, from `since` on: for longer while it comes.
-    pub(super) fn bound(&self, since: Time) -> Time {
+    fn bound(&self, since: Time) -> Time {
         let comes = self.client.as_ref().is_some_and(Client::is_under_way);
         since + if comes { COMES } else { READY }
     }

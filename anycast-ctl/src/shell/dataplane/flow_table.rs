@@ -144,8 +144,10 @@ impl FlowTable {
         // SAFETY: the set exists, and others write plain integers of the same slot at the same time, as programs do.
         unsafe {
             let flow = &raw mut (*flow_table::slot(set, number)).flow;
-            (*flow).last_out = ours.last_out.max(theirs.last_out);
-            (*flow).last_in = ours.last_in.max(theirs.last_in);
+            let last_out = ours.last_out.max(theirs.last_out);
+            let last_in = ours.last_in.max(theirs.last_in);
+            (*flow).last_out = last_out;
+            (*flow).last_in = last_in;
             (*flow).client_closed |= theirs.client_closed;
             (*flow).member_closed |= theirs.member_closed;
             if ours.tried == 0 && theirs.tried != 0 {
@@ -157,7 +159,8 @@ impl FlowTable {
                 (*flow).answered = 1;
                 flow_table::rank(set, number, class::of(key.protocol));
             }
-            flow_table::heard(set, number, theirs.last_out.max(theirs.last_in));
+            // What others heard may be older than what was heard here.
+            flow_table::heard(set, number, last_out.max(last_in));
         }
     }
 
@@ -205,14 +208,16 @@ impl FlowTable {
         self.since(0)
     }
 
-    /// Those that were in use at this time of the kernel's clock or later, and others by chance.
+    /// Those that were in use at this time of the kernel's clock or later, and others by chance. Most of a large table
+    /// is not read for that: the head of a set says to the second when its flows were in use.
     pub(super) fn since(&self, time: u64) -> impl Iterator<Item = (FlowKey, Flow)> + '_ {
         let sets = (0..self.sets()).filter_map(|number| self.memory.set(number));
         let slots = sets.flat_map(|set| (0..SLOTS).map(move |number| (set, number)));
         slots.filter_map(move |(set, number)| {
             // SAFETY: the set exists.
             let key = unsafe {
-                if flow_table::is_free(set, number) {
+                let is_silent = time != 0 && flow_table::silent(set, number, time) != 0;
+                if flow_table::is_free(set, number) || is_silent {
                     return None;
                 }
                 let slot = flow_table::slot(set, number);

@@ -155,7 +155,7 @@ impl Cache {
     /// Puts a binding into the cache. One that is renewed began when it began.
     fn put(&mut self, triple: Triple, fresh: Live) -> Result<(Live, Option<Live>), Refusal> {
         let before = self.live.get(&triple).copied();
-        let members = self.of(triple.pair()).count();
+        let members = before.map_or_else(|| self.of(triple.pair()).count(), |_| 0);
         let full = self.care_of.len() >= self.room.care_of;
         let way_back = self.care_of.entry(triple.back());
         match &way_back {

@@ -15,7 +15,8 @@ use anycast_common::{
 };
 
 use super::{
-    Correspondent, Selection, cache::Origin, changed, leads, triple::Triple, update::Refused,
+    Correspondent, Selection, cache::Origin, changed, leads, sequences::Tag, triple::Triple,
+    update::Refused,
 };
 use crate::core::{
     Action, Actions, MapAction, Time,
@@ -149,7 +150,6 @@ impl Correspondent {
         }
         let outcome = self
             .authorize(now, &packet, &update)
-            .and_then(|seal| self.unless_barred(now, &packet, &update, seal))
             .and_then(|seal| self.apply(now, &packet, &update, seal, Origin::Fleet, actions));
         match outcome {
             Ok(_) => self.counters.count(Counter::FleetUpdateAccepted),
@@ -174,7 +174,7 @@ impl Correspondent {
             let live = self.cache.adopt_live(now, triple, sequence, remaining);
             match live {
                 Ok(Some(live)) => {
-                    self.sequences.note(now, triple, sequence);
+                    self.sequences.note(now, Tag::of(triple), sequence);
                     actions.push(leads(triple, live.expires));
                     actions.push(changed(triple, BindingChange::Created, None));
                     self.steer(triple.pair(), steered, actions);

@@ -18,7 +18,7 @@ use super::{
     Correspondent,
     generation::Generation,
     nonces::{Nonces, REMEMBERED},
-    sequences::Known,
+    sequences::{Known, Tag},
 };
 use crate::core::{Time, rr::MAX_NONCE_LIFETIME};
 
@@ -68,7 +68,7 @@ impl Correspondent {
                 .to_be_bytes(),
         );
         for (tag, known) in sequences {
-            saved.extend(tag.to_be_bytes());
+            saved.extend(tag.0.to_be_bytes());
             saved.extend(known.sequence.to_be_bytes());
             saved.extend(age(now, Some(known.at)).to_be_bytes());
             saved.extend(age(now, known.barred).to_be_bytes());
@@ -101,7 +101,7 @@ impl Correspondent {
 
 struct Parsed {
     nonces: Nonces,
-    sequences: Vec<(u64, Known)>,
+    sequences: Vec<(Tag, Known)>,
     forgotten: Option<Time>,
 }
 
@@ -147,7 +147,7 @@ fn parse(clock: Clock, saved: &[u8]) -> Option<Parsed> {
     let count = u32::from_be_bytes(take(&mut left)?);
     let mut sequences = Vec::new();
     for _ in 0..count {
-        let tag = u64::from_be_bytes(take(&mut left)?);
+        let tag = Tag(u64::from_be_bytes(take(&mut left)?));
         let sequence = u16::from_be_bytes(take(&mut left)?);
         let at = clock.when(u64::from_be_bytes(take(&mut left)?));
         let barred = clock.when(u64::from_be_bytes(take(&mut left)?));

@@ -25,7 +25,21 @@ const PARTS: usize = 16;
 
 /// First(64, SHA1(A | B | C)). Two triples with the same digest share a sequence number, which is
 /// harmless: one member continues with the number of the other.
-type Tag = u64;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Tag(pub(super) u64);
+
+impl Tag {
+    /// The digest of a triple.
+    pub(super) fn of(triple: Triple) -> Self {
+        let Triple {
+            client,
+            anycast,
+            care_of,
+        } = triple;
+        let addresses = [client, anycast, care_of].map(|address| address.octets());
+        Self(digest64(&addresses.each_ref().map(|octets| &octets[..])))
+    }
+}
 
 /// What is known of a triple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,27 +94,24 @@ impl Sequences {
         self.capacity = capacity;
     }
 
-    /// The last sequence number of `triple`. That of the next Binding Update must be after it.
-    pub(super) fn last(&self, now: Time, triple: Triple) -> Option<u16> {
-        self.find(now, tag(triple)).map(|known| known.sequence)
+    /// The last sequence number of a triple. That of the next Binding Update must be after it.
+    pub(super) fn last(&self, now: Time, tag: Tag) -> Option<u16> {
+        self.find(now, tag).map(|known| known.sequence)
     }
 
-    /// Whether an update for `triple` is barred whose newer nonce was first used at `nonces`.
-    pub(super) fn bars(&self, now: Time, triple: Triple, nonces: Time) -> bool {
-        let barred = match self.find(now, tag(triple)) {
+    /// Whether an update of a triple is barred whose newer nonce was first used at `nonces`.
+    pub(super) fn bars(&self, now: Time, tag: Tag, nonces: Time) -> bool {
+        let barred = match self.find(now, tag) {
             Some(known) => known.barred,
             None => self.forgotten,
         };
         barred.is_some_and(|barred| nonces <= barred)
     }
 
-    /// Notes a valid Binding Update of `triple`.
-    pub(super) fn note(&mut self, now: Time, triple: Triple, sequence: u16) {
-        let tag = tag(triple);
-        let barred = match self.find(now, tag) {
-            Some(known) => known.barred,
-            None => self.forgotten,
-        };
+    /// Notes a valid Binding Update of a triple.
+    pub(super) fn note(&mut self, now: Time, tag: Tag, sequence: u16) {
+        let earlier = self.take(tag).filter(|known| known.is_needed(now));
+        let barred = earlier.map_or(self.forgotten, |known| known.barred);
         let known = Known {
             sequence,
             at: now,
@@ -109,11 +120,11 @@ impl Sequences {
         self.insert(now, tag, known);
     }
 
-    /// Bars bindings of `triple` by nonces that were first used at this time or before.
-    pub(super) fn bar(&mut self, now: Time, triple: Triple, nonces: Time) {
-        let tag = tag(triple);
+    /// Bars bindings of a triple by nonces that were first used at this time or before.
+    pub(super) fn bar(&mut self, now: Time, tag: Tag, nonces: Time) {
         if let Some(known) = self.find(now, tag).copied() {
             let barred = known.barred.max(Some(nonces));
+            self.take(tag);
             self.insert(now, tag, Known { barred, ..known });
         }
     }
@@ -135,6 +146,7 @@ impl Sequences {
     pub(super) fn restore(&mut self, known: Vec<(Tag, Known)>, forgotten: Option<Time>) {
         self.forgotten = forgotten;
         for (tag, known) in known {
+            self.take(tag);
             self.insert(known.at, tag, known);
         }
     }
@@ -145,14 +157,20 @@ impl Sequences {
         Some(known).filter(|known| known.is_needed(now))
     }
 
+    /// Removes an entry. Each triple has one at most, mostly in one of the newest spans.
+    fn take(&mut self, tag: Tag) -> Option<Known> {
+        let mut parts = self.parts.iter_mut().rev();
+        let known = parts.find_map(|part| part.known.remove(&tag))?;
+        self.count -= 1;
+        Some(known)
+    }
+
+    /// Adds the entry of a triple that has none.
     fn insert(&mut self, now: Time, tag: Tag, known: Known) {
         while let Some(part) = self.parts.front()
             && part.last + MAX_NONCE_LIFETIME <= now
         {
             self.drop_oldest();
-        }
-        for part in &mut self.parts {
-            self.count -= usize::from(part.known.remove(&tag).is_some());
         }
         while self.count >= self.capacity
             && let Some(last) = self.drop_oldest()
@@ -187,13 +205,4 @@ impl Sequences {
         assert_eq!(kept, self.count);
         kept
     }
-}
-
-fn tag(triple: Triple) -> Tag {
-    let Triple {
-        client,
-        anycast,
-        care_of,
-    } = triple;
-    digest64(&[&client.octets(), &anycast.octets(), &care_of.octets()])
 }

@@ -11,6 +11,7 @@ use super::{
     Correspondent,
     cache::{Origin, Refusal},
     changed, leads,
+    sequences::Tag,
     triple::{Pair, Triple},
 };
 use crate::core::{
@@ -65,7 +66,6 @@ impl Correspondent {
         }
         let outcome = self
             .authorize(now, packet, update)
-            .and_then(|seal| self.unless_barred(now, packet, update, seal))
             .and_then(|seal| self.apply(now, packet, update, seal, Origin::Own, actions));
         let accepted = outcome.is_ok();
         match outcome {
@@ -139,7 +139,7 @@ impl Correspondent {
         let old = |last: &u16| !rr::is_after(update.sequence, *last);
         let triple = triple(packet, update);
         let live = self.cache.get(triple).map(|live| live.sequence);
-        let last = live.or_else(|| self.sequences.last(now, triple));
+        let last = live.or_else(|| self.sequences.last(now, Tag::of(triple)));
         if last.is_some_and(|last| old(&last)) || triple != triple.pair().unnamed() {
             return last.filter(old);
         }
@@ -209,15 +209,14 @@ impl Correspondent {
     /// The nonces of a deleted binding do not make it again (section 9.5.3), nor do those of an update that may be one
     /// that is forgotten. They count as expired, so that the member asks for new ones. It gets new ones at once, and in
     /// a fleet with the next period.
-    pub(super) fn unless_barred(
+    fn unless_barred(
         &mut self,
         now: Time,
-        packet: &ipv6::Packet<'_>,
         update: &BindingUpdate,
+        tag: Tag,
         seal: Seal,
     ) -> Result<Seal, Refused> {
-        let triple = triple(packet, update);
-        if update.lifetime == 0 || !self.sequences.bars(now, triple, seal.nonces) {
+        if update.lifetime == 0 || !self.sequences.bars(now, tag, seal.nonces) {
             return Ok(seal);
         }
         if let Some((home, care_of)) = update.nonce_indices {
@@ -232,7 +231,7 @@ impl Correspondent {
         })
     }
 
-    /// Does what a valid update asks for, if it is permitted. Its sequence number is noted in any case.
+    /// Does what a valid update asks for, if it is permitted. Its sequence number is noted, unless its nonces are barred.
     pub(super) fn apply(
         &mut self,
         now: Time,
@@ -242,10 +241,12 @@ impl Correspondent {
         origin: Origin,
         actions: &mut Actions,
     ) -> Result<Seal, Refused> {
-        let outcome = self.grant(now, packet, update, seal, origin, actions);
         let triple = triple(packet, update);
+        let tag = Tag::of(triple);
+        let seal = self.unless_barred(now, update, tag, seal)?;
+        let outcome = self.grant(now, triple, update, seal, origin, actions);
         self.cache.note(triple, update.sequence);
-        self.sequences.note(now, triple, update.sequence);
+        self.sequences.note(now, tag, update.sequence);
         outcome
     }
 
@@ -253,13 +254,12 @@ impl Correspondent {
     fn grant(
         &mut self,
         now: Time,
-        packet: &ipv6::Packet<'_>,
+        triple: Triple,
         update: &BindingUpdate,
         seal: Seal,
         origin: Origin,
         actions: &mut Actions,
     ) -> Result<Seal, Refused> {
-        let triple = triple(packet, update);
         let refused = |counter, status, seal| Refused::With {
             counter,
             status,
@@ -328,8 +328,9 @@ impl Correspondent {
         let meant: Vec<_> = meant.map(|(other, live)| (other, live.nonces)).collect();
         for (other, nonces) in meant {
             self.end(now, other, BindingChange::Deleted, actions);
-            self.sequences.note(now, other, update.sequence);
-            self.sequences.bar(now, other, nonces);
+            let tag = Tag::of(other);
+            self.sequences.note(now, tag, update.sequence);
+            self.sequences.bar(now, tag, nonces);
         }
     }
 

@@ -26,7 +26,11 @@ use anycast_common::wire::{
 };
 use rand::SeedableRng;
 
-use super::{sequences::Sequences, triple::Triple, *};
+use super::{
+    sequences::{Sequences, Tag},
+    triple::Triple,
+    *,
+};
 use crate::core::{
     Action, Actions, MapAction, Notice, Received, Time,
     counters::Counter,

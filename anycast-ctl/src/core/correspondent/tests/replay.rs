@@ -214,23 +214,25 @@ fn each_member_has_its_own_sequence_numbers() {
 #[test]
 fn what_is_forgotten_early_is_not_replayed() {
     let mut sequences = Sequences::new(64);
-    let triple = |number: u128| Triple {
-        client: Ipv6Addr::from_bits(CLIENT.to_bits() + number),
-        anycast: ANYCAST,
-        care_of: CARE_OF,
+    let tag = |number: u128| {
+        Tag::of(Triple {
+            client: Ipv6Addr::from_bits(CLIENT.to_bits() + number),
+            anycast: ANYCAST,
+            care_of: CARE_OF,
+        })
     };
     // One a second, each made with a nonce that was first used a second before.
     for number in 0..100 {
         let now = at(100 + number);
         let before = at(99 + number);
-        assert!(!sequences.bars(now, triple(number.into()), before));
-        sequences.note(now, triple(number.into()), 7);
+        assert!(!sequences.bars(now, tag(number.into()), before));
+        sequences.note(now, tag(number.into()), 7);
         assert!(sequences.len() <= 64);
     }
     for number in 0..100 {
         let (now, nonces) = (at(200), at(99 + number));
-        let known = sequences.last(now, triple(number.into()));
-        let barred = sequences.bars(now, triple(number.into()), nonces);
+        let known = sequences.last(now, tag(number.into()));
+        let barred = sequences.bars(now, tag(number.into()), nonces);
         assert_eq!(known.is_none(), barred, "{number}: one or the other");
         assert!(
             known.is_some() || number < 40,
@@ -240,14 +242,14 @@ fn what_is_forgotten_early_is_not_replayed() {
             known.is_none() || number >= 36,
             "{number}: there is no room"
         );
-        assert!(!sequences.bars(now, triple(number.into()), at(199)));
+        assert!(!sequences.bars(now, tag(number.into()), at(199)));
     }
     // One that comes back, and counts from lower, is not replaced by a recorded one of before.
-    sequences.note(at(200), triple(5), 1);
-    assert!(sequences.bars(at(200), triple(5), at(104)));
-    assert!(!sequences.bars(at(200), triple(5), at(199)));
+    sequences.note(at(200), tag(5), 1);
+    assert!(sequences.bars(at(200), tag(5), at(104)));
+    assert!(!sequences.bars(at(200), tag(5), at(199)));
     // After the life of a nonce nothing is left.
-    sequences.note(at(600), triple(500), 1);
+    sequences.note(at(600), tag(500), 1);
     assert_eq!(sequences.len(), 1);
 }
 

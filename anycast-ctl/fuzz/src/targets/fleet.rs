@@ -88,8 +88,8 @@ fn member(bus: &mut Bus, message: &[u8]) {
         News::Pins(pins) => told_on(pins),
         News::Ends(ends) => ends.iter().for_each(ended),
         // Nobody has asked for any.
-        News::Snapshot(_) => panic!("{news:?}"),
-        News::None | News::Update(_) | News::Wanted => {}
+        News::Snapshot(..) => panic!("{news:?}"),
+        News::None | News::Update(_) | News::Wanted | News::Back(_) => {}
     }
     if matches!(news, News::Update(_)) {
         return;

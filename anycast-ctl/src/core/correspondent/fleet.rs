@@ -23,6 +23,7 @@ use crate::core::{
     counters::Counter,
     fleet::{Bus, End, News, Pins},
     notice::BindingChange,
+    rr,
 };
 
 /// After this time, gateways that find each other again take each other's messages.
@@ -41,7 +42,8 @@ impl Correspondent {
             News::None => {}
             News::Update(packet) => self.fleet_update(now, packet, actions),
             News::Pins(pins) => self.adopt_pins(now, &pins, actions),
-            News::Snapshot(pins) => {
+            News::Snapshot(mut pins, taken) => {
+                self.elsewhere.since(taken).take_out(&mut pins);
                 self.adopt_bindings(now, &pins, actions);
                 self.adopt_pins(now, &pins, actions);
             }
@@ -51,6 +53,7 @@ impl Correspondent {
                 }
             }
             News::Wanted => self.recent.want_all(now),
+            News::Back(since) => self.unheard(now, since),
         }
         if !was_ready {
             self.if_ready(actions);
@@ -61,9 +64,14 @@ impl Correspondent {
     pub fn bus_connected(&mut self, now: Time, is: bool) {
         let unheard = self.bus.as_mut().and_then(|bus| bus.connected(now, is));
         if let Some(since) = unheard {
-            self.published.unsaid(since);
-            self.sweeper.no_later_than(now + AGAIN);
+            self.unheard(now, since);
         }
+    }
+
+    /// What was said since then, another gateway has not heard.
+    fn unheard(&mut self, now: Time, since: Time) {
+        self.published.unsaid(since);
+        self.sweeper.no_later_than(now + AGAIN);
     }
 
     /// The bus, where there is one.
@@ -127,6 +135,7 @@ impl Correspondent {
     pub(super) fn tell_end(&mut self, now: Time, end: &End, actions: &mut Actions) {
         if let Some(bus) = &mut self.bus {
             bus.end(now, end, actions);
+            self.elsewhere.remember(now, *end);
         }
     }
 
@@ -168,13 +177,19 @@ impl Correspondent {
                 self.counters.count(Counter::FleetFlowsRefused);
                 continue;
             }
+            let tag = Tag::of(triple);
+            // What was heard of it since the snapshot was taken counts: it may have been deleted.
+            let last = self.sequences.last(now, tag);
+            if last.is_some_and(|last| rr::is_after(last, pins.sequence)) {
+                continue;
+            }
             let ready = self.is_ready();
             let steered = ready.then(|| self.cache.steering(triple.pair())).flatten();
             let (remaining, sequence) = (pins.remaining, pins.sequence);
             let live = self.cache.adopt_live(now, triple, sequence, remaining);
             match live {
                 Ok(Some(live)) => {
-                    self.sequences.note(now, Tag::of(triple), sequence);
+                    self.sequences.note(now, tag, sequence);
                     actions.push(leads(triple, live.expires));
                     actions.push(changed(triple, BindingChange::Created, None));
                     self.steer(triple.pair(), steered, actions);
@@ -228,6 +243,7 @@ impl Correspondent {
     }
 
     fn ended_elsewhere(&mut self, now: Time, end: End, actions: &mut Actions) {
+        self.elsewhere.remember(now, end);
         match end {
             End::Flushed {
                 client,

@@ -33,6 +33,8 @@ pub(super) const ALONE: Duration = Duration::from_secs(3);
 pub(super) const READY: Duration = Duration::from_secs(15);
 /// By more than this, which is a period of the keys, clocks may not differ.
 pub(super) const CLOCKS: Duration = Duration::from_secs(30);
+/// A connection that fails may have been of no use for so long before.
+pub(super) const UNNOTICED: Duration = Duration::from_secs(12);
 /// Octets of a message, but for a part of one triple more.
 const MESSAGE: usize = 32 << 10;
 
@@ -45,12 +47,14 @@ pub enum News<'a> {
     Update(&'a [u8]),
     /// Flows that are bound elsewhere.
     Pins(Vec<Pins>),
-    /// A part of the snapshot that this gateway asked for.
-    Snapshot(Vec<Pins>),
+    /// A part of the snapshot that this gateway asked for, and when it was taken.
+    Snapshot(Vec<Pins>, Time),
     /// What has ended.
     Ends(Vec<End>),
     /// Somebody wants a snapshot: the flows have to be read, see [`Bus::serve`].
     Wanted,
+    /// A gateway is back, which has heard nothing of this one since then.
+    Back(Time),
 }
 
 /// This gateway on the bus.
@@ -72,8 +76,10 @@ pub struct Bus {
     pub(super) connected: Option<Time>,
     /// Since when the connection is gone that was there before.
     pub(super) gone: Option<Time>,
-    /// It was gone, and what was said meanwhile is to be caught up with.
-    pub(super) behind: bool,
+    /// Since when there is something to be caught up with, which was said while it, or another gateway, was gone.
+    pub(super) behind: Option<Time>,
+    /// Who was gone, and knows what this gateway did not hear.
+    pub(super) back: Option<Id>,
     last: Time,
     pub(super) next: Time,
     pub(super) server: Server,
@@ -107,7 +113,8 @@ impl Bus {
             started: now,
             connected: None,
             gone: None,
-            behind: false,
+            behind: None,
+            back: None,
             last: now,
             next: now,
             server: Server::default(),
@@ -163,7 +170,7 @@ impl Bus {
         };
         let news = match message.kind {
             kind::HEARTBEAT => self.heartbeat(now, &message, actions),
-            _ => match self.peers.takes(message.sender, message.sequence) {
+            _ => match self.takes(&message) {
                 Ok(()) => self.told(now, &message, actions),
                 Err(unwanted) => Err(refusal(unwanted)),
             },
@@ -238,7 +245,23 @@ impl Bus {
             }
             peer.warned = off;
         }
-        Ok(News::None)
+        // Who is not ready knows nothing, and asks for what he does not know.
+        let Some(since) = heard.apart_since.filter(|_| self.is_ready()) else {
+            return Ok(News::None);
+        };
+        self.behind = Some(now);
+        self.back = Some(message.sender);
+        Ok(News::Back(since.before(UNNOTICED)))
+    }
+
+    fn takes(&mut self, message: &Opened<'_>) -> Result<(), Unwanted> {
+        let Opened {
+            sender,
+            sequence,
+            to,
+            ..
+        } = *message;
+        self.peers.takes(sender, sequence, to != ALL)
     }
 
     fn told<'a>(
@@ -311,7 +334,7 @@ impl Bus {
         if now >= self.next {
             self.beat(now, actions);
         }
-        if !self.is_ready() || self.behind {
+        if !self.is_ready() || self.behind.is_some() {
             self.catch_up(now, actions);
         }
     }

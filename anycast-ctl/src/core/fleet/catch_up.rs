@@ -5,10 +5,10 @@ use std::time::Duration;
 use rand::Rng as _;
 
 use super::{
-    bus::{ALONE, Bus, News, READY},
+    bus::{ALONE, Bus, News, READY, UNNOTICED},
     message::{Chunk, Pins, Wish, read_pins},
     seal::{Id, kind},
-    snapshot::{Answer, Client, Next},
+    snapshot::{Answer, Client, Next, Part},
 };
 use crate::core::{
     Action, Actions, Notice, Time,
@@ -20,15 +20,14 @@ use crate::core::{
 /// A gateway whose snapshot comes waits for so long, and goes on with what it has. One of a million triples took
 /// 43 seconds on a busy machine.
 const COMES: Duration = Duration::from_secs(60);
-/// A connection that fails may have been of no use for so long before.
-const UNNOTICED: Duration = Duration::from_secs(12);
 
 impl Bus {
     /// The connection to the bus is there, or is not. Gives since when nobody has heard this gateway, if it has come
     /// back.
     pub fn connected(&mut self, now: Time, is: bool) -> Option<Time> {
-        if !is && self.connected.is_some() {
-            self.gone = Some(now.before(UNNOTICED));
+        // It may have come back before anybody saw that it was gone.
+        if self.connected.is_some() {
+            self.gone.get_or_insert(now.before(UNNOTICED));
         }
         self.connected = is.then_some(now);
         self.next = now;
@@ -40,7 +39,8 @@ impl Bus {
             .gone
             .take_if(|_| is)
             .or(never.then_some(self.started))?;
-        self.behind = self.is_ready();
+        self.behind = self.is_ready().then_some(now);
+        self.back = None;
         Some(unheard)
     }
 
@@ -70,9 +70,9 @@ impl Bus {
         counters: &mut Counters,
         actions: &mut Actions,
     ) {
-        for (to, wish, first, of) in self.server.serve(now, pins) {
+        for (to, wish, first) in self.server.serve(now, pins) {
             counters.count(Counter::FleetSnapshotServed);
-            self.send_chunk(now, to, wish, &first, of, actions);
+            self.send_chunk(now, to, wish, &first, actions);
         }
     }
 
@@ -88,7 +88,7 @@ impl Bus {
             return News::None;
         }
         match self.server.wish(now, from, wish) {
-            Answer::Chunk(pins, of) => self.send_chunk(now, from, wish, &pins, of, actions),
+            Answer::Chunk(part) => self.send_chunk(now, from, wish, &part, actions),
             Answer::Later => return News::Wanted,
             Answer::None => {}
         }
@@ -107,13 +107,17 @@ impl Bus {
         let Some(client) = client.filter(|client| client.awaits(from, chunk)) else {
             return Err(Counter::FleetMessageReplayed);
         };
-        let pins = read_pins(now, chunk.pins).ok_or(Counter::FleetMessageMalformed)?;
+        let taken = now.before(chunk.age);
+        let mut pins = read_pins(taken, chunk.pins).ok_or(Counter::FleetMessageMalformed)?;
+        for pins in &mut pins {
+            pins.remaining = pins.remaining.saturating_sub(chunk.age);
+        }
         match client.took(now, from, chunk.of) {
             Next::Ask(to, wish) => self.ask(now, to, wish, actions),
             Next::Done | Next::Wait | Next::GiveUp => {
                 self.client = None;
                 self.snapshot_at = Some(now);
-                self.behind = false;
+                (self.behind, self.back) = (None, None);
                 if let Some((_, how)) = &mut self.ready {
                     *how = FleetReady::Snapshot;
                 } else {
@@ -121,17 +125,20 @@ impl Bus {
                 }
             }
         }
-        Ok(News::Snapshot(pins))
+        Ok(News::Snapshot(pins, taken))
     }
 
     /// Gets a snapshot from the gateway that answered first, or finds that there is none.
     pub(super) fn catch_up(&mut self, now: Time, actions: &mut Actions) {
-        if self.is_ready() {
-            // It goes on by what it knows, and by what it hears from now on.
-            let too_late = |since| now >= self.bound(since);
-            if self.connected.is_none_or(too_late) {
+        if let (true, Some(behind)) = (self.is_ready(), self.behind) {
+            if self.connected.is_none() {
                 self.client = None;
-                self.behind = self.connected.is_none();
+                return;
+            }
+            if now >= self.bound(behind) {
+                // It goes on by what it knows, and by what it hears from now on.
+                self.client = None;
+                (self.behind, self.back) = (None, None);
                 if self.has_others() {
                     let how = FleetReady::TimedOut;
                     self.ready = self.ready.map(|(since, _)| (since, how));
@@ -155,7 +162,8 @@ impl Bus {
             self.client = None;
         }
         let ready = || self.peers.there().filter(|(_, peer)| peer.ready);
-        let chosen = ready().find(|(id, _)| other_than != Some(*id));
+        let chosen = ready().filter(|(id, _)| other_than != Some(*id));
+        let chosen = chosen.min_by_key(|(id, _)| self.back != Some(*id));
         if let Some((from, _)) = chosen.or_else(|| ready().next()) {
             let snapshot = unanswered.unwrap_or_else(|| self.rng.next_u64());
             let (client, wish) = Client::new(now, from, snapshot);
@@ -173,10 +181,8 @@ impl Bus {
             let alone = self.connected.map(|since| since + ALONE);
             return earliest(Some(self.bound(self.started)), client.or(alone));
         }
-        if !self.behind {
-            return None;
-        }
-        earliest(self.connected.map(|since| self.bound(since)), client)
+        self.connected.and(self.behind)?;
+        earliest(self.behind.map(|since| self.bound(since)), client)
     }
 
     /// Until when a snapshot is awaited, from `since` on: for longer while it comes.
@@ -197,17 +203,16 @@ impl Bus {
         self.send(now, Some(to), kind::WISH, &body, actions);
     }
 
-    fn send_chunk(
-        &mut self,
-        now: Time,
-        to: Id,
-        wish: Wish,
-        pins: &[u8],
-        of: u32,
-        actions: &mut Actions,
-    ) {
-        let mut body = Vec::with_capacity(pins.len() + 16);
-        Chunk { wish, of, pins }.write(&mut body);
+    fn send_chunk(&mut self, now: Time, to: Id, wish: Wish, part: &Part, actions: &mut Actions) {
+        let Part { pins, of, taken } = part;
+        let chunk = Chunk {
+            wish,
+            of: *of,
+            age: now.since(*taken),
+            pins,
+        };
+        let mut body = Vec::with_capacity(pins.len() + 32);
+        chunk.write(&mut body);
         self.send(now, Some(to), kind::CHUNK, &body, actions);
     }
 }

@@ -94,6 +94,8 @@ pub(super) struct Chunk<'a> {
     pub(super) wish: Wish,
     /// Number of its chunks.
     pub(super) of: u32,
+    /// How long ago it was taken, at the time of which it is told.
+    pub(super) age: Duration,
     pub(super) pins: &'a [u8],
 }
 
@@ -164,6 +166,7 @@ impl<'a> Chunk<'a> {
     pub(super) fn write(&self, body: &mut Vec<u8>) {
         self.wish.write(body);
         body.extend(self.of.to_be_bytes());
+        body.extend(whole_milliseconds(self.age).to_be_bytes());
         body.extend(self.pins);
     }
 
@@ -172,6 +175,7 @@ impl<'a> Chunk<'a> {
         Some(Self {
             wish: Wish::take(&mut reader)?,
             of: reader.word()?,
+            age: Duration::from_millis(reader.word()?.into()),
             pins: reader.0,
         })
     }

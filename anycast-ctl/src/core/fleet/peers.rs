@@ -33,7 +33,8 @@ pub(super) struct Peer {
     /// Whether somebody was warned of its clock.
     pub(super) warned: bool,
     challenge: u64,
-    window: Window,
+    /// Of messages to all, and of those to this gateway alone: two subscriptions bring them, not in one order.
+    windows: [Window; 2],
 }
 
 /// The sequence numbers of a sender that were seen: the last one, and which of the 64 before it.
@@ -86,6 +87,8 @@ pub(super) enum Unwanted {
 pub(super) struct Heard {
     /// The gateway is there, and was not before.
     pub(super) joined: bool,
+    /// It was there already, or has gone on elsewhere: until this time each heard what the other said, if ever.
+    pub(super) apart_since: Option<Time>,
     /// Its challenge is one that it did not hear from us yet.
     pub(super) wants_echo: bool,
 }
@@ -119,13 +122,19 @@ impl Peers {
             ahead: 0,
             warned: false,
             challenge: 0,
-            window: Window::after(sequence),
+            windows: [Window::after(sequence); 2],
         });
-        if !peer.window.note(sequence) {
+        if !peer.windows[0].note(sequence) {
             return Err(Unwanted::Replayed);
         }
+        let joined = repeats && !peer.proven;
+        let apart_since = match peer.name.is_empty() {
+            true => heartbeat.ready.then_some(Time::ZERO),
+            false => Some(peer.heard),
+        };
         let heard = Heard {
-            joined: repeats && !peer.proven,
+            joined,
+            apart_since: apart_since.filter(|_| joined),
             wants_echo: peer.challenge != heartbeat.challenge,
         };
         peer.challenge = heartbeat.challenge;
@@ -141,11 +150,11 @@ impl Peers {
         Ok(heard)
     }
 
-    /// Whether another message of this gateway is to be taken.
-    pub(super) fn takes(&mut self, sender: Id, sequence: u64) -> Result<(), Unwanted> {
+    /// Whether another message of this gateway is to be taken, which it sent to all or to this one `alone`.
+    pub(super) fn takes(&mut self, sender: Id, sequence: u64, alone: bool) -> Result<(), Unwanted> {
         let peer = self.0.get_mut(&sender).filter(|peer| peer.proven);
         let peer = peer.ok_or(Unwanted::Unproven)?;
-        match peer.window.note(sequence) {
+        match peer.windows[usize::from(alone)].note(sequence) {
             true => Ok(()),
             false => Err(Unwanted::Replayed),
         }

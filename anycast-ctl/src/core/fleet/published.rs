@@ -15,6 +15,11 @@ const BOTH_WAYS: Duration = Duration::from_secs(10);
 /// time after which an ICMPv6 error ends a flow that is not answered.
 const ONE_WAY: Duration = Duration::from_secs(1);
 
+/// What nobody has told for so long is told once more, although nothing has changed: a message may have been lost, and a
+/// silent flow is told by nothing else. Who told it last does that; another one only where that one is gone.
+const REMINDER: Duration = Duration::from_secs(240);
+const REMINDER_OF_ANOTHER: Duration = Duration::from_secs(60);
+
 /// What the others know of a flow.
 #[derive(Clone, Copy, Debug)]
 struct Said {
@@ -23,6 +28,8 @@ struct Said {
     last_out: u64,
     last_in: u64,
     at: Time,
+    /// When it is told again, if nobody tells it before.
+    again: Time,
     /// When the member was last heard by another gateway, as that one told.
     heard_elsewhere: u64,
     /// The last reading that had the flow.
@@ -39,6 +46,8 @@ pub(in crate::core) struct Published {
 impl Published {
     /// Flows of one reading that are told. More are told by the next.
     pub(in crate::core) const MOST: usize = 20_000;
+    /// Flows of one reading that are told only once more.
+    const REMINDERS: usize = 5_000;
 
     /// Notes that another gateway told of a flow.
     pub(in crate::core) fn heard(&mut self, now: Time, key: FlowKey, flow: &Flow) {
@@ -46,6 +55,7 @@ impl Published {
         said.marks |= marks(flow);
         said.last_out = said.last_out.max(flow.last_out);
         said.last_in = said.last_in.max(flow.last_in);
+        said.again = now + REMINDER + REMINDER_OF_ANOTHER;
         said.heard_elsewhere = said.heard_elsewhere.max(flow.last_in);
     }
 
@@ -78,13 +88,13 @@ impl Published {
     }
 
     /// Those of some flows, that were in use of late. Nothing is forgotten. What is new goes first, then what was told
-    /// least recently.
+    /// least recently, and what is only told once more comes last.
     pub(in crate::core) fn due_of_late<'a>(
         &mut self,
         now: Time,
         flows: impl Iterator<Item = &'a (FlowKey, Flow)>,
     ) -> Vec<(FlowKey, Flow)> {
-        let mut due = Vec::new();
+        let (mut due, mut again) = (Vec::new(), Vec::new());
         for known in flows {
             let (key, flow) = known;
             let mut earlier = self.known.get_mut(key);
@@ -95,13 +105,20 @@ impl Published {
             // What was said of an earlier flow between the same ends says nothing of this one.
             let same = |said: &&mut Said| flow.pinned_at <= said.last_out.max(said.last_in);
             let said = earlier.filter(same);
-            let since = due_since(now, key, flow, said.as_deref());
-            due.extend(since.map(|since| (since, known)));
+            let reminds = said.as_deref().map(|said| said.again);
+            // What was never answered may be open elsewhere by now.
+            let reminds = reminds.filter(|again| *again <= now && flow.answered != 0);
+            match (due_since(now, key, flow, said.as_deref()), reminds) {
+                (Some(since), _) => due.push((since, known)),
+                (None, Some(since)) => again.push((since, known)),
+                (None, None) => {}
+            }
         }
-        if due.len() > Self::MOST {
-            due.select_nth_unstable_by_key(Self::MOST, |(since, _)| *since);
-            due.truncate(Self::MOST);
-        }
+        first(&mut due, Self::MOST);
+        // So few that nobody takes them for a reading that was not told to its end.
+        let left = (Self::MOST - due.len()).saturating_sub(1);
+        first(&mut again, left.min(Self::REMINDERS));
+        due.append(&mut again);
         for (_, (key, flow)) in &due {
             let earlier = self.known.get(key);
             let said = Said {
@@ -112,6 +129,14 @@ impl Published {
             self.known.insert(*key, said);
         }
         due.into_iter().map(|(_, known)| *known).collect()
+    }
+}
+
+/// Leaves those that wait since earliest.
+fn first<T>(due: &mut Vec<(Time, T)>, most: usize) {
+    if due.len() > most {
+        due.select_nth_unstable_by_key(most, |(since, _)| *since);
+        due.truncate(most);
     }
 }
 
@@ -140,6 +165,7 @@ fn said(now: Time, flow: &Flow) -> Said {
         last_out: flow.last_out,
         last_in: flow.last_in,
         at: now,
+        again: now + REMINDER,
         heard_elsewhere: 0,
         reading: 0,
     }

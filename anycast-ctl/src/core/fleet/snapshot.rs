@@ -34,13 +34,34 @@ struct Serving {
     to: Id,
     snapshot: u64,
     chunks: Arc<[Vec<u8>]>,
+    taken: Time,
     asked: Time,
+}
+
+/// A chunk that is given.
+pub(super) struct Part {
+    pub(super) pins: Vec<u8>,
+    /// Number of chunks of the snapshot.
+    pub(super) of: u32,
+    /// When it was taken.
+    pub(super) taken: Time,
+}
+
+impl Serving {
+    fn part(&self, number: u32) -> Option<Part> {
+        let chunk = self.chunks.get(usize::try_from(number).ok()?)?;
+        Some(Part {
+            pins: chunk.clone(),
+            of: u32::try_from(self.chunks.len()).unwrap_or(u32::MAX),
+            taken: self.taken,
+        })
+    }
 }
 
 /// What becomes of a wish.
 pub(super) enum Answer {
-    /// This chunk is the answer: its pins, and the number of chunks.
-    Chunk(Vec<u8>, u32),
+    /// This chunk is the answer.
+    Chunk(Part),
     /// The flows have to be read first.
     Later,
     /// There is none.
@@ -54,12 +75,7 @@ impl Server {
         let known = serving.find(|it| (it.to, it.snapshot) == (from, wish.snapshot));
         if let Some(serving) = known {
             serving.asked = now;
-            let of = u32::try_from(serving.chunks.len()).unwrap_or(u32::MAX);
-            let chunk = usize::try_from(wish.chunk).unwrap_or(usize::MAX);
-            return match serving.chunks.get(chunk) {
-                Some(pins) => Answer::Chunk(pins.clone(), of),
-                None => Answer::None,
-            };
+            return serving.part(wish.chunk).map_or(Answer::None, Answer::Chunk);
         }
         let busy = self.serving.len() + self.waiting.len() >= SERVED;
         let waits = self.waiting.iter().any(|(to, _)| *to == from);
@@ -80,7 +96,7 @@ impl Server {
         &mut self,
         now: Time,
         pins: impl Iterator<Item = Pins>,
-    ) -> Vec<(Id, Wish, Vec<u8>, u32)> {
+    ) -> Vec<(Id, Wish, Part)> {
         let mut chunks = vec![Vec::new()];
         for pins in pins.flat_map(Pins::parts) {
             if chunks.last().is_some_and(|last| last.len() >= CHUNK) {
@@ -90,17 +106,18 @@ impl Server {
                 write_pins(now, &pins, last);
             }
         }
-        let of = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
         let chunks: Arc<[Vec<u8>]> = chunks.into();
         let mut first = Vec::new();
         for (to, wish) in self.waiting.drain(..) {
-            self.serving.push(Serving {
+            let serving = Serving {
                 to,
                 snapshot: wish.snapshot,
                 chunks: Arc::clone(&chunks),
+                taken: now,
                 asked: now,
-            });
-            first.push((to, wish, chunks[0].clone(), of));
+            };
+            first.extend(serving.part(0).map(|part| (to, wish, part)));
+            self.serving.push(serving);
         }
         first
     }

@@ -11,6 +11,7 @@ use zerocopy::FromZeros as _;
 
 use super::{
     message::{Heartbeat, read_ends, read_pins, write_end, write_pins},
+    peers::{Peers, Unwanted},
     published::Published,
     seal::{Keys, Opened, TAG, Unopened, kind},
     *,
@@ -272,6 +273,74 @@ fn what_came_from_another_gateway_is_not_told_again() {
     published.heard(at(100), key(1), &theirs);
     assert_eq!(due(&mut published, at(500), &[(key(1), theirs)]), 0);
     assert_eq!(due(&mut published, at(30_000), &[(key(1), theirs)]), 0);
+}
+
+#[test]
+fn a_silent_flow_is_told_now_and_then_by_who_told_it_last() {
+    let answered = Flow {
+        answered: 1,
+        ..flow(at(0))
+    };
+    let (mut teller, mut hearer) = (Published::default(), Published::default());
+    let flows = [(key(1), answered), (key(2), flow(at(0)))];
+    assert_eq!(due(&mut teller, at(0), &flows), 2);
+    for (key, flow) in &flows {
+        hearer.heard(at(0), *key, flow);
+    }
+    // Whether the one that was not answered is still bound, another one may know better.
+    for (time, both) in [
+        (239_000, [0, 0]),
+        (241_000, [1, 0]),
+        (299_000, [0, 0]),
+        (301_000, [0, 1]),
+        (480_000, [0, 0]),
+        (482_000, [1, 0]),
+    ] {
+        let told = [&mut teller, &mut hearer].map(|one| due(one, at(time), &flows));
+        assert_eq!(told, both, "at {time}");
+    }
+    // They wait for what is new.
+    let mut published = Published::default();
+    let many: Vec<_> = (0..30_000).map(|port| (key(port), answered)).collect();
+    let told = [0, 500, 1000].map(|time| due(&mut published, at(time), &many));
+    assert_eq!(told, [20_000, 10_000, 0]);
+    let changed = |(key, flow): &(FlowKey, Flow)| {
+        let client_closed = u8::from(key.client_port < 17_000_u16.to_be_bytes());
+        (
+            *key,
+            Flow {
+                client_closed,
+                ..*flow
+            },
+        )
+    };
+    let some: Vec<_> = many.iter().map(changed).collect();
+    let told = [250_000, 250_500].map(|time| due(&mut published, at(time), &some));
+    assert_eq!(told, [19_999, 5_000]);
+}
+
+#[test]
+fn messages_to_all_and_to_one_may_overtake_each_other() {
+    let mut peers = Peers::default();
+    let (own, challenges) = (1, [5, 6]);
+    let heartbeat = Heartbeat {
+        name: "g".to_owned(),
+        ready: false,
+        bindings: 0,
+        flows: 0,
+        challenge: 7,
+        echoes: vec![(own, 5)],
+    };
+    let heard = peers.heartbeat(at(0), (own, challenges), (2, 100), heartbeat, 0);
+    assert!(heard.is_ok_and(|heard| heard.joined && heard.apart_since.is_none()));
+    assert_eq!(peers.takes(2, 400, true), Ok(()));
+    for number in 101..400 {
+        assert_eq!(peers.takes(2, number, false), Ok(()), "{number}");
+    }
+    for (number, alone) in [(400, true), (399, false), (101, false), (100, true)] {
+        let again = peers.takes(2, number, alone);
+        assert_eq!(again, Err(Unwanted::Replayed), "{number}");
+    }
 }
 
 #[test]

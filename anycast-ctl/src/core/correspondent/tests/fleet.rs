@@ -1,5 +1,6 @@
 //! Several gateways on a bus, face to face in virtual time, with somebody who reads all that is said there.
 
+mod apart;
 mod bench;
 mod stranger;
 mod together;

@@ -3,6 +3,7 @@
 use anycast_common::abi::maps::Flow;
 
 use super::{
+    apart::wire,
     bench::{Fleet, flow, key},
     *,
 };
@@ -299,42 +300,6 @@ fn clocks_that_differ_are_told_once_by_all_and_cost_nothing_while_they_can() {
     assert_eq!(clocks(600), (0, vec![600, -600]));
 }
 
-/// Cuts a gateway off from the bus, or connects it again.
-fn wire(fleet: &mut Fleet, place: usize, is: bool) {
-    fleet.gateways[place].wired = is;
-    fleet.at(place, |gateway, now, _| gateway.bus_connected(now, is));
-}
-
-#[test]
-fn who_was_cut_off_catches_up_and_so_do_the_others() {
-    let mut fleet = Fleet::ready(3);
-    wire(&mut fleet, 2, false);
-    // Flows that are silent from now on: nothing tells of them a second time.
-    let now = fleet.now;
-    fleet.gateways[0].flows.insert(key(1), flow(now, CARE_OF));
-    fleet.gateways[2].flows.insert(key(2), flow(now, CARE_OF));
-    let peer = fleet.tests(0);
-    fleet.update(0, &peer, 1);
-    fleet.pass(30_000);
-    for (place, ports) in [(0, [true, false]), (1, [true, false]), (2, [false, true])] {
-        let known = [1, 2].map(|port| fleet.gateways[place].flows.contains_key(&key(port)));
-        assert_eq!(known, ports, "{place}");
-    }
-    let peer = fleet.tests(0);
-    fleet.update(0, &peer, 2);
-    wire(&mut fleet, 2, true);
-    fleet.pass(5000);
-    for gateway in &fleet.gateways {
-        assert!(
-            [1, 2]
-                .map(key)
-                .iter()
-                .all(|key| gateway.flows.contains_key(key))
-        );
-        assert_eq!(gateway.bindings(fleet.now), [CARE_OF]);
-    }
-}
-
 #[test]
 fn a_member_whose_answers_pass_another_gateway_is_not_silent_because_the_bus_is_gone() {
     let mut fleet = Fleet::ready(2);
@@ -364,26 +329,4 @@ fn a_member_whose_answers_pass_another_gateway_is_not_silent_because_the_bus_is_
     go_on(&mut fleet, 60);
     let known = [1, 2].map(|port| fleet.gateways[0].flows.contains_key(&key(port)));
     assert_eq!(known, [true, false]);
-}
-
-#[test]
-fn who_started_without_the_bus_catches_up_when_it_comes() {
-    let mut fleet = Fleet::ready(2);
-    let now = fleet.now;
-    fleet.gateways[0].flows.insert(key(1), flow(now, CARE_OF));
-    let new = fleet.start(1, 0);
-    wire(&mut fleet, new, false);
-    fleet.pass(16_000);
-    assert!(fleet.gateways[new].is_ready());
-    assert!(fleet.gateways[new].flows.is_empty());
-    wire(&mut fleet, new, true);
-    fleet.pass(5000);
-    assert!(fleet.gateways[new].flows.contains_key(&key(1)));
-    let status = fleet.gateways[new]
-        .bench
-        .correspondent
-        .bus()
-        .unwrap()
-        .status(fleet.now);
-    assert_eq!(status.ready.map(|(_, how)| how), Some(FleetReady::Snapshot));
 }

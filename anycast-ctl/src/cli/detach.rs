@@ -1,12 +1,12 @@
 //! The command `detach`.
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 
 use super::ask::{Query, answer};
 use crate::shell::{
     api::view,
     dataplane::{Pins, PinsError},
-    privilege,
+    leave, privilege,
 };
 
 /// Removes what a stopped daemon left in the kernel. It refuses to do so while a daemon runs, because that daemon would
@@ -19,11 +19,21 @@ pub(super) fn run(query: Query) -> Result<()> {
         error => error.into(),
     })?;
     let programs = pins.map_or(Ok(0), Pins::remove)?;
-    answer(&view::Detached { programs }, query, |it| {
-        match it.programs {
-            0 => "nothing was attached\n".to_owned(),
-            1 => "1 program detached\n".to_owned(),
-            programs => format!("{programs} programs detached\n"),
+    let addresses = leave::addresses().context("cannot remove the addresses")?;
+    let removed = view::Detached {
+        programs,
+        addresses,
+    };
+    answer(&removed, query, |it| {
+        let programs = match it.programs {
+            0 => "nothing was attached".to_owned(),
+            1 => "1 program detached".to_owned(),
+            programs => format!("{programs} programs detached"),
+        };
+        match it.addresses {
+            0 => format!("{programs}\n"),
+            1 => format!("{programs}, 1 address removed\n"),
+            addresses => format!("{programs}, {addresses} addresses removed\n"),
         }
     })
 }

@@ -17,13 +17,20 @@ use super::{
     ask::{Query, answer, print},
     show,
 };
-use crate::shell::api::{Request, client, view};
+use crate::{
+    core::rr::BINDING_LIFETIME,
+    shell::api::{Request, client, view},
+};
 
 /// How often the client asks the daemon which sessions are left.
 const ASK: Duration = Duration::from_millis(500);
 /// The daemon reads a whole map to answer. So the client waits at least this many times as long as the last answer took
 /// before it asks again.
 const SPARE: u32 = 10;
+
+/// So long after a drain began, routes lead elsewhere: a router asks twice, a second apart, before it lets a member go
+/// (RFC 2710 section 7.8), and tells others.
+const ROUTES: Duration = Duration::from_secs(4);
 
 /// Which groups a command is for.
 #[derive(Clone, Copy, Debug, Args)]
@@ -106,18 +113,45 @@ fn until_none_is_left(
         let left = left(path, groups)?;
         let pause = ASK.max(asked.elapsed() * SPARE);
         shown.changes(&left)?;
+        let of = |wanted| left.iter().find(|group| group.anycast == wanted);
+        if let Some(gone) = groups.iter().find(|wanted| of(**wanted).is_none()) {
+            bail!("{gone} is not served any more: sessions that are bound here may go on");
+        }
         if let Some(group) = left.iter().find(|group| group.draining_seconds.is_none()) {
             bail!("{} is not draining any more", group.anycast);
         }
         let sessions: usize = left.iter().map(|group| group.sessions).sum();
-        if sessions == 0 {
+        let more = left.iter().map(may_come).max().unwrap_or_default();
+        if sessions == 0 && more.is_zero() {
             return Ok(());
         }
         if end.is_some_and(|end| Instant::now() >= end) {
-            bail!("not yet: {sessions} left; the drain goes on");
+            shown.end(&left)?;
+            match sessions {
+                0 => bail!(
+                    "not yet: for {:.0} s more, new sessions may still be sent here; the drain goes on",
+                    more.as_secs_f64().ceil()
+                ),
+                _ => bail!("not yet: {sessions} left; the drain goes on"),
+            }
         }
-        thread::sleep(pause);
+        let soon = match sessions {
+            0 => more,
+            _ => pause,
+        };
+        thread::sleep(pause.min(soon));
     }
+}
+
+/// For how long new sessions may still come to a group: by routes that have not changed yet, and by bindings, which a
+/// drain leaves as they are.
+fn may_come(group: &view::MemberGroup) -> Duration {
+    let all = match group.care_of {
+        Some(_) => BINDING_LIFETIME.max(ROUTES),
+        None => ROUTES,
+    };
+    let drained = group.draining_seconds.unwrap_or_default();
+    all.saturating_sub(Duration::try_from_secs_f64(drained).unwrap_or_default())
 }
 
 fn left(path: &Path, groups: &[Ipv6Addr]) -> Result<Vec<view::MemberGroup>> {

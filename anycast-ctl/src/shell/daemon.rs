@@ -27,7 +27,6 @@ use super::{
     clock,
     flows::Flows,
     handover::Handover,
-    metrics::Listener,
     neighbors::{Neighbors, Solicited},
     netlink::Netlink,
     next_hops::LOOK,
@@ -56,8 +55,6 @@ pub(super) struct Daemon {
     server: Server,
     handover: Handover,
     manager: Manager,
-    /// Who scrapes metrics comes by this.
-    _metrics: Option<Listener>,
 }
 
 impl Daemon {
@@ -72,7 +69,7 @@ impl Daemon {
         let mut netlink =
             Netlink::open().map_err(ShellError::io("cannot open a netlink socket"))?;
         let sockets = start::Sockets::open()?;
-        let metrics = start::metrics(config, &server).await?;
+        let metrics = start::metrics(config, &server).await;
         let mut plane = start::plane(config, object, &mut netlink)?;
         let [neighbors, switches] = start::solicitations(config)?;
         let core = start::core(config)?;
@@ -81,7 +78,9 @@ impl Daemon {
         let flows = Flows::new(reader, start::sessions(config));
         let retiring = last_run::retiring(config, &flows, &mut plane, &mut netlink);
         let mut parts = Parts {
-            performer: sockets.performer(config, server.monitor(), bus)?,
+            performer: sockets
+                .performer(config, server.monitor(), bus)?
+                .with_metrics(metrics),
             core,
             policy: start::policy(config, running, paths),
             flows,
@@ -114,7 +113,6 @@ impl Daemon {
             server,
             handover,
             manager: Manager::find(),
-            _metrics: metrics,
         })
     }
 

@@ -26,6 +26,7 @@ mod handover;
 pub mod health;
 pub mod host;
 pub mod interfaces;
+pub mod leave;
 mod memory;
 mod metrics;
 pub mod neighbors;

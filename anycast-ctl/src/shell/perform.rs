@@ -10,7 +10,7 @@ use super::{
     clock,
     dataplane::Dataplane,
     health::Checks,
-    metrics::Timings,
+    metrics::{Listener, Timings},
     netlink::LinkTable,
     notices::Notices,
     plane::Plane,
@@ -53,6 +53,8 @@ pub(super) struct Performer {
     send_failed: u64,
     map_failed: u64,
     timings: Timings,
+    /// Who scrapes metrics comes by this.
+    metrics: Option<Listener>,
     bus: Option<Bus>,
 }
 
@@ -81,8 +83,19 @@ impl Performer {
             send_failed: 0,
             map_failed: 0,
             timings,
+            metrics: None,
             bus,
         }
+    }
+
+    /// The same with somewhere to scrape metrics, where the configuration says so.
+    pub(super) fn with_metrics(self, metrics: Option<Listener>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Why nobody can scrape metrics, where somebody should be able to.
+    pub(super) fn metrics_problem(&self) -> Option<String> {
+        self.metrics.as_ref().and_then(Listener::problem)
     }
 
     /// Performs all `actions` and empties the list. Maps and multicast groups come first, in their order, so that a

@@ -14,6 +14,25 @@ const COMPAT_MODE: &str = "/proc/sys/net/ipv4/nexthop_compat_mode";
 /// Whether zebra runs in this network namespace. False where that cannot be told.
 #[must_use]
 pub fn has_zebra() -> bool {
+    has_zebra_socket() || has_zebra_process()
+}
+
+/// Whether there is a socket by which others talk to zebra. Unix sockets are listed by network namespace, also to a
+/// process that may not look at others', as this daemon under its unit and in a container.
+fn has_zebra_socket() -> bool {
+    let sockets = fs::read_to_string("/proc/net/unix");
+    sockets.is_ok_and(|sockets| sockets.lines().any(is_zebras))
+}
+
+/// A line of `/proc/net/unix` ends with the path of the socket.
+fn is_zebras(line: &str) -> bool {
+    let path = line.split_ascii_whitespace().nth(7).unwrap_or_default();
+    ["/zserv.api", "/zebra.vty"]
+        .iter()
+        .any(|name| path.ends_with(name))
+}
+
+fn has_zebra_process() -> bool {
     let Ok(ours) = fs::read_link("/proc/self/ns/net") else {
         return false;
     };
@@ -42,4 +61,37 @@ pub fn advice() -> Option<String> {
          a group and not its next hops, and BIRD does not know what to do with such routes"
             .to_owned()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_of_zebra_is_known_by_its_name() {
+        for (line, is) in [
+            (
+                "0000000000000000: 00000002 00000000 00010000 0001 01 5821 /var/run/frr/zserv.api",
+                true,
+            ),
+            (
+                "0000000000000000: 00000002 00000000 00010000 0001 01 5822 /run/frr/blue/zebra.vty",
+                true,
+            ),
+            (
+                "0000000000000000: 00000002 00000000 00010000 0001 01 5823 /run/frr/bgpd.vty",
+                false,
+            ),
+            (
+                "0000000000000000: 00000003 00000000 00000000 0001 03 5824",
+                false,
+            ),
+            (
+                "Num       RefCount Protocol Flags    Type St Inode Path",
+                false,
+            ),
+        ] {
+            assert_eq!(is_zebras(line), is, "{line}");
+        }
+    }
 }

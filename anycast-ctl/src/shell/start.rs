@@ -166,17 +166,9 @@ pub(super) fn next_hops(config: &Config) -> Result<Option<NextHops>, ShellError>
 }
 
 /// Listens for those who scrape metrics, where the configuration says so.
-pub(super) async fn metrics(
-    config: &Config,
-    server: &Server,
-) -> Result<Option<Listener>, ShellError> {
-    let Some(address) = &config.control.metrics else {
-        return Ok(None);
-    };
-    let listener = Listener::start(*address.get_ref(), server.caller()).await;
-    listener
-        .map(Some)
-        .map_err(ShellError::io("cannot listen on the address of `metrics`"))
+pub(super) async fn metrics(config: &Config, server: &Server) -> Option<Listener> {
+    let address = config.control.metrics.as_ref()?;
+    Some(Listener::start(*address.get_ref(), server.caller()).await)
 }
 
 /// The policy of a router. On a machine without the router role, it denies everything.

@@ -6,6 +6,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -23,7 +24,7 @@ use super::site::{Daemon, Site};
 type Test = fn() -> Result<()>;
 
 pub fn add(suite: Suite) -> Suite {
-    let tests: [(&str, Test); 4] = [
+    let tests: [(&str, Test); 5] = [
         (
             "where there is no BPF file system the daemon mounts one",
             plain,
@@ -35,6 +36,10 @@ pub fn add(suite: Suite) -> Suite {
         (
             "under `ip netns exec` that of the machine is used, though it is hidden",
             hidden,
+        ),
+        (
+            "what sessions need outlives interfaces that are made anew while no daemon runs",
+            made_anew,
         ),
         (
             "who may mount none is told what to do, and runs without pins",
@@ -100,6 +105,25 @@ impl Machine {
     fn bpffs(&self) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.first.id()));
         root.join(MOUNT_POINT.trim_start_matches('/'))
+    }
+
+    /// The numbers of the files at which members' flows are pinned.
+    fn flows(&self) -> Result<Vec<u64>> {
+        let mut found = Vec::new();
+        for directory in fs::read_dir(self.bpffs().join("anycast"))? {
+            for file in fs::read_dir(directory?.path())? {
+                let file = file?;
+                if file
+                    .file_name()
+                    .to_string_lossy()
+                    .starts_with("MEMBER_FLOWS-")
+                {
+                    found.push(file.metadata()?.ino());
+                }
+            }
+        }
+        ensure!(found.len() == 1, "{found:?}");
+        Ok(found)
     }
 
     fn mounts(&self) -> Result<usize> {
@@ -261,6 +285,35 @@ fn hidden() -> Result<()> {
     fs::create_dir(&foreign)?;
     taken_over(&machine, "hidden", [By::IpNetnsExec; 2])?;
     ensure!(foreign.is_dir(), "what others have there is gone");
+    Ok(())
+}
+
+/// As when a driver is loaded anew, or a bond.
+fn made_anew() -> Result<()> {
+    let machine = Machine::boot("")?;
+    let site = Site::new("anew")?;
+    site.connect()?;
+    let first = start(&machine, &site, By::IpNetnsExec, &[])?;
+    let pinned = machine.flows()?;
+    first.end(Signal::SIGKILL)?;
+    let deleted = site
+        .member
+        .command("ip")
+        .args(["link", "delete", "eth0"])
+        .status()?;
+    ensure!(deleted.success(), "ip: {deleted}");
+    site.connect()?;
+    let second = start(&machine, &site, By::IpNetnsExec, &[])?;
+    ensure!(machine.links(&site.member)?.len() == 2, "it is attached");
+    ensure!(machine.flows()? == pinned, "the flows are other ones");
+    second.end(Signal::SIGKILL)?;
+
+    // Control: what was detached is made anew.
+    detach(&machine, &site)?;
+    let third = start(&machine, &site, By::IpNetnsExec, &[])?;
+    ensure!(machine.flows()? != pinned, "they were not removed");
+    third.end(Signal::SIGKILL)?;
+    detach(&machine, &site)?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use anycast_common::{
 };
 use anycast_ctl::shell::clock;
 use anyhow::{Result, ensure};
-use xtask::kernel_tests::Suite;
+use xtask::{kernel_tests::Suite, net::netlink};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use super::site::{B, Lan, care_of, has, member_text, until};
@@ -29,7 +29,37 @@ fn session(c: Ipv6Addr) -> Result<(Vec<u8>, Vec<u8>)> {
 }
 
 pub fn tests(suite: Suite) -> Suite {
-    suite.test("a restart keeps addresses that sessions use", addresses)
+    suite
+        .test("a restart keeps addresses that sessions use", addresses)
+        .test("detach removes the addresses of a daemon", detached)
+}
+
+/// The host would else take packets to B for itself, and keep C from another machine.
+fn detached() -> Result<()> {
+    let lan = Lan::up()?;
+    let [host, _] = &lan.members;
+    let c = care_of(1);
+    let there = || anyhow::Ok((has(host, "lo", B)?, has(host, "eth0", c)?));
+    let others: Ipv6Addr = "2001:db8:a::99".parse()?;
+    netlink::address(host, "lo", others, 128)?;
+    let mut member = lan.member(0, &format!("care_of = \"{c}\"\nassign = true"))?;
+    until("B and C are there", || Ok(there()? == (true, true)))?;
+    let detach = || -> Result<(bool, String)> {
+        let program = env!("CARGO_BIN_EXE_anycast-ctl");
+        let output = host.command(program).arg("detach").output()?;
+        Ok((output.status.success(), String::from_utf8(output.stdout)?))
+    };
+    ensure!(!detach()?.0, "a daemon runs");
+    ensure!(there()? == (true, true), "under a daemon that runs");
+    member.kill()?;
+    ensure!(there()? == (true, true), "they went with the daemon");
+    let (done, said) = detach()?;
+    ensure!(done && said.ends_with(", 2 addresses removed\n"), "{said}");
+    ensure!(there()? == (false, false), "they are still there");
+    ensure!(has(host, "lo", others)?, "that of others is gone");
+    let (done, said) = detach()?;
+    ensure!(done && said == "nothing was attached\n", "{said}");
+    Ok(())
 }
 
 fn addresses() -> Result<()> {

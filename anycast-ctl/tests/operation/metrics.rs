@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{Ipv6Addr, SocketAddr, TcpStream},
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -17,9 +17,9 @@ use xtask::{
         report::Report,
         scenario::{self, ASK_AGAIN},
         stage::Lab,
-        topology::S1,
+        topology::{S1, S2},
     },
-    net::{Namespace, Process, wait},
+    net::{Namespace, Process, netlink, wait},
 };
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
@@ -130,7 +130,25 @@ pub fn served() -> Result<()> {
 
     let (head, _) = get(&lab.network.router, METRICS, "/", "")?;
     ensure!(head.starts_with("HTTP/1.1 404 "), "{head}");
-    documented(&lab)
+    documented(&lab)?;
+    late(lab)
+}
+
+/// The address by which people watch may come when the daemon runs, or never.
+fn late(mut lab: Lab) -> Result<()> {
+    let address: Ipv6Addr = "2001:db8:9::9".parse()?;
+    let metrics = format!("[{address}]:9472");
+    let both = format!("\n[control]\nmetrics = \"{metrics}\"\n\n[member]\n");
+    lab.configure(S2.name, "\n[member]\n", &both)?;
+    lab.start(&[S2.name])?;
+    let daemon = lab.daemon(S2.name)?;
+    daemon.wait_problems(&["metrics_not_served"])?;
+    let node = lab.network.server(S2);
+    netlink::address(node, "lo", address, 128)?;
+    daemon.wait_problems(&[])?;
+    let (head, _) = get(node, &metrics, "/metrics", "")?;
+    ensure!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    Ok(())
 }
 
 /// A member without health checks has none of their metrics, one that has just started may have heard no Query, and a

@@ -119,6 +119,22 @@ fn course(bed: &mut Bed, zebra: &mut Zebra, settings: &str, both: &[&str]) -> Re
     Ok(())
 }
 
+/// Whether zebra is found with the capabilities of the unit, which has none to look at processes of others.
+fn is_found(bed: &Bed) -> Result<bool> {
+    let file = bed.site.directory().join("found.toml");
+    fs::write(&file, router("next_hops = \"all\""))?;
+    let capabilities = "--bounding-set=-all,+bpf,+perfmon,+net_admin,+net_raw";
+    let mut command = bed.node("r1")?.namespace.command("setpriv");
+    let program = env!("CARGO_BIN_EXE_anycast-ctl");
+    command
+        .args([capabilities, "--", program, "check", "--host"])
+        .arg(&file);
+    let output = command.output()?;
+    let said = String::from_utf8(output.stdout)?;
+    ensure!(!said.is_empty(), "it says nothing: {}", output.status);
+    Ok(said.contains("zebra (FRR) runs here"))
+}
+
 fn seen() -> Result<()> {
     in_bed(|bed| {
         bed.add_router("r1", 1)?;
@@ -142,7 +158,12 @@ fn seen() -> Result<()> {
             let ours = ours(bed)?;
             Ok((ours.len() == 3).then_some(()))
         })?;
+        ensure!(!is_found(bed)?, "there is none");
         let mut zebra = Zebra::start(bed)?;
+        ensure!(
+            is_found(bed)?,
+            "who may not look at processes of others does not find it"
+        );
         zebra.shows("zebra comes after us", &BOTH)?;
         let left = ours(bed)?;
         ensure!(left.is_empty(), "groups beside zebra: {left:?}");

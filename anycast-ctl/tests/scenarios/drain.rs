@@ -17,7 +17,7 @@ use xtask::{
 };
 
 use super::{
-    sessions::{bound, group},
+    sessions::{LIFETIME, bound, group, may_go},
     stage::in_lab,
 };
 
@@ -105,8 +105,9 @@ pub(super) fn counts() -> Result<()> {
         waiting.wait_line(SOON, "it tells that none is left", next, |line| {
             (line == none).then_some(())
         })?;
-        let status = waiting.wait_end(SOON)?;
+        let status = waiting.wait_end(LIFETIME + SOON)?;
         ensure!(status.success(), "{status}");
+        may_go(lab.daemon(here.name)?)?;
         ensure!(
             is_known()?,
             "the member has forgotten the half-open connection"

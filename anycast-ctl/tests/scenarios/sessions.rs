@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use xtask::{
     lab::{
+        node::Daemon,
         report::Report,
         scenario::{self, ASK_AGAIN, MIB, SOON, Session, transfer},
         stage::Lab,
@@ -27,6 +28,17 @@ pub(super) fn bound(lab: &mut Lab, report: &mut Report) -> Result<Session> {
     report.step("bind", "", |evidence| {
         scenario::open(lab, "client", evidence)
     })
+}
+
+/// Nobody is sent to a member any more when a drain has been waited for: no binding of before lives.
+pub(super) fn may_go(member: &Daemon) -> Result<()> {
+    let groups = member.ask("groups")?;
+    let drained = groups["member"][0]["draining_seconds"].as_f64();
+    ensure!(
+        drained.is_some_and(|drained| drained >= LIFETIME.as_secs_f64()),
+        "it did not wait for bindings: {groups}"
+    );
+    Ok(())
 }
 
 pub(super) fn bindings(lab: &Lab) -> Result<usize> {
@@ -139,8 +151,9 @@ pub(super) fn drain() -> Result<()> {
         waiting.wait_line(LEAVE, "it tells that none is left", next, |line| {
             (line == none).then_some(())
         })?;
-        let status = waiting.wait_end(SOON)?;
+        let status = waiting.wait_end(LIFETIME + SOON)?;
         ensure!(status.success(), "{status}");
+        may_go(daemon)?;
         let said = daemon.tell(&["undrain", "--all"])?;
         ensure!(said == format!("{b} joined"), "{said}");
         wait::poll(SOON, ASK_AGAIN, "two members again", || {

@@ -9,7 +9,7 @@ use std::{
 use anycast_common::abi::maps::FlowKey;
 use rand::SeedableRng as _;
 
-use super::Selection;
+use super::selection::Selection;
 use crate::core::{
     Time,
     fleet::{self, Bus, End},
@@ -22,8 +22,8 @@ const MOST: usize = 1024;
 /// What has ended is remembered for so long, which is longer than a snapshot takes, and so many of it.
 const REMEMBERED: Duration = Duration::from_secs(90);
 const MOST_REMEMBERED: usize = 16_384;
-/// Who gives a snapshot hears of an end so much later, and the snapshot is so long on its way, at most. What begins anew
-/// within this time is told by itself.
+/// Who gives a snapshot hears of an end so much later, and the snapshot is so long on its way, at most. What begins
+/// anew within this time is told by itself.
 const ON_THE_WAY: Duration = Duration::from_secs(5);
 
 /// What has ended elsewhere, and ends here when the flows have been read.

@@ -15,7 +15,7 @@ use anycast_common::{
     },
 };
 
-use super::{Correspondent, cache::SWEEP_MARGIN, triple::Triple};
+use super::{Correspondent, cache::SWEEP_MARGIN, selection::Selection, triple::Triple};
 use crate::core::{
     Action, Actions, MapAction, Notice, Time, counters::Counter, fleet, flows::End,
     notice::BindingChange,
@@ -23,34 +23,6 @@ use crate::core::{
 
 /// A member that another gateway heard is taken for alive for so long while that one cannot tell.
 const TRUSTED: Duration = Duration::from_secs(300);
-
-/// Selects bindings and flows, by the addresses that are given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// The client, A.
-    pub client: Option<Ipv6Addr>,
-    /// The anycast address, B.
-    pub anycast: Option<Ipv6Addr>,
-    /// The member's unicast address, C.
-    pub care_of: Option<Ipv6Addr>,
-}
-
-impl Selection {
-    /// Selects all bindings and flows of a care-of address.
-    fn of(care_of: Ipv6Addr) -> Self {
-        Self {
-            care_of: Some(care_of),
-            ..Self::default()
-        }
-    }
-
-    /// Whether a binding or flow is selected.
-    #[must_use]
-    pub fn holds(&self, client: Ipv6Addr, anycast: Ipv6Addr, care_of: Ipv6Addr) -> bool {
-        let is = |wanted: Option<Ipv6Addr>, address| wanted.is_none_or(|wanted| wanted == address);
-        is(self.client, client) && is(self.anycast, anycast) && is(self.care_of, care_of)
-    }
-}
 
 impl Correspondent {
     /// Handles an ICMPv6 error that quotes a bound flow and says that its care-of address is unreachable.

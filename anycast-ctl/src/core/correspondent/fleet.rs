@@ -15,8 +15,8 @@ use anycast_common::{
 };
 
 use super::{
-    Correspondent, Selection, cache::Origin, changed, leads, sequences::Tag, triple::Triple,
-    update::Refused,
+    Correspondent, cache::Origin, changed, leads, selection::Selection, sequences::Tag,
+    triple::Triple, update::Refused,
 };
 use crate::core::{
     Action, Actions, MapAction, Time,
@@ -210,8 +210,11 @@ impl Correspondent {
                 anycast,
                 care_of,
             } = triple;
+            // A trial that failed says nothing of flows that were answered.
             let alone = self.trials.is_alone(now, client, care_of);
-            let known = (!alone && self.may_adopt(triple))
+            let believed = |flow: &Flow| !alone || flow.answered != 0;
+            let any = pins.flows.iter().any(|(_, flow)| believed(flow));
+            let known = (any && self.may_adopt(triple))
                 .then(|| self.cache.remember(now, client, care_of, anycast));
             let Some(Ok(new)) = known else {
                 self.counters.count(Counter::FleetFlowsRefused);
@@ -221,6 +224,10 @@ impl Correspondent {
                 actions.push(leads(triple, Time::ZERO));
             }
             for (key, flow) in &pins.flows {
+                if !believed(flow) {
+                    self.counters.count(Counter::FleetFlowsRefused);
+                    continue;
+                }
                 self.counters.count(Counter::FleetFlowsAdopted);
                 self.published.heard(now, *key, flow);
                 let (key, flow) = (*key, *flow);

@@ -17,6 +17,7 @@ mod offer;
 mod periods;
 mod recent;
 mod role;
+mod selection;
 mod sequences;
 mod settings;
 mod spread;
@@ -31,9 +32,9 @@ mod view;
 mod tests;
 
 pub use cache::Origin;
-pub use failure::Selection;
 pub use memory::MemoryError;
 pub use role::Correspondent;
+pub use selection::Selection;
 pub use settings::{Limits, Settings};
 pub use view::{BindingCursor, BindingView};
 

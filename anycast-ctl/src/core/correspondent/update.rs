@@ -104,9 +104,15 @@ impl Correspondent {
         packet: &ipv6::Packet<'_>,
         update: &BindingUpdate,
     ) -> Result<Seal, Refused> {
-        // A home registration needs IPsec and a home agent. A correspondent is none.
+        // A home registration needs IPsec and a home agent. A correspondent is none, and has to say so (section
+        // 10.3.1).
         if update.flags.contains(Flags::HOME) {
-            return Err(Refused::Silently(Counter::BindingUpdateHome));
+            return Err(Refused::With {
+                counter: Counter::BindingUpdateHome,
+                status: status::HOME_REGISTRATION_NOT_SUPPORTED,
+                sequence: update.sequence,
+                seal: None,
+            });
         }
         let (Some(indices), Some(_)) = (update.nonce_indices, update.authenticator) else {
             return Err(Refused::Silently(Counter::BindingUpdateIncomplete));
@@ -231,7 +237,8 @@ impl Correspondent {
         })
     }
 
-    /// Does what a valid update asks for, if it is permitted. Its sequence number is noted, unless its nonces are barred.
+    /// Does what a valid update asks for, if it is permitted. Its sequence number is noted, unless its nonces are
+    /// barred.
     pub(super) fn apply(
         &mut self,
         now: Time,
@@ -375,11 +382,12 @@ impl Correspondent {
     }
 }
 
-/// Refusals that are acknowledged even when the update does not ask for it (section 9.5.4).
+/// Refusals that are acknowledged even when the update does not ask for it (sections 9.5.4 and 10.3.1).
 fn always_told(status: u8) -> bool {
     matches!(
         status,
         status::INSUFFICIENT_RESOURCES
+            | status::HOME_REGISTRATION_NOT_SUPPORTED
             | status::SEQUENCE_OUT_OF_WINDOW
             | status::EXPIRED_HOME_NONCE
             | status::EXPIRED_CARE_OF_NONCE

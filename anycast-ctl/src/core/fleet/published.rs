@@ -15,8 +15,8 @@ const BOTH_WAYS: Duration = Duration::from_secs(10);
 /// time after which an ICMPv6 error ends a flow that is not answered.
 const ONE_WAY: Duration = Duration::from_secs(1);
 
-/// What nobody has told for so long is told once more, although nothing has changed: a message may have been lost, and a
-/// silent flow is told by nothing else. Who told it last does that; another one only where that one is gone.
+/// What nobody has told for so long is told once more, although nothing has changed: a message may have been lost, and
+/// a silent flow is told by nothing else. Who told it last does that; another one only where that one is gone.
 const REMINDER: Duration = Duration::from_secs(240);
 const REMINDER_OF_ANOTHER: Duration = Duration::from_secs(60);
 

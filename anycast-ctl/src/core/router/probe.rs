@@ -77,10 +77,10 @@ impl Router {
         let keys: Vec<GroupKey> = groups.filter(is_member).collect();
         for key in keys {
             self.leave(key, address, LeaveCause::Unreachable, actions);
+            // A Querier that has reached the host all the time has no reason to ask, so this router does so itself.
             match self.links[id].role {
-                Role::Querier => self.ask_the_others(now, key, actions),
-                // The Querier finds out itself that the host is gone.
-                Role::NonQuerier { .. } | Role::Initial => {}
+                Role::Querier | Role::NonQuerier { .. } => self.ask_the_others(now, key, actions),
+                Role::Initial => {}
             }
         }
     }

@@ -65,6 +65,11 @@ pub(super) fn status(
     };
     let fill = fill(core, plane, seen);
     status.problems = problems(&status, plane.dataplane().is_pinned(), &fill);
+    let metrics = performer.metrics_problem();
+    status.problems.extend(metrics.map(|message| view::Problem {
+        code: "metrics_not_served".to_owned(),
+        message,
+    }));
     Ok(Answer::Status(Box::new(status)))
 }
 
@@ -75,7 +80,8 @@ pub(super) fn fill(core: &Engine, plane: &mut Plane, seen: &Seen) -> Vec<Fill> {
     let mut maps = Vec::new();
     let mut add = |map, used, room| maps.push(Fill { map, used, room });
     if let Some(correspondent) = controller.correspondent() {
-        let used = seen.last().map(|read| read.flows.len() + read.open.len());
+        // Open ones give way to those that are bound.
+        let used = seen.last().map(|read| read.flows.len());
         add("flows", used, room);
         add(
             "bindings",
@@ -84,8 +90,9 @@ pub(super) fn fill(core: &Engine, plane: &mut Plane, seen: &Seen) -> Vec<Fill> {
         );
     }
     if controller.member().is_some() {
-        let used = seen.last().map(|read| read.member_flows.len());
-        add("member_flows", used, member_room);
+        // Those that are over stay until others need their places.
+        let sessions = || seen.sessions(clock::now()).values().sum();
+        add("member_flows", seen.last().map(|_| sessions()), member_room);
     }
     maps
 }

@@ -305,6 +305,8 @@ pub struct Counters {
 pub struct Detached {
     /// Number of programs.
     pub programs: usize,
+    /// Number of addresses that a daemon had assigned.
+    pub addresses: usize,
 }
 
 /// What `capture` wrote. It asks no daemon.

@@ -92,8 +92,8 @@ impl Pins {
         private(root)?;
         // This lock keeps one daemon from removing what another one is just making.
         let _one_at_a_time = lock(root, FlockArg::LockExclusive)?;
-        sweep(root)?;
         let directory = root.join(cookie().map_err(failed(root))?.to_string());
+        sweep(root, &directory)?;
         private(&directory)?;
         Ok(Self {
             _lock: lock(&directory, FlockArg::LockExclusiveNonblock)?,
@@ -186,9 +186,13 @@ pub(super) fn is_attached(path: &Path) -> bool {
     matches!(found, Ok(Some(found)) if found == ifindex)
 }
 
-/// Removes the directories of daemons that no longer run and whose interfaces no longer exist.
-fn sweep(root: &Path) -> Result<(), PinsError> {
+/// Removes the directories of daemons that no longer run and whose interfaces no longer exist. That of this network
+/// namespace stays: its interfaces may have been made anew while no daemon ran, and its sessions go on.
+fn sweep(root: &Path, own: &Path) -> Result<(), PinsError> {
     for directory in entries(root)? {
+        if directory == own {
+            continue;
+        }
         let Ok(_dead) = lock(&directory, FlockArg::LockExclusiveNonblock) else {
             continue;
         };

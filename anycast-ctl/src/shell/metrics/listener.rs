@@ -1,6 +1,11 @@
 //! Serves metrics by HTTP. Each scrape has a task of its own, so that a slow one delays only itself.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -22,29 +27,80 @@ const SCRAPES: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest head of a request in octets.
 const HEAD: usize = 8192;
+/// Time between two tries to listen on an address that is not there, or is taken.
+const AGAIN: Duration = Duration::from_secs(2);
 const PATH: &str = "/metrics";
 /// By this name of a media type a client says that it knows OpenMetrics.
 const OPENMETRICS: &str = "application/openmetrics-text";
 
 /// A listening socket. Dropping it closes it.
 #[derive(Debug)]
-pub(in crate::shell) struct Listener(JoinHandle<()>);
+pub(in crate::shell) struct Listener {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+    /// Why nobody can scrape.
+    failure: Arc<Mutex<Option<String>>>,
+}
 
 impl Listener {
-    /// Listens on `address`, and passes scrapes to the loop.
-    pub(in crate::shell) async fn start(
-        address: SocketAddr,
-        calls: mpsc::Sender<Call>,
-    ) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        tracing::info!(%address, "serving metrics");
-        Ok(Self(tokio::spawn(accept(listener, calls))))
+    /// Listens on `address`, and passes scrapes to the loop. The address may come later than the daemon, which must not
+    /// depend on who watches it.
+    pub(in crate::shell) async fn start(address: SocketAddr, calls: mpsc::Sender<Call>) -> Self {
+        let failure = Arc::default();
+        let bound = bind(address, &failure).await;
+        let told = Arc::clone(&failure);
+        let task = tokio::spawn(async move {
+            let mut bound = bound;
+            let listener = loop {
+                match bound {
+                    Some(listener) => break listener,
+                    None => tokio::time::sleep(AGAIN).await,
+                }
+                bound = bind(address, &told).await;
+            };
+            accept(listener, calls).await;
+        });
+        Self {
+            address,
+            task,
+            failure,
+        }
+    }
+
+    /// What is wrong with it.
+    pub(in crate::shell) fn problem(&self) -> Option<String> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = failure.as_ref()?;
+        let address = self.address;
+        Some(format!(
+            "nobody can scrape metrics at {address}: {error}; it is tried again and again"
+        ))
+    }
+}
+
+async fn bind(address: SocketAddr, failure: &Mutex<Option<String>>) -> Option<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
+    match bound {
+        Ok(listener) => {
+            tracing::info!(%address, "serving metrics");
+            *failure = None;
+            Some(listener)
+        }
+        Err(error) => {
+            let said = error.to_string();
+            if failure.as_ref() != Some(&said) {
+                tracing::warn!(%address, %error, "cannot listen on the address of `metrics`: trying again");
+                *failure = Some(said);
+            }
+            None
+        }
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 

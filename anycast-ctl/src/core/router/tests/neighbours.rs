@@ -138,13 +138,16 @@ fn an_unreachable_member_leaves_all_its_groups_and_is_asked() {
 }
 
 #[test]
-fn a_non_querier_asks_nobody() {
+fn a_non_querier_asks_as_well_for_the_querier_may_have_missed_nothing() {
     let mut world = World::quiet(settings());
     world.report(M1, B1);
     world.take();
     world.failed(LAN, M1);
     assert_eq!(world.members(B1), [Ipv6Addr::UNSPECIFIED; 0]);
-    assert_eq!(world.take_sent(Time::ZERO), []);
+    let asked = world.take_sent(world.now);
+    assert_eq!(asked, [(Duration::ZERO, Sent::Specific(LAN, B1))]);
+    world.report(M1, B1);
+    assert_eq!(world.members(B1), [M1]);
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
 }
 
 /// Not an XDP action.
-const UNDECIDED: u32 = u32::MAX;
+pub(crate) const UNDECIDED: u32 = u32::MAX;
 
 /// Sends a packet of a flow that the flow cache knows. A function of its own, as what is known of the frame by now is
 /// nothing to it.

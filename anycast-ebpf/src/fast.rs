@@ -8,7 +8,7 @@ use anycast_common::abi::{
     maps::mixed,
     roles::{CORRESPONDENT, MEMBER},
 };
-use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
 
 use crate::{
     hints::{in_scope, is_noted, is_ours, whose},
@@ -36,8 +36,8 @@ pub(crate) struct Head(pub *mut u8);
 impl Head {
     /// When there are enough octets.
     #[inline(always)]
-    pub(crate) fn of(ctx: &XdpContext) -> Option<Self> {
-        let head = Self(ctx.data() as *mut u8);
+    pub(crate) fn of(ctx: &impl Bytes) -> Option<Self> {
+        let head = Self(ctx.start() as *mut u8);
         head.reaches(ctx, HEADERS).then_some(head)
     }
 
@@ -100,7 +100,7 @@ pub(crate) enum Sight {
 
 /// What can be said of a frame without a call or a map.
 #[inline(always)]
-pub(crate) fn sight<const ROLES: u8>(ctx: &XdpContext) -> Sight {
+pub(crate) fn sight<const ROLES: u8>(ctx: &impl Bytes) -> Sight {
     let Some(head) = Head::of(ctx) else {
         return Sight::Unknown;
     };

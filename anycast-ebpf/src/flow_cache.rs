@@ -21,13 +21,13 @@ use aya_ebpf::{
 
 use crate::{
     change::Change,
-    context::Packet,
+    context::{Context, Hook, Packet},
     count::count_index,
     fast::Head,
     hints::{holds, stamp},
     maps::{FLOW_CACHE, WAYS},
     next_hop::NextHop,
-    packet::IPV6,
+    packet::{Bytes, IPV6},
     sketch::words,
     transport::{TCP, TCP_FIN, TCP_RST, TCP_SYN, Transport, UDP},
 };
@@ -35,14 +35,14 @@ use crate::{
 // Where fields are in a frame without a VLAN tag or an extension header.
 const ETHERNET: usize = 0;
 const HEADER: usize = 14;
-const LENGTH: usize = 18;
+pub(crate) const LENGTH: usize = 18;
 const HOP_LIMIT: usize = 21;
-const SOURCE: usize = 22;
-const DESTINATION: usize = 38;
+pub(crate) const SOURCE: usize = 22;
+pub(crate) const DESTINATION: usize = 38;
 const PORTS: usize = 54;
-const UDP_CHECKSUM: usize = 60;
+pub(crate) const UDP_CHECKSUM: usize = 60;
 const TCP_FLAGS: usize = 67;
-const TCP_CHECKSUM: usize = 70;
+pub(crate) const TCP_CHECKSUM: usize = 70;
 const TCP_END: usize = 74;
 
 /// The bits of the first word of an IPv6 header that are compared. Routes may depend on the traffic class and the flow
@@ -56,17 +56,13 @@ pub(crate) fn send(ctx: &XdpContext, head: Head) -> Option<u32> {
     if !is_in_between(ctx, head) {
         return None;
     }
-    let flow = find(ctx, head)?;
-    if !holds(flow.stamp, stamp()) {
-        return None;
-    }
-    let way = WAYS.get(flow.way)?;
+    let way = find(ctx, head)?;
     if !is_plain(ctx, head, way.mtu) {
         return None;
     }
     fix_checksum(ctx, head, way.delta)?;
     rewrite(head, way);
-    if way.ifindex == flow.ingress {
+    if way.ifindex == ctx.ingress() {
         return Some(XDP_TX);
     }
     // SAFETY: no pointers.
@@ -74,21 +70,26 @@ pub(crate) fn send(ctx: &XdpContext, head: Head) -> Option<u32> {
     Some(XDP_REDIRECT)
 }
 
+/// What becomes of the packets of a flow, if that is known and holds still.
 #[inline(always)]
-fn find(ctx: &XdpContext, head: Head) -> Option<&'static CachedFlow> {
+pub(crate) fn find<C: Context>(ctx: &C, head: Head) -> Option<&'static CachedWay> {
     // SAFETY: the bounds were checked.
     let ports = unsafe { *head.field::<u32>(PORTS) };
     let places = places(head.source(), head.destination(), ports);
     let of = |index| FLOW_CACHE.get(index).filter(|flow| is_it(ctx, head, flow));
     let [first, second] = places;
-    of(first)
+    let flow = of(first)
         .or_else(|| of(first ^ 1))
         .or_else(|| of(second))
-        .or_else(|| of(second ^ 1))
+        .or_else(|| of(second ^ 1))?;
+    if !holds(flow.stamp, stamp()) {
+        return None;
+    }
+    WAYS.get(flow.way)
 }
 
 #[inline(always)]
-fn is_it(ctx: &XdpContext, head: Head, flow: &CachedFlow) -> bool {
+fn is_it<C: Context>(ctx: &C, head: Head, flow: &CachedFlow) -> bool {
     let (source, destination) = (head.source(), head.destination());
     // SAFETY: the bounds were checked.
     let (header, ports) = unsafe { (*head.field::<u64>(HEADER), *head.field::<u32>(PORTS)) };
@@ -98,8 +99,19 @@ fn is_it(ctx: &XdpContext, head: Head, flow: &CachedFlow) -> bool {
         | (flow.destination[1] ^ destination[1])
         | (flow.header ^ (header & COUNTS))
         | u64::from(flow.ports ^ ports)
-        | u64::from(flow.ingress ^ ctx.ingress_ifindex() as u32);
+        | (flow.place ^ place(ctx));
     difference == 0
+}
+
+/// Where a packet meets a program: see [`CachedFlow::place`]. No index of an interface has the highest bit, and none is
+/// zero.
+#[inline(always)]
+fn place<C: Context>(ctx: &C) -> u64 {
+    match C::HOOK {
+        Hook::Xdp => u64::from(ctx.ingress()),
+        Hook::Ingress => u64::from(!ctx.ingress()),
+        Hook::Egress => u64::from(!ctx.ingress()) | u64::from(ctx.origin()) << 32,
+    }
 }
 
 /// Whether the kernel need not send an ICMPv6 error about the size or the hop limit of the packet, and all of it is in
@@ -121,7 +133,7 @@ fn is_plain(ctx: &XdpContext, head: Head, mtu: u16) -> bool {
 
 /// Whether the packet neither begins nor ends a connection, and is not cut short.
 #[inline(always)]
-fn is_in_between(ctx: &XdpContext, head: Head) -> bool {
+pub(crate) fn is_in_between(ctx: &impl Bytes, head: Head) -> bool {
     if head.protocol() == UDP {
         return true;
     }
@@ -173,11 +185,11 @@ fn rewrite(head: Head, way: &CachedWay) {
     }
 }
 
-/// Keeps what was found for a packet that XDP sends, if others like it can go the short way. It and the parts of it are
-/// functions of their own because a BPF stack is small.
+/// Keeps what was found for a packet, if others like it can go the short way. It and the parts of it are functions of
+/// their own because a BPF stack is small.
 #[inline(always)]
-pub(crate) fn remember(
-    packet: &Packet<'_>,
+pub(crate) fn remember<C: Context>(
+    packet: &Packet<'_, C>,
     transport: &Transport,
     change: &Change,
     next_hop: &NextHop,
@@ -188,6 +200,10 @@ pub(crate) fn remember(
         _ => false,
     };
     if !plain || packet.layout.tagged {
+        return;
+    }
+    if transport.flags & (TCP_FIN | TCP_RST) != 0 {
+        end_flow(packet.ctx);
         return;
     }
     let stamp = change.stamp;
@@ -202,7 +218,7 @@ const NONE: u32 = u32::MAX;
 
 /// The entry of a flow, or one that it may take. A valid entry of another flow is not replaced.
 #[inline(never)]
-fn remember_flow(ctx: &XdpContext, way: u32, stamp: u64) -> u32 {
+fn remember_flow<C: Context>(ctx: &C, way: u32, stamp: u64) -> u32 {
     let Some(head) = Head::of(ctx) else {
         return 0;
     };
@@ -221,16 +237,39 @@ fn remember_flow(ctx: &XdpContext, way: u32, stamp: u64) -> u32 {
     let Some(flow) = FLOW_CACHE.get_ptr_mut(room) else {
         return 0;
     };
-    // SAFETY: the bounds were checked; entries of this CPU are written by it alone, and XDP is not
-    // preempted by XDP.
+    // SAFETY: the bounds were checked; entries of this CPU are written by it alone, and XDP and TCX programs are not
+    // preempted by another of ours on it.
     unsafe {
         (*flow).source = head.source();
         (*flow).destination = head.destination();
         (*flow).header = *head.field::<u64>(HEADER) & COUNTS;
-        (*flow).ports = *head.field(PORTS);
-        (*flow).ingress = ctx.ingress_ifindex() as u32;
+        (*flow).place = place(ctx);
         (*flow).stamp = stamp;
+        (*flow).ports = *head.field(PORTS);
         (*flow).way = way;
+    }
+    1
+}
+
+/// Has the next packet of a flow that may have ended go the long way, where it shows that the flow goes on.
+#[inline(never)]
+fn end_flow<C: Context>(ctx: &C) -> u32 {
+    let Some(head) = Head::of(ctx) else {
+        return 0;
+    };
+    // SAFETY: the bounds were checked.
+    let ports = unsafe { *head.field::<u32>(PORTS) };
+    let [first, second] = places(head.source(), head.destination(), ports);
+    for index in [first, first ^ 1, second, second ^ 1] {
+        let Some(flow) = FLOW_CACHE.get_ptr_mut(index) else {
+            return 0;
+        };
+        // SAFETY: as in `remember_flow`.
+        unsafe {
+            if is_it(ctx, head, &*flow) {
+                (*flow).stamp = 0;
+            }
+        }
     }
     1
 }

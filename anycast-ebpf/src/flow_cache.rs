@@ -9,7 +9,7 @@
 use anycast_common::{
     abi::{
         counters::short,
-        maps::{self, CachedFlow, CachedWay, side},
+        maps::{self, CachedFlow, CachedWay, mixed, near_station, side},
     },
     wire::checksum,
 };
@@ -23,7 +23,7 @@ use crate::{
     change::Change,
     context::{Context, Hook, Packet},
     count::count_index,
-    fast::Head,
+    fast::{Head, both},
     hints::{holds, stamp},
     maps::{FLOW_CACHE, WAYS},
     next_hop::NextHop,
@@ -39,24 +39,19 @@ pub(crate) const LENGTH: usize = 18;
 const HOP_LIMIT: usize = 21;
 pub(crate) const SOURCE: usize = 22;
 pub(crate) const DESTINATION: usize = 38;
-const PORTS: usize = 54;
 pub(crate) const UDP_CHECKSUM: usize = 60;
 const TCP_FLAGS: usize = 67;
 pub(crate) const TCP_CHECKSUM: usize = 70;
 const TCP_END: usize = 74;
 
-/// The bits of the first word of an IPv6 header that are compared. Routes may depend on the traffic class and the flow
-/// label, but not on ECN.
-const COUNTS: u64 = u64::from_ne_bytes([0xff, 0xcf, 0xff, 0xff, 0, 0, 0xff, 0]);
-
 /// Rewrites and sends a packet of a flow that is in the cache. `None` when the packet has to go the long way.
 #[inline(always)]
-pub(crate) fn send(ctx: &XdpContext, head: Head) -> Option<u32> {
+pub(crate) fn send(ctx: &XdpContext, head: Head, addresses: u64) -> Option<u32> {
     // This comes before the lookup, since most segments of unknown flows open one.
     if !is_in_between(ctx, head) {
         return None;
     }
-    let way = find(ctx, head)?;
+    let way = find(ctx, head, addresses)?;
     if !is_plain(ctx, head, way.mtu) {
         return None;
     }
@@ -70,14 +65,11 @@ pub(crate) fn send(ctx: &XdpContext, head: Head) -> Option<u32> {
     Some(XDP_REDIRECT)
 }
 
-/// What becomes of the packets of a flow, if that is known and holds still.
+/// What becomes of the packets of a flow, if that is known and holds still. See [`both`] about `addresses`.
 #[inline(always)]
-pub(crate) fn find<C: Context>(ctx: &C, head: Head) -> Option<&'static CachedWay> {
-    // SAFETY: the bounds were checked.
-    let ports = unsafe { *head.field::<u32>(PORTS) };
-    let places = places(head.source(), head.destination(), ports);
+pub(crate) fn find<C: Context>(ctx: &C, head: Head, addresses: u64) -> Option<&'static CachedWay> {
     let of = |index| FLOW_CACHE.get(index).filter(|flow| is_it(ctx, head, flow));
-    let [first, second] = places;
+    let [first, second] = places(addresses, head.ports());
     let flow = of(first)
         .or_else(|| of(first ^ 1))
         .or_else(|| of(second))
@@ -91,24 +83,23 @@ pub(crate) fn find<C: Context>(ctx: &C, head: Head) -> Option<&'static CachedWay
 #[inline(always)]
 fn is_it<C: Context>(ctx: &C, head: Head, flow: &CachedFlow) -> bool {
     let (source, destination) = (head.source(), head.destination());
-    // SAFETY: the bounds were checked.
-    let (header, ports) = unsafe { (*head.field::<u64>(HEADER), *head.field::<u32>(PORTS)) };
     let difference = (flow.source[0] ^ source[0])
         | (flow.source[1] ^ source[1])
         | (flow.destination[0] ^ destination[0])
         | (flow.destination[1] ^ destination[1])
-        | (flow.header ^ (header & COUNTS))
-        | u64::from(flow.ports ^ ports)
-        | (flow.place ^ place(ctx));
+        | (flow.header ^ head.flow_header())
+        // Shifted, it need not be cleared of what is above.
+        | u64::from(flow.ports ^ head.ports()) << 32
+        | (flow.place ^ place(ctx, head));
     difference == 0
 }
 
-/// Where a packet meets a program: see [`CachedFlow::place`]. No index of an interface has the highest bit, and none is
-/// zero.
+/// Where a packet meets a program: see [`CachedFlow::place`]. Those of XDP and of the two ways at TCX differ, since no
+/// index of an interface is zero, or has the highest bit.
 #[inline(always)]
-fn place<C: Context>(ctx: &C) -> u64 {
+fn place<C: Context>(ctx: &C, head: Head) -> u64 {
     match C::HOOK {
-        Hook::Xdp => u64::from(ctx.ingress()),
+        Hook::Xdp => near_station(ctx.ingress(), head.first()),
         Hook::Ingress => u64::from(!ctx.ingress()),
         Hook::Egress => u64::from(!ctx.ingress()) | u64::from(ctx.origin()) << 32,
     }
@@ -222,9 +213,7 @@ fn remember_flow<C: Context>(ctx: &C, way: u32, stamp: u64) -> u32 {
     let Some(head) = Head::of(ctx) else {
         return 0;
     };
-    // SAFETY: the bounds were checked.
-    let ports = unsafe { *head.field::<u32>(PORTS) };
-    let [first, second] = places(head.source(), head.destination(), ports);
+    let [first, second] = places(both_of(head), head.ports());
     let mut room = NONE;
     for index in [second ^ 1, second, first ^ 1, first] {
         let Some(flow) = FLOW_CACHE.get(index) else {
@@ -242,10 +231,10 @@ fn remember_flow<C: Context>(ctx: &C, way: u32, stamp: u64) -> u32 {
     unsafe {
         (*flow).source = head.source();
         (*flow).destination = head.destination();
-        (*flow).header = *head.field::<u64>(HEADER) & COUNTS;
-        (*flow).place = place(ctx);
+        (*flow).header = head.flow_header();
+        (*flow).place = place(ctx, head);
         (*flow).stamp = stamp;
-        (*flow).ports = *head.field(PORTS);
+        (*flow).ports = head.ports();
         (*flow).way = way;
     }
     1
@@ -257,9 +246,7 @@ fn end_flow<C: Context>(ctx: &C) -> u32 {
     let Some(head) = Head::of(ctx) else {
         return 0;
     };
-    // SAFETY: the bounds were checked.
-    let ports = unsafe { *head.field::<u32>(PORTS) };
-    let [first, second] = places(head.source(), head.destination(), ports);
+    let [first, second] = places(both_of(head), head.ports());
     for index in [first, first ^ 1, second, second ^ 1] {
         let Some(flow) = FLOW_CACHE.get_ptr_mut(index) else {
             return 0;
@@ -338,12 +325,17 @@ fn ethernet(next_hop: &NextHop) -> [u32; 3] {
     [pair(t0, t1), pair(t2, f0), pair(f1, f2)]
 }
 
+/// [`both`] of a frame.
+#[inline(always)]
+fn both_of(head: Head) -> u64 {
+    both(mixed(head.source()), mixed(head.destination()))
+}
+
 /// Indices of the first slot of each of the two pairs of slots of a flow. An attacker who has flows share slots only
 /// makes them slower.
 #[inline(always)]
-fn places(source: [u64; 2], destination: [u64; 2], ports: u32) -> [u32; 2] {
-    let mixed = (source[0] ^ destination[1]).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        ^ (source[1] ^ destination[0] ^ u64::from(ports)).wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
+fn places(addresses: u64, ports: u32) -> [u32; 2] {
+    let mixed = addresses.wrapping_add(u64::from(ports).wrapping_mul(0xd6e8_feb8_6659_fd93));
     let first = of_this_cpu(maps::FLOW_CACHE, (mixed >> 40) as u32);
     [
         first,

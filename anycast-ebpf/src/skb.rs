@@ -24,7 +24,7 @@ use aya_ebpf::{
 use crate::{
     context::{Context, Hook, LOOPBACK, Packet},
     count::count,
-    fast::{HEADERS, Head, is_known},
+    fast::{HEADERS, Head, both, is_known},
     hints::{in_scope, is_ours},
     next_hop::{NextHop, Way},
     packet::{BARE, Bytes, ETHERNET, ETHERTYPE_IPV6, ethernet},
@@ -81,14 +81,15 @@ impl<const OUT: bool> Skb<OUT> {
         !matches!(head.protocol(), TCP | UDP) || !is_known(self, head, mixed(source))
     }
 
-    /// Whether a packet may be one of a bound flow.
+    /// [`both`] addresses of a packet that may be one of a bound flow.
     #[inline(always)]
-    pub(crate) fn may_be_bound(&self) -> bool {
-        Head::of(self).is_some_and(|head| {
-            head.ethertype() == ETHERTYPE_IPV6
-                && matches!(head.protocol(), TCP | UDP)
-                && is_ours(mixed(head.destination())) | is_ours(mixed(head.source())) != 0
-        })
+    pub(crate) fn addresses(&self) -> Option<u64> {
+        let head = Head::of(self)?;
+        if head.ethertype() != ETHERTYPE_IPV6 || !matches!(head.protocol(), TCP | UDP) {
+            return None;
+        }
+        let (source, destination) = (mixed(head.source()), mixed(head.destination()));
+        (is_ours(destination) | is_ours(source) != 0).then(|| both(source, destination))
     }
 
     #[inline(always)]

@@ -12,10 +12,9 @@ use aya_ebpf::bindings::{__sk_buff, xdp_action::XDP_PASS};
 
 use crate::{
     change::Change,
-    classify::UNDECIDED,
     context::{Context, Packet},
     count::count_index,
-    fast::Head,
+    fast::{Head, UNDECIDED},
     flow_cache::{
         self, DESTINATION, LENGTH, SOURCE, TCP_CHECKSUM, UDP_CHECKSUM, find, is_in_between,
     },
@@ -32,19 +31,19 @@ use crate::{
 /// The action for a packet of a flow that the cache knows. What is known of its addresses and protocol was found in the
 /// frame by the caller. A function of its own, as that at XDP is.
 #[inline(never)]
-pub(crate) fn pinned<const OUT: bool>(ctx: *mut __sk_buff) -> u32 {
+pub(crate) fn pinned<const OUT: bool>(ctx: *mut __sk_buff, addresses: u64) -> u32 {
     let skb = Skb::<OUT>::new(core::hint::black_box(ctx));
     Head::of(&skb)
-        .and_then(|head| send(&skb, head))
+        .and_then(|head| send(&skb, head, addresses))
         .unwrap_or(UNDECIDED)
 }
 
 #[inline(always)]
-fn send<const OUT: bool>(skb: &Skb<OUT>, head: Head) -> Option<u32> {
+fn send<const OUT: bool>(skb: &Skb<OUT>, head: Head, addresses: u64) -> Option<u32> {
     if skb.untagged() || !is_in_between(skb, head) {
         return None;
     }
-    let way = find(skb, head)?;
+    let way = find(skb, head, addresses)?;
     if OUT && !(is_to(head, way) && fits(skb, head, way.mtu)) {
         return None;
     }
@@ -72,11 +71,9 @@ fn send<const OUT: bool>(skb: &Skb<OUT>, head: Head) -> Option<u32> {
 /// Whether the frame goes to the neighbour for which the rest was found.
 #[inline(always)]
 fn is_to(head: Head, way: &CachedWay) -> bool {
-    // SAFETY: the bounds were checked.
-    let first = unsafe { *head.field::<u64>(0) };
     let [a, b, _] = way.ethernet;
     let ([a, b, c, d], [e, f, ..]) = (a.to_ne_bytes(), b.to_ne_bytes());
-    first & STATION_MASK == u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
+    head.first() & STATION_MASK == u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
 }
 
 /// Whether nothing of the packet is too big for its way.

@@ -10,10 +10,10 @@ use aya_ebpf::{
 };
 
 use crate::{
-    classify::{self, UNDECIDED},
+    classify,
     context::Context as _,
     count::count,
-    fast::{Sight, sight},
+    fast::{Sight, UNDECIDED, sight},
     skb::Skb,
     skb_short,
 };
@@ -33,8 +33,10 @@ pub(crate) fn ingress<const ROLES: u8, const IS_BARE: bool>(ctx: TcContext) -> i
     if !IS_BARE {
         let action = match sight::<ROLES>(&ctx) {
             Sight::Done(action) => action,
-            Sight::Flow if ROLES & CORRESPONDENT != 0 => skb_short::pinned::<false>(ctx.0.skb.skb),
-            Sight::Flow | Sight::Other | Sight::Unknown => UNDECIDED,
+            Sight::Flow(addresses) if ROLES & CORRESPONDENT != 0 => {
+                skb_short::pinned::<false>(ctx.0.skb.skb, addresses)
+            }
+            Sight::Flow(_) | Sight::Other | Sight::Unknown => UNDECIDED,
         };
         if action != UNDECIDED {
             return verdict(action);
@@ -52,8 +54,8 @@ pub(crate) fn egress<const ROLES: u8, const IS_BARE: bool>(ctx: TcContext) -> i3
         if ctx.is_forwarded() && !ctx.is_of_interest() {
             return TC_ACT_UNSPEC;
         }
-        if ctx.may_be_bound() {
-            let action = skb_short::pinned::<true>(ctx.0.skb.skb);
+        if let Some(addresses) = ctx.addresses() {
+            let action = skb_short::pinned::<true>(ctx.0.skb.skb, addresses);
             if action != UNDECIDED {
                 return verdict(action);
             }

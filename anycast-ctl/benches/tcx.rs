@@ -20,6 +20,7 @@ use std::{
     net::Ipv6Addr,
     path::PathBuf,
     process::Stdio,
+    ptr,
 };
 
 use anycast_common::abi::roles::CORRESPONDENT;
@@ -53,6 +54,9 @@ struct Options {
     /// Seconds of each run.
     #[arg(long, default_value_t = 2)]
     seconds: u32,
+    /// An object of programs of an earlier build, measured at TCX in turn with ours.
+    #[arg(long, value_name = "OBJECT")]
+    baseline: Option<PathBuf>,
     /// Writes the figures there.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -62,26 +66,30 @@ struct Options {
 }
 
 /// How packets pass the gateway.
-struct Case {
+struct Case<'a> {
     name: &'static str,
     /// None: by the kernel alone, and to C.
-    mode: Option<Mode>,
+    programs: Option<(Mode, &'a [u8])>,
+    /// Gbit/s up and down, of each round.
+    figures: [Vec<f64>; 2],
 }
 
-const CASES: [Case; 3] = [
-    Case {
-        name: "kernel forwarding",
-        mode: None,
-    },
-    Case {
-        name: "bound flow, TCX",
-        mode: Some(Mode::Tcx),
-    },
-    Case {
-        name: "bound flow, native XDP",
-        mode: Some(Mode::Native),
-    },
-];
+fn cases(baseline: Option<&[u8]>) -> Vec<Case<'_>> {
+    let case = |name, programs| Case {
+        name,
+        programs,
+        figures: [Vec::new(), Vec::new()],
+    };
+    let mut cases = vec![
+        case("kernel forwarding", None),
+        case("bound flow, TCX", Some((Mode::Tcx, OBJECT))),
+        case("bound flow, native XDP", Some((Mode::Native, OBJECT))),
+    ];
+    if let Some(object) = baseline {
+        cases.push(case("bound flow, TCX, baseline", Some((Mode::Tcx, object))));
+    }
+    cases
+}
 
 #[derive(Serialize)]
 struct Row {
@@ -108,28 +116,28 @@ fn main() -> Result<()> {
         .enable_all()
         .build()?;
     let path = Path::new()?;
-    // Up and down of each case.
-    let mut figures = [const { [Vec::new(), Vec::new()] }; CASES.len()];
+    let baseline = options.baseline.as_ref().map(fs::read).transpose()?;
+    let mut cases = cases(baseline.as_deref());
     for _ in 0..options.rounds {
-        for (case, figures) in CASES.iter().zip(&mut figures) {
+        for case in &mut cases {
             let rates = path.gateway.run(|| {
                 // The programs' log is read by a task of it.
                 let _guard = runtime.enter();
-                path.measure(case, options.seconds)
+                path.measure(case.programs, options.seconds)
             });
-            for (figures, rate) in figures.iter_mut().zip(rates.context(case.name)?) {
+            for (figures, rate) in case.figures.iter_mut().zip(rates.context(case.name)?) {
                 figures.push(rate);
             }
         }
     }
     let mut rows = Vec::new();
     for (index, direction) in ["to the server", "to the client"].into_iter().enumerate() {
-        let plain = figures[0][index].clone();
-        for (case, figures) in CASES.iter().zip(&figures) {
-            let mut sorted = figures[index].clone();
+        let plain = &cases[0].figures[index];
+        for case in &cases {
+            let mut sorted = case.figures[index].clone();
             sorted.sort_by(f64::total_cmp);
             let median = median(sorted.clone());
-            let pairs = figures[index].iter().zip(&plain);
+            let pairs = case.figures[index].iter().zip(plain);
             let ratios = pairs.map(|(rate, plain)| rate / plain).collect();
             rows.push(Row {
                 name: case.name,
@@ -217,8 +225,8 @@ impl Path {
     }
 
     /// Gbit/s up and down, in the gateway's namespace.
-    fn measure(&self, case: &Case, seconds: u32) -> Result<[f64; 2]> {
-        let xdp = case.mode == Some(Mode::Native);
+    fn measure(&self, programs: Option<(Mode, &[u8])>, seconds: u32) -> Result<[f64; 2]> {
+        let xdp = programs.is_some_and(|(mode, _)| mode == Mode::Native);
         self.offload(!xdp)?;
         let _passes = match xdp {
             // A veth takes redirected frames while it runs NAPI.
@@ -228,13 +236,17 @@ impl Path {
             ],
             false => Vec::new(),
         };
-        let mut dataplane = case.mode.map(|mode| self.attach(mode)).transpose()?;
+        let mut dataplane = programs
+            .map(|(mode, object)| self.attach(mode, object))
+            .transpose()?;
         let address = if dataplane.is_some() { B } else { C };
         let rates = [
             self.iperf3(address, seconds, &[])?,
             self.iperf3(address, seconds, &["-R"])?,
         ];
-        if let Some(dataplane) = &mut dataplane {
+        // The programs of an earlier build may have other counters.
+        let is_ours = programs.is_some_and(|(_, object)| ptr::eq(object, OBJECT));
+        if is_ours && let Some(dataplane) = &mut dataplane {
             let counters = dataplane.maps().counters()?;
             for wanted in ["correspondent_to_care_of", "correspondent_from_care_of"] {
                 let found = counters.iter().find(|(name, _)| *name == wanted);
@@ -247,14 +259,14 @@ impl Path {
         Ok(rates)
     }
 
-    fn attach(&self, mode: Mode) -> Result<Dataplane> {
+    fn attach(&self, mode: Mode, object: &[u8]) -> Result<Dataplane> {
         let settings = Settings {
             roles: CORRESPONDENT,
             require_router_alert: true,
             limits: Limits::NONE,
             sizes: Default::default(),
         };
-        let mut dataplane = Dataplane::load(OBJECT, settings)?;
+        let mut dataplane = Dataplane::load(object, settings)?;
         let links = [
             netlink::index(&self.gateway, "inside")?,
             netlink::index(&self.gateway, "outside")?,

@@ -15,7 +15,7 @@ use crate::{
     context::{Context, Hook, Parsed, Verdict},
     correspondent,
     count::count,
-    fast::{Head, Sight, sight},
+    fast::{Head, Sight, UNDECIDED, sight},
     flow_cache, fragment, icmp_error,
     maps::CARE_OF,
     member, mld,
@@ -28,36 +28,48 @@ use crate::{
 /// Classifies the packet for an interface with the given roles and gives the XDP action.
 #[inline(always)]
 pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
-    let action = match sight::<ROLES>(ctx) {
+    let seen = match sight::<ROLES>(ctx) {
         Sight::Done(action) => return action,
-        Sight::Flow | Sight::Other | Sight::Unknown if !station::takes(ctx) => {
-            return XDP_PASS;
-        }
-        Sight::Flow if ROLES & CORRESPONDENT != 0 => pinned(ctx.ctx),
-        Sight::Other if ROLES & ROUTER != 0 => refused(ctx.ctx),
-        Sight::Flow | Sight::Other | Sight::Unknown => UNDECIDED,
+        seen => seen,
     };
-    if action != UNDECIDED {
-        return action;
+    if ROLES & CORRESPONDENT != 0
+        && let Sight::Flow(addresses) = seen
+    {
+        // SAFETY: the context is the kernel's.
+        let action = unsafe { fast_pinned_xdp(ctx.ctx, addresses) };
+        if action != UNDECIDED {
+            return action;
+        }
+    }
+    if !station::takes(ctx) {
+        return XDP_PASS;
+    }
+    if ROLES & ROUTER != 0 && matches!(seen, Sight::Other) {
+        let action = refused(ctx.ctx);
+        if action != UNDECIDED {
+            return action;
+        }
     }
     closely::<_, ROLES, false>(ctx)
 }
 
-/// Not an XDP action.
-const UNDECIDED: u32 = u32::MAX;
-
-/// Sends a packet of a flow that the flow cache knows. A function of its own, as what is known of the frame by now is
-/// nothing to it.
+/// Sends a packet of a flow that the flow cache knows, whose frames this host takes. A function of its own, as what is
+/// known of the frame by now is nothing to it, and a global one, because of another the compiler would hand over what it
+/// reads of the context instead of the context.
+///
+/// # Safety
+///
+/// The context must be the kernel's.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn pinned(ctx: *mut xdp_md) -> u32 {
-    // Else the compiler hands over what it reads of the context instead of the context.
-    let ctx = XdpContext::new(core::hint::black_box(ctx));
+pub unsafe extern "C" fn fast_pinned_xdp(ctx: *mut xdp_md, addresses: u64) -> u32 {
+    let ctx = XdpContext::new(ctx);
     Head::of(&ctx)
-        .and_then(|head| flow_cache::send(&ctx, head))
+        .and_then(|head| flow_cache::send(&ctx, head, addresses))
         .unwrap_or(UNDECIDED)
 }
 
-/// Drops a Report or Done that the policy has refused before. A function of its own, as `pinned` is.
+/// Drops a Report or Done that the policy has refused before. A function of its own, as that is.
 #[inline(never)]
 fn refused(ctx: *mut xdp_md) -> u32 {
     let ctx = XdpContext::new(core::hint::black_box(ctx));

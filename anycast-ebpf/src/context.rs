@@ -9,7 +9,6 @@ use anycast_common::abi::counters::Counter;
 use aya_ebpf::{EbpfContext, programs::XdpContext};
 
 use crate::{
-    change::Change,
     count::count,
     next_hop::NextHop,
     packet::{Bytes, Ipv6, Layout, MAX_OFFSET, Piece, Upper},
@@ -101,15 +100,6 @@ pub(crate) trait Context: Bytes + EbpfContext {
     /// Sends the rewritten packet, or leaves it to the kernel.
     fn send(packet: &Packet<'_, Self>, next_hop: &NextHop) -> u32
     where
-        Self: Sized;
-
-    /// Keeps what was found for a packet that the program sends itself.
-    fn remember(
-        packet: &Packet<'_, Self>,
-        transport: &Transport,
-        change: &Change,
-        next_hop: &NextHop,
-    ) where
         Self: Sized;
 }
 

@@ -13,6 +13,7 @@ use crate::{
     count::count,
     disowned::steer_disowned,
     first_packet::steer_new,
+    flow_cache,
     forward::{is_unrouted, next_hop},
     from_client::steer_from_client,
     from_member::steer_to_client,
@@ -24,6 +25,7 @@ use crate::{
     punt::punt,
     question::Question,
     rewrite,
+    skb_short::keep_passing,
     steer::{self, answer},
     transport::{TCP, TCP_FIN, TCP_SYN, Transport},
     trial,
@@ -78,7 +80,10 @@ fn deliver_once<C: Context>(
     let outward = change.side == side::DESTINATION;
     let next_hop = if C::HOOK == Hook::Ingress && !outward {
         // The kernel answers what it cannot forward, and its errors are translated on the way out.
-        NextHop::by(Way::Kernel)
+        NextHop {
+            mtu: u16::MAX,
+            ..NextHop::by(Way::Kernel)
+        }
     } else {
         next_hop(packet, transport, change)
     };
@@ -86,8 +91,8 @@ fn deliver_once<C: Context>(
         return XDP_PASS;
     }
     // Many flows have a single packet. A slot of the cache for such a flow would be taken from another one.
-    if next_hop.way == Way::Program && change.stamp != 0 {
-        C::remember(packet, transport, change, &next_hop);
+    if next_hop.mtu != 0 && change.stamp != 0 {
+        flow_cache::remember(packet, transport, change, &next_hop);
     }
     if outward {
         if !rewrite::destination(packet, transport, &change.address, change.delta) {
@@ -138,6 +143,9 @@ fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Result<C
             // SAFETY: the question is there.
             unsafe { steer_disowned(question, 1) }
         };
+    }
+    if C::HOOK == Hook::Ingress && answer == answer::UNKNOWN && !other && !disowns {
+        keep_passing(packet.ctx, packet.parsed, &raw const *transport, stamp);
     }
     let (side, address) = if outward {
         (side::DESTINATION, question.address)

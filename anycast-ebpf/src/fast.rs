@@ -8,7 +8,7 @@ use anycast_common::abi::{
     maps::mixed,
     roles::{CORRESPONDENT, MEMBER},
 };
-use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
 
 use crate::{
     hints::{in_scope, is_noted, is_ours, whose},
@@ -18,6 +18,7 @@ use crate::{
 
 // Where fields are in a frame without a VLAN tag or an extension header.
 const ETHERTYPE: usize = 12;
+const HEADER: usize = 14;
 const NEXT_HEADER: usize = 20;
 const SOURCE: usize = 22;
 const DESTINATION: usize = 38;
@@ -25,6 +26,10 @@ const PORTS: usize = 54;
 const TCP_FLAGS: usize = 67;
 /// Octets of its headers, the shortest of the transport headers included.
 pub(crate) const HEADERS: usize = 62;
+
+/// The bits of the first word of an IPv6 header that are compared. Routes may depend on the traffic class and the flow
+/// label, but not on ECN.
+const COUNTS: u64 = u64::from_ne_bytes([0xff, 0xcf, 0xff, 0xff, 0, 0, 0xff, 0]);
 
 /// A frame, perhaps of TCP or UDP, of which [`HEADERS`] octets are there.
 ///
@@ -36,8 +41,8 @@ pub(crate) struct Head(pub *mut u8);
 impl Head {
     /// When there are enough octets.
     #[inline(always)]
-    pub(crate) fn of(ctx: &XdpContext) -> Option<Self> {
-        let head = Self(ctx.data() as *mut u8);
+    pub(crate) fn of(ctx: &impl Bytes) -> Option<Self> {
+        let head = Self(ctx.start() as *mut u8);
         head.reaches(ctx, HEADERS).then_some(head)
     }
 
@@ -74,6 +79,27 @@ impl Head {
         unsafe { self.field::<u16>(ETHERTYPE).read_volatile() }
     }
 
+    /// Its first eight octets.
+    #[inline(always)]
+    pub(crate) fn first(self) -> u64 {
+        // SAFETY: as above.
+        unsafe { *self.field(0) }
+    }
+
+    /// Traffic class without ECN, flow label and protocol.
+    #[inline(always)]
+    pub(crate) fn flow_header(self) -> u64 {
+        // SAFETY: as above.
+        unsafe { *self.field::<u64>(HEADER) & COUNTS }
+    }
+
+    /// Both ports, as they lie in memory.
+    #[inline(always)]
+    pub(crate) fn ports(self) -> u32 {
+        // SAFETY: as above.
+        unsafe { *self.field(PORTS) }
+    }
+
     #[inline(always)]
     fn address(self, offset: usize) -> [u64; 2] {
         // SAFETY: as above.
@@ -87,12 +113,21 @@ impl Head {
     }
 }
 
+/// Not an XDP action: a short way does not know.
+pub(crate) const UNDECIDED: u32 = u32::MAX;
+
+/// Both addresses of a packet, of which each is given [`mixed`], as one number.
+#[inline(always)]
+pub(crate) fn both(source: u64, destination: u64) -> u64 {
+    source ^ destination >> 8
+}
+
 /// What a frame is at first sight.
 pub(crate) enum Sight {
     /// XDP action.
     Done(u32),
-    /// Plain TCP or UDP, perhaps of a bound flow.
-    Flow,
+    /// Plain TCP or UDP, perhaps of a bound flow; see [`both`] about the addresses.
+    Flow(u64),
     /// No tag, and neither TCP nor UDP.
     Other,
     Unknown,
@@ -100,7 +135,7 @@ pub(crate) enum Sight {
 
 /// What can be said of a frame without a call or a map.
 #[inline(always)]
-pub(crate) fn sight<const ROLES: u8>(ctx: &XdpContext) -> Sight {
+pub(crate) fn sight<const ROLES: u8>(ctx: &impl Bytes) -> Sight {
     let Some(head) = Head::of(ctx) else {
         return Sight::Unknown;
     };
@@ -136,7 +171,7 @@ pub(crate) fn sight<const ROLES: u8>(ctx: &XdpContext) -> Sight {
     }
     let source = mixed(head.source());
     if is_ours(destination) | is_ours(source) != 0 {
-        return Sight::Flow;
+        return Sight::Flow(both(source, destination));
     }
     // It may be a client's packet to an anycast address, and the first of a flow or the first in a while.
     if in_scope(head.source()[0], head.destination()[0]) && !is_known(ctx, head, source) {
@@ -159,7 +194,5 @@ pub(crate) fn is_known(ctx: &impl Bytes, head: Head, source: u64) -> bool {
             return false;
         }
     }
-    // SAFETY: the bounds were checked.
-    let ports = unsafe { *head.field::<u32>(PORTS) };
-    is_noted(head.source(), whose(source, protocol, ports))
+    is_noted(head.source(), whose(source, protocol, head.ports()))
 }

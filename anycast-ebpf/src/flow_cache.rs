@@ -9,7 +9,7 @@
 use anycast_common::{
     abi::{
         counters::short,
-        maps::{self, CachedFlow, CachedWay, side},
+        maps::{self, CachedFlow, CachedWay, mixed, near_station, side},
     },
     wire::checksum,
 };
@@ -21,13 +21,13 @@ use aya_ebpf::{
 
 use crate::{
     change::Change,
-    context::Packet,
+    context::{Context, Hook, Packet},
     count::count_index,
-    fast::Head,
+    fast::{Head, both},
     hints::{holds, stamp},
     maps::{FLOW_CACHE, WAYS},
     next_hop::NextHop,
-    packet::IPV6,
+    packet::{Bytes, IPV6},
     sketch::words,
     transport::{TCP, TCP_FIN, TCP_RST, TCP_SYN, Transport, UDP},
 };
@@ -35,38 +35,29 @@ use crate::{
 // Where fields are in a frame without a VLAN tag or an extension header.
 const ETHERNET: usize = 0;
 const HEADER: usize = 14;
-const LENGTH: usize = 18;
+pub(crate) const LENGTH: usize = 18;
 const HOP_LIMIT: usize = 21;
-const SOURCE: usize = 22;
-const DESTINATION: usize = 38;
-const PORTS: usize = 54;
-const UDP_CHECKSUM: usize = 60;
+pub(crate) const SOURCE: usize = 22;
+pub(crate) const DESTINATION: usize = 38;
+pub(crate) const UDP_CHECKSUM: usize = 60;
 const TCP_FLAGS: usize = 67;
-const TCP_CHECKSUM: usize = 70;
+pub(crate) const TCP_CHECKSUM: usize = 70;
 const TCP_END: usize = 74;
-
-/// The bits of the first word of an IPv6 header that are compared. Routes may depend on the traffic class and the flow
-/// label, but not on ECN.
-const COUNTS: u64 = u64::from_ne_bytes([0xff, 0xcf, 0xff, 0xff, 0, 0, 0xff, 0]);
 
 /// Rewrites and sends a packet of a flow that is in the cache. `None` when the packet has to go the long way.
 #[inline(always)]
-pub(crate) fn send(ctx: &XdpContext, head: Head) -> Option<u32> {
+pub(crate) fn send(ctx: &XdpContext, head: Head, addresses: u64) -> Option<u32> {
     // This comes before the lookup, since most segments of unknown flows open one.
     if !is_in_between(ctx, head) {
         return None;
     }
-    let flow = find(ctx, head)?;
-    if !holds(flow.stamp, stamp()) {
-        return None;
-    }
-    let way = WAYS.get(flow.way)?;
+    let way = find(ctx, head, addresses)?;
     if !is_plain(ctx, head, way.mtu) {
         return None;
     }
     fix_checksum(ctx, head, way.delta)?;
     rewrite(head, way);
-    if way.ifindex == flow.ingress {
+    if way.ifindex == ctx.ingress() {
         return Some(XDP_TX);
     }
     // SAFETY: no pointers.
@@ -74,32 +65,44 @@ pub(crate) fn send(ctx: &XdpContext, head: Head) -> Option<u32> {
     Some(XDP_REDIRECT)
 }
 
+/// What becomes of the packets of a flow, if that is known and holds still. See [`both`] about `addresses`.
 #[inline(always)]
-fn find(ctx: &XdpContext, head: Head) -> Option<&'static CachedFlow> {
-    // SAFETY: the bounds were checked.
-    let ports = unsafe { *head.field::<u32>(PORTS) };
-    let places = places(head.source(), head.destination(), ports);
+pub(crate) fn find<C: Context>(ctx: &C, head: Head, addresses: u64) -> Option<&'static CachedWay> {
     let of = |index| FLOW_CACHE.get(index).filter(|flow| is_it(ctx, head, flow));
-    let [first, second] = places;
-    of(first)
+    let [first, second] = places(addresses, head.ports());
+    let flow = of(first)
         .or_else(|| of(first ^ 1))
         .or_else(|| of(second))
-        .or_else(|| of(second ^ 1))
+        .or_else(|| of(second ^ 1))?;
+    if !holds(flow.stamp, stamp()) {
+        return None;
+    }
+    WAYS.get(flow.way)
 }
 
 #[inline(always)]
-fn is_it(ctx: &XdpContext, head: Head, flow: &CachedFlow) -> bool {
+fn is_it<C: Context>(ctx: &C, head: Head, flow: &CachedFlow) -> bool {
     let (source, destination) = (head.source(), head.destination());
-    // SAFETY: the bounds were checked.
-    let (header, ports) = unsafe { (*head.field::<u64>(HEADER), *head.field::<u32>(PORTS)) };
     let difference = (flow.source[0] ^ source[0])
         | (flow.source[1] ^ source[1])
         | (flow.destination[0] ^ destination[0])
         | (flow.destination[1] ^ destination[1])
-        | (flow.header ^ (header & COUNTS))
-        | u64::from(flow.ports ^ ports)
-        | u64::from(flow.ingress ^ ctx.ingress_ifindex() as u32);
+        | (flow.header ^ head.flow_header())
+        // Shifted, it need not be cleared of what is above.
+        | u64::from(flow.ports ^ head.ports()) << 32
+        | (flow.place ^ place(ctx, head));
     difference == 0
+}
+
+/// Where a packet meets a program: see [`CachedFlow::place`]. Those of XDP and of the two ways at TCX differ, since no
+/// index of an interface is zero, or has the highest bit.
+#[inline(always)]
+fn place<C: Context>(ctx: &C, head: Head) -> u64 {
+    match C::HOOK {
+        Hook::Xdp => near_station(ctx.ingress(), head.first()),
+        Hook::Ingress => u64::from(!ctx.ingress()),
+        Hook::Egress => u64::from(!ctx.ingress()) | u64::from(ctx.origin()) << 32,
+    }
 }
 
 /// Whether the kernel need not send an ICMPv6 error about the size or the hop limit of the packet, and all of it is in
@@ -121,7 +124,7 @@ fn is_plain(ctx: &XdpContext, head: Head, mtu: u16) -> bool {
 
 /// Whether the packet neither begins nor ends a connection, and is not cut short.
 #[inline(always)]
-fn is_in_between(ctx: &XdpContext, head: Head) -> bool {
+pub(crate) fn is_in_between(ctx: &impl Bytes, head: Head) -> bool {
     if head.protocol() == UDP {
         return true;
     }
@@ -173,11 +176,11 @@ fn rewrite(head: Head, way: &CachedWay) {
     }
 }
 
-/// Keeps what was found for a packet that XDP sends, if others like it can go the short way. It and the parts of it are
-/// functions of their own because a BPF stack is small.
+/// Keeps what was found for a packet, if others like it can go the short way. It and the parts of it are functions of
+/// their own because a BPF stack is small.
 #[inline(always)]
-pub(crate) fn remember(
-    packet: &Packet<'_>,
+pub(crate) fn remember<C: Context>(
+    packet: &Packet<'_, C>,
     transport: &Transport,
     change: &Change,
     next_hop: &NextHop,
@@ -188,6 +191,10 @@ pub(crate) fn remember(
         _ => false,
     };
     if !plain || packet.layout.tagged {
+        return;
+    }
+    if transport.flags & (TCP_FIN | TCP_RST) != 0 {
+        end_flow(packet.ctx);
         return;
     }
     let stamp = change.stamp;
@@ -202,13 +209,11 @@ const NONE: u32 = u32::MAX;
 
 /// The entry of a flow, or one that it may take. A valid entry of another flow is not replaced.
 #[inline(never)]
-fn remember_flow(ctx: &XdpContext, way: u32, stamp: u64) -> u32 {
+fn remember_flow<C: Context>(ctx: &C, way: u32, stamp: u64) -> u32 {
     let Some(head) = Head::of(ctx) else {
         return 0;
     };
-    // SAFETY: the bounds were checked.
-    let ports = unsafe { *head.field::<u32>(PORTS) };
-    let [first, second] = places(head.source(), head.destination(), ports);
+    let [first, second] = places(both_of(head), head.ports());
     let mut room = NONE;
     for index in [second ^ 1, second, first ^ 1, first] {
         let Some(flow) = FLOW_CACHE.get(index) else {
@@ -221,16 +226,37 @@ fn remember_flow(ctx: &XdpContext, way: u32, stamp: u64) -> u32 {
     let Some(flow) = FLOW_CACHE.get_ptr_mut(room) else {
         return 0;
     };
-    // SAFETY: the bounds were checked; entries of this CPU are written by it alone, and XDP is not
-    // preempted by XDP.
+    // SAFETY: the bounds were checked; entries of this CPU are written by it alone, and XDP and TCX programs are not
+    // preempted by another of ours on it.
     unsafe {
         (*flow).source = head.source();
         (*flow).destination = head.destination();
-        (*flow).header = *head.field::<u64>(HEADER) & COUNTS;
-        (*flow).ports = *head.field(PORTS);
-        (*flow).ingress = ctx.ingress_ifindex() as u32;
+        (*flow).header = head.flow_header();
+        (*flow).place = place(ctx, head);
         (*flow).stamp = stamp;
+        (*flow).ports = head.ports();
         (*flow).way = way;
+    }
+    1
+}
+
+/// Has the next packet of a flow that may have ended go the long way, where it shows that the flow goes on.
+#[inline(never)]
+fn end_flow<C: Context>(ctx: &C) -> u32 {
+    let Some(head) = Head::of(ctx) else {
+        return 0;
+    };
+    let [first, second] = places(both_of(head), head.ports());
+    for index in [first, first ^ 1, second, second ^ 1] {
+        let Some(flow) = FLOW_CACHE.get_ptr_mut(index) else {
+            return 0;
+        };
+        // SAFETY: as in `remember_flow`.
+        unsafe {
+            if is_it(ctx, head, &*flow) {
+                (*flow).stamp = 0;
+            }
+        }
     }
     1
 }
@@ -299,12 +325,17 @@ fn ethernet(next_hop: &NextHop) -> [u32; 3] {
     [pair(t0, t1), pair(t2, f0), pair(f1, f2)]
 }
 
+/// [`both`] of a frame.
+#[inline(always)]
+fn both_of(head: Head) -> u64 {
+    both(mixed(head.source()), mixed(head.destination()))
+}
+
 /// Indices of the first slot of each of the two pairs of slots of a flow. An attacker who has flows share slots only
 /// makes them slower.
 #[inline(always)]
-fn places(source: [u64; 2], destination: [u64; 2], ports: u32) -> [u32; 2] {
-    let mixed = (source[0] ^ destination[1]).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        ^ (source[1] ^ destination[0] ^ u64::from(ports)).wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
+fn places(addresses: u64, ports: u32) -> [u32; 2] {
+    let mixed = addresses.wrapping_add(u64::from(ports).wrapping_mul(0xd6e8_feb8_6659_fd93));
     let first = of_this_cpu(maps::FLOW_CACHE, (mixed >> 40) as u32);
     [
         first,

@@ -45,6 +45,13 @@ impl Pinned {
         unsafe { (*self.flow()).state == state::OWN }
     }
 
+    /// Whether its member has answered by C.
+    #[inline(always)]
+    pub(crate) fn is_answered(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.flow()).answered != 0 }
+    }
+
     /// Notes that something was heard of it.
     #[inline(always)]
     pub(crate) fn heard(&self, now: u64) {

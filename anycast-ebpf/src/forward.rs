@@ -170,16 +170,10 @@ fn look_up<C: Context>(packet: &Packet<'_, C>, transport: &Transport, change: &C
         {
             NextHop::by(Way::Refused)
         }
-        Ok(BPF_FIB_LKUP_RET_SUCCESS)
-            if C::HOOK == Hook::Egress && is_on_its_way(packet, &lookup) =>
+        Ok(found @ (BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH))
+            if C::HOOK == Hook::Egress =>
         {
-            NextHop::by(Way::Kernel)
-        }
-        Ok(BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH) if C::HOOK == Hook::Egress => {
-            NextHop {
-                ifindex: lookup.ifindex,
-                ..NextHop::by(Way::Program)
-            }
+            leaving(packet, &lookup, found == BPF_FIB_LKUP_RET_SUCCESS)
         }
         Ok(BPF_FIB_LKUP_RET_SUCCESS)
             if C::HOOK == Hook::Xdp
@@ -222,17 +216,44 @@ fn takes<C: Context>(packet: &Packet<'_, C>, length: u16, ifindex: u32) -> bool 
     packet.layout.ipv6 + usize::from(length) <= there || unsafe { *takes } == redirect::WHOLE
 }
 
-/// Whether the frame of a packet of this host has the next hop that was found.
+/// The next hop of a packet on its way out. It is on its way already if its frame has that. `complete`: it is known
+/// whose frame it has to be, and how large the packet may be.
 #[inline(always)]
-fn is_on_its_way<C: Context>(packet: &Packet<'_, C>, found: &FibLookup) -> bool {
+fn leaving<C: Context>(packet: &Packet<'_, C>, found: &FibLookup, complete: bool) -> NextHop {
+    let here = found.ifindex == packet.ctx.ingress();
+    let next_hop = NextHop {
+        ifindex: found.ifindex,
+        ..NextHop::by(Way::Program)
+    };
+    if !complete {
+        return next_hop;
+    }
     if packet.layout.ipv6 == BARE {
-        return found.ifindex == packet.ctx.ingress();
+        return if here {
+            NextHop::by(Way::Kernel)
+        } else {
+            next_hop
+        };
     }
     let Some(frame) = ethernet(packet.ctx) else {
-        return false;
+        return next_hop;
     };
     // SAFETY: `ethernet` checked the bounds.
-    found.ifindex == packet.ctx.ingress() && mac(found.dmac) == unsafe { (*frame).destination }
+    let destination = unsafe { (*frame).destination };
+    let next_hop = NextHop {
+        // SAFETY: the lookup leaves the MTU where it found the length.
+        mtu: unsafe { found.__bindgen_anon_1.mtu_result },
+        destination,
+        ..next_hop
+    };
+    if here && mac(found.dmac) == destination {
+        return NextHop {
+            ifindex: 0,
+            way: Way::Kernel,
+            ..next_hop
+        };
+    }
+    next_hop
 }
 
 /// Version is not flow information.

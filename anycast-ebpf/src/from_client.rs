@@ -99,7 +99,7 @@ fn bound(question: &mut Question, known: &Pinned, now: u64) -> u32 {
         }
         question.address = known.care_of;
         question.delta = known.delta;
-        let answered = (*flow).answered != 0;
+        let answered = known.is_answered();
         if !answered && tries_in_vain(question, flow, now) {
             flow_table::open_flow(&raw const question.key);
             return answer::UNANSWERED;

@@ -119,6 +119,8 @@ mod shared;
 #[cfg(target_arch = "bpf")]
 mod skb;
 #[cfg(target_arch = "bpf")]
+mod skb_short;
+#[cfg(target_arch = "bpf")]
 mod sketch;
 #[cfg(target_arch = "bpf")]
 mod station;

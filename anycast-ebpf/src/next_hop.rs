@@ -31,9 +31,10 @@ impl Way {
 #[repr(C, align(8))]
 pub struct NextHop {
     pub ifindex: u32,
-    /// Octets of the largest packet that goes there.
+    /// Octets of the largest packet that goes there; 0: that is not known, and others like it are not to be sent alike.
     pub mtu: u16,
     pub source: [u16; 3],
+    /// On the way out at TCX: that of the frame as it is.
     pub destination: [u16; 3],
     pub way: Way,
     pub reserved: [u8; 5],

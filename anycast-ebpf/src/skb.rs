@@ -22,10 +22,9 @@ use aya_ebpf::{
 };
 
 use crate::{
-    change::Change,
     context::{Context, Hook, LOOPBACK, Packet},
     count::count,
-    fast::{HEADERS, Head, is_known},
+    fast::{HEADERS, Head, both, is_known},
     hints::{in_scope, is_ours},
     next_hop::{NextHop, Way},
     packet::{BARE, Bytes, ETHERNET, ETHERTYPE_IPV6, ethernet},
@@ -82,6 +81,17 @@ impl<const OUT: bool> Skb<OUT> {
         !matches!(head.protocol(), TCP | UDP) || !is_known(self, head, mixed(source))
     }
 
+    /// [`both`] addresses of a packet that may be one of a bound flow.
+    #[inline(always)]
+    pub(crate) fn addresses(&self) -> Option<u64> {
+        let head = Head::of(self)?;
+        if head.ethertype() != ETHERTYPE_IPV6 || !matches!(head.protocol(), TCP | UDP) {
+            return None;
+        }
+        let (source, destination) = (mixed(head.source()), mixed(head.destination()));
+        (is_ours(destination) | is_ours(source) != 0).then(|| both(source, destination))
+    }
+
     #[inline(always)]
     fn is_plain<const IS_BARE: bool>(&self) -> bool {
         let start = self.start();
@@ -114,6 +124,34 @@ impl<const OUT: bool> Skb<OUT> {
         // SAFETY: no pointers.
         unsafe { bpf_redirect(self.ingress(), u64::from(BPF_F_INGRESS)) };
         XDP_REDIRECT
+    }
+
+    /// Puts an address in place of that at `offset`, and what that does to a checksum where that is; 0: there is none.
+    /// False: the packet is as it was.
+    #[inline(always)]
+    pub(crate) fn exchange<T>(
+        &self,
+        (checksum, udp): (usize, bool),
+        offset: usize,
+        address: &T,
+        delta: u16,
+    ) -> bool {
+        if checksum != 0 {
+            let mut flags = u64::from(BPF_F_PSEUDO_HDR);
+            if udp {
+                flags |= u64::from(BPF_F_MARK_MANGLED_0);
+            }
+            // Where the device is to complete it, the field holds the sum of the pseudo-header, not its
+            // complement: the helper knows. The difference is one of 16 bits as well as of 32.
+            // SAFETY: the helper checks the offset itself.
+            let replaced = unsafe {
+                bpf_l4_csum_replace(self.0.skb.skb, checksum as u32, 0, u64::from(delta), flags)
+            };
+            if replaced != 0 {
+                return false;
+            }
+        }
+        self.overwrite(offset, address)
     }
 
     /// Octets at `offset` are replaced, and what the device has summed of the packet is put right.
@@ -244,38 +282,16 @@ impl<const OUT: bool> Context for Skb<OUT> {
         address: &[u8; 16],
         delta: u16,
     ) -> bool {
-        if transport.checksum != 0 {
-            let mut flags = u64::from(BPF_F_PSEUDO_HDR);
-            if matches!(transport.protocol, UDP | UDP_LITE) {
-                flags |= u64::from(BPF_F_MARK_MANGLED_0);
-            }
-            // Where the device is to complete it, the field holds the sum of the pseudo-header, not its
-            // complement: the helper knows. The difference is one of 16 bits as well as of 32.
-            // SAFETY: the helper checks the offset itself.
-            let replaced = unsafe {
-                bpf_l4_csum_replace(
-                    packet.ctx.0.skb.skb,
-                    transport.checksum as u32,
-                    0,
-                    u64::from(delta),
-                    flags,
-                )
-            };
-            if replaced != 0 {
-                return false;
-            }
-        }
-        packet.ctx.overwrite(packet.layout.ipv6 + offset, address)
+        let udp = matches!(transport.protocol, UDP | UDP_LITE);
+        let at = packet.layout.ipv6 + offset;
+        (packet.ctx).exchange((transport.checksum, udp), at, address, delta)
     }
 
     #[inline(always)]
     fn send(packet: &Packet<'_, Self>, next_hop: &NextHop) -> u32 {
         if OUT && next_hop.way == Way::Program {
             count(Counter::Forwarded);
-            // The device's queue and this program see it again: as a packet to C, which is not rewritten.
-            // SAFETY: no parameters: the kernel asks its routes by that interface.
-            unsafe { bpf_redirect_neigh(next_hop.ifindex, core::ptr::null_mut(), 0, 0) };
-            return XDP_REDIRECT;
+            return redirect(next_hop.ifindex);
         }
         count(Counter::ForwardedByKernel);
         if OUT && next_hop.way == Way::TooBig {
@@ -283,7 +299,13 @@ impl<const OUT: bool> Context for Skb<OUT> {
         }
         XDP_PASS
     }
+}
 
-    #[inline(always)]
-    fn remember(_: &Packet<'_, Self>, _: &Transport, _: &Change, _: &NextHop) {}
+/// Sends the packet by another interface.
+#[inline(always)]
+pub(crate) fn redirect(ifindex: u32) -> u32 {
+    // The device's queue and this program see it again: as a packet to C, which is not rewritten.
+    // SAFETY: no parameters: the kernel asks its routes by that interface.
+    unsafe { bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) };
+    XDP_REDIRECT
 }

@@ -1,6 +1,6 @@
 //! Entries of the TCX programs, and their verdicts.
 
-use anycast_common::abi::counters::Counter;
+use anycast_common::abi::{counters::Counter, roles::CORRESPONDENT};
 use aya_ebpf::{
     bindings::{
         TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC,
@@ -9,7 +9,14 @@ use aya_ebpf::{
     programs::TcContext,
 };
 
-use crate::{classify, context::Context as _, count::count, skb::Skb};
+use crate::{
+    classify,
+    context::Context as _,
+    count::count,
+    fast::{Sight, UNDECIDED, sight},
+    skb::Skb,
+    skb_short,
+};
 
 /// `PACKET_OTHERHOST`: the kernel has found that the frame is for another host.
 const OTHER_HOST: u32 = 3;
@@ -23,6 +30,18 @@ pub(crate) fn ingress<const ROLES: u8, const IS_BARE: bool>(ctx: TcContext) -> i
         count(Counter::FrameForAnother);
         return TC_ACT_UNSPEC;
     }
+    if !IS_BARE {
+        let action = match sight::<ROLES>(&ctx) {
+            Sight::Done(action) => action,
+            Sight::Flow(addresses) if ROLES & CORRESPONDENT != 0 => {
+                skb_short::pinned::<false>(ctx.0.skb.skb, addresses)
+            }
+            Sight::Flow(_) | Sight::Other | Sight::Unknown => UNDECIDED,
+        };
+        if action != UNDECIDED {
+            return verdict(action);
+        }
+    }
     ctx.pull::<IS_BARE>();
     verdict(classify::closely::<_, ROLES, IS_BARE>(&ctx))
 }
@@ -31,8 +50,16 @@ pub(crate) fn ingress<const ROLES: u8, const IS_BARE: bool>(ctx: TcContext) -> i
 #[inline(always)]
 pub(crate) fn egress<const ROLES: u8, const IS_BARE: bool>(ctx: TcContext) -> i32 {
     let ctx = Skb::<true>(ctx);
-    if !IS_BARE && ctx.is_forwarded() && !ctx.is_of_interest() {
-        return TC_ACT_UNSPEC;
+    if !IS_BARE {
+        if ctx.is_forwarded() && !ctx.is_of_interest() {
+            return TC_ACT_UNSPEC;
+        }
+        if let Some(addresses) = ctx.addresses() {
+            let action = skb_short::pinned::<true>(ctx.0.skb.skb, addresses);
+            if action != UNDECIDED {
+                return verdict(action);
+            }
+        }
     }
     ctx.pull::<IS_BARE>();
     verdict(classify::closely::<_, ROLES, IS_BARE>(&ctx))

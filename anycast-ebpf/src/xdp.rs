@@ -7,9 +7,8 @@ use aya_ebpf::{
 };
 
 use crate::{
-    change::Change,
     context::{Context, Hook, Packet},
-    flow_cache, forward,
+    forward,
     next_hop::NextHop,
     packet::{Bytes, ETHERNET, IPV6, words},
     rewrite,
@@ -103,10 +102,5 @@ impl Context for XdpContext {
     #[inline(always)]
     fn send(packet: &Packet<'_>, next_hop: &NextHop) -> u32 {
         forward::redirect(packet, next_hop)
-    }
-
-    #[inline(always)]
-    fn remember(packet: &Packet<'_>, transport: &Transport, change: &Change, next_hop: &NextHop) {
-        flow_cache::remember(packet, transport, change, next_hop);
     }
 }

@@ -12,16 +12,21 @@ pub mod short {
     pub const TO_CARE_OF: u32 = Counter::ALL.len() as u32;
     /// As `FromCareOf` and `Forwarded`.
     pub const FROM_CARE_OF: u32 = TO_CARE_OF + 1;
+    /// As `ToCareOf` and `ForwardedByKernel`.
+    pub const TO_CARE_OF_BY_KERNEL: u32 = TO_CARE_OF + 2;
+    /// As `FromCareOf` and `ForwardedByKernel`.
+    pub const FROM_CARE_OF_BY_KERNEL: u32 = TO_CARE_OF + 3;
     /// Entries of the map.
-    pub const ENTRIES: usize = FROM_CARE_OF as usize + 1;
+    pub const ENTRIES: usize = TO_CARE_OF as usize + 4;
 
     /// The indices that count for this counter, beside its own.
     #[must_use]
     pub const fn parts(counter: Counter) -> &'static [u32] {
         match counter {
-            Counter::ToCareOf => &[TO_CARE_OF],
-            Counter::FromCareOf => &[FROM_CARE_OF],
+            Counter::ToCareOf => &[TO_CARE_OF, TO_CARE_OF_BY_KERNEL],
+            Counter::FromCareOf => &[FROM_CARE_OF, FROM_CARE_OF_BY_KERNEL],
             Counter::Forwarded => &[TO_CARE_OF, FROM_CARE_OF],
+            Counter::ForwardedByKernel => &[TO_CARE_OF_BY_KERNEL, FROM_CARE_OF_BY_KERNEL],
             _ => &[],
         }
     }

@@ -34,6 +34,7 @@ mod router_policy;
 mod router_rate;
 mod rows;
 mod short_way;
+mod short_way_tcx;
 mod sizes;
 mod station;
 mod tcx;
@@ -81,6 +82,7 @@ fn main() -> std::process::ExitCode {
     let suite = forward::tests(suite);
     let suite = in_use::tests(suite);
     let suite = short_way::tests(suite);
+    let suite = short_way_tcx::tests(suite);
     let suite = icmp_error::tests(suite);
     let suite = unreachable::tests(suite);
     let suite = believed::tests(suite);

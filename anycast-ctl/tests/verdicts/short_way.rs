@@ -83,13 +83,13 @@ fn connect(bench: &mut Bench) -> Result<()> {
     goes(bench, &out(ACK))
 }
 
-fn flow(bench: &mut Bench) -> Result<(FlowKey, Flow)> {
+pub(super) fn flow(bench: &mut Bench) -> Result<(FlowKey, Flow)> {
     let flows = bench.dataplane.maps().flow_reader().flows();
     flows.into_iter().next().context("no flow")
 }
 
 /// The client was last heard before the clock began, as far as is noted: whoever asks the table notes it.
-fn unheard(bench: &mut Bench) -> Result<()> {
+pub(super) fn unheard(bench: &mut Bench) -> Result<()> {
     let (key, flow) = flow(bench)?;
     bench.dataplane.maps().set_flow(
         &key,
@@ -101,7 +101,7 @@ fn unheard(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-fn is_heard(bench: &mut Bench) -> Result<bool> {
+pub(super) fn is_heard(bench: &mut Bench) -> Result<bool> {
     Ok(flow(bench)?.1.last_out != 1)
 }
 

@@ -30,7 +30,7 @@ const BACKWARD: &[(&str, u64)] = &[
     ("forwarded_by_kernel", 1),
 ];
 const REDIRECTED: &[(&str, u64)] = &[("correspondent_to_care_of", 1), ("forwarded", 1)];
-const OTHER_ROUTER: [u8; 6] = [2, 0, 0, 0, 2, 9];
+pub(super) const OTHER_ROUTER: [u8; 6] = [2, 0, 0, 0, 2, 9];
 
 pub fn tests(suite: Suite) -> Suite {
     suite
@@ -52,7 +52,7 @@ pub fn tests(suite: Suite) -> Suite {
 }
 
 /// A bench on an interface of a gateway.
-fn bench(gateway: &Gateway, hook: Hook, interface: &str) -> Result<Bench> {
+pub(super) fn bench(gateway: &Gateway, hook: Hook, interface: &str) -> Result<Bench> {
     let _at = At::new(hook);
     let mut bench = Bench::new(CORRESPONDENT, true)?;
     bench.ingress = netlink::index(&gateway.namespace, interface)?;
@@ -235,7 +235,7 @@ fn merged() -> Result<()> {
 }
 
 /// The frame of a packet of this host that is on its way to a router.
-fn leaving(packet: &Packet, router: [u8; 6]) -> Vec<u8> {
+pub(super) fn leaving(packet: &Packet, router: [u8; 6]) -> Vec<u8> {
     let mut frame = packet.frame();
     frame[..6].copy_from_slice(&router);
     frame[6..12].copy_from_slice(&UP);

@@ -31,16 +31,15 @@ pub struct CachedFlow {
     /// The first octets of the IPv6 header, without ECN, length and hop limit: traffic class and flow label, on
     /// which routes may depend, and the protocol.
     pub header: u64,
-    /// Both ports, as they lie in memory.
-    pub ports: u32,
-    /// Interface by which they come.
-    pub ingress: u32,
+    /// Where they meet the program: the interface and, at TCX, which way they go there, and by which interface a packet
+    /// came that goes out.
+    pub place: u64,
     /// When the entry was made, in jiffies, and [`AGE`] as it was then.
     pub stamp: u64,
+    /// Both ports, as they lie in memory.
+    pub ports: u32,
     /// Index of its [`CachedWay`] in the map `WAYS`.
     pub way: u32,
-    /// Zero.
-    pub reserved: u32,
 }
 
 /// What becomes of the packets of flows, and by which next hop they go. Flows to one member by one next hop
@@ -50,11 +49,12 @@ pub struct CachedFlow {
 pub struct CachedWay {
     /// The new address.
     pub address: [u64; 2],
-    /// Ethernet addresses of the next hop and of the interface.
+    /// Ethernet addresses of the next hop and of the interface. On the way out at TCX: the destination of the frame, for
+    /// which the rest was found.
     pub ethernet: [u32; 3],
-    /// Interface by which they go.
+    /// Interface by which they go; 0: the kernel finds it.
     pub ifindex: u32,
-    /// Which address gives way: one of [`side`](super::side).
+    /// Which address gives way: one of [`side`](super::side), or none.
     pub side: u32,
     /// Octets of the largest IPv6 packet that goes there.
     pub mtu: u16,

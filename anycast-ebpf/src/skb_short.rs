@@ -1,0 +1,137 @@
+//! The short way at TCX: for packets of bound flows about which all was found a moment ago.
+//!
+//! As at XDP, it says what `classify` would have said, or that it does not know. The kernel forwards, so the packets of
+//! one direction have two entries: one where they come in, which may be that nothing is done there, and one where they
+//! go out.
+
+use anycast_common::abi::{
+    counters::short,
+    maps::{CachedWay, STATION_MASK, mixed, side},
+};
+use aya_ebpf::bindings::{__sk_buff, xdp_action::XDP_PASS};
+
+use crate::{
+    change::Change,
+    context::{Context, Packet},
+    count::count_index,
+    fast::{Head, UNDECIDED},
+    flow_cache::{
+        self, DESTINATION, LENGTH, SOURCE, TCP_CHECKSUM, UDP_CHECKSUM, find, is_in_between,
+    },
+    flow_table,
+    global::global,
+    hints::is_ours,
+    next_hop::{NextHop, Way},
+    packet::{ETHERNET, IPV6},
+    skb::{Skb, redirect},
+    sketch::words,
+    transport::{Transport, UDP},
+};
+
+/// The action for a packet of a flow that the cache knows. What is known of its addresses and protocol was found in the
+/// frame by the caller. A function of its own, as that at XDP is.
+#[inline(never)]
+pub(crate) fn pinned<const OUT: bool>(ctx: *mut __sk_buff, addresses: u64) -> u32 {
+    let skb = Skb::<OUT>::new(core::hint::black_box(ctx));
+    Head::of(&skb)
+        .and_then(|head| send(&skb, head, addresses))
+        .unwrap_or(UNDECIDED)
+}
+
+#[inline(always)]
+fn send<const OUT: bool>(skb: &Skb<OUT>, head: Head, addresses: u64) -> Option<u32> {
+    if skb.untagged() || !is_in_between(skb, head) {
+        return None;
+    }
+    let way = find(skb, head, addresses)?;
+    if OUT && !(is_to(head, way) && fits(skb, head, way.mtu)) {
+        return None;
+    }
+    let (offset, sent, left) = match way.side as u8 {
+        side::DESTINATION => (DESTINATION, short::TO_CARE_OF, short::TO_CARE_OF_BY_KERNEL),
+        side::SOURCE => (SOURCE, short::FROM_CARE_OF, short::FROM_CARE_OF_BY_KERNEL),
+        _ => return Some(XDP_PASS),
+    };
+    let checksum = if head.protocol() == UDP {
+        (UDP_CHECKSUM, true)
+    } else {
+        (TCP_CHECKSUM, false)
+    };
+    if !skb.exchange(checksum, offset, &way.address, way.delta) {
+        return Some(XDP_PASS);
+    }
+    if OUT && way.ifindex != 0 {
+        count_index(sent);
+        return Some(redirect(way.ifindex));
+    }
+    count_index(left);
+    Some(XDP_PASS)
+}
+
+/// Whether the frame goes to the neighbour for which the rest was found.
+#[inline(always)]
+fn is_to(head: Head, way: &CachedWay) -> bool {
+    let [a, b, _] = way.ethernet;
+    let ([a, b, c, d], [e, f, ..]) = (a.to_ne_bytes(), b.to_ne_bytes());
+    head.first() & STATION_MASK == u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
+}
+
+/// Whether nothing of the packet is too big for its way.
+#[inline(always)]
+fn fits<const OUT: bool>(skb: &Skb<OUT>, head: Head, mtu: u16) -> bool {
+    // SAFETY: the bounds were checked.
+    let length = u16::from_be(unsafe { *head.field(LENGTH) }).saturating_add(IPV6 as u16);
+    if length <= mtu {
+        return true;
+    }
+    let protocol = head.protocol();
+    let transport = Transport {
+        checksum: if protocol == UDP {
+            UDP_CHECKSUM
+        } else {
+            TCP_CHECKSUM
+        },
+        ..Transport::of(protocol)
+    };
+    let largest = skb.largest(ETHERNET, &transport, length);
+    largest != 0 && largest <= mtu
+}
+
+global! {
+    /// Keeps that nothing is done where packets of a bound flow come in. Of no other flow: many have a single packet.
+    pub(crate) fn keep_passing(packet, transport: *const Transport, stamp: u64) -> u32;
+    keep_passing_once or 0;
+    short_keep_passing_xdp, short_keep_passing_in
+}
+
+#[inline(always)]
+fn keep_passing_once<C: Context>(
+    packet: &Packet<'_, C>,
+    transport: *const Transport,
+    stamp: u64,
+) -> u32 {
+    // SAFETY: it is there, which the verifier cannot know.
+    let Some(transport) = (unsafe { transport.as_ref() }) else {
+        return 0;
+    };
+    if is_ours(mixed(words(&packet.destination))) == 0 {
+        return 0;
+    }
+    let key = transport.flow_from_client(&packet.source, &packet.destination);
+    if !flow_table::find(&key).is_some_and(|known| !known.is_open() && known.is_answered()) {
+        return 0;
+    }
+    let unchanged = Change {
+        address: [0; 16],
+        delta: 0,
+        side: side::NONE,
+        reserved: [0; 5],
+        stamp,
+    };
+    let anywhere = NextHop {
+        mtu: u16::MAX,
+        ..NextHop::by(Way::Kernel)
+    };
+    flow_cache::remember(packet, transport, &unchanged, &anywhere);
+    1
+}

@@ -152,7 +152,9 @@ impl Known {
                 let member = Member { hop, groups: 0 };
                 self.members.insert(object.id, member);
             }
-            (Kind::Group { members, settings }, Style::Resilient(wanted)) if settings == wanted => {
+            (Kind::Group { members, settings }, Style::Resilient(wanted))
+                if settings.is_as(&wanted) =>
+            {
                 self.groups.insert(object.id, members);
             }
             (Kind::Group { members, .. }, _) => {

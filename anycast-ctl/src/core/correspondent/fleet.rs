@@ -4,7 +4,7 @@
 //! others' flows, bindings steer no new flow, for what it takes for a new one may be bound elsewhere. What the others
 //! tell of flows is used at once.
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::{collections::HashSet, net::Ipv6Addr, time::Duration};
 
 use anycast_common::{
     abi::{
@@ -285,7 +285,7 @@ impl Correspondent {
         flows: &'a [(FlowKey, Flow)],
         actions: &mut Actions,
     ) -> Vec<&'a (FlowKey, Flow)> {
-        let mut over = Vec::new();
+        let (mut over, mut failed) = (Vec::new(), HashSet::new());
         for end in self.elsewhere.take(now) {
             match end {
                 End::Flushed {
@@ -308,7 +308,7 @@ impl Correspondent {
                         ..Selection::default()
                     };
                     self.unbind(now, &which, BindingChange::Failed, actions);
-                    over.push(which);
+                    failed.insert(care_of.octets());
                 }
                 // It was done at once.
                 End::Opened(..) => {}
@@ -318,6 +318,7 @@ impl Correspondent {
             let (client, anycast) = (key.client.into(), key.anycast.into());
             let mut over = over.iter();
             over.any(|which| which.holds(client, anycast, flow.care_of.into()))
+                || failed.contains(&flow.care_of) && !waits(key, flow)
         };
         let mut rest = Vec::with_capacity(flows.len());
         for known in flows {
@@ -330,6 +331,12 @@ impl Correspondent {
         }
         rest
     }
+}
+
+/// Whether a connection has nothing to wait for. It may be the other gateway that has lost its way to the member, and
+/// elsewhere the connection would be reset; if the member is gone, the next segment finds that out here.
+fn waits(key: &FlowKey, flow: &Flow) -> bool {
+    key.protocol == ipv6::NEXT_HEADER_TCP && flow.answered != 0 && flow.last_in >= flow.last_out
 }
 
 /// Whether a member was heard here of late.

@@ -241,14 +241,26 @@ fn a_member_that_answers_here_has_not_failed() {
     fleet.pass(1000);
     assert_eq!(fleet.gateways[1].count(Counter::FleetEndContradicted), 1);
     assert!(fleet.gateways[1].flows.contains_key(&key(1)));
-    // Of another, nothing was heard for long.
+    // Of another, nothing was heard for long. An idle connection, and one whose client waits, and a datagram's.
     fleet.pass(5000);
+    let now = fleet.now;
+    let waiting = Flow {
+        last_out: now.as_nanos(),
+        ..fleet.gateways[1].flows[&key(1)]
+    };
+    let mut datagram = key(3);
+    datagram.protocol = 17;
+    let idle = fleet.gateways[1].flows[&key(1)];
+    fleet.gateways[1]
+        .flows
+        .extend([(key(2), waiting), (datagram, idle)]);
     fleet.at(0, |gateway, now, actions| {
         let failed = crate::core::fleet::End::Failed(CARE_OF);
         gateway.tell_end(now, &failed, actions);
     });
     fleet.pass(1000);
-    assert!(fleet.gateways[1].flows.is_empty());
+    let left: Vec<_> = fleet.gateways[1].flows.keys().copied().collect();
+    assert_eq!(left, [key(1)]);
 }
 
 #[test]

@@ -22,7 +22,7 @@ const DIRECTORY: u32 = 0o040_755;
 const FILE: u32 = 0o100_000;
 
 /// Which of a kernel's modules come along: networks, and what these lean on. modprobe loads what is asked for.
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 14] = [
     "kernel/net",
     "kernel/lib",
     "kernel/crypto",
@@ -32,6 +32,8 @@ const MODULES: [&str; 12] = [
     "kernel/drivers/net/team",
     "kernel/drivers/net/ipvlan",
     "kernel/drivers/net/vxlan",
+    "kernel/drivers/net/ppp",
+    "kernel/drivers/net/slip",
     "kernel/drivers/net/vmxnet3",
     "kernel/drivers/net/ethernet/intel/e1000e",
     "kernel/drivers/ptp",

@@ -55,15 +55,20 @@ pub fn set(namespace: &Namespace, interface: &str, offload: Offload, on: bool) -
 
 /// Has the device take VLAN tags off frames (`rxvlan`), or leave them there.
 pub fn take_tags_off(namespace: &Namespace, interface: &str, on: bool) -> Result<()> {
+    set_flag(namespace, interface, VLAN_TAGS_OFF, on)
+        .with_context(|| format!("cannot turn rxvlan of {interface} on or off"))
+}
+
+/// Has the device merge received packets (`lro`), or not. It is off where packets are forwarded.
+pub fn merge_in_device(namespace: &Namespace, interface: &str, on: bool) -> Result<()> {
+    set_flag(namespace, interface, LARGE_RECEIVE, on)
+        .with_context(|| format!("cannot turn lro of {interface} on or off"))
+}
+
+fn set_flag(namespace: &Namespace, interface: &str, flag: u32, on: bool) -> Result<()> {
     let flags = ask(namespace, interface, GET_FLAGS, 0)?;
-    let wanted = if on {
-        flags | VLAN_TAGS_OFF
-    } else {
-        flags & !VLAN_TAGS_OFF
-    };
-    ask(namespace, interface, SET_FLAGS, wanted)
-        .with_context(|| format!("cannot turn rxvlan of {interface} on or off"))?;
-    Ok(())
+    let wanted = if on { flags | flag } else { flags & !flag };
+    ask(namespace, interface, SET_FLAGS, wanted).map(drop)
 }
 
 /// The offloads on the way in that are on, as `ethtool -K` names them.

@@ -4,7 +4,10 @@ use std::{fs, net::Ipv6Addr, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::case::{self, Case};
+use super::{
+    case::{self, Case},
+    counted,
+};
 use crate::{
     lab::{node::Daemon, topology::B},
     net::{
@@ -17,6 +20,10 @@ use crate::{
 };
 
 const WG: &str = "/usr/bin/wg";
+/// Where pppd is in the guest.
+pub(super) const PPPD: &str = "/usr/sbin/pppd";
+/// The name of its plug-in for PPPoE.
+pub(super) const PPPOE: &str = "pppoe.so";
 const DAEMON: &str = "/usr/sbin/anycast-ctl";
 pub(super) const SOON: Duration = Duration::from_secs(15);
 pub(super) const AGAIN: Duration = Duration::from_millis(200);
@@ -30,8 +37,14 @@ pub(super) fn run(program: &str, arguments: &[&str]) -> Result<String> {
 
 /// A line of `ip`, or of `wg` where it begins so, or of what `ethtool -K` does.
 pub(super) fn ip(namespace: &Namespace, line: &str) -> Result<()> {
-    if let ["rxvlan", device, state] = line.split(' ').collect::<Vec<_>>()[..] {
-        return ethtool::take_tags_off(namespace, device, state == "on");
+    if let [offload, device, state] = line.split(' ').collect::<Vec<_>>()[..] {
+        let on = state == "on";
+        match offload {
+            "rxvlan" => return ethtool::take_tags_off(namespace, device, on),
+            "lro" => return ethtool::merge_in_device(namespace, device, on),
+            "tso" => return ethtool::set(namespace, device, Offload::Segmentation, on),
+            _ => {}
+        }
     }
     let (program, line) = match line.strip_prefix("wg ") {
         Some(line) => (WG, line),
@@ -95,7 +108,7 @@ pub(super) struct Names(pub(super) [&'static str; 4]);
 impl Bed {
     pub(super) fn up(case: &Case) -> Result<(Self, Names)> {
         let site = Site::claim("acn")?;
-        let bed = Self {
+        let mut bed = Self {
             daemons: Vec::new(),
             services: Vec::new(),
             client: site.namespace("client")?,
@@ -138,16 +151,28 @@ impl Bed {
             )?;
             ip(namespace, &format!("link set {name} mtu {} up", case.mtu))?;
         }
-        let names = bed.stack(case, ends)?;
+        let (names, services) = bed.stack(case, ends)?;
+        for service in &services {
+            // Either end of PPP gives the device its addresses when the other has answered.
+            service.wait_line(SOON, "PPP carries IPv6", 0, |line| {
+                line.contains("remote LL address").then_some(())
+            })?;
+        }
+        bed.services = services;
         bed.addresses(case, &names)?;
         Ok((bed, names))
     }
 
     /// Puts what is to stand there on the cards.
-    fn stack(&self, case: &Case, ends: [(&Namespace, &'static str); 4]) -> Result<Names> {
+    fn stack(
+        &self,
+        case: &Case,
+        ends: [(&Namespace, &'static str); 4],
+    ) -> Result<(Names, Vec<Process>)> {
         const NEW: [&str; 4] = ["up1", "gw1", "lan1", "eth1"];
+        const PEERS: [u8; 4] = [2, 1, 4, 3];
         let mut names = ends.map(|(_, name)| name);
-        let mut ready = Vec::new();
+        let (mut ready, mut services) = (Vec::new(), Vec::new());
         for &index in case.stack.ends {
             let (namespace, name) = ends[index];
             if !ready.contains(&namespace.name()) {
@@ -163,9 +188,12 @@ impl Bed {
             };
             let link = if index < 2 { "1" } else { "2" };
             let key = public_key(far)?;
+            let peer = case::mac(PEERS[index]);
             for line in case.stack.lines {
                 let words = [
                     ("KEY", key.as_str()),
+                    ("PEER", peer.as_str()),
+                    ("PLUGIN", PPPOE),
                     ("DEV", name),
                     ("NEW", NEW[index]),
                     ("NEAR", near),
@@ -175,13 +203,21 @@ impl Bed {
                 let line = words.iter().fold((*line).to_owned(), |line, (word, with)| {
                     line.replace(word, with)
                 });
-                ip(namespace, &line)?;
+                match line.strip_prefix("pppd ") {
+                    Some(arguments) => {
+                        let mut pppd = namespace.command(PPPD);
+                        pppd.args(arguments.split_whitespace());
+                        let log = self.site.directory().join(format!("{name}-pppd.log"));
+                        services.push(Process::start("pppd", pppd, &log)?);
+                    }
+                    None => ip(namespace, &line)?,
+                }
             }
             if case.stack.above {
                 names[index] = NEW[index];
             }
         }
-        Ok(Names(names))
+        Ok((Names(names), services))
     }
 
     fn addresses(&self, case: &Case, Names([up, gw, lan, eth]): &Names) -> Result<()> {
@@ -262,6 +298,18 @@ impl Bed {
         });
         ensure!(is_said, "check --host does not say it: {said}");
         Ok(())
+    }
+
+    /// Prints what the kernel has counted.
+    pub(super) fn tell_counters(&self) {
+        for (node, namespace) in [
+            ("client", &self.client),
+            ("gateway", &self.gateway),
+            ("router", &self.router),
+            ("member", &self.member),
+        ] {
+            counted::tell(node, namespace);
+        }
     }
 
     fn namespace(&self, node: &str) -> &Namespace {

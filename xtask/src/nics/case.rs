@@ -10,8 +10,8 @@ pub(super) fn mac(number: u8) -> String {
 }
 
 /// What stands on the cards, by lines of `ip` (or of another word that begins them) in which `DEV` is a card, `NEW`
-/// what stands on it, `NEAR` the end's number, 1 or 2, `FAR` the other, `LINK` that of the link, and `KEY` the public
-/// key of the other end.
+/// what stands on it, `NEAR` the end's number, 1 or 2, `FAR` the other, `LINK` that of the link, `PEER` the Ethernet
+/// address of the other end's card, and `KEY` the other end's public key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stack {
     pub name: &'static str,
@@ -73,6 +73,19 @@ const CARD_WITH_TAGS: Stack = Stack {
     ..CARD
 };
 
+/// The same, where the card merges packets, which forwarding had turned off. Nobody sends more than a packet at once,
+/// since what is merged cannot be forwarded. The driver tells the card when the link comes up.
+const CARD_WITH_LRO: Stack = Stack {
+    name: "card, lro on",
+    lines: &[
+        "tso DEV off",
+        "lro DEV on",
+        "link set DEV down",
+        "link set DEV up",
+    ],
+    ..PLAIN
+};
+
 const CARD_WITH_VLAN: Stack = Stack {
     name: "card with a VLAN on it",
     lines: &[
@@ -83,7 +96,7 @@ const CARD_WITH_VLAN: Stack = Stack {
     ..PLAIN
 };
 
-const STACKS: [Stack; 13] = [
+const STACKS: [Stack; 14] = [
     Stack {
         name: "VLAN",
         lines: CARD_WITH_VLAN.lines,
@@ -205,6 +218,17 @@ const STACKS: [Stack; 13] = [
         ends: FIRST_LINK,
         ..PLAIN
     },
+    // A session without discovery, which both ends know.
+    Stack {
+        name: "PPPoE",
+        lines: &[
+            "pppd plugin PLUGIN nic-DEV pppoe-sess LINK:PEER ifname NEW noauth noip +ipv6 \
+             ipv6 ::66:NEAR,::66:FAR nodetach nodefaultroute noaccomp nopcomp noccp lcp-echo-interval 0",
+        ],
+        above: true,
+        ends: FIRST_LINK,
+        ..PLAIN
+    },
     Stack {
         name: "VXLAN",
         lines: &[
@@ -217,6 +241,9 @@ const STACKS: [Stack; 13] = [
     },
 ];
 
+/// In place of a mode: no daemon runs. What a card does by itself, against which the other modes are seen.
+pub(super) const WITHOUT: &str = "none";
+
 /// One thing that is tried.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Case {
@@ -225,6 +252,8 @@ pub(super) struct Case {
     pub mtu: u32,
     /// What happens after a session was bound.
     pub later: Option<Later>,
+    /// Without daemons, too, no packets pass that are as large as the MTU.
+    pub stalls: bool,
 }
 
 /// What comes to a card while daemons run.
@@ -236,17 +265,31 @@ pub(super) enum Later {
     TagsOff,
 }
 
-/// What is tried on a card by itself, which takes VLAN tags off as it is, or does not.
-pub(super) fn of_card(takes_tags_off: bool) -> Vec<Case> {
+/// The largest MTU that is tried. Where a card passes less of it, nothing of ours is tried with more.
+pub(super) const LARGEST: u32 = 9000;
+
+/// What is tried on a card by itself, which takes VLAN tags off as it is, or does not, and whose packets are as large
+/// as this at most.
+pub(super) fn of_card(takes_tags_off: bool, largest: u32) -> Vec<Case> {
     let case = |stack, mode, mtu| Case {
         stack,
         mode,
         mtu,
         later: None,
+        stalls: false,
     };
     let mut cases = Vec::new();
-    for mtu in [1500, 9000] {
-        cases.extend(["native", "auto", "tcx"].map(|mode| case(CARD, mode, mtu)));
+    for mtu in [1500, largest] {
+        let modes = [WITHOUT, "native", "auto", "tcx"];
+        cases.extend(modes.map(|mode| case(CARD, mode, mtu)));
+    }
+    if largest < LARGEST {
+        cases.push(Case {
+            stalls: true,
+            ..case(CARD, WITHOUT, LARGEST)
+        });
+        let modes = [WITHOUT, "auto", "tcx"];
+        cases.extend(modes.map(|mode| case(CARD_WITH_LRO, mode, LARGEST)));
     }
     cases.push(case(CARD, "generic", 1500));
     let modes = ["native", "auto", "tcx", "generic"];
@@ -258,7 +301,10 @@ pub(super) fn of_card(takes_tags_off: bool) -> Vec<Case> {
     if takes_tags_off {
         let modes = ["native", "auto", "generic"];
         cases.extend(modes.map(|mode| case(CARD_WITH_TAGS, mode, 1500)));
-        cases.push(case(CARD_WITH_TAGS, "native", 9000));
+        cases.push(case(CARD_WITH_TAGS, "native", LARGEST));
+        if largest < LARGEST {
+            cases.push(case(CARD_WITH_TAGS, "native", largest));
+        }
         cases.extend(["native", "generic"].map(|mode| Case {
             later: Some(Later::TagsOff),
             ..case(CARD_WITH_TAGS, mode, 1500)
@@ -271,12 +317,13 @@ pub(super) fn of_card(takes_tags_off: bool) -> Vec<Case> {
 pub(super) fn of_stacks() -> Vec<Case> {
     let mut cases = Vec::new();
     for stack in STACKS {
-        for mode in ["native", "auto"] {
+        for mode in [WITHOUT, "native", "auto"] {
             cases.push(Case {
                 stack,
                 mode,
                 mtu: 1500,
                 later: None,
+                stalls: false,
             });
         }
     }

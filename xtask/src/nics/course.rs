@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{
     bed::{self, AGAIN, Bed, C, Names, SOON, ip, run},
-    case::{self, Case, Later, Row},
+    case::{self, Case, Later, Row, WITHOUT},
 };
 use crate::{
     kernels::guest::MARK,
@@ -26,6 +26,8 @@ const REPORT: u8 = 131;
 /// For a transfer.
 const LONG: Duration = Duration::from_secs(60);
 const MIB: u64 = 1 << 20;
+/// Some packets of the largest size.
+const SMALL: u64 = 1 << 16;
 
 /// What a guest is to try
 #[derive(clap::Args, Clone, Debug)]
@@ -43,13 +45,17 @@ pub struct Guest {
     /// The card takes VLAN tags off as it is
     #[arg(long)]
     rxvlan: bool,
+    /// The largest MTU with which packets pass
+    #[arg(long)]
+    mtu: u32,
 }
 
 /// Tries everything, and says a line of JSON for each case.
 pub fn course(guest: &Guest) -> Result<()> {
     run("/sbin/modprobe", &[&guest.driver])?;
     bed::make_keys()?;
-    let mut cases = case::of_card(guest.rxvlan);
+    run("/sbin/modprobe", &["-a", "ppp_generic", "pppoe"])?;
+    let mut cases = case::of_card(guest.rxvlan, guest.mtu);
     if guest.stacks {
         cases.extend(case::of_stacks());
     }
@@ -91,15 +97,19 @@ struct Seen {
 
 /// What happened, in words.
 fn one(case: &Case, seen: &mut Seen) -> Result<String> {
+    if case.mode == WITHOUT {
+        return control(case, seen);
+    }
     let (mut bed, names) = Bed::up(case)?;
     seen.offloads = ethtool::receive(&bed.router, "lan0")?;
     let told = carry(case, &mut bed, &names, seen);
     told.map_err(|error| {
         let tails = bed.daemons.iter().map(|daemon| daemon.tail(4).join(" / "));
         let tails: Vec<String> = tails.collect();
+        bed.tell_counters();
         drop(bed);
-        let without = match control(case) {
-            Ok(()) => "without daemons a session passes".to_owned(),
+        let without = match control(case, &mut Seen::default()) {
+            Ok(_) => "without daemons a session passes".to_owned(),
             Err(error) => format!("without daemons no session passes either ({error:#})"),
         };
         error.context(tails.join(" // ")).context(without)
@@ -107,17 +117,33 @@ fn one(case: &Case, seen: &mut Seen) -> Result<String> {
 }
 
 /// A session by the same network without us: what fails there, too, is a fault of the card.
-fn control(case: &Case) -> Result<()> {
+fn control(case: &Case, seen: &mut Seen) -> Result<String> {
     let (mut bed, Names([_, _, lan, _])) = Bed::up(case)?;
+    seen.offloads = ethtool::receive(&bed.router, "lan0")?;
     let table = case.stack.table_of(1);
     let line = format!("-6 route replace {B}/128 via 2001:db8:20::11 dev {lan} table {table}");
     ip(&bed.router, &line)?;
     let service = visitor::serve("s1", &bed.member, bed.site.directory())?;
     bed.services.push(service);
     let mut visitor = Visitor::connect("client", &bed.client, bed.site.directory())?;
-    visitor.transfer(512, 512, SOON)?;
-    visitor.transfer(MIB, MIB, 2 * SOON)?;
-    Ok(())
+    let mut passed = || -> Result<String> {
+        visitor.transfer(512, 512, SOON)?;
+        if case.stalls {
+            ensure!(
+                visitor.transfer(SMALL, SMALL, SOON).is_err(),
+                "{SMALL} octets pass: every mode can be tried with this MTU"
+            );
+            return Ok(format!(
+                "512 octets pass, and {SMALL} do not in {:.0} s",
+                wait::patience(SOON).as_secs_f64()
+            ));
+        }
+        let start = Instant::now();
+        visitor.transfer(MIB, MIB, LONG)?;
+        let seconds = start.elapsed().as_secs_f64();
+        Ok(format!("1 MiB each way by B in {seconds:.1} s"))
+    };
+    passed().inspect_err(|_| bed.tell_counters())
 }
 
 fn carry(
@@ -195,7 +221,9 @@ fn carry(
         Some(later) => come(later, bed, lan)?,
         None => String::new(),
     };
+    let start = Instant::now();
     let event = visitor.transfer(MIB, MIB, LONG)?;
+    let seconds = start.elapsed().as_secs_f64();
     if !Visitor::shows_anycast(&event, CLIENT) {
         bail!("the sockets show other addresses: {event}");
     }
@@ -208,7 +236,7 @@ fn carry(
     ensure!(grown, "not by C: {before:?} to {after:?}");
     visitor.tell("finish")?;
     visitor.event("finished", SOON)?;
-    let mut result = format!("1 MiB each way by C{moved}");
+    let mut result = format!("1 MiB each way by C in {seconds:.1} s{moved}");
     if let Some(tag) = case.stack.tag {
         reports(bed, lan, tag)?;
         result += "; a Report with a tag makes no member";
@@ -313,7 +341,7 @@ fn reports(bed: &Bed, lan: &str, tag: u16) -> Result<()> {
     Ok(())
 }
 
-/// A line of a log without its time and level.
+/// The last line of a daemon that does not start, without what stands before the reason.
 fn short(line: &str) -> &str {
-    line.split_once("error: ").map_or(line, |(_, words)| words)
+    line.trim().trim_start_matches("anycast-ctl: ")
 }

@@ -97,7 +97,7 @@ const CARDS: [Card; 5] = [
         stacks: false,
         rxvlan: true,
         // Where LRO is off, and forwarding turns it off, Linux does not say how many buffers a packet may have, and
-        // qemu takes that for one. The first buffer has 3,072 octets at most, of which the driver leaves 22 for headers.
+        // qemu takes that for one. The first buffer has 3,072 octets at most; the driver leaves 22 for headers.
         mtu: 3050,
     },
 ];

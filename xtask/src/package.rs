@@ -28,8 +28,8 @@ const COMPLETIONS: [(&str, &str); 3] = [
 /// Builds the packages and what stands beside them, and gives their paths.
 pub fn package(release: bool) -> Result<Vec<PathBuf>> {
     let deb = tool()?;
-    let rpm = crate_tool::require(rpm::TOOL, rpm::VERSION, &[])?;
-    let sbom = crate_tool::require(sbom::TOOL, sbom::VERSION, &[])?;
+    let [rpm, sbom] = slow_tools();
+    let (rpm, sbom) = (rpm?, sbom?);
     let daemon = build::build(release)?.daemon;
     glibc::fits(&daemon)?;
     let directory = crate::workspace().join("target/package");
@@ -53,6 +53,13 @@ pub fn find() -> Option<PathBuf> {
 pub fn tool() -> Result<PathBuf> {
     // It compresses with the xz of the distribution then.
     crate_tool::require(TOOL, VERSION, &["--no-default-features"])
+}
+
+/// The paths of cargo-generate-rpm and cargo-cyclonedx, which are built where they are not there. That takes minutes,
+/// so that tests do without them unless somebody has time.
+pub fn slow_tools() -> [Result<PathBuf>; 2] {
+    [(rpm::TOOL, rpm::VERSION), (sbom::TOOL, sbom::VERSION)]
+        .map(|(name, version)| crate_tool::require(name, version, &[]))
 }
 
 /// Makes the package of this daemon in `directory`.

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anycast_common::abi::roles;
 
 use super::{
+    bridges::{self, Bridge},
+    cards, filters,
     finding::Finding,
     fitness,
     netlink::{self, LinkTable, requests::Requests},
@@ -40,6 +42,8 @@ pub fn look(config: &Config) -> Vec<Finding> {
     }
     let mut findings = Host::new(Path::new("/"), &links).look(config);
     findings.extend(others::findings(config));
+    findings.extend(cards::findings(config));
+    findings.extend(filters::findings(config));
     findings.extend(without_xdp(config, &links));
     let router = config.router_role();
     let all = router.is_some_and(|router| router.next_hops == NextHops::All);
@@ -168,16 +172,9 @@ impl<'a> Host<'a> {
                 format!("configure the {kind} in its place"),
             );
         }
-        let snoops = self.read(&format!("{device}/bridge/multicast_snooping"));
-        let querier = self.read(&format!("{device}/bridge/multicast_querier"));
-        if !router && snoops.as_deref() == Some("1") && querier.as_deref() == Some("0") {
-            let message = format!(
-                "bridge {name} snoops and asks nobody itself: without a querier it forgets which ports lead to routers"
-            );
-            let remedy =
-                format!("ip link set {name} type bridge mcast_querier 1, or a router on the link");
-            self.add("snooping", message, remedy);
-        }
+        let bridge = Bridge::read(&self.root.join(&device));
+        let snooping = bridge.and_then(|bridge| bridges::finding(name, router, &bridge));
+        self.findings.extend(snooping);
         if self.sysctl(&format!("net/ipv6/conf/{name}/disable_ipv6")) == Some(1) {
             let message = format!("IPv6 is disabled on {name}");
             let remedy = format!("sysctl -w net.ipv6.conf.{name}.disable_ipv6=0");
@@ -203,14 +200,7 @@ impl<'a> Host<'a> {
         if !legacy && !nft {
             return;
         }
-        for name in surroundings::by_passing(config) {
-            let message = format!(
-                "XDP forwards packets of bound flows past the packet filter of this machine on {name}"
-            );
-            let remedy =
-                "forward = \"kernel\" in [correspondent], where rules are to hold for them";
-            self.add("netfilter", message, remedy);
-        }
+        self.findings.extend(filters::by_passed(config));
     }
 
     fn add(&mut self, code: &'static str, message: impl Into<String>, remedy: impl Into<String>) {
@@ -360,7 +350,7 @@ mod tests {
         assert_eq!(codes("ra", GATEWAY, &forwards), ["accept_ra"]);
         let bridge = [
             ("sys/class/net/up0/bridge/multicast_snooping", "1"),
-            ("sys/class/net/up0/bridge/multicast_querier", "0"),
+            ("sys/class/net/up0/bridge/multicast_querier", "1"),
         ];
         assert_eq!(codes("snoops", GATEWAY, &bridge), ["snooping"]);
     }

@@ -13,7 +13,7 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-const AF_NETLINK: i32 = 16;
+pub(super) const AF_NETLINK: i32 = 16;
 const NETLINK_GENERIC: i32 = 16;
 const GENL_ID_CTRL: u16 = 16;
 const CTRL_CMD_GETFAMILY: u8 = 3;
@@ -24,6 +24,7 @@ const NETDEV_A_DEV_IFINDEX: u16 = 1;
 const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
 const NETDEV_XDP_ACT_BASIC: u64 = 1;
 const NETDEV_XDP_ACT_NDO_XMIT: u64 = 4;
+const NETDEV_XDP_ACT_RX_SG: u64 = 32;
 const NETDEV_XDP_ACT_NDO_XMIT_SG: u64 = 64;
 
 const NLM_F_REQUEST: u16 = 1;
@@ -36,7 +37,7 @@ const HEADER: usize = 16;
 const GENERIC: usize = 4;
 /// How long to wait for an answer. The kernel answers within the system call, so this only protects against a kernel
 /// that does not.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Indices of the devices in this network namespace that accept redirected frames.
 ///
@@ -65,6 +66,16 @@ pub(super) fn native() -> io::Result<BTreeSet<u32>> {
     with_feature(NETDEV_XDP_ACT_BASIC)
 }
 
+/// Those of them whose driver gives programs frames of several buffers.
+///
+/// # Errors
+///
+/// As [`redirect_targets`].
+pub(super) fn natives_of_whole() -> io::Result<BTreeSet<u32>> {
+    let whole = with_feature(NETDEV_XDP_ACT_RX_SG)?;
+    Ok(native()?.intersection(&whole).copied().collect())
+}
+
 fn with_feature(feature: u64) -> io::Result<BTreeSet<u32>> {
     let mut socket = Socket::new(
         Domain::from(AF_NETLINK),
@@ -76,7 +87,7 @@ fn with_feature(feature: u64) -> io::Result<BTreeSet<u32>> {
     let name = attribute(CTRL_ATTR_FAMILY_NAME, b"netdev\0");
     socket.write_all(&message(GENL_ID_CTRL, 0, CTRL_CMD_GETFAMILY, &name))?;
     let mut family = None;
-    answers(&mut socket, false, |attributes| {
+    answers(&mut socket, false, GENERIC, |attributes| {
         for (kind, value) in attributes {
             if kind == CTRL_ATTR_FAMILY_ID {
                 family = number(value).and_then(|id| u16::try_from(id).ok());
@@ -87,7 +98,7 @@ fn with_feature(feature: u64) -> io::Result<BTreeSet<u32>> {
 
     socket.write_all(&message(family, NLM_F_DUMP, NETDEV_CMD_DEV_GET, &[]))?;
     let mut found = BTreeSet::new();
-    answers(&mut socket, true, |attributes| {
+    answers(&mut socket, true, GENERIC, |attributes| {
         let (mut index, mut features) = (None, 0);
         for (kind, value) in attributes {
             match kind {
@@ -106,18 +117,28 @@ fn with_feature(feature: u64) -> io::Result<BTreeSet<u32>> {
 }
 
 fn message(kind: u16, flags: u16, command: u8, attributes: &[u8]) -> Vec<u8> {
-    let length = HEADER + GENERIC + attributes.len();
+    let mut body = vec![command, 1, 0, 0];
+    body.extend(attributes);
+    request(kind, flags, &body)
+}
+
+/// A request of netlink for everything of a kind.
+pub(super) fn dump(kind: u16, body: &[u8]) -> Vec<u8> {
+    request(kind, NLM_F_DUMP, body)
+}
+
+fn request(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+    let length = HEADER + body.len();
     let mut message = Vec::with_capacity(length);
     message.extend(u32::try_from(length).unwrap_or(u32::MAX).to_ne_bytes());
     message.extend(kind.to_ne_bytes());
     message.extend((NLM_F_REQUEST | flags).to_ne_bytes());
     message.extend([0; 8]);
-    message.extend([command, 1, 0, 0]);
-    message.extend(attributes);
+    message.extend(body);
     message
 }
 
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
     let mut attribute = Vec::from(length.to_ne_bytes());
     attribute.extend(kind.to_ne_bytes());
@@ -126,10 +147,12 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     attribute
 }
 
-/// Passes the attributes of each answer to `sink`, until the end of the dump, or for the one answer.
-fn answers(
+/// Passes the attributes of each answer, which come behind `header` octets, to `sink`, until the end of the dump, or
+/// for the one answer.
+pub(super) fn answers(
     socket: &mut Socket,
     dump: bool,
+    header: usize,
     mut sink: impl FnMut(Vec<(u16, &[u8])>),
 ) -> io::Result<()> {
     let mut buffer = vec![0; 65536];
@@ -149,7 +172,7 @@ fn answers(
                     }
                     return Err(io::Error::from_raw_os_error(-code));
                 }
-                _ => sink(attributes(body.get(GENERIC..).unwrap_or_default())),
+                _ => sink(attributes(body.get(header..).unwrap_or_default())),
             }
         }
         if !dump {
@@ -167,7 +190,7 @@ fn next_message(octets: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     Some((kind, body, next))
 }
 
-fn attributes(mut octets: &[u8]) -> Vec<(u16, &[u8])> {
+pub(super) fn attributes(mut octets: &[u8]) -> Vec<(u16, &[u8])> {
     let mut attributes = Vec::new();
     while let Some(length) = octets.first_chunk() {
         let length = usize::from(u16::from_ne_bytes(*length));
@@ -184,8 +207,9 @@ fn attributes(mut octets: &[u8]) -> Vec<(u16, &[u8])> {
     attributes
 }
 
-fn number(value: &[u8]) -> Option<u64> {
+pub(super) fn number(value: &[u8]) -> Option<u64> {
     match value.len() {
+        1 => value.first().copied().map(u64::from),
         2 => Some(u16::from_ne_bytes(value.try_into().ok()?).into()),
         4 => Some(u32::from_ne_bytes(value.try_into().ok()?).into()),
         8 => Some(u64::from_ne_bytes(value.try_into().ok()?)),

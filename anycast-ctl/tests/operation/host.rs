@@ -18,12 +18,10 @@ use xtask::{
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
 const NAMES: [&str; 2] = ["clients0", "up0"];
-const GATEWAY: &str = "[correspondent]\ninterfaces = [\"clients0\", \"up0\"]\nmode = \"auto\"\n\
+pub(super) const GATEWAY: &str = "[correspondent]\ninterfaces = [\"clients0\", \"up0\"]\nmode = \"auto\"\n\
     client_prefixes = [\"2001:db8:1::/64\"]\nallow = [\"2001:db8:a::/48\"]\n";
-const MEMBER: &str = "[member]\ninterfaces = [\"up0\"]\n[[member.group]]\nanycast = \"2001:db8:a::53\"\n\
+pub(super) const MEMBER: &str = "[member]\ninterfaces = [\"up0\"]\n[[member.group]]\nanycast = \"2001:db8:a::53\"\n\
     care_of = \"2001:db8:20::c1\"\n";
-const ON_BRIDGE: &str =
-    "[member]\ninterfaces = [\"br0\"]\n[[member.group]]\nanycast = \"2001:db8:a::53\"\n";
 const ROUTER: &str = "[router]\ninterfaces = [\"up0\"]\nnext_hops = \"all\"\n\
     [[router.policy]]\nsource = \"fe80::11/128\"\nanycast = \"2001:db8:a::/48\"\naction = \"allow\"\n";
 
@@ -33,7 +31,7 @@ pub fn tests(suite: Suite) -> Suite {
     let tests: [(&str, Check); 4] = [
         ("check --host: settings of a gateway", settings),
         ("check --host: programs of others", programs),
-        ("check --host: bridges and their ports", bridges),
+        ("check --host: ports of a bridge", bridges),
         ("check --host: addresses of a member", addresses),
     ];
     let needed = ["ip", "unshare", "mount"];
@@ -49,14 +47,14 @@ pub fn tests(suite: Suite) -> Suite {
 }
 
 /// A machine with two links that forwards.
-struct Machine {
-    namespace: Namespace,
-    _far: Namespace,
+pub(super) struct Machine {
+    pub(super) namespace: Namespace,
+    pub(super) far: Namespace,
     site: Site,
 }
 
 impl Machine {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let site = Site::claim("achost")?;
         let (namespace, far) = (site.namespace("m")?, site.namespace("far")?);
         for namespace in [&namespace, &far] {
@@ -70,14 +68,14 @@ impl Machine {
         sysctl::set(&namespace, &[("ipv6/conf/all/forwarding", "1")])?;
         Ok(Self {
             namespace,
-            _far: far,
+            far,
             site,
         })
     }
 
     /// What is found, by code and remedy. `about` are the codes that this is about: the machine that runs the tests has
     /// a kernel and a packet filter of its own.
-    fn finds(&self, config: &str, about: &[&str]) -> Result<Vec<(String, String)>> {
+    pub(super) fn finds(&self, config: &str, about: &[&str]) -> Result<Vec<(String, String)>> {
         let file = self.site.directory().join("anycast.toml");
         fs::write(&file, config)?;
         let answer = look(&self.namespace, &file)?;
@@ -92,7 +90,7 @@ impl Machine {
     }
 
     /// Nothing is found, then `code` with a remedy that says this, and nothing any more.
-    fn provoke<T>(
+    pub(super) fn provoke<T>(
         &self,
         config: &str,
         code: &str,
@@ -198,6 +196,13 @@ fn xdp_off(namespace: &Namespace, pass: Pass) -> Result<()> {
     })
 }
 
+/// Runs a remedy as it is printed.
+pub fn follow(namespace: &Namespace, remedy: &str) -> Result<()> {
+    let mut command = namespace.command("sh");
+    command.args(["-c", remedy]);
+    process::capture_ok(&mut command, remedy, SOON).map(drop)
+}
+
 /// Runs `ip` there.
 pub fn ip(namespace: &Namespace, arguments: &str) -> Result<String> {
     let mut command = namespace.command("ip");
@@ -214,14 +219,6 @@ fn bridges() -> Result<()> {
         "configure the bridge in its place",
         || netlink::bridge(namespace, "br0", &["up0"]),
         |()| netlink::detach(namespace, "up0"),
-    )?;
-    ip(namespace, "link set br0 type bridge mcast_querier 1")?;
-    machine.provoke(
-        ON_BRIDGE,
-        "snooping",
-        "ip link set br0 type bridge mcast_querier 1",
-        || ip(namespace, "link set br0 type bridge mcast_querier 0"),
-        |_| ip(namespace, "link set br0 type bridge mcast_querier 1").map(drop),
     )
 }
 

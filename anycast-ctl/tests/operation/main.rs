@@ -2,11 +2,13 @@
 //! metrics under a real Prometheus, and what the command line answers.
 
 mod asked;
+mod bridges;
 mod capture;
 mod explain;
 mod host;
 mod machine;
 mod metrics;
+mod obstacles;
 mod package;
 mod problems;
 mod top;
@@ -46,6 +48,11 @@ fn main() -> ExitCode {
         Some(reason) => suite.ignored(sbom, reason),
         None => suite.test(sbom, package::sbom),
     };
+    let sums = "checksums verify the packages and the list beside them";
+    suite = match package::rpm_obstacle().or_else(package::sbom_obstacle) {
+        Some(reason) => suite.ignored(sums, reason),
+        None => suite.test(sums, package::sums),
+    };
     suite = suite
         .test(
             "users of read_group ask and change nothing",
@@ -55,7 +62,7 @@ fn main() -> ExitCode {
             "status --check fails where an interface is missing",
             asked::check,
         );
-    suite = host::tests(problems::tests(suite));
+    suite = obstacles::tests(host::tests(problems::tests(suite)));
     suite = suite
         .test("explain gives each of its answers", explain::answers)
         .test(

@@ -141,7 +141,9 @@ fn run(command: &mut Command) -> Result<String> {
 /// Why no RPM package can be made and read here, if so.
 pub fn rpm_obstacle() -> Option<&'static str> {
     if crate_tool::find(rpm::TOOL).is_none() {
-        Some("cargo-generate-rpm is not installed: cargo xtask package does that")
+        Some(
+            "cargo-generate-rpm is not installed: cargo xtask package does that, or ANYCAST_LONG=1",
+        )
     } else if xtask::process::find("rpm").is_none() {
         Some("rpm is not installed")
     } else {
@@ -190,9 +192,9 @@ pub fn rpm() -> Result<()> {
 /// Why nobody can list what the daemon is made of here, if so.
 pub fn sbom_obstacle() -> Option<&'static str> {
     let found = crate_tool::find(sbom::TOOL);
-    found
-        .is_none()
-        .then_some("cargo-cyclonedx is not installed: cargo xtask package does that")
+    found.is_none().then_some(
+        "cargo-cyclonedx is not installed: cargo xtask package does that, or ANYCAST_LONG=1",
+    )
 }
 
 /// The list has what the daemon is made of, and nothing of tests or of the machine where it was made.
@@ -213,6 +215,42 @@ pub fn sbom() -> Result<()> {
     let left = workspace.join("anycast-ctl").join("anycast.cdx.json");
     ensure!(!left.exists(), "{} is left", left.display());
     Ok(())
+}
+
+/// `SHA256SUMS` verifies what it stands beside, and that alone.
+pub fn sums() -> Result<()> {
+    let tools = [rpm::TOOL, sbom::TOOL].map(crate_tool::find);
+    let [Some(rpm_tool), Some(sbom_tool)] = tools else {
+        bail!("no tools");
+    };
+    let site = Site::claim("acsums")?;
+    let directory = site.directory();
+    // Its man pages are taken from there.
+    xtask::package::generate(
+        Path::new(DAEMON),
+        &xtask::workspace().join("target/package"),
+    )?;
+    let made = [
+        rpm::make(&rpm_tool, directory, "dev")?,
+        sbom::make(&sbom_tool, directory)?,
+    ];
+    xtask::package::checksums(directory, &made)?;
+    let check = || {
+        let mut command = Command::new("sha256sum");
+        command.args(["--check", "--strict", "SHA256SUMS"]);
+        run(command.current_dir(directory))
+    };
+    let said = check()?;
+    ensure!(said.lines().count() == made.len(), "{said}");
+    for file in &made {
+        let right = std::fs::read(file)?;
+        let mut wrong = right.clone();
+        *wrong.last_mut().context("an empty file")? ^= 1;
+        std::fs::write(file, wrong)?;
+        ensure!(check().is_err(), "{} may be another", file.display());
+        std::fs::write(file, right)?;
+    }
+    check().map(drop)
 }
 
 pub fn life() -> Result<()> {

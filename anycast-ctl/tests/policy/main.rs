@@ -1,6 +1,7 @@
 //! Policy and floods on a link with several hosts: a router's daemon, and hosts that send frames.
 
 mod monitor;
+mod refused;
 mod site;
 
 use std::{
@@ -29,6 +30,10 @@ fn main() -> ExitCode {
         .test(
             "a withdrawn permission is a withdrawn route when the command returns",
             withdrawn,
+        )
+        .test(
+            "a policy that the kernel refuses leaves rules and hits as they were",
+            refused::policy,
         )
         .test("a host joins within a second beside a flood", flood)
         .test(

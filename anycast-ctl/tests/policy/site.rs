@@ -149,10 +149,17 @@ impl Site {
 
     /// A mistake in the configuration.
     pub fn spoil(&self) -> Result<()> {
-        Ok(std::fs::write(
-            self.directory.join("router.toml"),
-            "[router]\ninterfaces = []\n",
-        )?)
+        self.write("[router]\ninterfaces = []\n")
+    }
+
+    /// Another configuration, for the daemon to read again.
+    pub fn write(&self, config: &str) -> Result<()> {
+        Ok(std::fs::write(self.directory.join("router.toml"), config)?)
+    }
+
+    /// Number of the daemon's process.
+    pub fn process(&self) -> Result<u32> {
+        Ok(self.daemon.as_ref().context("a daemon")?.id())
     }
 
     pub fn ask<T: DeserializeOwned>(&self, request: &Request) -> Result<T> {

@@ -1,26 +1,20 @@
 //! `capture`: what the programs of a gateway, a member and a router saw and did, beside a session. tshark reads it
 //! where it is there, and else another parser.
 
+mod frames;
 #[path = "../verdicts/tracing.rs"]
 mod tracing;
 
 use std::{
-    collections::BTreeMap,
-    net::Ipv6Addr,
+    net::SocketAddrV6,
     path::{Path, PathBuf},
-    process::Command,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::loaded_programs;
 use nix::sys::signal::Signal;
-use pcap_file::pcapng::{
-    Block, PcapNgReader,
-    blocks::{
-        enhanced_packet::EnhancedPacketOption, interface_description::InterfaceDescriptionOption,
-        opt_common::CommonOption,
-    },
-};
 use serde_json::Value;
 use xtask::{
     kernel_tests::Suite,
@@ -30,18 +24,32 @@ use xtask::{
         stage::Lab,
         topology::{B, CLIENT, ROGUE},
     },
-    net::{Namespace, Process, wait},
+    net::{Namespace, Process, Sender, netlink, packet::forge, wait},
 };
 
+use frames::{Frame, pairs, read};
+
 const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
+/// Octets of a file that is more than what the ring has room for.
+const MUCH: u64 = 32 << 20;
+
+type Test = fn() -> Result<()>;
 
 pub fn tests() -> Suite {
     let suite = Suite::new().test("a capture of nothing says what is wrong", refused);
-    let name = "a capture has what the programs saw and did";
-    match tracing::obstacle() {
-        Some(reason) => suite.ignored(name, reason),
-        None => suite.test(name, seen),
-    }
+    let tests: [(&str, Test); 2] = [
+        ("a capture has what the programs saw and did", seen),
+        (
+            "a capture ends when it is told, however many packets come",
+            busy,
+        ),
+    ];
+    tests
+        .into_iter()
+        .fold(suite, |suite, (name, body)| match tracing::obstacle() {
+            Some(reason) => suite.ignored(name, reason),
+            None => suite.test(name, body),
+        })
 }
 
 /// A capture that runs.
@@ -65,7 +73,14 @@ impl Running {
     }
 
     /// Ends it as Ctrl-C does, and gives what it says and what tshark reads.
-    fn end(mut self) -> Result<(Value, Vec<Frame>)> {
+    fn end(self) -> Result<(Value, Vec<Frame>)> {
+        self.end_with(read)
+    }
+
+    fn end_with(
+        mut self,
+        read: impl Fn(&Path) -> Result<Vec<Frame>>,
+    ) -> Result<(Value, Vec<Frame>)> {
         self.process.signal(Signal::SIGINT)?;
         let status = self.process.wait_end(SOON)?;
         let said = self.process.tail(usize::MAX).join("\n");
@@ -74,124 +89,6 @@ impl Running {
         let totals: Value = serde_json::from_str(json.context("no JSON")?)?;
         Ok((totals, read(&self.file)?))
     }
-}
-
-/// A packet of a file, as tshark shows it.
-#[derive(Clone, Debug)]
-struct Frame {
-    comment: String,
-    id: String,
-    interface: String,
-    source: String,
-    destination: String,
-}
-
-impl Frame {
-    fn goes(&self, source: &str, destination: &str) -> bool {
-        self.source == source && self.destination == destination
-    }
-}
-
-fn read(file: &Path) -> Result<Vec<Frame>> {
-    match xtask::process::find("tshark") {
-        Some(_) => by_tshark(file),
-        None => by_another(file),
-    }
-}
-
-fn by_another(file: &Path) -> Result<Vec<Frame>> {
-    let mut reader = PcapNgReader::new(std::fs::File::open(file)?)?;
-    let (mut interfaces, mut frames) = (Vec::new(), Vec::new());
-    while let Some(block) = reader.next_block() {
-        let (block, _) = block?;
-        match block {
-            Block::InterfaceDescription(interface) => {
-                let name = interface.options.iter().find_map(|option| match option {
-                    InterfaceDescriptionOption::IfName(name) => Some(name.to_string()),
-                    _ => None,
-                });
-                interfaces.push(name.context("no name")?);
-            }
-            Block::EnhancedPacket(packet) => {
-                let address = |at: usize| {
-                    let octets = packet
-                        .data
-                        .get(at..)
-                        .and_then(|rest| rest.first_chunk::<16>());
-                    octets.map_or_else(String::new, |it| Ipv6Addr::from(*it).to_string())
-                };
-                let (mut comment, mut id) = (String::new(), String::new());
-                for option in &packet.options {
-                    match option {
-                        EnhancedPacketOption::Common(CommonOption::Comment(text)) => {
-                            comment = text.to_string();
-                        }
-                        EnhancedPacketOption::Common(CommonOption::Unknown(it)) if it.code == 5 => {
-                            id = format!("{:?}", it.value);
-                        }
-                        _ => {}
-                    }
-                }
-                let interface = interfaces.get(packet.interface_id as usize);
-                frames.push(Frame {
-                    comment,
-                    id,
-                    interface: interface.cloned().context("no interface")?,
-                    source: address(22),
-                    destination: address(38),
-                });
-            }
-            _ => {}
-        }
-    }
-    Ok(frames)
-}
-
-fn by_tshark(file: &Path) -> Result<Vec<Frame>> {
-    let mut command = Command::new("tshark");
-    command.arg("-n").arg("-r").arg(file).args(["-T", "fields"]);
-    for field in [
-        "frame.comment",
-        "frame.packet_id",
-        "frame.interface_name",
-        "ipv6.src",
-        "ipv6.dst",
-    ] {
-        command.args(["-e", field]);
-    }
-    let output = command.output()?;
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "tshark: {error}");
-    let text = String::from_utf8(output.stdout)?;
-    let frame = |line: &str| {
-        let mut fields = line.split('\t').map(str::to_owned);
-        let mut next = || fields.next().unwrap_or_default();
-        Frame {
-            comment: next(),
-            id: next(),
-            interface: next(),
-            source: next(),
-            destination: next(),
-        }
-    };
-    Ok(text.lines().map(frame).collect())
-}
-
-/// Packets that a program changed: as they came, and as they went.
-fn pairs(frames: &[Frame]) -> Result<Vec<(Frame, Frame)>> {
-    let mut came: BTreeMap<&str, &Frame> = BTreeMap::new();
-    let mut pairs = Vec::new();
-    for frame in frames {
-        if frame.comment.starts_with("before ") {
-            came.insert(&frame.id, frame);
-        } else if frame.comment.starts_with("after ") {
-            let first = came.remove(frame.id.as_str());
-            let first = first.with_context(|| format!("{frame:?} has no other"))?;
-            pairs.push((first.clone(), frame.clone()));
-        }
-    }
-    ensure!(came.is_empty(), "{came:?}");
-    Ok(pairs)
 }
 
 fn count(of: &Value, what: &str) -> Result<u64> {
@@ -339,6 +236,50 @@ fn seen() -> Result<()> {
     wait::poll(SOON, ASK_AGAIN, "no program of a capture is left", || {
         Ok((ours() == 0).then_some(()))
     })?;
+    Ok(())
+}
+
+/// More packets than it can write come for as long as it runs, and after it.
+fn busy() -> Result<()> {
+    let mut lab = Lab::up(Path::new(DAEMON), None)?;
+    lab.start(&["gateway"])?;
+    let machine = &lab.network.gateway;
+    let way = [
+        netlink::mac(machine, "clients0")?,
+        netlink::mac(&lab.network.client, "eth0")?,
+    ];
+    let from = SocketAddrV6::new(CLIENT, 4000, 0, 0);
+    let to = SocketAddrV6::new(B, 7777, 0, 0);
+    let frames = vec![forge::udp(way, from, to, &[0; 16]); 256];
+    let sender = Sender::open(&lab.network.client, "eth0")?;
+    let (over, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (totals, during) = thread::scope(|scope| {
+        let flood = scope.spawn(|| -> Result<()> {
+            while !over.load(Ordering::Relaxed) {
+                let taken = sender.send_all(&frames)?;
+                sent.fetch_add(taken as u64, Ordering::Relaxed);
+            }
+            Ok(())
+        });
+        let ended = (|| {
+            let running = Running::start(&lab, "busy", machine, &["--rate", "0"])?;
+            wait::poll(SOON, ASK_AGAIN, "it writes much", || {
+                let length = running.file.metadata().map_or(0, |file| file.len());
+                Ok((length > MUCH).then_some(()))
+            })?;
+            let before = sent.load(Ordering::Relaxed);
+            let (totals, _) = running.end_with(|_| Ok(Vec::new()))?;
+            Ok((totals, sent.load(Ordering::Relaxed) - before))
+        })();
+        over.store(true, Ordering::Relaxed);
+        let flooded = flood
+            .join()
+            .map_err(|_| anyhow::anyhow!("the flood panicked"))?;
+        flooded.and(ended)
+    })?;
+    ensure!(during > 0, "nothing came while it ended");
+    ensure!(count(&totals, "lost")? > 0, "it was not busy: {totals}");
+    println!("{totals}, {during} came while it ended");
     Ok(())
 }
 

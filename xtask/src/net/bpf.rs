@@ -20,6 +20,7 @@ const MAP_UPDATE_ELEM: libc::c_long = 2;
 const OBJ_GET: libc::c_long = 7;
 const MAP_GET_FD_BY_ID: libc::c_long = 14;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const MAP_FREEZE: libc::c_long = 22;
 
 /// The first octets of `struct bpf_map_info`.
 #[repr(C)]
@@ -93,6 +94,17 @@ pub fn insert(
         // SAFETY: key and value have the sizes that the map reported.
         unsafe { call(MAP_UPDATE_ELEM, &attribute) }.map_err(io::Error::from)?;
     }
+    Ok(())
+}
+
+/// Has the kernel refuse whatever a process writes into this map of this process from now on, for good. Programs still
+/// write there.
+pub fn freeze(process: u32, map: &str) -> Result<()> {
+    let (descriptor, _) =
+        find(process, map)?.with_context(|| format!("process {process} has no map {map}"))?;
+    let descriptor = u32::try_from(descriptor.as_raw_fd())?;
+    // SAFETY: the attribute is the descriptor alone.
+    unsafe { call(MAP_FREEZE, &descriptor) }.map_err(io::Error::from)?;
     Ok(())
 }
 

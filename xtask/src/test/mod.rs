@@ -36,12 +36,7 @@ pub struct Options {
 pub fn test(options: &Options) -> Result<ExitCode> {
     toolchain::setup()?;
     toolchain::install_helpers();
-    // The test of the package says why it is ignored.
-    if process::find("dpkg").is_some()
-        && let Err(error) = package::tool()
-    {
-        say(format_args!("{error:#}"));
-    }
+    package_tools();
 
     let root = Root::find();
     let obstacle = probe::kernel_by(root).err();
@@ -76,6 +71,18 @@ pub fn test(options: &Options) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Builds what makes packages. Where that fails, the tests of packages say why they are ignored.
+fn package_tools() {
+    let mut tools = Vec::new();
+    tools.extend(process::find("dpkg").map(|_| package::tool()));
+    if std::env::var_os("ANYCAST_LONG").is_some() {
+        tools.extend(package::slow_tools());
+    }
+    for error in tools.into_iter().filter_map(Result::err) {
+        say(format_args!("{error:#}"));
+    }
 }
 
 fn cargo_test(how: &str, arguments: &[OsString]) -> Command {

@@ -83,7 +83,8 @@ impl Parts {
             return Ok(0);
         };
         let policy = settings::policy(router);
-        self.policy.replace(&mut self.core, &mut self.plane, policy)
+        let replaced = self.policy.replace(&mut self.core, &mut self.plane, policy);
+        replaced.map_err(|refusal| refused(refusal.message))
     }
 
     /// Changes the rest, of which nothing can fail for good.

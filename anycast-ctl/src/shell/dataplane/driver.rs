@@ -10,6 +10,7 @@ const SIOCGIFMTU: libc::c_ulong = 0x8921;
 const GET_DRIVER_INFO: u32 = 3;
 const GET_RECEIVE_CHECKSUM: u32 = 0x14;
 const GET_FLAGS: u32 = 0x25;
+const GET_CHANNELS: u32 = 0x3c;
 /// `ETH_FLAG_RXVLAN`
 const VLAN_TAGS_OFF: u32 = 1 << 8;
 /// `ETH_FLAG_LRO`
@@ -36,6 +37,32 @@ struct Request<T> {
 struct Value {
     command: u32,
     data: u32,
+}
+
+/// `struct ethtool_channels`
+#[derive(Default)]
+#[repr(C)]
+struct Numbers {
+    command: u32,
+    max_rx: u32,
+    max_tx: u32,
+    max_other: u32,
+    max_combined: u32,
+    rx: u32,
+    tx: u32,
+    other: u32,
+    combined: u32,
+}
+
+/// Queues by which a device receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shell) struct Channels {
+    /// How many there are.
+    pub receiving: u32,
+    /// How many it can have.
+    pub most: u32,
+    /// Whether `ethtool -L` sets them together with those by which it sends.
+    pub are_combined: bool,
 }
 
 /// Puts a question, whose first word is its command, to the driver, which writes its answer there.
@@ -104,8 +131,23 @@ pub(super) fn offloads(ifindex: u32) -> Vec<&'static str> {
     on
 }
 
+/// The queues of a device. `None` where its driver does not tell.
+pub(in crate::shell) fn channels(ifindex: u32) -> Option<Channels> {
+    let mut numbers = Numbers {
+        command: GET_CHANNELS,
+        ..Numbers::default()
+    };
+    // SAFETY: it has the layout and the size that the kernel expects.
+    unsafe { ask(ifindex, &mut numbers) }?;
+    Some(Channels {
+        receiving: numbers.rx.saturating_add(numbers.combined),
+        most: numbers.max_rx.max(numbers.max_combined),
+        are_combined: numbers.max_combined > 0,
+    })
+}
+
 /// Octets of the largest packet. Not from /sys, which may be that of another network namespace.
-pub(super) fn mtu(ifindex: u32) -> Option<i32> {
+pub(in crate::shell) fn mtu(ifindex: u32) -> Option<i32> {
     /// `struct ifreq`
     #[repr(C)]
     struct Mtu {
@@ -129,7 +171,7 @@ pub(super) fn mtu(ifindex: u32) -> Option<i32> {
 }
 
 /// Name of the interface's driver. `None` where the kernel does not tell it.
-pub(super) fn of(ifindex: u32) -> Option<String> {
+pub(in crate::shell) fn of(ifindex: u32) -> Option<String> {
     let mut info = Info {
         command: GET_DRIVER_INFO,
         driver: [0; 32],
@@ -154,6 +196,7 @@ mod tests {
     #[test]
     fn an_interface_that_is_not_there_has_no_driver() {
         assert_eq!((of(u32::MAX), mtu(u32::MAX)), (None, None));
+        assert_eq!(channels(u32::MAX), None);
         assert!(!takes_tags_off(u32::MAX) && !is_pair(u32::MAX));
         assert!(gives_up_offloads("veth") && !gives_up_offloads("ixgbe"));
     }

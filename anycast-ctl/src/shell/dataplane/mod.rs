@@ -43,7 +43,9 @@ pub use crate::model::{
 };
 pub use attach::{Attached, GENERIC, TCX};
 pub use bpffs::BpffsError;
-pub(super) use driver::{is_bond, is_pair, leaves_checksums_open};
+pub(super) use driver::{
+    Channels, channels, is_bond, is_pair, leaves_checksums_open, mtu, of as driver_of,
+};
 pub use error::{DataplaneError, NoRoom, last_words};
 pub(super) use features::{TagOffload, tags_off};
 pub use flows::{FlowReader, order as flow_order};

@@ -54,8 +54,8 @@ pub(crate) fn classify<const ROLES: u8>(ctx: &XdpContext) -> u32 {
 }
 
 /// Sends a packet of a flow that the flow cache knows, whose frames this host takes. A function of its own, as what is
-/// known of the frame by now is nothing to it, and a global one, because of another the compiler would hand over what it
-/// reads of the context instead of the context.
+/// known of the frame by now is nothing to it, and a global one, because of another the compiler would hand over what
+/// it reads of the context instead of the context.
 ///
 /// # Safety
 ///

@@ -16,8 +16,8 @@ pub struct Resilient {
     pub unbalanced_timer: Duration,
 }
 
-/// The kernel keeps times of groups in its own ticks, of which there may be 100, 250, 300 or 1000 in a second, and tells
-/// them in hundredths of a second: a time may come back as another one by so much.
+/// The kernel keeps times of groups in its own ticks, of which there may be 100, 250, 300 or 1000 in a second, and
+/// tells them in hundredths of a second: a time may come back as another one by so much.
 const ROUNDED: Duration = Duration::from_millis(30);
 
 impl Resilient {

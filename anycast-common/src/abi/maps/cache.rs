@@ -49,8 +49,8 @@ pub struct CachedFlow {
 pub struct CachedWay {
     /// The new address.
     pub address: [u64; 2],
-    /// Ethernet addresses of the next hop and of the interface. On the way out at TCX: the destination of the frame, for
-    /// which the rest was found.
+    /// Ethernet addresses of the next hop and of the interface. On the way out at TCX: the destination of the frame,
+    /// for which the rest was found.
     pub ethernet: [u32; 3],
     /// Interface by which they go; 0: the kernel finds it.
     pub ifindex: u32,

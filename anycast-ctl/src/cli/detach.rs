@@ -6,7 +6,8 @@ use super::ask::{Query, answer};
 use crate::shell::{
     api::view,
     dataplane::{Pins, PinsError},
-    leave, privilege,
+    leave::Leave,
+    privilege,
 };
 
 /// Removes what a stopped daemon left in the kernel. It refuses to do so while a daemon runs, because that daemon would
@@ -14,12 +15,13 @@ use crate::shell::{
 pub(super) fn run(query: Query) -> Result<()> {
     // Without this, the first thing that is refused would be named, and not why.
     privilege::check()?;
+    let leave = Leave::begin()?;
     let pins = Pins::left().map_err(|error| match error {
         PinsError::Taken(_) => anyhow!("{error}: end that first"),
         error => error.into(),
     })?;
     let programs = pins.map_or(Ok(0), Pins::remove)?;
-    let addresses = leave::addresses().context("cannot remove the addresses")?;
+    let addresses = leave.addresses().context("cannot remove the addresses")?;
     let removed = view::Detached {
         programs,
         addresses,

@@ -1,31 +1,45 @@
-//! Takes back what a daemon that no longer runs has left on the host besides its programs.
+//! Takes back what a daemon that no longer runs has left on the host.
 
 use std::io;
 
 use super::{
     addresses::Addresses,
-    alone,
+    alone::{self, Alone, NotAlone},
     netlink::{LinkTable, Netlink},
 };
 
-/// Removes the addresses that a daemon has assigned here, and gives how many there were. The host would else take
-/// packets to an anycast address for itself, and keep a care-of address from another machine.
-///
-/// # Errors
-///
-/// When a daemon runs here, or an error of the kernel.
-pub fn addresses() -> io::Result<usize> {
-    let _alone = alone::claim().map_err(io::Error::other)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let _entered = runtime.enter();
-    let mut netlink = Netlink::open()?;
-    let there = ours(&mut netlink)?;
-    Addresses::new(Vec::new()).withdraw(&mut netlink, &LinkTable::default());
-    match ours(&mut netlink)? {
-        0 => Ok(there),
-        left => Err(io::Error::other(format!("{left} of {there} are left"))),
+/// No daemon starts here while somebody has this.
+#[derive(Debug)]
+pub struct Leave(#[expect(dead_code, reason = "it is there to be held")] Alone);
+
+impl Leave {
+    /// Begins to take back what is left.
+    ///
+    /// # Errors
+    ///
+    /// When a daemon runs in this network namespace.
+    pub fn begin() -> Result<Self, NotAlone> {
+        alone::claim().map(Self)
+    }
+
+    /// Removes the addresses that a daemon has assigned here, and gives how many there were. The host would else take
+    /// packets to an anycast address for itself, and keep a care-of address from another machine.
+    ///
+    /// # Errors
+    ///
+    /// An error of the kernel.
+    pub fn addresses(&self) -> io::Result<usize> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let _entered = runtime.enter();
+        let mut netlink = Netlink::open()?;
+        let there = ours(&mut netlink)?;
+        Addresses::new(Vec::new()).withdraw(&mut netlink, &LinkTable::default());
+        match ours(&mut netlink)? {
+            0 => Ok(there),
+            left => Err(io::Error::other(format!("{left} of {there} are left"))),
+        }
     }
 }
 

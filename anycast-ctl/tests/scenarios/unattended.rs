@@ -150,7 +150,7 @@ pub(super) fn stopped() -> Result<()> {
         let member = session.server.name;
         let refused = lab.detach(member).err().map(|error| error.to_string());
         ensure!(
-            refused.is_some_and(|told| told.contains("end that first")),
+            refused.is_some_and(|told| told.contains("end it first")),
             "a daemon lost its programs"
         );
         stop(lab, member)?;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anycast_common::abi::maps::FlowKey;
+use anycast_common::abi::maps::{Flow, FlowKey};
 use rand::SeedableRng as _;
 
 use super::selection::Selection;
@@ -32,6 +32,8 @@ pub(super) struct Elsewhere {
     waiting: Vec<(Time, End)>,
     /// What was ended of late, here or elsewhere. A snapshot that was taken before may still have it.
     of_late: VecDeque<(Time, End)>,
+    /// When a care-of address failed last, here or elsewhere. Another gateway may have kept its idle connections.
+    failed: HashMap<Ipv6Addr, Time>,
 }
 
 impl Elsewhere {
@@ -50,11 +52,29 @@ impl Elsewhere {
 
     /// Remembers that something has ended, for snapshots.
     pub(super) fn remember(&mut self, now: Time, end: End) {
+        if let End::Failed(care_of) = end {
+            if self.failed.len() >= MOST {
+                let oldest = self
+                    .failed
+                    .iter()
+                    .min_by_key(|(care_of, at)| (**at, **care_of));
+                let oldest = oldest.map(|(care_of, _)| *care_of);
+                oldest.map(|care_of| self.failed.remove(&care_of));
+            }
+            self.failed.insert(care_of, now);
+            return;
+        }
         let old = |(at, _): &(Time, End)| now.since(*at) >= REMEMBERED;
         while self.of_late.len() >= MOST_REMEMBERED || self.of_late.front().is_some_and(old) {
             self.of_late.pop_front();
         }
         self.of_late.push_back((now, end));
+    }
+
+    /// Whether a flow that another gateway tells is of before its member failed.
+    pub(super) fn is_over(&self, care_of: Ipv6Addr, flow: &Flow) -> bool {
+        let heard = Time::from_nanos(flow.last_out.max(flow.last_in));
+        self.failed.get(&care_of).is_some_and(|at| heard < *at)
     }
 
     /// What has ended since a snapshot was taken.
@@ -74,7 +94,7 @@ impl Elsewhere {
                 End::Opened(key, care_of) => {
                     over.opened.insert(key, care_of);
                 }
-                // The flows that go on are told from others when they are read.
+                // It is remembered apart.
                 End::Failed(_) => {}
             }
         }

@@ -212,7 +212,9 @@ impl Correspondent {
             } = triple;
             // A trial that failed says nothing of flows that were answered.
             let alone = self.trials.is_alone(now, client, care_of);
-            let believed = |flow: &Flow| !alone || flow.answered != 0;
+            let elsewhere = &self.elsewhere;
+            let believed =
+                |flow: &Flow| (!alone || flow.answered != 0) && !elsewhere.is_over(care_of, flow);
             let any = pins.flows.iter().any(|(_, flow)| believed(flow));
             let known = (any && self.may_adopt(triple))
                 .then(|| self.cache.remember(now, client, care_of, anycast));

@@ -24,6 +24,10 @@ use rand::{TryRng as _, rngs::SysRng};
 use super::{access::failed, error::DataplaneError, needed::FLOWS as MAP, pins::Pins};
 use crate::model::sizes::Sizes;
 
+/// A flow that was silent for so many nanoseconds while another gateway saw one of the same ends with another member is
+/// not that one.
+const SILENT: u64 = 60_000_000_000;
+
 /// What the programs have to know about the table before it exists.
 pub(super) struct Keeper {
     sets: u32,
@@ -136,7 +140,10 @@ impl FlowTable {
             return self.set(key, theirs);
         }
         if ours.care_of != theirs.care_of {
-            if ours.answered == 0 && theirs.answered != 0 {
+            // Or it is another flow between the same ends, of which the other gateway alone saw the beginning.
+            let silent = ours.last_out.max(ours.last_in).saturating_add(SILENT);
+            let later = theirs.last_out.max(theirs.last_in) > silent;
+            if (ours.answered == 0 || later) && theirs.answered != 0 {
                 self.set(key, theirs);
             }
             return;

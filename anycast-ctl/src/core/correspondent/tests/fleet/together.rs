@@ -261,6 +261,17 @@ fn a_member_that_answers_here_has_not_failed() {
     fleet.pass(1000);
     let left: Vec<_> = fleet.gateways[1].flows.keys().copied().collect();
     assert_eq!(left, [key(1)]);
+    // Where it failed, it does not come back when it is told again, but for what goes on.
+    fleet.gateways[0].flows.clear();
+    let (idle, now) = (fleet.gateways[1].flows[&key(1)], fleet.now);
+    let goes_on = Flow {
+        last_in: now.as_nanos(),
+        ..idle
+    };
+    fleet.gateways[1].flows.insert(key(4), goes_on);
+    fleet.pass(320_000);
+    let back: Vec<_> = fleet.gateways[0].flows.keys().copied().collect();
+    assert_eq!(back, [key(4)]);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 # Expected   A bridge that snoops is advised to have a Querier, and `mcast_querier 1` makes it one. So with it a router
 #            behind a port was expected to hear the members at least as well as without it.
 # Seen       Without it the bridge takes Reports for frames like others while it hears no Querier, and each port has
-#            them. As soon as it asks itself, Reports go to those ports alone where a router was heard, so that one which
+#            them. As soon as it asks itself, Reports go to those ports alone where a router was heard, so that one that
 #            has only listened hears nothing more. `mcast_router 2` at its port brings the Reports back.
 # Source     br_multicast_querier_exists() and br_multicast_flood() in net/bridge; RFC 4541 sections 2.1.1 and 3.
 # Lesson     mcast_querier 0 where a router asks, or say which port leads to it.

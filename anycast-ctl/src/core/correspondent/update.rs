@@ -104,15 +104,9 @@ impl Correspondent {
         packet: &ipv6::Packet<'_>,
         update: &BindingUpdate,
     ) -> Result<Seal, Refused> {
-        // A home registration needs IPsec and a home agent. A correspondent is none, and has to say so (section
-        // 10.3.1).
+        // A home registration needs IPsec and a home agent. A correspondent is none.
         if update.flags.contains(Flags::HOME) {
-            return Err(Refused::With {
-                counter: Counter::BindingUpdateHome,
-                status: status::HOME_REGISTRATION_NOT_SUPPORTED,
-                sequence: update.sequence,
-                seal: None,
-            });
+            return Err(Refused::Silently(Counter::BindingUpdateHome));
         }
         let (Some(indices), Some(_)) = (update.nonce_indices, update.authenticator) else {
             return Err(Refused::Silently(Counter::BindingUpdateIncomplete));
@@ -382,12 +376,11 @@ impl Correspondent {
     }
 }
 
-/// Refusals that are acknowledged even when the update does not ask for it (sections 9.5.4 and 10.3.1).
+/// Refusals that are acknowledged even when the update does not ask for it (section 9.5.4).
 fn always_told(status: u8) -> bool {
     matches!(
         status,
         status::INSUFFICIENT_RESOURCES
-            | status::HOME_REGISTRATION_NOT_SUPPORTED
             | status::SEQUENCE_OUT_OF_WINDOW
             | status::EXPIRED_HOME_NONCE
             | status::EXPIRED_CARE_OF_NONCE

@@ -159,11 +159,14 @@ fn session(programs: &Programs) -> Step {
     }
 }
 
-/// What a capture has of a session through all three roles, and that it ends while packets come.
+/// What a capture has of a session through all three roles.
 fn capture(programs: &Programs) -> Step {
     Step {
         name: "capture".to_owned(),
-        arguments: vec!["a capture ".to_owned()],
+        arguments: vec![
+            "--exact".to_owned(),
+            "a capture has what the programs saw and did".to_owned(),
+        ],
         ..session(programs)
     }
 }

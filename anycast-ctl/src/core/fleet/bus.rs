@@ -7,6 +7,7 @@ use rand::Rng as _;
 
 use super::{
     message::{Chunk, End, Heartbeat, Pins, Wish, read_ends, read_pins, write_end, write_pins},
+    news::News,
     peers::{Peers, Unwanted},
     seal::{ALL, Id, Keys, Opened, Unopened, VERSION, kind},
     secret::Secret,
@@ -37,25 +38,6 @@ pub(super) const CLOCKS: Duration = Duration::from_secs(30);
 pub(super) const UNNOTICED: Duration = Duration::from_secs(12);
 /// Octets of a message, but for a part of one triple more.
 const MESSAGE: usize = 32 << 10;
-
-/// What the correspondent has to do with a message.
-#[derive(Debug, PartialEq, Eq)]
-pub enum News<'a> {
-    /// Nothing.
-    None,
-    /// A Binding Update that another gateway accepted, as it came.
-    Update(&'a [u8]),
-    /// Flows that are bound elsewhere.
-    Pins(Vec<Pins>),
-    /// A part of the snapshot that this gateway asked for, and when it was taken.
-    Snapshot(Vec<Pins>, Time),
-    /// What has ended.
-    Ends(Vec<End>),
-    /// Somebody wants a snapshot: the flows have to be read, see [`Bus::serve`].
-    Wanted,
-    /// A gateway is back, which has heard nothing of this one since then.
-    Back(Time),
-}
 
 /// This gateway on the bus.
 #[derive(Debug)]

@@ -5,8 +5,9 @@ use std::time::Duration;
 use rand::Rng as _;
 
 use super::{
-    bus::{ALONE, Bus, News, READY, UNNOTICED},
+    bus::{ALONE, Bus, READY, UNNOTICED},
     message::{Chunk, Pins, Wish, read_pins},
+    news::News,
     seal::{Id, kind},
     snapshot::{Answer, Client, Next, Part},
 };

@@ -5,6 +5,7 @@ mod bus;
 mod catch_up;
 mod key;
 mod message;
+mod news;
 mod octets;
 mod peers;
 mod published;
@@ -16,8 +17,9 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use bus::{Bus, News};
+pub use bus::Bus;
 pub use message::{End, NAME, Pins};
+pub use news::News;
 pub(super) use published::Published;
 pub use seal::Id;
 pub use secret::{Secret, SecretError};

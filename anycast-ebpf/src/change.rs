@@ -9,7 +9,9 @@ pub struct Change {
     pub delta: u16,
     /// Which address gives way: one of [`side`](anycast_common::abi::maps::side).
     pub side: u8,
-    pub reserved: [u8; 5],
+    pub reserved: u8,
+    /// Index in the map `TRAFFIC` of what is counted of such packets.
+    pub account: u32,
     /// The same is to become of the next one, as long as this [`stamp`](crate::hints::stamp) holds: it was taken before
     /// anything was asked, so that whatever changes meanwhile is not missed. 0: of this one alone.
     pub stamp: u64,

@@ -11,7 +11,7 @@ use aya_ebpf::{EbpfContext, programs::XdpContext};
 use crate::{
     count::count,
     next_hop::NextHop,
-    packet::{Bytes, Ipv6, Layout, MAX_OFFSET, Piece, Upper},
+    packet::{Bytes, IPV6, Ipv6, Layout, MAX_OFFSET, Piece, Upper},
     transport::Transport,
 };
 
@@ -205,6 +205,19 @@ impl<'a, C: Context> Packet<'a, C> {
             ipv6: ctx.at(layout.ipv6)?,
         })
     }
+
+    /// Octets of it, as it came: those of merged segments together.
+    #[inline(always)]
+    pub(crate) fn octets(&self) -> u64 {
+        if C::HOOK == Hook::Xdp {
+            // A short frame is padded.
+            // SAFETY: the header lies within the packet, which nobody has changed.
+            let payload = u16::from_be(unsafe { (*self.ipv6).payload_length });
+            return u64::from(payload) + IPV6 as u64;
+        }
+        self.ctx.length().saturating_sub(self.layout.ipv6) as u64
+    }
+
     /// The IPv6 header, as it is now.
     #[inline(always)]
     pub(crate) fn header(&self) -> Option<*mut Ipv6> {

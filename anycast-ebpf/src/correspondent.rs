@@ -27,6 +27,7 @@ use crate::{
     rewrite,
     skb_short::keep_passing,
     steer::{self, answer},
+    traffic,
     transport::{TCP, TCP_FIN, TCP_SYN, Transport},
     trial,
 };
@@ -94,6 +95,8 @@ fn deliver_once<C: Context>(
     if next_hop.mtu != 0 && change.stamp != 0 {
         flow_cache::remember(packet, transport, change, &next_hop);
     }
+    // Behind the change nothing is known of the packet.
+    let octets = packet.octets();
     if outward {
         if !rewrite::destination(packet, transport, &change.address, change.delta) {
             return XDP_PASS;
@@ -105,6 +108,7 @@ fn deliver_once<C: Context>(
         }
         count(Counter::FromCareOf);
     }
+    traffic::count(change.account, change.side, octets);
     C::send(packet, &next_hop)
 }
 
@@ -147,6 +151,8 @@ fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Result<C
     if C::HOOK == Hook::Ingress && answer == answer::UNKNOWN && !other && !disowns {
         keep_passing(packet.ctx, packet.parsed, &raw const *transport, stamp);
     }
+    // Whichever way it goes, the question has B in its key, and C as the address.
+    let care_of = question.address;
     let (side, address) = if outward {
         (side::DESTINATION, question.address)
     } else {
@@ -157,7 +163,8 @@ fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Result<C
             side,
             address,
             delta: question.delta,
-            reserved: [0; 5],
+            reserved: 0,
+            account: traffic::account(&question.key.anycast, &care_of),
             stamp: if answer == answer::REWRITE { stamp } else { 0 },
         }),
         answer::HELD => {

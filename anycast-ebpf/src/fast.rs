@@ -12,13 +12,14 @@ use aya_ebpf::bindings::xdp_action::XDP_PASS;
 
 use crate::{
     hints::{in_scope, is_noted, is_ours, whose},
-    packet::{Bytes, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN},
+    packet::{Bytes, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN, IPV6},
     transport::{HOP_BY_HOP, ICMPV6, TCP, TCP_SYN, UDP},
 };
 
 // Where fields are in a frame without a VLAN tag or an extension header.
 const ETHERTYPE: usize = 12;
 const HEADER: usize = 14;
+pub(crate) const LENGTH: usize = 18;
 const NEXT_HEADER: usize = 20;
 const SOURCE: usize = 22;
 const DESTINATION: usize = 38;
@@ -91,6 +92,14 @@ impl Head {
     pub(crate) fn flow_header(self) -> u64 {
         // SAFETY: as above.
         unsafe { *self.field::<u64>(HEADER) & COUNTS }
+    }
+
+    /// Octets of the packet, of which its header tells.
+    #[inline(always)]
+    pub(crate) fn octets(self) -> u64 {
+        // SAFETY: as above.
+        let payload = unsafe { *self.field::<u16>(LENGTH) };
+        u64::from(u16::from_be(payload)) + IPV6 as u64
     }
 
     /// Both ports, as they lie in memory.

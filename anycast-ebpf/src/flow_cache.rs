@@ -22,20 +22,19 @@ use aya_ebpf::{
 use crate::{
     change::Change,
     context::{Context, Hook, Packet},
-    count::count_index,
-    fast::{Head, both},
+    fast::{Head, LENGTH, both},
     hints::{holds, stamp},
     maps::{FLOW_CACHE, WAYS},
     next_hop::NextHop,
     packet::{Bytes, IPV6},
     sketch::words,
+    traffic,
     transport::{TCP, TCP_FIN, TCP_RST, TCP_SYN, Transport, UDP},
 };
 
 // Where fields are in a frame without a VLAN tag or an extension header.
 const ETHERNET: usize = 0;
 const HEADER: usize = 14;
-pub(crate) const LENGTH: usize = 18;
 const HOP_LIMIT: usize = 21;
 pub(crate) const SOURCE: usize = 22;
 pub(crate) const DESTINATION: usize = 38;
@@ -160,12 +159,13 @@ fn fix_checksum(ctx: &XdpContext, head: Head, delta: u16) -> Option<()> {
 
 #[inline(always)]
 fn rewrite(head: Head, way: &CachedWay) {
-    let (offset, counter) = if way.side == u32::from(side::DESTINATION) {
-        (DESTINATION, short::TO_CARE_OF)
+    let offset = if way.side == u32::from(side::DESTINATION) {
+        traffic::count_short(way.account, short::TO_CARE_OF, head.octets());
+        DESTINATION
     } else {
-        (SOURCE, short::FROM_CARE_OF)
+        traffic::count_short(way.account, short::FROM_CARE_OF, head.octets());
+        SOURCE
     };
-    count_index(counter);
     // SAFETY: the bounds were checked.
     unsafe {
         *head.field(offset) = way.address[0];
@@ -281,6 +281,7 @@ fn remember_way(change: &Change, next_hop: &NextHop, stamp: u64) -> u32 {
                 way.side = u32::from(change.side);
                 way.mtu = next_hop.mtu;
                 way.delta = change.delta;
+                way.account = change.account;
             }
             return index;
         }
@@ -299,7 +300,8 @@ fn is_that_way(way: &CachedWay, change: &Change, next_hop: &NextHop) -> bool {
         | u64::from(way.ifindex ^ next_hop.ifindex)
         | u64::from(way.side ^ u32::from(change.side))
         | u64::from(way.mtu ^ next_hop.mtu)
-        | u64::from(way.delta ^ change.delta);
+        | u64::from(way.delta ^ change.delta)
+        | u64::from(way.account ^ change.account);
     difference == 0
 }
 
@@ -309,7 +311,10 @@ fn way_place(change: &Change, next_hop: &NextHop) -> u32 {
     let address = words(&change.address);
     let ethernet = ethernet(next_hop);
     let mixed = (address[0] ^ u64::from(ethernet[0]) << 16).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        ^ (address[1] ^ u64::from(ethernet[1]) << 32 ^ u64::from(next_hop.ifindex))
+        ^ (address[1]
+            ^ u64::from(ethernet[1]) << 32
+            ^ u64::from(next_hop.ifindex)
+            ^ u64::from(change.account) << 16)
             .wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
     of_this_cpu(maps::WAYS, (mixed >> 40) as u32)
 }

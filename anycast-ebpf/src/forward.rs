@@ -74,7 +74,8 @@ fn is_unrouted_once<C: Context>(packet: &Packet<'_, C>, transport: *const Transp
         address: [0; 16],
         delta: 0,
         side: side::NONE,
-        reserved: [0; 5],
+        reserved: 0,
+        account: 0,
         stamp: 0,
     };
     u32::from(next_hop(packet, transport, &unchanged).way == Way::None)

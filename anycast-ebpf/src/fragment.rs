@@ -16,7 +16,7 @@ use crate::{
     maps::{BINDINGS, CARE_OF, FRAGMENTS, LOCAL_ANYCAST, LOCAL_CARE_OF},
     next_hop::{NextHop, Way},
     packet::{Piece, octets, on_stack},
-    rewrite,
+    rewrite, traffic,
     transport::Transport,
 };
 
@@ -247,12 +247,16 @@ fn member<C: Context>(packet: &Packet<'_, C>) -> Verdict {
             count(Counter::FragmentFollowed);
             return Verdict::Done(XDP_PASS);
         }
+        let octets = packet.octets();
         if rewrite::destination(packet, &Transport::of(0), &owner.anycast, 0) {
             count(Counter::FragmentFollowed);
+            traffic::count(owner.account, side::DESTINATION, octets);
         }
         return Verdict::Done(XDP_PASS);
     }
-    if LOCAL_ANYCAST.get_ptr(&destination).is_some() {
+    // SAFETY: as above.
+    if let Some(local) = unsafe { LOCAL_ANYCAST.get(&destination) }.copied() {
+        traffic::count(local.account, side::DESTINATION, packet.octets());
         return Verdict::Done(XDP_PASS);
     }
     Verdict::NotOurs
@@ -304,7 +308,8 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, piece: Piece) -> Verdict {
         address: note.address,
         delta: 0,
         side: note.side,
-        reserved: [0; 5],
+        reserved: 0,
+        account: 0,
         stamp: 0,
     };
     let next_hop = if C::HOOK == Hook::Ingress && !outward {
@@ -315,6 +320,12 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, piece: Piece) -> Verdict {
     if next_hop.way.stops::<C>(packet.ctx, outward) {
         return Verdict::Done(XDP_PASS);
     }
+    let account = if outward {
+        traffic::account(&packet.destination, &note.address)
+    } else {
+        traffic::account(&note.address, &packet.source)
+    };
+    let octets = packet.octets();
     let rewritten = if note.side == side::SOURCE {
         rewrite::source(packet, &transport, &note.address, 0)
     } else {
@@ -323,6 +334,7 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, piece: Piece) -> Verdict {
     if !rewritten {
         return Verdict::Done(XDP_PASS);
     }
+    traffic::count(account, note.side, octets);
     Verdict::Done(C::send(packet, &next_hop))
 }
 

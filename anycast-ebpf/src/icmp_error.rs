@@ -90,7 +90,8 @@ fn translate<C: Context>(
         address,
         delta,
         side: if redirected { outer } else { side::NONE },
-        reserved: [0; 5],
+        reserved: 0,
+        account: 0,
         stamp: 0,
     };
     let transport = Transport::of(ICMPV6);
@@ -159,7 +160,8 @@ fn member<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
             address: owner.anycast,
             delta: owner.delta,
             side: side::DESTINATION,
-            reserved: [0; 5],
+            reserved: 0,
+            account: 0,
             stamp: 0,
         };
         if requote(packet, upper, quote, side::SOURCE, &change) {

@@ -131,6 +131,8 @@ mod tcx;
 #[cfg(target_arch = "bpf")]
 mod token;
 #[cfg(target_arch = "bpf")]
+mod traffic;
+#[cfg(target_arch = "bpf")]
 mod transport;
 #[cfg(target_arch = "bpf")]
 mod trial;

@@ -3,13 +3,14 @@
 //! Maps are declared with BTF, so that aya, libbpf and bpftool load the same object.
 
 use anycast_common::abi::{
-    counters::{Counter, short},
+    counters::Counter,
     event,
     flow_table::{self, Secret, Set},
     maps::{
-        self, Address, Binding, BindingKey, CachedFlow, CachedWay, CareOf, CareOfKey, Client,
-        Example, FlowKey, Fragment, FragmentKey, LocalAnycast, LocalCareOf, MemberFlow, NewSenders,
-        NodeKey, POLICY_RULES, Refused, Sender, Station,
+        self, ACCOUNTS as MOST_ACCOUNTS, Account, Address, Binding, BindingKey, CachedFlow,
+        CachedWay, CareOf, CareOfKey, Client, Example, FlowKey, Fragment, FragmentKey,
+        LocalAnycast, LocalCareOf, MemberFlow, NewSenders, NodeKey, POLICY_RULES, Refused, Sender,
+        Station, Traffic,
     },
     policy::{GENERATIONS, Policy},
 };
@@ -42,7 +43,15 @@ pub(crate) static FLOW_SETS: Global<u32> = Global::new(flow_table::sets(maps::FL
 pub(crate) static CACHE_JIFFIES: Global<u64> = Global::new(25);
 
 #[btf_map]
-pub(crate) static COUNTERS: PerCpuArray<u64, { short::ENTRIES }> = PerCpuArray::new();
+pub(crate) static COUNTERS: PerCpuArray<u64, { Counter::ALL.len() }> = PerCpuArray::new();
+
+/// Correspondent and member: which [`TRAFFIC`] is of a pair of an anycast and a care-of address.
+#[btf_map]
+pub(crate) static ACCOUNTS: HashMap<Account, u32, { MOST_ACCOUNTS as usize }> = HashMap::new();
+
+/// Correspondent and member: packets and octets by such pairs.
+#[btf_map]
+pub(crate) static TRAFFIC: PerCpuArray<Traffic, { MOST_ACCOUNTS as usize }> = PerCpuArray::new();
 
 /// Packets for the controller.
 #[btf_map]

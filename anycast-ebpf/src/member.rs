@@ -3,7 +3,7 @@
 use anycast_common::abi::{
     counters::Counter,
     event::kind,
-    maps::{BindingKey, Client, FlowKey, LocalCareOf},
+    maps::{BindingKey, Client, FlowKey, LocalCareOf, side},
 };
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
@@ -22,6 +22,7 @@ use crate::{
     punt::{punt, punt_headers},
     rewrite,
     segment::Segment,
+    traffic,
     transport::{ECHO_REPLY, ICMPV6, TCP, TCP_RST, Transport},
 };
 
@@ -53,6 +54,7 @@ fn handle<C: Context>(packet: &Packet<'_, C>) -> Verdict {
     }
     // SAFETY: as above.
     if let Some(local) = unsafe { LOCAL_ANYCAST.get(&destination) }.copied() {
+        traffic::count(local.account, side::DESTINATION, packet.octets());
         if let Some(transport) = Transport::read(packet.ctx, upper) {
             by_anycast(packet, &transport, local.report_clients != 0);
         }
@@ -134,8 +136,10 @@ fn by_care_of_once<C: Context>(
         came::OVER => led(key.binding()),
         _ => {}
     }
+    let octets = packet.octets();
     if rewrite::destination(packet, transport, &owner.anycast, owner.delta) {
         count(Counter::MemberIn);
+        traffic::count(owner.account, side::DESTINATION, octets);
     }
     XDP_PASS
 }

@@ -21,6 +21,7 @@ use crate::{
     packet::{self, Chain, Layout, Piece, chain, is_link_local, is_multicast, octets},
     segment::Segment,
     sketch::words as halves,
+    traffic,
     transport::{ICMPV6, TCP, Transport, UDP, UDP_LITE},
 };
 
@@ -43,6 +44,7 @@ pub(crate) fn answered<const IS_BARE: bool>(ctx: &TcContext) -> u32 {
     u32::from(answer::<IS_BARE>(ctx).is_some())
 }
 
+/// Its source becomes C, if it is an answer of a flow that came by C.
 #[inline(always)]
 fn answer<const IS_BARE: bool>(ctx: &TcContext) -> Option<()> {
     let (layout, ipv6) = packet::ipv6_of::<IS_BARE>(ctx)?;
@@ -58,7 +60,25 @@ fn answer<const IS_BARE: bool>(ctx: &TcContext) -> Option<()> {
     {
         return None;
     }
-    LOCAL_ANYCAST.get_ptr(&source)?;
+    // SAFETY: the controller replaces entries whole, and the copy is made at once.
+    let by_anycast = unsafe { LOCAL_ANYCAST.get(&source) }?.account;
+    let octets = u64::from(ctx.len()).saturating_sub(layout.ipv6 as u64);
+    let mut account = by_anycast;
+    let left = by_care_of(ctx, layout, next_header, source, destination, &mut account);
+    traffic::count(account, side::SOURCE, octets);
+    left
+}
+
+/// A packet from B, which leaves from C if its flow came so, and of which something else is counted then.
+#[inline(always)]
+fn by_care_of(
+    ctx: &TcContext,
+    layout: Layout,
+    next_header: u8,
+    source: [u8; 16],
+    destination: [u8; 16],
+    account: &mut u32,
+) -> Option<()> {
     let (upper, piece) = match chain(ctx, layout, next_header) {
         Chain::Upper(upper) => (upper, None),
         Chain::First(upper, piece) => (upper, Some(piece)),
@@ -66,7 +86,7 @@ fn answer<const IS_BARE: bool>(ctx: &TcContext) -> Option<()> {
             // The kernel sends fragments in order, so the first has been here.
             let note = fragment::noted(&fragment::key(&source, &destination, piece))?;
             count(Counter::FragmentFollowed);
-            return leave_from(ctx, layout, &note.address);
+            return leave_from(ctx, layout, &source, &note.address, account);
         }
         Chain::Unknown => return None,
     };
@@ -130,7 +150,7 @@ fn answer<const IS_BARE: bool>(ctx: &TcContext) -> Option<()> {
             }
         }
     }
-    leave_from(ctx, layout, care_of)
+    leave_from(ctx, layout, &source, care_of, account)
 }
 
 /// The others follow the first. A function of its own for the sake of the stack.
@@ -184,7 +204,13 @@ fn own_packet<const IS_BARE: bool>(ctx: &TcContext) -> Option<()> {
 }
 
 #[inline(always)]
-fn leave_from(ctx: &TcContext, layout: Layout, address: &[u8; 16]) -> Option<()> {
+fn leave_from(
+    ctx: &TcContext,
+    layout: Layout,
+    anycast: &[u8; 16],
+    address: &[u8; 16],
+    account: &mut u32,
+) -> Option<()> {
     // SAFETY: the helper checks the offset itself, and the address is on the stack.
     let stored = unsafe {
         bpf_skb_store_bytes(
@@ -199,5 +225,6 @@ fn leave_from(ctx: &TcContext, layout: Layout, address: &[u8; 16]) -> Option<()>
         return None;
     }
     count(Counter::MemberOut);
+    *account = traffic::account(anycast, address);
     Some(())
 }

@@ -13,11 +13,8 @@ use aya_ebpf::bindings::{__sk_buff, xdp_action::XDP_PASS};
 use crate::{
     change::Change,
     context::{Context, Packet},
-    count::count_index,
-    fast::{Head, UNDECIDED},
-    flow_cache::{
-        self, DESTINATION, LENGTH, SOURCE, TCP_CHECKSUM, UDP_CHECKSUM, find, is_in_between,
-    },
+    fast::{Head, LENGTH, UNDECIDED},
+    flow_cache::{self, DESTINATION, SOURCE, TCP_CHECKSUM, UDP_CHECKSUM, find, is_in_between},
     flow_table,
     global::global,
     hints::is_ours,
@@ -25,6 +22,7 @@ use crate::{
     packet::{ETHERNET, IPV6},
     skb::{Skb, redirect},
     sketch::words,
+    traffic,
     transport::{Transport, UDP},
 };
 
@@ -57,14 +55,15 @@ fn send<const OUT: bool>(skb: &Skb<OUT>, head: Head, addresses: u64) -> Option<u
     } else {
         (TCP_CHECKSUM, false)
     };
+    let octets = (skb.length() as u64).saturating_sub(ETHERNET as u64);
     if !skb.exchange(checksum, offset, &way.address, way.delta) {
         return Some(XDP_PASS);
     }
     if OUT && way.ifindex != 0 {
-        count_index(sent);
+        traffic::count_short(way.account, sent, octets);
         return Some(redirect(way.ifindex));
     }
-    count_index(left);
+    traffic::count_short(way.account, left, octets);
     Some(XDP_PASS)
 }
 
@@ -125,7 +124,8 @@ fn keep_passing_once<C: Context>(
         address: [0; 16],
         delta: 0,
         side: side::NONE,
-        reserved: [0; 5],
+        reserved: 0,
+        account: 0,
         stamp,
     };
     let anywhere = NextHop {

@@ -1,27 +1,27 @@
 //! Every verdict and drop reason of the eBPF programs, named once.
 //!
-//! Map `COUNTERS`: a per-CPU array of `u64`, indexed by [`Counter`] and, behind those, by [`short`].
+//! Map `COUNTERS`: a per-CPU array of `u64`, indexed by [`Counter`]. Packets of the [`short`] way are counted elsewhere.
 
-/// Packets of pinned flows that went the short way. Each counts for two counters, of which every reader
-/// has the sum, so that a packet costs one.
+/// Packets of pinned flows that went the short way, counted in [`Traffic::short`](super::maps::Traffic::short). Each
+/// counts for two counters, of which every reader has the sum, and for those of its addresses, so that a packet costs
+/// one place in memory.
 pub mod short {
     use super::Counter;
 
     /// As `ToCareOf` and `Forwarded`.
-    #[allow(clippy::cast_possible_truncation, reason = "they are few")]
-    pub const TO_CARE_OF: u32 = Counter::ALL.len() as u32;
+    pub const TO_CARE_OF: usize = 0;
     /// As `FromCareOf` and `Forwarded`.
-    pub const FROM_CARE_OF: u32 = TO_CARE_OF + 1;
+    pub const FROM_CARE_OF: usize = 1;
     /// As `ToCareOf` and `ForwardedByKernel`.
-    pub const TO_CARE_OF_BY_KERNEL: u32 = TO_CARE_OF + 2;
+    pub const TO_CARE_OF_BY_KERNEL: usize = 2;
     /// As `FromCareOf` and `ForwardedByKernel`.
-    pub const FROM_CARE_OF_BY_KERNEL: u32 = TO_CARE_OF + 3;
-    /// Entries of the map.
-    pub const ENTRIES: usize = TO_CARE_OF as usize + 4;
+    pub const FROM_CARE_OF_BY_KERNEL: usize = 3;
+    /// How many there are.
+    pub const ALL: usize = 4;
 
-    /// The indices that count for this counter, beside its own.
+    /// Those that count for this counter, beside its own.
     #[must_use]
-    pub const fn parts(counter: Counter) -> &'static [u32] {
+    pub const fn parts(counter: Counter) -> &'static [usize] {
         match counter {
             Counter::ToCareOf => &[TO_CARE_OF, TO_CARE_OF_BY_KERNEL],
             Counter::FromCareOf => &[FROM_CARE_OF, FROM_CARE_OF_BY_KERNEL],

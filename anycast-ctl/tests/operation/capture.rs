@@ -5,7 +5,7 @@ use std::{fs::File, process::Command};
 
 use anycast_common::abi::{
     capture::{Head, REASONS},
-    counters::{Counter, short},
+    counters::Counter,
 };
 use anycast_ctl::shell::capture::{Hook, Seen, Writer};
 use anyhow::{Result, ensure};
@@ -59,7 +59,7 @@ pub fn file() -> Result<()> {
             after,
         })
     };
-    see(Hook::Xdp, "anycast_c", 4, &[short::TO_CARE_OF], &after)?;
+    see(Hook::Xdp, "anycast_c", 4, &[], &after)?;
     let denied = [Counter::MldReportDenied as u32];
     see(Hook::Xdp, "anycast_r", 1, &denied, &before)?;
     see(Hook::Tcx, "anycast_m_out3", -1, &[], &after[14..])?;

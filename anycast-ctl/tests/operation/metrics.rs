@@ -102,6 +102,14 @@ pub fn served() -> Result<()> {
             "{name} is not {value}:\n{text}"
         );
     }
+    counted(
+        &text,
+        care_of,
+        [
+            ("to_member", "correspondent_to_care_of"),
+            ("to_client", "correspondent_from_care_of"),
+        ],
+    )?;
     let accepted = gateway.counter("controller", "binding_update_accepted")?;
     let (_, text) = get(&lab.network.gateway, METRICS, "/metrics", "")?;
     #[expect(clippy::cast_precision_loss, reason = "a few")]
@@ -121,6 +129,14 @@ pub fn served() -> Result<()> {
     ] {
         ensure!(sample(&text, &name) == Some(1.0), "{name}:\n{text}");
     }
+    counted(
+        &text,
+        care_of,
+        [
+            ("to_member", "member_from_care_of"),
+            ("to_client", "member_to_care_of"),
+        ],
+    )?;
     let measured = sample(&text, "anycast_handshake_duration_seconds_count");
     ensure!(measured.is_some_and(|count| count >= 1.0), "{measured:?}");
     let (_, text) = get(&lab.network.router, METRICS, "/metrics", "")?;
@@ -132,6 +148,27 @@ pub fn served() -> Result<()> {
     ensure!(head.starts_with("HTTP/1.1 404 "), "{head}");
     documented(&lab)?;
     late(lab)
+}
+
+/// The one pair of addresses that is used has all packets that the counters have, and their octets.
+fn counted(text: &str, care_of: Ipv6Addr, directions: [(&str, &str); 2]) -> Result<()> {
+    for (direction, counter) in directions {
+        let labels =
+            format!(r#"anycast="2001:db8:a::53",care_of="{care_of}",direction="{direction}""#);
+        let of = |name: &str| {
+            let name = format!("anycast_traffic_{name}_total{{{labels}}}");
+            sample(text, &name).with_context(|| format!("no {name}:\n{text}"))
+        };
+        let (packets, octets) = (of("packets")?, of("octets")?);
+        let all = sample(text, &format!("anycast_{counter}_total"));
+        ensure!(
+            packets > 0.0 && all == Some(packets),
+            "{packets}, not {all:?}"
+        );
+        // An IPv6 and a TCP header each, at least.
+        ensure!(octets >= 60.0 * packets, "{octets} octets of {packets}");
+    }
+    Ok(())
 }
 
 /// The address by which people watch may come when the daemon runs, or never.

@@ -39,6 +39,7 @@ mod sizes;
 mod station;
 mod tcx;
 mod tracing;
+mod traffic;
 mod trial;
 mod unattended;
 mod unreachable;
@@ -83,6 +84,7 @@ fn main() -> std::process::ExitCode {
     let suite = in_use::tests(suite);
     let suite = short_way::tests(suite);
     let suite = short_way_tcx::tests(suite);
+    let suite = traffic::tests(suite);
     let suite = icmp_error::tests(suite);
     let suite = unreachable::tests(suite);
     let suite = believed::tests(suite);

@@ -15,6 +15,7 @@ use crate::{
     packets::{ACK, FIN, Packet, SYN, address},
     short_way::{flow, is_heard, unheard},
     tcx::{OTHER_ROUTER, bench, leaving, to},
+    traffic,
 };
 
 /// That of a route for which none is said.
@@ -37,6 +38,8 @@ struct Course<'a> {
     namespace: &'a Namespace,
     clients: u32,
     up: u32,
+    /// Packets and octets that were changed: to the member, and to the client.
+    sums: [(u64, u64); 2],
 }
 
 /// A course of which the cache of one CPU is.
@@ -51,6 +54,7 @@ fn on(body: impl FnOnce(&mut Course<'_>) -> Result<()> + Send) -> Result<()> {
             namespace,
             clients: netlink::index(namespace, "clients0")?,
             up: netlink::index(namespace, "up0")?,
+            sums: Default::default(),
         })
     })
 }
@@ -84,6 +88,7 @@ impl Course<'_> {
         let (verdict, frame) = self.leaves(&leaving(packet, ROUTER), self.clients)?;
         ensure!(verdict == Verdict::Pass, "{verdict:?}");
         ensure!(frame == leaving(&to(C, packet), ROUTER), "{frame:x?}");
+        traffic::note(&mut self.sums[0], packet);
         Ok(())
     }
 
@@ -92,6 +97,7 @@ impl Course<'_> {
         let frame = self.comes(self.up, packet)?;
         let from_b = packet.clone().with(|p| p.source = address(B));
         ensure!(frame == from_b.frame(), "{frame:x?}");
+        traffic::note(&mut self.sums[1], packet);
         Ok(())
     }
 
@@ -166,6 +172,8 @@ fn goes() -> Result<()> {
                     "{before} and {after} after {rounds}"
                 );
             }
+            let sums = traffic::counted(&mut course.bench, B, C)?;
+            ensure!(sums == course.sums, "{sums:?}, sent {:?}", course.sums);
             Ok(())
         })?;
     }

@@ -18,7 +18,7 @@ mod programs {
             BARE, Head, MOST, OCTETS, PADDING, PADDINGS, PLACES, REASONS, RING, Settings, Totals,
             WINDOW, verdict,
         },
-        counters::short,
+        counters::Counter,
     };
     use aya_ebpf::{
         EbpfContext,
@@ -45,11 +45,11 @@ mod programs {
     #[btf_map]
     static RECORD: PerCpuArray<Record, 1> = PerCpuArray::new();
     #[btf_map]
-    static BEFORE: PerCpuArray<[u64; short::ENTRIES], 1> = PerCpuArray::new();
+    static BEFORE: PerCpuArray<[u64; Counter::ALL.len()], 1> = PerCpuArray::new();
     #[btf_map]
     static TOTALS: PerCpuArray<Totals, 1> = PerCpuArray::new();
     #[btf_map]
-    static COUNTERS: PerCpuArray<u64, { short::ENTRIES }> = PerCpuArray::new();
+    static COUNTERS: PerCpuArray<u64, { Counter::ALL.len() }> = PerCpuArray::new();
 
     /// Where a packet is.
     struct Place {
@@ -196,7 +196,7 @@ mod programs {
             return None;
         }
         let mut index = 0;
-        while index < short::ENTRIES {
+        while index < Counter::ALL.len() {
             if let Some(counter) = COUNTERS.get(index as u32) {
                 counted[index] = *counter;
             }
@@ -262,7 +262,7 @@ mod programs {
         let head = &mut record.head;
         head.counted = 0;
         let mut index = 0;
-        while index < short::ENTRIES {
+        while index < Counter::ALL.len() {
             if let Some(counter) = COUNTERS.get(index as u32)
                 && counted[index] != *counter
             {

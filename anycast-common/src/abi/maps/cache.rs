@@ -62,6 +62,8 @@ pub struct CachedWay {
     pub delta: u16,
     /// When a flow was last told to use it, see [`CachedFlow::stamp`]: no flow that does is younger.
     pub stamp: u64,
+    /// Index in the map `TRAFFIC` of what is counted of them.
+    pub account: u32,
     /// Zero.
-    pub reserved: [u64; 2],
+    pub reserved: [u32; 3],
 }

@@ -12,10 +12,12 @@ layout!(LocalCareOf: 24, LocalAnycast: 8, MemberFlow: 64, Client: 48);
 pub struct LocalCareOf {
     /// The anycast address it stands for, B.
     pub anycast: Address,
+    /// Index in the map `TRAFFIC` of what is counted of (B, C).
+    pub account: u32,
     /// Checksum delta C -> B.
     pub delta: u16,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 2],
 }
 
 /// An anycast address that this member serves, keyed by B. Map `LOCAL_ANYCAST`.
@@ -24,8 +26,8 @@ pub struct LocalCareOf {
 pub struct LocalAnycast {
     /// 1: new clients are reported to the controller; 0: draining, they are not.
     pub report_clients: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Index in the map `TRAFFIC` of what is counted of its packets by plain anycast.
+    pub account: u32,
 }
 
 /// A flow that a client opened at B or C, from its first packet on. Map `MEMBER_FLOWS` (LRU).

@@ -12,8 +12,9 @@ mod node_key;
 mod rules;
 mod sizes;
 mod station;
+mod traffic;
 
 pub use self::{
     address::*, cache::*, correspondent::*, fragment::*, hints::*, limits::*, member::*,
-    next_hop::*, node_key::*, rules::*, sizes::*, station::*,
+    next_hop::*, node_key::*, rules::*, sizes::*, station::*, traffic::*,
 };

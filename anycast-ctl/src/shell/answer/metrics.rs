@@ -14,6 +14,7 @@ use super::{
     problems::Fill,
     refusals::{IN_CONTROLLER, IN_DATA_PLANE, UPDATES},
     status::fill,
+    traffic,
 };
 use crate::{
     core::{
@@ -61,6 +62,7 @@ pub(super) fn metrics(
         of_member(&mut families, member, core, seen, now);
     }
     maps(&mut families, &fill(core, plane, seen));
+    traffic::show(&mut families, plane).map_err(|error| map(&error))?;
     performer.timings().show(&mut families);
     counters(&mut families, core, plane, performer).map_err(|error| map(&error))?;
     let form = match openmetrics {

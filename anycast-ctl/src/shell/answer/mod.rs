@@ -12,6 +12,7 @@ mod policy;
 mod problems;
 mod refusals;
 mod status;
+mod traffic;
 
 use std::net::Ipv6Addr;
 

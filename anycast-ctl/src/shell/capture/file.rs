@@ -5,12 +5,13 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     io::{self, Write},
+    ops::Range,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anycast_common::abi::{
     capture::{MOST, REASONS},
-    counters::{Counter, short},
+    counters::Counter,
 };
 use nix::time::{ClockId, clock_gettime};
 use pcap_file::{
@@ -42,6 +43,11 @@ const BY_XDP: u8 = 2;
 /// Values of the flags of a packet.
 const INBOUND: u32 = 1;
 const OUTBOUND: u32 = 2;
+
+/// Octets of an Ethernet header, and where an IPv6 header has its addresses.
+const ETHERNET: usize = 14;
+const SOURCE: Range<usize> = 8..24;
+const DESTINATION: Range<usize> = 24..40;
 
 /// What stands in the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -213,22 +219,46 @@ impl<W: Write> Writer<W> {
 /// The counters that say why, in brackets.
 fn reasons(seen: &Seen<'_>) -> String {
     let counted = seen.head.counted as usize;
-    if counted == 0 {
-        return String::new();
-    }
     let mut names: Vec<&str> = Vec::new();
     for reason in seen.head.reasons.iter().take(counted.min(REASONS)) {
-        let reason = u32::from(*reason);
-        let own = Counter::ALL.get(reason as usize).filter(|_| seen.known);
-        names.extend(own.map(|counter| counter.name()));
-        let parts = Counter::ALL.iter().filter(|_| seen.known);
-        let parts = parts.filter(|counter| short::parts(**counter).contains(&reason));
-        names.extend(parts.map(|counter| counter.name()));
+        let own = Counter::ALL.get(usize::from(*reason));
+        names.extend(own.filter(|_| seen.known).map(|counter| counter.name()));
+    }
+    if counted == 0 {
+        names.extend(short_way(seen).into_iter().flatten().map(Counter::name));
     }
     match names.as_slice() {
+        [] if counted == 0 => String::new(),
         [] => " (counters of another version)".to_owned(),
         names => format!(" ({})", names.join(", ")),
     }
+}
+
+/// What a correspondent's program means by a change for which it moves no counter: packets of the short way are counted
+/// by their addresses.
+fn short_way(seen: &Seen<'_>) -> Option<[Counter; 2]> {
+    // The roles stand behind the first word of its name.
+    let roles = seen.program.split('_').nth(1)?;
+    if !roles.contains('c') {
+        return None;
+    }
+    let start = if seen.bare { 0 } else { ETHERNET };
+    let differs = |octets: Range<usize>| {
+        let octets = start + octets.start..start + octets.end;
+        Some(seen.before.get(octets.clone())? != seen.after.get(octets)?)
+    };
+    let way = if differs(DESTINATION)? {
+        Counter::ToCareOf
+    } else if differs(SOURCE)? {
+        Counter::FromCareOf
+    } else {
+        return None;
+    };
+    let by = match Verdict::of(seen.head.verdict, seen.hook) {
+        Some(Verdict::Pass) => Counter::ForwardedByKernel,
+        _ => Counter::Forwarded,
+    };
+    Some([way, by])
 }
 
 fn whole(error: PcapNgWriteError) -> io::Error {

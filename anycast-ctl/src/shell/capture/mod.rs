@@ -19,7 +19,7 @@ use std::{
 
 use anycast_common::abi::{
     capture::{Head, MOST, OCTETS, Offsets, PADDING, RING, Settings, Totals, maps, verdict},
-    counters::short,
+    counters::Counter,
     maps::Rate,
 };
 use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
@@ -172,7 +172,7 @@ impl Capture {
             (maps::SETTINGS, ARRAY, 4, size_of::<Settings>(), 1),
             (maps::SEEN, bpf_map_type::BPF_MAP_TYPE_RINGBUF, 0, 0, RING),
             (maps::RECORD, PER_CPU, 4, size_of::<Head>() + OCTETS, 1),
-            (maps::BEFORE, PER_CPU, 4, 8 * short::ENTRIES, 1),
+            (maps::BEFORE, PER_CPU, 4, 8 * Counter::ALL.len(), 1),
             (maps::TOTALS, PER_CPU, 4, size_of::<Totals>(), 1),
         ] {
             maps.push((name, create(name, kind, key, value, entries)?));

@@ -9,7 +9,7 @@ use std::{
 
 use anycast_common::abi::{
     capture::{maps, programs},
-    counters::short,
+    counters::Counter,
 };
 use aya::maps::MapData;
 use aya_obj::Object;
@@ -82,7 +82,7 @@ impl Traced {
         let after = attach(after, FEXIT)?;
         let before = attach(before, FENTRY)?;
         Ok(Self {
-            known: counters.info()?.max_entries() as usize == short::ENTRIES,
+            known: counters.info()?.max_entries() as usize == Counter::ALL.len(),
             _links: [before, after],
         })
     }

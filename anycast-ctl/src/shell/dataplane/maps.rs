@@ -34,6 +34,7 @@ use super::{
     node_key::NodeKeys,
     policy::Table,
     stations::Stations,
+    traffic::{Accounts, Row},
 };
 use crate::{
     core::{MapAction, Time},
@@ -61,6 +62,7 @@ pub struct Maps {
     pub(super) next_hops: NextHops,
     pub(super) hints: Hints,
     pub(super) node_keys: NodeKeys,
+    pub(super) accounts: Accounts,
     rates: Rates,
 }
 
@@ -86,6 +88,7 @@ impl Maps {
             next_hops: NextHops::take(ebpf)?,
             hints: Hints::take(ebpf)?,
             node_keys: NodeKeys::take(ebpf)?,
+            accounts: Accounts::take(ebpf)?,
             rates: Rates::take(ebpf)?,
         };
         maps.hint_at_adopted()?;
@@ -98,6 +101,8 @@ impl Maps {
         for (pair, owner) in pairs {
             self.hints.add_address(pair.care_of.into())?;
             self.hints.add_address(owner.anycast.into())?;
+            self.accounts
+                .of(owner.anycast.into(), pair.care_of.into())?;
         }
         Ok(())
     }
@@ -259,8 +264,9 @@ impl Maps {
     ) -> Result<(), DataplaneError> {
         let value = LocalCareOf {
             anycast: octets(anycast),
+            account: self.accounts.of(anycast, care_of)?,
             delta: checksum::delta(&octets(care_of), &octets(anycast)),
-            reserved: [0; 6],
+            reserved: [0; 2],
         };
         self.hints.add_address(care_of)?;
         set(
@@ -351,21 +357,29 @@ impl Maps {
         self.next_hops.in_use(now)
     }
 
+    /// Packets and octets by anycast and care-of address, summed over the CPUs.
+    ///
+    /// # Errors
+    ///
+    /// When the map cannot be read.
+    pub fn traffic(&self) -> Result<Vec<Row>, DataplaneError> {
+        self.accounts.read()
+    }
+
     /// Names and values of all counters, summed over the CPUs.
     ///
     /// # Errors
     ///
     /// When the map cannot be read.
     pub fn counters(&self) -> Result<Vec<(&'static str, u64)>, DataplaneError> {
+        let shorts = self.accounts.short()?;
         Counter::ALL
             .iter()
             .map(|counter| {
-                let mut sum = 0;
-                for index in [&[*counter as u32], short::parts(*counter)].concat() {
-                    let values = self.counters.get(&index, 0);
-                    sum += values.map_err(failed("COUNTERS"))?.iter().sum::<u64>();
-                }
-                Ok((counter.name(), sum))
+                let values = self.counters.get(&(*counter as u32), 0);
+                let own: u64 = values.map_err(failed("COUNTERS"))?.iter().sum();
+                let parts = short::parts(*counter).iter().map(|part| shorts[*part]);
+                Ok((counter.name(), own + parts.sum::<u64>()))
             })
             .collect()
     }

@@ -28,6 +28,7 @@ mod programs;
 mod refusal;
 mod sizes;
 mod stations;
+mod traffic;
 
 use std::io;
 
@@ -52,6 +53,7 @@ pub use flows::{FlowReader, order as flow_order};
 pub use kernel::{Lacking, Missing};
 pub use pins::{Pins, PinsError};
 pub use sizes::OtherSize;
+pub use traffic::Row as TrafficRow;
 
 use self::{attach::Links, events::Events, hints::Caches, limits::Globals, maps::Maps};
 

@@ -51,7 +51,7 @@ impl Needed {
 pub(super) const FLOWS: &str = "FLOWS";
 
 /// All maps that only some roles need.
-pub(super) const MAPS: [Needed; 16] = [
+pub(super) const MAPS: [Needed; 18] = [
     map(ROUTER, "SENDERS"),
     map(ROUTER, "NEW_SENDERS_FULL"),
     map(ROUTER, "POLICY"),
@@ -73,6 +73,8 @@ pub(super) const MAPS: [Needed; 16] = [
         .pinned()
         .sized(|sizes| sizes.member_flows, 168),
     map(MEMBER, "CLIENTS").sized(|sizes| sizes.clients, 144),
+    map(CORRESPONDENT | MEMBER, "ACCOUNTS"),
+    map(CORRESPONDENT | MEMBER, "TRAFFIC"),
     map(CORRESPONDENT | MEMBER, "FRAGMENTS")
         .pinned()
         .sized(|sizes| sizes.fragments, 136),

@@ -206,16 +206,13 @@ impl<'a, C: Context> Packet<'a, C> {
         })
     }
 
-    /// Octets of it, as it came: those of merged segments together.
+    /// Octets of it, as it came: those of merged segments together. A header may say more than there is, and a frame
+    /// may have more than its header says.
     #[inline(always)]
     pub(crate) fn octets(&self) -> u64 {
-        if C::HOOK == Hook::Xdp {
-            // A short frame is padded.
-            // SAFETY: the header lies within the packet, which nobody has changed.
-            let payload = u16::from_be(unsafe { (*self.ipv6).payload_length });
-            return u64::from(payload) + IPV6 as u64;
-        }
-        self.ctx.length().saturating_sub(self.layout.ipv6) as u64
+        // SAFETY: the header lies within the packet, which nobody has changed.
+        let payload = u16::from_be(unsafe { (*self.ipv6).payload_length });
+        counted(self.ctx, self.layout.ipv6, payload)
     }
 
     /// The IPv6 header, as it is now.
@@ -228,6 +225,14 @@ impl<'a, C: Context> Packet<'a, C> {
             self.ctx.at(self.layout.ipv6)
         }
     }
+}
+
+/// Octets of a packet with this payload length, of those that there are. A jumbogram of the kernel's says 0.
+#[inline(always)]
+pub(crate) fn counted(ctx: &impl Context, ipv6: usize, payload: u16) -> u64 {
+    let there = ctx.length().saturating_sub(ipv6) as u64;
+    let said = u64::from(payload) + IPV6 as u64;
+    if payload == 0 { there } else { said.min(there) }
 }
 
 /// What a role made of a packet.

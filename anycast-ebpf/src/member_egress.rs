@@ -86,7 +86,7 @@ fn by_care_of(
             // The kernel sends fragments in order, so the first has been here.
             let note = fragment::noted(&fragment::key(&source, &destination, piece))?;
             count(Counter::FragmentFollowed);
-            return leave_from(ctx, layout, &source, &note.address, account);
+            return leave_from(ctx, layout, &note.address, account);
         }
         Chain::Unknown => return None,
     };
@@ -150,7 +150,7 @@ fn by_care_of(
             }
         }
     }
-    leave_from(ctx, layout, &source, care_of, account)
+    leave_from(ctx, layout, care_of, account)
 }
 
 /// The others follow the first. A function of its own for the sake of the stack.
@@ -207,7 +207,6 @@ fn own_packet<const IS_BARE: bool>(ctx: &TcContext) -> Option<()> {
 fn leave_from(
     ctx: &TcContext,
     layout: Layout,
-    anycast: &[u8; 16],
     address: &[u8; 16],
     account: &mut u32,
 ) -> Option<()> {
@@ -225,6 +224,9 @@ fn leave_from(
         return None;
     }
     count(Counter::MemberOut);
-    *account = traffic::account(anycast, address);
+    if let Some(owner) = LOCAL_CARE_OF.get_ptr(address) {
+        // SAFETY: a plain integer.
+        *account = unsafe { (*owner).account };
+    }
     Some(())
 }

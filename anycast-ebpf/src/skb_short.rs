@@ -12,7 +12,7 @@ use aya_ebpf::bindings::{__sk_buff, xdp_action::XDP_PASS};
 
 use crate::{
     change::Change,
-    context::{Context, Packet},
+    context::{Context, Packet, counted},
     fast::{Head, LENGTH, UNDECIDED},
     flow_cache::{self, DESTINATION, SOURCE, TCP_CHECKSUM, UDP_CHECKSUM, find, is_in_between},
     flow_table,
@@ -55,7 +55,9 @@ fn send<const OUT: bool>(skb: &Skb<OUT>, head: Head, addresses: u64) -> Option<u
     } else {
         (TCP_CHECKSUM, false)
     };
-    let octets = (skb.length() as u64).saturating_sub(ETHERNET as u64);
+    // SAFETY: the bounds were checked.
+    let payload = u16::from_be(unsafe { *head.field(LENGTH) });
+    let octets = counted(skb, ETHERNET, payload);
     if !skb.exchange(checksum, offset, &way.address, way.delta) {
         return Some(XDP_PASS);
     }

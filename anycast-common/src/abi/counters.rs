@@ -1,6 +1,7 @@
 //! Every verdict and drop reason of the eBPF programs, named once.
 //!
-//! Map `COUNTERS`: a per-CPU array of `u64`, indexed by [`Counter`]. Packets of the [`short`] way are counted elsewhere.
+//! Map `COUNTERS`: a per-CPU array of `u64`, indexed by [`Counter`]. Packets of the [`short`] way are counted
+//! elsewhere.
 
 /// Packets of pinned flows that went the short way, counted in [`Traffic::short`](super::maps::Traffic::short). Each
 /// counts for two counters, of which every reader has the sum, and for those of its addresses, so that a packet costs

@@ -23,7 +23,7 @@ use xtask::{
     },
 };
 
-use zerocopy::IntoBytes as _;
+use zerocopy::FromBytes as _;
 
 use super::site::{
     ASK_AGAIN, B, GONE, Lan, SOON, care_of, group, has, link_local, listens, member_text,
@@ -201,13 +201,14 @@ fn kept() -> Result<()> {
         format!("[member]\ninterfaces = [\"eth0\"]\n{groups}")
     };
     let member = lan.node("s1", &lan.members[0], &text(&[&one, &goes]))?;
-    let reported = |b: Ipv6Addr| member.map_entry("LOCAL_ANYCAST", &b.octets());
+    // Behind that stands where its packets are counted.
+    let reported = |b: Ipv6Addr| {
+        let value = member.map_entry("LOCAL_ANYCAST", &b.octets())?;
+        let value = value.and_then(|value| LocalAnycast::read_from_bytes(&value).ok());
+        anyhow::Ok(value.map(|value| value.report_clients))
+    };
     let known = |c: Ipv6Addr| anyhow::Ok(member.map_entry("LOCAL_CARE_OF", &c.octets())?.is_some());
-    let joined = Some(LocalAnycast {
-        report_clients: 1,
-        reserved: 0,
-    });
-    let joined = joined.map(|value| value.as_bytes().to_vec());
+    let joined = Some(1);
     until("new clients of B are reported", || {
         Ok(reported(one.0)? == joined)
     })?;

@@ -1,6 +1,10 @@
 //! Packets and octets by anycast and care-of address.
 
-use std::{collections::BTreeSet, net::Ipv6Addr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::Ipv6Addr,
+    time::{Duration, Instant},
+};
 
 use anycast_common::abi::{maps::ACCOUNTS, roles::CORRESPONDENT};
 use anycast_ctl::{core::MapAction, shell::clock};
@@ -26,10 +30,23 @@ pub fn tests(suite: Suite) -> Suite {
     suite
         .test("traffic: of each care-of address, by both ways", of_each)
         .test("traffic: of pairs for which there is no room", no_room)
+        .test("traffic: no more octets than there are", lies)
         .test(
             "traffic: at a member, by care-of address and by plain anycast",
             at_member,
         )
+}
+
+/// A header may say more than there is.
+fn lies() -> Result<()> {
+    let mut bench = member::bench()?;
+    let mut frame = Packet::udp(A, C, PORTS, b"query").frame();
+    frame[18..20].copy_from_slice(&u16::MAX.to_be_bytes());
+    bench.run(&frame)?;
+    let seen = counted(&mut bench, B, C)?;
+    let there = frame.len() as u64 - 14;
+    ensure!(seen == [(1, there), (0, 0)], "{seen:?}, not {there}");
+    Ok(())
 }
 
 /// Packets and octets.
@@ -38,7 +55,7 @@ pub(super) type Sum = (u64, u64);
 /// What was counted of a pair: to the member, and to the client.
 pub(super) fn counted(bench: &mut Bench, anycast: &str, care_of: &str) -> Result<[Sum; 2]> {
     let (anycast, care_of): (Ipv6Addr, Ipv6Addr) = (address(anycast), address(care_of));
-    let rows = bench.dataplane.maps().traffic()?;
+    let (_, rows) = bench.dataplane.maps().counted()?;
     let row = rows
         .iter()
         .find(|row| (row.anycast, row.care_of) == (anycast, care_of));
@@ -147,6 +164,38 @@ fn no_room() -> Result<()> {
     ensure!(own == [(0, 0); 2], "{own:?}");
     let rest = counted(&mut bench, "::", "::")?;
     ensure!(rest == [sent, (0, 0)], "{rest:?}, sent {sent:?}");
+
+    // One that nobody has spoken of for long makes room, and what was counted of it is not lost.
+    let idle = Instant::now() + (Duration::from_secs(601));
+    ensure!(
+        bench
+            .dataplane
+            .maps()
+            .account_at(address(B), address(C), idle)
+            != 0
+    );
+    bench.run(&query.frame())?;
+    let own = counted(&mut bench, B, C)?;
+    ensure!(own == [sent, (0, 0)], "{own:?}, sent {sent:?}");
+    let another = address(OTHER);
+    ensure!(bench.dataplane.maps().account_at(address(B), another, idle) != 0);
+    let rest = counted(&mut bench, "::", "::")?;
+    ensure!(rest == [sent, (0, 0)], "{rest:?}, sent {sent:?}");
+    // All others make room before it does.
+    let later = idle + Duration::from_secs(601);
+    for number in 0..ACCOUNTS - 1 {
+        let care_of = Ipv6Addr::from(first + (1 << 64) + u128::from(number));
+        let account = bench
+            .dataplane
+            .maps()
+            .account_at(address(B), care_of, later);
+        ensure!(account != 0, "no account for {care_of}");
+    }
+    let own = counted(&mut bench, B, C)?;
+    ensure!(own == [(0, 0); 2], "{own:?}");
+    let rest = counted(&mut bench, "::", "::")?;
+    let both = (2 * sent.0, 2 * sent.1);
+    ensure!(rest == [both, (0, 0)], "{rest:?}, sent {both:?}");
     Ok(())
 }
 

@@ -2,13 +2,14 @@
 //! by apt, and neither the sources nor the packages of this machine change.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::process;
 
@@ -40,14 +41,18 @@ pub(crate) fn mirrors() -> Result<Vec<String>> {
 pub(crate) struct Suite {
     work: PathBuf,
     options: Vec<String>,
+    /// apt itself locks nothing here, and one that reads lists which another is writing finds no package.
+    _lock: Flock<File>,
 }
 
 impl Suite {
-    /// Its lists are still to be read, see [`Suite::update`].
+    /// Its lists are still to be read, see [`Suite::update`]. Waits until no other process is at this folder.
     pub(crate) fn new(work: &Path, mirror: &str, suite: &str) -> Result<Self> {
         let lists = work.join(suite);
         fs::create_dir_all(lists.join("partial"))?;
         fs::create_dir_all(work.join("cache/archives/partial"))?;
+        let lock = File::create(work.join("lock"))?;
+        let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
         let source = work.join(format!("{suite}.list"));
         let signed = if Path::new(KEYRING).is_file() {
             format!("signed-by={KEYRING} ")
@@ -72,6 +77,7 @@ impl Suite {
         Ok(Self {
             work: work.to_path_buf(),
             options: options.iter().map(|o| format!("-o{o}")).collect(),
+            _lock: lock,
         })
     }
 

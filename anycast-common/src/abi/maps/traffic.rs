@@ -7,8 +7,8 @@ use crate::abi::counters::short;
 
 layout!(Account: 32, Counted: 16, Traffic: 64);
 
-/// Entries of the maps `ACCOUNTS` and `TRAFFIC`: pairs of an anycast and a care-of address of which packets are counted.
-/// The first of `TRAFFIC` is of all pairs that have none of their own.
+/// Entries of the maps `ACCOUNTS` and `TRAFFIC`: pairs of an anycast and a care-of address of which packets are
+/// counted. The first of `TRAFFIC` is of all pairs that have none of their own.
 pub const ACCOUNTS: u32 = 4096;
 
 /// (B, C). Map `ACCOUNTS`: index of the [`Traffic`] of the pair. C is `::` for what goes by plain anycast.
@@ -33,7 +33,8 @@ pub struct Counted {
     pub octets: u64,
 }
 
-/// What was counted of a pair, one line of a processor's cache. Map `TRAFFIC`, for each CPU.
+/// What was counted of a pair. As large as a line of a processor's cache; the kernel aligns it to eight octets. Map
+/// `TRAFFIC`, for each CPU.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]

@@ -62,7 +62,6 @@ pub(super) fn metrics(
         of_member(&mut families, member, core, seen, now);
     }
     maps(&mut families, &fill(core, plane, seen));
-    traffic::show(&mut families, plane).map_err(|error| map(&error))?;
     performer.timings().show(&mut families);
     counters(&mut families, core, plane, performer).map_err(|error| map(&error))?;
     let form = match openmetrics {
@@ -351,7 +350,10 @@ fn counters(
     plane: &mut Plane,
     performer: &Performer,
 ) -> Result<(), DataplaneError> {
-    let in_data_plane = plane.dataplane().maps().counters()?;
+    let roles = plane.roles();
+    // Of one reading, so that what is in both is the same in both.
+    let (in_data_plane, rows) = plane.dataplane().maps().counted()?;
+    traffic::show(families, roles, &rows);
     let in_controller = core.controller().counters();
     let mut refused = Vec::new();
     for (counter, (_, value)) in DataPlane::ALL.iter().zip(in_data_plane) {

@@ -2,20 +2,19 @@
 
 use std::net::Ipv6Addr;
 
-use anycast_common::abi::{
-    maps::Counted,
-    roles::{CORRESPONDENT, MEMBER},
+use anycast_common::abi::roles::{CORRESPONDENT, MEMBER};
+
+use crate::shell::{
+    dataplane::{TrafficRow, TrafficSum},
+    metrics::Families,
 };
 
-use crate::shell::{dataplane::DataplaneError, metrics::Families, plane::Plane};
-
 /// Packets and octets by addresses and direction. A router meets none.
-pub(super) fn show(families: &mut Families, plane: &mut Plane) -> Result<(), DataplaneError> {
-    if plane.roles() & (CORRESPONDENT | MEMBER) == 0 {
-        return Ok(());
+pub(super) fn show(families: &mut Families, roles: u8, rows: &[TrafficRow]) {
+    if roles & (CORRESPONDENT | MEMBER) == 0 {
+        return;
     }
-    let rows = plane.dataplane().maps().traffic()?;
-    let each = |value: fn(&Counted) -> u64| {
+    let each = |value: fn(&TrafficSum) -> u64| {
         let rows = rows.iter().flat_map(|row| {
             let named = |address: Ipv6Addr| match address.is_unspecified() {
                 true => String::new(),
@@ -44,5 +43,4 @@ pub(super) fn show(families: &mut Families, plane: &mut Plane) -> Result<(), Dat
         "Octets of these packets, from the IPv6 header on.",
         octets,
     );
-    Ok(())
 }

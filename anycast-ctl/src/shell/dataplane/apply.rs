@@ -28,7 +28,7 @@ impl Maps {
             } => {
                 let value = LocalAnycast {
                     report_clients: u32::from(report_clients),
-                    account: self.accounts.of(anycast, Ipv6Addr::UNSPECIFIED)?,
+                    account: self.account(anycast, Ipv6Addr::UNSPECIFIED),
                 };
                 self.hints.add_address(anycast)?;
                 set(
@@ -75,7 +75,7 @@ impl Maps {
                     reserved: [0; 6],
                 };
                 self.hints.add_address(anycast)?;
-                self.accounts.of(anycast, care_of)?;
+                self.account(anycast, care_of);
                 set("BINDINGS", &mut self.bindings, pair(client, anycast), value)?;
             }
             MapAction::RemoveBinding { client, anycast } => {
@@ -98,7 +98,7 @@ impl Maps {
                     reserved: [0; 6],
                 };
                 self.hints.add_address(care_of)?;
-                self.accounts.of(anycast, care_of)?;
+                self.account(anycast, care_of);
                 set("CARE_OF", &mut self.care_of, key, value)?;
             }
             MapAction::RemoveCareOf { client, care_of } => {
@@ -111,7 +111,7 @@ impl Maps {
             MapAction::AdoptFlow { key, flow } => {
                 // Before, packets to B are not looked at.
                 self.hints.add_address(key.anycast.into())?;
-                self.accounts.of(key.anycast.into(), flow.care_of.into())?;
+                self.account(key.anycast.into(), flow.care_of.into());
                 let delta = checksum::delta(&key.anycast, &flow.care_of);
                 let asked_at = unattended::tick(flow.pinned_at);
                 self.flows.adopt(

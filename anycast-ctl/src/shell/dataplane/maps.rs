@@ -7,12 +7,9 @@ use std::{
 };
 
 use anycast_common::{
-    abi::{
-        counters::{Counter, short},
-        maps::{
-            Address, Binding, BindingKey, CareOf, CareOfKey, Client, Flow, FlowKey, LocalAnycast,
-            LocalCareOf, POLICY_RULES, PolicyRule, Sender, redirect,
-        },
+    abi::maps::{
+        Address, Binding, BindingKey, CareOf, CareOfKey, Client, Flow, FlowKey, LocalAnycast,
+        LocalCareOf, POLICY_RULES, PolicyRule, Sender, redirect,
     },
     wire::checksum,
 };
@@ -34,7 +31,7 @@ use super::{
     node_key::NodeKeys,
     policy::Table,
     stations::Stations,
-    traffic::{Accounts, Row},
+    traffic::Accounts,
 };
 use crate::{
     core::{MapAction, Time},
@@ -101,8 +98,7 @@ impl Maps {
         for (pair, owner) in pairs {
             self.hints.add_address(pair.care_of.into())?;
             self.hints.add_address(owner.anycast.into())?;
-            self.accounts
-                .of(owner.anycast.into(), pair.care_of.into())?;
+            self.account(owner.anycast.into(), pair.care_of.into());
         }
         Ok(())
     }
@@ -264,7 +260,7 @@ impl Maps {
     ) -> Result<(), DataplaneError> {
         let value = LocalCareOf {
             anycast: octets(anycast),
-            account: self.accounts.of(anycast, care_of)?,
+            account: self.account(anycast, care_of),
             delta: checksum::delta(&octets(care_of), &octets(anycast)),
             reserved: [0; 2],
         };
@@ -355,33 +351,6 @@ impl Maps {
     /// When the map cannot be read.
     pub fn next_hops_in_use(&self, now: Time) -> Result<BTreeSet<(u32, Ipv6Addr)>, DataplaneError> {
         self.next_hops.in_use(now)
-    }
-
-    /// Packets and octets by anycast and care-of address, summed over the CPUs.
-    ///
-    /// # Errors
-    ///
-    /// When the map cannot be read.
-    pub fn traffic(&self) -> Result<Vec<Row>, DataplaneError> {
-        self.accounts.read()
-    }
-
-    /// Names and values of all counters, summed over the CPUs.
-    ///
-    /// # Errors
-    ///
-    /// When the map cannot be read.
-    pub fn counters(&self) -> Result<Vec<(&'static str, u64)>, DataplaneError> {
-        let shorts = self.accounts.short()?;
-        Counter::ALL
-            .iter()
-            .map(|counter| {
-                let values = self.counters.get(&(*counter as u32), 0);
-                let own: u64 = values.map_err(failed("COUNTERS"))?.iter().sum();
-                let parts = short::parts(*counter).iter().map(|part| shorts[*part]);
-                Ok((counter.name(), own + parts.sum::<u64>()))
-            })
-            .collect()
     }
 }
 

@@ -8,6 +8,7 @@ mod access;
 mod apply;
 mod attach;
 mod bpffs;
+mod counted;
 mod driver;
 mod error;
 mod events;
@@ -53,7 +54,7 @@ pub use flows::{FlowReader, order as flow_order};
 pub use kernel::{Lacking, Missing};
 pub use pins::{Pins, PinsError};
 pub use sizes::OtherSize;
-pub use traffic::Row as TrafficRow;
+pub use traffic::{Row as TrafficRow, Sum as TrafficSum};
 
 use self::{attach::Links, events::Events, hints::Caches, limits::Globals, maps::Maps};
 

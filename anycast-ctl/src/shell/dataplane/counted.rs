@@ -11,6 +11,9 @@ use super::{
     traffic::{Read, Row},
 };
 
+/// Names and values of counters.
+pub type Counters = Vec<(&'static str, u64)>;
+
 impl Maps {
     /// Has the packets of a pair of addresses counted by themselves, if there is room, and gives the number of its
     /// account.
@@ -30,7 +33,7 @@ impl Maps {
     /// # Errors
     ///
     /// When the map cannot be read.
-    pub fn counters(&self) -> Result<Vec<(&'static str, u64)>, DataplaneError> {
+    pub fn counters(&self) -> Result<Counters, DataplaneError> {
         self.counted().map(|(counters, _)| counters)
     }
 
@@ -39,7 +42,7 @@ impl Maps {
     /// # Errors
     ///
     /// When the maps cannot be read.
-    pub fn counted(&self) -> Result<(Vec<(&'static str, u64)>, Vec<Row>), DataplaneError> {
+    pub fn counted(&self) -> Result<(Counters, Vec<Row>), DataplaneError> {
         let Read { rows, short } = self.accounts.read()?;
         let counter = |counter: &Counter| {
             let values = self.counters.get(&(*counter as u32), 0);

@@ -45,6 +45,7 @@ pub use crate::model::{
 };
 pub use attach::{Attached, GENERIC, TCX};
 pub use bpffs::BpffsError;
+pub use counted::Counters;
 pub(super) use driver::{
     Channels, channels, is_bond, is_pair, leaves_checksums_open, mtu, of as driver_of,
 };

@@ -300,15 +300,15 @@ impl Bed {
         Ok(())
     }
 
-    /// Prints what the kernel has counted.
+    /// Prints what the kernel and the cards' drivers have counted.
     pub(super) fn tell_counters(&self) {
-        for (node, namespace) in [
-            ("client", &self.client),
-            ("gateway", &self.gateway),
-            ("router", &self.router),
-            ("member", &self.member),
+        for (node, namespace, cards) in [
+            ("client", &self.client, &[][..]),
+            ("gateway", &self.gateway, &["up0"]),
+            ("router", &self.router, &["gw0", "lan0"]),
+            ("member", &self.member, &["eth0"]),
         ] {
-            counted::tell(node, namespace);
+            counted::tell(node, namespace, cards);
         }
     }
 

@@ -1,21 +1,30 @@
-//! In the guest: what the kernel has counted where a session does not pass, for the console.
+//! In the guest: what the kernel and its drivers have counted where a session does not pass, for the console.
 
 use std::{fs, path::Path};
 
 use anyhow::Result;
 
-use crate::net::Namespace;
+use crate::net::{Namespace, ethtool};
 
 /// Counters of protocols, as lines of names above lines of values, or as a name and a value each.
 const PROTOCOLS: [&str; 3] = ["snmp", "netstat", "snmp6"];
 /// What is left out of them: it grows where nothing is wrong.
 const DULL: [&str; 4] = ["Octets", "Icmp6OutType", "Icmp6InType", "ECT"];
 
-/// Prints the counters of a machine's protocols and interfaces that are not 0.
-pub(super) fn tell(node: &str, namespace: &Namespace) {
+/// Prints the counters of a machine's protocols and interfaces, and of the drivers of its cards, that are not 0.
+pub(super) fn tell(node: &str, namespace: &Namespace, cards: &[&str]) {
     match namespace.run(all) {
         Ok(counters) => println!("{node}: {}", counters.join(" ")),
         Err(error) => println!("{node}: counters cannot be read: {error:#}"),
+    }
+    for card in cards {
+        // A driver that has none refuses to tell them.
+        let counters = ethtool::statistics(namespace, card).unwrap_or_default();
+        let told: Vec<String> = counters
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        println!("{node}: {card}: {}", told.join(" "));
     }
 }
 

@@ -5,6 +5,7 @@ mod bed;
 mod case;
 mod counted;
 mod course;
+mod stall;
 
 use std::{
     fs::{self, Permissions},

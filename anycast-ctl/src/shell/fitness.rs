@@ -33,7 +33,7 @@ pub(super) fn no_xdp(name: &str, ifindex: u32, vlans: &[(&str, u16)]) -> Option<
     let (on, is_pair) = (dataplane::tags_off(ifindex), dataplane::is_pair(ifindex));
     let off = blinding(on, is_pair, vlans);
     if off.is_empty() {
-        return None;
+        return dataplane::drops_large_at_first(ifindex).map(|mtu| large_are_dropped(name, mtu));
     }
     // Kernels before 6.3 do not tell.
     let has_native = netdev::native().map_or(true, |native| native.contains(&ifindex));
@@ -92,6 +92,15 @@ fn tags_are_gone(
     )
 }
 
+/// Sessions that are there would stand still: each segment that is sent again uses up few of the buffers.
+fn large_are_dropped(name: &str, mtu: i32) -> String {
+    format!(
+        "at MTU {mtu} virtio_net drops large frames until the receive buffers of before XDP are used up, on a quiet link \
+         for minutes (for XDP: `ip link set dev {name} mtu {}`)",
+        dataplane::USUAL_MTU
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +125,13 @@ mod tests {
             let found = blinding(on.to_vec(), is_pair, vlans);
             assert_eq!(found, blind, "{on:?} {is_pair} {vlans:?}");
         }
+    }
+
+    #[test]
+    fn the_reason_against_large_frames_names_the_mtu_and_the_remedy() {
+        let said = large_are_dropped("up0", 8950);
+        assert!(said.contains("at MTU 8950"), "{said}");
+        assert!(said.contains("`ip link set dev up0 mtu 1500`"), "{said}");
     }
 
     #[test]

@@ -16,6 +16,9 @@ const VLAN_TAGS_OFF: u32 = 1 << 8;
 /// `ETH_FLAG_LRO`
 const LARGE_RECEIVE: u32 = 1 << 15;
 
+/// Of Ethernet.
+pub(in crate::shell) const USUAL_MTU: i32 = 1500;
+
 /// `struct ethtool_drvinfo`
 #[repr(C)]
 struct Info {
@@ -115,6 +118,17 @@ pub(in crate::shell) fn leaves_checksums_open(ifindex: u32) -> bool {
     is_virtio && value(ifindex, GET_RECEIVE_CHECKSUM).is_some_and(|on| on != 0)
 }
 
+/// The MTU, where it is one at which the device drops what is large for a while after XDP has come.
+///
+/// Linux has put a ring of receive buffers there before, without the room that XDP wants, and virtio_net copies what
+/// comes by one of these to a page of its own. It drops a frame that leaves no room there, or has a further buffer that
+/// is larger than a page: buffers have grown to a page and more where large packets came. Frames of the usual size fit
+/// the smallest buffer.
+pub(in crate::shell) fn drops_large_at_first(ifindex: u32) -> Option<i32> {
+    let is_virtio = of(ifindex).is_some_and(|driver| driver == "virtio_net");
+    mtu(ifindex).filter(|mtu| is_virtio && *mtu > USUAL_MTU)
+}
+
 /// Offloads on the way in that are on, of those for the sake of which drivers refuse XDP.
 pub(super) fn offloads(ifindex: u32) -> Vec<&'static str> {
     let flags = value(ifindex, GET_FLAGS).unwrap_or(0);
@@ -198,6 +212,7 @@ mod tests {
         assert_eq!((of(u32::MAX), mtu(u32::MAX)), (None, None));
         assert_eq!(channels(u32::MAX), None);
         assert!(!takes_tags_off(u32::MAX) && !is_pair(u32::MAX));
+        assert_eq!(drops_large_at_first(u32::MAX), None);
         assert!(gives_up_offloads("veth") && !gives_up_offloads("ixgbe"));
     }
 }

@@ -5,7 +5,7 @@
 //! module stands in for that crate with a BTF map of the same name, and the records are those
 //! that `aya-log` reads.
 
-use aya_ebpf::{Global, btf_maps::RingBuf, macros::btf_map};
+use aya_ebpf::{Global, btf_maps::RingBuf, macros::btf_map, maps::ring_buf::RingBufBytes};
 #[expect(unused_imports, reason = "the macros use what the arguments need")]
 pub(crate) use aya_log_common::{
     Argument, DefaultFormatter, DisplayHint, Field, Header, IpFormatter, Level, LogValueLength,
@@ -13,8 +13,25 @@ pub(crate) use aya_log_common::{
 };
 
 /// Records of aya-log.
-#[btf_map]
-pub(crate) static AYA_LOGS: RingBuf<(), { 1 << 16 }> = RingBuf::new();
+#[btf_map(name = "AYA_LOGS")]
+static RECORDS: RingBuf<(), { 1 << 16 }> = RingBuf::new();
+
+/// Octets of a record, more than any log line of the programs takes. One that took more would be discarded.
+const ROOM: usize = 256;
+
+/// Gives each record the same room, whatever the macros ask for: they hide from the compiler how long a record is, and
+/// the verifier would follow the writing of it for each of the eight sizes that might be meant.
+pub(crate) struct Records;
+
+/// What the macros call the map.
+pub(crate) static AYA_LOGS: Records = Records;
+
+impl Records {
+    #[inline(always)]
+    pub(crate) fn reserve_bytes(&self, _wanted: usize, flags: u64) -> Option<RingBufBytes<'_>> {
+        RECORDS.reserve_bytes(ROOM, flags)
+    }
+}
 
 /// Highest level that is logged; `aya-log` sets it before the object is loaded.
 #[unsafe(no_mangle)]

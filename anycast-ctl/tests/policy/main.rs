@@ -289,6 +289,9 @@ fn drowned() -> Result<()> {
             wait("more comes than the daemon can take", || {
                 Ok(site.counter("punt_ring_full")? > 0)
             })?;
+            wait("the program logs it", || {
+                Ok(site.logged()?.contains("punts lost on this CPU"))
+            })?;
             for _ in 0..20 {
                 let start = Instant::now();
                 let lost = site.counter("punt_ring_full")?;

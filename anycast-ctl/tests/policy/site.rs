@@ -1,9 +1,10 @@
 //! A router and two hosts on a bridge.
 
 use std::{
+    fs::File,
     net::Ipv6Addr,
     path::PathBuf,
-    process::{Child, Stdio},
+    process::Child,
     time::{Duration, Instant},
 };
 
@@ -117,7 +118,9 @@ impl Site {
         let mut command = self.router.command(env!("CARGO_BIN_EXE_anycast-ctl"));
         command.arg("--socket").arg(&self.socket);
         command.arg("run").arg("--config").arg(&config);
-        command.env("ANYCAST_LOG", "off").stdout(Stdio::null());
+        let log = File::create(self.log())?;
+        command.env("ANYCAST_LOG", "off,anycast_ebpf=warn");
+        command.stdout(log.try_clone()?).stderr(log);
         let child = self.daemon.insert(command.spawn()?);
         wait("the router is ready on its link", || {
             if let Some(status) = child.try_wait()? {
@@ -131,6 +134,15 @@ impl Site {
                     .all(|on| on.up && on.link_local.is_some() && on.program.is_some())
             }))
         })
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.join("router.log")
+    }
+
+    /// What the programs have logged. The daemon's own lines are not there.
+    pub fn logged(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.log())?)
     }
 
     /// Asks the daemon to end, and gives how long that takes.

@@ -1,5 +1,5 @@
-//! Makes the Debian package of the daemon, by cargo-deb, an RPM package with the same files, the list of what is in the
-//! daemon, and a file of checksums beside them.
+//! Makes the Debian package of the daemon, by cargo-deb, an RPM package with the same files, by rpmbuild, the list of
+//! what is in the daemon, and a file of checksums beside them.
 
 pub mod glibc;
 pub mod rpm;
@@ -13,7 +13,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{build, process, toolchain::crate_tool};
+use crate::{
+    build, process,
+    toolchain::{self, crate_tool},
+};
 
 const TOOL: &str = "cargo-deb";
 /// The version that is built where there is none.
@@ -28,15 +31,15 @@ const COMPLETIONS: [(&str, &str); 3] = [
 /// Builds the packages and what stands beside them, and gives their paths.
 pub fn package(release: bool) -> Result<Vec<PathBuf>> {
     let deb = tool()?;
-    let [rpm, sbom] = slow_tools();
-    let (rpm, sbom) = (rpm?, sbom?);
+    let sbom = sbom_tool()?;
+    let [rpmbuild, package] = rpm::TOOL;
+    toolchain::require(rpmbuild, package)?;
     let daemon = build::build(release)?.daemon;
     glibc::fits(&daemon)?;
     let directory = crate::workspace().join("target/package");
-    let profile = if release { "release" } else { "dev" };
     let made = vec![
         make(&deb, &daemon, &directory, release)?,
-        rpm::make(&rpm, &directory, profile)?,
+        rpm::make(&daemon, &directory, release)?,
         sbom::make(&sbom, &directory)?,
     ];
     checksums(&directory, &made)?;
@@ -55,11 +58,10 @@ pub fn tool() -> Result<PathBuf> {
     crate_tool::require(TOOL, VERSION, &["--no-default-features"])
 }
 
-/// The paths of cargo-generate-rpm and cargo-cyclonedx, which are built where they are not there. That takes minutes,
-/// so that tests do without them unless somebody has time.
-pub fn slow_tools() -> [Result<PathBuf>; 2] {
-    [(rpm::TOOL, rpm::VERSION), (sbom::TOOL, sbom::VERSION)]
-        .map(|(name, version)| crate_tool::require(name, version, &[]))
+/// The path of cargo-cyclonedx, which is built where it is not there. That takes minutes, so that tests do without it
+/// unless somebody has time.
+pub fn sbom_tool() -> Result<PathBuf> {
+    crate_tool::require(sbom::TOOL, sbom::VERSION, &[])
 }
 
 /// Makes the package of this daemon in `directory`.

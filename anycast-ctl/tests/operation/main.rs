@@ -7,6 +7,7 @@ mod capture;
 mod explain;
 mod host;
 mod machine;
+mod made;
 mod metrics;
 mod obstacles;
 mod package;
@@ -34,9 +35,9 @@ fn main() -> ExitCode {
         None => suite.test(installed, package::life),
     };
     let rpm = "the RPM package has the files of the Debian package, and is installed";
-    suite = match package::rpm_obstacle() {
+    suite = match made::rpm_obstacle() {
         Some(reason) => suite.ignored(rpm, reason),
-        None => suite.test(rpm, package::rpm),
+        None => suite.test(rpm, made::rpm),
     };
     let debians = "the Debian package fits Debian 12 and 13";
     suite = match package::debians_obstacle() {
@@ -44,14 +45,14 @@ fn main() -> ExitCode {
         None => suite.test(debians, package::debians),
     };
     let sbom = "the list of crates has what the daemon is made of";
-    suite = match package::sbom_obstacle() {
+    suite = match made::sbom_obstacle() {
         Some(reason) => suite.ignored(sbom, reason),
-        None => suite.test(sbom, package::sbom),
+        None => suite.test(sbom, made::sbom),
     };
-    let sums = "checksums verify the packages and the list beside them";
-    suite = match package::rpm_obstacle().or_else(package::sbom_obstacle) {
+    let sums = "checksums verify the packages beside them";
+    suite = match made::rpm_obstacle() {
         Some(reason) => suite.ignored(sums, reason),
-        None => suite.test(sums, package::sums),
+        None => suite.test(sums, made::sums),
     };
     suite = suite
         .test(

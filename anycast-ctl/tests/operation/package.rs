@@ -3,20 +3,21 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
+    thread,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use xtask::{
     lab::{
         report::Report,
-        scenario::{self, ASK_AGAIN, MIB, SOON, transfer},
+        scenario::{self, ASK_AGAIN, MIB, SOON, Session, transfer},
         stage::Lab,
         topology::S1,
     },
-    net::{Site, wait},
-    package::{rpm, sbom},
-    toolchain::crate_tool,
+    net::wait,
+    package::rpm,
 };
 
 use super::{
@@ -27,6 +28,31 @@ use super::{
 const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
 const LONG: Duration = Duration::from_secs(60);
 const DEB: &str = "/anycast.deb";
+/// What a session exchanges each way, again and again, while the package is upgraded.
+const PIECE: u64 = 16 * MIB;
+/// Man pages and completions of all packages are made in one place.
+static MAKES: Mutex<()> = Mutex::new(());
+
+/// Makes the Debian package of this daemon.
+fn package() -> Result<PathBuf> {
+    let _alone = MAKES.lock().unwrap_or_else(PoisonError::into_inner);
+    debian(&xtask::workspace().join("target/package"))
+}
+
+/// Makes the Debian package and the RPM package in a directory of somebody's own.
+pub(super) fn both(directory: &Path) -> Result<(PathBuf, PathBuf)> {
+    let _alone = MAKES.lock().unwrap_or_else(PoisonError::into_inner);
+    let daemon = Path::new(DAEMON);
+    // From there cargo-deb takes them.
+    xtask::package::generate(daemon, &xtask::workspace().join("target/package"))?;
+    let debian = debian(directory)?;
+    Ok((debian, rpm::make(daemon, directory, false)?))
+}
+
+fn debian(directory: &Path) -> Result<PathBuf> {
+    let tool = xtask::package::find().context("no cargo-deb")?;
+    xtask::package::make(&tool, Path::new(DAEMON), directory, false)
+}
 
 /// Why no package can be made and installed here, if so.
 pub fn obstacle() -> Option<&'static str> {
@@ -56,10 +82,8 @@ pub fn debians_obstacle() -> Option<&'static str> {
 
 /// On a new Debian 12 and 13 the package is installed with nothing beside it, runs, and is purged.
 pub fn debians() -> Result<()> {
-    let tool = xtask::package::find().context("no cargo-deb")?;
     xtask::package::glibc::fits(Path::new(DAEMON))?;
-    let directory = xtask::workspace().join("target/package");
-    let package = xtask::package::make(&tool, Path::new(DAEMON), &directory, false)?;
+    let package = package()?;
     // On a disk: a system has 200 MB.
     let scratch = xtask::workspace().join("target/debians");
     let result = (|| {
@@ -131,132 +155,15 @@ fn image(scratch: &Path, root: &Path, package: &Path) -> Result<()> {
     Ok(())
 }
 
-fn run(command: &mut Command) -> Result<String> {
+pub(super) fn run(command: &mut Command) -> Result<String> {
     let output = command.output()?;
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "{command:?}: {error}");
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Why no RPM package can be made and read here, if so.
-pub fn rpm_obstacle() -> Option<&'static str> {
-    if crate_tool::find(rpm::TOOL).is_none() {
-        Some(
-            "cargo-generate-rpm is not installed: cargo xtask package does that, or ANYCAST_LONG=1",
-        )
-    } else if xtask::process::find("rpm").is_none() {
-        Some("rpm is not installed")
-    } else {
-        None
-    }
-}
-
-/// The RPM package is installed in an empty directory, and has the files of the Debian package.
-pub fn rpm() -> Result<()> {
-    let tool = crate_tool::find(rpm::TOOL).context("no cargo-generate-rpm")?;
-    let site = Site::claim("acrpm")?;
-    let root = site.directory().join("root");
-    std::fs::create_dir(&root)?;
-    let directory = xtask::workspace().join("target/package");
-    xtask::package::generate(Path::new(DAEMON), &directory)?;
-    let package = rpm::make(&tool, &directory, "dev")?;
-    let rpm = |arguments: &[&str]| -> Result<String> {
-        let mut command = Command::new("rpm");
-        command
-            .arg("--root")
-            .arg(&root)
-            .args(arguments)
-            .arg(&package);
-        run(&mut command)
-    };
-    let files = rpm(&["--query", "--list", "--package"])?;
-    for file in [
-        "/usr/sbin/anycast-ctl",
-        "/usr/lib/systemd/system/anycast.service",
-        "/usr/share/man/man1/anycast-ctl-status.1",
-        "/usr/share/bash-completion/completions/anycast-ctl",
-        "/usr/share/doc/anycast/examples/router.toml",
-        "/etc/default/anycast",
-    ] {
-        ensure!(files.lines().any(|line| line == file), "no {file}: {files}");
-    }
-    let configured = rpm(&["--query", "--configfiles", "--package"])?;
-    ensure!(configured.contains("/etc/default/anycast"), "{configured}");
-    // The root has no system that it depends on, and nothing to run scripts with.
-    rpm(&["--install", "--nodeps", "--noscripts"])?;
-    let said = run(Command::new(root.join("usr/sbin/anycast-ctl")).arg("--version"))?;
-    ensure!(said.starts_with("anycast-ctl "), "{said}");
-    Ok(())
-}
-
-/// Why nobody can list what the daemon is made of here, if so.
-pub fn sbom_obstacle() -> Option<&'static str> {
-    let found = crate_tool::find(sbom::TOOL);
-    found.is_none().then_some(
-        "cargo-cyclonedx is not installed: cargo xtask package does that, or ANYCAST_LONG=1",
-    )
-}
-
-/// The list has what the daemon is made of, and nothing of tests or of the machine where it was made.
-pub fn sbom() -> Result<()> {
-    let tool = crate_tool::find(sbom::TOOL).context("no cargo-cyclonedx")?;
-    let site = Site::claim("acsbom")?;
-    let list = std::fs::read_to_string(sbom::make(&tool, site.directory())?)?;
-    let workspace = xtask::workspace();
-    ensure!(!list.contains(&workspace.display().to_string()), "{list}");
-    let list: serde_json::Value = serde_json::from_str(&list)?;
-    ensure!(list["bomFormat"] == "CycloneDX", "{list}");
-    let components = list["components"].as_array().cloned().unwrap_or_default();
-    let has = |name: &str| components.iter().any(|it| it["name"] == name);
-    for name in ["anycast-common", "aya", "tokio", "clap"] {
-        ensure!(has(name), "no {name} among {} components", components.len());
-    }
-    ensure!(!has("proptest"), "crates of tests are in it");
-    let left = workspace.join("anycast-ctl").join("anycast.cdx.json");
-    ensure!(!left.exists(), "{} is left", left.display());
-    Ok(())
-}
-
-/// `SHA256SUMS` verifies what it stands beside, and that alone.
-pub fn sums() -> Result<()> {
-    let tools = [rpm::TOOL, sbom::TOOL].map(crate_tool::find);
-    let [Some(rpm_tool), Some(sbom_tool)] = tools else {
-        bail!("no tools");
-    };
-    let site = Site::claim("acsums")?;
-    let directory = site.directory();
-    // Its man pages are taken from there.
-    xtask::package::generate(
-        Path::new(DAEMON),
-        &xtask::workspace().join("target/package"),
-    )?;
-    let made = [
-        rpm::make(&rpm_tool, directory, "dev")?,
-        sbom::make(&sbom_tool, directory)?,
-    ];
-    xtask::package::checksums(directory, &made)?;
-    let check = || {
-        let mut command = Command::new("sha256sum");
-        command.args(["--check", "--strict", "SHA256SUMS"]);
-        run(command.current_dir(directory))
-    };
-    let said = check()?;
-    ensure!(said.lines().count() == made.len(), "{said}");
-    for file in &made {
-        let right = std::fs::read(file)?;
-        let mut wrong = right.clone();
-        *wrong.last_mut().context("an empty file")? ^= 1;
-        std::fs::write(file, wrong)?;
-        ensure!(check().is_err(), "{} may be another", file.display());
-        std::fs::write(file, right)?;
-    }
-    check().map(drop)
-}
-
 pub fn life() -> Result<()> {
-    let tool = xtask::package::find().context("no cargo-deb")?;
-    let directory = xtask::workspace().join("target/package");
-    let package: PathBuf = xtask::package::make(&tool, Path::new(DAEMON), &directory, false)?;
+    let package = package()?;
     let mut lab = Lab::up(Path::new(DAEMON), None)?;
     lab.start(&["router", "gateway"])?;
     // The packages of this machine, on which ours depends; its own part of the file system is the machine's as well.
@@ -301,7 +208,7 @@ pub fn life() -> Result<()> {
 
     ensure!(is_running(&machine)?, "pgrep does not see the daemon");
     let daemon = machine.property("MainPID")?;
-    machine.tell(&["dpkg", "-i", DEB])?;
+    upgraded(&lab, &machine, &mut session)?;
     ensure!(
         machine.property("MainPID")? != daemon,
         "the upgrade starts no daemon"
@@ -311,7 +218,6 @@ pub fn life() -> Result<()> {
         "{}",
         machine.journal()
     );
-    unharmed(transfer(&lab, &mut session, MIB, SOON, LINKS)?.1)?;
     session.visitor.tell("finish")?;
     session.visitor.event("finished", SOON)?;
 
@@ -325,6 +231,23 @@ pub fn life() -> Result<()> {
     let pinned = machine.tell(&["find", "/sys/fs/bpf", "-path", "*anycast/*/*"])?;
     ensure!(pinned.is_empty(), "a removal leaves {pinned}");
     Ok(())
+}
+
+/// The same package is installed once more, which stops one daemon and starts another, while the session goes on.
+fn upgraded(lab: &Lab, machine: &Machine, session: &mut Session) -> Result<()> {
+    thread::scope(|scope| {
+        let upgrade = scope.spawn(|| machine.tell(&["dpkg", "-i", DEB]));
+        loop {
+            // The last one begins when the package is installed.
+            let is_over = upgrade.is_finished();
+            unharmed(transfer(lab, session, PIECE, LONG, LINKS)?.1)?;
+            if is_over {
+                break;
+            }
+        }
+        let upgraded = upgrade.join();
+        upgraded.map_err(|_| anyhow!("dpkg panicked"))?.map(drop)
+    })
 }
 
 /// Whether a daemon runs. pgrep ends with 0 where it finds one, with 1 where it finds none, and else in an error.

@@ -1,6 +1,7 @@
-//! The RPM package, by cargo-generate-rpm, with the same files as the Debian package.
+//! The RPM package, by rpmbuild, with the same files as the Debian package.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -10,33 +11,44 @@ use anyhow::{Context as _, Result};
 
 use crate::process;
 
-/// The tool.
-pub const TOOL: &str = "cargo-generate-rpm";
-/// The version that is built where there is none.
-pub const VERSION: &str = "0.21.1";
+/// The tool, and the package of Debian that has it.
+pub const TOOL: [&str; 2] = ["rpmbuild", "rpm"];
 
-/// Makes the package in `directory`, where man pages and completions are already. `profile` is that of the daemon.
-pub fn make(tool: &Path, directory: &Path, profile: &str) -> Result<PathBuf> {
-    let mut rpm = Command::new(tool);
-    rpm.current_dir(crate::workspace());
-    rpm.args([
-        "generate-rpm",
-        "--package",
-        "anycast-ctl",
-        "--profile",
-        profile,
-        "--output",
-    ]);
-    rpm.arg(directory);
-    if profile == "dev" {
+/// Makes the package of this daemon in `directory`, where man pages and completions are already.
+pub fn make(daemon: &Path, directory: &Path, release: bool) -> Result<PathBuf> {
+    let sources = crate::workspace();
+    let work = directory.join("rpmbuild");
+    let mut rpm = Command::new(TOOL[0]);
+    rpm.args(["-bb", "--quiet"])
+        .arg(sources.join("contrib/rpm/anycast.spec"));
+    let mut define = |name: &str, value: &dyn std::fmt::Display| {
+        rpm.arg("--define").arg(format!("{name} {value}"));
+    };
+    define("_topdir", &work.display());
+    define("of_version", &env!("CARGO_PKG_VERSION"));
+    define("sources", &sources.display());
+    define("daemon", &daemon.display());
+    define("made", &directory.display());
+    if !release {
         // Compressing what is not optimised is most of the work.
-        rpm.args(["--payload-compress", "none"]);
+        define("_binary_payload", &"w0.ufdio");
     }
-    process::capture_ok(&mut rpm, TOOL, Duration::from_secs(300))?;
-    let made = std::fs::read_dir(directory)?
-        .filter_map(Result::ok)
-        .map(|entry| entry.path());
-    made.filter(|path| path.extension().is_some_and(|end| end == "rpm"))
-        .max_by_key(|path| path.metadata().and_then(|file| file.modified()).ok())
-        .context("cargo-generate-rpm made no package")
+    let made = process::capture_ok(&mut rpm, TOOL[0], Duration::from_secs(300)).and_then(|_| {
+        let made = built(&work.join("RPMS"))?.context("rpmbuild made no package")?;
+        let to = directory.join(made.file_name().context("a package without a name")?);
+        fs::rename(made, &to)?;
+        Ok(to)
+    });
+    let _ = fs::remove_dir_all(work);
+    made
+}
+
+/// The package, which is in a directory by the name of the processor.
+fn built(packages: &Path) -> Result<Option<PathBuf>> {
+    for directory in fs::read_dir(packages)? {
+        if let Some(package) = fs::read_dir(directory?.path())?.next() {
+            return Ok(Some(package?.path()));
+        }
+    }
+    Ok(None)
 }

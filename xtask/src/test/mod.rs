@@ -78,7 +78,7 @@ fn package_tools() {
     let mut tools = Vec::new();
     tools.extend(process::find("dpkg").map(|_| package::tool()));
     if std::env::var_os("ANYCAST_LONG").is_some() {
-        tools.extend(package::slow_tools());
+        tools.push(package::sbom_tool());
     }
     for error in tools.into_iter().filter_map(Result::err) {
         say(format_args!("{error:#}"));

@@ -86,7 +86,7 @@ pub struct Ledger {
     pub neighbors: Vec<Message>,
     /// Number of frames.
     pub frames: u64,
-    /// Number of frames that the capture missed. It is known when the capture has ended.
+    /// Number of frames that the capture missed. Of the last ones it is known when the capture has ended.
     pub lost: u64,
 }
 
@@ -206,7 +206,7 @@ impl Capture {
         &self.ledger
     }
 
-    /// Ends the capture when everything has been read. [`Ledger::lost`] is known afterwards.
+    /// Ends the capture when everything has been read. All of [`Ledger::lost`] is known afterwards.
     pub fn finish(&mut self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
         match self.thread.take().map(thread::JoinHandle::join) {
@@ -250,9 +250,11 @@ fn follow(
             whole = false;
             ring.keep(HEADERS)?;
         }
-        if stopping && !more {
-            let lost = ring.lost()?;
+        let lost = ring.lost()?;
+        if lost > 0 {
             ledger.update(|ledger| ledger.lost += u64::from(lost));
+        }
+        if stopping && !more {
             written?;
             return writer.map_or(Ok(()), Writer::finish);
         }

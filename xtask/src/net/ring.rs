@@ -13,9 +13,13 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::{errno::Errno, libc, net::if_::if_nametoindex};
 
-const BLOCK: usize = 1 << 20;
+/// Size of a block for the largest frames, and for their headers. Blocks are small, since the kernel hands over those
+/// that are not full as well: a reader that is late has as many times `RETIRE` as there are blocks.
+const BLOCKS: [usize; 2] = [1 << 18, 1 << 17];
 /// Time in milliseconds after which the kernel hands over a block that is not full.
-const RETIRE: u32 = 5;
+const RETIRE: u32 = 10;
+/// Octets of a frame up to which blocks are of the smaller size.
+const SMALL: u32 = 1 << 12;
 
 const PACKET_RX_RING: i32 = 5;
 const PACKET_STATISTICS: i32 = 6;
@@ -51,6 +55,8 @@ pub(super) struct Frame<'a> {
 pub(super) struct Ring {
     socket: OwnedFd,
     memory: NonNull<u8>,
+    /// Octets of a block.
+    block: usize,
     blocks: usize,
     next: usize,
 }
@@ -72,22 +78,26 @@ impl Ring {
         };
         option(&socket, libc::SOL_PACKET, PACKET_VERSION, &TPACKET_V3)?;
         cut(&socket, keep)?;
+        let [large, small] = BLOCKS;
+        let block = if keep > SMALL { large } else { small };
+        let size = megabytes << 20;
         let request = Request {
-            block_size: BLOCK.try_into()?,
-            block_count: megabytes.try_into()?,
+            block_size: block.try_into()?,
+            block_count: (size / block).try_into()?,
             frame_size: 2048,
-            frame_count: (megabytes * BLOCK / 2048).try_into()?,
+            frame_count: (size / 2048).try_into()?,
             retire: RETIRE,
             private: 0,
             features: 0,
         };
         option(&socket, libc::SOL_PACKET, PACKET_RX_RING, &request)
             .context("cannot make a capture ring")?;
-        let memory = map(&socket, megabytes * BLOCK)?;
+        let memory = map(&socket, size)?;
         let ring = Self {
             socket,
             memory,
-            blocks: megabytes,
+            block,
+            blocks: size / block,
             next: 0,
         };
         bind(&ring.socket, index, libc::ETH_P_ALL)?;
@@ -97,7 +107,7 @@ impl Ring {
     /// Passes the frames of the next block to `body`. False when there is no block within the time limit.
     pub(super) fn next(&mut self, limit: Duration, body: impl FnOnce(Frames<'_>)) -> Result<bool> {
         // SAFETY: `next` is below `blocks`, so the block lies in the mapping.
-        let block = unsafe { self.memory.add(self.next * BLOCK) };
+        let block = unsafe { self.memory.add(self.next * self.block) };
         // SAFETY: this is the status word of the block, which the kernel may change at any time.
         let status = || unsafe { block.add(8).cast::<u32>().read_volatile() };
         if status() & STATUS_USER == 0 {
@@ -118,7 +128,7 @@ impl Ring {
         }
         fence(Ordering::Acquire);
         // SAFETY: the block belongs to this process until its status is written back.
-        let bytes = unsafe { std::slice::from_raw_parts(block.as_ptr(), BLOCK) };
+        let bytes = unsafe { std::slice::from_raw_parts(block.as_ptr(), self.block) };
         body(Frames {
             block: bytes,
             at: u32_at(bytes, 16) as usize,
@@ -158,7 +168,7 @@ impl Ring {
 impl Drop for Ring {
     fn drop(&mut self) {
         // SAFETY: the mapping was made with this length, and nothing borrows from it any more.
-        unsafe { libc::munmap(self.memory.as_ptr().cast(), self.blocks * BLOCK) };
+        unsafe { libc::munmap(self.memory.as_ptr().cast(), self.blocks * self.block) };
     }
 }
 

@@ -6,7 +6,7 @@ use xtask::{
         topology::{B, CLIENT, Network, S1, SERVICE},
         visitor::{self, Visitor},
     },
-    net::{Capture, netlink},
+    net::{Capture, Pace, Sender, netlink},
     process::find,
 };
 
@@ -98,5 +98,29 @@ pub(super) fn reset() -> Result<()> {
         (sum.resets > 0).then_some(sum)
     })?;
     ensure!(sum.packets == 1, "{sum:?}");
+    Ok(())
+}
+
+/// On a slow machine nobody reads for a second, while the kernel hands over blocks with one frame each.
+pub(super) fn late() -> Result<()> {
+    const FRAMES: u64 = 160;
+    let network = network()?;
+    let sender = Sender::open(&network.client, "eth0")?;
+    // To nobody, of a protocol for experiments.
+    let mut frame = [0; 60];
+    frame[..14].copy_from_slice(&[2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 8, 0x88, 0xb5]);
+    let mut capture = Capture::start("late", &network.gateway, "clients0", None)?;
+    let pace = Pace::every(Duration::from_millis(6))?;
+    // While the ledger is read, nothing can be noted in it.
+    capture.ledger().read(|_| {
+        for _ in 0..FRAMES {
+            pace.beat()?;
+            ensure!(sender.send(&frame)?, "the link has dropped it");
+        }
+        Ok(())
+    })?;
+    capture.finish()?;
+    let (frames, lost) = capture.ledger().read(|ledger| (ledger.frames, ledger.lost));
+    ensure!(frames >= FRAMES && lost == 0, "{frames} seen, {lost} lost");
     Ok(())
 }

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
             capture::session,
         )
         .test("a closed port is a reset in the capture", capture::reset)
+        .test("a capture that is late misses nothing", capture::late)
         // One of them counts the places of the others.
         .threads(1)
         .run()

@@ -125,7 +125,10 @@ pub fn carried_since<const N: usize>(
                 let now = count(ledger);
                 (now.octets(0) >= octets && now.octets(1) >= octets).then_some(now)
             })
-            .otherwise(session.server.name, || format!("{:?}", ledger.read(count)))?;
+            .otherwise(session.server.name, || {
+                let (seen, lost) = ledger.read(|ledger| (count(ledger), ledger.lost));
+                format!("{seen:?}, and the capture missed {lost} frames")
+            })?;
     }
     Ok(carried)
 }

@@ -1,11 +1,11 @@
 //! The command `capture`.
 
 mod output;
+mod watch;
 
 use std::{
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter},
     net::Ipv6Addr,
-    os::fd::AsFd as _,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -13,24 +13,21 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Args;
 use humantime_serde::re::humantime;
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{
-        signal::{SigSet, Signal},
-        signalfd::SignalFd,
-    },
+use nix::sys::{
+    signal::{SigSet, Signal},
+    signalfd::SignalFd,
 };
 
-use self::output::{Output, is_standard};
+use self::{
+    output::{Output, is_standard},
+    watch::watch,
+};
 use super::ask::Query;
 use crate::shell::{
     api::view,
-    capture::{Capture, Drained, Filter, Found, OBJECT, Verdict, Writer},
+    capture::{Capture, Filter, OBJECT, Verdict, Writer},
     privilege,
 };
-
-/// How often programs are looked for that were attached since.
-const FOLLOW: Duration = Duration::from_secs(1);
 
 /// What is captured, and where to.
 #[derive(Debug, Args)]
@@ -91,8 +88,8 @@ pub(super) fn run(options: &Options) -> Result<()> {
     let output = Output::open(&options.file, &ends, end)
         .with_context(|| format!("cannot write {}", options.file.display()))?;
     let mut file = Writer::new(BufWriter::new(output))?;
-    tell(&found);
-    let result = watch(options, &mut capture, &mut file, &ends, end);
+    watch::tell(&found);
+    let result = watch(&mut capture, &mut file, &ends, end, options.count);
     let ended = match result.and_then(|()| file.flush()) {
         // Who reads it has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -119,74 +116,4 @@ pub(super) fn run(options: &Options) -> Result<()> {
         done.packets, done.changed, done.limited, done.lost
     );
     Ok(())
-}
-
-fn tell(found: &Found) {
-    for program in &found.new {
-        eprintln!("capturing {program}");
-    }
-    for (program, error) in &found.refused {
-        eprintln!("warning: cannot capture {program}: {error}");
-    }
-}
-
-fn watch(
-    options: &Options,
-    capture: &mut Capture,
-    file: &mut Writer<impl Write>,
-    ends: &SignalFd,
-    end: Option<Instant>,
-) -> io::Result<()> {
-    let mut look = Instant::now() + FOLLOW;
-    let mut warned = None;
-    // Whoever reads the file along with it finds the programs in it.
-    file.flush()?;
-    loop {
-        let now = Instant::now();
-        let until = end.map_or(look, |end| end.min(look));
-        let wait = until.saturating_duration_since(now);
-        // Rounded up, so that the time has come afterwards.
-        let wait =
-            PollTimeout::try_from(wait + Duration::from_millis(1)).map_err(io::Error::other)?;
-        let mut ready = [
-            PollFd::new(capture.as_fd(), PollFlags::POLLIN),
-            PollFd::new(ends.as_fd(), PollFlags::POLLIN),
-        ];
-        match poll(&mut ready, wait) {
-            Err(nix::errno::Errno::EINTR) => continue,
-            result => drop(result?),
-        }
-        let [_, ends] = ready;
-        let over = ends.any().unwrap_or(false) || end.is_some_and(|end| end <= Instant::now());
-        if over {
-            // So that the ring is empty at some time.
-            capture.stop();
-        }
-        let drained = loop {
-            let drained = capture.drain(|seen| {
-                file.packet(seen)?;
-                let more = options
-                    .count
-                    .is_none_or(|count| file.written().packets < count);
-                Ok::<_, io::Error>(more)
-            })?;
-            if !over || drained != Drained::More {
-                break drained;
-            }
-        };
-        file.flush()?;
-        if over || drained == Drained::Enough {
-            return Ok(());
-        }
-        if look <= Instant::now() {
-            look = Instant::now() + FOLLOW;
-            let followed = capture.follow().map_err(|error| error.to_string());
-            match &followed {
-                Ok(found) => tell(found),
-                Err(error) if warned.as_ref() == Some(error) => {}
-                Err(error) => eprintln!("warning: {error}"),
-            }
-            warned = followed.err();
-        }
-    }
 }

@@ -159,14 +159,12 @@ fn session(programs: &Programs) -> Step {
     }
 }
 
-/// What a capture has of a session through all three roles.
+/// What a capture has of a session through all three roles, and how one ends to which more comes than it can write.
 fn capture(programs: &Programs) -> Step {
     Step {
         name: "capture".to_owned(),
-        arguments: vec![
-            "--exact".to_owned(),
-            "a capture has what the programs saw and did".to_owned(),
-        ],
+        arguments: vec!["a capture ".to_owned()],
+        says: Some("3 passed; 0 failed; 0 ignored".to_owned()),
         ..session(programs)
     }
 }

@@ -76,9 +76,19 @@ impl Machine {
     /// What is found, by code and remedy. `about` are the codes that this is about: the machine that runs the tests has
     /// a kernel and a packet filter of its own.
     pub(super) fn finds(&self, config: &str, about: &[&str]) -> Result<Vec<(String, String)>> {
+        self.finds_by("", config, about)
+    }
+
+    /// The same after these words of a shell, in a place of its own for mounts.
+    pub(super) fn finds_by(
+        &self,
+        before: &str,
+        config: &str,
+        about: &[&str],
+    ) -> Result<Vec<(String, String)>> {
         let file = self.site.directory().join("anycast.toml");
         fs::write(&file, config)?;
-        let answer = look(&self.namespace, &file)?;
+        let answer = look(&self.namespace, before, &file)?;
         let found = answer["host"].as_array().context("no findings")?;
         let found = found.iter().map(|finding| {
             let word = |name: &str| finding[name].as_str().unwrap_or_default().to_owned();
@@ -122,10 +132,10 @@ impl Machine {
 }
 
 /// The answer of `check --host`, with the interfaces of the namespace in /sys, as `ip netns exec` has them.
-fn look(namespace: &Namespace, file: &Path) -> Result<Value> {
-    let script = "mount -t sysfs sysfs /sys && exec \"$@\"";
+fn look(namespace: &Namespace, before: &str, file: &Path) -> Result<Value> {
+    let script = format!("mount -t sysfs sysfs /sys && {before} exec \"$@\"");
     let mut command = namespace.command("unshare");
-    command.args(["--mount", "sh", "-c", script, "sh", DAEMON]);
+    command.args(["--mount", "sh", "-c", &script, "sh", DAEMON]);
     command.args(["check", "--host", "--json"]).arg(file);
     let output = command.output()?;
     serde_json::from_slice(&output.stdout)

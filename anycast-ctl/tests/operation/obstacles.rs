@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub fn tests(suite: Suite) -> Suite {
-    let tests: [(&str, &[&str], Check); 5] = [
+    let tests: [(&str, &[&str], Check); 6] = [
         ("check --host: queues of a card", &["ethtool"], queues),
         ("check --host: driver and MTU", &[], driver),
         (
@@ -33,6 +33,11 @@ pub fn tests(suite: Suite) -> Suite {
             "check --host: rules of ip6tables against the Mobility Header",
             &["ip6tables-legacy", "ip6tables-legacy-save"],
             ip6tables,
+        ),
+        (
+            "check --host: rules of iptables-nft, read and unread",
+            &["nft", "ip6tables-nft", "ip6tables-nft-save"],
+            iptables_nft,
         ),
         (
             "check --host: bridges that snoop",
@@ -274,4 +279,85 @@ fn ip6tables() -> Result<()> {
         "ip6tables-legacy -F; ip6tables-legacy -P OUTPUT DROP",
     )?;
     agrees(&machine, GATEWAY, true, "-P OUTPUT DROP")
+}
+
+/// Rules for which nft has no words are read as iptables-nft writes them; where that is not there, or does not help, a
+/// rule on which it depends is told of, and what its remedy says ends the doubt.
+fn iptables_nft() -> Result<()> {
+    let machine = with_address()?;
+    let namespace = &machine.namespace;
+    // The file of nobody's program: it cannot be run.
+    let saves = process::find("ip6tables-nft-save").context("it is gone")?;
+    let hidden = format!(
+        "mount --bind /dev/null {} &&",
+        saves.canonicalize()?.display()
+    );
+    let about = ["protocol_135", "protocol_135_unread"];
+    let (sure, unread) = (Some(about[0]), Some(about[1]));
+    // What the kernel does to a message of type 0, and what is found with that program and without.
+    for (rule, leaves_now, read, without) in [
+        ("-p tcp -m multiport --dports 1,2 -j DROP", true, None, None),
+        (
+            "-m hashlimit --hashlimit-above 900/sec --hashlimit-name h -j DROP",
+            true,
+            None,
+            None,
+        ),
+        (
+            "-m comment --comment \"a -j ACCEPT\" -p 135 -j DROP",
+            false,
+            sure,
+            sure,
+        ),
+        (
+            "-m conntrack --ctstate ESTABLISHED -j DROP",
+            true,
+            None,
+            unread,
+        ),
+        ("-m conntrack --ctstate NEW -j DROP", false, sure, unread),
+        (
+            "-p mobility-header -m mh --mh-type 1 -j DROP",
+            true,
+            unread,
+            unread,
+        ),
+        (
+            "-p mobility-header -m mh --mh-type 0 -j DROP",
+            false,
+            unread,
+            unread,
+        ),
+        ("-p mobility-header -j REJECT", false, sure, sure),
+    ] {
+        follow(
+            namespace,
+            &format!("ip6tables-nft -F; ip6tables-nft -A OUTPUT {rule}"),
+        )?;
+        let finds = |prefix: &str| machine.finds_by(prefix, GATEWAY, &about);
+        for (prefix, expected) in [(hidden.as_str(), without), ("", read)] {
+            let found = finds(prefix)?;
+            let codes: Vec<_> = found.iter().map(|(code, _)| code.as_str()).collect();
+            ensure!(
+                codes == Vec::from_iter(expected),
+                "{rule}, {prefix}: {found:?}"
+            );
+        }
+        ensure!(leaves(namespace)? == leaves_now, "{rule}");
+        for (_, remedy) in finds("")? {
+            let mends = remedy.rsplit(": ").next().context("no remedy")?;
+            follow(namespace, mends)?;
+        }
+        for prefix in [hidden.as_str(), ""] {
+            // What is found without that program has its remedy, too.
+            for (_, remedy) in finds(prefix)? {
+                let mends = remedy.rsplit(": ").next().context("no remedy")?;
+                follow(namespace, mends)?;
+            }
+            let found = finds(prefix)?;
+            ensure!(found.is_empty(), "{rule}, {prefix}, mended: {found:?}");
+        }
+        ensure!(leaves(namespace)?, "{rule}, mended");
+    }
+    Ok(())
 }

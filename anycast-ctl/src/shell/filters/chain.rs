@@ -38,6 +38,8 @@ pub(super) enum Holds {
     No,
     /// It depends on what only the packet or the kernel knows.
     Maybe,
+    /// It is about something that is not known here.
+    Unread,
     Yes,
 }
 
@@ -46,6 +48,7 @@ impl Holds {
         match self {
             Self::No => Self::Yes,
             Self::Maybe => Self::Maybe,
+            Self::Unread => Self::Unread,
             Self::Yes => Self::No,
         }
     }
@@ -70,6 +73,34 @@ pub(super) enum Then {
     Unknown,
 }
 
+impl Then {
+    /// What a target of iptables does that is not the name of a chain.
+    pub(super) fn target(name: &str) -> Option<Self> {
+        Some(match name {
+            "ACCEPT" | "MASQUERADE" | "SNAT" | "DNAT" | "NETMAP" | "REDIRECT" => Self::Accept,
+            "DROP" | "REJECT" => Self::Drop,
+            "RETURN" => Self::Return,
+            "LOG" | "NFLOG" | "TRACE" | "AUDIT" | "MARK" | "CONNMARK" | "SECMARK"
+            | "CONNSECMARK" | "CT" | "NOTRACK" | "SET" | "CLASSIFY" | "DSCP" | "TOS" | "HL"
+            | "TEE" | "TCPMSS" | "CHECKSUM" => Self::Next,
+            _ => return None,
+        })
+    }
+}
+
+/// What a match of iptables, whose words are not known, makes of a rule.
+pub(super) fn match_of_iptables(name: &str) -> Holds {
+    match name {
+        "comment" => Holds::Yes,
+        // Addresses, marks, sizes, rates and times.
+        "addrtype" | "iprange" | "mac" | "eui64" | "rt" | "hl" | "hbh" | "dst" | "frag"
+        | "length" | "mark" | "connmark" | "owner" | "physdev" | "pkttype" | "dscp" | "tos"
+        | "limit" | "hashlimit" | "connlimit" | "connbytes" | "recent" | "quota" | "statistic"
+        | "time" => Holds::Maybe,
+        _ => Holds::Unread,
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
     pub holds: Holds,
@@ -92,24 +123,43 @@ pub(super) struct Table {
     pub chains: BTreeMap<String, Chain>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What becomes of a packet. The smaller of two is what is better for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fate {
     /// It passes, or may do so.
     Passes,
-    /// No packet like this one passes.
-    Stops,
     /// No rule has decided.
     Open,
+    /// No packet like this one passes.
+    Stops,
+}
+
+/// What rules that cannot be read are taken to do, whatever that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    LetPass,
+    Stop,
+}
+
+impl Unread {
+    fn of(self, one: Fate, other: Fate) -> Fate {
+        match self {
+            Self::LetPass => one.min(other),
+            Self::Stop => one.max(other),
+        }
+    }
 }
 
 impl Table {
-    /// The chains at these hooks that surely drop the packet.
-    pub(super) fn stopping(&self, hooks: &[&str]) -> Vec<&str> {
+    /// The chains at these hooks that drop the packet.
+    pub(super) fn stopping<'a>(&'a self, hooks: &[&str], unread: Unread) -> Vec<&'a str> {
         let at = |chain: &Chain| {
             let hook = chain.hook.as_deref();
             hook.is_some_and(|hook| hooks.contains(&hook))
         };
-        let stops = |name: &str, chain: &Chain| match self.fate(name, 0) {
+        let mut fates = BTreeMap::new();
+        let mut stops = |name: &'a str, chain: &Chain| match self.fate(name, unread, 0, &mut fates)
+        {
             Fate::Stops => true,
             Fate::Open => chain.drops,
             Fate::Passes => false,
@@ -119,33 +169,46 @@ impl Table {
         stopping.map(|(name, _)| name.as_str()).collect()
     }
 
-    fn fate(&self, name: &str, depth: usize) -> Fate {
+    /// What becomes of the packet in a chain. `fates` has what is known of others.
+    fn fate<'a>(
+        &'a self,
+        name: &'a str,
+        unread: Unread,
+        depth: usize,
+        fates: &mut BTreeMap<&'a str, Fate>,
+    ) -> Fate {
+        let unknown = unread.of(Fate::Passes, Fate::Stops);
         let Some(chain) = self.chains.get(name).filter(|_| depth < DEEPEST) else {
-            return Fate::Passes;
+            return unknown;
         };
-        for rule in chain.rules.iter().filter(|rule| rule.holds != Holds::No) {
-            let is_sure = rule.holds == Holds::Yes;
-            match &rule.then {
-                Then::Next => {}
-                Then::Accept | Then::Unknown => return Fate::Passes,
-                Then::Drop if is_sure => return Fate::Stops,
-                Then::Drop => {}
-                Then::Return if is_sure => return Fate::Open,
-                // What comes then is decided elsewhere.
-                Then::Return => return Fate::Passes,
-                Then::Jump(target) => match self.fate(target, depth + 1) {
-                    Fate::Passes => return Fate::Passes,
-                    Fate::Stops if is_sure => return Fate::Stops,
-                    Fate::Stops | Fate::Open => {}
-                },
-                Then::Goto(target) => match self.fate(target, depth + 1) {
-                    fate if is_sure => return fate,
-                    Fate::Stops => {}
-                    Fate::Passes | Fate::Open => return Fate::Passes,
-                },
-            }
+        if let Some(known) = fates.get(name) {
+            return *known;
         }
-        Fate::Open
+        // From the last rule on, where no other decides.
+        let backwards = chain.rules.iter().rev();
+        let fate = backwards.fold(Fate::Open, |rest, rule| {
+            let mut of = |target: &'a str| self.fate(target, unread, depth + 1, fates);
+            let taken = match &rule.then {
+                Then::Next => rest,
+                Then::Accept => Fate::Passes,
+                Then::Drop => Fate::Stops,
+                Then::Return => Fate::Open,
+                Then::Unknown => unknown,
+                Then::Goto(target) => of(target),
+                Then::Jump(target) => match of(target) {
+                    Fate::Open => rest,
+                    decided => decided,
+                },
+            };
+            match rule.holds {
+                Holds::Yes => taken,
+                Holds::No => rest,
+                Holds::Maybe => taken.min(rest),
+                Holds::Unread => unread.of(taken, rest),
+            }
+        });
+        fates.insert(name, fate);
+        fate
     }
 }
 
@@ -189,7 +252,6 @@ mod tests {
             (true, vec![(Maybe, Then::Accept)], vec![], false),
             (true, vec![(No, Then::Accept)], vec![], true),
             (true, vec![(Yes, Then::Next)], vec![], true),
-            (true, vec![(Yes, Then::Unknown)], vec![], false),
             (false, vec![(Yes, jump())], vec![(Yes, Then::Drop)], true),
             (false, vec![(Maybe, jump())], vec![(Yes, Then::Drop)], false),
             (true, vec![(Yes, jump())], vec![(Yes, Then::Return)], true),
@@ -199,12 +261,7 @@ mod tests {
                 vec![(Yes, Then::Accept)],
                 false,
             ),
-            (
-                true,
-                vec![(Yes, jump())],
-                vec![(Maybe, Then::Return)],
-                false,
-            ),
+            (true, vec![(Yes, jump())], vec![(Maybe, Then::Return)], true),
             (false, vec![(Yes, goto()), (Yes, Then::Drop)], vec![], false),
             (
                 false,
@@ -212,21 +269,86 @@ mod tests {
                 vec![(Yes, Then::Drop)],
                 true,
             ),
-            // A chain that calls itself, which the kernel refuses.
-            (
-                true,
-                vec![(Yes, Then::Jump("base".to_owned()))],
-                vec![],
-                false,
-            ),
         ]
         .into_iter()
         .enumerate()
         {
             let table = table(drops, &rules, &called);
             let expected: &[&str] = if stops { &["base"] } else { &[] };
-            assert_eq!(table.stopping(&["output"]), expected, "{number}");
-            assert_eq!(table.stopping(&["input"]), [""; 0], "{number}");
+            for unread in [Unread::LetPass, Unread::Stop] {
+                assert_eq!(table.stopping(&["output"], unread), expected, "{number}");
+                assert_eq!(table.stopping(&["input"], unread), [""; 0], "{number}");
+            }
+        }
+    }
+
+    /// Whatever each of the rules that cannot be read does, it is told apart from what is sure.
+    #[test]
+    fn rules_that_cannot_be_read_are_in_doubt_where_it_matters() {
+        use Holds::{Maybe, Unread as Doubt, Yes};
+        let jump = || Then::Jump("called".to_owned());
+        let goto = || Then::Goto("called".to_owned());
+        for (number, (drops, rules, called, doubt)) in [
+            (false, vec![(Doubt, Then::Drop)], vec![], true),
+            (false, vec![(Yes, Then::Unknown)], vec![], true),
+            (true, vec![(Doubt, Then::Accept)], vec![], true),
+            (
+                true,
+                vec![(Yes, jump())],
+                vec![(Doubt, Then::Return), (Yes, Then::Accept)],
+                true,
+            ),
+            (false, vec![(Doubt, jump())], vec![(Yes, Then::Drop)], true),
+            (
+                false,
+                vec![(Doubt, goto()), (Yes, Then::Accept)],
+                vec![(Yes, Then::Drop)],
+                true,
+            ),
+            (
+                false,
+                vec![(Yes, Then::Jump("no chain".to_owned()))],
+                vec![],
+                true,
+            ),
+            // A chain that calls itself, which the kernel refuses.
+            (
+                false,
+                vec![(Yes, Then::Jump("base".to_owned()))],
+                vec![],
+                true,
+            ),
+            // What is decided anyway is in no doubt.
+            (
+                true,
+                vec![(Yes, Then::Accept), (Doubt, Then::Drop)],
+                vec![],
+                false,
+            ),
+            (false, vec![(Doubt, Then::Accept)], vec![], false),
+            (
+                false,
+                vec![(Maybe, jump())],
+                vec![(Doubt, Then::Drop)],
+                false,
+            ),
+            (false, vec![(Doubt, Then::Next)], vec![], false),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let table = table(drops, &rules, &called);
+            let expected: &[&str] = if doubt { &["base"] } else { &[] };
+            assert_eq!(
+                table.stopping(&["output"], Unread::Stop),
+                expected,
+                "{number}"
+            );
+            assert_eq!(
+                table.stopping(&["output"], Unread::LetPass),
+                [""; 0],
+                "{number}"
+            );
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Rules as `ip6tables-save` writes them, of the filter that was before nftables.
+//! Rules as `ip6tables-save` writes them: of the filter that was before nftables, and of iptables-nft, which makes
+//! tables of nftables.
 
-use super::chain::{Chain, Holds, Packet, Rule, Table, Then, Way};
+use super::chain::{self, Chain, Holds, Packet, Rule, Table, Then, Way};
 
 /// What the Mobility Header is called in `-p`.
 const MOBILITY: [&str; 4] = ["135", "ipv6-mh", "mh", "mobility-header"];
@@ -19,7 +20,6 @@ pub(super) fn tables(saved: &str, packet: &Packet<'_>) -> Vec<Table> {
         let Some(table) = tables.last_mut() else {
             continue;
         };
-        let mut words = line.split_ascii_whitespace();
         if let Some(chain) = line.strip_prefix(':') {
             let mut words = chain.split_ascii_whitespace();
             let (Some(name), Some(policy)) = (words.next(), words.next()) else {
@@ -31,7 +31,9 @@ pub(super) fn tables(saved: &str, packet: &Packet<'_>) -> Vec<Table> {
                 rules: Vec::new(),
             };
             table.chains.insert(name.to_owned(), new);
-        } else if words.next() == Some("-A") {
+        } else if let Some(line) = line.strip_prefix("-A ") {
+            let words = words(line);
+            let mut words = words.iter().map(String::as_str);
             let chain = words.next().unwrap_or_default();
             if let Some(chain) = table.chains.get_mut(chain) {
                 chain.rules.push(rule(words, packet));
@@ -41,22 +43,53 @@ pub(super) fn tables(saved: &str, packet: &Packet<'_>) -> Vec<Table> {
     tables
 }
 
+/// The words of a line. One in quotation marks may have blanks, and either of the two behind a backslash.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word) = (Vec::new(), None);
+    let (mut quoted, mut characters) = (false, line.chars());
+    while let Some(character) = characters.next() {
+        match character {
+            ' ' if !quoted => words.extend(word.take()),
+            '"' => {
+                quoted = !quoted;
+                word.get_or_insert_default();
+            }
+            '\\' => word
+                .get_or_insert_with(String::new)
+                .extend(characters.next()),
+            other => word.get_or_insert_with(String::new).push(other),
+        }
+    }
+    words.extend(word);
+    words
+}
+
 fn rule<'a>(mut words: impl Iterator<Item = &'a str>, packet: &Packet<'_>) -> Rule {
     let (mut holds, mut then, mut negated) = (Holds::Yes, Then::Next, false);
+    // What a word is that is not known: of a module, where one has been named, and else of an address.
+    let mut unknown = Holds::Maybe;
     while let Some(word) = words.next() {
         if word == "!" {
             negated = true;
             continue;
         }
         let is = match word {
-            // A module, whose conditions come as words of their own. Most of them need what is not known here.
-            "-m" => match words.next() {
-                Some("conntrack" | "state" | "tcp" | "udp" | "comment") => Holds::Yes,
-                _ => Holds::Maybe,
-            },
+            // A module, whose conditions come as words of their own.
+            "-m" => {
+                let name = words.next().unwrap_or_default();
+                unknown = chain::match_of_iptables(name);
+                match name {
+                    "conntrack" | "state" | "tcp" | "udp" => Holds::Yes,
+                    _ => unknown,
+                }
+            }
             "-p" => words.next().is_some_and(|it| MOBILITY.contains(&it)).into(),
             "-i" => is_interface(words.next(), Way::In, packet).into(),
             "-o" => is_interface(words.next(), Way::Out, packet).into(),
+            "-s" | "-d" => {
+                words.next();
+                Holds::Maybe
+            }
             "--ctstate" | "--state" => {
                 let state = match packet.way {
                     Way::In => "ESTABLISHED",
@@ -65,24 +98,21 @@ fn rule<'a>(mut words: impl Iterator<Item = &'a str>, packet: &Packet<'_>) -> Ru
                 let states = words.next().unwrap_or_default();
                 states.split(',').any(|it| it == state).into()
             }
+            "--comment" => {
+                words.next();
+                Holds::Yes
+            }
             "-j" => {
-                then = match words.next().unwrap_or_default() {
-                    "ACCEPT" => Then::Accept,
-                    "DROP" | "REJECT" => Then::Drop,
-                    "RETURN" => Then::Return,
-                    "LOG" | "NFLOG" | "MARK" | "CONNMARK" | "CT" | "TRACE" => Then::Next,
-                    // One that is no chain passes the packet, as far as is known here.
-                    chain => Then::Jump(chain.to_owned()),
-                };
+                let target = words.next().unwrap_or_default();
+                // One that is neither known nor a chain is not known anywhere.
+                then = Then::target(target).unwrap_or_else(|| Then::Jump(target.to_owned()));
                 break;
             }
             "-g" => {
                 then = Then::Goto(words.next().unwrap_or_default().to_owned());
                 break;
             }
-            // The text can have any words in it.
-            "--comment" => Holds::Maybe,
-            _ => Holds::Maybe,
+            _ => unknown,
         };
         holds = holds.min(if negated { is.not() } else { is });
         negated = false;
@@ -102,9 +132,13 @@ fn is_interface(name: Option<&str>, way: Way, packet: &Packet<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::chain::Unread, *};
 
     fn stops(way: Way, policy: &str, rules: &str) -> bool {
+        stops_with(way, policy, rules, Unread::LetPass)
+    }
+
+    fn stops_with(way: Way, policy: &str, rules: &str, unread: Unread) -> bool {
         let saved = format!(
             "# Generated\n*filter\n:INPUT {policy} [0:0]\n:OUTPUT {policy} [0:0]\n:own - [0:0]\n{rules}COMMIT\n"
         );
@@ -112,7 +146,7 @@ mod tests {
         let packet = Packet { interface, way };
         let tables = tables(&saved, &packet);
         assert_eq!(tables.len(), 1);
-        !tables[0].stopping(&packet.hooks()).is_empty()
+        !tables[0].stopping(&packet.hooks(), unread).is_empty()
     }
 
     #[test]
@@ -177,5 +211,38 @@ mod tests {
             );
             assert_eq!(found, (stops_in, stops_out), "{policy} {rules}");
         }
+    }
+    #[test]
+    fn matches_that_are_not_known_are_in_doubt() {
+        for (policy, rule, doubtful) in [
+            ("ACCEPT", "-p 135 -m mh --mh-type 1 -j DROP", true),
+            ("ACCEPT", "-p 135 -m mh ! --mh-type 5:6 -j DROP", true),
+            ("ACCEPT", "-p tcp -m multiport --dports 1,2 -j DROP", false),
+            ("ACCEPT", "-m u32 --u32 \"0=1\" -j DROP", true),
+            (
+                "ACCEPT",
+                "-m hashlimit --hashlimit-above 1/sec -j DROP",
+                false,
+            ),
+            ("DROP", "-m conntrack --ctstate NEW -j ACCEPT", false),
+            ("DROP", "-m conntrack --ctdir ORIGINAL -j ACCEPT", true),
+            ("ACCEPT", "-j NFQUEUE --queue-num 1", true),
+            ("ACCEPT", "-j LOG --log-prefix \"a -j DROP\"", false),
+        ] {
+            let rule = format!("-A OUTPUT {rule}\n");
+            let stops = |unread| stops_with(Way::Out, policy, &rule, unread);
+            let doubt = stops(Unread::Stop) && !stops(Unread::LetPass);
+            assert_eq!(doubt, doubtful, "{policy} {rule}");
+        }
+    }
+
+    #[test]
+    fn a_comment_is_one_word_whatever_is_in_it() {
+        let rule =
+            |comment: &str| format!("-A OUTPUT -p 135 -m comment --comment {comment} -j DROP\n");
+        for comment in ["short", "\"-j ACCEPT\"", r#""with \" -j ACCEPT""#, "\"\""] {
+            assert!(stops(Way::Out, "ACCEPT", &rule(comment)), "{comment}");
+        }
+        assert_eq!(words(r#"a  "b c" \"d """#), ["a", "b c", "\"d", ""]);
     }
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use anycast_common::abi::roles::{CORRESPONDENT, MEMBER};
 
-use self::chain::{Packet, Table, Way};
+use self::chain::{Packet, Table, Unread, Way};
 use super::{finding::Finding, surroundings};
 use crate::config::{Config, settings};
 
@@ -27,8 +27,34 @@ pub(super) fn by_passed(config: &Config) -> Vec<Finding> {
         .collect()
 }
 
-/// Chains that drop the messages of the Mobility Header which this machine's roles exchange. Only what is sure is told:
-/// a rule that may let one pass is taken to do so. Nothing to who may not read the rules, which takes CAP_NET_ADMIN.
+/// A packet filter, with the commands of its rules.
+#[derive(Clone, Copy)]
+enum Filter {
+    Nft,
+    Legacy,
+}
+
+impl Filter {
+    /// What puts a rule before the others of a chain that lets the messages pass.
+    fn remedy(self, table: &str, chain: &str) -> String {
+        match self {
+            Self::Nft => format!("nft insert rule {table} {chain} meta l4proto 135 accept"),
+            Self::Legacy => format!("ip6tables-legacy -t {table} -I {chain} -p 135 -j ACCEPT"),
+        }
+    }
+
+    /// What shows a chain.
+    fn shows(self, table: &str, chain: &str) -> String {
+        match self {
+            Self::Nft => format!("nft list table {table}"),
+            Self::Legacy => format!("ip6tables-legacy -t {table} -S {chain}"),
+        }
+    }
+}
+
+/// Chains that drop the messages of the Mobility Header which this machine's roles exchange, or that may do so by a
+/// rule that cannot be read. A rule about what only a packet has is taken to let it pass. Nothing to who may not read
+/// the rules, which takes CAP_NET_ADMIN.
 ///
 /// Messages for clients are taken by programs before netfilter, and answers leave by it. A member receives answers,
 /// which belong to connections that conntrack knows by then, and begins all exchanges.
@@ -50,37 +76,77 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     if let Some(rules) = say("nft", &["--json", "--numeric", "list", "ruleset"])
         && let Ok(rules) = serde_json::from_str(&rules)
     {
-        let read = |packet: &Packet<'_>| nft::tables(&rules, packet);
-        findings.extend(stopping(&ways, read).into_iter().map(|(table, chain)| {
-            let remedy = format!("nft insert rule {table} {chain} meta l4proto 135 accept");
-            dropping(&table, &chain, remedy)
+        // What iptables-nft has made of its rules says less than what it makes of them again.
+        let saved = nft::has_words_of_iptables(&rules)
+            .then(|| saved(["ip6tables-nft-save", "ip6tables-save"], true))
+            .flatten();
+        findings.extend(judged(&ways, Filter::Nft, |packet| {
+            let mut tables = nft::tables(&rules, packet);
+            for mut table in saved.iter().flat_map(|saved| legacy::tables(saved, packet)) {
+                table.name = format!("ip6 {}", table.name);
+                let same = tables.iter_mut().find(|it| it.name == table.name);
+                if let Some(same) = same {
+                    same.chains.extend(table.chains);
+                }
+            }
+            tables
         }));
     }
     let is_there = std::fs::read_to_string("/proc/net/ip6_tables_names");
     if is_there.is_ok_and(|names| !names.is_empty())
-        && let Some(rules) =
-            say("ip6tables-legacy-save", &[]).or_else(|| say("ip6tables-save", &[]))
+        && let Some(rules) = saved(["ip6tables-legacy-save", "ip6tables-save"], false)
     {
         let read = |packet: &Packet<'_>| legacy::tables(&rules, packet);
-        findings.extend(stopping(&ways, read).into_iter().map(|(table, chain)| {
-            let remedy = format!("ip6tables-legacy -t {table} -I {chain} -p 135 -j ACCEPT");
-            dropping(&table, &chain, remedy)
-        }));
+        findings.extend(judged(&ways, Filter::Legacy, read));
     }
     findings
 }
 
-fn dropping(table: &str, chain: &str, remedy: String) -> Finding {
-    let message = format!(
-        "table {table} drops the Mobility Header (protocol 135) in its chain {chain}, so that no session is bound"
-    );
-    Finding::new("protocol_135", message, remedy)
+/// Rules of iptables-nft, or of what was before it, by the first of these programs that is for those.
+fn saved(programs: [&str; 2], nft: bool) -> Option<String> {
+    let mut saved = programs.iter().filter_map(|program| say(program, &[]));
+    saved.find(|rules| {
+        let first = rules.lines().next().unwrap_or_default();
+        first.contains("(nf_tables)") == nft
+    })
+}
+
+/// What is told of the chains that stop, or may stop, the messages of one way at all interfaces of that way.
+fn judged(
+    ways: &[(Way, Vec<&str>)],
+    filter: Filter,
+    read: impl Fn(&Packet<'_>) -> Vec<Table>,
+) -> Vec<Finding> {
+    let sure = stopping(ways, &read, Unread::LetPass);
+    let mut doubtful = stopping(ways, &read, Unread::Stop);
+    doubtful.retain(|chain| !sure.contains(chain));
+    let stops = |(table, chain): &(String, String)| {
+        let message = format!(
+            "table {table} drops the Mobility Header (protocol 135) in its chain {chain}, so that no session is bound"
+        );
+        Finding::new("protocol_135", message, filter.remedy(table, chain))
+    };
+    let may_stop = |(table, chain): &(String, String)| {
+        let message = format!(
+            "table {table} has a rule that cannot be read here, by which its chain {chain} may drop the Mobility \
+             Header (protocol 135)"
+        );
+        let remedy = format!(
+            "look at it yourself ({}), or let the messages pass before it: {}",
+            filter.shows(table, chain),
+            filter.remedy(table, chain)
+        );
+        Finding::new("protocol_135_unread", message, remedy)
+    };
+    let sure = sure.iter().map(stops);
+    sure.chain(doubtful.iter().map(may_stop)).collect()
 }
 
 /// Table and name of each chain that drops the messages of one way at all interfaces of that way.
 fn stopping(
     ways: &[(Way, Vec<&str>)],
     read: impl Fn(&Packet<'_>) -> Vec<Table>,
+    unread: Unread,
 ) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (way, names) in ways {
@@ -89,7 +155,7 @@ fn stopping(
             let packet = Packet { interface, way };
             let tables = read(&packet);
             let stopping = tables.iter().flat_map(|table| {
-                let chains = table.stopping(&packet.hooks()).into_iter();
+                let chains = table.stopping(&packet.hooks(), unread).into_iter();
                 chains.map(|chain| (table.name.clone(), chain.to_owned()))
             });
             stopping.collect()

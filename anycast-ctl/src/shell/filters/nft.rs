@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::chain::{Chain, Holds, Packet, Rule, Table, Then, Way};
+use super::chain::{self, Chain, Holds, Packet, Rule, Table, Then, Way};
 
 /// Number of the Mobility Header among protocols.
 const MOBILITY: u64 = 135;
@@ -63,6 +63,16 @@ pub(super) fn tables(ruleset: &Value, packet: &Packet<'_>) -> Vec<Table> {
     tables.into_values().collect()
 }
 
+/// Whether a rule has something of iptables, for which nft has no words.
+pub(super) fn has_words_of_iptables(ruleset: &Value) -> bool {
+    let listed = ruleset["nftables"].as_array();
+    let rules = listed.into_iter().flatten();
+    let mut statements = rules
+        .filter_map(|it| it["rule"]["expr"].as_array())
+        .flatten();
+    statements.any(|statement| statement.get("xt").is_some())
+}
+
 fn text<'a>(object: &'a Value, key: &str) -> &'a str {
     object[key].as_str().unwrap_or_default()
 }
@@ -87,7 +97,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn rule(&self, statements: &[Value]) -> Rule {
         let mut holds = Holds::Yes;
-        for (kind, value) in statements.iter().filter_map(named) {
+        let named = statements.iter().map(named).enumerate();
+        for (number, (kind, value)) in named.filter_map(|(number, it)| Some((number, it?))) {
             match kind {
                 "match" => holds = holds.min(self.matches(value)),
                 "vmap" => {
@@ -97,24 +108,21 @@ impl Reader<'_> {
                 }
                 // How much has passed already is not known.
                 "limit" | "quota" | "ct count" => holds = holds.min(Holds::Maybe),
-                "counter" | "log" | "mangle" | "notrack" | "set" | "ct helper" => {}
-                // Of iptables, for what nft has no words.
+                "counter" | "log" | "mangle" | "notrack" | "set" | "map" | "ct helper"
+                | "ct timeout" | "ct expectation" | "secmark" | "flow" | "dup" | "last" => {}
+                // Of iptables, for what nft has no words. A target comes last.
                 "xt" => match (text(value, "type"), text(value, "name")) {
-                    ("target", "REJECT" | "DROP") => {
-                        return Rule {
-                            holds,
-                            then: Then::Drop,
-                        };
+                    ("match", name) => holds = holds.min(chain::match_of_iptables(name)),
+                    ("target", name) => {
+                        let then = Then::target(name).unwrap_or(Then::Unknown);
+                        return Rule { holds, then };
                     }
-                    ("target", "LOG" | "NFLOG" | "MARK" | "CONNMARK" | "CT" | "TRACE") => {}
-                    ("target", _) => {
-                        return Rule {
-                            holds,
-                            then: Then::Unknown,
-                        };
+                    // An nft that does not say which.
+                    _ if number + 1 < statements.len() => holds = holds.min(Holds::Unread),
+                    _ => {
+                        let then = Then::Unknown;
+                        return Rule { holds, then };
                     }
-                    ("match", "comment") => {}
-                    _ => holds = holds.min(Holds::Maybe),
                 },
                 _ => {
                     let then = verdict(kind, value);
@@ -132,6 +140,10 @@ impl Reader<'_> {
         let subject = self.subject(&condition["left"]);
         if matches!(subject, Subject::Absent) {
             return Holds::No;
+        }
+        // Our messages are of several types.
+        if condition["left"]["exthdr"]["name"] == "mh" {
+            return Holds::Unread;
         }
         let is = self.is(subject, &condition["right"]);
         match text(condition, "op") {
@@ -225,7 +237,7 @@ impl Reader<'_> {
         for pair in pairs.map_or(&[][..], Vec::as_slice) {
             match self.is(subject, &pair[0]) {
                 Holds::No => {}
-                Holds::Maybe => return (Holds::Maybe, Then::Unknown),
+                doubt @ (Holds::Maybe | Holds::Unread) => return (doubt, Then::Unknown),
                 Holds::Yes => {
                     let then = named(&pair[1]).map(|(kind, value)| verdict(kind, value));
                     return (Holds::Yes, then.unwrap_or(Then::Unknown));
@@ -245,7 +257,7 @@ fn named(value: &Value) -> Option<(&str, &Value)> {
 fn verdict(kind: &str, value: &Value) -> Then {
     let target = || text(value, "target").to_owned();
     match kind {
-        "accept" => Then::Accept,
+        "accept" | "snat" | "dnat" | "masquerade" | "redirect" => Then::Accept,
         "drop" | "reject" => Then::Drop,
         "return" => Then::Return,
         "continue" => Then::Next,

@@ -1,7 +1,11 @@
-use super::*;
+use super::{super::chain::Unread, *};
 
 /// Whether a chain at `hook` with these rules, as nft writes them, and a policy of `drop` stops a message.
 fn stops(hook: &str, way: Way, rules: &[&str]) -> bool {
+    stops_with(hook, way, rules, Unread::LetPass)
+}
+
+fn stops_with(hook: &str, way: Way, rules: &[&str], unread: Unread) -> bool {
     let rules: Vec<Value> = rules
         .iter()
         .map(|statements| {
@@ -21,7 +25,7 @@ fn stops(hook: &str, way: Way, rules: &[&str]) -> bool {
     let packet = Packet { interface, way };
     let tables = tables(&serde_json::json!({"nftables": listed}), &packet);
     assert_eq!(tables.len(), 1);
-    !tables[0].stopping(&packet.hooks()).is_empty()
+    !tables[0].stopping(&packet.hooks(), unread).is_empty()
 }
 
 #[test]
@@ -141,7 +145,9 @@ fn the_order_of_rules_maps_and_words_of_iptables_are_known() {
     for (rules, passes) in [
         (vec![target("REJECT"), accept.clone()], false),
         (vec![target("LOG"), accept.clone()], true),
-        (vec![target("SECMARK")], true),
+        (vec![target("SECMARK")], false),
+        (vec![target("NFQUEUE")], true),
+        (vec![target("MASQUERADE")], true),
         (vec![accept.clone(), target("REJECT")], true),
         (vec![map.replace("VERDICT", "drop"), accept.clone()], false),
         (vec![map.replace("VERDICT", "accept")], true),
@@ -175,4 +181,40 @@ fn the_order_of_rules_maps_and_words_of_iptables_are_known() {
         )
         .is_empty()
     );
+}
+
+#[test]
+fn what_iptables_has_said_and_nft_cannot_is_in_doubt() {
+    let mobility = r#"{"match": {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": 135}}"#;
+    let tcp = mobility.replace("135", "6");
+    let accept = |condition: &str| format!("[{condition}, {{\"accept\": null}}]");
+    let xt = |name: &str| format!(r#"{{"xt": {{"type": "match", "name": "{name}"}}}}"#);
+    for (rule, doubtful) in [
+        (accept(mobility), false),
+        (accept(&xt("comment")), false),
+        (accept(&xt("hashlimit")), false),
+        (accept(&xt("conntrack")), true),
+        (accept(&format!("{mobility}, {}", xt("mh"))), true),
+        // An nft that does not say which one.
+        (accept(r#"{"xt": null}"#), true),
+        (format!("[{mobility}, {{\"xt\": null}}]"), true),
+        (format!("[{tcp}, {{\"xt\": null}}]"), false),
+        (
+            accept(
+                r#"{"match": {"op": "==", "left": {"exthdr": {"name": "mh", "field": "type"}}, "right": 1}}"#,
+            ),
+            true,
+        ),
+        (format!("[{mobility}, {{\"queue\": null}}]"), true),
+    ] {
+        let stops = |unread| stops_with("output", Way::Out, &[&rule], unread);
+        let doubt = stops(Unread::Stop) && !stops(Unread::LetPass);
+        assert_eq!(doubt, doubtful, "{rule}");
+    }
+    let ruleset = |rule: &str| {
+        let statements: Value = serde_json::from_str(rule).expect("JSON");
+        serde_json::json!({"nftables": [{"rule": {"expr": statements}}]})
+    };
+    assert!(has_words_of_iptables(&ruleset(&accept(&xt("mh")))));
+    assert!(!has_words_of_iptables(&ruleset(&accept(mobility))));
 }

@@ -12,9 +12,10 @@ use crate::{
 /// daemons in namespaces; tshark, a second parser for every packet; BIRD and FRR, which pass routes on; nft, for
 /// firewalls; Python, for the peer of `interop`; bpftool, which loads the programs by libbpf; systemd, under which
 /// the unit is started; Prometheus, which scrapes the lab; a validator of JSON Schema; curl and pgrep, which the
-/// README and the package's test type; tmux, a terminal for `top`; rpm, which reads the RPM package; nats-server, the
-/// bus of a fleet; faketime, for gateways whose clocks are off; openssl, for certificates of the bus; keepalived,
-/// which makes one of two gateways the active one; and ethtool and ip6tables, which remedies of `check --host` name.
+/// README and the package's test type; tmux, a terminal for `top`; rpm, which makes and reads the RPM package;
+/// nats-server, the bus of a fleet; faketime, for gateways whose clocks are off; openssl, for certificates of the bus;
+/// keepalived, which makes one of two gateways the active one; and ethtool and ip6tables, which remedies of `check
+/// --host` name.
 ///
 /// The tests work without them, so that a failure is only reported.
 pub fn install_helpers() {

@@ -1,6 +1,10 @@
 //! Runs a packet through a real program, loaded through the real verifier.
 
-use std::{cell::Cell, collections::BTreeMap};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use anycast_common::abi::{event::Header, roles::CORRESPONDENT};
 use anycast_ctl::{
@@ -33,6 +37,12 @@ pub enum Hook {
     Tcx,
     /// Egress of a correspondent; likewise.
     TcxOut,
+}
+
+/// While this lives no other test pins anything: all of them are in one network namespace, which has pins of one run.
+pub fn alone_with_pins() -> MutexGuard<'static, ()> {
+    static PINS: Mutex<()> = Mutex::new(());
+    PINS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 thread_local! {

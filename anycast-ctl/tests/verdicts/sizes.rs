@@ -9,7 +9,7 @@ use anycast_ctl::{
 use anyhow::{Context as _, Result, ensure};
 use xtask::kernel_tests::Suite;
 
-use crate::packets::address;
+use crate::{harness::alone_with_pins, packets::address};
 
 /// Its index, in every network namespace.
 const LOOPBACK: u32 = 1;
@@ -54,6 +54,7 @@ fn whole_sets(flows: u32) -> u32 {
 }
 
 fn taken_over() -> Result<()> {
+    let _alone = alone_with_pins();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -9,7 +9,7 @@ use xtask::{json_schema, kernel_tests::Suite, lab::crowd::Crowd, net::wait};
 use super::{
     clients::{socket, with_answers},
     nats::{self, Nats},
-    site::{Plan, SOON, Site},
+    site::{GATEWAYS, Plan, SOON, Site},
 };
 
 const SESSIONS: usize = 12;
@@ -67,6 +67,7 @@ fn outlive(site: &mut Site, bus: &mut Option<Nats>) -> Result<()> {
     let mut crowd = begin(site, &[0, 1])?;
     fleet_matches_schema(site, 1)?;
     site.gateway(1)?.wait_problems(&[])?;
+    metrics_of_fleet(site, 1, [1.0, 1.0, 1.0])?;
     site.route(1)?;
     go_on(&mut crowd, GO_ON)?;
     none_broken(&crowd, "the route moved")?;
@@ -80,6 +81,7 @@ fn outlive(site: &mut Site, bus: &mut Option<Nats>) -> Result<()> {
     none_broken(&crowd, "the bus was gone")?;
     let alone = ["fleet_disconnected", "fleet_peer_lost"];
     site.gateway(1)?.wait_problems(&alone)?;
+    metrics_of_fleet(site, 1, [1.0, 0.0, 0.0])?;
     *bus = Some(Nats::start(site)?);
     wait_connected(site, 1, true)?;
     site.start_gateway(0)?;
@@ -186,6 +188,23 @@ fn fleet_matches_schema(site: &Site, place: usize) -> Result<()> {
     }
     let printed = site.gateway(place)?.tell(&["fleet", "--json"])?;
     json_schema::validate(site.directory(), "fleet", &printed)
+}
+
+/// Whether metrics say that a gateway is ready, is connected, and hears the first one.
+fn metrics_of_fleet(site: &Site, place: usize, expected: [f64; 3]) -> Result<()> {
+    let text = site.gateway(place)?.tell(&["metrics"])?;
+    let value = |name: &str| {
+        let line = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        text.lines().find_map(line)
+    };
+    let first = format!("{{name=\"{}\"}}", GATEWAYS[0]);
+    let peer = format!("peer_up{first}");
+    let found =
+        ["ready", "connected", peer.as_str()].map(|name| value(&format!("anycast_fleet_{name}")));
+    ensure!(found == expected.map(Some), "{found:?}: {text}");
+    let heard: Option<f64> = value(&format!("anycast_fleet_peer_heard_seconds{first}"));
+    ensure!(heard.is_some_and(|heard| heard >= 0.0), "{text}");
+    Ok(())
 }
 
 pub fn go_on(crowd: &mut Crowd, time: Duration) -> Result<()> {

@@ -33,7 +33,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 
 /// The daemon that cargo has built for this test.
 pub const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
-const GATEWAYS: [&str; 3] = ["g1", "g2", "g3"];
+pub const GATEWAYS: [&str; 3] = ["g1", "g2", "g3"];
 const MEMBERS: [&str; 2] = ["s1", "s2"];
 /// Of `fib_multipath_hash_policy=3`: source, destination, protocol, both ports.
 const ADDRESSES_AND_PORTS: &str = "55";

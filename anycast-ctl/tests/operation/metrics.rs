@@ -7,7 +7,7 @@ use std::{
     net::{Ipv6Addr, SocketAddr, TcpStream},
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -25,6 +25,8 @@ use xtask::{
 const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
 const METRICS: &str = "[::1]:9472";
 const PROMETHEUS: &str = "[::1]:9090";
+/// The service of a member fails while there is this file.
+const FAILS: &str = "fails";
 const SOON: Duration = Duration::from_secs(30);
 const OPENMETRICS: &str = "Accept: application/openmetrics-text; version=1.0.0\r\n";
 
@@ -75,7 +77,7 @@ fn sample(text: &str, name: &str) -> Option<f64> {
 
 /// Reads what the daemons serve, and compares it with what they say elsewhere.
 pub fn served() -> Result<()> {
-    let lab = lab()?;
+    let mut lab = lab()?;
     let mut report = Report::begin(true);
     let session = report.step("bind", "", |evidence| {
         scenario::open(&lab, "client", evidence)
@@ -147,7 +149,39 @@ pub fn served() -> Result<()> {
     let (head, _) = get(&lab.network.router, METRICS, "/", "")?;
     ensure!(head.starts_with("HTTP/1.1 404 "), "{head}");
     documented(&lab)?;
-    late(lab)
+    late(&mut lab)?;
+    of_health_and_queries(lab)
+}
+
+/// The service of a member fails, and a router asks when it starts.
+fn of_health_and_queries(mut lab: Lab) -> Result<()> {
+    let b = "{anycast=\"2001:db8:a::53\"}";
+    let healthy = format!("anycast_group_healthy{b}");
+    let read = |lab: &Lab| -> Result<String> { lab.daemon(S2.name)?.tell(&["metrics"]) };
+    let text = read(&lab)?;
+    ensure!(sample(&text, &healthy) == Some(1.0), "{text}");
+    let checks = "anycast_health_check_duration_seconds_count";
+    ensure!(
+        sample(&text, checks).is_some_and(|count| count >= 1.0),
+        "{text}"
+    );
+    let lasts = sample(&text, &format!("anycast_group_health_age_seconds{b}"));
+    ensure!(lasts.is_some_and(|age| age > 0.0), "{text}");
+    fs::write(lab.network.site().directory().join(FAILS), "")?;
+    wait::poll(SOON, ASK_AGAIN, "the service fails", || {
+        let text = read(&lab)?;
+        let joined = sample(&text, &format!("anycast_group_joined{b}"));
+        Ok((sample(&text, &healthy) == Some(0.0) && joined == Some(0.0)).then_some(()))
+    })?;
+
+    let asked = Instant::now();
+    lab.restart("router")?;
+    let age = "anycast_last_query_age_seconds{interface=\"eth0\"}";
+    wait::poll(SOON, ASK_AGAIN, "the Query is heard", || {
+        let text = lab.daemon("s1")?.tell(&["metrics"])?;
+        let since = asked.elapsed().as_secs_f64();
+        Ok(sample(&text, age).filter(|age| *age < since).map(drop))
+    })
 }
 
 /// The one pair of addresses that is used has all packets that the counters have, and their octets.
@@ -172,11 +206,18 @@ fn counted(text: &str, care_of: Ipv6Addr, directions: [(&str, &str); 2]) -> Resu
 }
 
 /// The address by which people watch may come when the daemon runs, or never.
-fn late(mut lab: Lab) -> Result<()> {
+fn late(lab: &mut Lab) -> Result<()> {
     let address: Ipv6Addr = "2001:db8:9::9".parse()?;
     let metrics = format!("[{address}]:9472");
     let both = format!("\n[control]\nmetrics = \"{metrics}\"\n\n[member]\n");
     lab.configure(S2.name, "\n[member]\n", &both)?;
+    let fails = lab.network.site().directory().join(FAILS);
+    let health = format!(
+        "health = {{ type = \"command\", command = [\"test\", \"!\", \"-e\", \"{}\"], interval = \"1s\", \
+         timeout = \"1s\", rise = 1, fall = 1 }}",
+        fails.display()
+    );
+    lab.configure(S2.name, "join = \"start\"", &health)?;
     lab.start(&[S2.name])?;
     let daemon = lab.daemon(S2.name)?;
     daemon.wait_problems(&["metrics_not_served"])?;
@@ -189,7 +230,7 @@ fn late(mut lab: Lab) -> Result<()> {
 }
 
 /// A member without health checks has none of their metrics, one that has just started may have heard no Query, and a
-/// gateway without a bus has nothing to say of a fleet.
+/// gateway without a bus has nothing to say of a fleet. Other tests see these.
 const UNSEEN: [&str; 3] = ["_health", "_last_query_", "_fleet_"];
 
 /// Every family that is no counter is in the documents, and no other is.

@@ -5,6 +5,7 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
 };
 
+use aya::Pod;
 use nix::{errno::Errno, libc};
 
 pub(super) const PROG_GET_FD_BY_ID: libc::c_long = 13;
@@ -20,6 +21,21 @@ const MOST: usize = 64;
 
 /// Sets every entry of an array with values of eight octets, by one call.
 pub(super) fn set_all(array: BorrowedFd<'_>, values: &[u64]) -> io::Result<()> {
+    let keys: Vec<u32> = (0..u32::try_from(values.len()).map_err(io::Error::other)?).collect();
+    // SAFETY: indices of an array have four octets, and the caller says what its values have.
+    unsafe { update_all(array, &keys, values) }.map_err(|(_, error)| error)
+}
+
+/// Sets entries of an array or hash map, as many as there are keys and values, by one call. Gives the error of the
+/// first one that fails, and how many are set before it, which may be more than are told.
+///
+/// # Safety
+/// Keys and values of the map must be as large as these.
+pub(super) unsafe fn update_all<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    keys: &[K],
+    values: &[V],
+) -> Result<(), (usize, io::Error)> {
     #[repr(C)]
     struct Batch {
         in_batch: u64,
@@ -31,20 +47,27 @@ pub(super) fn set_all(array: BorrowedFd<'_>, values: &[u64]) -> io::Result<()> {
         element_flags: u64,
         flags: u64,
     }
-    let count = u32::try_from(values.len()).map_err(io::Error::other)?;
-    let keys: Vec<u32> = (0..count).collect();
+    let count = keys.len().min(values.len());
     let mut attribute = Batch {
         in_batch: 0,
         out_batch: 0,
         keys: keys.as_ptr() as u64,
         values: values.as_ptr() as u64,
-        count,
-        map: array.as_raw_fd(),
+        count: u32::try_from(count).map_err(|error| (0, io::Error::other(error)))?,
+        map: map.as_raw_fd(),
         element_flags: 0,
         flags: 0,
     };
-    // SAFETY: there are as many keys and values as the kernel is told, and it writes to the attribute.
-    unsafe { call_mut(MAP_UPDATE_BATCH, &mut attribute) }.map(drop)
+    // SAFETY: there are as many keys and values as the kernel is told, of the size that the caller guarantees, and it
+    // writes to the attribute.
+    match unsafe { call_mut(MAP_UPDATE_BATCH, &mut attribute) } {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            // A kernel that refuses before it begins may leave the number as it is.
+            let set = usize::try_from(attribute.count).ok();
+            Err((set.filter(|set| *set < count).unwrap_or_default(), error))
+        }
+    }
 }
 
 /// TCX: numbers of the programs of an interface, in the order in which packets meet them.

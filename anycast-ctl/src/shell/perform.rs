@@ -104,12 +104,12 @@ impl Performer {
     /// the core wants to see.
     pub(super) fn perform(&mut self, actions: &mut Actions, plane: &mut Plane) -> Wanted {
         let (dataplane, links) = plane.parts();
-        let mut outgoing = Vec::new();
+        let (mut outgoing, mut maps) = (Vec::new(), Vec::new());
         let mut wanted = Wanted::default();
         for action in actions.drain(..) {
             match action {
                 Action::Send { ifindex, packet } => outgoing.push((ifindex, packet)),
-                Action::Map(action) => self.map(&action, dataplane),
+                Action::Map(action) => maps.push(action),
                 Action::Route(action) => {
                     if let Some(routes) = &mut self.routes {
                         routes.apply(action);
@@ -120,7 +120,10 @@ impl Performer {
                         reachability.probe(ifindex, address);
                     }
                 }
-                Action::Group(action) => self.groups.apply(action),
+                Action::Group(action) => {
+                    self.maps(&mut maps, dataplane);
+                    self.groups.apply(action);
+                }
                 Action::Check(action) => self.checks.apply(action),
                 Action::Publish { to, octets } => {
                     if let Some(bus) = &mut self.bus {
@@ -132,6 +135,7 @@ impl Performer {
                 Action::Notice(notice) => self.notice(notice, links),
             }
         }
+        self.maps(&mut maps, dataplane);
         self.send(&outgoing, links);
         self.notices.sum_up();
         if let Some(routes) = &mut self.routes
@@ -276,13 +280,19 @@ impl Performer {
         });
     }
 
-    fn map(&mut self, action: &MapAction, dataplane: &mut Dataplane) {
-        let Err(error) = dataplane.maps().apply(action) else {
-            return;
-        };
-        self.map_failed += 1;
-        if let Some(held) = self.failures.admit(("map", None), Instant::now()) {
-            tracing::error!(?action, %error, held, "the kernel refused a map update");
-        }
+    /// Changes the maps, and empties the list.
+    fn maps(&mut self, actions: &mut Vec<MapAction>, dataplane: &mut Dataplane) {
+        let Self {
+            failures,
+            map_failed,
+            ..
+        } = self;
+        dataplane.maps().apply_all(actions, |action, error| {
+            *map_failed += 1;
+            if let Some(held) = failures.admit(("map", None), Instant::now()) {
+                tracing::error!(?action, %error, held, "the kernel refused a map update");
+            }
+        });
+        actions.clear();
     }
 }

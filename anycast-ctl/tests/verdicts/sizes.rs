@@ -1,10 +1,14 @@
 //! Maps are as large as they are told, and those with sessions in them stay.
 #![allow(clippy::cast_possible_truncation, reason = "halves")]
 
-use anycast_common::abi::{flow_table, roles::CORRESPONDENT};
+use std::net::Ipv6Addr;
+
+use anycast_common::abi::{flow_table, maps::CareOf, roles::CORRESPONDENT};
 use anycast_ctl::{
     core::{MapAction, Time},
-    shell::dataplane::{Dataplane, Limits, Mode, OBJECT, OtherSize, Pins, Settings, Sizes},
+    shell::dataplane::{
+        Dataplane, DataplaneError, Limits, Mode, OBJECT, OtherSize, Pins, Settings, Sizes,
+    },
 };
 use anyhow::{Context as _, Result, ensure};
 use xtask::kernel_tests::Suite;
@@ -15,17 +19,24 @@ use crate::{harness::alone_with_pins, packets::address};
 const LOOPBACK: u32 = 1;
 
 pub fn tests(suite: Suite) -> Suite {
-    suite.test_with_pins("sizes: of new maps, and of those taken over", taken_over)
+    let suite = suite.test_with_pins("sizes: of new maps, and of those taken over", taken_over);
+    suite.test(
+        "sizes: what is written together fills a map as one by one",
+        together,
+    )
 }
 
-fn load(sizes: Sizes) -> Result<Dataplane> {
-    let settings = Settings {
+fn settings(sizes: Sizes) -> Settings {
+    Settings {
         roles: CORRESPONDENT,
         require_router_alert: true,
         limits: Limits::NONE,
         sizes,
-    };
-    let mut dataplane = Dataplane::load_with(OBJECT, settings, Some(Pins::claim()?))?;
+    }
+}
+
+fn load(sizes: Sizes) -> Result<Dataplane> {
+    let mut dataplane = Dataplane::load_with(OBJECT, settings(sizes), Some(Pins::claim()?))?;
     // Maps stay where a program of theirs does.
     dataplane.attach(LOOPBACK, CORRESPONDENT, Mode::Generic)?;
     Ok(dataplane)
@@ -34,18 +45,85 @@ fn load(sizes: Sizes) -> Result<Dataplane> {
 /// Pairs of a client and a care-of address, until there is no room for more.
 fn fill(dataplane: &mut Dataplane, most: u32) -> Result<u32> {
     for number in 0..most {
-        let [a, b] = [number >> 16, number & 0xffff].map(|half| half as u16);
-        let set = MapAction::SetCareOf {
-            client: std::net::Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, a, b),
-            care_of: address("2001:db8:20::c1"),
-            anycast: address("2001:db8:a::53"),
-            expires: Time::from_nanos(u64::MAX / 2),
-        };
+        let set = way_back(number, Time::from_nanos(u64::MAX / 2));
         if dataplane.maps().apply(&set).is_err() {
             return Ok(number);
         }
     }
     Ok(most)
+}
+
+fn way_back(number: u32, expires: Time) -> MapAction {
+    let [a, b] = [number >> 16, number & 0xffff].map(|half| half as u16);
+    MapAction::SetCareOf {
+        client: Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, a, b),
+        care_of: address("2001:db8:20::c1"),
+        anycast: address("2001:db8:a::53"),
+        expires,
+    }
+}
+
+fn binding(number: u32) -> MapAction {
+    let [a, b] = [number >> 16, number & 0xffff].map(|half| half as u16);
+    MapAction::SetBinding {
+        client: Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, a, b),
+        anycast: address("2001:db8:a::53"),
+        care_of: address("2001:db8:20::c1"),
+        expires: Time::ZERO,
+    }
+}
+
+fn together() -> Result<()> {
+    const ROOM: u32 = 2048;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let _guard = runtime.enter();
+    let sizes = Sizes {
+        bindings: ROOM,
+        flows: 4096,
+        ..Sizes::default()
+    };
+    let mut dataplane = Dataplane::load_with(OBJECT, settings(sizes), None)?;
+    let (early, late) = (Time::from_nanos(1), Time::from_nanos(2));
+    // Some more than there is room for; something else among them, of which there is none; and entries after those that
+    // are refused, some of them known.
+    let MapAction::SetBinding {
+        client, anycast, ..
+    } = binding(0)
+    else {
+        unreachable!()
+    };
+    let mut actions: Vec<_> = (0..1500).map(|number| way_back(number, early)).collect();
+    actions.extend((0..ROOM).map(binding));
+    actions.push(MapAction::RemoveBinding { client, anycast });
+    actions.extend((1500..ROOM + 40).map(|number| way_back(number, early)));
+    actions.extend((0..100).map(|number| way_back(number, late)));
+    actions.extend([binding(0), binding(ROOM), binding(1)]);
+    let mut refused = Vec::new();
+    let failed = |action: &MapAction, error: DataplaneError| {
+        refused.push((action.clone(), error.to_string()));
+    };
+    dataplane.maps().apply_all(&actions, failed);
+    let wanted = (ROOM..ROOM + 40).map(|number| way_back(number, early));
+    let wanted: Vec<_> = wanted.chain([binding(ROOM)]).collect();
+    let which: Vec<_> = refused.iter().map(|(action, _)| action.clone()).collect();
+    ensure!(which == wanted, "{refused:?}");
+    // Each with the error that it has alone.
+    for (action, error) in &refused {
+        let alone = dataplane.maps().apply(action).err().context("no room")?;
+        ensure!(alone.to_string() == *error, "{alone}, not {error}");
+    }
+    let pairs: Vec<_> = dataplane.maps().care_of().collect();
+    let is_late = |(_, pair): &&(_, CareOf)| pair.expires == late.as_nanos();
+    let late = pairs.iter().filter(is_late).count();
+    ensure!(
+        (pairs.len(), late) == (ROOM as usize, 100),
+        "{late} of {}",
+        pairs.len()
+    );
+    dataplane.end()?;
+    Ok(())
 }
 
 /// For how many flows a table is that was made for so many.
@@ -92,12 +170,6 @@ fn taken_over() -> Result<()> {
     let pairs = second.maps().care_of().count();
     ensure!(pairs == small.bindings as usize, "{pairs} pairs were kept");
     // What is not taken over is as large as it is told.
-    let binding = |number: u16| MapAction::SetBinding {
-        client: std::net::Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, number),
-        anycast: address("2001:db8:a::53"),
-        care_of: address("2001:db8:20::c1"),
-        expires: Time::ZERO,
-    };
     for number in 0..4096 {
         let set = second.maps().apply(&binding(number));
         set.with_context(|| format!("binding {number}"))?;

@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use anycast_common::{
-    abi::maps::{Binding, CareOf, CareOfKey, Client, Flow, LocalAnycast, unattended},
+    abi::maps::{Binding, BindingKey, CareOf, CareOfKey, Client, Flow, LocalAnycast, unattended},
     wire::checksum,
 };
 
@@ -12,7 +12,7 @@ use super::{
     error::DataplaneError,
     maps::Maps,
 };
-use crate::core::MapAction;
+use crate::core::{MapAction, Time};
 
 impl Maps {
     /// Changes the maps as the core wants.
@@ -68,15 +68,8 @@ impl Maps {
                 care_of,
                 expires,
             } => {
-                let value = Binding {
-                    care_of: octets(care_of),
-                    expires: expires.as_nanos(),
-                    delta: checksum::delta(&octets(anycast), &octets(care_of)),
-                    reserved: [0; 6],
-                };
-                self.hints.add_address(anycast)?;
-                self.account(anycast, care_of);
-                set("BINDINGS", &mut self.bindings, pair(client, anycast), value)?;
+                let (key, value) = self.steering(client, anycast, care_of, expires)?;
+                set("BINDINGS", &mut self.bindings, key, value)?;
             }
             MapAction::RemoveBinding { client, anycast } => {
                 remove("BINDINGS", &mut self.bindings, &pair(client, anycast))?;
@@ -87,18 +80,7 @@ impl Maps {
                 anycast,
                 expires,
             } => {
-                let key = CareOfKey {
-                    client: octets(client),
-                    care_of: octets(care_of),
-                };
-                let value = CareOf {
-                    anycast: octets(anycast),
-                    expires: expires.as_nanos(),
-                    delta: checksum::delta(&octets(care_of), &octets(anycast)),
-                    reserved: [0; 6],
-                };
-                self.hints.add_address(care_of)?;
-                self.account(anycast, care_of);
+                let (key, value) = self.way_back(client, care_of, anycast, expires)?;
                 set("CARE_OF", &mut self.care_of, key, value)?;
             }
             MapAction::RemoveCareOf { client, care_of } => {
@@ -140,6 +122,48 @@ impl Maps {
             MapAction::RemoveNodeKey => self.node_keys.remove()?,
         }
         Ok(())
+    }
+
+    /// The entry that steers new flows of (A, B) to C. The programs look for it from now on.
+    pub(super) fn steering(
+        &mut self,
+        client: Ipv6Addr,
+        anycast: Ipv6Addr,
+        care_of: Ipv6Addr,
+        expires: Time,
+    ) -> Result<(BindingKey, Binding), DataplaneError> {
+        let value = Binding {
+            care_of: octets(care_of),
+            expires: expires.as_nanos(),
+            delta: checksum::delta(&octets(anycast), &octets(care_of)),
+            reserved: [0; 6],
+        };
+        self.hints.add_address(anycast)?;
+        self.account(anycast, care_of);
+        Ok((pair(client, anycast), value))
+    }
+
+    /// The entry by which answers from C to A come back as from B. The programs look for it from now on.
+    pub(super) fn way_back(
+        &mut self,
+        client: Ipv6Addr,
+        care_of: Ipv6Addr,
+        anycast: Ipv6Addr,
+        expires: Time,
+    ) -> Result<(CareOfKey, CareOf), DataplaneError> {
+        let key = CareOfKey {
+            client: octets(client),
+            care_of: octets(care_of),
+        };
+        let value = CareOf {
+            anycast: octets(anycast),
+            expires: expires.as_nanos(),
+            delta: checksum::delta(&octets(care_of), &octets(anycast)),
+            reserved: [0; 6],
+        };
+        self.hints.add_address(care_of)?;
+        self.account(anycast, care_of);
+        Ok((key, value))
     }
 
     /// The entry of a client. The programs note in it what became of the packets that they led to the care-of address.

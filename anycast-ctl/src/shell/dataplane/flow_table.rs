@@ -111,24 +111,29 @@ impl FlowTable {
     /// Remembers a flow, or replaces what is known of it.
     pub(super) fn set(&self, key: &FlowKey, flow: &Flow) {
         self.remove(key);
-        let home = self.home(key);
+        self.add(&self.home(key), key, flow);
+    }
+
+    /// Remembers a flow that is not in the table.
+    fn add(&self, home: &Home, key: &FlowKey, flow: &Flow) {
         let class = match flow.state {
             state if state::is_open(state) => class::OPEN,
             _ if flow.answered == 0 => class::ONCE,
             _ => class::of(key.protocol),
         };
-        if let [Some(first), Some(second)] = self.sets_of(&home) {
+        if let [Some(first), Some(second)] = self.sets_of(home) {
             let now = flow.last_out.max(flow.last_in);
             // SAFETY: the sets exist, since the table's own size gave their numbers.
-            unsafe { flow_table::insert([first, second], &home, key, flow, class, now) };
+            unsafe { flow_table::insert([first, second], home, key, flow, class, now) };
         }
     }
 
     /// Takes over what another gateway knows of a bound flow. A flow that is bound here stays with its member, unless
     /// that never answered it and the other did.
     pub(super) fn adopt(&self, key: &FlowKey, theirs: &Flow) {
-        let Some((set, number, ours)) = self.find(key) else {
-            return self.set(key, theirs);
+        let home = self.home(key);
+        let Some((set, number, ours)) = self.find_at(&home, key) else {
+            return self.add(&home, key, theirs);
         };
         // Another gateway, which has not seen a member open it from C, may take it for one that is led to C.
         if ours.state == state::OWN && theirs.answered == 0 {
@@ -193,14 +198,15 @@ impl FlowTable {
     pub(super) fn remove_if(&self, key: &FlowKey, same: impl Fn(&Flow) -> bool) -> bool {
         let mut removed = false;
         // Two CPUs may have pinned the flow at the same time, so that it is there twice.
+        let home = self.home(key);
         for _ in 0..2 {
-            if let Some((set, number, flow)) = self.find(key)
-                && same(&flow)
-            {
-                // SAFETY: the set exists.
-                unsafe { flow_table::end(set, number, &self.home(key)) };
-                removed = true;
-            }
+            let found = self.find_at(&home, key);
+            let Some((set, number, _)) = found.filter(|(.., flow)| same(flow)) else {
+                break;
+            };
+            // SAFETY: the set exists.
+            unsafe { flow_table::end(set, number, &home) };
+            removed = true;
         }
         removed
     }
@@ -245,13 +251,16 @@ impl FlowTable {
 
     /// Position and state of a flow, if it is pinned.
     fn find(&self, key: &FlowKey) -> Option<(*mut Set, usize, Flow)> {
-        let home = self.home(key);
-        self.sets_of(&home).into_iter().flatten().find_map(|set| {
+        self.find_at(&self.home(key), key)
+    }
+
+    fn find_at(&self, home: &Home, key: &FlowKey) -> Option<(*mut Set, usize, Flow)> {
+        self.sets_of(home).into_iter().flatten().find_map(|set| {
             // SAFETY: the set exists.
             unsafe {
-                let found = flow_table::find(set, &home, key)?;
+                let found = flow_table::find(set, home, key)?;
                 let slot = flow_table::slot(set, found.number).read_volatile();
-                (slot.key == *key && slot.is_whole(&home)).then_some((set, found.number, slot.flow))
+                (slot.key == *key && slot.is_whole(home)).then_some((set, found.number, slot.flow))
             }
         })
     }

@@ -7,6 +7,7 @@
 mod access;
 mod apply;
 mod attach;
+mod batch;
 mod bpffs;
 mod counted;
 mod driver;

@@ -1,6 +1,6 @@
 //! Gateways in virtual time, on a bus without delay.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use anycast_ctl::core::{
     Action, Actions, Time,
@@ -39,8 +39,9 @@ impl Fleet {
     /// All that one says is heard by the others at once, and so on. Gives what else was to be done.
     pub fn deliver(&mut self, from: usize, actions: Actions) -> Actions {
         let mut rest = Vec::new();
-        let mut said = vec![(from, actions)];
-        while let Some((from, actions)) = said.pop() {
+        // In the order in which it is said, as a bus has it.
+        let mut said = VecDeque::from([(from, actions)]);
+        while let Some((from, actions)) = said.pop_front() {
             for action in actions {
                 match action {
                     Action::Publish { to, octets } => {
@@ -50,12 +51,14 @@ impl Fleet {
                                 continue;
                             }
                             self.octets += octets.len();
-                            said.push((place, self.handle(place, Input::Bus(&octets))));
+                            said.push_back((place, self.handle(place, Input::Bus(&octets))));
                         }
                     }
-                    Action::ReadFlows => said.push((from, self.handle(from, Input::Flows(&[])))),
+                    Action::ReadFlows => {
+                        said.push_back((from, self.handle(from, Input::Flows(&[]))))
+                    }
                     Action::ReadRecentFlows { .. } => {
-                        said.push((from, self.handle(from, Input::RecentFlows(&[]))));
+                        said.push_back((from, self.handle(from, Input::RecentFlows(&[]))));
                     }
                     other => rest.push(other),
                 }

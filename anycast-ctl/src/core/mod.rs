@@ -10,6 +10,7 @@ pub mod correspondent;
 pub mod counters;
 pub mod fleet;
 pub mod flows;
+mod hash;
 pub mod input;
 pub mod member;
 pub mod notice;

@@ -1,11 +1,8 @@
 //! Timers, at most one for each key, in the order in which they expire.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    hash::Hash,
-};
+use std::{collections::BTreeSet, hash::Hash};
 
-use super::Time;
+use super::{Time, hash::Map};
 
 /// Timers for the keys `K`. Timers of the same time expire in the order of the keys, so that the same inputs always
 /// give the same actions.
@@ -16,7 +13,7 @@ use super::Time;
 #[derive(Debug)]
 pub(crate) struct Timers<K> {
     order: BTreeSet<(Time, K)>,
-    timers: HashMap<K, Timer>,
+    timers: Map<K, Timer>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +27,7 @@ impl<K> Default for Timers<K> {
     fn default() -> Self {
         Self {
             order: BTreeSet::new(),
-            timers: HashMap::new(),
+            timers: Map::default(),
         }
     }
 }

@@ -6,13 +6,10 @@
 //! So the binding is told first, and a moment later the member and the flows are. No packet waits meanwhile: it goes by
 //! B, as without a binding.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use super::triple::Triple;
-use crate::core::{Actions, Time};
+use crate::core::{Actions, Time, hash::Map};
 
 /// The moment. A bus that is slower than this costs some flows a try.
 const MOMENT: Duration = Duration::from_millis(250);
@@ -24,7 +21,7 @@ const ROOM: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     /// When each is due, and what waits for that.
-    waiting: HashMap<Triple, (Time, Actions)>,
+    waiting: Map<Triple, (Time, Actions)>,
     /// In the order in which they are due, with those that have ended since.
     order: VecDeque<(Time, Triple)>,
 }

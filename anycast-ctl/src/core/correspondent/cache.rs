@@ -2,17 +2,18 @@
 //! to one (A, B).
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map},
+    collections::{BTreeMap, BTreeSet, hash_map},
     net::Ipv6Addr,
-    ops::{Bound, RangeBounds},
+    ops::{Bound, RangeBounds, RangeInclusive},
     time::Duration,
 };
 
 use super::{
+    origin::Origin,
     tally::Tally,
     triple::{Back, Pair, Triple},
 };
-use crate::core::{Time, rate::prefix64, rr::BINDING_LIFETIME, timers::Timers};
+use crate::core::{Time, flows::Use, hash::Map, rate::prefix64, rr::BINDING_LIFETIME};
 
 /// After this time, a flow that was bound in the last moment of a binding is certainly in the map.
 pub(super) const SWEEP_MARGIN: Duration = Duration::from_secs(1);
@@ -33,29 +34,6 @@ pub(super) struct Live {
     pub(super) nonces: Time,
     /// Who saw the Binding Update.
     pub(super) origin: Origin,
-}
-
-/// Where a binding comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Its Binding Update came to this correspondent.
-    Own,
-    /// Another gateway of the fleet got it, and passed it on.
-    Fleet,
-    /// It was in the snapshot of another gateway.
-    Snapshot,
-}
-
-impl Origin {
-    /// The name that `bindings` shows.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Own => "own",
-            Self::Fleet => "fleet",
-            Self::Snapshot => "snapshot",
-        }
-    }
 }
 
 /// Why a binding was not made.
@@ -95,18 +73,27 @@ struct CareOf {
     used_until: Time,
 }
 
+/// A live binding, and when it is looked at whether it has expired: no later than that. Most are renewed again and
+/// again, and keep their place in that order until it is their turn.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    live: Live,
+    queued: Time,
+}
+
 /// The Binding Cache, and the pairs (A, C) that bindings and bound flows need. A binding that has ended takes no room.
 /// Its sequence numbers are kept [apart](super::sequences).
 #[derive(Debug)]
 pub(super) struct Cache {
     room: Room,
-    live: BTreeMap<Triple, Live>,
-    timers: Timers<Triple>,
+    live: BTreeMap<Triple, Entry>,
+    /// The bindings by when they are looked at.
+    order: BTreeSet<(Time, Triple)>,
     /// Number of bindings of the clients of each /64.
     prefixes: Tally<u64>,
     /// Number of bindings to each care-of address.
     members: Tally<Ipv6Addr>,
-    care_of: BTreeMap<Back, CareOf>,
+    care_of: Map<Back, CareOf>,
 }
 
 impl Cache {
@@ -115,10 +102,10 @@ impl Cache {
         Self {
             room,
             live: BTreeMap::new(),
-            timers: Timers::default(),
+            order: BTreeSet::new(),
             prefixes: Tally::default(),
             members: Tally::default(),
-            care_of: BTreeMap::new(),
+            care_of: Map::default(),
         }
     }
 
@@ -129,7 +116,7 @@ impl Cache {
 
     /// The live binding of this triple.
     pub(super) fn get(&self, triple: Triple) -> Option<&Live> {
-        self.live.get(&triple)
+        self.live.get(&triple).map(|entry| &entry.live)
     }
 
     /// Makes or renews a binding for [`BINDING_LIFETIME`]. Gives the binding, and what it was before. `nonces` is when
@@ -154,45 +141,59 @@ impl Cache {
 
     /// Puts a binding into the cache. One that is renewed began when it began.
     fn put(&mut self, triple: Triple, fresh: Live) -> Result<(Live, Option<Live>), Refusal> {
-        let before = self.live.get(&triple).copied();
-        let members = before.map_or_else(|| self.of(triple.pair()).count(), |_| 0);
         let full = self.care_of.len() >= self.room.care_of;
         let way_back = self.care_of.entry(triple.back());
         match &way_back {
-            btree_map::Entry::Occupied(taken) if taken.get().anycast != triple.anycast => {
+            hash_map::Entry::Occupied(taken) if taken.get().anycast != triple.anycast => {
                 return Err(Refusal::CareOfTaken);
             }
-            btree_map::Entry::Vacant(_) if full => return Err(Refusal::Full),
-            btree_map::Entry::Occupied(_) | btree_map::Entry::Vacant(_) => {}
+            hash_map::Entry::Vacant(_) if full => return Err(Refusal::Full),
+            hash_map::Entry::Occupied(_) | hash_map::Entry::Vacant(_) => {}
+        }
+        let used = CareOf {
+            anycast: triple.anycast,
+            used_until: fresh.expires,
+        };
+        if let Some(entry) = self.live.get_mut(&triple) {
+            let before = entry.live;
+            entry.live = Live {
+                since: before.since,
+                ..fresh
+            };
+            let live = entry.live;
+            if live.expires < entry.queued {
+                self.order.remove(&(entry.queued, triple));
+                self.order.insert((live.expires, triple));
+                entry.queued = live.expires;
+            }
+            way_back.insert_entry(used);
+            return Ok((live, Some(before)));
+        }
+        let of = self.live.range(whole(triple.pair()));
+        if of.count() >= MEMBERS {
+            return Err(Refusal::PairFull);
+        }
+        if self.live.len() >= self.room.bindings {
+            return Err(Refusal::Full);
         }
         let prefix = prefix64(triple.client);
-        if before.is_none() {
-            if members >= MEMBERS {
-                return Err(Refusal::PairFull);
-            }
-            if self.live.len() >= self.room.bindings {
-                return Err(Refusal::Full);
-            }
-            if self.prefixes.get(prefix) >= self.room.per_prefix {
-                return Err(Refusal::PrefixFull);
-            }
-            if self.members.get(triple.care_of) >= self.room.per_member {
-                return Err(Refusal::MemberFull);
-            }
-            self.prefixes.add(prefix);
-            self.members.add(triple.care_of);
+        if self.prefixes.get(prefix) >= self.room.per_prefix {
+            return Err(Refusal::PrefixFull);
         }
-        let live = Live {
-            since: before.map_or(fresh.since, |before| before.since),
-            ..fresh
+        if self.members.get(triple.care_of) >= self.room.per_member {
+            return Err(Refusal::MemberFull);
+        }
+        self.prefixes.add(prefix);
+        self.members.add(triple.care_of);
+        way_back.insert_entry(used);
+        let queued = fresh.expires;
+        self.order.insert((queued, triple));
+        let entry = Entry {
+            live: fresh,
+            queued,
         };
-        way_back.insert_entry(CareOf {
-            anycast: triple.anycast,
-            used_until: live.expires,
-        });
-        self.live.insert(triple, live);
-        self.timers.set(triple, Some(live.expires));
-        Ok((live, before))
+        self.live.insert(triple, entry);
+        Ok((fresh, None))
     }
 
     /// Makes a binding that is live elsewhere, for as long as it is there, unless it is known. Its nonces count as the
@@ -227,16 +228,16 @@ impl Cache {
     ) -> Result<bool, Refusal> {
         let full = self.care_of.len() >= self.room.care_of;
         match self.care_of.entry(Back { client, care_of }) {
-            btree_map::Entry::Occupied(taken) if taken.get().anycast != anycast => {
+            hash_map::Entry::Occupied(taken) if taken.get().anycast != anycast => {
                 Err(Refusal::CareOfTaken)
             }
-            btree_map::Entry::Vacant(_) if full => Err(Refusal::Full),
-            btree_map::Entry::Occupied(mut known) => {
+            hash_map::Entry::Vacant(_) if full => Err(Refusal::Full),
+            hash_map::Entry::Occupied(mut known) => {
                 let known = known.get_mut();
                 known.used_until = known.used_until.max(now);
                 Ok(false)
             }
-            btree_map::Entry::Vacant(place) => {
+            hash_map::Entry::Vacant(place) => {
                 let used_until = now;
                 place.insert(CareOf {
                     anycast,
@@ -249,15 +250,15 @@ impl Cache {
 
     /// Remembers the sequence number of a valid Binding Update for a live binding.
     pub(super) fn note(&mut self, triple: Triple, sequence: u16) {
-        if let Some(live) = self.live.get_mut(&triple) {
-            live.sequence = sequence;
+        if let Some(entry) = self.live.get_mut(&triple) {
+            entry.live.sequence = sequence;
         }
     }
 
     /// Ends a binding, if there is one.
     pub(super) fn unbind(&mut self, now: Time, triple: Triple) -> Option<Live> {
-        let live = self.live.remove(&triple)?;
-        self.timers.set(triple, None);
+        let Entry { live, queued } = self.live.remove(&triple)?;
+        self.order.remove(&(queued, triple));
         self.prefixes.remove(prefix64(triple.client));
         self.members.remove(triple.care_of);
         // The binding stops using its pair (A, C) now, or stopped at its end if that was earlier.
@@ -269,18 +270,31 @@ impl Cache {
 
     /// A binding that has expired and has to be ended. `None` when there is none at `now`.
     pub(super) fn over(&mut self, now: Time) -> Option<Triple> {
-        self.timers.pop(now)
+        while let Some((queued, triple)) = self.order.first().copied()
+            && queued <= now
+        {
+            self.order.pop_first();
+            let Some(entry) = self.live.get_mut(&triple) else {
+                continue;
+            };
+            if entry.live.expires <= queued {
+                return Some(triple);
+            }
+            // It was renewed.
+            entry.queued = entry.live.expires;
+            self.order.insert((entry.queued, triple));
+        }
+        None
     }
 
     /// When [`Cache::over`] has to be called.
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.timers.next()
+        self.order.first().map(|(queued, _)| *queued)
     }
 
     /// The bindings of (A, B).
     pub(super) fn of(&self, pair: Pair) -> impl Iterator<Item = (Triple, &Live)> + '_ {
-        let whole = pair.with(Ipv6Addr::UNSPECIFIED)..=pair.with(Ipv6Addr::from_bits(u128::MAX));
-        self.range(whole)
+        self.range(whole(pair))
     }
 
     /// The binding that steers the new flows of (A, B): the one that expires first. A binding that is renewed becomes
@@ -294,17 +308,19 @@ impl Cache {
 
     /// Removes the pairs (A, C) that neither a binding nor one of the flows in `in_use` needs, and gives them in order.
     /// `now` is when the sweep of the flow map began.
-    pub(super) fn sweep<T>(
+    pub(super) fn sweep(
         &mut self,
         now: Time,
-        in_use: &HashMap<(Ipv6Addr, Ipv6Addr), T>,
+        in_use: &Map<(Ipv6Addr, Ipv6Addr), Use>,
     ) -> Vec<(Ipv6Addr, Ipv6Addr)> {
-        self.care_of
-            .extract_if(.., |back, care_of| {
-                care_of.used_until + SWEEP_MARGIN <= now
-                    && !in_use.contains_key(&(back.client, back.care_of))
-            })
-            .map(|(back, _)| (back.client, back.care_of))
+        let over = self.care_of.extract_if(|back, care_of| {
+            care_of.used_until + SWEEP_MARGIN <= now
+                && !in_use.contains_key(&(back.client, back.care_of))
+        });
+        let mut over: Vec<_> = over.map(|(back, _)| back).collect();
+        over.sort_unstable();
+        over.into_iter()
+            .map(|back| (back.client, back.care_of))
             .collect()
     }
 
@@ -321,7 +337,8 @@ impl Cache {
 
     /// The live bindings, in order.
     pub(super) fn live(&self) -> impl Iterator<Item = (Triple, &Live)> + '_ {
-        self.live.iter().map(|(triple, live)| (*triple, live))
+        let live = self.live.iter();
+        live.map(|(triple, entry)| (*triple, &entry.live))
     }
 
     /// The live bindings of a range, in order.
@@ -330,7 +347,7 @@ impl Cache {
         triples: impl RangeBounds<Triple>,
     ) -> impl Iterator<Item = (Triple, &Live)> + '_ {
         let live = self.live.range(triples);
-        live.map(|(triple, live)| (*triple, live))
+        live.map(|(triple, entry)| (*triple, &entry.live))
     }
 
     /// The live bindings in order: all, those of a client, or those after a triple.
@@ -357,4 +374,9 @@ impl Cache {
     pub(super) fn bound(&self) -> usize {
         self.live.len()
     }
+}
+
+/// All triples of (A, B).
+fn whole(pair: Pair) -> RangeInclusive<Triple> {
+    pair.with(Ipv6Addr::UNSPECIFIED)..=pair.with(Ipv6Addr::from_bits(u128::MAX))
 }

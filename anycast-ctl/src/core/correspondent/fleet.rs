@@ -15,7 +15,7 @@ use anycast_common::{
 };
 
 use super::{
-    Correspondent, cache::Origin, changed, leads, selection::Selection, sequences::Tag,
+    Correspondent, changed, leads, origin::Origin, selection::Selection, sequences::Tag,
     triple::Triple, update::Refused,
 };
 use crate::core::{
@@ -172,7 +172,7 @@ impl Correspondent {
     /// Bindings of a snapshot, which live as long as they do at the others.
     fn adopt_bindings(&mut self, now: Time, all: &[Pins], actions: &mut Actions) {
         for pins in all.iter().filter(|pins| !pins.remaining.is_zero()) {
-            let triple = triple(pins);
+            let triple = Triple::of(pins);
             if !self.may_adopt(triple) {
                 self.counters.count(Counter::FleetFlowsRefused);
                 continue;
@@ -203,8 +203,9 @@ impl Correspondent {
 
     /// Flows that are bound elsewhere, and may come here with their next packet.
     fn adopt_pins(&mut self, now: Time, all: &[Pins], actions: &mut Actions) {
+        let mut flows = Actions::new();
         for pins in all.iter().filter(|pins| !pins.flows.is_empty()) {
-            let triple = triple(pins);
+            let triple = Triple::of(pins);
             let Triple {
                 client,
                 anycast,
@@ -233,9 +234,11 @@ impl Correspondent {
                 self.counters.count(Counter::FleetFlowsAdopted);
                 self.published.heard(now, *key, flow);
                 let (key, flow) = (*key, *flow);
-                actions.push(Action::Map(MapAction::AdoptFlow { key, flow }));
+                flows.push(Action::Map(MapAction::AdoptFlow { key, flow }));
             }
         }
+        // Pairs (A, C) come first, one after the other: answers of a flow need them.
+        actions.append(&mut flows);
     }
 
     fn may_adopt(&self, triple: Triple) -> bool {
@@ -348,12 +351,4 @@ fn answers(now: Time, flows: &[(FlowKey, Flow)], care_of: Ipv6Addr) -> bool {
         .filter(|(_, flow)| flow.care_of == care_of.octets());
     let heard = of.map(|(_, flow)| flow.last_in).max();
     heard.is_some_and(|heard| now.since(Time::from_nanos(heard)) < THERE)
-}
-
-fn triple(pins: &Pins) -> Triple {
-    Triple {
-        client: pins.client,
-        anycast: pins.anycast,
-        care_of: pins.care_of,
-    }
 }

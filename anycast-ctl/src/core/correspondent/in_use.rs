@@ -1,19 +1,19 @@
 //! Which pairs (A, C) have bound flows, by the last sweep.
 
-use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
+use std::{net::Ipv6Addr, time::Duration};
 
-use crate::core::{Time, flows::Use};
+use crate::core::{Time, flows::Use, hash::Map};
 
 /// The flows of each pair (A, C), which stands for one anycast address.
 #[derive(Debug, Default)]
 pub(super) struct InUse {
-    pub(super) flows: HashMap<(Ipv6Addr, Ipv6Addr), Use>,
+    pub(super) flows: Map<(Ipv6Addr, Ipv6Addr), Use>,
     /// When the flows were read. `None` before the first time.
     pub(super) at: Option<Time>,
 }
 
 impl InUse {
-    pub(super) fn counted(at: Time, flows: HashMap<(Ipv6Addr, Ipv6Addr), Use>) -> Self {
+    pub(super) fn counted(at: Time, flows: Map<(Ipv6Addr, Ipv6Addr), Use>) -> Self {
         Self {
             flows,
             at: Some(at),

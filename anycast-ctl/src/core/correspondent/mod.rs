@@ -3,6 +3,7 @@
 
 mod ahead;
 mod answer;
+mod by_age;
 mod cache;
 mod elsewhere;
 mod failure;
@@ -14,6 +15,7 @@ mod limiter;
 mod memory;
 mod nonces;
 mod offer;
+mod origin;
 mod periods;
 mod recent;
 mod role;
@@ -31,8 +33,8 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use cache::Origin;
 pub use memory::MemoryError;
+pub use origin::Origin;
 pub use role::Correspondent;
 pub use selection::Selection;
 pub use settings::{Limits, Settings};

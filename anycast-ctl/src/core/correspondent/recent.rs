@@ -46,6 +46,11 @@ impl Recent {
         }
     }
 
+    /// Nothing is read before this time.
+    pub(super) fn not_before(&mut self, time: Time) {
+        self.next = self.next.map(|next| next.max(time));
+    }
+
     pub(super) const fn deadline(&self) -> Option<Time> {
         self.next
     }

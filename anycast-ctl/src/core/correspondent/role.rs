@@ -1,10 +1,6 @@
 //! The correspondent role: its inputs and its timers.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    net::Ipv6Addr,
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::Ipv6Addr, time::Duration};
 
 use anycast_common::wire::{self, ipv6, mobility::Message};
 
@@ -27,10 +23,15 @@ use crate::core::{
     counters::{Counter, Counters},
     fleet::{Bus, Published},
     flows::{Sweeper, Use},
+    hash::Map,
     notice::BindingChange,
     rr::Generator,
     time::earliest,
 };
+
+/// Bindings that end in one turn, whose entries in the data plane contain their end. Where a million expire at once,
+/// other gateways would take this one for lost before the last of them has.
+const EXPIRED: usize = 10_000;
 
 /// The correspondent role.
 #[derive(Debug)]
@@ -162,7 +163,7 @@ impl Correspondent {
     pub(super) fn used(
         &mut self,
         now: Time,
-        pairs: HashMap<(Ipv6Addr, Ipv6Addr), Use>,
+        pairs: Map<(Ipv6Addr, Ipv6Addr), Use>,
         actions: &mut Actions,
     ) {
         for (client, care_of) in self.cache.sweep(now, &pairs) {
@@ -178,7 +179,10 @@ impl Correspondent {
 
     /// Does what is due at `now`.
     pub fn poll(&mut self, now: Time, actions: &mut Actions) {
-        while let Some(triple) = self.cache.over(now) {
+        for _ in 0..EXPIRED {
+            let Some(triple) = self.cache.over(now) else {
+                break;
+            };
             self.counters.count(Counter::BindingExpired);
             self.end(now, triple, BindingChange::Expired, actions);
         }
@@ -187,6 +191,7 @@ impl Correspondent {
             self.steer(triple.pair(), None, actions);
             actions.extend(waited);
         }
+        self.spare(now);
         if self.sweeper.due(now) {
             actions.push(Action::ReadFlows);
         }

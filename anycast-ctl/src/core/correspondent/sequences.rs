@@ -7,21 +7,11 @@
 //! update that was forgotten. So no update can be replayed. No member is kept from binding either, since members then
 //! ask for new nonces.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Duration,
-};
-
-use super::triple::Triple;
+use super::{by_age::ByAge, triple::Triple};
 use crate::core::{
     Time,
     rr::{MAX_NONCE_LIFETIME, digest64},
 };
-
-/// Updates of a span of this length are forgotten together.
-const SPAN: Duration = Duration::from_secs(30);
-/// A span holds at most this part of all updates, so that only the oldest are forgotten.
-const PARTS: usize = 16;
 
 /// First(64, SHA1(A | B | C)). Two triples with the same digest share a sequence number, which is
 /// harmless: one member continues with the number of the other.
@@ -59,39 +49,28 @@ impl Known {
     }
 }
 
-/// The updates of one span.
-#[derive(Debug)]
-struct Part {
-    begun: Time,
-    last: Time,
-    known: HashMap<Tag, Known>,
-}
-
 /// The sequence numbers of the last four minutes.
 #[derive(Debug)]
 pub(super) struct Sequences {
     capacity: usize,
-    count: usize,
-    /// The spans, oldest first.
-    parts: VecDeque<Part>,
+    known: ByAge<Known>,
     /// The last update that was forgotten before its time.
     forgotten: Option<Time>,
 }
 
 impl Sequences {
     /// Makes an empty table for this number of entries.
-    pub(super) const fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize) -> Self {
         Self {
-            capacity,
-            count: 0,
-            parts: VecDeque::new(),
+            capacity: capacity.min(ByAge::<Known>::MOST),
+            known: ByAge::default(),
             forgotten: None,
         }
     }
 
     /// Another capacity from now on.
-    pub(super) const fn set_capacity(&mut self, capacity: usize) {
-        self.capacity = capacity;
+    pub(super) fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity.min(ByAge::<Known>::MOST);
     }
 
     /// The last sequence number of a triple. That of the next Binding Update must be after it.
@@ -110,22 +89,26 @@ impl Sequences {
 
     /// Notes a valid Binding Update of a triple.
     pub(super) fn note(&mut self, now: Time, tag: Tag, sequence: u16) {
-        let earlier = self.take(tag).filter(|known| known.is_needed(now));
-        let barred = earlier.map_or(self.forgotten, |known| known.barred);
-        let known = Known {
+        let mut fresh = Known {
             sequence,
             at: now,
-            barred,
+            barred: self.forgotten,
         };
-        self.insert(now, tag, known);
+        if let Some(known) = self.known.renew(tag.0) {
+            if known.is_needed(now) {
+                fresh.barred = known.barred;
+            }
+            *known = fresh;
+            return self.forget(now);
+        }
+        self.insert(now, tag, fresh);
     }
 
     /// Bars bindings of a triple by nonces that were first used at this time or before.
     pub(super) fn bar(&mut self, now: Time, tag: Tag, nonces: Time) {
-        if let Some(known) = self.find(now, tag).copied() {
-            let barred = known.barred.max(Some(nonces));
-            self.take(tag);
-            self.insert(now, tag, Known { barred, ..known });
+        let known = self.known.get_mut(tag.0);
+        if let Some(known) = known.filter(|known| known.is_needed(now)) {
+            known.barred = known.barred.max(Some(nonces));
         }
     }
 
@@ -134,11 +117,11 @@ impl Sequences {
         self.forgotten
     }
 
-    /// All entries that are needed, newest spans first.
+    /// All entries that are needed, the youngest first.
     pub(super) fn needed(&self, now: Time) -> impl Iterator<Item = (Tag, Known)> + '_ {
-        let known = self.parts.iter().rev().flat_map(|part| &part.known);
+        let known = self.known.youngest_first();
         known
-            .map(|(tag, known)| (*tag, *known))
+            .map(|(tag, known)| (Tag(tag), *known))
             .filter(move |(_, known)| known.is_needed(now))
     }
 
@@ -146,63 +129,43 @@ impl Sequences {
     pub(super) fn restore(&mut self, known: Vec<(Tag, Known)>, forgotten: Option<Time>) {
         self.forgotten = forgotten;
         for (tag, known) in known {
-            self.take(tag);
-            self.insert(known.at, tag, known);
+            match self.known.renew(tag.0) {
+                Some(earlier) => *earlier = known,
+                None => self.insert(known.at, tag, known),
+            }
         }
     }
 
     fn find(&self, now: Time, tag: Tag) -> Option<&Known> {
-        let mut parts = self.parts.iter().rev();
-        let known = parts.find_map(|part| part.known.get(&tag))?;
+        let known = self.known.get(tag.0)?;
         Some(known).filter(|known| known.is_needed(now))
-    }
-
-    /// Removes an entry. Each triple has one at most, mostly in one of the newest spans.
-    fn take(&mut self, tag: Tag) -> Option<Known> {
-        let mut parts = self.parts.iter_mut().rev();
-        let known = parts.find_map(|part| part.known.remove(&tag))?;
-        self.count -= 1;
-        Some(known)
     }
 
     /// Adds the entry of a triple that has none.
     fn insert(&mut self, now: Time, tag: Tag, known: Known) {
-        while let Some(part) = self.parts.front()
-            && part.last + MAX_NONCE_LIFETIME <= now
+        self.forget(now);
+        while self.known.len() >= self.capacity
+            && let Some(oldest) = self.known.pop()
         {
-            self.drop_oldest();
+            self.forgotten = self.forgotten.max(Some(oldest.at));
         }
-        while self.count >= self.capacity
-            && let Some(last) = self.drop_oldest()
-        {
-            self.forgotten = self.forgotten.max(Some(last));
-        }
-        let most = self.capacity.div_ceil(PARTS).max(1);
-        let has_room = |part: &&mut Part| now < part.begun + SPAN && part.known.len() < most;
-        let part = match self.parts.back_mut().filter(has_room) {
-            Some(part) => part,
-            None => self.parts.push_back_mut(Part {
-                begun: now,
-                last: now,
-                known: HashMap::new(),
-            }),
-        };
-        part.last = part.last.max(known.at);
-        part.known.insert(tag, known);
-        self.count += 1;
+        self.known.push(tag.0, known);
     }
 
-    fn drop_oldest(&mut self) -> Option<Time> {
-        let part = self.parts.pop_front()?;
-        self.count -= part.known.len();
-        Some(part.last)
+    /// Forgets what nobody needs.
+    fn forget(&mut self, now: Time) {
+        while self
+            .known
+            .oldest()
+            .is_some_and(|known| !known.is_needed(now))
+        {
+            self.known.pop();
+        }
     }
 
     /// Number of entries.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        let kept: usize = self.parts.iter().map(|part| part.known.len()).sum();
-        assert_eq!(kept, self.count);
-        kept
+        self.known.len()
     }
 }

@@ -1,7 +1,7 @@
 //! What a correspondent tells its fleet of flows: soon of those that were in use of late, and of all when they are
 //! judged. So what has to be looked at often does not grow with the flows that are silent.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use anycast_common::abi::maps::{Flow, FlowKey};
 
@@ -11,6 +11,9 @@ use crate::core::{
     fleet::{Pins, Published},
 };
 
+/// While a snapshot comes, flows are not read for so long.
+const SPARED: Duration = Duration::from_millis(500);
+
 impl Correspondent {
     /// Handles the flows that [`Action::ReadRecentFlows`](crate::core::Action::ReadRecentFlows) requested. Their
     /// reading began at `now`.
@@ -19,7 +22,7 @@ impl Correspondent {
             return;
         };
         if std::mem::take(&mut self.recent.all_awaited) && bus.is_wanted() {
-            let all = with_bindings(now, self.cache.live(), by_triple(flows.iter().copied()));
+            let all = with_bindings(now, self.cache.live(), by_triple(flows));
             bus.serve(now, all, &mut self.counters, actions);
             // They are as late as they were.
             return self.recent.read(now, 0, Published::MOST);
@@ -27,7 +30,15 @@ impl Correspondent {
         bus.holds(self.cache.bound(), self.recent.number);
         let due = self.published.due_of_late(now, flows.iter());
         self.recent.read(now, flows.len(), due.len());
-        bus.pins(now, by_triple(due.into_iter()).into_values(), actions);
+        bus.pins(now, by_triple(&due), actions);
+    }
+
+    /// While a snapshot comes, flows are not read: what it brings is what would be read, again and again.
+    pub(super) fn spare(&mut self, now: Time) {
+        if self.bus.as_ref().is_some_and(|bus| bus.is_taking(now)) {
+            self.recent.not_before(now + SPARED);
+            self.sweeper.not_before(now + SPARED);
+        }
     }
 
     /// Tells the others of the flows of a sweep that they do not know.
@@ -44,41 +55,47 @@ impl Correspondent {
         bus.holds(self.cache.bound(), number);
         let due = self.published.due(now, flows);
         self.recent.read_all(now, number, due.len());
-        bus.pins(now, by_triple(due.into_iter()).into_values(), actions);
+        bus.pins(now, by_triple(&due), actions);
     }
 }
 
-/// The flows of each triple, in order.
-fn by_triple(flows: impl Iterator<Item = (FlowKey, Flow)>) -> BTreeMap<Triple, Pins> {
-    let mut all: BTreeMap<Triple, Pins> = BTreeMap::new();
-    for (key, flow) in flows {
-        let triple = Triple {
-            client: key.client.into(),
-            anycast: key.anycast.into(),
-            care_of: flow.care_of.into(),
+/// The flows of each triple, in order. They mostly are in order already, and sorting finds that out at once.
+fn by_triple(flows: &[(FlowKey, Flow)]) -> impl Iterator<Item = Pins> {
+    let triple = |(key, flow): &(FlowKey, Flow)| Triple {
+        client: key.client.into(),
+        anycast: key.anycast.into(),
+        care_of: flow.care_of.into(),
+    };
+    let mut all: Vec<_> = flows.iter().collect();
+    all.sort_by_key(|known| triple(known));
+    let mut rest = all.into_iter().copied().peekable();
+    std::iter::from_fn(move || {
+        let first = rest.next()?;
+        let of = triple(&first);
+        // Most have one.
+        let mut pins = Pins {
+            flows: vec![first],
+            ..empty(of)
         };
-        let pins = all.entry(triple).or_insert_with(|| empty(triple));
-        if pins.flows.is_empty() {
-            // Most have one.
-            pins.flows.reserve_exact(1);
+        while let Some(next) = rest.next_if(|next| triple(next) == of) {
+            pins.flows.push(next);
         }
-        pins.flows.push((key, flow));
-    }
-    all
+        Some(pins)
+    })
 }
 
 /// Live bindings and flows, in the order of their triples, so that who takes them finds their places side by side.
 fn with_bindings<'a>(
     now: Time,
     live: impl Iterator<Item = (Triple, &'a Live)>,
-    pins: BTreeMap<Triple, Pins>,
+    pins: impl Iterator<Item = Pins>,
 ) -> impl Iterator<Item = Pins> {
-    let (mut live, mut pins) = (live.peekable(), pins.into_iter().peekable());
+    let (mut live, mut pins) = (live.peekable(), pins.peekable());
     std::iter::from_fn(move || {
         let bound = live.peek().map(|(triple, _)| *triple);
-        let pinned = pins.next_if(|(triple, _)| bound.is_none_or(|bound| *triple <= bound));
-        let first = pinned.as_ref().map(|(triple, _)| *triple).or(bound)?;
-        let mut all = pinned.map_or_else(|| empty(first), |(_, pins)| pins);
+        let pinned = pins.next_if(|pins| bound.is_none_or(|bound| Triple::of(pins) <= bound));
+        let first = pinned.as_ref().map(Triple::of).or(bound)?;
+        let mut all = pinned.unwrap_or_else(|| empty(first));
         if let Some((_, live)) = live.next_if(|(triple, _)| *triple == first) {
             all.remaining = live.expires - now;
             all.sequence = live.sequence;

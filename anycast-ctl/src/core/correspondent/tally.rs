@@ -1,17 +1,16 @@
 //! How many bindings each prefix and member has.
 
-use std::{
-    collections::{HashMap, hash_map},
-    hash::Hash,
-};
+use std::{collections::hash_map, hash::Hash};
+
+use crate::core::hash::Map;
 
 /// Counts by key. A key with the count 0 takes no room.
 #[derive(Debug)]
-pub(super) struct Tally<K>(HashMap<K, usize>);
+pub(super) struct Tally<K>(Map<K, usize>);
 
 impl<K> Default for Tally<K> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self(Map::default())
     }
 }
 

@@ -1,9 +1,15 @@
 //! What the addresses of a binding are called together, and their order.
 
-use std::{cmp::Ordering, net::Ipv6Addr};
+use std::{
+    cmp::Ordering,
+    hash::{Hash, Hasher},
+    net::Ipv6Addr,
+};
+
+use crate::core::fleet::Pins;
 
 /// The pair (A, B). One of its bindings steers its new flows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pair {
     /// The client, A.
     pub(super) client: Ipv6Addr,
@@ -12,7 +18,7 @@ pub(super) struct Pair {
 }
 
 /// The triple (A, B, C) of a binding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Triple {
     /// The client, A.
     pub(super) client: Ipv6Addr,
@@ -23,7 +29,7 @@ pub(super) struct Triple {
 }
 
 /// The pair (A, C), by which answers come back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Back {
     /// The client, A.
     pub(super) client: Ipv6Addr,
@@ -49,6 +55,15 @@ impl Pair {
 }
 
 impl Triple {
+    /// The triple whose flows another gateway tells, or is told.
+    pub(super) const fn of(pins: &Pins) -> Self {
+        Self {
+            client: pins.client,
+            anycast: pins.anycast,
+            care_of: pins.care_of,
+        }
+    }
+
     /// The pair (A, B) of the triple.
     pub(super) const fn pair(self) -> Pair {
         Pair {
@@ -66,8 +81,8 @@ impl Triple {
     }
 }
 
-/// Addresses are compared as whole numbers, which is their order. That of `Ipv6Addr` goes by groups of 16 bits, which
-/// takes several times as long, and with a million bindings most of the time that a binding takes.
+/// Addresses are compared and hashed as whole numbers, which is their order. That of `Ipv6Addr` goes by groups of 16
+/// bits, which takes several times as long, and with a million bindings most of the time that a binding takes.
 macro_rules! in_order {
     ($type:ty: $($part:ident),+) => {
         impl Ord for $type {
@@ -79,6 +94,12 @@ macro_rules! in_order {
         impl PartialOrd for $type {
             fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
                 Some(self.cmp(other))
+            }
+        }
+
+        impl Hash for $type {
+            fn hash<H: Hasher>(&self, hasher: &mut H) {
+                $(hasher.write_u128(self.$part.to_bits());)+
             }
         }
     };

@@ -9,8 +9,9 @@ use anycast_common::wire::{
 
 use super::{
     Correspondent,
-    cache::{Origin, Refusal},
+    cache::Refusal,
     changed, leads,
+    origin::Origin,
     sequences::Tag,
     triple::{Pair, Triple},
 };

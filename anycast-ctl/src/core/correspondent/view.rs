@@ -2,7 +2,7 @@
 
 use std::{net::Ipv6Addr, time::Duration};
 
-use super::{Correspondent, cache::Origin, selection::Selection, triple::Triple};
+use super::{Correspondent, origin::Origin, selection::Selection, triple::Triple};
 use crate::core::Time;
 
 /// Number of bindings that are examined for one page, whether they are on it or not.

@@ -114,8 +114,9 @@ impl Bus {
             pins.remaining = pins.remaining.saturating_sub(chunk.age);
         }
         match client.took(now, from, chunk.of) {
-            Next::Ask(to, wish) => self.ask(now, to, wish, actions),
-            Next::Done | Next::Wait | Next::GiveUp => {
+            Next::Ask(to, first, more) => self.ask(now, to, first, more, actions),
+            Next::Wait | Next::GiveUp => {}
+            Next::Done => {
                 self.client = None;
                 self.snapshot_at = Some(now);
                 (self.behind, self.back) = (None, None);
@@ -154,7 +155,7 @@ impl Bus {
         let (mut other_than, mut unanswered) = (None, None);
         if let Some(client) = &mut self.client {
             match client.poll(now) {
-                Next::Ask(to, wish) => return self.ask(now, to, wish, actions),
+                Next::Ask(to, first, more) => return self.ask(now, to, first, more, actions),
                 Next::GiveUp => {
                     (other_than, unanswered) = (Some(client.from()), client.unanswered());
                 }
@@ -169,10 +170,18 @@ impl Bus {
             let snapshot = unanswered.unwrap_or_else(|| self.rng.next_u64());
             let (client, wish) = Client::new(now, from, snapshot);
             self.client = Some(client);
-            self.ask(now, from, wish, actions);
+            self.ask(now, from, wish, 0, actions);
         } else if !self.is_ready() && self.connected.is_some_and(|since| now >= since + ALONE) {
             self.become_ready(now, FleetReady::Alone, actions);
         }
+    }
+
+    /// Whether a gateway that starts is taking a snapshot. What it may put off has its turn in time, however long that
+    /// takes.
+    #[must_use]
+    pub fn is_taking(&self, now: Time) -> bool {
+        let comes = self.client.as_ref().is_some_and(Client::is_under_way);
+        comes && !self.is_ready() && now < self.started + READY
     }
 
     /// When [`Bus::catch_up`] has something to do.
@@ -198,10 +207,13 @@ impl Bus {
         actions.push(Action::Notice(Notice::FleetReady { how }));
     }
 
-    fn ask(&mut self, now: Time, to: Id, wish: Wish, actions: &mut Actions) {
-        let mut body = Vec::new();
-        wish.write(&mut body);
-        self.send(now, Some(to), kind::WISH, &body, actions);
+    /// Asks for a chunk, and so many after it.
+    fn ask(&mut self, now: Time, to: Id, first: Wish, more: u32, actions: &mut Actions) {
+        for chunk in first.chunk..=first.chunk.saturating_add(more) {
+            let mut body = Vec::new();
+            Wish { chunk, ..first }.write(&mut body);
+            self.send(now, Some(to), kind::WISH, &body, actions);
+        }
     }
 
     fn send_chunk(&mut self, now: Time, to: Id, wish: Wish, part: &Part, actions: &mut Actions) {

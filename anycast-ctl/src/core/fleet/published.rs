@@ -1,13 +1,13 @@
 //! Which flows the other gateways have to hear of.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use anycast_common::{
     abi::maps::{Flow, FlowKey},
     wire::ipv6,
 };
 
-use crate::core::Time;
+use crate::core::{Time, hash::Map};
 
 /// Where both directions pass one gateway, the others hear so often that a flow goes on.
 const BOTH_WAYS: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ struct Said {
 /// What the others know of the flows of this gateway.
 #[derive(Debug, Default)]
 pub(in crate::core) struct Published {
-    known: HashMap<FlowKey, Said>,
+    known: Map<FlowKey, Said>,
     reading: u64,
 }
 

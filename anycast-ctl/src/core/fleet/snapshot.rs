@@ -1,5 +1,5 @@
 //! Snapshots: what a gateway that starts has to know of the others' bindings and flows. Who wants one asks for each
-//! chunk, so nothing is sent faster than it is taken.
+//! chunk, so nothing is sent faster than it is taken; the next one is on its way meanwhile.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,6 +15,8 @@ const CHUNK: usize = 256 << 10;
 const KEPT: Duration = Duration::from_secs(20);
 /// Snapshots that are served at the same time.
 const SERVED: usize = 4;
+/// Chunks that are asked for and have not come.
+const ASKED: u32 = 2;
 /// How long an answer is awaited, and how often a chunk is asked for.
 const PATIENCE: Duration = Duration::from_secs(1);
 const TRIES: u32 = 3;
@@ -127,7 +129,10 @@ impl Server {
 #[derive(Debug)]
 pub(super) struct Client {
     from: Id,
+    /// The chunk that is awaited.
     wish: Wish,
+    /// That after the last one that was asked for.
+    next: u32,
     asked: Time,
     tries: u32,
 }
@@ -137,8 +142,8 @@ pub(super) struct Client {
 pub(super) enum Next {
     /// It waits.
     Wait,
-    /// It asks for this.
-    Ask(Id, Wish),
+    /// It asks for this chunk, and so many after it.
+    Ask(Id, Wish, u32),
     /// It has everything.
     Done,
     /// Who was asked does not answer.
@@ -151,6 +156,7 @@ impl Client {
         let client = Self {
             from,
             wish,
+            next: 1,
             asked: now,
             tries: 1,
         };
@@ -182,9 +188,18 @@ impl Client {
         self.wish.chunk += 1;
         self.asked = now;
         self.tries = 1;
-        match self.wish.chunk < of {
-            true => Next::Ask(self.from, self.wish),
-            false => Next::Done,
+        if self.wish.chunk >= of {
+            return Next::Done;
+        }
+        let end = self.wish.chunk.saturating_add(ASKED).min(of);
+        let first = Wish {
+            chunk: self.next.max(self.wish.chunk),
+            ..self.wish
+        };
+        self.next = end;
+        match end.checked_sub(first.chunk + 1) {
+            Some(more) => Next::Ask(self.from, first, more),
+            None => Next::Wait,
         }
     }
 
@@ -201,7 +216,9 @@ impl Client {
         }
         self.asked = now;
         self.tries += 1;
-        Next::Ask(self.from, self.wish)
+        // What comes after one that is lost is not taken, and is asked for once more.
+        self.next = self.wish.chunk + 1;
+        Next::Ask(self.from, self.wish, 0)
     }
 
     pub(super) fn deadline(&self) -> Time {

@@ -15,7 +15,7 @@ use super::{
     limits::{DISTANCE, Limits},
     waiting::{ACK_DELAY, ACKNOWLEDGED, Doubts, HINTED, Heard, Hint, Silence, heard, heard_at},
 };
-use crate::core::{Time, notice::FailureCause, time::earliest};
+use crate::core::{Time, hash::Map, notice::FailureCause, time::earliest};
 
 /// A member that was heard within this time can be reached. The time is shorter than [`HINTED`], because answers may
 /// have been under way when a care-of address failed, and because the times of flows are inexact.
@@ -48,7 +48,7 @@ pub struct Sweep {
     /// Flows to end.
     pub ended: Vec<(FlowKey, Flow, End)>,
     /// The pairs of client's address A and care-of address C of the flows that stay, and how each pair is used.
-    pub in_use: HashMap<(Ipv6Addr, Ipv6Addr), Use>,
+    pub in_use: Map<(Ipv6Addr, Ipv6Addr), Use>,
     /// Care-of addresses that failed as a whole, in order.
     pub failed: BTreeMap<Ipv6Addr, FailureCause>,
     /// Number of flows about which an ICMPv6 error came, and that were answered afterwards.
@@ -118,6 +118,11 @@ impl Sweeper {
         if let Some(next) = &mut self.next {
             *next = (*next).min(time.max(self.last + DISTANCE));
         }
+    }
+
+    /// There is no sweep before this time.
+    pub fn not_before(&mut self, time: Time) {
+        self.next = self.next.map(|next| next.max(time));
     }
 
     /// Judges all flows that are bound now. The silence of the member in a flow for which `deaf` holds says nothing,

@@ -2,8 +2,6 @@
 
 use anycast_common::abi::{event::TrialFailed, maps::FlowKey};
 
-use std::collections::HashMap;
-
 use super::*;
 use crate::core::correspondent::trials::Trials;
 
@@ -71,7 +69,7 @@ fn one_flow_of_a_pair_that_answers_others_proves_nothing() {
         flows: 1,
         answered: at(11),
     };
-    let pinned = HashMap::from([((CLIENT, CARE_OF), used)]);
+    let pinned = [((CLIENT, CARE_OF), used)].into_iter().collect();
     bench.correspondent.used(at(12), pinned, &mut Vec::new());
     let mut actions = Vec::new();
     bench

@@ -1,7 +1,5 @@
 //! What the operator sees of bindings.
 
-use std::collections::HashMap;
-
 use super::*;
 
 const PEERS: u16 = 25;
@@ -105,7 +103,7 @@ fn flows_are_those_of_the_last_read() {
         ((CLIENT, CARE_OF), flows(3)),
         ((CLIENT, OTHER_CARE_OF), flows(5)),
     ];
-    let pinned = HashMap::from(pinned);
+    let pinned = pinned.into_iter().collect();
     let mut actions = Vec::new();
     bench.correspondent.used(at(12), pinned, &mut actions);
     assert_eq!(bench.correspondent.bindings(at(15))[0].flows, 3);

@@ -27,6 +27,8 @@ pub struct Gateway {
     pub flows: HashMap<FlowKey, Flow>,
     pub steers: HashMap<(Ipv6Addr, Ipv6Addr), Ipv6Addr>,
     pub notices: Vec<Notice>,
+    /// How often it wanted to read flows.
+    pub readings: usize,
     /// Whether the bus reaches it.
     pub wired: bool,
 }
@@ -139,6 +141,7 @@ impl Fleet {
             flows: HashMap::new(),
             steers: HashMap::new(),
             notices: Vec::new(),
+            readings: 0,
             wired: true,
         });
         place
@@ -201,6 +204,8 @@ impl Fleet {
 
     fn perform(&mut self, place: usize, actions: Actions) {
         for action in actions {
+            let reads = matches!(action, Action::ReadFlows | Action::ReadRecentFlows { .. });
+            self.gateways[place].readings += usize::from(reads);
             match action {
                 Action::Publish { to, octets } => self.publish(place, to, &octets),
                 Action::Map(action) => self.map(place, action),

@@ -171,6 +171,35 @@ fn a_snapshot_that_takes_longer_than_all_tries_is_taken_when_it_comes() {
 }
 
 #[test]
+fn while_a_snapshot_comes_no_flows_are_read() {
+    let mut fleet = Fleet::ready(2);
+    let now = fleet.now;
+    for port in 0..60_000 {
+        fleet.gateways[0]
+            .flows
+            .insert(key(port), flow(now, CARE_OF));
+    }
+    fleet.pass(3000);
+    fleet.delay = 400;
+    let new = fleet.start(1, 0);
+    let mut comes = Vec::new();
+    while !fleet.gateways[new].is_ready() {
+        fleet.pass(50);
+        let gateway = &fleet.gateways[new];
+        if !gateway.flows.is_empty() && !gateway.is_ready() {
+            comes.push(gateway.readings);
+        }
+    }
+    // It comes for longer than there is between two readings.
+    assert!(comes.len() > 20, "{comes:?}");
+    assert_eq!(comes.first(), comes.last(), "{comes:?}");
+    // Then they are read as ever.
+    fleet.pass(2000);
+    let readings = fleet.gateways[new].readings;
+    assert!(readings >= comes[0] + 3, "{readings}, {comes:?}");
+}
+
+#[test]
 fn what_is_lost_is_told_again_while_the_flow_goes_on() {
     let mut fleet = Fleet::ready(3);
     (fleet.lost, fleet.delay) = (40, 100);

@@ -62,6 +62,8 @@ pub struct Place {
     pub framing: Framing,
     /// Why XDP would be wrong there, although the kernel may take it. A sentence without its end.
     pub no_xdp: Option<String>,
+    /// Why XDP in the driver costs something when it comes, so that it is for who asks for it. Likewise.
+    pub dear_native: Option<String>,
     /// Why XDP in the kernel's stack would be wrong there, although that in the driver may be right. Likewise.
     pub no_generic: Option<&'static str>,
 }
@@ -74,6 +76,7 @@ impl Place {
             ifindex,
             framing: Framing::Ethernet,
             no_xdp: None,
+            dear_native: None,
             no_generic: None,
         }
     }

@@ -35,12 +35,11 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
                 findings.push(no_native(&name, driver));
                 continue;
             }
-            Mode::Native => {}
+            Mode::Native => findings.extend(dear(&name, ifindex)),
             // The ends of a pair are made with one queue, and their offloads are worth more.
             Mode::Auto
-                if has
-                    && !dataplane::is_pair(ifindex)
-                    && fitness::no_xdp(&name, ifindex, &[]).is_none() => {}
+                if has && !dataplane::is_pair(ifindex) && fitness::takes_native(&name, ifindex) => {
+            }
             _ => continue,
         }
         if wanted.mode == Mode::Native && !whole.contains(&ifindex) {
@@ -51,6 +50,15 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
         findings.extend(channels.and_then(|its| too_few(&name, driver, its, processors)));
     }
     findings
+}
+
+fn dear(name: &str, ifindex: u32) -> Option<Finding> {
+    let message = format!(
+        "native XDP at {name}: {}",
+        fitness::dear_native(name, ifindex)?
+    );
+    let remedy = "mode = \"auto\" or \"tcx\", which cost nothing when they come";
+    Some(Finding::new("dear_native", message, remedy))
 }
 
 fn no_native(name: &str, driver: &str) -> Finding {

@@ -21,6 +21,7 @@ pub(super) fn place(table: &LinkTable, link: &Link) -> Place {
         ifindex: link.ifindex,
         framing,
         no_xdp,
+        dear_native: dear_native(&link.name, link.ifindex),
         no_generic: dataplane::leaves_checksums_open(link.ifindex).then_some(OPEN_CHECKSUMS),
     }
 }
@@ -33,11 +34,21 @@ pub(super) fn no_xdp(name: &str, ifindex: u32, vlans: &[(&str, u16)]) -> Option<
     let (on, is_pair) = (dataplane::tags_off(ifindex), dataplane::is_pair(ifindex));
     let off = blinding(on, is_pair, vlans);
     if off.is_empty() {
-        return dataplane::drops_large_at_first(ifindex).map(|mtu| large_are_dropped(name, mtu));
+        return None;
     }
     // Kernels before 6.3 do not tell.
     let has_native = netdev::native().map_or(true, |native| native.contains(&ifindex));
     Some(tags_are_gone(name, &off, vlans, has_native))
+}
+
+/// Why native XDP would cost sessions something when it comes to the device.
+pub(super) fn dear_native(name: &str, ifindex: u32) -> Option<String> {
+    dataplane::drops_large_at_first(ifindex).map(|mtu| large_are_dropped(name, mtu))
+}
+
+/// Whether `auto` takes native XDP where the driver has it.
+pub(super) fn takes_native(name: &str, ifindex: u32) -> bool {
+    no_xdp(name, ifindex, &[]).is_none() && dear_native(name, ifindex).is_none()
 }
 
 /// Reports would be those of an interface that nobody has configured, and packets to be sent on those of no role.
@@ -92,12 +103,11 @@ fn tags_are_gone(
     )
 }
 
-/// Sessions that are there would stand still: each segment that is sent again uses up few of the buffers.
+/// Sessions that are there stand still: each segment that is sent again uses up few of the buffers.
 fn large_are_dropped(name: &str, mtu: i32) -> String {
     format!(
-        "at MTU {mtu} virtio_net drops large frames until the receive buffers of before XDP are used up, on a quiet link \
-         for minutes (for XDP: `ip link set dev {name} mtu {}`)",
-        dataplane::USUAL_MTU
+        "at MTU {mtu} virtio_net drops large frames of {name} from when XDP comes until the receive buffers of before \
+         are used up, on a quiet link for minutes"
     )
 }
 
@@ -128,10 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_against_large_frames_names_the_mtu_and_the_remedy() {
+    fn the_reason_against_large_frames_names_the_mtu() {
         let said = large_are_dropped("up0", 8950);
-        assert!(said.contains("at MTU 8950"), "{said}");
-        assert!(said.contains("`ip link set dev up0 mtu 1500`"), "{said}");
+        assert!(
+            said.contains("at MTU 8950") && said.contains("of up0"),
+            "{said}"
+        );
     }
 
     #[test]

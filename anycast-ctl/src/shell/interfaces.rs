@@ -9,7 +9,7 @@ use anycast_common::abi::roles;
 
 use super::{
     api::view,
-    dataplane::{Attached, Dataplane, DataplaneError, GENERIC, TCX},
+    dataplane::{Attached, Dataplane, DataplaneError, GENERIC, NATIVE, TCX},
     fitness,
     netlink::LinkTable,
     surroundings,
@@ -71,6 +71,7 @@ impl Interfaces {
         let place = fitness::place(table, link);
         let attached = dataplane.attach_at(&place, wanted.roles, wanted.mode)?;
         tell(&link.name, &attached);
+        warn_of_cost(&link.name, &place, &attached);
         self.attached.insert(link.ifindex, attached);
         Ok(())
     }
@@ -95,6 +96,7 @@ impl Interfaces {
             match dataplane.attach_at(&place, now.roles, now.mode) {
                 Ok(attached) => {
                     tell(&link.name, &attached);
+                    warn_of_cost(&link.name, &place, &attached);
                     self.attached.insert(link.ifindex, attached);
                 }
                 Err(error) => {
@@ -281,6 +283,16 @@ pub fn role_names(mask: u8) -> Vec<String> {
     .collect()
 }
 
+/// Somebody asked for it, or there is nothing else.
+fn warn_of_cost(interface: &str, place: &Place, attached: &Attached) {
+    if let Some(reason) = &place.dear_native
+        && attached.mode == NATIVE
+        && !attached.replaced
+    {
+        tracing::warn!(interface, "native XDP: {reason}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,6 +301,7 @@ mod tests {
     fn xdp_in_the_stack_is_left_also_where_only_it_is_wrong() {
         const OPEN: &str = "open checksums";
         let place = |no_xdp: bool, no_generic: bool| Place {
+            dear_native: None,
             no_xdp: no_xdp.then(|| "blind".to_owned()),
             no_generic: no_generic.then_some(OPEN),
             ..Place::ethernet(1)

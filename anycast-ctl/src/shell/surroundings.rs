@@ -69,9 +69,8 @@ pub(super) fn by_passing(config: &Config) -> Vec<String> {
     let native = netdev::native().unwrap_or_default();
     let by_xdp = |name: &str, wanted: Wanted| match wanted.mode {
         Mode::Native | Mode::Generic => true,
-        Mode::Auto => if_nametoindex(name).is_ok_and(|ifindex| {
-            native.contains(&ifindex) && fitness::no_xdp(name, ifindex, &[]).is_none()
-        }),
+        Mode::Auto => if_nametoindex(name)
+            .is_ok_and(|ifindex| native.contains(&ifindex) && fitness::takes_native(name, ifindex)),
         Mode::Tcx => false,
     };
     settings::interfaces(config)

@@ -25,6 +25,8 @@ use crate::model::program::{Framing, Mode, Place};
 fn points(mode: Mode, place: &Place) -> &'static [AttachPoint] {
     match mode {
         Mode::Auto if place.no_xdp.is_some() => &[AttachPoint::Ingress],
+        // Native XDP that an earlier run left costs nothing any more, and stays.
+        Mode::Auto if place.dear_native.is_some() => &[AttachPoint::Ingress, AttachPoint::Native],
         Mode::Auto => &[AttachPoint::Native, AttachPoint::Ingress],
         Mode::Native => &[AttachPoint::Native],
         Mode::Generic => &[AttachPoint::Generic],
@@ -34,6 +36,9 @@ fn points(mode: Mode, place: &Place) -> &'static [AttachPoint] {
 
 /// Name of the mode in which programs are attached by TCX.
 pub const TCX: &str = AttachPoint::Ingress.name();
+
+/// Name of the mode in which programs are attached by XDP in the driver.
+pub const NATIVE: &str = AttachPoint::Native.name();
 
 /// Name of the mode in which programs are attached by XDP in the stack.
 pub const GENERIC: &str = AttachPoint::Generic.name();
@@ -309,6 +314,7 @@ fn reason(mode: Mode, place: &Place, adopted: bool, refused: Option<&DataplaneEr
     match (mode, refused) {
         (Mode::Native | Mode::Generic | Mode::Tcx, _) => "configured".to_owned(),
         (Mode::Auto, _) if adopted => "auto: that of the program before".to_owned(),
+        (Mode::Auto, None) if let Some(reason) = &place.dear_native => format!("auto: {reason}"),
         (Mode::Auto, None) => match driver::of(place.ifindex) {
             Some(driver) if driver::gives_up_offloads(&driver) => {
                 format!("auto: the driver has it; \"tcx\" would keep the offloads of {driver}")
@@ -326,4 +332,33 @@ mod libc_errno {
 
     pub(super) const EBUSY: i32 = Errno::EBUSY as i32;
     pub(super) const EEXIST: i32 = Errno::EEXIST as i32;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn native_xdp_that_costs_something_is_for_who_asks_for_it() {
+        let plain = Place::ethernet(1);
+        let dear = Place {
+            dear_native: Some("it drops".to_owned()),
+            ..plain.clone()
+        };
+        for (mode, by_plain, by_dear) in [
+            (Mode::Auto, AttachPoint::Native, AttachPoint::Ingress),
+            (Mode::Native, AttachPoint::Native, AttachPoint::Native),
+            (Mode::Generic, AttachPoint::Generic, AttachPoint::Generic),
+            (Mode::Tcx, AttachPoint::Ingress, AttachPoint::Ingress),
+        ] {
+            assert_eq!(points(mode, &plain)[0], by_plain, "{mode:?}");
+            assert_eq!(points(mode, &dear)[0], by_dear, "{mode:?}");
+            assert_eq!(dear.refuses(mode), None, "{mode:?}");
+        }
+        // What an earlier run has attached is looked for among all that a mode tries.
+        assert!(points(Mode::Auto, &dear).contains(&AttachPoint::Native));
+        let said = |replaced| reason(Mode::Auto, &dear, replaced, None);
+        assert_eq!(said(false), "auto: it drops");
+        assert_eq!(said(true), "auto: that of the program before");
+    }
 }

@@ -17,7 +17,7 @@ const VLAN_TAGS_OFF: u32 = 1 << 8;
 const LARGE_RECEIVE: u32 = 1 << 15;
 
 /// Of Ethernet.
-pub(in crate::shell) const USUAL_MTU: i32 = 1500;
+const USUAL_MTU: i32 = 1500;
 
 /// `struct ethtool_drvinfo`
 #[repr(C)]

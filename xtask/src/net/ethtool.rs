@@ -143,7 +143,7 @@ pub fn statistics(namespace: &Namespace, interface: &str) -> Result<Vec<(String,
         count: info.count,
         names: [[0; NAME]; MOST],
     });
-    // SAFETY: the kernel writes no more names than it is asked for, and there is room for these.
+    // SAFETY: the kernel writes as many names as it has just said; a driver has them from its start.
     unsafe { put(namespace, interface, &mut *names) }?;
     let mut values = Box::new(Statistics {
         command: GET_STATISTICS,

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use super::{
     bed::{self, AGAIN, Bed, C, Names, SOON, ip, run},
@@ -126,7 +126,10 @@ fn one(case: &Case, seen: &mut Seen) -> Result<String> {
             Ok(()) => return Ok(words),
             Err(error) => error,
         },
-        (Ok(words), ..) => return Ok(words),
+        (Ok(_), Some(took), None) => {
+            anyhow!("the session took {took:.1} s, and there is no control to compare it with")
+        }
+        (Ok(words), None, _) => return Ok(words),
         (Err(error), ..) => error,
     };
     let without = match without {

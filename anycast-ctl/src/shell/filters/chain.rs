@@ -92,11 +92,12 @@ impl Then {
 pub(super) fn match_of_iptables(name: &str) -> Holds {
     match name {
         "comment" => Holds::Yes,
-        // Addresses, marks, sizes, rates and times.
-        "addrtype" | "iprange" | "mac" | "eui64" | "rt" | "hl" | "hbh" | "dst" | "frag"
-        | "length" | "mark" | "connmark" | "owner" | "physdev" | "pkttype" | "dscp" | "tos"
-        | "limit" | "hashlimit" | "connlimit" | "connbytes" | "recent" | "quota" | "statistic"
-        | "time" => Holds::Maybe,
+        // Addresses, routes, sockets, interfaces, marks, sizes, rates and times.
+        "addrtype" | "iprange" | "set" | "mac" | "eui64" | "rt" | "hl" | "hbh" | "dst" | "frag"
+        | "rpfilter" | "policy" | "realm" | "socket" | "owner" | "cgroup" | "physdev"
+        | "devgroup" | "cpu" | "length" | "mark" | "connmark" | "pkttype" | "dscp" | "tos"
+        | "ecn" | "limit" | "hashlimit" | "connlimit" | "connbytes" | "recent" | "quota"
+        | "statistic" | "time" => Holds::Maybe,
         _ => Holds::Unread,
     }
 }

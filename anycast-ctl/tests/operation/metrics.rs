@@ -145,6 +145,8 @@ pub fn served() -> Result<()> {
     let querier = r#"anycast_querier{interface="lan0",querier="fe80::1"}"#;
     ensure!(sample(&text, querier) == Some(1.0), "{text}");
     ensure!(sample(&text, "anycast_routes") == Some(1.0), "{text}");
+    let changed = sample(&text, "anycast_route_change_duration_seconds_count");
+    ensure!(changed.is_some_and(|count| count >= 1.0), "{text}");
 
     let (head, _) = get(&lab.network.router, METRICS, "/", "")?;
     ensure!(head.starts_with("HTTP/1.1 404 "), "{head}");

@@ -2,8 +2,8 @@
 //! by those of today.
 //!
 //! `released` has the programs of each release by the name VERSION-LAYOUT.bpf.o.xz. With `ANYCAST_WRITE_RELEASE` set
-//! the test adds those of today, which is done when a version is released. Before the first release those of 0.1.0 are
-//! of some commit on the way there, and are written anew when the daemon wants more of them than they have.
+//! the test adds those of today in the place of those of the same version, which is done when a version is released,
+//! and before that when the layout has become another one, or the daemon wants more of them than they have.
 
 use std::{
     fs,
@@ -93,33 +93,55 @@ fn from_release() -> Result<()> {
     write()?;
     pinned_by(OBJECT)?;
     met_today(true).context("the programs of today")?;
-    let Ok(files) = fs::read_dir(directory()) else {
-        return Ok(());
-    };
-    for file in files {
-        let path = file?.path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        let Some((version, layout)) = name
-            .strip_suffix(".bpf.o.xz")
-            .and_then(|name| name.rsplit_once('-'))
-        else {
-            continue;
-        };
-        if layout != format!("{LAYOUT:08x}") {
-            // The maps of its layout are not taken over, which the other test shows.
-            println!("{version} has another layout: its sessions end");
-            continue;
-        }
+    let mut of_today = 0;
+    for Released {
+        path,
+        version,
+        layout,
+    } in released()?
+    {
+        let goes_on = layout == format!("{LAYOUT:08x}");
+        of_today += usize::from(goes_on);
         let object = output(Command::new("xz").arg("-dc").arg(&path))?;
         pinned_by(&object).with_context(|| {
             format!("the programs of {version}, which ANYCAST_WRITE_RELEASE=1 writes anew before its release")
         })?;
-        met_today(true).context(version.to_owned())?;
+        if !goes_on {
+            is_of(&layout)?;
+        }
+        met_today(goes_on).with_context(|| format!("{version} with layout {layout}"))?;
     }
+    ensure!(
+        of_today > 0,
+        "no programs with layout {LAYOUT:08x} are kept: ANYCAST_WRITE_RELEASE=1 adds those of today"
+    );
     Ok(())
+}
+
+/// The programs of a release.
+struct Released {
+    path: PathBuf,
+    version: String,
+    layout: String,
+}
+
+fn released() -> Result<Vec<Released>> {
+    let files = fs::read_dir(directory()).context("no programs of releases")?;
+    let files = files.map(|file| {
+        let path = file?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.strip_suffix(".bpf.o.xz");
+        let (version, layout) = name
+            .and_then(|name| name.rsplit_once('-'))
+            .with_context(|| format!("{} is no VERSION-LAYOUT.bpf.o.xz", path.display()))?;
+        let (version, layout) = (version.to_owned(), layout.to_owned());
+        Ok(Released {
+            path,
+            version,
+            layout,
+        })
+    });
+    files.collect()
 }
 
 fn other_layout() -> Result<()> {
@@ -128,28 +150,37 @@ fn other_layout() -> Result<()> {
     met_today(true).context("the control: the same layout")?;
 
     pinned_by(OBJECT)?;
+    is_of(&format!("{:08x}", !LAYOUT))?;
+    met_today(false)
+}
+
+/// Gives what is pinned the names that a daemon of this layout gives it.
+fn is_of(layout: &str) -> Result<()> {
     let mine = format!("-{LAYOUT:08x}");
     let mut renamed = 0;
     for file in fs::read_dir(xtask::net::pins_directory()?)? {
         let path = file?.path();
         let name = path.to_string_lossy();
         if let Some(map) = name.strip_suffix(&mine) {
-            fs::rename(&path, format!("{map}-{:08x}", !LAYOUT))?;
+            fs::rename(&path, format!("{map}-{layout}"))?;
             renamed += 1;
         }
     }
     ensure!(renamed > 0, "nothing is pinned");
-    met_today(false)
+    Ok(())
 }
 
-/// Adds the programs of today to the releases, where that is wanted.
+/// Has the programs of today among the releases, where that is wanted.
 fn write() -> Result<()> {
     if std::env::var_os("ANYCAST_WRITE_RELEASE").is_none() {
         return Ok(());
     }
-    let name = format!("{}-{LAYOUT:08x}.bpf.o", env!("CARGO_PKG_VERSION"));
-    let path = directory().join(name);
+    let today = env!("CARGO_PKG_VERSION");
+    let path = directory().join(format!("{today}-{LAYOUT:08x}.bpf.o"));
     fs::create_dir_all(directory())?;
+    for earlier in released()?.iter().filter(|it| it.version == today) {
+        fs::remove_file(&earlier.path)?;
+    }
     let mut object = OBJECT.to_vec();
     // Three quarters of it are for debuggers. What is as long and says nothing keeps all offsets.
     for Section { name, octets, size } in sections(&object).context("no ELF file")? {

@@ -104,11 +104,17 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
 
 /// Rules of iptables-nft, or of what was before it, by the first of these programs that is for those.
 fn saved(programs: [&str; 2], nft: bool) -> Option<String> {
-    let mut saved = programs.iter().filter_map(|program| say(program, &[]));
-    saved.find(|rules| {
-        let first = rules.lines().next().unwrap_or_default();
-        first.contains("(nf_tables)") == nft
-    })
+    let mut those = programs.iter().filter(|program| {
+        let version = say(program, &["-V"]).unwrap_or_default();
+        is_of_nft(program, &version) == nft
+    });
+    those.find_map(|program| say(program, &[]))
+}
+
+/// Whether this program, of this version, has the rules of iptables-nft. What it saves does not say so before 1.8.8, and
+/// versions before 1.8.0, which do not say it either, have none.
+fn is_of_nft(program: &str, version: &str) -> bool {
+    program.contains("-nft-") || version.contains("(nf_tables)")
 }
 
 /// What is told of the chains that stop, or may stop, the messages of one way at all interfaces of that way.
@@ -180,4 +186,35 @@ fn say(program: &str, arguments: &[&str]) -> Option<String> {
     let output = run(program).or_else(|| run(&format!("/usr/sbin/{program}")))?;
     let text = output.status.success().then_some(output.stdout)?;
     String::from_utf8(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_of_iptables_nft_are_told_by_name_and_version() {
+        for (program, version, nft) in [
+            (
+                "ip6tables-save",
+                "ip6tables-save v1.8.4 (nf_tables)\n",
+                true,
+            ),
+            (
+                "ip6tables-save",
+                "ip6tables-save v1.8.9 (nf_tables)\n",
+                true,
+            ),
+            ("ip6tables-save", "ip6tables-save v1.8.7 (legacy)\n", false),
+            ("ip6tables-save", "", false),
+            ("ip6tables-nft-save", "", true),
+            (
+                "ip6tables-legacy-save",
+                "ip6tables-save v1.8.9 (legacy)\n",
+                false,
+            ),
+        ] {
+            assert_eq!(is_of_nft(program, version), nft, "{program} {version}");
+        }
+    }
 }

@@ -118,13 +118,15 @@ impl Site {
         let mut command = self.router.command(env!("CARGO_BIN_EXE_anycast-ctl"));
         command.arg("--socket").arg(&self.socket);
         command.arg("run").arg("--config").arg(&config);
-        let log = File::create(self.log())?;
+        let path = self.log();
+        let log = File::create(&path)?;
         command.env("ANYCAST_LOG", "off,anycast_ebpf=warn");
         command.stdout(log.try_clone()?).stderr(log);
         let child = self.daemon.insert(command.spawn()?);
         wait("the router is ready on its link", || {
             if let Some(status) = child.try_wait()? {
-                bail!("the daemon ended: {status}");
+                let said = std::fs::read_to_string(&path)?;
+                bail!("the daemon ended: {status}: {said}");
             }
             let status = client::ask::<view::Status>(&self.socket, &Request::Status);
             Ok(status.is_ok_and(|status| {

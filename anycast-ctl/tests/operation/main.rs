@@ -12,6 +12,7 @@ mod metrics;
 mod obstacles;
 mod package;
 mod problems;
+mod prometheus;
 mod top;
 mod unit;
 
@@ -91,9 +92,9 @@ fn main() -> ExitCode {
         None => suite.test(seen, top::seen),
     };
     let scraped = "a Prometheus scrapes the lab, and rules and dashboard hold";
-    suite = match metrics::obstacle() {
+    suite = match prometheus::obstacle() {
         Some(reason) => suite.ignored(scraped, reason),
-        None => suite.test(scraped, metrics::prometheus),
+        None => suite.test(scraped, prometheus::scraped),
     };
     suite.run()
 }

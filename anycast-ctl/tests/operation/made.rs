@@ -1,7 +1,13 @@
 //! What `cargo xtask package` makes beside the Debian package: the RPM package, the list of what is in the daemon, and
 //! checksums.
 
-use std::{collections::BTreeSet, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs::Permissions,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::PathBuf,
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use xtask::{net::Site, package::sbom, toolchain::crate_tool};
@@ -79,6 +85,7 @@ pub fn rpm() -> Result<()> {
     for (name, rights) in [
         ("/usr/sbin/anycast-ctl", "-rwxr-xr-x"),
         ("/etc/default/anycast", "-rw-r--r--"),
+        ("/usr/share/licenses/anycast", "drwxr-xr-x"),
     ] {
         ensure!(listed.contains(&(rights, name)), "{name}: {listed:?}");
     }
@@ -90,6 +97,66 @@ pub fn rpm() -> Result<()> {
     rpm(&["--install", "--nodeps", "--noscripts"])?;
     let said = run(Command::new(root.join("usr/sbin/anycast-ctl")).arg("--version"))?;
     ensure!(said.starts_with("anycast-ctl "), "{said}");
+    Ok(())
+}
+
+/// Why no RPM package can be made and asked here, if so.
+pub fn scripts_obstacle() -> Option<&'static str> {
+    let tools = ["rpm", "rpmbuild"].map(xtask::process::find);
+    tools.contains(&None).then_some("rpm is not installed")
+}
+
+/// What a scriptlet of the RPM package calls, with the number of versions that there are then: an upgrade leaves
+/// programs and sessions to the new daemon, an erasure leaves nothing.
+pub fn scripts() -> Result<()> {
+    let site = Site::claim("acscripts")?;
+    let directory = site.directory();
+    // Where somebody builds may have blanks in its name.
+    let daemon = directory.join("a daemon");
+    symlink(env!("CARGO_BIN_EXE_anycast-ctl"), &daemon)?;
+    xtask::package::generate(&daemon, directory)?;
+    let package = xtask::package::rpm::make(&daemon, directory, false)?;
+    let stubs = directory.join("stubs");
+    let told = directory.join("told");
+    std::fs::create_dir(&stubs)?;
+    for name in ["systemctl", "anycast-ctl"] {
+        // It fails, as where systemd does not run, which no scriptlet may care about.
+        let stub = format!(
+            "#!/bin/sh\necho \"{name} $*\" >> {}\nexit 1\n",
+            told.display()
+        );
+        let stub_path = stubs.join(name);
+        std::fs::write(&stub_path, stub)?;
+        std::fs::set_permissions(&stub_path, Permissions::from_mode(0o755))?;
+    }
+    let (reload, restart) = ("systemctl daemon-reload", "systemctl try-restart anycast");
+    let ends = ["systemctl disable --now anycast", "anycast-ctl detach"];
+    for (scriptlet, versions, expected) in [
+        ("POSTIN", 1, &[reload][..]),
+        ("POSTIN", 2, &[reload]),
+        ("PREUN", 0, &ends),
+        ("PREUN", 1, &[]),
+        ("PREUN", 2, &[]),
+        ("POSTUN", 0, &[reload]),
+        ("POSTUN", 1, &[reload, restart]),
+        ("POSTUN", 2, &[reload, restart]),
+    ] {
+        let format = format!("%{{{scriptlet}PROG}}\n%{{{scriptlet}}}");
+        let mut query = Command::new("rpm");
+        query.args(["--query", "--package", "--queryformat", &format]);
+        let script = run(query.arg(&package))?;
+        let (shell, script) = script.split_once('\n').context("no scriptlet")?;
+        ensure!(shell == "/bin/sh", "{scriptlet} is for {shell}");
+        let path = directory.join(scriptlet);
+        std::fs::write(&path, script.replace("/usr/sbin/", ""))?;
+        std::fs::write(&told, "")?;
+        let mut command = Command::new(shell);
+        command.env_clear().env("PATH", &stubs);
+        run(command.arg(path).arg(versions.to_string()))?;
+        let said = std::fs::read_to_string(&told)?;
+        let said: Vec<_> = said.lines().collect();
+        ensure!(said == expected, "{scriptlet} {versions}: {said:?}");
+    }
     Ok(())
 }
 

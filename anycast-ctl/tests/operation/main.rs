@@ -40,6 +40,11 @@ fn main() -> ExitCode {
         Some(reason) => suite.ignored(rpm, reason),
         None => suite.test(rpm, made::rpm),
     };
+    let scripts = "an upgrade of the RPM package ends nothing, its erasure does";
+    suite = match made::scripts_obstacle() {
+        Some(reason) => suite.ignored(scripts, reason),
+        None => suite.test(scripts, made::scripts),
+    };
     let debians = "the Debian package fits Debian 12 and 13";
     suite = match package::debians_obstacle() {
         Some(reason) => suite.ignored(debians, reason),

@@ -25,7 +25,7 @@ pub fn make(daemon: &Path, directory: &Path, release: bool) -> Result<PathBuf> {
         rpm.arg("--define").arg(format!("{name} {value}"));
     };
     define("_topdir", &work.display());
-    define("of_version", &env!("CARGO_PKG_VERSION"));
+    define("of_version", &version(env!("CARGO_PKG_VERSION")));
     define("sources", &sources.display());
     define("daemon", &daemon.display());
     define("made", &directory.display());
@@ -43,6 +43,11 @@ pub fn make(daemon: &Path, directory: &Path, release: bool) -> Result<PathBuf> {
     made
 }
 
+/// A version as rpm writes it: no `-` is in one, and what is behind `~` comes before the version without it.
+fn version(of_cargo: &str) -> String {
+    of_cargo.replace('-', "~")
+}
+
 /// The package, which is in a directory by the name of the processor.
 fn built(packages: &Path) -> Result<Option<PathBuf>> {
     for directory in fs::read_dir(packages)? {
@@ -51,4 +56,16 @@ fn built(packages: &Path) -> Result<Option<PathBuf>> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_candidate_comes_before_its_version() {
+        for (of_cargo, of_rpm) in [("0.2.0", "0.2.0"), ("0.2.0-rc.1", "0.2.0~rc.1")] {
+            assert_eq!(version(of_cargo), of_rpm);
+        }
+    }
 }

@@ -58,7 +58,7 @@ impl<'a, K: Pod, V: Pod> Batch<'a, K, V> {
                 break;
             };
             done += written;
-            if let Err(error) = set(name, map, &self.keys[done], self.values[done]) {
+            if let Err(error) = set(name, map, self.keys[done], self.values[done]) {
                 failed(self.actions[done], error);
             }
             done += 1;

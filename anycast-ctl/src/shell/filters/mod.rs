@@ -111,8 +111,8 @@ fn saved(programs: [&str; 2], nft: bool) -> Option<String> {
     those.find_map(|program| say(program, &[]))
 }
 
-/// Whether this program, of this version, has the rules of iptables-nft. What it saves does not say so before 1.8.8, and
-/// versions before 1.8.0, which do not say it either, have none.
+/// Whether this program, of this version, has the rules of iptables-nft. What it saves does not say so before 1.8.8,
+/// and versions before 1.8.0, which do not say it either, have none.
 fn is_of_nft(program: &str, version: &str) -> bool {
     program.contains("-nft-") || version.contains("(nf_tables)")
 }

@@ -11,7 +11,7 @@ use crate::core::{
     fleet::{Pins, Published},
 };
 
-/// While a snapshot comes, flows are not read for so long.
+/// While a snapshot comes, flows are not read for so long, unless something calls for it.
 const SPARED: Duration = Duration::from_millis(500);
 
 impl Correspondent {
@@ -33,7 +33,8 @@ impl Correspondent {
         bus.pins(now, by_triple(&due), actions);
     }
 
-    /// While a snapshot comes, flows are not read: what it brings is what would be read, again and again.
+    /// While a snapshot comes, flows are not read by themselves: what it brings is what would be read, again and again.
+    /// Those of an earlier run go on meanwhile, so what an ICMPv6 error or an end calls for is done in time.
     pub(super) fn spare(&mut self, now: Time) {
         if self.bus.as_ref().is_some_and(|bus| bus.is_taking(now)) {
             self.recent.not_before(now + SPARED);

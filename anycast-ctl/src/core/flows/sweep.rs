@@ -72,8 +72,10 @@ pub struct Sweeper {
     hinted: HashMap<FlowKey, Hint>,
     /// Flows that ended recently because of an ICMPv6 error alone: when each ended, and its care-of address.
     lost: Vec<(Time, Ipv6Addr)>,
-    /// Time of the next sweep. `None` while the result of a sweep is awaited.
+    /// Time of the next sweep that comes by itself. `None` while the result of a sweep is awaited.
     next: Option<Time>,
+    /// Time of a sweep that something calls for, and that can not be put off.
+    asked: Option<Time>,
     /// Time of the last sweep.
     last: Time,
 }
@@ -88,6 +90,7 @@ impl Sweeper {
             hinted: HashMap::new(),
             lost: Vec::new(),
             next: Some(now),
+            asked: None,
             last: Time::ZERO,
         }
     }
@@ -100,12 +103,17 @@ impl Sweeper {
     /// Time at which [`Sweeper::due`] has to be called.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.next
+        let next = self.next?;
+        Some(self.asked.map_or(next, |asked| asked.min(next)))
     }
 
     /// Whether a sweep is due. After it has returned true once, the sweep counts as under way.
     pub fn due(&mut self, now: Time) -> bool {
-        self.next.take_if(|next| *next <= now).is_some()
+        let due = self.deadline().is_some_and(|due| due <= now);
+        if due {
+            (self.next, self.asked) = (None, None);
+        }
+        due
     }
 
     /// Notes that an ICMPv6 error says of a flow that its care-of address cannot be reached.
@@ -113,14 +121,14 @@ impl Sweeper {
         self.no_later_than(now.max(self.last + LOOK));
     }
 
-    /// Asks for a sweep at `time` at the latest. Sweeps still keep their minimum distance.
+    /// Asks for a sweep at `time` at the latest. Sweeps still keep their minimum distance. The result that is awaited
+    /// may know nothing of what this one is for, so it does not count.
     pub fn no_later_than(&mut self, time: Time) {
-        if let Some(next) = &mut self.next {
-            *next = (*next).min(time.max(self.last + DISTANCE));
-        }
+        self.asked = earliest(self.asked, Some(time.max(self.last + DISTANCE)));
     }
 
-    /// There is no sweep before this time.
+    /// There is no sweep before this time, unless something calls for one: an ICMPv6 error about a flow, which has to be
+    /// open before TCP tries once more, or an end that somebody told.
     pub fn not_before(&mut self, time: Time) {
         self.next = self.next.map(|next| next.max(time));
     }
@@ -145,7 +153,7 @@ impl Sweeper {
         let (mut silent, mut hinted) = (HashMap::new(), HashMap::new());
         let mut stay = Vec::new();
         let mut doubts = Doubts::default();
-        let mut due = None;
+        let (mut looks, mut over_at) = (None, None);
         for (key, flow) in flows {
             if state::is_open(flow.state) {
                 continue;
@@ -166,21 +174,21 @@ impl Sweeper {
                 hinted.insert(*key, hint);
                 for wait in [ACKNOWLEDGED, HINTED] {
                     let over = Some(hint.since + wait).filter(|over| *over > now);
-                    due = earliest(due, over);
+                    looks = earliest(looks, over);
                 }
-                due = earliest(due, Some(now + LOOK));
+                looks = earliest(looks, Some(now + LOOK));
             }
             if let Some(silence) = silence {
                 silent.insert(*key, silence);
                 let over = silence.since + self.limits.failure;
-                due = earliest(due, Some(over).filter(|over| *over > now));
+                over_at = earliest(over_at, Some(over).filter(|over| *over > now));
             }
             stay.push((key, flow));
         }
         (self.silent, self.hinted) = (silent, hinted);
         self.condemn(now, &heard, &doubts, &mut sweep);
         if !self.lost.is_empty() {
-            due = earliest(due, Some(now + LOOK));
+            looks = earliest(looks, Some(now + LOOK));
         }
         for (key, flow) in stay {
             let care_of = flow.care_of.into();
@@ -197,9 +205,14 @@ impl Sweeper {
             }
         }
         self.last = now;
-        self.next = Some(now + self.limits.interval());
-        if let Some(due) = due {
-            self.no_later_than(due);
+        // A silence lasts so long that its end may wait as well as any other flow.
+        let regular = earliest(Some(now + self.limits.interval()), over_at);
+        self.next = regular.map(|next| next.max(now + DISTANCE));
+        // What was asked for since the reading began.
+        let asked = self.asked.filter(|asked| *asked > now);
+        self.asked = asked.map(|asked| asked.max(now + LOOK));
+        if let Some(looks) = looks {
+            self.no_later_than(looks);
         }
         sweep
     }

@@ -38,7 +38,7 @@ fn pinned(client: Ipv6Addr, care_of: Ipv6Addr, last_out: Time, last_in: Time) ->
 }
 
 /// The error that a hop sends to the client when its packet to the care-of address fails.
-fn error(client: Ipv6Addr, care_of: Ipv6Addr, message_type: u8) -> Vec<u8> {
+pub(super) fn error(client: Ipv6Addr, care_of: Ipv6Addr, message_type: u8) -> Vec<u8> {
     let mut quoted = [0; 60];
     ipv6::header(&mut quoted, client, care_of, 6, 64, 20).unwrap();
     about(client, message_type, &quoted)

@@ -99,17 +99,30 @@ impl Performer {
     }
 
     /// Performs all `actions` and empties the list. Maps and multicast groups come first, in their order, so that a
-    /// host which receives a packet finds the state that the packet speaks of. Packets follow in their order, and
-    /// routes come last. An action that fails is logged and counted, and does not stop the others. Gives which flows
-    /// the core wants to see.
+    /// host which receives a packet, another gateway that gets a message, and who reads a notice find the state that it
+    /// speaks of. Packets follow in their order, and routes come last. An action that fails is logged and counted, and
+    /// does not stop the others. Gives which flows the core wants to see.
     pub(super) fn perform(&mut self, actions: &mut Actions, plane: &mut Plane) -> Wanted {
         let (dataplane, links) = plane.parts();
         let (mut outgoing, mut maps) = (Vec::new(), Vec::new());
         let mut wanted = Wanted::default();
+        let is_state = |action: &mut Action| matches!(action, Action::Map(_) | Action::Group(_));
+        for action in actions.extract_if(.., is_state) {
+            match action {
+                Action::Group(action) => {
+                    self.maps(&mut maps, dataplane);
+                    self.groups.apply(action);
+                }
+                Action::Map(action) => maps.push(action),
+                _ => {}
+            }
+        }
+        self.maps(&mut maps, dataplane);
         for action in actions.drain(..) {
             match action {
                 Action::Send { ifindex, packet } => outgoing.push((ifindex, packet)),
-                Action::Map(action) => maps.push(action),
+                // It is done.
+                Action::Map(_) | Action::Group(_) => {}
                 Action::Route(action) => {
                     if let Some(routes) = &mut self.routes {
                         routes.apply(action);
@@ -119,10 +132,6 @@ impl Performer {
                     if let Some(reachability) = &mut self.reachability {
                         reachability.probe(ifindex, address);
                     }
-                }
-                Action::Group(action) => {
-                    self.maps(&mut maps, dataplane);
-                    self.groups.apply(action);
                 }
                 Action::Check(action) => self.checks.apply(action),
                 Action::Publish { to, octets } => {
@@ -135,7 +144,6 @@ impl Performer {
                 Action::Notice(notice) => self.notice(notice, links),
             }
         }
-        self.maps(&mut maps, dataplane);
         self.send(&outgoing, links);
         self.notices.sum_up();
         if let Some(routes) = &mut self.routes

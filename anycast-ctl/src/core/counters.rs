@@ -213,7 +213,7 @@ counters! {
     FleetOtherSecret = "fleet_other_secret",
     /// Messages of the fleet that are for another gateway.
     FleetMessageNotOurs = "fleet_message_not_ours",
-    /// Messages of the fleet that came before, or that nobody waits for any more.
+    /// Messages of the fleet that came before.
     FleetMessageReplayed = "fleet_message_replayed",
     /// Messages of the fleet from a gateway of which nothing shows that it is heard now.
     FleetMessageUnproven = "fleet_message_unproven",

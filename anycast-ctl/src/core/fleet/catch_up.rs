@@ -103,11 +103,14 @@ impl Bus {
         chunk: &Chunk<'_>,
         actions: &mut Actions,
     ) -> Result<News<'a>, Counter> {
-        let client = self.client.as_mut();
-        // It came twice, or too late.
-        let Some(client) = client.filter(|client| client.awaits(from, chunk)) else {
-            return Err(Counter::FleetMessageReplayed);
+        // One that was asked for twice, or was given up, is authentic and new, and nobody waits for it.
+        let Some(client) = &mut self.client else {
+            return Ok(News::None);
         };
+        if !client.awaits(from, chunk) {
+            client.passed(from, chunk);
+            return Ok(News::None);
+        }
         let taken = now.before(chunk.age);
         let mut pins = read_pins(taken, chunk.pins).ok_or(Counter::FleetMessageMalformed)?;
         for pins in &mut pins {

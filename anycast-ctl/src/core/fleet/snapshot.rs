@@ -168,6 +168,14 @@ impl Client {
         chunk.wish == self.wish && (from == self.from || !self.is_under_way())
     }
 
+    /// A chunk that is not awaited. One that came before its turn is not taken, and is asked for once more.
+    pub(super) fn passed(&mut self, from: Id, chunk: &Chunk<'_>) {
+        let Wish { snapshot, chunk } = chunk.wish;
+        if (from, snapshot) == (self.from, self.wish.snapshot) && chunk > self.wish.chunk {
+            self.next = self.next.min(chunk);
+        }
+    }
+
     /// Whether a part of the snapshot has come.
     pub(super) const fn is_under_way(&self) -> bool {
         self.wish.chunk > 0
@@ -216,8 +224,7 @@ impl Client {
         }
         self.asked = now;
         self.tries += 1;
-        // What comes after one that is lost is not taken, and is asked for once more.
-        self.next = self.wish.chunk + 1;
+        // This one alone: what was asked for after it may only be slow.
         Next::Ask(self.from, self.wish, 0)
     }
 
@@ -227,5 +234,61 @@ impl Client {
 
     pub(super) const fn from(&self) -> Id {
         self.from
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FROM: Id = 7;
+    const OF: u32 = 10;
+
+    fn after(seconds: u64) -> Time {
+        Time::ZERO + Duration::from_secs(seconds)
+    }
+
+    /// The chunks that are asked for.
+    fn asked(next: Next) -> Vec<u32> {
+        match next {
+            Next::Ask(FROM, first, more) => (first.chunk..=first.chunk + more).collect(),
+            Next::Wait => Vec::new(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn chunk(number: u32) -> Chunk<'static> {
+        Chunk {
+            wish: Wish {
+                snapshot: 1,
+                chunk: number,
+            },
+            of: OF,
+            age: Duration::ZERO,
+            pins: &[],
+        }
+    }
+
+    #[test]
+    fn of_a_slow_bus_only_the_chunk_that_is_awaited_is_asked_for_again() {
+        let (mut client, _) = Client::new(after(0), FROM, 1);
+        assert_eq!(asked(client.took(after(0), FROM, OF)), [1, 2]);
+        assert_eq!(asked(client.poll(after(1))), [1]);
+        assert_eq!(asked(client.poll(after(2))), [1]);
+        assert_eq!(asked(client.took(after(3), FROM, OF)), [3]);
+        // That which came of asking twice.
+        client.passed(FROM, &chunk(1));
+        assert_eq!(asked(client.took(after(3), FROM, OF)), [4]);
+    }
+
+    #[test]
+    fn a_chunk_that_came_before_its_turn_is_asked_for_once_more() {
+        let (mut client, _) = Client::new(after(0), FROM, 1);
+        assert_eq!(asked(client.took(after(0), FROM, OF)), [1, 2]);
+        let early = chunk(2);
+        assert!(!client.awaits(FROM, &early));
+        client.passed(FROM, &early);
+        assert_eq!(asked(client.poll(after(1))), [1]);
+        assert_eq!(asked(client.took(after(1), FROM, OF)), [2, 3]);
     }
 }

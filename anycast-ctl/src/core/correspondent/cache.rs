@@ -1,6 +1,9 @@
 //! The Binding Cache (RFC 6275 section 9.1). Its bindings are of triples (A, B, C), since several members may be bound
 //! to one (A, B).
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet, hash_map},
     net::Ipv6Addr,
@@ -13,7 +16,13 @@ use super::{
     tally::Tally,
     triple::{Back, Pair, Triple},
 };
-use crate::core::{Time, flows::Use, hash::Map, rate::prefix64, rr::BINDING_LIFETIME};
+use crate::core::{
+    Time,
+    flows::Use,
+    hash::{Map, give_back},
+    rate::prefix64,
+    rr::BINDING_LIFETIME,
+};
 
 /// After this time, a flow that was bound in the last moment of a binding is certainly in the map.
 pub(super) const SWEEP_MARGIN: Duration = Duration::from_secs(1);
@@ -318,6 +327,7 @@ impl Cache {
                 && !in_use.contains_key(&(back.client, back.care_of))
         });
         let mut over: Vec<_> = over.map(|(back, _)| back).collect();
+        give_back(&mut self.care_of);
         over.sort_unstable();
         over.into_iter()
             .map(|back| (back.client, back.care_of))

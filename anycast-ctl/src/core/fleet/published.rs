@@ -7,7 +7,10 @@ use anycast_common::{
     wire::ipv6,
 };
 
-use crate::core::{Time, hash::Map};
+use crate::core::{
+    Time,
+    hash::{Map, give_back},
+};
 
 /// Where both directions pass one gateway, the others hear so often that a flow goes on.
 const BOTH_WAYS: Duration = Duration::from_secs(10);
@@ -84,6 +87,7 @@ impl Published {
         let reading = self.reading;
         self.known
             .retain(|_, said| said.reading == reading || said.at + BOTH_WAYS > now);
+        give_back(&mut self.known);
         due
     }
 

@@ -210,8 +210,11 @@ impl<'a, C: Context> Packet<'a, C> {
     /// may have more than its header says.
     #[inline(always)]
     pub(crate) fn octets(&self) -> u64 {
-        // SAFETY: the header lies within the packet, which nobody has changed.
-        let payload = u16::from_be(unsafe { (*self.ipv6).payload_length });
+        let Some(header) = self.header() else {
+            return 0;
+        };
+        // SAFETY: the header lies within the packet.
+        let payload = u16::from_be(unsafe { (*header).payload_length });
         counted(self.ctx, self.layout.ipv6, payload)
     }
 

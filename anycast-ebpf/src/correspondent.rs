@@ -49,7 +49,7 @@ fn handle<C: Context>(packet: &Packet<'_, C>) -> Verdict {
     let Some(transport) = Transport::read(packet.ctx, packet.upper_header()) else {
         return Verdict::NotOurs;
     };
-    let change = match change::<C>(packet, &transport) {
+    let mut change = match change::<C>(packet, &transport) {
         Ok(change) => change,
         Err(verdict) => return verdict,
     };
@@ -57,13 +57,13 @@ fn handle<C: Context>(packet: &Packet<'_, C>) -> Verdict {
         packet.ctx,
         packet.parsed,
         &raw const transport,
-        &raw const change,
+        &raw mut change,
     ))
 }
 
 global! {
     /// Changes the packet and sends it, if there is a way.
-    fn deliver(packet, transport: *const Transport, change: *const Change) -> u32;
+    fn deliver(packet, transport: *const Transport, change: *mut Change) -> u32;
     deliver_once or XDP_PASS;
     correspondent_deliver_xdp, correspondent_deliver_in, correspondent_deliver_out
 }
@@ -72,10 +72,10 @@ global! {
 fn deliver_once<C: Context>(
     packet: &Packet<'_, C>,
     transport: *const Transport,
-    change: *const Change,
+    change: *mut Change,
 ) -> u32 {
     // SAFETY: both are there, which the verifier cannot know.
-    let (Some(transport), Some(change)) = (unsafe { (transport.as_ref(), change.as_ref()) }) else {
+    let (Some(transport), Some(change)) = (unsafe { (transport.as_ref(), change.as_mut()) }) else {
         return XDP_PASS;
     };
     let outward = change.side == side::DESTINATION;
@@ -91,12 +91,15 @@ fn deliver_once<C: Context>(
     if next_hop.way.stops::<C>(packet.ctx, outward) {
         return XDP_PASS;
     }
+    change.account = if outward {
+        traffic::account(&packet.parsed.destination, &change.address)
+    } else {
+        traffic::account(&change.address, &packet.parsed.source)
+    };
     // Many flows have a single packet. A slot of the cache for such a flow would be taken from another one.
     if next_hop.mtu != 0 && change.stamp != 0 {
         flow_cache::remember(packet, transport, change, &next_hop);
     }
-    // Behind the change nothing is known of the packet.
-    let octets = packet.octets();
     if outward {
         if !rewrite::destination(packet, transport, &change.address, change.delta) {
             return XDP_PASS;
@@ -108,7 +111,7 @@ fn deliver_once<C: Context>(
         }
         count(Counter::FromCareOf);
     }
-    traffic::count(change.account, change.side, octets);
+    traffic::count(change.account, change.side, packet.octets());
     C::send(packet, &next_hop)
 }
 
@@ -151,8 +154,6 @@ fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Result<C
     if C::HOOK == Hook::Ingress && answer == answer::UNKNOWN && !other && !disowns {
         keep_passing(packet.ctx, packet.parsed, &raw const *transport, stamp);
     }
-    // Whichever way it goes, the question has B in its key, and C as the address.
-    let care_of = question.address;
     let (side, address) = if outward {
         (side::DESTINATION, question.address)
     } else {
@@ -164,7 +165,7 @@ fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Result<C
             address,
             delta: question.delta,
             reserved: 0,
-            account: traffic::account(&question.key.anycast, &care_of),
+            account: 0,
             stamp: if answer == answer::REWRITE { stamp } else { 0 },
         }),
         answer::HELD => {

@@ -247,10 +247,9 @@ fn member<C: Context>(packet: &Packet<'_, C>) -> Verdict {
             count(Counter::FragmentFollowed);
             return Verdict::Done(XDP_PASS);
         }
-        let octets = packet.octets();
         if rewrite::destination(packet, &Transport::of(0), &owner.anycast, 0) {
             count(Counter::FragmentFollowed);
-            traffic::count(owner.account, side::DESTINATION, octets);
+            traffic::count(owner.account, side::DESTINATION, packet.octets());
         }
         return Verdict::Done(XDP_PASS);
     }
@@ -320,12 +319,6 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, piece: Piece) -> Verdict {
     if next_hop.way.stops::<C>(packet.ctx, outward) {
         return Verdict::Done(XDP_PASS);
     }
-    let account = if outward {
-        traffic::account(&packet.destination, &note.address)
-    } else {
-        traffic::account(&note.address, &packet.source)
-    };
-    let octets = packet.octets();
     let rewritten = if note.side == side::SOURCE {
         rewrite::source(packet, &transport, &note.address, 0)
     } else {
@@ -334,7 +327,12 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, piece: Piece) -> Verdict {
     if !rewritten {
         return Verdict::Done(XDP_PASS);
     }
-    traffic::count(account, note.side, octets);
+    let account = if outward {
+        traffic::account(&packet.parsed.destination, &note.address)
+    } else {
+        traffic::account(&note.address, &packet.parsed.source)
+    };
+    traffic::count(account, note.side, packet.octets());
     Verdict::Done(C::send(packet, &next_hop))
 }
 

@@ -136,10 +136,9 @@ fn by_care_of_once<C: Context>(
         came::OVER => led(key.binding()),
         _ => {}
     }
-    let octets = packet.octets();
     if rewrite::destination(packet, transport, &owner.anycast, owner.delta) {
         count(Counter::MemberIn);
-        traffic::count(owner.account, side::DESTINATION, octets);
+        traffic::count(owner.account, side::DESTINATION, packet.octets());
     }
     XDP_PASS
 }

@@ -1,21 +1,22 @@
 //! Counts packets and octets by anycast and care-of address.
 
+use core::ptr;
+
 use anycast_common::abi::{
     counters::short,
     maps::{Account, Traffic, side},
 };
 
-use crate::{
-    maps::{ACCOUNTS, TRAFFIC},
-    sketch::words,
-};
+use crate::maps::{ACCOUNTS, TRAFFIC};
 
-/// The account of the packets of (B, C): that of all others, 0, where the controller has given it none.
+/// The account of the packets of (B, C): that of all others, 0, where the controller has given it none. Both addresses
+/// lie where eight octets may be read at once, as in all structures of the maps and in `Parsed`: copies would take more
+/// of the stack than there is.
 #[inline(always)]
 pub(crate) fn account(anycast: &[u8; 16], care_of: &[u8; 16]) -> u32 {
-    let (anycast, care_of) = (words(anycast), words(care_of));
-    // SAFETY: both addresses are there.
-    unsafe { traffic_account(&raw const anycast, &raw const care_of) }
+    let (anycast, care_of) = (ptr::from_ref(anycast), ptr::from_ref(care_of));
+    // SAFETY: both addresses are there, and aligned.
+    unsafe { traffic_account(anycast.cast(), care_of.cast()) }
 }
 
 /// A function of its own, and followed once, for the sake of the stack. It is given words, for octets would be read one

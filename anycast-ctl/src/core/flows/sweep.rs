@@ -127,8 +127,8 @@ impl Sweeper {
         self.asked = earliest(self.asked, Some(time.max(self.last + DISTANCE)));
     }
 
-    /// There is no sweep before this time, unless something calls for one: an ICMPv6 error about a flow, which has to be
-    /// open before TCP tries once more, or an end that somebody told.
+    /// There is no sweep before this time, unless something calls for one: an ICMPv6 error about a flow, which has to
+    /// be open before TCP tries once more, or an end that somebody told.
     pub fn not_before(&mut self, time: Time) {
         self.next = self.next.map(|next| next.max(time));
     }

@@ -2,6 +2,7 @@
 //! user mode. One of them has the other byte order.
 
 use std::{
+    path::Path,
     process::{Command, Stdio},
     time::Instant,
 };
@@ -26,8 +27,10 @@ struct Processor {
     /// Debian's package of a C compiler, by which Rust links.
     compiler_package: &'static str,
     compiler: &'static str,
+    /// That of the C library's headers, for the C that crates bring.
+    headers_package: &'static str,
     emulator: &'static str,
-    /// Where that package has the C library.
+    /// Where these packages have the C library.
     libraries: &'static str,
 }
 
@@ -37,6 +40,7 @@ const PROCESSORS: [Processor; 2] = [
         target: "aarch64-unknown-linux-gnu",
         compiler_package: "gcc-aarch64-linux-gnu",
         compiler: "aarch64-linux-gnu-gcc",
+        headers_package: "libc6-dev-arm64-cross",
         emulator: "qemu-aarch64",
         libraries: "/usr/aarch64-linux-gnu",
     },
@@ -45,6 +49,7 @@ const PROCESSORS: [Processor; 2] = [
         target: "s390x-unknown-linux-gnu",
         compiler_package: "gcc-s390x-linux-gnu",
         compiler: "s390x-linux-gnu-gcc",
+        headers_package: "libc6-dev-s390x-cross",
         emulator: "qemu-s390x",
         libraries: "/usr/s390x-linux-gnu",
     },
@@ -77,6 +82,8 @@ pub fn cross(options: &Options) -> Result<()> {
 fn one(processor: &Processor) -> Result<()> {
     let name = processor.name;
     toolchain::require(processor.compiler, processor.compiler_package)?;
+    let headers = Path::new(processor.libraries).join("include/stdio.h");
+    toolchain::require_file(&headers, processor.headers_package)?;
     toolchain::require(processor.emulator, "qemu-user")?;
     let start = Instant::now();
     say(format_args!("building the workspace for {name}"));

@@ -1,5 +1,7 @@
 //! Installs packages of the distribution that tests and fuzzing use.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result, bail};
 
 use super::environment::may_install;
@@ -72,13 +74,25 @@ pub fn cxx_compiler() -> Result<()> {
 
 /// Installs a program that is required.
 pub fn require(program: &str, package: &str) -> Result<()> {
-    if process::find(program).is_some() {
-        return Ok(());
+    match process::find(program) {
+        Some(_) => Ok(()),
+        None => install_missing(program, package),
     }
+}
+
+/// Makes sure that there is a file of a package.
+pub fn require_file(path: &Path, package: &str) -> Result<()> {
+    match path.is_file() {
+        true => Ok(()),
+        false => install_missing(&path.display().to_string(), package),
+    }
+}
+
+fn install_missing(what: &str, package: &str) -> Result<()> {
     if !may_install() {
-        bail!("{program} is missing, and ANYCAST_NO_INSTALL forbids to install it");
+        bail!("{what} is missing, and ANYCAST_NO_INSTALL forbids to install it");
     }
-    install(&[package]).with_context(|| format!("{program} is missing"))
+    install(&[package]).with_context(|| format!("{what} is missing"))
 }
 
 /// Runs a command during which the packages that it installs start no daemons: tests want the programs, and the

@@ -14,7 +14,7 @@ use std::{ffi::OsString, fs, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 
-pub use apt::{cxx_compiler, install_helpers, require};
+pub use apt::{cxx_compiler, install_helpers, require, require_file};
 pub(crate) use environment::{cargo, may_install};
 
 /// Where this project keeps tools that it has built.

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use xtask::{
     lab::{
         report::Report,
-        scenario::{self, ASK_AGAIN, MIB, SOON, Session, transfer},
+        scenario::{self, ASK_AGAIN, Carried, MIB, SOON, Session, carried, transfer},
         stage::Lab,
         topology::S1,
     },
@@ -209,6 +209,7 @@ pub fn life() -> Result<()> {
     ensure!(is_running(&machine)?, "pgrep does not see the daemon");
     let daemon = machine.property("MainPID")?;
     upgraded(&lab, &machine, &mut session)?;
+    whole(&lab, &session)?;
     ensure!(
         machine.property("MainPID")? != daemon,
         "the upgrade starts no daemon"
@@ -248,6 +249,28 @@ fn upgraded(lab: &Lab, machine: &Machine, session: &mut Session) -> Result<()> {
         let upgraded = upgrade.join();
         upgraded.map_err(|_| anyhow!("dpkg panicked"))?.map(drop)
     })
+}
+
+/// The gateway has sent on each packet of the session that came to it, from the first one on: one that it lost would be
+/// missing behind it for good, whatever TCP sent again.
+fn whole(lab: &Lab, session: &Session) -> Result<()> {
+    // To the member it comes from the clients' link, to the client from the other one.
+    let sums = |carried: &Carried| {
+        [0, 1].map(|direction| {
+            let both = [carried.by_anycast, carried.by_care_of].map(|by| by[direction]);
+            both.iter()
+                .fold((0, 0), |sum, it| (sum.0 + it.packets, sum.1 + it.octets))
+        })
+    };
+    let mut seen = Default::default();
+    let what = "as many packets and octets before the gateway as behind it";
+    let equal = wait::poll(SOON, ASK_AGAIN, what, || {
+        seen = carried(lab, session, LINKS)?.map(|carried| sums(&carried));
+        let [core, edge] = seen;
+        let is_some = core.iter().all(|(packets, _)| *packets > 0);
+        Ok((is_some && core == edge).then_some(()))
+    });
+    equal.with_context(|| format!("packets and octets behind it and before it: {seen:?}"))
 }
 
 /// Whether a daemon runs. pgrep ends with 0 where it finds one, with 1 where it finds none, and else in an error.

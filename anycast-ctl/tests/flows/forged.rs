@@ -26,6 +26,8 @@ use super::{
 
 const SESSIONS: usize = 8;
 const BOUND: Duration = Duration::from_secs(2);
+/// The same where Test Inits were lost at first: those are sent again after 1, 2, 4 and 8 s.
+const BOUND_LATE: Duration = Duration::from_secs(16);
 /// A binding lives for 16 s, and is looked after now and then.
 const EXPIRED: Duration = Duration::from_secs(30);
 /// A pin that both ends have closed is over so soon; nothing else comes to its end in the time of a test.
@@ -194,7 +196,7 @@ fn answers(site: &Site) -> Result<()> {
     sessions.beat()?;
     if site.plan.mode.is_some() {
         let others = sessions.all.len() - open(&sessions).len();
-        wait::poll(BOUND, ASK_AGAIN, "those of the other are bound", || {
+        wait::poll(BOUND_LATE, ASK_AGAIN, "those of the other are bound", || {
             Ok((sessions.bound(site)?.0 == others).then_some(()))
         })?;
     }

@@ -12,9 +12,10 @@ const TICKS: f64 = 100.0;
 /// Runs the parts that the command line names, or all.
 pub fn parts(parts: &[(&str, &dyn Fn() -> Result<()>)]) -> Result<()> {
     // cargo adds `--bench`.
+    let file = json();
     let wanted: Vec<_> = env::args()
         .skip(1)
-        .filter(|argument| !argument.starts_with('-'))
+        .filter(|argument| !argument.starts_with('-') && Some(argument) != file.as_ref())
         .collect();
     for (name, run) in parts {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {
@@ -22,6 +23,12 @@ pub fn parts(parts: &[(&str, &dyn Fn() -> Result<()>)]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The file that `--json` names.
+pub fn json() -> Option<String> {
+    let mut arguments = env::args().skip_while(|argument| argument != "--json");
+    arguments.nth(1)
 }
 
 /// So many a second, in thousands.

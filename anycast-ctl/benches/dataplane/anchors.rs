@@ -99,6 +99,12 @@ impl Anchor {
         Ok(())
     }
 
+    /// From where in all ports it goes on.
+    pub fn begin_at(&mut self, state: u32) -> Result<()> {
+        let map = self.ebpf.map_mut("walk").context("walk")?;
+        Ok(Array::<_, u32>::try_from(map)?.set(0, state, 0)?)
+    }
+
     /// Makes every frame this one, but for the ports, before it goes to the program.
     pub fn lead_to(&mut self, frame: &[u8], program: &ProgramFd) -> Result<()> {
         let image = Image(frame[..WHOLE].try_into()?);

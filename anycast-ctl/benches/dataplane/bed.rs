@@ -195,6 +195,14 @@ impl Behind {
         })
     }
 
+    /// The same program, for another leader.
+    pub fn same(&self) -> Result<Self> {
+        Ok(Self {
+            program: self.program.try_clone()?,
+            dataplane: None,
+        })
+    }
+
     pub fn anchor(anchor: &mut Anchor) -> Result<Self> {
         Ok(Self {
             program: anchor.program()?.fd()?.try_clone()?,

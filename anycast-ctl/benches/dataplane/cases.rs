@@ -6,12 +6,14 @@ use anycast_common::abi::{
     maps::{PolicyRule, policy},
     roles::{CORRESPONDENT, MEMBER, ROUTER},
 };
+use anycast_ctl::shell::dataplane::OBJECT;
 use anyhow::Result;
 
 use crate::{
     anchors::Object,
     bed::{Bed, Behind, Build, Case, FORGED, Subject},
     constants::{A, B, ELSEWHERE, MANY, NEAR, PASS, PORTS, TX},
+    cpus::Pair,
     flows,
     gateway::Gateway,
     packets::{ACK, Packet},
@@ -40,6 +42,16 @@ pub fn all(gateway: &Gateway, builds: &[(Build, &[u8])]) -> Result<Vec<Case>> {
         cases.extend(flows::open(&bed)?);
     }
     Ok(cases)
+}
+
+/// The cases of two CPUs.
+pub fn pairs(gateway: &Gateway) -> Result<Vec<Pair>> {
+    let bed = Bed {
+        gateway,
+        object: OBJECT,
+        build: Build::Ours,
+    };
+    flows::pairs(&bed, &Object::build()?)
 }
 
 fn in_c(bed: &Bed, object: &Object) -> Result<Vec<Case>> {

@@ -12,6 +12,7 @@ use crate::{
     anchors::Object,
     bed::{Bed, Behind, Case},
     constants::{A, B, FAR, FLOWS, NEAR, PASS, PORTS, REDIRECT, TX},
+    cpus::Pair,
     packets::{ACK, Packet, SYN, address},
 };
 
@@ -30,28 +31,7 @@ pub fn pinned(bed: &Bed, object: &Object) -> Result<Vec<Case>> {
     let back = Packet::tcp(NEAR, A, (PORTS.1, PORTS.0), ACK).frame();
     let query = Packet::udp(A, B, PORTS, b"a query, as long as a segment").frame();
     let led = |name: &str, leader: &'static str, frame: &[u8], care_of, verdict| {
-        let mut dataplane = bound(bed, A, care_of)?;
-        let known = match leader {
-            "many_flows" => FLOWS,
-            "one_flow" => 1,
-            _ => 0,
-        };
-        for ports in ports().take(known.into()) {
-            let back = (ports.1, ports.0);
-            let (first, answer) = if frame == query {
-                (
-                    Packet::udp(A, B, ports, b"query"),
-                    Packet::udp(care_of, A, back, b"answer"),
-                )
-            } else {
-                (
-                    Packet::tcp(A, B, ports, SYN),
-                    Packet::tcp(care_of, A, back, SYN | ACK),
-                )
-            };
-            answered(&mut dataplane, bed, &first, &answer)?;
-        }
-        let behind = Behind::correspondent(dataplane)?;
+        let behind = known(bed, leader, frame == query, care_of)?;
         bed.led(name, object.load(leader)?, frame, behind, verdict)
     };
     let many = |name: &str, care_of, verdict| led(name, "many_flows", &out, care_of, verdict);
@@ -68,6 +48,77 @@ pub fn pinned(bed: &Bed, object: &Object) -> Result<Vec<Case>> {
         new("pinned to C, TX, SYN, new flows", &opening)?,
         new("pinned to C, TX, UDP, new flows", &query)?,
     ])
+}
+
+/// The same for two CPUs, each with flows of its own, and with it the program in C that they are compared with.
+pub fn pairs(bed: &Bed, object: &Object) -> Result<Vec<Pair>> {
+    let opening = Packet::tcp(A, B, PORTS, SYN).frame();
+    let query = Packet::udp(A, B, PORTS, b"a query, as long as a segment").frame();
+    let segments = ports()
+        .take(2)
+        .map(|ports| Packet::tcp(A, B, ports, ACK).frame());
+    let segments: Vec<_> = segments.collect();
+    let segments = [&*segments[0], &*segments[1]];
+    let pair = |name: &str, leader, frames: [&[u8]; 2], behind: Behind| {
+        let case = |start, frame, behind| {
+            let mut leader = object.load(leader)?;
+            leader.begin_at(start)?;
+            bed.led(name, leader, frame, behind, TX)
+        };
+        let same = behind.same()?;
+        // One begins half way round from the other.
+        let cases = [case(0, frames[0], behind)?, case(1 << 31, frames[1], same)?];
+        let name = name.to_owned();
+        anyhow::Ok(Pair { name, cases })
+    };
+    let ours = |name: &str, leader: &'static str, frames: [&[u8]; 2]| {
+        let behind = known(bed, leader, frames[0] == query, NEAR)?;
+        pair(name, leader, frames, behind)
+    };
+    let tight = |name: &str, leader: &'static str| {
+        let mut tight = object.load("tight")?;
+        tight.learn(ports().map(|ports| Packet::tcp(A, B, ports, ACK).frame()))?;
+        pair(name, leader, segments, Behind::anchor(&mut tight)?)
+    };
+    Ok(vec![
+        tight("TIGHT, hot", "one_flow")?,
+        tight("TIGHT, 32,768 flows", "many_flows")?,
+        ours("pinned to C, TX, hot", "one_flow", segments)?,
+        ours("pinned to C, TX, 32,768 flows", "many_flows", segments)?,
+        ours(
+            "pinned to C, TX, SYN, new flows",
+            "new_flows",
+            [&opening; 2],
+        )?,
+        ours("pinned to C, TX, UDP, new flows", "new_flows", [&query; 2])?,
+    ])
+}
+
+/// A correspondent that knows the flows of this leader, each answered by its member.
+fn known(bed: &Bed, leader: &str, is_udp: bool, care_of: &str) -> Result<Behind> {
+    let mut dataplane = bound(bed, A, care_of)?;
+    let known = match leader {
+        "many_flows" => FLOWS,
+        // One for each CPU.
+        "one_flow" => 2,
+        _ => 0,
+    };
+    for ports in ports().take(known.into()) {
+        let back = (ports.1, ports.0);
+        let (first, answer) = if is_udp {
+            (
+                Packet::udp(A, B, ports, b"query"),
+                Packet::udp(care_of, A, back, b"answer"),
+            )
+        } else {
+            (
+                Packet::tcp(A, B, ports, SYN),
+                Packet::tcp(care_of, A, back, SYN | ACK),
+            )
+        };
+        answered(&mut dataplane, bed, &first, &answer)?;
+    }
+    Behind::correspondent(dataplane)
 }
 
 /// Flows that go to B while somebody is bound to it.

@@ -17,6 +17,7 @@ mod c;
 mod cases;
 mod chart;
 mod constants;
+mod cpus;
 mod flows;
 mod gateway;
 mod report;
@@ -75,19 +76,28 @@ fn main() -> Result<()> {
             .map(|object| (Build::Baseline, object.as_slice())),
     );
     let gateway = gateway::Gateway::new()?;
-    let figures = gateway.run(|| {
+    let (figures, scaling) = gateway.run(|| {
         // The programs' log is read by a task of it.
         let _guard = runtime.enter();
         let mut cases = cases::all(&gateway, &builds)?;
         if let Some(word) = &options.only {
             cases.retain(|case| case.build == Build::Anchor || case.name.contains(word));
         }
-        run::measure(&mut cases, options.rounds)
+        let mut pairs = cases::pairs(&gateway)?;
+        if let Some(word) = &options.only {
+            pairs.retain(|pair| pair.name.contains(word));
+        }
+        let figures = run::measure(&mut cases, options.rounds)?;
+        drop(cases);
+        Ok((figures, cpus::measure(&mut pairs, options.rounds)?))
     })?;
     let rows = report::rows(&figures)?;
     report::print(&rows);
+    for row in &scaling {
+        println!("{row}");
+    }
     if let Some(path) = &options.json {
-        report::write(path, &rows)?;
+        report::write(path, &rows, &scaling)?;
     }
     if let Some(path) = &options.svg {
         chart::write(path, &rows)?;

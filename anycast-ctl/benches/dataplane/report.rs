@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::{
     bed::{Build, FORGED},
     common::median,
+    cpus::Scaling,
     run::Figure,
 };
 
@@ -127,7 +128,14 @@ pub fn print(rows: &[Row]) {
 }
 
 /// The same as JSON.
-pub fn write(path: &Path, rows: &[Row]) -> Result<()> {
-    let text = serde_json::to_string_pretty(rows)?;
+pub fn write(path: &Path, rows: &[Row], scaling: &[Scaling]) -> Result<()> {
+    let mut all = rows
+        .iter()
+        .map(serde_json::to_value)
+        .collect::<Result<Vec<_>, _>>()?;
+    for row in scaling {
+        all.push(serde_json::to_value(row)?);
+    }
+    let text = serde_json::to_string_pretty(&all)?;
     fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{TestRun as _, TestRunOptions};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
     time::ClockId,
@@ -13,7 +13,7 @@ use nix::{
 use crate::bed::{Build, Case};
 
 /// How long one run takes about.
-const RUN: Duration = Duration::from_millis(60);
+pub const RUN: Duration = Duration::from_millis(60);
 /// The same with many flows, each of which costs more than others once in
 /// [`FLOW_CACHE_LIFE`](anycast_common::abi::maps::FLOW_CACHE_LIFE), and in the first packets after a pause: some such
 /// times, so that it is in the figure as often as it happens.
@@ -32,23 +32,12 @@ pub struct Figure {
 
 /// Runs every case, round after round.
 pub fn measure(cases: &mut [Case], rounds: usize) -> Result<Vec<Figure>> {
-    let mut only = CpuSet::new();
-    only.set(CPU)?;
-    sched_setaffinity(Pid::from_raw(0), &only)?;
-    let mut repeats = Vec::new();
+    stay_on(CPU)?;
+    let mut measured = Vec::new();
     for case in &mut *cases {
-        let name = case.name.clone();
-        let frame = case.frame.clone();
-        let context = case.context;
-        let wanted = case.verdict;
-        let program = case.program()?;
-        let (verdict, time) = once(program, &frame, &context, WARM_UP)?;
-        ensure!(
-            verdict == wanted,
-            "{name}: XDP action {verdict}, not {wanted}"
-        );
+        let time = warm_up(case)?;
         let run = if case.has_many_flows() { LONG_RUN } else { RUN };
-        repeats.push((run.as_secs_f64() * 1e9 / time).clamp(1e5, 1e8) as u32);
+        measured.push(repeats(run, time));
     }
     let mut figures: Vec<_> = cases
         .iter()
@@ -59,23 +48,50 @@ pub fn measure(cases: &mut [Case], rounds: usize) -> Result<Vec<Figure>> {
         })
         .collect();
     for _ in 0..rounds {
-        for ((case, figure), repeat) in cases.iter_mut().zip(&mut figures).zip(&repeats) {
-            let frame = case.frame.clone();
-            let context = case.context;
-            let (_, time) = once(case.program()?, &frame, &context, *repeat)?;
-            figure.times.push(time);
+        for ((case, figure), repeat) in cases.iter_mut().zip(&mut figures).zip(&measured) {
+            figure.times.push(time(case, *repeat)?);
         }
     }
     Ok(figures)
 }
 
+/// This thread runs on this CPU, and on no other.
+pub fn stay_on(cpu: usize) -> Result<()> {
+    let mut only = CpuSet::new();
+    only.set(cpu)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &only)?)
+}
+
+/// Fills maps and caches, and sees to it that the packets meet what is measured. Nanoseconds for each.
+pub fn warm_up(case: &mut Case) -> Result<f64> {
+    let (name, wanted) = (case.name.clone(), case.verdict);
+    let (verdict, time) = once(case, WARM_UP)?;
+    ensure!(
+        verdict == wanted,
+        "{name}: XDP action {verdict}, not {wanted}"
+    );
+    Ok(time)
+}
+
+/// How many packets of so many nanoseconds take a time.
+pub fn repeats(time: Duration, each: f64) -> u32 {
+    (time.as_secs_f64() * 1e9 / each).clamp(1e5, 1e8) as u32
+}
+
+/// Nanoseconds for each of so many packets.
+pub fn time(case: &mut Case, repeat: u32) -> Result<f64> {
+    Ok(once(case, repeat)?.1)
+}
+
 /// XDP action, and nanoseconds for each run, of this thread's time: the kernel's own figure has whole ones, cut off.
-fn once(program: &Xdp, frame: &[u8], context: &[u8; 24], repeat: u32) -> Result<(u32, f64)> {
+fn once(case: &mut Case, repeat: u32) -> Result<(u32, f64)> {
+    let (frame, context) = (case.frame.clone(), case.context);
+    let program = case.program()?;
     let clock = ClockId::CLOCK_THREAD_CPUTIME_ID;
     let start = Duration::from(clock.now()?);
     let result = program.test_run(TestRunOptions {
-        data_in: Some(frame),
-        ctx_in: Some(context),
+        data_in: Some(&frame),
+        ctx_in: Some(&context),
         repeat,
         ..TestRunOptions::default()
     })?;

@@ -26,6 +26,9 @@ mod ends;
 mod machines;
 #[path = "../scale/memory.rs"]
 mod memory;
+#[path = "../handshakes/report.rs"]
+#[allow(dead_code, reason = "shared with the measurement of handshakes")]
+mod report;
 
 fn main() -> anyhow::Result<()> {
     common::parts(&[

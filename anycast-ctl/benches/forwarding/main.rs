@@ -58,6 +58,8 @@ struct Row {
     quartiles: [f64; 2],
     /// To nftables with as many flows, median of the rounds.
     to_nft: f64,
+    /// To the program in C that knows its next hop, likewise.
+    to_known: f64,
 }
 
 const FLOWS: [u16; 2] = [1, 4096];
@@ -79,18 +81,19 @@ fn main() -> Result<()> {
     }
     let rows = rows(&cases, &rates);
     println!(
-        "{:26} {:>6} {:>10} {:>17} {:>9}",
-        "", "flows", "packets/s", "quartiles", "x nft"
+        "{:26} {:>6} {:>10} {:>17} {:>9} {:>9}",
+        "", "flows", "packets/s", "quartiles", "x nft", "x C"
     );
     for row in &rows {
         let [low, high] = row.quartiles.map(|rate| rate / 1e3);
         println!(
-            "{:26} {:>6} {:>9.0}k {:>17} {:>9.2}",
+            "{:26} {:>6} {:>9.0}k {:>17} {:>9.2} {:>9.2}",
             row.name,
             row.flows,
             row.median / 1e3,
             format!("{low:.0}k..{high:.0}k"),
             row.to_nft,
+            row.to_known,
         );
     }
     if let Some(path) = &options.json {
@@ -102,8 +105,11 @@ fn main() -> Result<()> {
 
 fn rows(cases: &[(Mode, u16)], rates: &[Vec<f64>]) -> Vec<Row> {
     let row = |((mode, flows), own): (&(Mode, u16), &Vec<f64>)| {
-        let nft = cases.iter().position(|case| *case == (Mode::Nft, *flows));
-        let ratios = own.iter().zip(&rates[nft.unwrap()]);
+        let to = |other: Mode| {
+            let other = cases.iter().position(|case| *case == (other, *flows));
+            let ratios = own.iter().zip(&rates[other.unwrap()]);
+            common::median(ratios.map(|(own, other)| own / other).collect())
+        };
         let mut sorted = own.clone();
         sorted.sort_by(f64::total_cmp);
         Row {
@@ -111,7 +117,8 @@ fn rows(cases: &[(Mode, u16)], rates: &[Vec<f64>]) -> Vec<Row> {
             flows: *flows,
             median: sorted[sorted.len() / 2],
             quartiles: [sorted[sorted.len() / 4], sorted[sorted.len() * 3 / 4]],
-            to_nft: common::median(ratios.map(|(own, nft)| own / nft).collect()),
+            to_nft: to(Mode::Nft),
+            to_known: to(Mode::C),
         }
     };
     cases.iter().zip(rates).map(row).collect()

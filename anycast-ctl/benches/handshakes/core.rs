@@ -1,19 +1,23 @@
 //! The machines alone, in virtual time: raw packets in, actions out.
 
 use std::{
+    hint::black_box,
     net::Ipv6Addr,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-use anycast_common::{abi::event::kind, wire::ipv6::Packet};
+use anycast_common::{
+    abi::event::kind,
+    wire::{ipv6::Packet, mobility},
+};
 use anycast_ctl::core::{
     Action, Actions, MapAction, Received, Time,
     controller::{Command, Controller, Input, Settings},
     correspondent::{self, Selection},
     fleet, flows, member,
     rate::Rate,
-    rr::Generator,
+    rr::{self, Generator, Kbm, Kcn, Nonce},
 };
 use anyhow::Result;
 use rand::SeedableRng as _;
@@ -21,12 +25,20 @@ use rand::SeedableRng as _;
 use super::{
     common::{median, rate, timed},
     ends::{B, C, CLIENTS, client},
+    report,
 };
 
 /// As many as fit a processor's caches, and many more.
 const COUNTS: [usize; 2] = [5000, 50_000];
+/// Names of the rows of updates with so many.
+const NAMES: [&str; 2] = [
+    "Binding Updates, 5,000 clients",
+    "Binding Updates, 50,000 clients",
+];
 const ROUNDS: u32 = 7;
 const PAGE: usize = 1000;
+/// Packets of a turn of a daemon's loop.
+const TURN: usize = 64;
 /// A binding of the round before has run out.
 const APART: Duration = Duration::from_secs(20);
 
@@ -44,12 +56,13 @@ fn clients(count: usize) {
     let mut member = member(count);
     let mut correspondent = correspondent(Time::ZERO, count, None);
     let mut times: [Vec<Duration>; 5] = Default::default();
+    let mut bare = Vec::new();
     for round in 1..=ROUNDS {
         let now = Time::ZERO + APART * round;
         for end in [&mut member, &mut correspondent] {
             end.poll(now, &mut Vec::new());
         }
-        let mut inits = Vec::new();
+        let mut inits = Vec::with_capacity(2 * count);
         times[0].push(timed(|| {
             for number in 0..count {
                 let (client, anycast) = (client(number), B);
@@ -61,15 +74,24 @@ fn clients(count: usize) {
         times[1].push(took);
         let (updates, took) = step(&mut member, now, &packets(tests));
         times[2].push(took);
-        let (acks, took) = step(&mut correspondent, now, &packets(updates));
+        let updates = packets(updates);
+        let (acks, took) = step(&mut correspondent, now, &updates);
         times[3].push(took);
         let is_binding =
             |action: &&Action| matches!(action, Action::Map(MapAction::SetBinding { .. }));
         let bound = acks.iter().filter(is_binding).count();
-        let (rest, took) = step(&mut member, now, &packets(acks));
+        let acks = packets(acks);
+        bare.push(bare_cryptography(&updates, &acks));
+        let (rest, took) = step(&mut member, now, &acks);
         times[4].push(took);
         assert_eq!((bound, packets(rest).len()), (count, 0), "all are bound");
     }
+    let ratios = bare.iter().zip(&times[3]).map(|(bare, updates)| {
+        let [bare, updates] = [bare, updates].map(Duration::as_secs_f64);
+        bare / updates
+    });
+    let to_bare = report::note(NAMES[usize::from(count == COUNTS[1])], ratios.collect());
+    let bare = median(bare);
     let [start, inits, tests, updates, acks] = times.map(median);
     println!(
         "  correspondent: {:.0}k Binding Updates/s verified and acknowledged, {:.0}k pairs of \
@@ -77,6 +99,12 @@ fn clients(count: usize) {
         rate(count, updates),
         rate(count, inits),
         rate(count, inits + updates)
+    );
+    println!(
+        "  the bare cryptography of a Binding Update and its acknowledgement: {:.0}k/s, of which the correspondent's \
+         updates are {:.2}",
+        rate(count, bare),
+        to_bare
     );
     println!(
         "  member: {:.0}k whole handshakes/s ({:.0}k begun, {:.0}k pairs of tests, {:.0}k \
@@ -87,6 +115,33 @@ fn clients(count: usize) {
         rate(count, acks)
     );
     views(count, &member, &correspondent);
+}
+
+/// What no implementation does without: both keygen tokens, the key, and the authenticators of the update and of its
+/// acknowledgement, over the octets of these packets. Nothing is parsed, looked up or kept.
+fn bare_cryptography(updates: &[Vec<u8>], acks: &[Vec<u8>]) -> Duration {
+    let mut rng = Generator::seed_from_u64(3);
+    let (key, nonce) = (Kcn::generate(&mut rng), Nonce::generate(&mut rng));
+    let covered = |packets: &[Vec<u8>]| -> Vec<_> {
+        let of_one = |packet: &Vec<u8>| {
+            let packet = Packet::parse(packet).unwrap();
+            let [before, checksum, after] = mobility::authenticated(&packet).unwrap().chunks;
+            [before, checksum, after].concat()
+        };
+        packets.iter().map(of_one).collect()
+    };
+    let pairs: Vec<_> = covered(updates).into_iter().zip(covered(acks)).collect();
+    timed(|| {
+        for (number, (update, ack)) in pairs.iter().enumerate() {
+            let client = client(number);
+            let home = rr::home_keygen_token(&key, &nonce, B, client);
+            let care_of = rr::care_of_keygen_token(&key, &nonce, C, client);
+            let key = Kbm::binding(&home, &care_of);
+            for message in [update, ack] {
+                black_box(key.authenticator(C, client, &[message, &[], &[]]));
+            }
+        }
+    })
 }
 
 /// The longest that a page holds up a daemon's loop.
@@ -178,21 +233,26 @@ pub fn correspondent(now: Time, count: usize, fleet: Option<fleet::Settings>) ->
     Controller::new(settings, now, Generator::seed_from_u64(seed))
 }
 
-/// Gives an end the packets of the other.
+/// Gives an end the packets of the other, as many at a time as a daemon reads. What becomes of its actions is not timed,
+/// and nor is a list of those of all packets, which no daemon has.
 pub fn step(end: &mut Controller, now: Time, packets: &[Vec<u8>]) -> (Actions, Duration) {
+    let (mut all, mut took) = (Actions::new(), Duration::ZERO);
     let mut actions = Actions::new();
-    let took = timed(|| {
-        for packet in packets {
-            let received = Received {
-                ifindex: 2,
-                mac: [2, 0, 0, 0, 0, 1],
-                packet,
-            };
-            let kind = kind::MOBILITY;
-            end.handle(now, Input::Packet { kind, received }, &mut actions);
-        }
-    });
-    (actions, took)
+    for turn in packets.chunks(TURN) {
+        took += timed(|| {
+            for packet in turn {
+                let received = Received {
+                    ifindex: 2,
+                    mac: [2, 0, 0, 0, 0, 1],
+                    packet,
+                };
+                let kind = kind::MOBILITY;
+                end.handle(now, Input::Packet { kind, received }, &mut actions);
+            }
+        });
+        all.append(&mut actions);
+    }
+    (all, took)
 }
 
 /// The packets among the actions.

@@ -13,6 +13,7 @@ mod answers;
 mod core;
 mod ends;
 mod path;
+mod report;
 
 #[path = "../common/c.rs"]
 mod c;
@@ -32,5 +33,6 @@ fn main() -> anyhow::Result<()> {
         ("core", &core::run),
         ("answers", &answers::run),
         ("path", &path::run),
-    ])
+    ])?;
+    report::write()
 }

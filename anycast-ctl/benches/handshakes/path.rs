@@ -23,6 +23,7 @@ use xtask::{
 use super::{
     common::{self, rate},
     ends::{B, C, CLIENTS, client},
+    report,
 };
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
@@ -32,6 +33,8 @@ pub(super) const WINDOW: usize = 1000;
 pub(super) const LONG: Duration = Duration::from_secs(120);
 pub(super) const AGAIN: Duration = Duration::from_millis(1);
 const PORT: u16 = 9;
+/// Thousands of handshakes a second.
+const WANTED: f64 = 40.0;
 
 const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 1, 1];
 const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 1, 2];
@@ -103,6 +106,10 @@ pub fn run() -> Result<()> {
     })?;
     let took = start.elapsed();
     let [at_gateway, at_member] = [gateway.busy()? - before[0], member.busy()? - before[1]];
+    report::note(
+        "whole handshakes between two daemons",
+        vec![rate(COUNT, took) / WANTED],
+    );
     println!(
         "  {sent} handshakes in {took:.2?}: {:.1}k/s; a core of the gateway's daemon does \
          {:.1}k/s, one of the member's {:.1}k/s",

@@ -196,9 +196,12 @@ fn answers(site: &Site) -> Result<()> {
     sessions.beat()?;
     if site.plan.mode.is_some() {
         let others = sessions.all.len() - open(&sessions).len();
-        wait::poll(BOUND_LATE, ASK_AGAIN, "those of the other are bound", || {
-            Ok((sessions.bound(site)?.0 == others).then_some(()))
-        })?;
+        wait::poll(
+            BOUND_LATE,
+            ASK_AGAIN,
+            "those of the other are bound",
+            || Ok((sessions.bound(site)?.0 == others).then_some(())),
+        )?;
     }
     let elsewhere = Sender::open(&site.outside, "eth0")?;
     let way = site.way_from_outside()?;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::targets::Outcome;
 
-const LABEL: f64 = 290.0;
+const LABEL: f64 = 320.0;
 /// Width in pixels of a bar that uses exactly what its target allows.
 const ALLOWED: f64 = 160.0;
 /// Longest bar, as a multiple of that. Longer bars are cut here.

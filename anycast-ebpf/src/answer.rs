@@ -21,8 +21,9 @@ use crate::{
     checksum::{folded, folds_to_ones},
     context::{Context, Hook, LOOPBACK, Packet, Verdict},
     count::count,
-    forward::AF_INET6,
+    forward::{AF_INET6, octets},
     global::global,
+    in_use,
     maps::{ANSWER, REDIRECT_TARGETS},
     packet::{ETHERTYPE_IPV6, Ethernet, IPV6, Ipv6, words},
     reply::Frame,
@@ -214,6 +215,12 @@ fn way_back_once<C: Context>(packet: &Packet<'_, C>) -> u32 {
         return 0;
     };
     if result != i64::from(BPF_FIB_LKUP_RET_SUCCESS) || !takes_frames {
+        return 0;
+    }
+    // The kernel does not see the answer, and would not ask whether the neighbour is still there.
+    // SAFETY: the lookup leaves the address of the next hop where it found that of the member.
+    let address = octets(unsafe { lookup.__bindgen_anon_4.ipv6_dst });
+    if in_use::note(lookup.ifindex, &address) {
         return 0;
     }
     // SAFETY: the memory belongs to this CPU; arrays of octets and of halves of words are the same in memory.

@@ -10,7 +10,7 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use crate::{
     admission,
     checksum::holds_checksum,
-    context::{Context, Packet, Verdict},
+    context::{Context, Hook, Packet, Verdict},
     count::count,
     global::global,
     hints,
@@ -80,7 +80,9 @@ fn unreachable<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     };
     // The client is not told either way.
     let dropped = Verdict::Done(XDP_DROP);
-    if admission::is_client(&packet.source) {
+    // What this host says itself may have an address of the clients' link, and no client is asked.
+    let own = C::HOOK == Hook::Egress && !packet.ctx.is_forwarded();
+    if !own && admission::is_client(&packet.source) {
         count(Counter::CareOfUnreachableFromClients);
         return dropped;
     }

@@ -88,7 +88,7 @@ fn deliver_once<C: Context>(
     } else {
         next_hop(packet, transport, change)
     };
-    if next_hop.way.stops::<C>(packet.ctx, outward) {
+    if next_hop.way.stops(outward) {
         return XDP_PASS;
     }
     change.account = if outward {

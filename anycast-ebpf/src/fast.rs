@@ -183,15 +183,17 @@ pub(crate) fn sight<const ROLES: u8>(ctx: &impl Bytes) -> Sight {
         return Sight::Flow(both(source, destination));
     }
     // It may be a client's packet to an anycast address, and the first of a flow or the first in a while.
-    if in_scope(head.source()[0], head.destination()[0]) && !is_known(ctx, head, source) {
+    if in_scope(head.source()[0], head.destination()[0])
+        && !is_known(ctx, head, source, destination)
+    {
         return Sight::Unknown;
     }
     Sight::Done(XDP_PASS)
 }
 
-/// Whether nothing is to be noted of the packet.
+/// Whether nothing is to be noted of the packet, whose addresses are given [`mixed`].
 #[inline(always)]
-pub(crate) fn is_known(ctx: &impl Bytes, head: Head, source: u64) -> bool {
+pub(crate) fn is_known(ctx: &impl Bytes, head: Head, source: u64, destination: u64) -> bool {
     let protocol = head.protocol();
     if protocol == TCP {
         if !head.reaches(ctx, TCP_FLAGS + 1) {
@@ -203,5 +205,6 @@ pub(crate) fn is_known(ctx: &impl Bytes, head: Head, source: u64) -> bool {
             return false;
         }
     }
-    is_noted(head.source(), whose(source, protocol, head.ports()))
+    let whose = whose(source, destination, protocol, head.ports());
+    is_noted(head.source(), whose)
 }

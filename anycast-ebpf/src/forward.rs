@@ -33,12 +33,12 @@ pub(crate) const AF_INET6: u8 = 10;
 impl Way {
     /// Whether a packet of a flow, or a fragment of one, is to stay as it is. `outward`: it goes to C.
     #[inline(always)]
-    pub(crate) fn stops<C: Context>(self, ctx: &C, outward: bool) -> bool {
+    pub(crate) fn stops(self, outward: bool) -> bool {
         match self {
             Self::Refused => true,
             // The way to B may be wider, but leads to whoever is there now. So the kernel gets it for C;
             // the quote of its Packet Too Big is put right on the way out. The member quotes C itself.
-            Self::TooBig if outward && (C::HOOK != Hook::Egress || ctx.is_forwarded()) => {
+            Self::TooBig if outward => {
                 count(Counter::TooBigForCareOf);
                 false
             }
@@ -141,6 +141,10 @@ fn look_up<C: Context>(packet: &Packet<'_, C>, transport: &Transport, change: &C
     if C::HOOK == Hook::Xdp && last_hop {
         return NextHop::by(Way::Refused);
     }
+    // The kernel forwards no frame that went to a group, since each host that heard it would.
+    if C::HOOK == Hook::Xdp && is_to_group(packet.ctx) {
+        return NextHop::by(Way::Kernel);
+    }
     // SAFETY: all-zero is a valid value of this C structure.
     let mut lookup: FibLookup = unsafe { core::mem::zeroed() };
     lookup.family = AF_INET6;
@@ -204,6 +208,17 @@ fn look_up<C: Context>(packet: &Packet<'_, C>, transport: &Transport, change: &C
         ) => NextHop::by(Way::None),
         _ => NextHop::by(Way::Kernel),
     }
+}
+
+/// Whether the frame went to a group address (IEEE 802).
+#[inline(always)]
+fn is_to_group<C: Context>(ctx: &C) -> bool {
+    let Some(frame) = ethernet(ctx) else {
+        return false;
+    };
+    // SAFETY: `ethernet` checked the bounds.
+    let [first, _] = unsafe { (*frame).destination[0] }.to_ne_bytes();
+    first & 1 != 0
 }
 
 /// Whether a device takes the frame by XDP. Of a packet of `length` octets that is in several buffers, not all can do.
@@ -293,7 +308,7 @@ pub(crate) fn redirect(packet: &Packet<'_>, next_hop: &NextHop) -> u32 {
 }
 
 #[inline(always)]
-fn octets(words: [u32; 4]) -> [u8; 16] {
+pub(crate) fn octets(words: [u32; 4]) -> [u8; 16] {
     // SAFETY: both are 16 plain bytes.
     unsafe { core::mem::transmute(words) }
 }

@@ -316,7 +316,7 @@ fn correspondent<C: Context>(packet: &Packet<'_, C>, piece: Piece) -> Verdict {
     } else {
         next_hop(packet, &transport, &change)
     };
-    if next_hop.way.stops::<C>(packet.ctx, outward) {
+    if next_hop.way.stops(outward) {
         return Verdict::Done(XDP_PASS);
     }
     let rewritten = if note.side == side::SOURCE {

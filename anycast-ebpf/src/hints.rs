@@ -1,8 +1,10 @@
 //! Values that the controller or the programs write and that every packet reads. They are sections of the object: to
 //! read one is a load, where a map would need a lookup.
 
-use anycast_common::abi::maps::{self, AGE, FlowKey, Noted, Scope, mixed, our_address};
-use aya_ebpf::helpers::generated::bpf_jiffies64;
+use anycast_common::abi::maps::{
+    self, AGE, FlowKey, Noted, Scope, mixed as mixed_address, our_address,
+};
+use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_jiffies64};
 
 use crate::{
     maps::CACHE_JIFFIES,
@@ -21,7 +23,7 @@ static HINTS: Shared<maps::Hints> = Shared::zero();
 #[unsafe(link_section = ".data.age")]
 static CACHE_AGE: Shared<u64> = Shared::zero();
 
-/// Like [`maps::AGE_SECTION`], but counted by the programs.
+/// Like [`maps::AGE_SECTION`], but written by the programs, with a value that none of them has written of late.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.forgotten")]
 static FORGOTTEN: Shared<u64> = Shared::zero();
@@ -50,6 +52,10 @@ static POLICY_AGE: Shared<u64> = Shared::zero();
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.key_age")]
 static KEY_AGE: Shared<u64> = Shared::zero();
+
+/// The time in `FORGOTTEN` is in units of two to the power of this, in nanoseconds: as many as a stamp has room for above
+/// [`AGE`] take as long as an entry holds.
+const FORGOTTEN_UNIT: u32 = maps::FLOW_CACHE_LIFE - (u64::BITS - AGE.trailing_zeros());
 
 /// Changes with every change of the node key.
 #[inline(always)]
@@ -125,12 +131,15 @@ pub(crate) fn is_noted(source: [u64; 2], whose: u64) -> bool {
     difference == 0 && holds(stamp_mixed.wrapping_sub(whose), stamp())
 }
 
-/// The key of a note: a source and, for UDP, the ports, since each flow of UDP is remembered from its first packet on.
-/// `ports` are in the order of memory.
+/// The key of a note: a source and, for UDP, the destination and the ports, since each flow of UDP is remembered from
+/// its first packet on, and one socket may speak to several. Addresses are given [`mixed`], `ports` in the order of
+/// memory.
 #[inline(always)]
-pub(crate) fn whose(source: u64, protocol: u8, ports: u32) -> u64 {
+pub(crate) fn whose(source: u64, destination: u64, protocol: u8, ports: u32) -> u64 {
     if protocol == UDP {
-        source.wrapping_add(u64::from(ports).wrapping_mul(0xd6e8_feb8_6659_fd93))
+        // Turned, so that the two addresses cannot change places.
+        let ends = source.wrapping_add(destination.rotate_left(24));
+        ends.wrapping_add(u64::from(ports).wrapping_mul(0xd6e8_feb8_6659_fd93))
     } else {
         source
     }
@@ -142,12 +151,14 @@ pub(crate) fn note(flow: &FlowKey) {
     // This is read before the question, so that a change by the controller in between ends the note.
     let stamp = stamp();
     let source = words(&flow.client);
-    let mixed = mixed(source);
+    let mixed = mixed_address(source);
     if is_ours(mixed) != 0 || !matches!(flow.protocol, TCP | UDP) {
         return;
     }
     let ([a, b], [c, d]) = (flow.client_port, flow.service_port);
-    let whose = whose(mixed, flow.protocol, u32::from_ne_bytes([a, b, c, d]));
+    let destination = mixed_address(words(&flow.anycast));
+    let ports = u32::from_ne_bytes([a, b, c, d]);
+    let whose = whose(mixed, destination, flow.protocol, ports);
     let noted = Noted {
         source,
         stamp: stamp.wrapping_add(whose),
@@ -191,7 +202,16 @@ pub(crate) fn holds(stamp: u64, now: u64) -> bool {
 /// Ends all cached entries on every CPU, so that the next packet of each flow goes the long way and is noted.
 #[inline(always)]
 pub(crate) fn forget() {
-    let forgotten = FORGOTTEN.get();
-    // SAFETY: as above. Two CPUs that add at the same time may add one in total, which is a change as well.
-    unsafe { forgotten.write_volatile(forgotten.read_volatile().wrapping_add(AGE)) };
+    // The time, since one that is added would have to be read first, and a CPU that stops between the two would go
+    // back to a value of before: entries that others have ended would be valid again, with ways that have become those
+    // of other flows. The bits that are not lost below the jiffies of a stamp take as long as an entry holds to come
+    // again.
+    // SAFETY: the helper takes nothing, and the static is aligned and there.
+    unsafe {
+        let mut value = (bpf_ktime_get_ns() >> FORGOTTEN_UNIT).wrapping_mul(AGE);
+        if value == FORGOTTEN.get().read_volatile() {
+            value = value.wrapping_add(AGE);
+        }
+        FORGOTTEN.get().write_volatile(value);
+    }
 }

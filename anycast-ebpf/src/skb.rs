@@ -72,13 +72,15 @@ impl<const OUT: bool> Skb<OUT> {
             return true;
         }
         let (source, destination) = (head.source(), head.destination());
-        if is_ours(mixed(destination)) != 0 {
+        let mixed_destination = mixed(destination);
+        if is_ours(mixed_destination) != 0 {
             return true;
         }
         if !in_scope(source[0], destination[0]) {
             return false;
         }
-        !matches!(head.protocol(), TCP | UDP) || !is_known(self, head, mixed(source))
+        !matches!(head.protocol(), TCP | UDP)
+            || !is_known(self, head, mixed(source), mixed_destination)
     }
 
     /// [`both`] addresses of a packet that may be one of a bound flow.
@@ -294,7 +296,9 @@ impl<const OUT: bool> Context for Skb<OUT> {
             return redirect(next_hop.ifindex);
         }
         count(Counter::ForwardedByKernel);
-        if OUT && next_hop.way == Way::TooBig {
+        // What this host sends itself goes on: its answer would come to it by no interface, and would not be for the
+        // socket that knows B. A router on the way says what is too big, and that is put right where it comes in.
+        if OUT && next_hop.way == Way::TooBig && packet.ctx.is_forwarded() {
             return packet.ctx.turn_back(packet.layout.ipv6 == BARE);
         }
         XDP_PASS

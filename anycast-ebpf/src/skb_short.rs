@@ -81,8 +81,10 @@ fn is_to(head: Head, way: &CachedWay) -> bool {
 #[inline(always)]
 fn fits<const OUT: bool>(skb: &Skb<OUT>, head: Head, mtu: u16) -> bool {
     // SAFETY: the bounds were checked.
-    let length = u16::from_be(unsafe { *head.field(LENGTH) }).saturating_add(IPV6 as u16);
-    if length <= mtu {
+    let payload = u16::from_be(unsafe { *head.field(LENGTH) });
+    let length = payload.saturating_add(IPV6 as u16);
+    // Of merged segments the header tells no length where it would not fit.
+    if payload != 0 && length <= mtu {
         return true;
     }
     let protocol = head.protocol();

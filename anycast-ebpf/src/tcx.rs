@@ -25,19 +25,22 @@ const OTHER_HOST: u32 = 3;
 #[inline(always)]
 pub(crate) fn ingress<const ROLES: u8, const IS_BARE: bool>(ctx: TcContext) -> i32 {
     let ctx = Skb::<false>(ctx);
+    let seen = if IS_BARE {
+        Sight::Unknown
+    } else {
+        sight::<ROLES>(&ctx)
+    };
+    if let Sight::Done(action) = seen {
+        return verdict(action);
+    }
+    // Of frames for others those are counted that would have been looked at, as at XDP.
     // SAFETY: the context lives as long as the program.
     if unsafe { (*ctx.0.skb.skb).pkt_type } == OTHER_HOST {
         count(Counter::FrameForAnother);
         return TC_ACT_UNSPEC;
     }
-    if !IS_BARE {
-        let action = match sight::<ROLES>(&ctx) {
-            Sight::Done(action) => action,
-            Sight::Flow(addresses) if ROLES & CORRESPONDENT != 0 => {
-                skb_short::pinned::<false>(ctx.0.skb.skb, addresses)
-            }
-            Sight::Flow(_) | Sight::Other | Sight::Unknown => UNDECIDED,
-        };
+    if let (true, Sight::Flow(addresses)) = (ROLES & CORRESPONDENT != 0, seen) {
+        let action = skb_short::pinned::<false>(ctx.0.skb.skb, addresses);
         if action != UNDECIDED {
             return verdict(action);
         }

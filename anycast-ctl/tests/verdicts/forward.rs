@@ -48,6 +48,46 @@ pub fn tests(suite: Suite) -> Suite {
         )
         .test("forwarding: a running flow", running_flow)
         .test("forwarding: frames of several buffers", several_buffers)
+        .test("forwarding: frames to a group", to_a_group)
+}
+
+/// The kernel forwards none of them, since each host that heard it would.
+fn to_a_group() -> Result<()> {
+    let gateway = gateway()?;
+    gateway.namespace.run(|| {
+        let mut bench = Bench::new(CORRESPONDENT, true)?;
+        bench.ingress = netlink::index(&gateway.namespace, "clients0")?;
+        set(&mut bench, C)?;
+        let targets = ["clients0", "up0"].map(|name| netlink::index(&gateway.namespace, name));
+        let targets = targets.into_iter().collect::<Result<BTreeSet<u32>>>()?;
+        let maps = bench.dataplane.maps();
+        maps.set_redirect_targets(&targets, &BTreeSet::new())?;
+        let opens = Packet::tcp(A, B, PORTS, SYN);
+        let (verdict, _) = bench.run(&opens.frame())?;
+        ensure!(verdict == Verdict::Redirect, "{verdict:?}");
+        let to_c = |packet: &Packet| packet.clone().with(|p| p.destination = address(C));
+        let groups = [
+            ("for all", [0xff; 6]),
+            ("for a group", [0x33, 0x33, 0, 0, 0, 1]),
+        ];
+        for (name, group) in groups {
+            let packet = Packet::tcp(A, B, PORTS, ACK);
+            let send = |packet: &Packet| {
+                let mut frame = packet.frame();
+                frame[..6].copy_from_slice(&group);
+                frame
+            };
+            bench.table(&[Row {
+                frame: send(&packet),
+                becomes: Some(send(&to_c(&packet))),
+                counts: &[("correspondent_to_care_of", 1), ("forwarded_by_kernel", 1)],
+                ..row(name, &packet, Verdict::Pass)
+            }])?;
+            let (verdict, _) = bench.run(&packet.frame())?;
+            ensure!(verdict == Verdict::Redirect, "for us: {verdict:?}");
+        }
+        Ok(())
+    })
 }
 
 pub(super) struct Gateway {

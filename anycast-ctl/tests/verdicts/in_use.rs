@@ -6,7 +6,10 @@ use std::{
 };
 
 use anycast_common::abi::{maps::unattended, roles::CORRESPONDENT};
-use anycast_ctl::{core::Time, shell::clock};
+use anycast_ctl::{
+    core::Time,
+    shell::{clock, dataplane::Limits},
+};
 use anyhow::{Result, ensure};
 use xtask::{
     kernel_tests::Suite,
@@ -17,13 +20,35 @@ use crate::{
     forward::{A, B, BACK, C, PORTS, SOON, gateway, set},
     harness::{Bench, Verdict},
     packets::{ACK, Packet, SYN, address},
+    pair::{ETHERNET, keys_of_its_own, with_pair},
 };
 
 /// A next hop is noted as often.
 const LONGEST_TICK: Duration = Duration::from_millis(1100);
 
 pub fn tests(suite: Suite) -> Suite {
-    suite.test("forwarding: next hops in use are noted", in_use)
+    suite
+        .test("forwarding: next hops in use are noted", in_use)
+        .test("answers: next hops in use are noted", by_answers)
+}
+
+/// The kernel sees no answer that a program gives, either.
+fn by_answers() -> Result<()> {
+    with_pair(keys_of_its_own(), Limits::NONE, |pair| {
+        let init = Packet::mobility(C, A, 1).frame();
+        // The first one is the controller's, which makes a key.
+        pair.controller(&init[ETHERNET..])?;
+        let up = netlink::index(&pair.gateway.namespace, "up0")?;
+        let maps = pair.bench.dataplane.maps();
+        ensure!(maps.next_hops_in_use(clock::now())?.is_empty());
+        ensure!(pair.ask(&init)?, "no answer");
+        let found = pair.bench.dataplane.maps().next_hops_in_use(clock::now())?;
+        ensure!(
+            found == BTreeSet::from([(up, address("2001:db8:ff::1"))]),
+            "{found:?}"
+        );
+        Ok(())
+    })
 }
 
 fn in_use() -> Result<()> {

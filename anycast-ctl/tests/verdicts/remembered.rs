@@ -9,17 +9,48 @@ use xtask::kernel_tests::Suite;
 
 use crate::{
     correspondent::{A, B, C, LATER, PINS, bench, bind, row, to},
-    harness::Bench,
+    harness::{self, Bench},
     packets::{ACK, Packet, SYN, UDP},
     trial::ago,
 };
 
 pub fn tests(suite: Suite) -> Suite {
-    suite.test("trial: how long an open flow is remembered", remembered)
+    suite
+        .test("trial: how long an open flow is remembered", remembered)
+        .test(
+            "trial: a socket that speaks to several, each from its first datagram on",
+            of_each,
+        )
 }
 
 /// One tick of the programs' clock of flows, and so long may this machine be busy with other things.
 const FLOW_TICK: Duration = Duration::from_nanos(1 << 30);
+
+/// One socket, as resolvers and tunnels have it: what is noted of a flow to one address says nothing of another.
+fn of_each() -> Result<()> {
+    const SECOND: &str = "2001:db8:a::54";
+    let mut bench = bench()?;
+    let to_each = [B, SECOND].map(|to| Packet::udp(A, to, (40000, 53), b"query"));
+    let [first, second] = &to_each;
+    let open: &[(&str, u64)] = &[("flow_open", 1)];
+    bench.table(&[
+        row("to one", first, open),
+        row("to another, a moment later", second, open),
+    ])?;
+    for anycast in [B, SECOND] {
+        harness::bind(&mut bench, (A, anycast), C, LATER)?;
+    }
+    bench.table(&[
+        row("that to one goes on", first, &[]),
+        row("and so does that to the other", second, &[]),
+        to(
+            C,
+            "while a new one is bound",
+            &Packet::udp(A, B, (40001, 53), b"query"),
+            PINS,
+        ),
+    ])
+}
 
 /// TCP's after its last SYN, others' after their last packet.
 fn remembered() -> Result<()> {

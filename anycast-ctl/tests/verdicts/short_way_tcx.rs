@@ -200,7 +200,7 @@ fn merged(course: &mut Course<'_>, segment: u32, verdict: Verdict) -> Result<boo
 /// Each beside a packet that goes the short way.
 fn long() -> Result<()> {
     type Sends = fn(&mut Course<'_>) -> Result<bool>;
-    let cases: [(&str, Sends); 6] = [
+    let cases: [(&str, Sends); 7] = [
         ("of this host itself", |course| {
             closely(course, &leaving(&out(), ROUTER), 0, Verdict::Pass)
         }),
@@ -211,6 +211,15 @@ fn long() -> Result<()> {
         ("too big", |course| merged(course, 0, Verdict::Redirect)),
         ("of segments that are too big", |course| {
             merged(course, 1441, Verdict::Redirect)
+        }),
+        ("the same, with no length in the header", |course| {
+            let long = Packet::tcp(A, B, PORTS, ACK).with(|p| p.payload.resize(3000, 7));
+            let mut frame = leaving(&long, ROUTER);
+            frame[18..20].fill(0);
+            course.bench.segment = 1441;
+            let heard = closely(course, &frame, course.clients, Verdict::Redirect);
+            course.bench.segment = 0;
+            heard
         }),
         ("of another traffic class", |course| {
             let mut frame = leaving(&out(), ROUTER);

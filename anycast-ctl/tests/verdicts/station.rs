@@ -62,7 +62,11 @@ fn member() -> Result<()> {
     if bench.hook != Hook::Xdp {
         bench.table(&[rewritten("for us, as the kernel says", &packet)])?;
         bench.overheard = true;
-        return bench.table(&[alone("for another, as the kernel says")]);
+        let strange = Packet::tcp(A, "2001:db8::9", PORTS, ACK);
+        return bench.table(&[
+            alone("for another, as the kernel says"),
+            row("for another, and nothing to us", &strange, &[]),
+        ]);
     }
     bench.table(&[to(
         OTHER_MAC,

@@ -30,6 +30,8 @@ const BACKWARD: &[(&str, u64)] = &[
     ("forwarded_by_kernel", 1),
 ];
 const REDIRECTED: &[(&str, u64)] = &[("correspondent_to_care_of", 1), ("forwarded", 1)];
+/// Of the gateway, among its clients.
+const ON_LINK: &str = "2001:db8:1::1";
 pub(super) const OTHER_ROUTER: [u8; 6] = [2, 0, 0, 0, 2, 9];
 
 pub fn tests(suite: Suite) -> Suite {
@@ -247,6 +249,7 @@ fn leaves() -> Result<()> {
     gateway.namespace.run(|| {
         let mut bench = bench(&gateway, Hook::TcxOut, "up0")?;
         let out = Packet::tcp(A, B, PORTS, ACK);
+        let big = out.clone().with(|p| p.payload.resize(1461, 0));
         let opens = Packet::tcp(A, B, PORTS, SYN);
         let by = |name, packet, router, verdict, counts| Row {
             name,
@@ -272,6 +275,13 @@ fn leaves() -> Result<()> {
                 REDIRECTED,
             )
             .redirected(),
+            by(
+                "one that is too big for the way to C, of which a router will say so",
+                &big,
+                ROUTER,
+                Verdict::Pass,
+                BEYOND_MTU,
+            ),
             row(
                 "the controller's own message",
                 &Packet::mobility(A, B, 3),
@@ -344,6 +354,8 @@ fn own_errors() -> Result<()> {
     let gateway = gateway()?;
     gateway.namespace.run(|| {
         let mut bench = bench(&gateway, Hook::TcxOut, "clients0")?;
+        let maps = bench.dataplane.maps();
+        maps.set_client_prefixes(&["2001:db8:1::/64".parse()?])?;
         let sent = Packet::tcp(A, B, PORTS, ACK);
         let seen = to(C, &sent);
         bench.run(&Packet::tcp(A, B, PORTS, SYN).frame())?;
@@ -368,10 +380,27 @@ fn own_errors() -> Result<()> {
                     Verdict::Drop,
                 )
             },
+            Row {
+                counts: &[("care_of_unreachable", 1)],
+                ..row(
+                    "the same by the gateway's address on the clients' link",
+                    &coded(ADDRESS, error(ON_LINK, A, UNREACHABLE, &seen)),
+                    Verdict::Drop,
+                )
+            },
             // The controller's Home Test, and a Home Test Init of a member on this host.
             row("an answer", &Packet::mobility(A, B, 3), Verdict::Pass),
             row("a message", &Packet::mobility(B, A, 1), Verdict::Pass),
-        ])
+        ])?;
+        bench.arrived = netlink::index(&gateway.namespace, "clients0")?;
+        bench.table(&[Row {
+            counts: &[("care_of_unreachable_from_clients", 1)],
+            ..row(
+                "what a client says by that address",
+                &coded(ADDRESS, error(ON_LINK, A, UNREACHABLE, &seen)),
+                Verdict::Drop,
+            )
+        }])
     })
 }
 

@@ -17,7 +17,7 @@ use xtask::{
 use crate::{
     forward::{A, B, BACK, C, PORTS, SOON, gateway, set},
     harness::{Bench, Verdict, bind},
-    member,
+    icmp_error, member,
     packets::{ACK, Packet, SYN, address},
     short_way::{is_heard, unheard},
 };
@@ -32,9 +32,41 @@ pub fn tests(suite: Suite) -> Suite {
         .test("traffic: of pairs for which there is no room", no_room)
         .test("traffic: no more octets than there are", lies)
         .test(
+            "traffic: what a member serves keeps its rows while it is served",
+            held,
+        )
+        .test(
             "traffic: at a member, by care-of address and by plain anycast",
             at_member,
         )
+}
+
+/// The programs know them by their numbers, which stand in other maps.
+fn held() -> Result<()> {
+    let mut bench = member::bench()?;
+    let later = Instant::now() + Duration::from_secs(601);
+    let first = u128::from(address("2001:db8:30::"));
+    let others = (0..ACCOUNTS).map(|number| Ipv6Addr::from(first + u128::from(number)));
+    let mut opened = 0;
+    for care_of in others {
+        let maps = bench.dataplane.maps();
+        opened += u32::from(maps.account_at(address(B), care_of, later) != 0);
+    }
+    // The first is that of all that have none, and two are the member's.
+    ensure!(opened == ACCOUNTS - 3, "{opened} accounts for others");
+    let query = Packet::udp(A, C, PORTS, b"query");
+    bench.run(&query.frame())?;
+    let mut sent = (0, 0);
+    note(&mut sent, &query);
+    let own = counted(&mut bench, B, C)?;
+    ensure!(own == [sent, (0, 0)], "{own:?}, sent {sent:?}");
+    let maps = bench.dataplane.maps();
+    maps.remove_local(Some(address(C)), Some(address(B)))?;
+    for care_of in [OTHER, "2001:db8:20::c3"] {
+        let account = maps.account_at(address(B), address(care_of), later);
+        ensure!(account != 0, "no account when B is not served any more");
+    }
+    Ok(())
 }
 
 /// A header may say more than there is.
@@ -218,6 +250,12 @@ fn at_member() -> Result<()> {
             );
             note(&mut sums[1], &answer);
         }
+    }
+    // Nor is what is not for the service counted where it comes in.
+    let query = Packet::udp(A, B, PORTS, b"query");
+    let unreachable = icmp_error::error(B, A, icmp_error::UNREACHABLE, &query);
+    for packet in [Packet::mobility(B, A, 1), unreachable] {
+        bench.egress(&packet.frame())?;
     }
     // What another program of the host sends is nobody's.
     bench.egress(&Packet::udp("2001:db8:20::9", A, BACK, b"mail").frame())?;

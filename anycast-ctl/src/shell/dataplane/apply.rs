@@ -28,7 +28,7 @@ impl Maps {
             } => {
                 let value = LocalAnycast {
                     report_clients: u32::from(report_clients),
-                    account: self.account(anycast, Ipv6Addr::UNSPECIFIED),
+                    account: self.held_account(anycast, Ipv6Addr::UNSPECIFIED),
                 };
                 self.hints.add_address(anycast)?;
                 set(

@@ -21,6 +21,13 @@ impl Maps {
         self.account_at(anycast, care_of, Instant::now())
     }
 
+    /// The same for addresses that this host serves: the number stands in other maps, so it stays theirs.
+    pub(super) fn held_account(&mut self, anycast: Ipv6Addr, care_of: Ipv6Addr) -> u32 {
+        let account = self.account(anycast, care_of);
+        self.accounts.hold((anycast, care_of));
+        account
+    }
+
     /// The same at another time. For tests.
     pub fn account_at(&mut self, anycast: Ipv6Addr, care_of: Ipv6Addr, now: Instant) -> u32 {
         let hints = &mut self.hints;

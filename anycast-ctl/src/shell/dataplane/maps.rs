@@ -260,7 +260,7 @@ impl Maps {
     ) -> Result<(), DataplaneError> {
         let value = LocalCareOf {
             anycast: octets(anycast),
-            account: self.account(anycast, care_of),
+            account: self.held_account(anycast, care_of),
             delta: checksum::delta(&octets(care_of), &octets(anycast)),
             reserved: [0; 2],
         };
@@ -285,9 +285,12 @@ impl Maps {
     ) -> Result<(), DataplaneError> {
         if let Some(care_of) = care_of {
             remove("LOCAL_CARE_OF", &mut self.local_care_of, &octets(care_of))?;
+            self.accounts.release(|(_, its)| *its == care_of);
         }
         if let Some(anycast) = anycast {
             remove("LOCAL_ANYCAST", &mut self.local_anycast, &octets(anycast))?;
+            let plain = (anycast, Ipv6Addr::UNSPECIFIED);
+            self.accounts.release(|pair| *pair == plain);
         }
         Ok(())
     }

@@ -82,6 +82,8 @@ pub(super) struct Read {
 struct Known {
     index: u32,
     spoken_of: Instant,
+    /// Values of maps have its number, for as long as this host serves the addresses.
+    held: bool,
 }
 
 /// The pairs that have an account, and the counts of all.
@@ -132,6 +134,20 @@ impl Accounts {
         })
     }
 
+    /// The pair keeps its account, if it has one, whether or not it is spoken of.
+    pub(super) fn hold(&mut self, pair: (Ipv6Addr, Ipv6Addr)) {
+        if let Some(known) = self.known.get_mut(&pair) {
+            known.held = true;
+        }
+    }
+
+    /// Ends what [`Self::hold`] said of these pairs.
+    pub(super) fn release(&mut self, are_they: impl Fn(&(Ipv6Addr, Ipv6Addr)) -> bool) {
+        for (pair, known) in &mut self.known {
+            known.held &= !are_they(pair);
+        }
+    }
+
     fn open(
         &mut self,
         pair: (Ipv6Addr, Ipv6Addr),
@@ -142,7 +158,8 @@ impl Accounts {
         let index = if next < self.room {
             next
         } else {
-            let idle = self.known.iter().min_by_key(|(_, known)| known.spoken_of);
+            let given = self.known.iter().filter(|(_, known)| !known.held);
+            let idle = given.min_by_key(|(_, known)| known.spoken_of);
             let idle = idle.filter(|(_, known)| now.duration_since(known.spoken_of) >= IDLE);
             let Some((idle, known)) = idle.map(|(pair, known)| (*pair, *known)) else {
                 return Ok(0);
@@ -159,8 +176,12 @@ impl Accounts {
             known.index
         };
         set(ACCOUNTS, &mut self.pairs, key(pair), index)?;
-        let spoken_of = now;
-        self.known.insert(pair, Known { index, spoken_of });
+        let known = Known {
+            index,
+            spoken_of: now,
+            held: false,
+        };
+        self.known.insert(pair, known);
         Ok(index)
     }
 

@@ -1,6 +1,9 @@
 //! The programs and a controller, which get the same Test Inits.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use anycast_common::abi::{event::kind, roles::CORRESPONDENT};
 use anycast_ctl::{
@@ -28,6 +31,9 @@ const SERVERS: &str = "2001:db8:20::/48";
 pub const ETHERNET: usize = 14;
 const MAC: usize = 6;
 
+/// Longer than a tick, also where the machine is busy.
+const LAST_TICK: Duration = Duration::from_secs(1);
+
 /// A gateway that is one of no fleet and allows everything.
 pub fn keys_of_its_own() -> correspondent::Settings {
     correspondent::Settings {
@@ -54,6 +60,8 @@ pub struct Pair<'a> {
     /// How much later it is for the controller.
     pub ahead: Duration,
     pub gateway: &'a Gateway,
+    /// How often there was no key.
+    no_key: u64,
 }
 
 impl<'a> Pair<'a> {
@@ -81,6 +89,7 @@ impl<'a> Pair<'a> {
             controller,
             ahead: Duration::ZERO,
             gateway,
+            no_key: 0,
         })
     }
 
@@ -112,6 +121,21 @@ impl<'a> Pair<'a> {
 
     /// Gives both the frame. Whether the programs answered it, which they do as the controller does.
     pub fn ask(&mut self, frame: &[u8]) -> Result<bool> {
+        let start = Instant::now();
+        loop {
+            if self.once(frame)? {
+                return Ok(true);
+            }
+            // In the last tick of a nonce, and after it if this machine was busy, they leave it to the controller.
+            let no_key = self.bench.counters()?["test_init_no_key"];
+            let before = std::mem::replace(&mut self.no_key, no_key);
+            if no_key == before || start.elapsed() > LAST_TICK {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn once(&mut self, frame: &[u8]) -> Result<bool> {
         let expected = self.controller(&frame[ETHERNET..])?;
         let (verdict, became) = self.bench.run(frame)?;
         let events = self.bench.events()?;

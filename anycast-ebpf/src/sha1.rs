@@ -27,7 +27,8 @@ pub unsafe extern "C" fn sha1_compress(sha1: *mut Sha1) -> u32 {
     // SAFETY: by the caller.
     let sha1 = unsafe { &mut *sha1 };
     let ring = (&raw mut sha1.block).cast();
-    let mut state = sha1.state;
+    let [a, b, c, d, e] = sha1.state.map(u64::from);
+    let mut state = [twice(a), twice(b), c, d, e];
     macro_rules! rounds {
         ($($first:literal)*) => {
             // SAFETY: the ring has 16 words.
@@ -37,18 +38,27 @@ pub unsafe extern "C" fn sha1_compress(sha1: *mut Sha1) -> u32 {
     rounds!(0 5 10 15 20 25 30 35 40 45 50 55 60 65 70 75);
     let before = sha1.state;
     sha1.state = [
-        before[0].wrapping_add(state[0]),
-        before[1].wrapping_add(state[1]),
-        before[2].wrapping_add(state[2]),
-        before[3].wrapping_add(state[3]),
-        before[4].wrapping_add(state[4]),
+        before[0].wrapping_add(state[0] as u32),
+        before[1].wrapping_add(state[1] as u32),
+        before[2].wrapping_add(state[2] as u32),
+        before[3].wrapping_add(state[3] as u32),
+        before[4].wrapping_add(state[4] as u32),
     ];
     1
 }
 
-/// Five rounds from this one on, after which each variable is in its place again.
+/// A word in both halves of a register, so that one shift to the right turns it. Of what is in the upper half nothing
+/// is wanted otherwise, and sums are not cut to 32 bits before they are turned.
 #[inline(always)]
-unsafe fn five<const FIRST: usize>(ring: *mut u32, state: &mut [u32; 5]) {
+fn twice(word: u64) -> u64 {
+    let upper = word << 32;
+    upper | upper >> 32
+}
+
+/// Five rounds from this one on, after which each variable is in its place again. The first two are [`twice`] there, and
+/// the others are words with anything above them.
+#[inline(always)]
+unsafe fn five<const FIRST: usize>(ring: *mut u32, state: &mut [u64; 5]) {
     let [mut a, mut b, mut c, mut d, mut e] = *state;
     // SAFETY: by the caller.
     unsafe {
@@ -61,24 +71,26 @@ unsafe fn five<const FIRST: usize>(ring: *mut u32, state: &mut [u32; 5]) {
     *state = [a, b, c, d, e];
 }
 
-/// Round number `t`, a constant.
+/// Round number `t`, a constant. `a` and `b` are [`twice`] there, and so is `e` afterwards.
 #[inline(always)]
-unsafe fn round(ring: *mut u32, t: usize, a: u32, b: &mut u32, c: u32, d: u32, e: &mut u32) {
+unsafe fn round(ring: *mut u32, t: usize, a: u64, b: &mut u64, c: u64, d: u64, e: &mut u64) {
     // Of 20 rounds each.
     let (mixed, constant) = match t / 20 {
         0 => (d ^ (*b & (c ^ d)), 0x5a82_7999),
         1 => (*b ^ c ^ d, 0x6ed9_eba1),
-        2 => ((*b & c) | (d & (*b | c)), 0x8f1b_bcdc_u32),
+        2 => ((*b & c) | (d & (*b | c)), 0x8f1b_bcdc_u64),
         _ => (*b ^ c ^ d, 0xca62_c1d6),
     };
     // SAFETY: by the caller.
-    let word = unsafe { word(ring, t) };
-    *e = e
+    let word = u64::from(unsafe { word(ring, t) });
+    let sum = e
         .wrapping_add(constant)
         .wrapping_add(word)
         .wrapping_add(mixed)
-        .wrapping_add(a.rotate_left(5));
-    *b = b.rotate_left(30);
+        .wrapping_add(a >> 27);
+    *e = twice(sum);
+    // By 30 to the left.
+    *b >>= 2;
 }
 
 /// Word number `t` of the message schedule, for which it takes the place of one that is not needed any more. The

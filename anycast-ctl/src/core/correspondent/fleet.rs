@@ -125,9 +125,9 @@ impl Correspondent {
     }
 
     /// Tells the others of a Binding Update that was accepted.
-    pub(super) fn tell_update(&self, packet: &[u8], actions: &mut Actions) {
-        if let Some(bus) = &self.bus {
-            bus.update(packet, actions);
+    pub(super) fn tell_update(&mut self, now: Time, packet: &[u8], actions: &mut Actions) {
+        if let Some(bus) = &mut self.bus {
+            bus.update(now, packet, actions);
         }
     }
 

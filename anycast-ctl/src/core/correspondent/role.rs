@@ -134,7 +134,7 @@ impl Correspondent {
             }
             Ok(Message::BindingUpdate(update)) => {
                 if self.binding_update(now, packet, &update, actions) {
-                    self.tell_update(received.packet, actions);
+                    self.tell_update(now, received.packet, actions);
                 }
             }
             Ok(Message::Unknown { mh_type: _ }) => self.unknown_type(now, packet, actions),

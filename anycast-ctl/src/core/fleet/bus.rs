@@ -9,7 +9,7 @@ use super::{
     message::{Chunk, End, Heartbeat, Pins, Wish, read_ends, read_pins, write_end, write_pins},
     news::News,
     peers::{Peers, Unwanted},
-    seal::{ALL, Id, Keys, Opened, Unopened, VERSION, kind},
+    seal::{ALL, Id, Keys, Opened, Unopened, kind},
     secret::Secret,
     snapshot::{Client, Server},
     view::{Status, Stranger, Strangers, difference, milliseconds},
@@ -131,9 +131,6 @@ impl Bus {
         counters: &mut Counters,
         actions: &mut Actions,
     ) -> News<'a> {
-        if let [VERSION, kind::UPDATE, packet @ ..] = octets {
-            return News::Update(packet);
-        }
         let message = match self.keys.open(octets) {
             // The bus does not bring back what one sent oneself.
             Ok(message) if message.sender == self.id => {
@@ -158,6 +155,8 @@ impl Bus {
             },
         };
         match news {
+            // Whether it is accepted is found out by who verifies it.
+            Ok(news @ News::Update(_)) => news,
             Ok(news) => {
                 counters.count(Counter::FleetMessageAccepted);
                 news
@@ -254,6 +253,7 @@ impl Bus {
     ) -> Result<News<'a>, Counter> {
         let malformed = Counter::FleetMessageMalformed;
         match message.kind {
+            kind::UPDATE => Ok(News::Update(message.body)),
             kind::PINS => {
                 let mut pins = read_pins(now, message.body).ok_or(malformed)?;
                 // That a binding lives is shown by its update.
@@ -276,9 +276,8 @@ impl Bus {
     }
 
     /// Sends a Binding Update that was accepted.
-    pub fn update(&self, packet: &[u8], actions: &mut Actions) {
-        let octets = [&[VERSION, kind::UPDATE], packet].concat();
-        actions.push(Action::Publish { to: None, octets });
+    pub fn update(&mut self, now: Time, packet: &[u8], actions: &mut Actions) {
+        self.send(now, None, kind::UPDATE, packet, actions);
     }
 
     /// Sends triples with their flows.

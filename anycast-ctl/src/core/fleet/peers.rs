@@ -53,6 +53,13 @@ impl Window {
         }
     }
 
+    /// From now on, all before this number is of another time.
+    const fn begin(&mut self, number: u64) {
+        if number >= self.last {
+            (self.last, self.seen) = (number, u64::MAX);
+        }
+    }
+
     /// Notes a number. Gives whether it is new.
     fn note(&mut self, number: u64) -> bool {
         if number > self.last {
@@ -137,6 +144,12 @@ impl Peers {
             apart_since: apart_since.filter(|_| joined),
             wants_echo: peer.challenge != heartbeat.challenge,
         };
+        if joined {
+            // What it said before was not taken, and may be a recording that nobody has seen yet.
+            for window in &mut peer.windows {
+                window.begin(sequence);
+            }
+        }
         peer.challenge = heartbeat.challenge;
         if repeats || peer.proven {
             peer.proven = true;

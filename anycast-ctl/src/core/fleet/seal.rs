@@ -1,4 +1,5 @@
-//! What is around each message of a gateway but a Binding Update, which has an authenticator of its own.
+//! What is around each message of a gateway. A Binding Update has an authenticator of its own besides. It shows that a
+//! member asked for the binding, and not that it did so now: who has just started knows no sequence numbers.
 //!
 //! ```text
 //! version (8 bits) | kind (8) | fingerprint of the secret (32) | sender (64) | recipient (64)
@@ -26,7 +27,7 @@ pub(super) const ALL: Id = 0;
 
 /// What a message is, by its second octet.
 pub(super) mod kind {
-    /// A Binding Update, as it came.
+    /// A Binding Update, as it came, which a gateway accepted.
     pub(in crate::core::fleet) const UPDATE: u8 = 1;
     /// Who lives, and what its clock says.
     pub(in crate::core::fleet) const HEARTBEAT: u8 = 2;

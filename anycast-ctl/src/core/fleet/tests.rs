@@ -344,6 +344,30 @@ fn messages_to_all_and_to_one_may_overtake_each_other() {
 }
 
 #[test]
+fn what_a_gateway_said_before_it_was_proven_is_not_taken_later() {
+    let mut peers = Peers::default();
+    let (own, challenges) = (1, [5, 6]);
+    let mut hear = |peers: &mut Peers, sequence, repeated| {
+        let heartbeat = Heartbeat {
+            name: "g".to_owned(),
+            challenge: 7,
+            echoes: vec![(own, repeated)],
+            ..Heartbeat::default()
+        };
+        let heard = peers.heartbeat(at(0), (own, challenges), (2, sequence), heartbeat, 0);
+        heard.unwrap().joined
+    };
+    // A recording of long ago, and then the gateway itself.
+    assert!(!hear(&mut peers, 100, 4));
+    assert!(hear(&mut peers, 10_000, 5));
+    for number in [101, 9_950, 9_999] {
+        let again = peers.takes(2, number, false);
+        assert_eq!(again, Err(Unwanted::Replayed), "{number}");
+    }
+    assert_eq!(peers.takes(2, 10_001, false), Ok(()));
+}
+
+#[test]
 fn a_flow_that_begins_anew_is_told() {
     let mut published = Published::default();
     let closed = Flow {

@@ -77,6 +77,36 @@ fn who_has_just_started_takes_no_recordings_either() {
 }
 
 #[test]
+fn a_recorded_update_binds_nothing_at_a_gateway_that_knows_no_numbers() {
+    let mut fleet = Fleet::ready(2);
+    let peer = fleet.tests(0);
+    let update = fleet.update(0, &peer, 1);
+    fleet.pass(400);
+    let holds = |octets: &&Vec<u8>| octets.windows(update.len()).any(|part| part == update);
+    let recorded: Vec<_> = fleet.recorded.iter().filter(holds).cloned().collect();
+    assert_eq!(recorded.len(), 1);
+    // The binding is over, and its nonces are not.
+    fleet.pass(20_000);
+    let new = fleet.start(1, 0);
+    // Before anybody is heard, and when all are.
+    for _ in 0..2 {
+        fleet.say(&recorded[0]);
+        fleet.pass(4000);
+        let gateway = &fleet.gateways[new];
+        assert!(gateway.bindings(fleet.now).is_empty());
+        assert!(gateway.steers.is_empty());
+    }
+    let gateway = &fleet.gateways[new];
+    assert!(gateway.is_ready());
+    assert_eq!(gateway.count(Counter::FleetMessageUnproven), 1);
+    assert_eq!(gateway.count(Counter::FleetMessageReplayed), 1);
+    // It is the gateway that says it now that counts: nothing else is wrong with the update.
+    fleet.at(0, |gateway, now, actions| gateway.tell_update(now, &update, actions));
+    fleet.pass(400);
+    assert_eq!(fleet.gateways[new].bindings(fleet.now), [CARE_OF]);
+}
+
+#[test]
 fn what_was_changed_or_made_up_is_not_taken() {
     let mut fleet = talkative();
     let before: Vec<_> = fleet.gateways.iter().map(|it| it.taken()).collect();

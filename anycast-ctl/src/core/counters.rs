@@ -221,7 +221,7 @@ counters! {
     FleetFull = "fleet_full",
     /// Binding Updates of other gateways that were accepted here as well.
     FleetUpdateAccepted = "fleet_update_accepted",
-    /// Binding Updates on the bus that were not accepted here; the counters of Binding Updates say why.
+    /// Binding Updates that other gateways accepted and this one did not; the counters of Binding Updates say why.
     FleetUpdateRefused = "fleet_update_refused",
     /// Bound flows that other gateways told of.
     FleetFlowsAdopted = "fleet_flows_adopted",

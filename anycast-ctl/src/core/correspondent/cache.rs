@@ -21,7 +21,7 @@ use crate::core::{
     flows::Use,
     hash::{Map, give_back},
     rate::prefix64,
-    rr::BINDING_LIFETIME,
+    rr::{self, BINDING_LIFETIME},
 };
 
 /// After this time, a flow that was bound in the last moment of a binding is certainly in the map.
@@ -205,8 +205,8 @@ impl Cache {
         Ok((fresh, None))
     }
 
-    /// Makes a binding that is live elsewhere, for as long as it is there, unless it is known. Its nonces count as the
-    /// youngest that there are.
+    /// Makes or renews a binding that is live elsewhere, for as long as it is there, unless as much is known of it. Its
+    /// nonces count as the youngest that there are.
     pub(super) fn adopt_live(
         &mut self,
         now: Time,
@@ -214,12 +214,14 @@ impl Cache {
         sequence: u16,
         remaining: Duration,
     ) -> Result<Option<Live>, Refusal> {
-        if self.live.contains_key(&triple) {
+        let known = self.get(triple);
+        if known.is_some_and(|known| !rr::is_after(sequence, known.sequence)) {
             return Ok(None);
         }
+        let expires = now + remaining.min(BINDING_LIFETIME);
         let fresh = Live {
             since: now,
-            expires: now + remaining.min(BINDING_LIFETIME),
+            expires: known.map_or(expires, |known| known.expires.max(expires)),
             sequence,
             nonces: now,
             origin: Origin::Snapshot,

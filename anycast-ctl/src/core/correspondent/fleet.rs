@@ -186,15 +186,19 @@ impl Correspondent {
             let ready = self.is_ready();
             let steered = ready.then(|| self.cache.steering(triple.pair())).flatten();
             let (remaining, sequence) = (pins.remaining, pins.sequence);
+            let change = match self.cache.get(triple) {
+                Some(_) => BindingChange::Renewed,
+                None => BindingChange::Created,
+            };
             let live = self.cache.adopt_live(now, triple, sequence, remaining);
             match live {
                 Ok(Some(live)) => {
                     self.sequences.note(now, tag, sequence);
                     actions.push(leads(triple, live.expires));
-                    actions.push(changed(triple, BindingChange::Created, None));
+                    actions.push(changed(triple, change, None));
                     self.steer(triple.pair(), steered, actions);
                 }
-                // It is known already.
+                // As much is known already.
                 Ok(None) => {}
                 Err(_) => self.counters.count(Counter::FleetFlowsRefused),
             }

@@ -76,6 +76,35 @@ fn known(fleet: &Fleet, ports: [u16; 2]) -> Vec<([bool; 2], usize)> {
 }
 
 #[test]
+fn a_binding_that_was_renewed_meanwhile_lives_as_long_as_elsewhere() {
+    for renewed in [true, false] {
+        let mut fleet = Fleet::ready(2);
+        let peer = fleet.tests(0);
+        fleet.update(0, &peer, 1);
+        fleet.pass(400);
+        wire(&mut fleet, 1, false);
+        fleet.pass(8000);
+        if renewed {
+            fleet.update(0, &peer, 2);
+        }
+        wire(&mut fleet, 1, true);
+        fleet.pass(9000);
+        let now = fleet.now;
+        let other = &mut fleet.gateways[1];
+        let bound = other.bindings(now).len();
+        assert_eq!(bound, usize::from(renewed));
+        // So the programs are told.
+        for address in [ANYCAST, CARE_OF] {
+            let until = other.until[&(CLIENT, address)];
+            assert_eq!(until > now, renewed, "{address} {until:?}");
+        }
+        // And what was said before is said too late.
+        let old = other.bench.update(now, &peer, peer.good(2)).ack();
+        assert_eq!(old.status == 0, !renewed, "{old:?}");
+    }
+}
+
+#[test]
 fn a_bus_that_fell_apart_is_caught_up_with_although_nobody_lost_his_connection() {
     let mut fleet = Fleet::ready(3);
     fleet.gateways[2].wired = false;

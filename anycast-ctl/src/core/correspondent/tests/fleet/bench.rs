@@ -26,6 +26,8 @@ pub struct Gateway {
     pub ahead: u64,
     pub flows: HashMap<FlowKey, Flow>,
     pub steers: HashMap<(Ipv6Addr, Ipv6Addr), Ipv6Addr>,
+    /// Until when new flows of (A, B) are steered, and until when C leads those of A.
+    pub until: HashMap<(Ipv6Addr, Ipv6Addr), Time>,
     pub notices: Vec<Notice>,
     /// How often it wanted to read flows.
     pub readings: usize,
@@ -140,6 +142,7 @@ impl Fleet {
             ahead,
             flows: HashMap::new(),
             steers: HashMap::new(),
+            until: HashMap::new(),
             notices: Vec::new(),
             readings: 0,
             wired: true,
@@ -241,9 +244,18 @@ impl Fleet {
                 client,
                 anycast,
                 care_of,
-                ..
+                expires,
             } => {
                 gateway.steers.insert((client, anycast), care_of);
+                gateway.until.insert((client, anycast), expires);
+            }
+            MapAction::SetCareOf {
+                client,
+                care_of,
+                expires,
+                ..
+            } => {
+                gateway.until.insert((client, care_of), expires);
             }
             MapAction::RemoveBinding { client, anycast } => {
                 gateway.steers.remove(&(client, anycast));

@@ -77,6 +77,11 @@ impl Elsewhere {
         self.failed.get(&care_of).is_some_and(|at| heard < *at)
     }
 
+    /// Whether a care-of address failed at this time or later.
+    pub(super) fn has_failed(&self, care_of: Ipv6Addr, since: Time) -> bool {
+        self.failed.get(&care_of).is_some_and(|at| *at >= since)
+    }
+
     /// What has ended since a snapshot was taken.
     pub(super) fn since(&self, taken: Time) -> Over {
         let (mut over, taken) = (Over::default(), taken.before(ON_THE_WAY));

@@ -177,6 +177,12 @@ impl Correspondent {
                 self.counters.count(Counter::FleetFlowsRefused);
                 continue;
             }
+            // Since its last update its member may have failed, or a flow on trial.
+            let updated = (now + pins.remaining).before(rr::BINDING_LIFETIME);
+            let failed = self.elsewhere.has_failed(triple.care_of, updated);
+            if failed || self.trials.is_alone(now, triple.client, triple.care_of) {
+                continue;
+            }
             let tag = Tag::of(triple);
             // What was heard of it since the snapshot was taken counts: it may have been deleted.
             let last = self.sequences.last(now, tag);

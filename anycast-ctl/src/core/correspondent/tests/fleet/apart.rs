@@ -1,6 +1,6 @@
 //! Gateways that did not hear each other for a while.
 
-use anycast_common::abi::maps::Flow;
+use anycast_common::abi::{event::TrialFailed, maps::Flow};
 
 use super::{
     bench::{Fleet, flow, key},
@@ -217,4 +217,34 @@ fn what_ended_since_a_snapshot_was_taken_does_not_come_with_it() {
     assert!(fleet.gateways[new].is_ready());
     assert_eq!(fleet.gateways[new].flows.len(), 0);
     assert!(fleet.gateways[new].bindings(fleet.now).is_empty());
+}
+
+/// Lets a gateway start that takes a snapshot with a binding, while something happens at another one. Gives whether it
+/// has the binding when it is ready.
+fn binding_after(what: impl FnOnce(&mut Fleet, usize)) -> bool {
+    let mut fleet = Fleet::ready(2);
+    let new = under_way(&mut fleet);
+    what(&mut fleet, new);
+    while !fleet.gateways[new].is_ready() {
+        fleet.pass(50);
+    }
+    assert_eq!(fleet.gateways[new].count(Counter::FleetEnds), 0);
+    !fleet.gateways[new].bindings(fleet.now).is_empty()
+}
+
+#[test]
+fn a_binding_to_a_member_that_has_failed_since_does_not_come_with_a_snapshot() {
+    let failed = crate::core::fleet::End::Failed(CARE_OF);
+    assert!(binding_after(|_, _| {}));
+    assert!(!binding_after(|fleet, _| fleet.at(1, |gateway, now, actions| {
+        gateway.tell_end(now, &failed, actions);
+    })));
+    // One of whose flows the gateway knows itself that they fail.
+    assert!(!binding_after(|fleet, new| fleet.at(new, |gateway, now, actions| {
+        let failed = TrialFailed {
+            flow: key(1),
+            care_of: CARE_OF.octets(),
+        };
+        gateway.trial_failed(now, &failed, "flow_unanswered", actions);
+    })));
 }

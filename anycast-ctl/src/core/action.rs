@@ -154,6 +154,13 @@ pub enum MapAction {
         /// The pin, as it was read.
         flow: Flow,
     },
+    /// Correspondent: removes the pin of a flow that an operator has ended, in use or not, unless it has begun anew.
+    EndFlow {
+        /// Key of the flow.
+        key: FlowKey,
+        /// The pin, as it was read.
+        flow: Flow,
+    },
     /// Correspondent: the programs answer Test Inits with tokens of this node key, while it is fresh.
     SetNodeKey(NodeKey),
     /// Correspondent: the programs have no node key any more, and leave Test Inits to the controller.

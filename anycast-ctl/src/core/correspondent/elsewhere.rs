@@ -9,7 +9,7 @@ use std::{
 use anycast_common::abi::maps::{Flow, FlowKey};
 use rand::SeedableRng as _;
 
-use super::selection::Selection;
+use super::{selection::Selection, triple::Triple};
 use crate::core::{
     Time,
     fleet::{self, Bus, End},
@@ -22,16 +22,24 @@ const MOST: usize = 1024;
 /// What has ended is remembered for so long, which is longer than a snapshot takes, and so many of it.
 const REMEMBERED: Duration = Duration::from_secs(90);
 const MOST_REMEMBERED: usize = 16_384;
+/// So many flushes are looked at when another gateway tells of flows.
+const MOST_FLUSHES: usize = 1024;
 /// Who gives a snapshot hears of an end so much later, and the snapshot is so long on its way, at most. What begins
 /// anew within this time is told by itself.
 const ON_THE_WAY: Duration = Duration::from_secs(5);
+/// For so long after an end another gateway may tell of a flow that has not heard of it, or has not read its flows.
+const STILL_TOLD: Duration = Duration::from_secs(3);
 
 /// What has ended elsewhere, and ends here when the flows have been read.
 #[derive(Debug, Default)]
 pub(super) struct Elsewhere {
     waiting: Vec<(Time, End)>,
-    /// What was ended of late, here or elsewhere. A snapshot that was taken before may still have it.
-    of_late: VecDeque<(Time, End)>,
+    /// What was flushed of late, here or elsewhere. Another gateway may still have it, and so may a snapshot that was
+    /// taken before.
+    flushed: VecDeque<(Time, Selection)>,
+    /// The same of flows that were opened, and when and in which order.
+    opened: HashMap<FlowKey, (Time, Ipv6Addr)>,
+    order: VecDeque<(Time, FlowKey)>,
     /// When a care-of address failed last, here or elsewhere. Another gateway may have kept its idle connections.
     failed: HashMap<Ipv6Addr, Time>,
 }
@@ -50,31 +58,75 @@ impl Elsewhere {
         due.map(|(_, end)| end).collect()
     }
 
-    /// Remembers that something has ended, for snapshots.
+    /// Remembers that something has ended, for what others may still tell.
     pub(super) fn remember(&mut self, now: Time, end: End) {
-        if let End::Failed(care_of) = end {
-            if self.failed.len() >= MOST {
-                let oldest = self
-                    .failed
-                    .iter()
-                    .min_by_key(|(care_of, at)| (**at, **care_of));
-                let oldest = oldest.map(|(care_of, _)| *care_of);
-                oldest.map(|care_of| self.failed.remove(&care_of));
+        let old = |at: Time| now.since(at) >= REMEMBERED;
+        match end {
+            End::Failed(care_of) => {
+                if self.failed.len() >= MOST {
+                    let oldest = self
+                        .failed
+                        .iter()
+                        .min_by_key(|(care_of, at)| (**at, **care_of));
+                    let oldest = oldest.map(|(care_of, _)| *care_of);
+                    oldest.map(|care_of| self.failed.remove(&care_of));
+                }
+                self.failed.insert(care_of, now);
             }
-            self.failed.insert(care_of, now);
-            return;
+            End::Flushed {
+                client,
+                anycast,
+                care_of,
+            } => {
+                let full = self.flushed.len() >= MOST_REMEMBERED;
+                let over = |(at, _): &mut (Time, Selection)| full || old(*at);
+                self.flushed.pop_front_if(over);
+                let which = Selection {
+                    client,
+                    anycast,
+                    care_of,
+                };
+                self.flushed.push_back((now, which));
+            }
+            End::Opened(key, care_of) => {
+                while self.order.len() >= MOST_REMEMBERED
+                    || self.order.front().is_some_and(|(at, _)| old(*at))
+                {
+                    let Some((at, key)) = self.order.pop_front() else {
+                        break;
+                    };
+                    if self.opened.get(&key).is_some_and(|(last, _)| *last == at) {
+                        self.opened.remove(&key);
+                    }
+                }
+                self.order.push_back((now, key));
+                self.opened.insert(key, (now, care_of));
+            }
         }
-        let old = |(at, _): &(Time, End)| now.since(*at) >= REMEMBERED;
-        while self.of_late.len() >= MOST_REMEMBERED || self.of_late.front().is_some_and(old) {
-            self.of_late.pop_front();
-        }
-        self.of_late.push_back((now, end));
     }
 
-    /// Whether a flow that another gateway tells is of before its member failed.
-    pub(super) fn is_over(&self, care_of: Ipv6Addr, flow: &Flow) -> bool {
-        let heard = Time::from_nanos(flow.last_out.max(flow.last_in));
-        self.failed.get(&care_of).is_some_and(|at| heard < *at)
+    /// Flows of a triple that another gateway tells, and of which nothing was heard since this time, are over: an
+    /// operator has ended them, or their member failed.
+    pub(super) fn over_until(&self, triple: Triple) -> Time {
+        let Triple {
+            client,
+            anycast,
+            care_of,
+        } = triple;
+        let flushed = self.flushed.iter().rev().take(MOST_FLUSHES);
+        let flushed = flushed.filter(|(_, which)| which.holds(client, anycast, care_of));
+        let flushed = flushed.map(|(at, _)| *at + STILL_TOLD).max();
+        let failed = self.failed.get(&care_of).copied();
+        flushed.max(failed).unwrap_or(Time::ZERO)
+    }
+
+    /// Whether a flow that another gateway tells is open again.
+    pub(super) fn is_opened(&self, key: &FlowKey, flow: &Flow) -> bool {
+        let opened = self.opened.get(key);
+        flow.answered == 0
+            && opened.is_some_and(|(at, care_of)| {
+                care_of.octets() == flow.care_of && heard(flow) < *at + STILL_TOLD
+            })
     }
 
     /// Whether a care-of address failed at this time or later.
@@ -84,27 +136,19 @@ impl Elsewhere {
 
     /// What has ended since a snapshot was taken.
     pub(super) fn since(&self, taken: Time) -> Over {
-        let (mut over, taken) = (Over::default(), taken.before(ON_THE_WAY));
-        for (_, end) in self.of_late.iter().filter(|(at, _)| *at >= taken) {
-            match *end {
-                End::Flushed {
-                    client,
-                    anycast,
-                    care_of,
-                } => over.flushed.push(Selection {
-                    client,
-                    anycast,
-                    care_of,
-                }),
-                End::Opened(key, care_of) => {
-                    over.opened.insert(key, care_of);
-                }
-                // It is remembered apart.
-                End::Failed(_) => {}
-            }
+        let taken = taken.before(ON_THE_WAY);
+        let flushed = self.flushed.iter().filter(|(at, _)| *at >= taken);
+        let opened = self.opened.iter().filter(|(_, (at, _))| *at >= taken);
+        Over {
+            flushed: flushed.map(|(_, which)| *which).collect(),
+            opened: opened.map(|(key, (_, care_of))| (*key, *care_of)).collect(),
         }
-        over
     }
+}
+
+/// When a flow was last heard.
+pub(super) fn heard(flow: &Flow) -> Time {
+    Time::from_nanos(flow.last_out.max(flow.last_in))
 }
 
 /// What is over of a snapshot.

@@ -15,7 +15,7 @@ use anycast_common::{
 };
 
 use super::{
-    Correspondent, changed, leads, origin::Origin, selection::Selection, sequences::Tag,
+    Correspondent, changed, elsewhere::heard, leads, origin::Origin, selection::Selection, sequences::Tag,
     triple::Triple, update::Refused,
 };
 use crate::core::{
@@ -223,10 +223,12 @@ impl Correspondent {
             } = triple;
             // A trial that failed says nothing of flows that were answered.
             let alone = self.trials.is_alone(now, client, care_of);
-            let elsewhere = &self.elsewhere;
-            let believed =
-                |flow: &Flow| (!alone || flow.answered != 0) && !elsewhere.is_over(care_of, flow);
-            let any = pins.flows.iter().any(|(_, flow)| believed(flow));
+            let (elsewhere, over) = (&self.elsewhere, self.elsewhere.over_until(triple));
+            let believed = |(key, flow): &(FlowKey, Flow)| {
+                let may_be = !alone || flow.answered != 0;
+                may_be && heard(flow) >= over && !elsewhere.is_opened(key, flow)
+            };
+            let any = pins.flows.iter().any(believed);
             let known = (any && self.may_adopt(triple))
                 .then(|| self.cache.remember(now, client, care_of, anycast));
             let Some(Ok(new)) = known else {
@@ -236,14 +238,14 @@ impl Correspondent {
             if new {
                 actions.push(leads(triple, Time::ZERO));
             }
-            for (key, flow) in &pins.flows {
-                if !believed(flow) {
+            for known in &pins.flows {
+                if !believed(known) {
                     self.counters.count(Counter::FleetFlowsRefused);
                     continue;
                 }
                 self.counters.count(Counter::FleetFlowsAdopted);
-                self.published.heard(now, *key, flow);
-                let (key, flow) = (*key, *flow);
+                let (key, flow) = *known;
+                self.published.heard(now, key, &flow);
                 flows.push(Action::Map(MapAction::AdoptFlow { key, flow }));
             }
         }
@@ -329,16 +331,18 @@ impl Correspondent {
                 End::Opened(..) => {}
             }
         }
-        let ends = |key: &FlowKey, flow: &Flow| {
+        let flushed = |key: &FlowKey, flow: &Flow| {
             let (client, anycast) = (key.client.into(), key.anycast.into());
             let mut over = over.iter();
             over.any(|which| which.holds(client, anycast, flow.care_of.into()))
-                || failed.contains(&flow.care_of) && !waits(key, flow)
         };
         let mut rest = Vec::with_capacity(flows.len());
         for known in flows {
             let (key, flow) = *known;
-            if ends(&key, &flow) {
+            if flushed(&key, &flow) {
+                // Also one that goes on meanwhile, which a member that has failed does not have.
+                actions.push(Action::Map(MapAction::EndFlow { key, flow }));
+            } else if failed.contains(&flow.care_of) && !waits(&key, &flow) {
                 actions.push(Action::Map(MapAction::RemoveFlow { key, flow }));
             } else {
                 rest.push(known);

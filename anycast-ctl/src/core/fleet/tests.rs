@@ -347,7 +347,7 @@ fn messages_to_all_and_to_one_may_overtake_each_other() {
 fn what_a_gateway_said_before_it_was_proven_is_not_taken_later() {
     let mut peers = Peers::default();
     let (own, challenges) = (1, [5, 6]);
-    let mut hear = |peers: &mut Peers, sequence, repeated| {
+    let hear = |peers: &mut Peers, sequence, repeated| {
         let heartbeat = Heartbeat {
             name: "g".to_owned(),
             challenge: 7,

@@ -118,6 +118,13 @@ impl Maps {
                     self.hints.end_flow_cache()?;
                 }
             }
+            MapAction::EndFlow { key, flow } => {
+                let same =
+                    |now: &Flow| (now.pinned_at, now.care_of) == (flow.pinned_at, flow.care_of);
+                if self.flows.remove_if(&key, same) {
+                    self.hints.end_flow_cache()?;
+                }
+            }
             MapAction::SetNodeKey(ref key) => self.node_keys.set(key)?,
             MapAction::RemoveNodeKey => self.node_keys.remove()?,
         }

@@ -2,6 +2,7 @@
 
 mod apart;
 mod bench;
+mod ends;
 mod snapshot;
 mod stranger;
 mod together;

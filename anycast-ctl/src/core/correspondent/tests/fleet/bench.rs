@@ -63,6 +63,9 @@ impl Gateway {
     }
 }
 
+/// When flows have been read, by whom, when that began, and they.
+type Judging = (Time, usize, Time, Vec<(FlowKey, Flow)>);
+
 /// Gateways on a bus.
 pub struct Fleet {
     pub now: Time,
@@ -77,6 +80,9 @@ pub struct Fleet {
     /// How long it takes to read all flows, in milliseconds, and who reads them until when.
     pub reading: u64,
     readers: Vec<(Time, usize)>,
+    /// How long it takes until flows that were read are judged, in milliseconds, and what was read.
+    pub judging: u64,
+    judges: Vec<Judging>,
     rng: Generator,
 }
 
@@ -92,6 +98,8 @@ impl Fleet {
             delay: 5,
             reading: 0,
             readers: Vec::new(),
+            judging: 0,
+            judges: Vec::new(),
             rng: Generator::seed_from_u64(1),
         };
         for _ in 0..gateways {
@@ -161,6 +169,7 @@ impl Fleet {
             for (_, place) in done {
                 self.read(place, Time::ZERO);
             }
+            self.judge();
             for place in 0..self.gateways.len() {
                 self.poll(place);
             }
@@ -214,9 +223,10 @@ impl Fleet {
                 Action::Map(action) => self.map(place, action),
                 Action::ReadFlows => {
                     let flows: Vec<_> = self.gateways[place].flows.clone().into_iter().collect();
-                    self.at(place, |gateway, now, actions| {
-                        gateway.flows(now, &flows, actions);
-                    });
+                    let done = self.now + Duration::from_millis(self.judging);
+                    let began = self.now;
+                    self.judges.push((done, place, began, flows));
+                    self.judge();
                 }
                 Action::ReadRecentFlows { since: Time::ZERO } => {
                     let done = self.now + Duration::from_millis(self.reading);
@@ -226,6 +236,18 @@ impl Fleet {
                 Action::Notice(notice) => self.gateways[place].notices.push(notice),
                 _ => {}
             }
+        }
+    }
+
+    /// Those that have read all flows judge them.
+    fn judge(&mut self) {
+        let now = self.now;
+        let done = self.judges.extract_if(.., |(at, ..)| *at <= now);
+        let done: Vec<_> = done.collect();
+        for (_, place, began, flows) in done {
+            self.at(place, |gateway, _, actions| {
+                gateway.flows(began, &flows, actions);
+            });
         }
     }
 
@@ -265,8 +287,23 @@ impl Fleet {
                 known.last_out = known.last_out.max(flow.last_out);
                 known.last_in = known.last_in.max(flow.last_in);
             }
-            MapAction::RemoveFlow { key, .. } | MapAction::OpenFlow { key, .. } => {
-                gateway.flows.remove(&key);
+            MapAction::RemoveFlow { key, flow } => {
+                let same = |now: &Flow| (now.pinned_at, now.last_in) == (flow.pinned_at, flow.last_in);
+                if gateway.flows.get(&key).is_some_and(same) {
+                    gateway.flows.remove(&key);
+                }
+            }
+            MapAction::EndFlow { key, flow } => {
+                let same = |now: &Flow| (now.pinned_at, now.care_of) == (flow.pinned_at, flow.care_of);
+                if gateway.flows.get(&key).is_some_and(same) {
+                    gateway.flows.remove(&key);
+                }
+            }
+            MapAction::OpenFlow { key, care_of } => {
+                let unproven = |now: &Flow| now.care_of == care_of.octets() && now.answered == 0;
+                if gateway.flows.get(&key).is_some_and(unproven) {
+                    gateway.flows.remove(&key);
+                }
             }
             _ => {}
         }

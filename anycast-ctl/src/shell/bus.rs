@@ -11,16 +11,18 @@ use std::{
 
 use async_nats::{Client, ConnectOptions, Event, Subscriber};
 use futures_util::{StreamExt as _, stream::select};
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinHandle,
-    time::sleep,
-};
+use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
+use super::bounded::{Receiver, Sender, bounded};
 use crate::model::bus::Bus as Settings;
 
 /// Messages that wait to be sent, or for the daemon's loop to take them.
 const QUEUE: usize = 4096;
+/// Octets of these messages in each direction. What eighteen gateways tell of as many flows as are told at once has
+/// room, and so have snapshots, of which a few chunks are on their way at a time.
+const OCTETS: usize = 32 << 20;
+/// Longest message of a gateway: a chunk of a snapshot.
+const LONGEST: usize = 320 << 10;
 /// Messages that the client of NATS keeps by itself.
 const CLIENT_QUEUE: usize = 256;
 /// Longest time between two tries to connect.
@@ -42,7 +44,7 @@ pub(super) enum BusEvent {
 pub(super) struct Load {
     /// Messages that were not sent, because there was no connection or the queue was full.
     pub(super) unsent: u64,
-    /// Messages that were not taken, because the queue was full.
+    /// Messages that were not taken, because the queue was full or they were longer than any of a gateway.
     pub(super) untaken: u64,
     /// Messages that wait to be sent.
     pub(super) backlog: usize,
@@ -52,7 +54,7 @@ pub(super) struct Load {
 #[derive(Debug)]
 pub(super) struct Bus {
     subject: String,
-    outgoing: mpsc::Sender<(String, Vec<u8>)>,
+    outgoing: Sender<(String, Vec<u8>)>,
     state: watch::Receiver<bool>,
     unsent: Arc<AtomicU64>,
     untaken: Arc<AtomicU64>,
@@ -62,7 +64,7 @@ pub(super) struct Bus {
 /// By what it hears the others.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    messages: mpsc::Receiver<Vec<u8>>,
+    messages: Receiver<Vec<u8>>,
     state: watch::Receiver<bool>,
 }
 
@@ -70,8 +72,8 @@ impl Bus {
     /// Begins to connect, and goes on for as long as this lives. `id` is the number by which others reach this gateway
     /// alone.
     pub(super) fn new(settings: Settings, id: u64) -> (Self, Incoming) {
-        let (outgoing, to_send) = mpsc::channel(QUEUE);
-        let (taken, incoming) = mpsc::channel(QUEUE);
+        let (outgoing, to_send) = bounded(QUEUE, OCTETS);
+        let (taken, incoming) = bounded(QUEUE, OCTETS);
         let (told, state) = watch::channel(false);
         let (unsent, untaken) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
         let subject = settings.subject.clone();
@@ -105,7 +107,8 @@ impl Bus {
             None => all(&self.subject),
         };
         let there = *self.state.borrow();
-        if !there || self.outgoing.try_send((subject, octets)).is_err() {
+        let length = octets.len();
+        if !there || !self.outgoing.send(length, || (subject, octets)) {
             self.unsent.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -114,7 +117,7 @@ impl Bus {
         Load {
             unsent: self.unsent.load(Ordering::Relaxed),
             untaken: self.untaken.load(Ordering::Relaxed),
-            backlog: self.outgoing.max_capacity() - self.outgoing.capacity(),
+            backlog: self.outgoing.backlog(),
         }
     }
 }
@@ -125,14 +128,14 @@ impl Incoming {
         tokio::select! {
             biased;
             Ok(()) = self.state.changed() => BusEvent::Connected(*self.state.borrow_and_update()),
-            Some(octets) = self.messages.recv() => BusEvent::Message(octets),
+            Some(octets) = self.messages.next() => BusEvent::Message(octets),
             else => std::future::pending().await,
         }
     }
 
     /// A further message, if there is one.
     pub(super) fn more(&mut self) -> Option<Vec<u8>> {
-        self.messages.try_recv().ok()
+        self.messages.more()
     }
 }
 
@@ -156,13 +159,13 @@ struct Link {
     /// The subjects that this gateway reads.
     own: [String; 2],
     told: Arc<watch::Sender<bool>>,
-    taken: mpsc::Sender<Vec<u8>>,
+    taken: Sender<Vec<u8>>,
     unsent: Arc<AtomicU64>,
     untaken: Arc<AtomicU64>,
 }
 
 impl Link {
-    async fn run(self, mut to_send: mpsc::Receiver<(String, Vec<u8>)>) {
+    async fn run(self, mut to_send: Receiver<(String, Vec<u8>)>) {
         let listens = Arc::new(AtomicBool::new(false));
         let (client, [first, second]) = loop {
             match self.connect(&listens).await {
@@ -179,13 +182,15 @@ impl Link {
         let mut messages = select(first, second);
         let receive = async {
             while let Some(message) = messages.next().await {
-                if self.taken.try_send(message.payload.into()).is_err() {
+                let length = message.payload.len();
+                let taken = length <= LONGEST && self.taken.send(length, || message.payload.into());
+                if !taken {
                     self.untaken.fetch_add(1, Ordering::Relaxed);
                 }
             }
         };
         let send = async {
-            while let Some((subject, octets)) = to_send.recv().await {
+            while let Some((subject, octets)) = to_send.next().await {
                 if let Err(error) = client.publish(subject, octets.into()).await {
                     self.unsent.fetch_add(1, Ordering::Relaxed);
                     tracing::debug!(target: "anycast::fleet", %error, "a message was not sent");

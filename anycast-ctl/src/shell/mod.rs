@@ -9,6 +9,7 @@ mod alone;
 mod answer;
 pub mod api;
 mod attached;
+mod bounded;
 mod bpf;
 mod bridges;
 mod bus;

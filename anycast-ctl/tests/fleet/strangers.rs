@@ -140,6 +140,15 @@ fn stranger(site: &Site) -> Result<()> {
             Ok((counts(site, &REFUSED)?[place] >= wanted).then_some(()))
         })?;
     }
+    // What is longer than any message of a gateway is not even looked at.
+    stranger.say(&[1; 500 << 10])?;
+    for place in [0, 1] {
+        let what = format!("gateway {place} takes no message that is too long");
+        wait::poll(SOON, REST, &what, || {
+            let fleet = site.gateway(place)?.ask("fleet")?;
+            Ok((fleet["untaken"] == 1).then_some(()))
+        })?;
+    }
     let after = counts(site, &TAKEN)?;
     ensure!(before == after, "taken were {before:?}, and then {after:?}");
     Ok(())

@@ -13,6 +13,8 @@ use crate::core::Time;
 const CHUNK: usize = 256 << 10;
 /// A snapshot is kept for so long after its last chunk was asked for.
 const KEPT: Duration = Duration::from_secs(20);
+/// Who has not asked for so long has everything, or may be gone, and gives way to another one.
+const IDLE: Duration = Duration::from_secs(3);
 /// Snapshots that are served at the same time.
 const SERVED: usize = 4;
 /// Chunks that are asked for and have not come.
@@ -81,12 +83,23 @@ impl Server {
         }
         let busy = self.serving.len() + self.waiting.len() >= SERVED;
         let waits = self.waiting.iter().any(|(to, _)| *to == from);
-        if wish.chunk != 0 || busy && !waits {
+        if wish.chunk != 0 || busy && !waits && !self.make_room(now) {
             return Answer::None;
         }
         self.waiting.retain(|(to, _)| *to != from);
         self.waiting.push((from, wish));
         Answer::Later
+    }
+
+    /// The snapshot that was not asked for longest gives way. Gives whether there is one.
+    fn make_room(&mut self, now: Time) -> bool {
+        let idle = self.serving.iter().enumerate();
+        let idle = idle.filter(|(_, serving)| now >= serving.asked + IDLE);
+        let longest = idle.min_by_key(|(_, serving)| serving.asked);
+        longest
+            .map(|(place, _)| place)
+            .map(|place| self.serving.remove(place))
+            .is_some()
     }
 
     pub(super) const fn is_wanted(&self) -> bool {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may abort")]
 
+mod places;
+
 use std::time::Duration;
 
 use anycast_common::abi::maps::{Flow, FlowKey, state};

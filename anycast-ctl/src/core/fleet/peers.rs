@@ -27,6 +27,8 @@ pub(super) struct Peer {
     pub(super) ready: bool,
     pub(super) bindings: u32,
     pub(super) flows: u32,
+    /// When it was heard first, and last.
+    since: Time,
     pub(super) heard: Time,
     /// By how many milliseconds its clock is ahead of ours.
     pub(super) ahead: i64,
@@ -125,6 +127,7 @@ impl Peers {
             ready: false,
             bindings: 0,
             flows: 0,
+            since: now,
             heard: now,
             ahead: 0,
             warned: false,
@@ -198,9 +201,13 @@ impl Peers {
         peers.map(|(id, peer)| (*id, peer))
     }
 
-    /// Whether one that was there is there no longer.
+    /// Whether one that was there is there no longer. One that was restarted knows what it has to tell when it is ready.
     pub(super) fn any_lost(&self) -> bool {
-        self.all().any(|peer| !peer.proven)
+        let again = |old: &Peer| {
+            let mut there = self.all().filter(|new| new.proven && new.ready);
+            there.any(|new| new.name == old.name && new.since > old.heard)
+        };
+        self.all().any(|peer| !peer.proven && !again(peer))
     }
 
     /// Those that people are shown. One that was restarted has another number: what it was before is not lost.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may abort")]
 
+mod gateways;
 mod places;
 
 use std::time::Duration;
@@ -343,30 +344,6 @@ fn messages_to_all_and_to_one_may_overtake_each_other() {
         let again = peers.takes(2, number, alone);
         assert_eq!(again, Err(Unwanted::Replayed), "{number}");
     }
-}
-
-#[test]
-fn what_a_gateway_said_before_it_was_proven_is_not_taken_later() {
-    let mut peers = Peers::default();
-    let (own, challenges) = (1, [5, 6]);
-    let hear = |peers: &mut Peers, sequence, repeated| {
-        let heartbeat = Heartbeat {
-            name: "g".to_owned(),
-            challenge: 7,
-            echoes: vec![(own, repeated)],
-            ..Heartbeat::default()
-        };
-        let heard = peers.heartbeat(at(0), (own, challenges), (2, sequence), heartbeat, 0);
-        heard.unwrap().joined
-    };
-    // A recording of long ago, and then the gateway itself.
-    assert!(!hear(&mut peers, 100, 4));
-    assert!(hear(&mut peers, 10_000, 5));
-    for number in [101, 9_950, 9_999] {
-        let again = peers.takes(2, number, false);
-        assert_eq!(again, Err(Unwanted::Replayed), "{number}");
-    }
-    assert_eq!(peers.takes(2, 10_001, false), Ok(()));
 }
 
 #[test]

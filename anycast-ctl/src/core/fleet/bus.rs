@@ -62,6 +62,10 @@ pub struct Bus {
     pub(super) behind: Option<Time>,
     /// Who was gone, and knows what this gateway did not hear.
     pub(super) back: Option<Id>,
+    /// When a snapshot ended in the middle.
+    pub(super) broken: Option<Time>,
+    /// When a snapshot that did not come is asked for again.
+    pub(super) retry: Time,
     last: Time,
     pub(super) next: Time,
     pub(super) server: Server,
@@ -97,6 +101,8 @@ impl Bus {
             gone: None,
             behind: None,
             back: None,
+            broken: None,
+            retry: now,
             last: now,
             next: now,
             server: Server::default(),
@@ -315,6 +321,7 @@ impl Bus {
         if now >= self.next {
             self.beat(now, actions);
         }
+        self.try_again(now);
         if !self.is_ready() || self.behind.is_some() {
             self.catch_up(now, actions);
         }

@@ -21,6 +21,8 @@ use crate::core::{
 /// A gateway whose snapshot comes waits for so long, and goes on with what it has. One of a million triples took
 /// 43 seconds on a busy machine.
 const COMES: Duration = Duration::from_secs(60);
+/// A gateway that got none asks again after this time.
+const RETRY: Duration = Duration::from_secs(60);
 
 impl Bus {
     /// The connection to the bus is there, or is not. Gives since when nobody has heard this gateway, if it has come
@@ -32,10 +34,7 @@ impl Bus {
         }
         self.connected = is.then_some(now);
         self.next = now;
-        let never = is
-            && self
-                .ready
-                .is_some_and(|(_, how)| how == FleetReady::TimedOut);
+        let never = is && self.timed_out();
         let unheard = self
             .gone
             .take_if(|_| is)
@@ -144,7 +143,8 @@ impl Bus {
                 // It goes on by what it knows, and by what it hears from now on.
                 self.client = None;
                 (self.behind, self.back) = (None, None);
-                if self.has_others() {
+                self.retry = now + RETRY;
+                if self.has_others() && !self.timed_out() {
                     let how = FleetReady::TimedOut;
                     self.ready = self.ready.map(|(since, _)| (since, how));
                     actions.push(Action::Notice(Notice::FleetReady { how }));
@@ -153,6 +153,7 @@ impl Bus {
             }
         } else if now >= self.bound(self.started) {
             self.client = None;
+            self.retry = now + RETRY;
             return self.become_ready(now, FleetReady::TimedOut, actions);
         }
         let (mut other_than, mut unanswered) = (None, None);
@@ -161,6 +162,9 @@ impl Bus {
                 Next::Ask(to, first, more) => return self.ask(now, to, first, more, actions),
                 Next::GiveUp => {
                     (other_than, unanswered) = (Some(client.from()), client.unanswered());
+                    if client.is_under_way() {
+                        self.broken = Some(now);
+                    }
                 }
                 Next::Wait | Next::Done => return,
             }
@@ -194,14 +198,39 @@ impl Bus {
             let alone = self.connected.map(|since| since + ALONE);
             return earliest(Some(self.bound(self.started)), client.or(alone));
         }
-        self.connected.and(self.behind)?;
-        earliest(self.behind.map(|since| self.bound(since)), client)
+        let Some(behind) = self.connected.and(self.behind) else {
+            return self.retries();
+        };
+        earliest(Some(self.bound(behind)), client)
     }
 
-    /// Until when a snapshot is awaited, from `since` on: for longer while it comes.
+    /// Until when a snapshot is awaited, from `since` on: for longer while it comes, or another one may come instead.
     fn bound(&self, since: Time) -> Time {
-        let comes = self.client.as_ref().is_some_and(Client::is_under_way);
-        since + if comes { COMES } else { READY }
+        if self.client.as_ref().is_some_and(Client::is_under_way) {
+            return since + COMES;
+        }
+        let broken = self.broken.filter(|broken| *broken >= since);
+        broken.map_or(since + READY, |broken| (broken + READY).min(since + COMES))
+    }
+
+    /// Whether this gateway goes on without the snapshot that it wanted.
+    fn timed_out(&self) -> bool {
+        let how = self.ready.map(|(_, how)| how);
+        how == Some(FleetReady::TimedOut)
+    }
+
+    /// When a snapshot that did not come is asked for again, where somebody has one.
+    fn retries(&self) -> Option<Time> {
+        let has = || self.peers.there().any(|(_, peer)| peer.ready);
+        let wanted = self.timed_out() && self.behind.is_none() && self.connected.is_some();
+        (wanted && has()).then_some(self.retry)
+    }
+
+    /// Asks again for a snapshot that did not come, when it is time.
+    pub(super) fn try_again(&mut self, now: Time) {
+        if self.retries().is_some_and(|retry| retry <= now) {
+            self.behind = Some(now);
+        }
     }
 
     fn become_ready(&mut self, now: Time, how: FleetReady, actions: &mut Actions) {

@@ -44,6 +44,61 @@ fn a_snapshot_that_takes_longer_than_all_tries_is_taken_when_it_comes() {
     assert!(fleet.gateways[new].flows.contains_key(&key(1)));
 }
 
+/// How a gateway became ready, each time.
+fn how(fleet: &Fleet, place: usize) -> Vec<FleetReady> {
+    let notices = fleet.gateways[place].notices.iter();
+    let how = notices.filter_map(|notice| match notice {
+        Notice::FleetReady { how } => Some(*how),
+        _ => None,
+    });
+    how.collect()
+}
+
+#[test]
+fn a_snapshot_whose_giver_dies_is_taken_from_another_gateway() {
+    let mut fleet = Fleet::ready(2);
+    let now = fleet.now;
+    for port in 0..20_000 {
+        fleet.gateways[0]
+            .flows
+            .insert(key(port), flow(now, CARE_OF));
+    }
+    fleet.pass(1000);
+    // One gives it, as late as is permitted, and is gone before the second part.
+    fleet.gateways[1].wired = false;
+    (fleet.reading, fleet.delay) = (8000, 900);
+    let (new, started) = (fleet.start(1, 0), fleet.now);
+    while fleet.gateways[new].flows.is_empty() {
+        fleet.pass(50);
+    }
+    assert!(fleet.now > started + Duration::from_secs(8));
+    fleet.gateways[0].wired = false;
+    fleet.gateways[1].wired = true;
+    fleet.pass(30_000);
+    assert_eq!(how(&fleet, new), [FleetReady::Snapshot]);
+    assert_eq!(fleet.gateways[new].flows.len(), 20_000);
+}
+
+#[test]
+fn a_snapshot_that_did_not_come_is_asked_for_again() {
+    let mut fleet = Fleet::ready(2);
+    let now = fleet.now;
+    fleet.gateways[0].flows.insert(key(1), flow(now, CARE_OF));
+    fleet.pass(1000);
+    // Reading takes longer than anybody waits.
+    fleet.reading = 200_000;
+    let new = fleet.start(1, 0);
+    fleet.pass(170_000);
+    assert_eq!(how(&fleet, new), [FleetReady::TimedOut], "it is said once");
+    assert!(!fleet.gateways[new].flows.contains_key(&key(1)));
+    fleet.reading = 0;
+    fleet.pass(100_000);
+    let status = fleet.gateways[new].bench.correspondent.bus().unwrap();
+    let ready = status.status(fleet.now).ready;
+    assert_eq!(ready.map(|(_, how)| how), Some(FleetReady::Snapshot));
+    assert!(fleet.gateways[new].flows.contains_key(&key(1)));
+}
+
 #[test]
 fn while_a_snapshot_comes_no_flows_are_read() {
     let mut fleet = Fleet::ready(2);

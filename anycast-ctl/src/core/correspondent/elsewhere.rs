@@ -30,63 +30,111 @@ const ON_THE_WAY: Duration = Duration::from_secs(5);
 /// For so long after an end another gateway may tell of a flow that has not heard of it, or has not read its flows.
 const STILL_TOLD: Duration = Duration::from_secs(3);
 
-/// What has ended elsewhere, and ends here when the flows have been read.
-#[derive(Debug, Default)]
-pub(super) struct Elsewhere {
-    waiting: Vec<(Time, End)>,
-    /// What was flushed of late, here or elsewhere. Another gateway may still have it, and so may a snapshot that was
-    /// taken before.
-    flushed: VecDeque<(Time, Selection)>,
-    /// The same of flows that were opened, and when and in which order.
-    opened: HashMap<FlowKey, (Time, Ipv6Addr)>,
-    order: VecDeque<(Time, FlowKey)>,
-    /// When a care-of address failed last, here or elsewhere. Another gateway may have kept its idle connections.
-    failed: HashMap<Ipv6Addr, Time>,
+/// Ends that are told again to who did not hear them.
+const MOST_AGAIN: usize = 4096;
+
+/// What was ended of late.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Late {
+    at: Time,
+    /// When the others were told last, or are. Until they know, they go on.
+    told: Time,
+    /// Whether it was this gateway that ended it.
+    own: bool,
+    end: End,
 }
 
-impl Elsewhere {
-    /// Notes that something has ended.
-    pub(super) fn note(&mut self, now: Time, end: End) {
-        if self.waiting.len() < MOST {
-            self.waiting.push((now, end));
+impl Late {
+    pub(super) const fn own(now: Time, end: End) -> Self {
+        Self {
+            at: now,
+            told: now,
+            own: true,
+            end,
         }
     }
 
-    /// What had ended when the reading of the flows began.
-    pub(super) fn take(&mut self, began: Time) -> Vec<End> {
-        let due = self.waiting.extract_if(.., |(at, _)| *at <= began);
-        due.map(|(_, end)| end).collect()
+    /// What ended elsewhere at this time, as another gateway told.
+    pub(super) const fn of_another(at: Time, told: Time, end: End) -> Self {
+        Self {
+            at,
+            told,
+            own: false,
+            end,
+        }
+    }
+
+    /// Whether the others were not told, if what was said since then was not heard.
+    fn is_unheard(&self, since: Time) -> bool {
+        self.own && self.at >= since
+    }
+}
+
+/// What has ended elsewhere, and ends here when the flows have been read.
+#[derive(Debug, Default)]
+pub(super) struct Elsewhere {
+    /// When it was heard of, when it ended, and what.
+    waiting: Vec<(Time, Time, End)>,
+    /// What was flushed of late, here or elsewhere. Another gateway may still have it, and so may a snapshot that was
+    /// taken before.
+    flushed: VecDeque<(Selection, Late)>,
+    /// The same of flows that were opened, and in which order.
+    opened: HashMap<FlowKey, (Ipv6Addr, Late)>,
+    order: VecDeque<(Time, FlowKey)>,
+    /// When a care-of address failed last, here or elsewhere. Another gateway may have kept its idle connections.
+    failed: HashMap<Ipv6Addr, Late>,
+    /// When others are told again what ended since when.
+    again: Option<(Time, Time)>,
+}
+
+impl Elsewhere {
+    /// Notes that something has ended at this time.
+    pub(super) fn note(&mut self, now: Time, at: Time, end: End) {
+        if self.waiting.len() < MOST {
+            self.waiting.push((now, at, end));
+        }
+    }
+
+    /// What was known to have ended when the reading of the flows began, and when it ended.
+    pub(super) fn take(&mut self, began: Time) -> Vec<(Time, End)> {
+        let due = self.waiting.extract_if(.., |(noted, ..)| *noted <= began);
+        due.map(|(_, at, end)| (at, end)).collect()
     }
 
     /// Remembers that something has ended, for what others may still tell.
-    pub(super) fn remember(&mut self, now: Time, end: End) {
+    pub(super) fn remember(&mut self, now: Time, late: Late) {
         let old = |at: Time| now.since(at) >= REMEMBERED;
-        match end {
+        match late.end {
             End::Failed(care_of) => {
                 if self.failed.len() >= MOST {
                     let oldest = self
                         .failed
                         .iter()
-                        .min_by_key(|(care_of, at)| (**at, **care_of));
+                        .min_by_key(|(care_of, late)| (late.at, **care_of));
                     let oldest = oldest.map(|(care_of, _)| *care_of);
                     oldest.map(|care_of| self.failed.remove(&care_of));
                 }
-                self.failed.insert(care_of, now);
+                let known = self.failed.get(&care_of);
+                if known.is_none_or(|known| known.at <= late.at) {
+                    self.failed.insert(care_of, late);
+                }
             }
             End::Flushed {
                 client,
                 anycast,
                 care_of,
             } => {
-                let full = self.flushed.len() >= MOST_REMEMBERED;
-                let over = |(at, _): &mut (Time, Selection)| full || old(*at);
-                self.flushed.pop_front_if(over);
+                while self.flushed.len() >= MOST_REMEMBERED
+                    || self.flushed.front().is_some_and(|(_, late)| old(late.told))
+                {
+                    self.flushed.pop_front();
+                }
                 let which = Selection {
                     client,
                     anycast,
                     care_of,
                 };
-                self.flushed.push_back((now, which));
+                self.flushed.push_back((which, late));
             }
             End::Opened(key, care_of) => {
                 while self.order.len() >= MOST_REMEMBERED
@@ -95,14 +143,45 @@ impl Elsewhere {
                     let Some((at, key)) = self.order.pop_front() else {
                         break;
                     };
-                    if self.opened.get(&key).is_some_and(|(last, _)| *last == at) {
+                    if self.opened.get(&key).is_some_and(|(_, late)| late.at == at) {
                         self.opened.remove(&key);
                     }
                 }
-                self.order.push_back((now, key));
-                self.opened.insert(key, (now, care_of));
+                self.order.push_back((late.at, key));
+                self.opened.insert(key, (care_of, late));
             }
         }
+    }
+
+    /// What has ended here since then, others have not heard, who are there again. They take it from `from` on.
+    pub(super) fn unheard(&mut self, since: Time, from: Time) {
+        for late in self.all_mut().filter(|late| late.is_unheard(since)) {
+            late.told = from;
+        }
+        let again = self.again.unwrap_or((from, since));
+        self.again = Some((again.0.max(from), again.1.min(since)));
+    }
+
+    /// What others are told again now, the latest of it if that is much, and when it ended.
+    pub(super) fn again(&mut self, now: Time) -> Vec<(Time, End)> {
+        let Some((_, since)) = self.again.take_if(|(due, _)| *due <= now) else {
+            return Vec::new();
+        };
+        let unheard = self.all_mut().filter(|late| late.is_unheard(since));
+        let mut ends: Vec<_> = unheard.map(|late| (late.at, late.end)).collect();
+        ends.sort_by_key(|(at, _)| *at);
+        ends.split_off(ends.len().saturating_sub(MOST_AGAIN))
+    }
+
+    /// When [`Elsewhere::again`] has something.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.again.map(|(due, _)| due)
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Late> {
+        let flushed = self.flushed.iter_mut().map(|(_, late)| late);
+        let opened = self.opened.values_mut().map(|(_, late)| late);
+        flushed.chain(opened).chain(self.failed.values_mut())
     }
 
     /// Flows of a triple that another gateway tells, and of which nothing was heard since this time, are over: an
@@ -114,9 +193,9 @@ impl Elsewhere {
             care_of,
         } = triple;
         let flushed = self.flushed.iter().rev().take(MOST_FLUSHES);
-        let flushed = flushed.filter(|(_, which)| which.holds(client, anycast, care_of));
-        let flushed = flushed.map(|(at, _)| *at + STILL_TOLD).max();
-        let failed = self.failed.get(&care_of).copied();
+        let flushed = flushed.filter(|(which, _)| which.holds(client, anycast, care_of));
+        let flushed = flushed.map(|(_, late)| late.told + STILL_TOLD).max();
+        let failed = self.failed.get(&care_of).map(|late| late.at);
         flushed.max(failed).unwrap_or(Time::ZERO)
     }
 
@@ -124,24 +203,26 @@ impl Elsewhere {
     pub(super) fn is_opened(&self, key: &FlowKey, flow: &Flow) -> bool {
         let opened = self.opened.get(key);
         flow.answered == 0
-            && opened.is_some_and(|(at, care_of)| {
-                care_of.octets() == flow.care_of && heard(flow) < *at + STILL_TOLD
+            && opened.is_some_and(|(care_of, late)| {
+                care_of.octets() == flow.care_of && heard(flow) < late.told + STILL_TOLD
             })
     }
 
     /// Whether a care-of address failed at this time or later.
     pub(super) fn has_failed(&self, care_of: Ipv6Addr, since: Time) -> bool {
-        self.failed.get(&care_of).is_some_and(|at| *at >= since)
+        let failed = self.failed.get(&care_of);
+        failed.is_some_and(|late| late.at >= since)
     }
 
-    /// What has ended since a snapshot was taken.
+    /// What has ended since a snapshot was taken, or was not known yet to who gives it.
     pub(super) fn since(&self, taken: Time) -> Over {
         let taken = taken.before(ON_THE_WAY);
-        let flushed = self.flushed.iter().filter(|(at, _)| *at >= taken);
-        let opened = self.opened.iter().filter(|(_, (at, _))| *at >= taken);
+        let flushed = self.flushed.iter().filter(|(_, late)| late.told >= taken);
+        let opened = self.opened.iter();
+        let opened = opened.filter(|(_, (_, late))| late.told >= taken);
         Over {
-            flushed: flushed.map(|(_, which)| *which).collect(),
-            opened: opened.map(|(key, (_, care_of))| (*key, *care_of)).collect(),
+            flushed: flushed.map(|(which, _)| *which).collect(),
+            opened: opened.map(|(key, (care_of, _))| (*key, *care_of)).collect(),
         }
     }
 }

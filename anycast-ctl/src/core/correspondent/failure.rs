@@ -18,7 +18,7 @@ use anycast_common::{
 use super::{Correspondent, cache::SWEEP_MARGIN, selection::Selection, triple::Triple};
 use crate::core::{
     Action, Actions, MapAction, Notice, Time, counters::Counter, fleet, flows::End,
-    notice::BindingChange,
+    notice::BindingChange, rr::BINDING_LIFETIME,
 };
 
 /// A member that another gateway heard is taken for alive for so long while that one cannot tell.
@@ -50,6 +50,7 @@ impl Correspondent {
         // Bindings end first, so that no further flow is bound by them.
         for care_of in sweep.failed.keys() {
             self.unbind(
+                now,
                 now,
                 &Selection::of(*care_of),
                 BindingChange::Failed,
@@ -109,17 +110,21 @@ impl Correspondent {
             care_of,
         };
         self.tell_end(now, &end, actions);
-        self.unbind(now, which, BindingChange::Flushed, actions)
+        self.unbind(now, now, which, BindingChange::Flushed, actions)
     }
 
+    /// Ends these bindings, unless they were renewed after this time. Gives their number.
     pub(super) fn unbind(
         &mut self,
         now: Time,
+        at: Time,
         which: &Selection,
         change: BindingChange,
         actions: &mut Actions,
     ) -> usize {
-        let live = self.cache.live().map(|(triple, _)| triple);
+        let live = self.cache.live();
+        let live = live.filter(|(_, live)| live.expires <= at + BINDING_LIFETIME);
+        let live = live.map(|(triple, _)| triple);
         let meant =
             live.filter(|triple| which.holds(triple.client, triple.anycast, triple.care_of));
         let meant: Vec<Triple> = meant.collect();

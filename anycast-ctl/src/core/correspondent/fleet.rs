@@ -4,32 +4,27 @@
 //! others' flows, bindings steer no new flow, for what it takes for a new one may be bound elsewhere. What the others
 //! tell of flows is used at once.
 
-use std::{collections::HashSet, net::Ipv6Addr, time::Duration};
+use std::time::Duration;
 
 use anycast_common::{
-    abi::{
-        event::TrialFailed,
-        maps::{Flow, FlowKey},
-    },
+    abi::maps::{Flow, FlowKey},
     wire::{ipv6, mobility::Message},
 };
 
 use super::{
-    Correspondent, changed, elsewhere::heard, leads, origin::Origin, selection::Selection, sequences::Tag,
+    Correspondent, changed, elsewhere::heard, leads, origin::Origin, sequences::Tag,
     triple::Triple, update::Refused,
 };
 use crate::core::{
     Action, Actions, MapAction, Time,
     counters::Counter,
-    fleet::{Bus, End, News, Pins},
+    fleet::{Bus, News, Pins},
     notice::BindingChange,
     rr,
 };
 
 /// After this time, gateways that find each other again take each other's messages.
 const AGAIN: Duration = Duration::from_secs(1);
-/// A member that was heard within this time has not failed, whatever another gateway says.
-const THERE: Duration = Duration::from_millis(2500);
 
 impl Correspondent {
     /// Takes a message of the bus.
@@ -48,8 +43,8 @@ impl Correspondent {
                 self.adopt_pins(now, &pins, actions);
             }
             News::Ends(ends) => {
-                for end in ends {
-                    self.ended_elsewhere(now, end, actions);
+                for (at, end) in ends {
+                    self.ended_elsewhere(now, at, end, actions);
                 }
             }
             News::Wanted => self.recent.want_all(now),
@@ -71,6 +66,7 @@ impl Correspondent {
     /// What was said since then, another gateway has not heard.
     fn unheard(&mut self, now: Time, since: Time) {
         self.published.unsaid(since);
+        self.elsewhere.unheard(since, now + AGAIN);
         self.sweeper.no_later_than(now + AGAIN);
     }
 
@@ -129,20 +125,6 @@ impl Correspondent {
         if let Some(bus) = &mut self.bus {
             bus.update(now, packet, actions);
         }
-    }
-
-    /// Tells the others that something has ended.
-    pub(super) fn tell_end(&mut self, now: Time, end: &End, actions: &mut Actions) {
-        if let Some(bus) = &mut self.bus {
-            bus.end(now, end, actions);
-            self.elsewhere.remember(now, *end);
-        }
-    }
-
-    /// Tells the others that a flow is open again.
-    pub(super) fn tell_trial(&mut self, now: Time, failed: &TrialFailed, actions: &mut Actions) {
-        let end = End::Opened(failed.flow, failed.care_of.into());
-        self.tell_end(now, &end, actions);
     }
 
     /// A Binding Update that another gateway accepted. It proves itself as at that gateway, and is answered there.
@@ -265,104 +247,4 @@ impl Correspondent {
             && ipv6::is_routable_unicast(anycast)
             && self.can_be_care_of(care_of, anycast)
     }
-
-    fn ended_elsewhere(&mut self, now: Time, end: End, actions: &mut Actions) {
-        self.elsewhere.remember(now, end);
-        match end {
-            End::Flushed {
-                client,
-                anycast,
-                care_of,
-            } => {
-                self.counters.count(Counter::FleetEnds);
-                let which = Selection {
-                    client,
-                    anycast,
-                    care_of,
-                };
-                self.unbind(now, &which, BindingChange::Flushed, actions);
-                self.elsewhere.note(now, end);
-                self.sweeper.no_later_than(now);
-            }
-            End::Failed(_) => {
-                self.elsewhere.note(now, end);
-                self.sweeper.no_later_than(now);
-            }
-            End::Opened(key, care_of) => {
-                self.counters.count(Counter::FleetEnds);
-                actions.push(Action::Map(MapAction::OpenFlow { key, care_of }));
-            }
-        }
-    }
-
-    /// Ends flows of a sweep that have ended elsewhere. The reading began at `now`. Gives those that go on.
-    pub(super) fn end_elsewhere<'a>(
-        &mut self,
-        now: Time,
-        flows: &'a [(FlowKey, Flow)],
-        actions: &mut Actions,
-    ) -> Vec<&'a (FlowKey, Flow)> {
-        let (mut over, mut failed) = (Vec::new(), HashSet::new());
-        for end in self.elsewhere.take(now) {
-            match end {
-                End::Flushed {
-                    client,
-                    anycast,
-                    care_of,
-                } => over.push(Selection {
-                    client,
-                    anycast,
-                    care_of,
-                }),
-                // The other gateway has lost its own way to it.
-                End::Failed(care_of) if answers(now, flows, care_of) => {
-                    self.counters.count(Counter::FleetEndContradicted);
-                }
-                End::Failed(care_of) => {
-                    self.counters.count(Counter::FleetEnds);
-                    let which = Selection {
-                        care_of: Some(care_of),
-                        ..Selection::default()
-                    };
-                    self.unbind(now, &which, BindingChange::Failed, actions);
-                    failed.insert(care_of.octets());
-                }
-                // It was done at once.
-                End::Opened(..) => {}
-            }
-        }
-        let flushed = |key: &FlowKey, flow: &Flow| {
-            let (client, anycast) = (key.client.into(), key.anycast.into());
-            let mut over = over.iter();
-            over.any(|which| which.holds(client, anycast, flow.care_of.into()))
-        };
-        let mut rest = Vec::with_capacity(flows.len());
-        for known in flows {
-            let (key, flow) = *known;
-            if flushed(&key, &flow) {
-                // Also one that goes on meanwhile, which a member that has failed does not have.
-                actions.push(Action::Map(MapAction::EndFlow { key, flow }));
-            } else if failed.contains(&flow.care_of) && !waits(&key, &flow) {
-                actions.push(Action::Map(MapAction::RemoveFlow { key, flow }));
-            } else {
-                rest.push(known);
-            }
-        }
-        rest
-    }
-}
-
-/// Whether a connection has nothing to wait for. It may be the other gateway that has lost its way to the member, and
-/// elsewhere the connection would be reset; if the member is gone, the next segment finds that out here.
-fn waits(key: &FlowKey, flow: &Flow) -> bool {
-    key.protocol == ipv6::NEXT_HEADER_TCP && flow.answered != 0 && flow.last_in >= flow.last_out
-}
-
-/// Whether a member was heard here of late.
-fn answers(now: Time, flows: &[(FlowKey, Flow)], care_of: Ipv6Addr) -> bool {
-    let of = flows
-        .iter()
-        .filter(|(_, flow)| flow.care_of == care_of.octets());
-    let heard = of.map(|(_, flow)| flow.last_in).max();
-    heard.is_some_and(|heard| now.since(Time::from_nanos(heard)) < THERE)
 }

@@ -6,6 +6,7 @@ mod answer;
 mod by_age;
 mod cache;
 mod elsewhere;
+mod ended;
 mod failure;
 mod fleet;
 mod generation;

@@ -191,6 +191,8 @@ impl Correspondent {
             self.steer(triple.pair(), None, actions);
             actions.extend(waited);
         }
+        // Before flows are told by which others would undo it.
+        self.tell_again(now, actions);
         self.spare(now);
         if self.sweeper.due(now) {
             actions.push(Action::ReadFlows);
@@ -206,6 +208,7 @@ impl Correspondent {
     pub fn deadline(&self) -> Option<Time> {
         let bus = self.bus.as_ref().and_then(Bus::deadline);
         let sweeps = earliest(self.sweeper.deadline(), self.recent.deadline());
+        let sweeps = earliest(sweeps, self.elsewhere.deadline());
         let own = earliest(self.cache.deadline(), sweeps);
         earliest(earliest(own, bus), self.ahead.deadline())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::Rng as _;
 
 use super::{
-    message::{Chunk, End, Heartbeat, Pins, Wish, read_ends, read_pins, write_end, write_pins},
+    message::{Chunk, Heartbeat, Wish, read_ends, read_pins},
     news::News,
     peers::{Peers, Unwanted},
     seal::{ALL, Id, Keys, Opened, Unopened, kind},
@@ -36,8 +36,6 @@ pub(super) const READY: Duration = Duration::from_secs(15);
 pub(super) const CLOCKS: Duration = Duration::from_secs(30);
 /// A connection that fails may have been of no use for so long before.
 pub(super) const UNNOTICED: Duration = Duration::from_secs(12);
-/// Octets of a message, but for a part of one triple more.
-const MESSAGE: usize = 32 << 10;
 
 /// This gateway on the bus.
 #[derive(Debug)]
@@ -268,7 +266,7 @@ impl Bus {
                 }
                 Ok(News::Pins(pins))
             }
-            kind::ENDS => Ok(News::Ends(read_ends(message.body).ok_or(malformed)?)),
+            kind::ENDS => Ok(News::Ends(read_ends(now, message.body).ok_or(malformed)?)),
             kind::WISH => {
                 let wish = Wish::read(message.body).ok_or(malformed)?;
                 Ok(self.wish(now, message.sender, wish, actions))
@@ -279,33 +277,6 @@ impl Bus {
             }
             _ => Err(malformed),
         }
-    }
-
-    /// Sends a Binding Update that was accepted.
-    pub fn update(&mut self, now: Time, packet: &[u8], actions: &mut Actions) {
-        self.send(now, None, kind::UPDATE, packet, actions);
-    }
-
-    /// Sends triples with their flows.
-    pub fn pins(&mut self, now: Time, pins: impl Iterator<Item = Pins>, actions: &mut Actions) {
-        let mut body = Vec::new();
-        for pins in pins.flat_map(Pins::parts) {
-            write_pins(now, &pins, &mut body);
-            if body.len() >= MESSAGE {
-                self.send(now, None, kind::PINS, &body, actions);
-                body.clear();
-            }
-        }
-        if !body.is_empty() {
-            self.send(now, None, kind::PINS, &body, actions);
-        }
-    }
-
-    /// Tells what has ended.
-    pub fn end(&mut self, now: Time, end: &End, actions: &mut Actions) {
-        let mut body = Vec::new();
-        write_end(end, &mut body);
-        self.send(now, None, kind::ENDS, &body, actions);
     }
 
     /// Does what is due.

@@ -305,8 +305,9 @@ const FLUSHED: u8 = 1;
 const FAILED: u8 = 2;
 const OPENED: u8 = 3;
 
-/// Writes what has ended.
-pub(super) fn write_end(end: &End, body: &mut Vec<u8>) {
+/// Writes what has ended, and how long before `now` that was.
+pub(super) fn write_end(now: Time, at: Time, end: &End, body: &mut Vec<u8>) {
+    body.extend(whole_milliseconds(now.since(at)).to_be_bytes());
     match end {
         End::Flushed {
             client,
@@ -336,12 +337,13 @@ pub(super) fn write_end(end: &End, body: &mut Vec<u8>) {
     }
 }
 
-/// Reads what has ended.
-pub(super) fn read_ends(body: &[u8]) -> Option<Vec<End>> {
+/// Reads what has ended, and when.
+pub(super) fn read_ends(now: Time, body: &[u8]) -> Option<Vec<(Time, End)>> {
     let mut reader = Reader(body);
     let mut ends = Vec::new();
     while !reader.is_empty() {
-        ends.push(match reader.octet()? {
+        let at = now.before(Duration::from_millis(reader.word()?.into()));
+        let end = match reader.octet()? {
             FLUSHED => {
                 let mut given = || {
                     let address = reader.address()?;
@@ -368,7 +370,8 @@ pub(super) fn read_ends(body: &[u8]) -> Option<Vec<End>> {
                 End::Opened(key, care_of)
             }
             _ => return None,
-        });
+        };
+        ends.push((at, end));
     }
     Some(ends)
 }

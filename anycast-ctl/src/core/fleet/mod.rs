@@ -12,6 +12,7 @@ mod published;
 mod seal;
 mod secret;
 mod snapshot;
+mod tell;
 mod view;
 
 #[cfg(test)]

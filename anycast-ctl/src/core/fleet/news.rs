@@ -14,8 +14,8 @@ pub enum News<'a> {
     Pins(Vec<Pins>),
     /// A part of the snapshot that this gateway asked for, and when it was taken.
     Snapshot(Vec<Pins>, Time),
-    /// What has ended.
-    Ends(Vec<End>),
+    /// What has ended, and when.
+    Ends(Vec<(Time, End)>),
     /// Somebody wants a snapshot: the flows have to be read, see [`Bus::serve`](super::Bus::serve).
     Wanted,
     /// A gateway is back, which has heard nothing of this one since then.

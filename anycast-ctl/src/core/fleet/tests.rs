@@ -226,17 +226,19 @@ fn ends_come_over() {
         End::Opened(key(9), "2001:db8::3".parse().unwrap()),
     ];
     let mut body = Vec::new();
-    for end in &ends {
-        write_end(end, &mut body);
+    let when = |age: u64| at(5000).before(Duration::from_millis(age));
+    for (end, age) in ends.iter().zip([0, 7, 5000]) {
+        write_end(at(5000), when(age), end, &mut body);
     }
-    assert_eq!(read_ends(&body), Some(ends.to_vec()));
-    assert_eq!(read_ends(&body[1..]), None);
+    let there = [0, 7, 5000].map(when).into_iter().zip(ends).collect();
+    assert_eq!(read_ends(at(5000), &body), Some(there));
+    assert_eq!(read_ends(at(5000), &body[1..]), None);
 }
 
 proptest! {
     #[test]
     fn no_octets_are_too_odd_to_be_read(body: Vec<u8>) {
-        let _ = (read_pins(at(0), &body), read_ends(&body), Heartbeat::read(&body));
+        let _ = (read_pins(at(0), &body), read_ends(at(0), &body), Heartbeat::read(&body));
         let _ = Keys::new([&secret(1)]).open(&body);
     }
 }

@@ -99,8 +99,9 @@ fn a_binding_that_was_renewed_meanwhile_lives_as_long_as_elsewhere() {
             assert_eq!(until > now, renewed, "{address} {until:?}");
         }
         // And what was said before is said too late.
-        let old = other.bench.update(now, &peer, peer.good(2)).ack();
-        assert_eq!(old.status == 0, !renewed, "{old:?}");
+        other.bench.update(now, &peer, peer.good(2));
+        let refused = other.count(Counter::BindingUpdateBadSequence);
+        assert_eq!(refused, u64::from(renewed));
     }
 }
 
@@ -228,7 +229,6 @@ fn binding_after(what: impl FnOnce(&mut Fleet, usize)) -> bool {
     while !fleet.gateways[new].is_ready() {
         fleet.pass(50);
     }
-    assert_eq!(fleet.gateways[new].count(Counter::FleetEnds), 0);
     !fleet.gateways[new].bindings(fleet.now).is_empty()
 }
 
@@ -236,15 +236,21 @@ fn binding_after(what: impl FnOnce(&mut Fleet, usize)) -> bool {
 fn a_binding_to_a_member_that_has_failed_since_does_not_come_with_a_snapshot() {
     let failed = crate::core::fleet::End::Failed(CARE_OF);
     assert!(binding_after(|_, _| {}));
-    assert!(!binding_after(|fleet, _| fleet.at(1, |gateway, now, actions| {
-        gateway.tell_end(now, &failed, actions);
-    })));
+    assert!(!binding_after(|fleet, _| fleet.at(
+        1,
+        |gateway, now, actions| {
+            gateway.tell_end(now, &failed, actions);
+        }
+    )));
     // One of whose flows the gateway knows itself that they fail.
-    assert!(!binding_after(|fleet, new| fleet.at(new, |gateway, now, actions| {
-        let failed = TrialFailed {
-            flow: key(1),
-            care_of: CARE_OF.octets(),
-        };
-        gateway.trial_failed(now, &failed, "flow_unanswered", actions);
-    })));
+    assert!(!binding_after(|fleet, new| fleet.at(
+        new,
+        |gateway, now, actions| {
+            let failed = TrialFailed {
+                flow: key(1),
+                care_of: CARE_OF.octets(),
+            };
+            gateway.trial_failed(now, &failed, "flow_unanswered", actions);
+        }
+    )));
 }

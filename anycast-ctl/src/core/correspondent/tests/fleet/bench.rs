@@ -288,13 +288,15 @@ impl Fleet {
                 known.last_in = known.last_in.max(flow.last_in);
             }
             MapAction::RemoveFlow { key, flow } => {
-                let same = |now: &Flow| (now.pinned_at, now.last_in) == (flow.pinned_at, flow.last_in);
+                let same =
+                    |now: &Flow| (now.pinned_at, now.last_in) == (flow.pinned_at, flow.last_in);
                 if gateway.flows.get(&key).is_some_and(same) {
                     gateway.flows.remove(&key);
                 }
             }
             MapAction::EndFlow { key, flow } => {
-                let same = |now: &Flow| (now.pinned_at, now.care_of) == (flow.pinned_at, flow.care_of);
+                let same =
+                    |now: &Flow| (now.pinned_at, now.care_of) == (flow.pinned_at, flow.care_of);
                 if gateway.flows.get(&key).is_some_and(same) {
                     gateway.flows.remove(&key);
                 }

@@ -101,7 +101,9 @@ fn a_recorded_update_binds_nothing_at_a_gateway_that_knows_no_numbers() {
     assert_eq!(gateway.count(Counter::FleetMessageUnproven), 1);
     assert_eq!(gateway.count(Counter::FleetMessageReplayed), 1);
     // It is the gateway that says it now that counts: nothing else is wrong with the update.
-    fleet.at(0, |gateway, now, actions| gateway.tell_update(now, &update, actions));
+    fleet.at(0, |gateway, now, actions| {
+        gateway.tell_update(now, &update, actions)
+    });
     fleet.pass(400);
     assert_eq!(fleet.gateways[new].bindings(fleet.now), [CARE_OF]);
 }

@@ -147,8 +147,11 @@ impl Elsewhere {
                         self.opened.remove(&key);
                     }
                 }
-                self.order.push_back((late.at, key));
-                self.opened.insert(key, (care_of, late));
+                let known = self.opened.get(&key);
+                if known.is_none_or(|(_, known)| known.at <= late.at) {
+                    self.order.push_back((late.at, key));
+                    self.opened.insert(key, (care_of, late));
+                }
             }
         }
     }

@@ -12,8 +12,8 @@ use anycast_common::{
 };
 
 use super::{
-    Correspondent, changed, elsewhere::heard, leads, origin::Origin, sequences::Tag,
-    triple::Triple, update::Refused,
+    Correspondent, changed, elsewhere::heard, leads, origin::Origin, periods::LATEST,
+    sequences::Tag, triple::Triple, update::Refused,
 };
 use crate::core::{
     Action, Actions, MapAction, Time,
@@ -181,7 +181,8 @@ impl Correspondent {
             let live = self.cache.adopt_live(now, triple, sequence, remaining);
             match live {
                 Ok(Some(live)) => {
-                    self.sequences.note(now, tag, sequence);
+                    // Nobody has said which nonces it was made with.
+                    self.sequences.note(now, tag, sequence, now + LATEST);
                     actions.push(leads(triple, live.expires));
                     actions.push(changed(triple, change, None));
                     self.steer(triple.pair(), steered, actions);

@@ -6,7 +6,8 @@
 //! Fields in network order, and a SHA-1 digest of all: next index (16 bits), count of nonces (16),
 //! each with index (16), age in nanoseconds (64), Kcn (160), nonce (64); the age of the last update that is
 //! forgotten (64, all ones where none is); count of sequence numbers (32), each with the digest of its triple
-//! (64), the number (16), its age and that of the nonces that are barred (64 each, all ones for none).
+//! (64), the number (16), its age and that of the nonces that are barred (64 each, all ones for none). Where the nonces
+//! of an update are first used later, which in a fleet they may be, the age is below zero, in the two's complement.
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use super::{
     Correspondent,
     generation::Generation,
     nonces::{Nonces, REMEMBERED},
+    periods::LATEST,
     sequences::{Known, Tag},
 };
 use crate::core::{Time, rr::MAX_NONCE_LIFETIME};
@@ -116,6 +118,12 @@ impl Clock {
     /// The time of an event of this age. `None` for an event that never happened, that is too old to matter, or that is
     /// older than the clock, which stops while the host is suspended.
     fn when(self, age: u64) -> Option<Time> {
+        let ahead = Duration::from_nanos(age.wrapping_neg());
+        if age != NEVER && (Duration::from_nanos(1)..=LATEST).contains(&ahead) {
+            let since_start = self.now.since(Time::ZERO) + ahead;
+            let left = since_start.checked_sub(self.elapsed);
+            return left.map(|left| Time::ZERO + left);
+        }
         let age = Duration::from_nanos(age).saturating_add(self.elapsed);
         let since_start = self.now.since(Time::ZERO);
         let matters = age < MAX_NONCE_LIFETIME && age <= since_start;
@@ -177,7 +185,12 @@ fn take<const N: usize>(left: &mut &[u8]) -> Option<[u8; N]> {
 
 /// In nanoseconds.
 fn age(now: Time, time: Option<Time>) -> u64 {
-    let age = time.and_then(|time| u64::try_from(now.since(time).as_nanos()).ok());
+    let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).ok();
+    let age = time.and_then(|time| match time > now {
+        // One of them more is not the one that stands for none.
+        true => nanoseconds(time.since(now)).map(|ahead| ahead.max(2).wrapping_neg()),
+        false => nanoseconds(now.since(time)),
+    });
     age.unwrap_or(NEVER)
 }
 

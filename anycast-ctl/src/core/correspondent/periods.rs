@@ -15,6 +15,8 @@ const PERIOD: Duration = FRESH;
 /// Periods that have not begun here and are accepted: the clock of the gateway that handed out the token may be
 /// ahead by a period for sure, and by two at most.
 const AHEAD: u64 = 2;
+/// So much later than now a nonce may be first used that is accepted.
+pub(super) const LATEST: Duration = Duration::from_secs(PERIOD.as_secs() * AHEAD);
 /// Periods that have begun and are accepted: a nonce is so for MAX_NONCE_LIFETIME.
 const BEHIND: u64 = MAX_NONCE_LIFETIME.as_secs() / PERIOD.as_secs() - 1;
 /// What two readings of two clocks one after the other may differ by. More than that, and the clock was set.

@@ -36,7 +36,8 @@ impl Tag {
 pub(super) struct Known {
     /// Sequence number of the last valid Binding Update.
     pub(super) sequence: u16,
-    /// When that update came.
+    /// When that update came, or the later of its nonces is first used: the clock of the gateway of a fleet that handed
+    /// it out may be ahead. From then on, it is acceptable for MAX_NONCE_LIFETIME.
     pub(super) at: Time,
     /// An update must be made with a nonce that was first used after this: the nonces of a binding that
     /// was deleted do not make another (RFC 6275 section 9.5.3).
@@ -87,16 +88,17 @@ impl Sequences {
         barred.is_some_and(|barred| nonces <= barred)
     }
 
-    /// Notes a valid Binding Update of a triple.
-    pub(super) fn note(&mut self, now: Time, tag: Tag, sequence: u16) {
+    /// Notes a valid Binding Update of a triple, whose newer nonce was first used at `nonces`.
+    pub(super) fn note(&mut self, now: Time, tag: Tag, sequence: u16, nonces: Time) {
         let mut fresh = Known {
             sequence,
-            at: now,
+            at: now.max(nonces),
             barred: self.forgotten,
         };
         if let Some(known) = self.known.renew(tag.0) {
             if known.is_needed(now) {
                 fresh.barred = known.barred;
+                fresh.at = fresh.at.max(known.at);
             }
             *known = fresh;
             return self.forget(now);

@@ -246,9 +246,10 @@ impl Correspondent {
         let triple = triple(packet, update);
         let tag = Tag::of(triple);
         let seal = self.unless_barred(now, update, tag, seal)?;
+        let nonces = seal.nonces;
         let outcome = self.grant(now, triple, update, seal, origin, actions);
         self.cache.note(triple, update.sequence);
-        self.sequences.note(now, tag, update.sequence);
+        self.sequences.note(now, tag, update.sequence, nonces);
         outcome
     }
 
@@ -274,7 +275,7 @@ impl Correspondent {
         }
         if update.lifetime == 0 {
             self.counters.count(Counter::BindingDeleted);
-            self.delete(now, triple, update, actions);
+            self.delete(now, triple, update, seal.nonces, actions);
             return Ok(seal);
         }
         if !self.can_be_care_of(seal.care_of, triple.anycast) {
@@ -319,8 +320,15 @@ impl Correspondent {
     }
 
     /// Ends the binding that the update names, or all that it is newer than where it names none. Their nonces cannot
-    /// make another binding.
-    fn delete(&mut self, now: Time, triple: Triple, update: &BindingUpdate, actions: &mut Actions) {
+    /// make another binding. `by` is when the nonce of the update was first used.
+    fn delete(
+        &mut self,
+        now: Time,
+        triple: Triple,
+        update: &BindingUpdate,
+        by: Time,
+        actions: &mut Actions,
+    ) {
         let named = triple != triple.pair().unnamed();
         let live = self.cache.of(triple.pair());
         let meant = live.filter(|(other, live)| match named {
@@ -331,7 +339,7 @@ impl Correspondent {
         for (other, nonces) in meant {
             self.end(now, other, BindingChange::Deleted, actions);
             let tag = Tag::of(other);
-            self.sequences.note(now, tag, update.sequence);
+            self.sequences.note(now, tag, update.sequence, by);
             self.sequences.bar(now, tag, nonces);
         }
     }

@@ -197,3 +197,39 @@ fn only_sequence_numbers_of_a_fleet_are_saved() {
     assert_eq!(next.update(at(3), &peer, peer.good(7)).ack().status, 135);
     assert_eq!(next.update(at(3), &peer, peer.good(8)).ack().status, 0);
 }
+
+#[test]
+fn an_update_with_a_token_of_a_clock_that_is_ahead_is_not_replayed_as_long_as_that_is_good() {
+    let new = || gateway(keys(secret(1), None), 0, 0);
+    for ahead in [0, 40, 59] {
+        let peer = gateway(keys(secret(1), None), 0, ahead).peer(at(1));
+        let update = peer.sealed(peer.good(7));
+        let mut bench = new();
+        assert_eq!(bench.octets(at(1), &update).ack().status, 0);
+        let saved = bench.correspondent.save(at(2));
+        let mut restarted = new();
+        let elapsed = Duration::from_secs(1);
+        restarted
+            .correspondent
+            .restore(at(3), &saved, elapsed)
+            .unwrap();
+        let mut good_until = 0;
+        for now in (20..320).step_by(5) {
+            let unix = Duration::from_secs(NOON + now);
+            for bench in [&mut bench, &mut restarted] {
+                bench.correspondent.clock(at(now), unix);
+                bench.poll(at(now));
+            }
+            for bench in [&mut bench, &mut restarted] {
+                assert_ne!(bench.octets(at(now), &update).ack().status, 0, "{now}");
+            }
+            // Where nobody heard of it, it is good for as long as its nonces are.
+            let mut fresh = new();
+            fresh.correspondent.clock(at(now), unix);
+            if fresh.octets(at(now), &update).ack().status == 0 {
+                good_until = now;
+            }
+        }
+        assert_eq!(good_until > 241, ahead > 30, "{ahead}: {good_until}");
+    }
+}

@@ -226,7 +226,7 @@ fn what_is_forgotten_early_is_not_replayed() {
         let now = at(100 + number);
         let before = at(99 + number);
         assert!(!sequences.bars(now, tag(number.into()), before));
-        sequences.note(now, tag(number.into()), 7);
+        sequences.note(now, tag(number.into()), 7, before);
         assert!(sequences.len() <= 64);
     }
     for number in 0..100 {
@@ -245,12 +245,23 @@ fn what_is_forgotten_early_is_not_replayed() {
         assert!(!sequences.bars(now, tag(number.into()), at(199)));
     }
     // One that comes back, and counts from lower, is not replaced by a recorded one of before.
-    sequences.note(at(200), tag(5), 1);
+    sequences.note(at(200), tag(5), 1, at(199));
     assert!(sequences.bars(at(200), tag(5), at(104)));
     assert!(!sequences.bars(at(200), tag(5), at(199)));
     // After the life of a nonce nothing is left.
-    sequences.note(at(600), tag(500), 1);
+    sequences.note(at(600), tag(500), 1, at(599));
     assert_eq!(sequences.len(), 1);
+}
+
+#[test]
+fn what_is_forgotten_early_counts_with_its_nonces_although_they_are_of_a_clock_that_is_ahead() {
+    let mut sequences = Sequences::new(1);
+    for (tag, nonces) in [(1, at(130)), (2, at(90))] {
+        sequences.note(at(100), Tag(tag), 7, nonces);
+    }
+    assert_eq!(sequences.last(at(100), Tag(1)), None);
+    assert!(sequences.bars(at(100), Tag(1), at(130)));
+    assert!(!sequences.bars(at(100), Tag(1), at(131)));
 }
 
 #[test]

@@ -19,11 +19,12 @@ use crate::core::{
 /// Ends that wait for the next reading of the flows. Gateways of the fleet alone can say more in that time.
 const MOST: usize = 1024;
 
-/// What has ended is remembered for so long, which is longer than a snapshot takes, and so many of it.
-const REMEMBERED: Duration = Duration::from_secs(90);
+/// What has ended is remembered for so long, which is longer than a snapshot takes, and so many of it. Who was cut off
+/// for longer is not told of it.
+const REMEMBERED: Duration = Duration::from_hours(1);
 const MOST_REMEMBERED: usize = 16_384;
 /// So many flushes are looked at when another gateway tells of flows.
-const MOST_FLUSHES: usize = 1024;
+const MOST_FLUSHES: usize = 256;
 /// Who gives a snapshot hears of an end so much later, and the snapshot is so long on its way, at most. What begins
 /// anew within this time is told by itself.
 const ON_THE_WAY: Duration = Duration::from_secs(5);

@@ -230,7 +230,7 @@ counters! {
     FleetFlowsRefused = "fleet_flows_refused",
     /// What ended here because another gateway said so.
     FleetEnds = "fleet_ends",
-    /// Care-of addresses that failed at another gateway, and that answer here.
+    /// Care-of addresses, or flows on trial, that failed at another gateway, and whose member answers here.
     FleetEndContradicted = "fleet_end_contradicted",
     /// Snapshots given to other gateways.
     FleetSnapshotServed = "fleet_snapshot_served",

@@ -137,7 +137,7 @@ impl Elsewhere {
                 };
                 self.flushed.push_back((which, late));
             }
-            End::Opened(key, care_of) => {
+            End::Opened { key, care_of, .. } => {
                 while self.order.len() >= MOST_REMEMBERED
                     || self.order.front().is_some_and(|(at, _)| old(*at))
                 {

@@ -37,9 +37,19 @@ impl Correspondent {
         }
     }
 
-    /// Tells the others that a flow is open again.
-    pub(super) fn tell_trial(&mut self, now: Time, failed: &TrialFailed, actions: &mut Actions) {
-        let end = End::Opened(failed.flow, failed.care_of.into());
+    /// Tells the others that a flow is open again, and whether its pair (A, C) is left alone.
+    pub(super) fn tell_trial(
+        &mut self,
+        now: Time,
+        failed: &TrialFailed,
+        alone: bool,
+        actions: &mut Actions,
+    ) {
+        let end = End::Opened {
+            key: failed.flow,
+            care_of: failed.care_of.into(),
+            alone,
+        };
         self.tell_end(now, &end, actions);
     }
 
@@ -66,9 +76,16 @@ impl Correspondent {
                 self.elsewhere.note(now, at, end);
                 self.sweeper.no_later_than(now);
             }
-            End::Opened(key, care_of) => {
+            End::Opened {
+                key,
+                care_of,
+                alone,
+            } => {
                 self.counters.count(Counter::FleetEnds);
                 actions.push(Action::Map(MapAction::OpenFlow { key, care_of }));
+                if alone {
+                    self.leave_alone(now, at, &key, care_of, actions);
+                }
             }
         }
     }
@@ -109,7 +126,7 @@ impl Correspondent {
                     failed.insert(care_of.octets(), at);
                 }
                 // It was done at once.
-                End::Opened(..) => {}
+                End::Opened { .. } => {}
             }
         }
         let flushed = |key: &FlowKey, flow: &Flow| {

@@ -1,8 +1,8 @@
 //! What happens to a binding when one of its flows fails on trial.
 
-use std::time::Duration;
+use std::{net::Ipv6Addr, time::Duration};
 
-use anycast_common::abi::{counters as data_plane, event::TrialFailed};
+use anycast_common::abi::{counters as data_plane, event::TrialFailed, maps::FlowKey};
 
 use super::{Correspondent, triple::Triple};
 use crate::core::{Action, Actions, Notice, Time, counters::Counter, notice::BindingChange};
@@ -27,7 +27,6 @@ impl Correspondent {
         actions: &mut Actions,
     ) {
         self.counters.count(Counter::TrialFailed);
-        self.tell_trial(now, failed, actions);
         let TrialFailed { flow, care_of } = failed;
         let triple = Triple {
             client: flow.client.into(),
@@ -44,6 +43,7 @@ impl Correspondent {
         let unheard =
             reason == ELSEWHERE && self.has_others() && live.is_some_and(|live| young(live.since));
         let in_order = unheard || self.in_use.answered_since(client, care_of, now, LATELY);
+        self.tell_trial(now, failed, !in_order, actions);
         let left_alone = if in_order {
             None
         } else {
@@ -60,6 +60,31 @@ impl Correspondent {
             left_alone: left_alone.map(|time| time.as_secs()),
         }));
         if !in_order && self.end(now, triple, BindingChange::Failed, actions) {
+            self.counters.count(Counter::BindingFailed);
+        }
+    }
+    /// Another gateway leaves a pair (A, C) alone since this time: it had a flow that failed on trial, and no other that
+    /// was answered. So does this one, unless it knows of one.
+    pub(super) fn leave_alone(
+        &mut self,
+        now: Time,
+        since: Time,
+        flow: &FlowKey,
+        care_of: Ipv6Addr,
+        actions: &mut Actions,
+    ) {
+        let triple = Triple {
+            client: flow.client.into(),
+            anycast: flow.anycast.into(),
+            care_of,
+        };
+        let client = triple.client;
+        if self.in_use.answered_since(client, care_of, now, LATELY) {
+            return self.counters.count(Counter::FleetEndContradicted);
+        }
+        self.trials.failed(since, client, care_of);
+        let alone = self.trials.is_alone(now, client, care_of);
+        if alone && self.end(now, triple, BindingChange::Failed, actions) {
             self.counters.count(Counter::BindingFailed);
         }
     }

@@ -77,7 +77,14 @@ pub enum End {
     /// A gateway hears this care-of address no longer.
     Failed(Ipv6Addr),
     /// A flow that was bound to this address and is open again, because its trial failed.
-    Opened(FlowKey, Ipv6Addr),
+    Opened {
+        /// Key of the flow.
+        key: FlowKey,
+        /// The member's unicast address, C.
+        care_of: Ipv6Addr,
+        /// Whether the pair (A, C) is left alone for a time.
+        alone: bool,
+    },
 }
 
 /// A wish for a chunk of a snapshot.
@@ -325,7 +332,11 @@ pub(super) fn write_end(now: Time, at: Time, end: &End, body: &mut Vec<u8>) {
             body.push(FAILED);
             body.extend(care_of.octets());
         }
-        End::Opened(key, care_of) => {
+        End::Opened {
+            key,
+            care_of,
+            alone,
+        } => {
             body.push(OPENED);
             body.extend(key.client);
             body.extend(key.anycast);
@@ -333,6 +344,7 @@ pub(super) fn write_end(now: Time, at: Time, end: &End, body: &mut Vec<u8>) {
             body.extend(key.client_port);
             body.extend(key.service_port);
             body.push(key.protocol);
+            body.push(u8::from(*alone));
         }
     }
 }
@@ -367,7 +379,16 @@ pub(super) fn read_ends(now: Time, body: &[u8]) -> Option<Vec<(Time, End)>> {
                     protocol: reader.octet()?,
                     reserved: [0; 3],
                 };
-                End::Opened(key, care_of)
+                let alone = match reader.octet()? {
+                    0 => false,
+                    1 => true,
+                    _ => return None,
+                };
+                End::Opened {
+                    key,
+                    care_of,
+                    alone,
+                }
             }
             _ => return None,
         };

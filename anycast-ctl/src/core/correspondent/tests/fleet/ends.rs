@@ -204,3 +204,79 @@ fn a_member_that_failed_while_a_gateway_was_cut_off_is_told_when_it_is_back() {
         assert_eq!(contradicted, u64::from(answers));
     }
 }
+
+/// Two gateways with a binding, and a flow on trial that fails at the first of them. The second one may know of another
+/// flow that the member answered.
+fn after_a_trial(answered: bool) -> (Fleet, Peer) {
+    let mut fleet = Fleet::ready(2);
+    if answered {
+        let now = fleet.now;
+        fleet.gateways[1].flows.insert(key(2), flow(now, CARE_OF));
+        fleet.pass(1000);
+        // The first one has lost it, and judges its flows.
+        fleet.gateways[0].flows.clear();
+        fleet.pass(8000);
+    }
+    let peer = fleet.tests(0);
+    fleet.update(0, &peer, 1);
+    fleet.pass(3500);
+    assert_eq!(fleet.gateways[1].bindings(fleet.now), [CARE_OF]);
+    let failed = TrialFailed {
+        flow: key(1),
+        care_of: CARE_OF.octets(),
+    };
+    fleet.at(0, |gateway, now, actions| {
+        gateway.trial_failed(now, &failed, "flow_unanswered", actions);
+    });
+    fleet.pass(400);
+    assert!(fleet.gateways[0].bindings(fleet.now).is_empty());
+    (fleet, peer)
+}
+
+#[test]
+fn a_pair_that_one_gateway_leaves_alone_all_leave_alone_for_as_long() {
+    let (mut fleet, _) = after_a_trial(false);
+    assert!(fleet.gateways[1].bindings(fleet.now).is_empty());
+    assert!(fleet.gateways[1].steers.is_empty());
+    let (mut began, mut sequence) = (fleet.now, 1);
+    // It doubles when it fails again.
+    for seconds in [60, 120] {
+        fleet.pass(seconds * 1000 - 3000);
+        let peer = fleet.tests(1);
+        sequence += 1;
+        let refused = fleet.gateways[1].count(Counter::BindingUpdateLeftAlone);
+        fleet.update(1, &peer, sequence);
+        let now = fleet.gateways[1].count(Counter::BindingUpdateLeftAlone);
+        assert_eq!(now, refused + 1, "{seconds}");
+        fleet.pass(3000);
+        sequence += 1;
+        fleet.update(1, &peer, sequence);
+        fleet.pass(400);
+        for gateway in &fleet.gateways {
+            assert_eq!(gateway.bindings(fleet.now), [CARE_OF], "{seconds}");
+        }
+        assert!(fleet.now - began < Duration::from_secs(seconds + 2));
+        fleet.pass(3000);
+        let failed = TrialFailed {
+            flow: key(1),
+            care_of: CARE_OF.octets(),
+        };
+        fleet.at(0, |gateway, now, actions| {
+            gateway.trial_failed(now, &failed, "flow_unanswered", actions);
+        });
+        fleet.pass(400);
+        began = fleet.now;
+    }
+}
+
+#[test]
+fn a_pair_that_works_at_another_gateway_is_not_left_alone_there() {
+    let (mut fleet, peer) = after_a_trial(true);
+    let other = &fleet.gateways[1];
+    assert_eq!(other.bindings(fleet.now), [CARE_OF]);
+    assert_eq!(other.count(Counter::FleetEndContradicted), 1);
+    fleet.update(1, &peer, 2);
+    fleet.pass(400);
+    assert_eq!(fleet.gateways[1].bindings(fleet.now), [CARE_OF]);
+    assert_eq!(fleet.gateways[1].count(Counter::BindingUpdateLeftAlone), 0);
+}

@@ -9,11 +9,14 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{Client, ConnectOptions, Event, Subscriber};
+use async_nats::{AuthError, Client, ConnectOptions, Event, Subscriber};
 use futures_util::{StreamExt as _, stream::select};
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
-use super::bounded::{Receiver, Sender, bounded};
+use super::{
+    bounded::{Receiver, Sender, bounded},
+    credentials,
+};
 use crate::model::bus::Bus as Settings;
 
 /// Messages that wait to be sent, or for the daemon's loop to take them.
@@ -214,7 +217,21 @@ impl Link {
         } = self.settings.clone();
         let (told, listens) = (Arc::clone(&self.told), Arc::clone(listens));
         let untaken = Arc::clone(&self.untaken);
-        let mut options = ConnectOptions::new()
+        let options = match credentials {
+            Some(file) => {
+                // Said at once, where it is not as it should be.
+                credentials::sign(&file, b"").await?;
+                ConnectOptions::with_auth_callback(move |nonce| {
+                    let file = file.clone();
+                    async move {
+                        let signed = credentials::sign(&file, &nonce).await;
+                        signed.map_err(AuthError::new)
+                    }
+                })
+            }
+            None => ConnectOptions::new(),
+        };
+        let mut options = options
             .name(format!("anycast {name}"))
             .no_echo()
             .retry_on_initial_connect()
@@ -231,9 +248,6 @@ impl Link {
                 note(&event, &told, &listens, &untaken);
                 std::future::ready(())
             });
-        if let Some(file) = credentials {
-            options = options.credentials_file(file).await?;
-        }
         if let Some(file) = authorities {
             options = options.add_root_certificates(file);
         }

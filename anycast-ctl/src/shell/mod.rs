@@ -17,6 +17,7 @@ pub mod capture;
 mod cards;
 mod cgroup;
 pub mod clock;
+mod credentials;
 mod daemon;
 pub mod dataplane;
 pub mod descriptors;

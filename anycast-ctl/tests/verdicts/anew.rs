@@ -21,7 +21,7 @@ pub fn tests(suite: Suite) -> Suite {
             restart,
         )
         .test(
-            "correspondent: a pin that began anew or was answered is not removed",
+            "correspondent: a pin that began anew or was answered is not removed, unless somebody ends it",
             removal,
         )
 }
@@ -69,6 +69,11 @@ fn removal() -> Result<()> {
         anyhow::Ok(bench.dataplane.maps().flow_reader().flows().len())
     };
     bench.run(&Packet::tcp(A, B, PORTS, SYN).frame())?;
+    let end = |bench: &mut Bench, (key, flow)| {
+        let action = MapAction::EndFlow { key, flow };
+        bench.dataplane.maps().apply(&action)?;
+        anyhow::Ok(bench.dataplane.maps().flow_reader().flows().len())
+    };
     let pins = |bench: &mut Bench| {
         bench
             .dataplane
@@ -99,9 +104,18 @@ fn removal() -> Result<()> {
     let (key, mut stale) = read;
     stale.last_in = 0;
     ensure!(remove(&mut bench, (key, stale))? == 1, "it began anew");
+    let ended = end(&mut bench, (key, stale))?;
+    ensure!(ended == 1, "who ends a flow ends no later one");
     let read = pins(&mut bench).context("no pin")?;
     bench.run(&Packet::tcp(A, B, PORTS, ACK).frame())?;
     ensure!(remove(&mut bench, read)? == 0, "the client alone goes on");
     ensure!(remove(&mut bench, read)? == 0, "once more is no error");
+
+    bench.run(&Packet::tcp(A, B, PORTS, SYN).frame())?;
+    let read = pins(&mut bench).context("no pin")?;
+    bench.run(&Packet::tcp(C, A, BACK, SYN | ACK).frame())?;
+    ensure!(remove(&mut bench, read)? == 1, "it is in use");
+    let ended = end(&mut bench, read)?;
+    ensure!(ended == 0, "who ends a flow ends one that is in use");
     Ok(())
 }

@@ -67,7 +67,7 @@ impl Late {
 
     /// Whether the others were not told, if what was said since then was not heard.
     fn is_unheard(&self, since: Time) -> bool {
-        self.own && self.at >= since
+        self.own && self.told >= since
     }
 }
 

@@ -97,7 +97,7 @@ impl Mirror {
             | Action::Check(CheckAction::Start { .. })
             | Action::Check(CheckAction::Abort { .. })
             | Action::ReadFlows
-            | Action::Map(MapAction::RemoveFlow { .. })
+            | Action::Map(MapAction::RemoveFlow { .. } | MapAction::EndFlow { .. })
             | Action::Notice(_) => {}
         }
     }

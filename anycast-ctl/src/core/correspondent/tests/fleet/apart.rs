@@ -87,6 +87,7 @@ fn a_binding_that_was_renewed_meanwhile_lives_as_long_as_elsewhere() {
         if renewed {
             fleet.update(0, &peer, 2);
         }
+        fleet.pass(100);
         wire(&mut fleet, 1, true);
         fleet.pass(9000);
         let now = fleet.now;

@@ -1,8 +1,8 @@
-//! Answers that need no state: Home and Care-of Tests, Binding Errors, Parameter Problems.
+//! Answers that need no state: Home and Care-of Tests, Binding Errors, Parameter Problems; and what is always answered.
 
 use anycast_common::wire::{
     self, icmpv6, ipv6,
-    mobility::{Message, error_status},
+    mobility::{Message, error_status, status},
 };
 
 use super::Correspondent;
@@ -167,4 +167,16 @@ impl Correspondent {
             packet,
         });
     }
+}
+
+/// Refusals that are acknowledged even when the update does not ask for it (section 9.5.4).
+pub(super) fn always_told(status: u8) -> bool {
+    matches!(
+        status,
+        status::INSUFFICIENT_RESOURCES
+            | status::SEQUENCE_OUT_OF_WINDOW
+            | status::EXPIRED_HOME_NONCE
+            | status::EXPIRED_CARE_OF_NONCE
+            | status::EXPIRED_NONCES
+    )
 }

@@ -63,8 +63,9 @@ impl Correspondent {
             self.counters.count(Counter::BindingFailed);
         }
     }
-    /// Another gateway leaves a pair (A, C) alone since this time: it had a flow that failed on trial, and no other that
-    /// was answered. So does this one, unless it knows of one.
+
+    /// Another gateway leaves a pair (A, C) alone since this time: it had a flow that failed on trial, and no other
+    /// that was answered. So does this one, unless it knows of one.
     pub(super) fn leave_alone(
         &mut self,
         now: Time,

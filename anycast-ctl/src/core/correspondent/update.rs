@@ -9,6 +9,7 @@ use anycast_common::wire::{
 
 use super::{
     Correspondent,
+    answer::always_told,
     cache::Refusal,
     changed, leads,
     origin::Origin,
@@ -383,18 +384,6 @@ impl Correspondent {
         });
         self.send(answer, Counter::BindingAckSent, actions);
     }
-}
-
-/// Refusals that are acknowledged even when the update does not ask for it (section 9.5.4).
-fn always_told(status: u8) -> bool {
-    matches!(
-        status,
-        status::INSUFFICIENT_RESOURCES
-            | status::SEQUENCE_OUT_OF_WINDOW
-            | status::EXPIRED_HOME_NONCE
-            | status::EXPIRED_CARE_OF_NONCE
-            | status::EXPIRED_NONCES
-    )
 }
 
 /// The triple of the update. B is used as C where it names no member.

@@ -201,7 +201,8 @@ impl Peers {
         peers.map(|(id, peer)| (*id, peer))
     }
 
-    /// Whether one that was there is there no longer. One that was restarted knows what it has to tell when it is ready.
+    /// Whether one that was there is there no longer. One that was restarted knows what it has to tell when it is
+    /// ready.
     pub(super) fn any_lost(&self) -> bool {
         let again = |old: &Peer| {
             let mut there = self.all().filter(|new| new.proven && new.ready);

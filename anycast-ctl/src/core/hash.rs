@@ -20,6 +20,12 @@ pub(in crate::core) fn give_back<K: Eq + Hash, V>(map: &mut Map<K, V>) {
     }
 }
 
+/// Makes room for so many entries in all, where it is known that they come: a table that grows step by step is built
+/// anew with each step.
+pub(in crate::core) fn reserve<K: Eq + Hash, V>(map: &mut Map<K, V>, entries: usize) {
+    map.reserve(entries.saturating_sub(map.len()));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -88,7 +88,7 @@ fn member(bus: &mut Bus, message: &[u8]) {
         News::Ends(ends) => ends.iter().for_each(|(at, end)| ended(*at, end)),
         News::Update(packet) => assert_eq!(*packet, &message[HEADER..message.len() - TAG]),
         // Nobody has asked for any.
-        News::Snapshot(..) => panic!("{news:?}"),
+        News::Snapshot { .. } => panic!("{news:?}"),
         News::None | News::Wanted | News::Back(_) => {}
     }
     let (mut again, mut actions) = (Counters::default(), Actions::new());

@@ -3,7 +3,7 @@
 //! A million Binding Updates in 16 seconds note as many sequence numbers, each at a random place of a table that no
 //! cache holds. So an entry is found by one look, and is made the youngest without another.
 
-use crate::core::hash::Map;
+use crate::core::hash::{Map, reserve};
 
 /// A place that is none.
 const NONE: u32 = u32::MAX;
@@ -84,6 +84,13 @@ impl<V> ByAge<V> {
             value,
         });
         self.link(number);
+    }
+
+    /// Makes room for so many at once.
+    pub(super) fn reserve(&mut self, number: usize) {
+        reserve(&mut self.index, number);
+        let more = number.saturating_sub(self.places.len());
+        self.places.reserve_exact(more);
     }
 
     /// The oldest value.

@@ -3,11 +3,12 @@
 
 #[cfg(test)]
 mod tests;
+mod views;
 
 use std::{
     collections::{BTreeMap, BTreeSet, hash_map},
     net::Ipv6Addr,
-    ops::{Bound, RangeBounds, RangeInclusive},
+    ops::RangeInclusive,
     time::Duration,
 };
 
@@ -19,7 +20,7 @@ use super::{
 use crate::core::{
     Time,
     flows::Use,
-    hash::{Map, give_back},
+    hash::{Map, give_back, reserve},
     rate::prefix64,
     rr::{self, BINDING_LIFETIME},
 };
@@ -151,6 +152,7 @@ impl Cache {
     /// Puts a binding into the cache. One that is renewed began when it began.
     fn put(&mut self, triple: Triple, fresh: Live) -> Result<(Live, Option<Live>), Refusal> {
         let full = self.care_of.len() >= self.room.care_of;
+        let is_behind_all = self.is_behind_all(triple.pair());
         let way_back = self.care_of.entry(triple.back());
         match &way_back {
             hash_map::Entry::Occupied(taken) if taken.get().anycast != triple.anycast => {
@@ -163,7 +165,7 @@ impl Cache {
             anycast: triple.anycast,
             used_until: fresh.expires,
         };
-        if let Some(entry) = self.live.get_mut(&triple) {
+        if !is_behind_all && let Some(entry) = self.live.get_mut(&triple) {
             let before = entry.live;
             entry.live = Live {
                 since: before.since,
@@ -178,8 +180,7 @@ impl Cache {
             way_back.insert_entry(used);
             return Ok((live, Some(before)));
         }
-        let of = self.live.range(whole(triple.pair()));
-        if of.count() >= MEMBERS {
+        if !is_behind_all && self.live.range(whole(triple.pair())).count() >= MEMBERS {
             return Err(Refusal::PairFull);
         }
         if self.live.len() >= self.room.bindings {
@@ -213,8 +214,9 @@ impl Cache {
         triple: Triple,
         sequence: u16,
         remaining: Duration,
-    ) -> Result<Option<Live>, Refusal> {
-        let known = self.get(triple);
+    ) -> Result<Option<(Live, Option<Live>)>, Refusal> {
+        let may_be_known = !self.is_behind_all(triple.pair());
+        let known = may_be_known.then(|| self.get(triple)).flatten();
         if known.is_some_and(|known| !rr::is_after(sequence, known.sequence)) {
             return Ok(None);
         }
@@ -226,7 +228,24 @@ impl Cache {
             nonces: now,
             origin: Origin::Snapshot,
         };
-        self.put(triple, fresh).map(|(live, _)| Some(live))
+        self.put(triple, fresh).map(Some)
+    }
+
+    /// Whether there is no binding of this pair or of one after it: a snapshot comes in order.
+    fn is_behind_all(&self, pair: Pair) -> bool {
+        let last = self.live.last_key_value();
+        last.is_none_or(|(last, _)| last.pair() < pair)
+    }
+
+    /// Whether the pair (A, C) of this triple is known.
+    pub(super) fn has_way_back(&self, triple: Triple) -> bool {
+        self.care_of.contains_key(&triple.back())
+    }
+
+    /// Makes room for so many pairs (A, C) at once, as far as they may be kept.
+    pub(super) fn reserve(&mut self, pairs: usize) {
+        let pairs = pairs.min(self.room.care_of);
+        reserve(&mut self.care_of, pairs);
     }
 
     /// Keeps a pair (A, C) for flows that are bound elsewhere. Gives whether it is new.
@@ -303,20 +322,6 @@ impl Cache {
         self.order.first().map(|(queued, _)| *queued)
     }
 
-    /// The bindings of (A, B).
-    pub(super) fn of(&self, pair: Pair) -> impl Iterator<Item = (Triple, &Live)> + '_ {
-        self.range(whole(pair))
-    }
-
-    /// The binding that steers the new flows of (A, B): the one that expires first. A binding that is renewed becomes
-    /// the last in this order, so that every 16 seconds the choice follows routing again.
-    pub(super) fn steering(&self, pair: Pair) -> Option<(Triple, Live)> {
-        let first = self
-            .of(pair)
-            .min_by_key(|(triple, live)| (live.expires, *triple));
-        first.map(|(triple, live)| (triple, *live))
-    }
-
     /// Removes the pairs (A, C) that neither a binding nor one of the flows in `in_use` needs, and gives them in order.
     /// `now` is when the sweep of the flow map began.
     pub(super) fn sweep(
@@ -345,46 +350,6 @@ impl Cache {
         self.care_of
             .entry(Back { client, care_of })
             .or_insert(adopted);
-    }
-
-    /// The live bindings, in order.
-    pub(super) fn live(&self) -> impl Iterator<Item = (Triple, &Live)> + '_ {
-        let live = self.live.iter();
-        live.map(|(triple, entry)| (*triple, &entry.live))
-    }
-
-    /// The live bindings of a range, in order.
-    pub(super) fn range(
-        &self,
-        triples: impl RangeBounds<Triple>,
-    ) -> impl Iterator<Item = (Triple, &Live)> + '_ {
-        let live = self.live.range(triples);
-        live.map(|(triple, entry)| (*triple, &entry.live))
-    }
-
-    /// The live bindings in order: all, those of a client, or those after a triple.
-    pub(super) fn from(
-        &self,
-        client: Option<Ipv6Addr>,
-        after: Option<Triple>,
-    ) -> impl Iterator<Item = (Triple, &Live)> + '_ {
-        let first = Pair {
-            client: client.unwrap_or(Ipv6Addr::UNSPECIFIED),
-            anycast: Ipv6Addr::UNSPECIFIED,
-        };
-        let first = Bound::Included(first.unnamed());
-        let from = after.map_or(first, Bound::Excluded);
-        self.range((from, Bound::Unbounded))
-    }
-
-    /// Number of pairs (A, C).
-    pub(super) fn pairs(&self) -> usize {
-        self.care_of.len()
-    }
-
-    /// Number of live bindings.
-    pub(super) fn bound(&self) -> usize {
-        self.live.len()
     }
 }
 

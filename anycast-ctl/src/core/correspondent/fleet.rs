@@ -6,21 +6,13 @@
 
 use std::time::Duration;
 
-use anycast_common::{
-    abi::maps::{Flow, FlowKey},
-    wire::{ipv6, mobility::Message},
-};
+use anycast_common::wire::{ipv6, mobility::Message};
 
-use super::{
-    Correspondent, changed, elsewhere::heard, leads, origin::Origin, periods::LATEST,
-    sequences::Tag, triple::Triple, update::Refused,
-};
+use super::{Correspondent, origin::Origin, steers, triple::Triple, update::Refused};
 use crate::core::{
-    Action, Actions, MapAction, Time,
+    Actions, Time,
     counters::Counter,
-    fleet::{Bus, News, Pins},
-    notice::BindingChange,
-    rr,
+    fleet::{Bus, News},
 };
 
 /// After this time, gateways that find each other again take each other's messages.
@@ -37,10 +29,16 @@ impl Correspondent {
             News::None => {}
             News::Update(packet) => self.fleet_update(now, packet, actions),
             News::Pins(pins) => self.adopt_pins(now, &pins, actions),
-            News::Snapshot(mut pins, taken) => {
+            News::Snapshot {
+                mut pins,
+                taken,
+                parts,
+            } => {
+                if let Some(parts) = parts {
+                    self.make_room(&pins, parts);
+                }
                 self.elsewhere.since(taken).take_out(&mut pins);
-                self.adopt_bindings(now, &pins, actions);
-                self.adopt_pins(now, &pins, actions);
+                self.adopt_snapshot(now, &pins, actions);
             }
             News::Ends(ends) => {
                 for (at, end) in ends {
@@ -111,13 +109,9 @@ impl Correspondent {
         if !self.is_ready() {
             return;
         }
-        let mut last = None;
-        for (triple, _) in self.cache.live() {
-            if last != Some(triple.pair()) {
-                self.steer(triple.pair(), None, actions);
-                last = Some(triple.pair());
-            }
-        }
+        let steering = self.cache.all_steering();
+        actions.reserve(self.cache.bound());
+        actions.extend(steering.map(|(triple, live)| steers(triple, live.expires)));
     }
 
     /// Tells the others of a Binding Update that was accepted.
@@ -149,103 +143,5 @@ impl Correspondent {
                 self.counters.count(Counter::FleetUpdateRefused);
             }
         }
-    }
-
-    /// Bindings of a snapshot, which live as long as they do at the others.
-    fn adopt_bindings(&mut self, now: Time, all: &[Pins], actions: &mut Actions) {
-        for pins in all.iter().filter(|pins| !pins.remaining.is_zero()) {
-            let triple = Triple::of(pins);
-            if !self.may_adopt(triple) {
-                self.counters.count(Counter::FleetFlowsRefused);
-                continue;
-            }
-            // Since its last update its member may have failed, or a flow on trial.
-            let updated = (now + pins.remaining).before(rr::BINDING_LIFETIME);
-            let failed = self.elsewhere.has_failed(triple.care_of, updated);
-            if failed || self.trials.is_alone(now, triple.client, triple.care_of) {
-                continue;
-            }
-            let tag = Tag::of(triple);
-            // What was heard of it since the snapshot was taken counts: it may have been deleted.
-            let last = self.sequences.last(now, tag);
-            if last.is_some_and(|last| rr::is_after(last, pins.sequence)) {
-                continue;
-            }
-            let ready = self.is_ready();
-            let steered = ready.then(|| self.cache.steering(triple.pair())).flatten();
-            let (remaining, sequence) = (pins.remaining, pins.sequence);
-            let change = match self.cache.get(triple) {
-                Some(_) => BindingChange::Renewed,
-                None => BindingChange::Created,
-            };
-            let live = self.cache.adopt_live(now, triple, sequence, remaining);
-            match live {
-                Ok(Some(live)) => {
-                    // Nobody has said which nonces it was made with.
-                    self.sequences.note(now, tag, sequence, now + LATEST);
-                    actions.push(leads(triple, live.expires));
-                    actions.push(changed(triple, change, None));
-                    self.steer(triple.pair(), steered, actions);
-                }
-                // As much is known already.
-                Ok(None) => {}
-                Err(_) => self.counters.count(Counter::FleetFlowsRefused),
-            }
-        }
-    }
-
-    /// Flows that are bound elsewhere, and may come here with their next packet.
-    fn adopt_pins(&mut self, now: Time, all: &[Pins], actions: &mut Actions) {
-        let mut flows = Actions::new();
-        for pins in all.iter().filter(|pins| !pins.flows.is_empty()) {
-            let triple = Triple::of(pins);
-            let Triple {
-                client,
-                anycast,
-                care_of,
-            } = triple;
-            // A trial that failed says nothing of flows that were answered.
-            let alone = self.trials.is_alone(now, client, care_of);
-            let (elsewhere, over) = (&self.elsewhere, self.elsewhere.over_until(triple));
-            let believed = |(key, flow): &(FlowKey, Flow)| {
-                let may_be = !alone || flow.answered != 0;
-                may_be && heard(flow) >= over && !elsewhere.is_opened(key, flow)
-            };
-            let any = pins.flows.iter().any(believed);
-            let known = (any && self.may_adopt(triple))
-                .then(|| self.cache.remember(now, client, care_of, anycast));
-            let Some(Ok(new)) = known else {
-                self.counters.count(Counter::FleetFlowsRefused);
-                continue;
-            };
-            if new {
-                actions.push(leads(triple, Time::ZERO));
-            }
-            for known in &pins.flows {
-                if !believed(known) {
-                    self.counters.count(Counter::FleetFlowsRefused);
-                    continue;
-                }
-                self.counters.count(Counter::FleetFlowsAdopted);
-                let (key, flow) = *known;
-                self.published.heard(now, key, &flow);
-                flows.push(Action::Map(MapAction::AdoptFlow { key, flow }));
-            }
-        }
-        // Pairs (A, C) come first, one after the other: answers of a flow need them.
-        actions.append(&mut flows);
-    }
-
-    fn may_adopt(&self, triple: Triple) -> bool {
-        let Triple {
-            client,
-            anycast,
-            care_of,
-        } = triple;
-        let settings = &self.settings;
-        settings.is_client(client)
-            && settings.may_bind(anycast)
-            && ipv6::is_routable_unicast(anycast)
-            && self.can_be_care_of(care_of, anycast)
     }
 }

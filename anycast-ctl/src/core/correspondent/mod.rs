@@ -1,6 +1,7 @@
 //! The correspondent: binds (A, B) to C for the clients in its prefixes (RFC 6275 section 9, draft anycast-rr). It
 //! keeps no state for a member until a Binding Update proves that the member receives at B and C.
 
+mod adopt;
 mod ahead;
 mod answer;
 mod by_age;
@@ -41,4 +42,4 @@ pub use selection::Selection;
 pub use settings::{Limits, Settings};
 pub use view::{BindingCursor, BindingView};
 
-use role::{changed, leads};
+use role::{changed, leads, steers};

@@ -264,12 +264,7 @@ impl Correspondent {
         let Some((care_of, expires)) = now else {
             return actions.push(Action::Map(MapAction::RemoveBinding { client, anycast }));
         };
-        actions.push(Action::Map(MapAction::SetBinding {
-            client,
-            anycast,
-            care_of,
-            expires,
-        }));
+        actions.push(steers(pair.with(care_of), expires));
         let from = before.map(|(before, _)| before);
         if let Some(from) = from.filter(|from| *from != care_of) {
             let moved = changed(pair.with(care_of), BindingChange::Moved, Some(from));
@@ -327,6 +322,21 @@ pub(super) fn leads(triple: Triple, expires: Time) -> Action {
         client,
         care_of,
         anycast,
+        expires,
+    })
+}
+
+/// The member of this triple gets new flows until `expires`.
+pub(super) fn steers(triple: Triple, expires: Time) -> Action {
+    let Triple {
+        client,
+        anycast,
+        care_of,
+    } = triple;
+    Action::Map(MapAction::SetBinding {
+        client,
+        anycast,
+        care_of,
         expires,
     })
 }

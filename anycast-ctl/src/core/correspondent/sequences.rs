@@ -138,6 +138,16 @@ impl Sequences {
         }
     }
 
+    /// Whether anything is known of a triple, be it out of date.
+    pub(super) fn has(&self, tag: Tag) -> bool {
+        self.known.get(tag.0).is_some()
+    }
+
+    /// Makes room for so many at once, as far as they may be kept.
+    pub(super) fn reserve(&mut self, number: usize) {
+        self.known.reserve(number.min(self.capacity));
+    }
+
     fn find(&self, now: Time, tag: Tag) -> Option<&Known> {
         let known = self.known.get(tag.0)?;
         Some(known).filter(|known| known.is_needed(now))

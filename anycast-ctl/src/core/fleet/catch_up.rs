@@ -129,7 +129,9 @@ impl Bus {
                 }
             }
         }
-        Ok(News::Snapshot(pins, taken))
+        let parts = (chunk.wish.chunk == 0).then_some(chunk.of);
+        let parts = parts.and_then(|parts| parts.try_into().ok());
+        Ok(News::Snapshot { pins, taken, parts })
     }
 
     /// Gets a snapshot from the gateway that answered first, or finds that there is none.

@@ -49,16 +49,22 @@ pub struct Pins {
 
 impl Pins {
     /// The same in parts that fit into messages.
-    pub(super) fn parts(mut self) -> impl Iterator<Item = Self> {
-        let flows = std::mem::take(&mut self.flows);
-        let parts = match flows.len() {
-            0..=PART => vec![flows],
-            _ => flows.chunks(PART).map(<[_]>::to_vec).collect(),
+    pub(super) fn parts(self) -> impl Iterator<Item = Self> {
+        let parts: Vec<_> = match self.flows.len() {
+            0..=PART => Vec::new(),
+            _ => self.flows.chunks(PART).map(<[_]>::to_vec).collect(),
         };
-        parts.into_iter().map(move |flows| Self {
+        let triple = Self {
+            flows: Vec::new(),
+            ..self
+        };
+        // Nearly always it is the only part.
+        let whole = parts.is_empty().then_some(self);
+        let parts = parts.into_iter().map(move |flows| Self {
             flows,
-            ..self.clone()
-        })
+            ..triple.clone()
+        });
+        whole.into_iter().chain(parts)
     }
 }
 

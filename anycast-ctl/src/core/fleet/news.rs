@@ -12,8 +12,15 @@ pub enum News<'a> {
     Update(&'a [u8]),
     /// Flows that are bound elsewhere.
     Pins(Vec<Pins>),
-    /// A part of the snapshot that this gateway asked for, and when it was taken.
-    Snapshot(Vec<Pins>, Time),
+    /// A part of the snapshot that this gateway asked for.
+    Snapshot {
+        /// Its triples.
+        pins: Vec<Pins>,
+        /// When the snapshot was taken.
+        taken: Time,
+        /// With its first part: how many of about this size there are.
+        parts: Option<usize>,
+    },
     /// What has ended, and when.
     Ends(Vec<(Time, End)>),
     /// Somebody wants a snapshot: the flows have to be read, see [`Bus::serve`](super::Bus::serve).

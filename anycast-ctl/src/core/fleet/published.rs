@@ -9,7 +9,7 @@ use anycast_common::{
 
 use crate::core::{
     Time,
-    hash::{Map, give_back},
+    hash::{Map, give_back, reserve},
 };
 
 /// Where both directions pass one gateway, the others hear so often that a flow goes on.
@@ -51,6 +51,16 @@ impl Published {
     pub(in crate::core) const MOST: usize = 20_000;
     /// Flows of one reading that are told only once more.
     const REMINDERS: usize = 5_000;
+
+    /// Whether anything is known of a flow.
+    pub(in crate::core) fn has(&self, key: &FlowKey) -> bool {
+        self.known.contains_key(key)
+    }
+
+    /// Makes room for so many flows at once.
+    pub(in crate::core) fn reserve(&mut self, flows: usize) {
+        reserve(&mut self.known, flows);
+    }
 
     /// Notes that another gateway told of a flow.
     pub(in crate::core) fn heard(&mut self, now: Time, key: FlowKey, flow: &Flow) {

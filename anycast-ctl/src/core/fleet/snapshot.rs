@@ -11,6 +11,8 @@ use crate::core::Time;
 
 /// Octets of a chunk, but for a part of one triple more. A server of NATS takes messages of a mebibyte.
 const CHUNK: usize = 256 << 10;
+/// For the triple that goes beyond it, which nearly always has few flows.
+const ROOM: usize = 1 << 10;
 /// A snapshot is kept for so long after its last chunk was asked for.
 const KEPT: Duration = Duration::from_secs(20);
 /// Who has not asked for so long has everything, or may be gone, and gives way to another one.
@@ -115,7 +117,7 @@ impl Server {
         let mut chunks = vec![Vec::new()];
         for pins in pins.flat_map(Pins::parts) {
             if chunks.last().is_some_and(|last| last.len() >= CHUNK) {
-                chunks.push(Vec::new());
+                chunks.push(Vec::with_capacity(CHUNK + ROOM));
             }
             if let Some(last) = chunks.last_mut() {
                 write_pins(now, &pins, last);

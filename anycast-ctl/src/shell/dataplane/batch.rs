@@ -1,7 +1,7 @@
 //! Many changes of the maps of bindings by few system calls. A gateway that takes over a million of them from another
 //! would spend as much time on the way into the kernel as there.
 
-use anycast_common::abi::maps::{Binding, BindingKey, CareOf, CareOfKey};
+use anycast_common::abi::maps::{Binding, BindingKey, CareOf, CareOfKey, FlowKey};
 use aya::{Pod, maps::IterableMap as _};
 use std::os::fd::AsFd as _;
 
@@ -11,6 +11,13 @@ use super::{
     maps::Maps,
 };
 use crate::{core::MapAction, shell::bpf};
+
+/// Entries of a call: so many that it costs each of them little, and so few that they are still in the processor's
+/// caches when the kernel reads them. A million wait for nobody else either.
+const MOST: usize = 1024;
+
+/// Flows that are looked up before the first of them is written.
+const TOGETHER: usize = 32;
 
 /// Entries that wait to be written together, each with the action that wants it.
 struct Batch<'a, K, V> {
@@ -76,6 +83,10 @@ struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
+    fn most(&self) -> usize {
+        self.care_of.keys.len().max(self.bindings.keys.len())
+    }
+
     fn write(&mut self, maps: &mut Maps, failed: &mut impl FnMut(&MapAction, DataplaneError)) {
         self.care_of.write("CARE_OF", &mut maps.care_of, failed);
         self.bindings.write("BINDINGS", &mut maps.bindings, failed);
@@ -93,7 +104,11 @@ impl Maps {
             care_of: Batch::new(),
             bindings: Batch::new(),
         };
-        for action in actions {
+        for (number, action) in actions.iter().enumerate() {
+            if number % TOGETHER == 0 {
+                let together = actions.iter().skip(number).take(TOGETHER);
+                self.flows.look_up(together.filter_map(adopted));
+            }
             let result = match *action {
                 MapAction::SetCareOf {
                     client,
@@ -119,7 +134,18 @@ impl Maps {
             if let Err(error) = result {
                 failed(action, error);
             }
+            if waiting.most() >= MOST {
+                waiting.write(self, &mut failed);
+            }
         }
         waiting.write(self, &mut failed);
+    }
+}
+
+/// The flow that an action takes over from another gateway.
+const fn adopted(action: &MapAction) -> Option<&FlowKey> {
+    match action {
+        MapAction::AdoptFlow { key, .. } => Some(key),
+        _ => None,
     }
 }

@@ -128,6 +128,15 @@ impl FlowTable {
         }
     }
 
+    /// Looks where these flows may be. The table fits no cache of a processor: these looks wait for memory all at once,
+    /// and those of what is then done with each flow one after the other.
+    pub(super) fn look_up<'a>(&self, keys: impl Iterator<Item = &'a FlowKey>) {
+        for set in keys.flat_map(|key| self.sets_of(&self.home(key))).flatten() {
+            // SAFETY: the set exists.
+            let _ = unsafe { flow_table::is_free(set, 0) };
+        }
+    }
+
     /// Takes over what another gateway knows of a bound flow. A flow that is bound here stays with its member, unless
     /// that never answered it and the other did.
     pub(super) fn adopt(&self, key: &FlowKey, theirs: &Flow) {

@@ -71,19 +71,19 @@ impl FlowReader {
     }
 }
 
-/// Sorts the flows by key, and removes duplicates.
+/// Sorts the flows by key, and removes duplicates. Each is moved once, since it is large.
 fn ordered<V>(mut flows: Vec<(FlowKey, V)>) -> Vec<(FlowKey, V)> {
-    flows.sort_unstable_by_key(|(key, _)| order(key));
+    flows.sort_by_cached_key(|(key, _)| order(key));
     flows.dedup_by_key(|(key, _)| *key);
     flows
 }
 
-/// The order of flow keys.
+/// The order of flow keys. Addresses are compared as whole numbers, which is quicker than by octets.
 #[must_use]
 pub fn order(key: &FlowKey) -> impl Ord + Copy + Hash + use<> {
     (
-        key.client,
-        key.anycast,
+        u128::from_be_bytes(key.client),
+        u128::from_be_bytes(key.anycast),
         key.client_port,
         key.service_port,
         key.protocol,

@@ -22,7 +22,7 @@ pub(super) const GATEWAY: &str = "[correspondent]\ninterfaces = [\"clients0\", \
     client_prefixes = [\"2001:db8:1::/64\"]\nallow = [\"2001:db8:a::/48\"]\n";
 pub(super) const MEMBER: &str = "[member]\ninterfaces = [\"up0\"]\n[[member.group]]\nanycast = \"2001:db8:a::53\"\n\
     care_of = \"2001:db8:20::c1\"\n";
-const ROUTER: &str = "[router]\ninterfaces = [\"up0\"]\nnext_hops = \"all\"\n\
+pub(super) const ROUTER: &str = "[router]\ninterfaces = [\"up0\"]\nnext_hops = \"all\"\n\
     [[router.policy]]\nsource = \"fe80::11/128\"\nanycast = \"2001:db8:a::/48\"\naction = \"allow\"\n";
 
 pub(super) type Check = fn() -> Result<()>;

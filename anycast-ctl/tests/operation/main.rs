@@ -5,6 +5,7 @@ mod asked;
 mod bridges;
 mod capture;
 mod explain;
+mod forwarded;
 mod host;
 mod machine;
 mod made;

@@ -16,18 +16,28 @@ use xtask::{
 };
 
 use crate::{
-    bridges,
+    bridges, forwarded,
     host::{Check, GATEWAY, MEMBER, Machine, follow, ip},
 };
 
 pub fn tests(suite: Suite) -> Suite {
-    let tests: [(&str, &[&str], Check); 6] = [
+    let tests: [(&str, &[&str], Check); 8] = [
         ("check --host: queues of a card", &["ethtool"], queues),
         ("check --host: driver and MTU", &[], driver),
         (
             "check --host: rules of nft against the Mobility Header",
             &["nft"],
             nft,
+        ),
+        (
+            "check --host: rules of nft against what a router forwards",
+            &["nft"],
+            forwarded::of_router,
+        ),
+        (
+            "check --host: rules of nft about the reverse path",
+            &["nft"],
+            forwarded::reverse_path,
         ),
         (
             "check --host: rules of ip6tables against the Mobility Header",
@@ -159,7 +169,7 @@ fn leaves(namespace: &Namespace) -> Result<bool> {
     })
 }
 
-fn load(namespace: &Namespace, rules: &str) -> Result<()> {
+pub(super) fn load(namespace: &Namespace, rules: &str) -> Result<()> {
     let mut command = namespace.command("nft");
     command.args(["-f", "-"]).stdin(Stdio::piped());
     let mut child = command.spawn()?;

@@ -12,6 +12,12 @@ pub(super) enum Way {
     In,
     /// From a socket. It begins something.
     Out,
+    /// Forwarded: it comes in by the interface, leaves by one that is not known, and begins something.
+    From,
+    /// The same of what belongs to something that others have begun.
+    Back,
+    /// Forwarded: it comes in by an interface that is not known, and leaves by this one. It answers.
+    To,
 }
 
 /// A message of the Mobility Header, as rules see it.
@@ -20,14 +26,40 @@ pub(super) struct Packet<'a> {
     /// Where it comes in, or leaves.
     pub interface: &'a str,
     pub way: Way,
+    /// Whether the route to its source leads elsewhere than by the interface where it comes in.
+    pub astray: bool,
 }
 
 impl Packet<'_> {
     /// The hooks of netfilter that it meets.
-    pub(super) fn hooks(&self) -> [&'static str; 2] {
+    pub(super) fn hooks(&self) -> &'static [&'static str] {
         match self.way {
-            Way::In => ["prerouting", "input"],
-            Way::Out => ["output", "postrouting"],
+            Way::In => &["prerouting", "input"],
+            Way::Out => &["output", "postrouting"],
+            Way::From | Way::Back | Way::To => &["prerouting", "forward", "postrouting"],
+        }
+    }
+
+    /// Whether it begins something, for those who know connections.
+    pub(super) fn begins(&self) -> bool {
+        matches!(self.way, Way::Out | Way::From)
+    }
+
+    /// The interface where it comes in, as far as that is known; an empty name where there is none.
+    pub(super) fn comes_in(&self) -> Option<&str> {
+        match self.way {
+            Way::In | Way::From | Way::Back => Some(self.interface),
+            Way::Out => Some(""),
+            Way::To => None,
+        }
+    }
+
+    /// The interface by which it leaves, likewise.
+    pub(super) fn leaves(&self) -> Option<&str> {
+        match self.way {
+            Way::Out | Way::To => Some(self.interface),
+            Way::In => Some(""),
+            Way::From | Way::Back => None,
         }
     }
 }

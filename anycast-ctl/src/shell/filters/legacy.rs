@@ -1,7 +1,7 @@
 //! Rules as `ip6tables-save` writes them: of the filter that was before nftables, and of iptables-nft, which makes
 //! tables of nftables.
 
-use super::chain::{self, Chain, Holds, Packet, Rule, Table, Then, Way};
+use super::chain::{self, Chain, Holds, Packet, Rule, Table, Then};
 
 /// What the Mobility Header is called in `-p`.
 const MOBILITY: [&str; 4] = ["135", "ipv6-mh", "mh", "mobility-header"];
@@ -68,6 +68,7 @@ fn rule<'a>(mut words: impl Iterator<Item = &'a str>, packet: &Packet<'_>) -> Ru
     let (mut holds, mut then, mut negated) = (Holds::Yes, Then::Next, false);
     // What a word is that is not known: of a module, where one has been named, and else of an address.
     let mut unknown = Holds::Maybe;
+    let mut reverse_path = None;
     while let Some(word) = words.next() {
         if word == "!" {
             negated = true;
@@ -79,21 +80,33 @@ fn rule<'a>(mut words: impl Iterator<Item = &'a str>, packet: &Packet<'_>) -> Ru
                 let name = words.next().unwrap_or_default();
                 unknown = chain::match_of_iptables(name);
                 match name {
+                    "rpfilter" => {
+                        reverse_path.get_or_insert(ReversePath::default());
+                        Holds::Yes
+                    }
                     "conntrack" | "state" | "tcp" | "udp" => Holds::Yes,
                     _ => unknown,
                 }
             }
             "-p" => words.next().is_some_and(|it| MOBILITY.contains(&it)).into(),
-            "-i" => is_interface(words.next(), Way::In, packet).into(),
-            "-o" => is_interface(words.next(), Way::Out, packet).into(),
+            "--loose" | "--validmark" | "--accept-local" | "--invert"
+                if let Some(test) = &mut reverse_path =>
+            {
+                test.loose |= word == "--loose";
+                test.inverted |= word == "--invert";
+                Holds::Yes
+            }
+            "-i" => is_interface(words.next(), packet.comes_in()),
+            "-o" => is_interface(words.next(), packet.leaves()),
             "-s" | "-d" => {
                 words.next();
                 Holds::Maybe
             }
             "--ctstate" | "--state" => {
-                let state = match packet.way {
-                    Way::In => "ESTABLISHED",
-                    Way::Out => "NEW",
+                let state = if packet.begins() {
+                    "NEW"
+                } else {
+                    "ESTABLISHED"
                 };
                 let states = words.next().unwrap_or_default();
                 states.split(',').any(|it| it == state).into()
@@ -117,36 +130,126 @@ fn rule<'a>(mut words: impl Iterator<Item = &'a str>, packet: &Packet<'_>) -> Ru
         holds = holds.min(if negated { is.not() } else { is });
         negated = false;
     }
+    if let Some(test) = reverse_path {
+        holds = holds.min(test.of(packet));
+    }
     Rule { holds, then }
 }
 
-fn is_interface(name: Option<&str>, way: Way, packet: &Packet<'_>) -> bool {
-    let Some(name) = name.filter(|_| packet.way == way) else {
-        return false;
-    };
-    match name.strip_suffix('+') {
-        Some(beginning) => packet.interface.starts_with(beginning),
-        None => packet.interface == name,
+/// The match `rpfilter`, whose words only make sense together.
+#[derive(Clone, Copy, Default)]
+struct ReversePath {
+    /// Any route to the source will do.
+    loose: bool,
+    inverted: bool,
+}
+
+impl ReversePath {
+    fn of(self, packet: &Packet<'_>) -> Holds {
+        match packet.astray && !self.loose {
+            true => Holds::from(self.inverted),
+            false => Holds::Maybe,
+        }
     }
+}
+
+/// Whether this interface of the packet has that name.
+fn is_interface(name: Option<&str>, interface: Option<&str>) -> Holds {
+    let Some(interface) = interface else {
+        return Holds::Maybe;
+    };
+    let is = |name: &str| match name.strip_suffix('+') {
+        Some(beginning) => !interface.is_empty() && interface.starts_with(beginning),
+        None => interface == name,
+    };
+    name.is_some_and(is).into()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::chain::Unread, *};
+    use super::{
+        super::chain::{Unread, Way},
+        *,
+    };
 
     fn stops(way: Way, policy: &str, rules: &str) -> bool {
         stops_with(way, policy, rules, Unread::LetPass)
     }
 
     fn stops_with(way: Way, policy: &str, rules: &str, unread: Unread) -> bool {
+        let packet = Packet {
+            interface: "up0",
+            way,
+            astray: false,
+        };
+        stops_packet(&packet, policy, rules, unread)
+    }
+
+    fn stops_packet(packet: &Packet<'_>, policy: &str, rules: &str, unread: Unread) -> bool {
+        let chains = ["INPUT", "FORWARD", "OUTPUT"];
+        let chains = chains.map(|name| format!(":{name} {policy} [0:0]\n"));
+        let chains = chains.concat();
         let saved = format!(
-            "# Generated\n*filter\n:INPUT {policy} [0:0]\n:OUTPUT {policy} [0:0]\n:own - [0:0]\n{rules}COMMIT\n"
+            "# Generated\n*filter\n:PREROUTING ACCEPT [0:0]\n{chains}:own - [0:0]\n{rules}COMMIT\n"
         );
-        let interface = "up0";
-        let packet = Packet { interface, way };
-        let tables = tables(&saved, &packet);
+        let tables = tables(&saved, packet);
         assert_eq!(tables.len(), 1);
-        !tables[0].stopping(&packet.hooks(), unread).is_empty()
+        !tables[0].stopping(packet.hooks(), unread).is_empty()
+    }
+
+    #[test]
+    fn what_is_forwarded_meets_the_chain_forward() {
+        for (policy, rules, from, to) in [
+            ("ACCEPT", "", false, false),
+            ("ACCEPT", "-A FORWARD -p 135 -j DROP\n", true, true),
+            (
+                "ACCEPT",
+                "-A INPUT -j DROP\n-A OUTPUT -j DROP\n",
+                false,
+                false,
+            ),
+            ("ACCEPT", "-A FORWARD -i up0 -p 135 -j DROP\n", true, false),
+            ("ACCEPT", "-A FORWARD -o up+ -p 135 -j DROP\n", false, true),
+            // By which interface it leaves is not known.
+            ("ACCEPT", "-A FORWARD -i up0 -o x0 -j DROP\n", false, false),
+            (
+                "ACCEPT",
+                "-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\n-A FORWARD -j DROP\n",
+                true,
+                false,
+            ),
+        ] {
+            let stops = |way| stops(way, policy, rules);
+            assert_eq!((stops(Way::From), stops(Way::To)), (from, to), "{rules}");
+        }
+    }
+
+    #[test]
+    fn a_test_of_the_reverse_path_stops_what_comes_by_another_way() {
+        for (rule, stopped) in [
+            ("-m rpfilter --invert -j DROP", true),
+            (
+                "-m rpfilter --validmark --accept-local --invert -j DROP",
+                true,
+            ),
+            ("-i up0 -m rpfilter --invert -j DROP", true),
+            ("-i clients0 -m rpfilter --invert -j DROP", false),
+            ("-m rpfilter --loose --invert -j DROP", false),
+            ("-m rpfilter -j DROP", false),
+            ("-m rpfilter --invert -j LOG", false),
+            ("-m rpfilter -j RETURN\n-A PREROUTING -j DROP", true),
+        ] {
+            for (astray, expected) in [(true, stopped), (false, false)] {
+                let packet = Packet {
+                    interface: "up0",
+                    way: Way::From,
+                    astray,
+                };
+                let rule = format!("-A PREROUTING {rule}\n");
+                let stops = stops_packet(&packet, "ACCEPT", &rule, Unread::LetPass);
+                assert_eq!(stops, expected, "{rule} {astray}");
+            }
+        }
     }
 
     #[test]

@@ -3,10 +3,11 @@
 mod chain;
 mod legacy;
 mod nft;
+mod reverse_path;
 
 use std::process::{Command, Stdio};
 
-use anycast_common::abi::roles::{CORRESPONDENT, MEMBER};
+use anycast_common::abi::roles::{CORRESPONDENT, MEMBER, ROUTER};
 
 use self::chain::{Packet, Table, Unread, Way};
 use super::{finding::Finding, surroundings};
@@ -52,12 +53,18 @@ impl Filter {
     }
 }
 
-/// Chains that drop the messages of the Mobility Header which this machine's roles exchange, or that may do so by a
-/// rule that cannot be read. A rule about what only a packet has is taken to let it pass. Nothing to who may not read
-/// the rules, which takes CAP_NET_ADMIN.
+/// The interfaces of a way. Nothing passes by it when all of them are stopped.
+type By<'a> = (Way, Vec<&'a str>);
+
+/// Chains that drop the messages of the Mobility Header which this machine's roles exchange or forward, or that may do
+/// so by a rule that cannot be read, and those that drop what an anycast address sends by another interface than that
+/// of its route. A rule about what only a packet has is taken to let it pass. Nothing to who may not read the rules,
+/// which takes CAP_NET_ADMIN.
 ///
-/// Messages for clients are taken by programs before netfilter, and answers leave by it. A member receives answers,
-/// which belong to connections that conntrack knows by then, and begins all exchanges.
+/// Messages for clients are taken by a gateway's programs before netfilter, so that it forwards none, and answers leave
+/// by it. A member receives answers, which belong to connections that conntrack knows by then, and begins all
+/// exchanges. A router forwards both between its links, each of which has members of its own, and the rest of the
+/// network.
 pub(super) fn findings(config: &Config) -> Vec<Finding> {
     let interfaces = settings::interfaces(config);
     let of = |roles: u8| -> Vec<&str> {
@@ -65,13 +72,27 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
         let with = with.filter(|(_, wanted)| wanted.roles & roles != 0);
         with.map(|(name, _)| name.as_str()).collect()
     };
-    let ways = [
+    let each = |way| of(ROUTER).into_iter().map(move |name| (way, vec![name]));
+    let mut ways = vec![
         (Way::In, of(MEMBER)),
         (Way::Out, of(MEMBER | CORRESPONDENT)),
     ];
+    ways.extend([Way::From, Way::To].into_iter().flat_map(each));
     if ways.iter().all(|(_, names)| names.is_empty()) {
         return Vec::new();
     }
+    let mut astray: Vec<By<'_>> = each(Way::From).collect();
+    let gateway = config.correspondent_role();
+    if gateway.is_some_and(|gateway| !gateway.is_client()) {
+        // Rules at some of them may be about clients' addresses, which belong to one side.
+        astray.push((Way::Back, of(CORRESPONDENT)));
+    }
+    let addresses = reverse_path::addresses(config);
+    let judged = |filter: Filter, read: &dyn Fn(&Packet<'_>) -> Vec<Table>| {
+        let mut findings = judged(&ways, filter, read);
+        findings.extend(reverse_path::judged(&astray, &addresses, filter, read));
+        findings
+    };
     let mut findings = Vec::new();
     if let Some(rules) = say("nft", &["--json", "--numeric", "list", "ruleset"])
         && let Ok(rules) = serde_json::from_str(&rules)
@@ -80,7 +101,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
         let saved = nft::has_words_of_iptables(&rules)
             .then(|| saved(["ip6tables-nft-save", "ip6tables-save"], true))
             .flatten();
-        findings.extend(judged(&ways, Filter::Nft, |packet| {
+        findings.extend(judged(Filter::Nft, &|packet| {
             let mut tables = nft::tables(&rules, packet);
             for mut table in saved.iter().flat_map(|saved| legacy::tables(saved, packet)) {
                 table.name = format!("ip6 {}", table.name);
@@ -97,7 +118,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
         && let Some(rules) = saved(["ip6tables-legacy-save", "ip6tables-save"], false)
     {
         let read = |packet: &Packet<'_>| legacy::tables(&rules, packet);
-        findings.extend(judged(&ways, Filter::Legacy, read));
+        findings.extend(judged(Filter::Legacy, &read));
     }
     findings
 }
@@ -119,12 +140,12 @@ fn is_of_nft(program: &str, version: &str) -> bool {
 
 /// What is told of the chains that stop, or may stop, the messages of one way at all interfaces of that way.
 fn judged(
-    ways: &[(Way, Vec<&str>)],
+    ways: &[By<'_>],
     filter: Filter,
-    read: impl Fn(&Packet<'_>) -> Vec<Table>,
+    read: &dyn Fn(&Packet<'_>) -> Vec<Table>,
 ) -> Vec<Finding> {
-    let sure = stopping(ways, &read, Unread::LetPass);
-    let mut doubtful = stopping(ways, &read, Unread::Stop);
+    let sure = stopping(ways, false, read, Unread::LetPass);
+    let mut doubtful = stopping(ways, false, read, Unread::Stop);
     doubtful.retain(|chain| !sure.contains(chain));
     let stops = |(table, chain): &(String, String)| {
         let message = format!(
@@ -148,20 +169,25 @@ fn judged(
     sure.chain(doubtful.iter().map(may_stop)).collect()
 }
 
-/// Table and name of each chain that drops the messages of one way at all interfaces of that way.
+/// Table and name of each chain that drops the messages of one way at all interfaces of that way. `astray` is what a
+/// packet has of that name.
 fn stopping(
-    ways: &[(Way, Vec<&str>)],
-    read: impl Fn(&Packet<'_>) -> Vec<Table>,
+    ways: &[By<'_>],
+    astray: bool,
+    read: &dyn Fn(&Packet<'_>) -> Vec<Table>,
     unread: Unread,
 ) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (way, names) in ways {
         let at = |interface: &&str| -> Vec<(String, String)> {
-            let way = *way;
-            let packet = Packet { interface, way };
+            let packet = Packet {
+                interface,
+                way: *way,
+                astray,
+            };
             let tables = read(&packet);
             let stopping = tables.iter().flat_map(|table| {
-                let chains = table.stopping(&packet.hooks(), unread).into_iter();
+                let chains = table.stopping(packet.hooks(), unread).into_iter();
                 chains.map(|chain| (table.name.clone(), chain.to_owned()))
             });
             stopping.collect()
@@ -171,6 +197,7 @@ fn stopping(
         for other in all {
             here.retain(|chain| other.contains(chain));
         }
+        here.retain(|chain| !found.contains(chain));
         found.extend(here);
     }
     found

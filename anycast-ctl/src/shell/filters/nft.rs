@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::chain::{self, Chain, Holds, Packet, Rule, Table, Then, Way};
+use super::chain::{self, Chain, Holds, Packet, Rule, Table, Then};
 
 /// Number of the Mobility Header among protocols.
 const MOBILITY: u64 = 135;
@@ -82,6 +82,8 @@ fn text<'a>(object: &'a Value, key: &str) -> &'a str {
 enum Subject<'a> {
     Number(u64),
     Name(&'a str),
+    /// A route that there is not.
+    NoRoute,
     /// No such packet has it.
     Absent,
     Unknown,
@@ -154,27 +156,25 @@ impl Reader<'_> {
     }
 
     fn subject(&self, left: &Value) -> Subject<'_> {
-        let Packet { interface, way } = *self.packet;
+        let name = |interface: Option<_>| interface.map_or(Subject::Unknown, Subject::Name);
         match named(left) {
-            Some(("meta", meta)) => match (text(meta, "key"), way) {
-                ("l4proto", _) => Subject::Number(MOBILITY),
-                ("nfproto", _) => Subject::Number(IPV6),
-                ("iif" | "iifname", Way::In) | ("oif" | "oifname", Way::Out) => {
-                    Subject::Name(interface)
-                }
-                // No interface has such a name.
-                ("iif" | "iifname" | "oif" | "oifname", _) => Subject::Name(""),
+            Some(("meta", meta)) => match text(meta, "key") {
+                "l4proto" => Subject::Number(MOBILITY),
+                "nfproto" => Subject::Number(IPV6),
+                "iif" | "iifname" => name(self.packet.comes_in()),
+                "oif" | "oifname" => name(self.packet.leaves()),
                 _ => Subject::Unknown,
             },
+            Some(("fib", fib)) if self.packet.astray && is_reverse_path(fib) => Subject::NoRoute,
             Some(("payload", field)) => match (text(field, "protocol"), text(field, "field")) {
                 ("ip6", "nexthdr") => Subject::Number(MOBILITY),
                 ("" | "ip6" | "th" | "ether" | "vlan", _) => Subject::Unknown,
                 _ => Subject::Absent,
             },
-            Some(("ct", key)) if text(key, "key") == "state" => Subject::Number(match way {
-                Way::In => ESTABLISHED,
-                Way::Out => NEW,
-            }),
+            Some(("ct", key)) if text(key, "key") == "state" => {
+                let begins = self.packet.begins();
+                Subject::Number(if begins { NEW } else { ESTABLISHED })
+            }
             _ => Subject::Unknown,
         }
     }
@@ -187,6 +187,8 @@ impl Reader<'_> {
         match (subject, right) {
             (Subject::Unknown, _) => Holds::Maybe,
             (Subject::Absent, _) => Holds::No,
+            (Subject::NoRoute, Value::Bool(exists)) => Holds::from(!exists),
+            (Subject::NoRoute, Value::String(index)) if index == "0" => Holds::Yes,
             (_, Value::Array(values)) => any(values),
             (_, Value::String(name)) if name.starts_with('@') => {
                 let [family, table] = self.table;
@@ -246,6 +248,13 @@ impl Reader<'_> {
         }
         (Holds::No, Then::Next)
     }
+}
+
+/// Whether a question for a route is whether that to a packet's source leads by the interface where it came in.
+fn is_reverse_path(fib: &Value) -> bool {
+    let flags = fib["flags"].as_array().map_or(&[][..], Vec::as_slice);
+    let has = |flag: &str| flags.iter().any(|it| it == flag);
+    text(fib, "result") == "oif" && has("saddr") && has("iif")
 }
 
 /// An object with one field, which is what nft makes of most things.

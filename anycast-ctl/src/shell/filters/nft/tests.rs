@@ -1,4 +1,7 @@
-use super::{super::chain::Unread, *};
+use super::{
+    super::chain::{Unread, Way},
+    *,
+};
 
 /// Whether a chain at `hook` with these rules, as nft writes them, and a policy of `drop` stops a message.
 fn stops(hook: &str, way: Way, rules: &[&str]) -> bool {
@@ -6,6 +9,21 @@ fn stops(hook: &str, way: Way, rules: &[&str]) -> bool {
 }
 
 fn stops_with(hook: &str, way: Way, rules: &[&str], unread: Unread) -> bool {
+    let packet = Packet {
+        interface: "up0",
+        way,
+        astray: false,
+    };
+    stops_packet(hook, &packet, "drop", rules, unread)
+}
+
+fn stops_packet(
+    hook: &str,
+    packet: &Packet<'_>,
+    policy: &str,
+    rules: &[&str],
+    unread: Unread,
+) -> bool {
     let rules: Vec<Value> = rules
         .iter()
         .map(|statements| {
@@ -18,14 +36,72 @@ fn stops_with(hook: &str, way: Way, rules: &[&str], unread: Unread) -> bool {
             "family": "inet", "name": "s", "table": "f", "elem": [6, {"range": [130, 140]}]
         }}),
         serde_json::json!({"set": {"family": "inet", "name": "none", "table": "f"}}),
-        serde_json::json!({"chain": {"family": "inet", "table": "f", "name": "o", "hook": hook, "policy": "drop"}}),
+        serde_json::json!({"chain": {"family": "inet", "table": "f", "name": "o", "hook": hook, "policy": policy}}),
     ];
     listed.extend(rules);
-    let interface = "up0";
-    let packet = Packet { interface, way };
-    let tables = tables(&serde_json::json!({"nftables": listed}), &packet);
+    let tables = tables(&serde_json::json!({"nftables": listed}), packet);
     assert_eq!(tables.len(), 1);
-    !tables[0].stopping(&packet.hooks(), unread).is_empty()
+    !tables[0].stopping(packet.hooks(), unread).is_empty()
+}
+
+#[test]
+fn what_is_forwarded_meets_the_hook_forward() {
+    let accept = |key: &str, name: &str| {
+        format!(
+            r#"[{{"match": {{"op": "==", "left": {{"meta": {{"key": "{key}"}}}}, "right": "{name}"}}}}, {{"accept": null}}]"#
+        )
+    };
+    let established = r#"[{"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": [2, 4]}}, {"accept": null}]"#;
+    for (hook, rule, from, to) in [
+        ("forward", "[]".to_owned(), true, true),
+        ("input", "[]".to_owned(), false, false),
+        ("output", "[]".to_owned(), false, false),
+        ("forward", accept("iifname", "up*"), false, false),
+        ("forward", accept("iifname", "x0"), true, false),
+        ("forward", accept("oifname", "x0"), false, true),
+        ("forward", established.to_owned(), true, false),
+    ] {
+        let stops = |way| stops(hook, way, &[&rule]);
+        assert_eq!((stops(Way::From), stops(Way::To)), (from, to), "{rule}");
+    }
+}
+
+/// As nft 1.0.6 writes `fib saddr . iif oif missing` and its kind.
+#[test]
+fn a_test_of_the_reverse_path_stops_what_comes_by_another_way() {
+    let rule = |op: &str, flags: &str, right: &str, verdict: &str| {
+        format!(
+            r#"[{{"match": {{"op": "{op}", "left": {{"fib": {{"result": "oif", "flags": [{flags}]}}}}, "right": {right}}}}},
+               {{"{verdict}": null}}]"#
+        )
+    };
+    let (strict, marked) = (r#""saddr", "iif""#, r#""saddr", "mark", "iif""#);
+    for (rule, policy, stopped) in [
+        (rule("==", strict, "false", "drop"), "accept", true),
+        (rule("==", marked, "false", "drop"), "accept", true),
+        (rule("==", strict, r#""0""#, "drop"), "accept", true),
+        (rule("==", strict, "true", "accept"), "drop", true),
+        (rule("!=", strict, r#""0""#, "accept"), "drop", true),
+        (rule("==", strict, "false", "continue"), "accept", false),
+        (rule("==", strict, "true", "drop"), "accept", false),
+        // Any route to the source will do.
+        (rule("==", r#""saddr""#, "false", "drop"), "accept", false),
+        (
+            rule("==", r#""daddr", "iif""#, "false", "drop"),
+            "accept",
+            false,
+        ),
+    ] {
+        for (astray, expected) in [(true, stopped), (false, false)] {
+            let packet = Packet {
+                interface: "up0",
+                way: Way::Back,
+                astray,
+            };
+            let stops = stops_packet("prerouting", &packet, policy, &[&rule], Unread::LetPass);
+            assert_eq!(stops, expected, "{rule} {astray}");
+        }
+    }
 }
 
 #[test]
@@ -176,7 +252,8 @@ fn the_order_of_rules_maps_and_words_of_iptables_are_known() {
             &Value::Null,
             &Packet {
                 interface: "up0",
-                way: Way::In
+                way: Way::In,
+                astray: false,
             }
         )
         .is_empty()

@@ -15,11 +15,15 @@ use super::{
 };
 use crate::{
     config::{Config, file::NextHops, settings},
-    model::{program::Wanted, route::Style},
+    model::{
+        program::{Mode, Wanted},
+        route::Style,
+    },
 };
 
-/// The oldest kernel that has TCX and resilient groups as they are used here.
-const KERNEL: (u32, u32) = (6, 6);
+/// The oldest kernel that loads the programs, and the oldest one that has TCX.
+const KERNEL: (u32, u32) = (6, 1);
+const TCX: (u32, u32) = (6, 6);
 /// The type of an Ethernet device in /sys (`ARPHRD_ETHER`).
 const ETHERNET: &str = "1";
 
@@ -94,7 +98,7 @@ impl<'a> Host<'a> {
     }
 
     fn look(mut self, config: &Config) -> Vec<Finding> {
-        self.kernel();
+        self.kernel(config);
         for (name, wanted) in settings::interfaces(config) {
             self.interface(&name, wanted.roles);
         }
@@ -109,14 +113,26 @@ impl<'a> Host<'a> {
         self.findings
     }
 
-    fn kernel(&mut self) {
+    fn kernel(&mut self, config: &Config) {
         let release = self.read("proc/sys/kernel/osrelease").unwrap_or_default();
         let mut numbers = release
             .split(['.', '-'])
             .map_while(|part| part.parse().ok());
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        if version < KERNEL {
-            let message = format!("the kernel is {release}, older than 6.6");
+        let interfaces = settings::interfaces(config);
+        let without_tcx = |wanted: &Wanted| {
+            wanted.roles & (roles::MEMBER | roles::CORRESPONDENT) == 0 && wanted.mode != Mode::Tcx
+        };
+        let (oldest, what) = match interfaces.values().all(without_tcx) {
+            true => (KERNEL, "which a router needs"),
+            false => (
+                TCX,
+                "which has TCX: members, correspondents and mode = \"tcx\" need it",
+            ),
+        };
+        if version < oldest {
+            let (major, minor) = oldest;
+            let message = format!("the kernel is {release}, older than {major}.{minor}, {what}");
             self.add("kernel", message, "boot a newer kernel");
         }
         if self.sysctl("net/core/bpf_jit_enable") == Some(0) {
@@ -177,7 +193,7 @@ impl<'a> Host<'a> {
         self.findings.extend(snooping);
         if self.sysctl(&format!("net/ipv6/conf/{name}/disable_ipv6")) == Some(1) {
             let message = format!("IPv6 is disabled on {name}");
-            let remedy = format!("sysctl -w net.ipv6.conf.{name}.disable_ipv6=0");
+            let remedy = format!("sysctl -w {}=0", key(name, "disable_ipv6"));
             self.add("no_ipv6", message, remedy);
         }
         let forwards = self.sysctl(&format!("net/ipv6/conf/{name}/forwarding")) == Some(1);
@@ -185,8 +201,8 @@ impl<'a> Host<'a> {
             let message = format!(
                 "{name} forwards, so that the kernel ignores Router Advertisements there, and with them a default route"
             );
-            let remedy =
-                format!("sysctl -w net.ipv6.conf.{name}.accept_ra=2, where routes come by them");
+            let key = key(name, "accept_ra");
+            let remedy = format!("sysctl -w {key}=2, where routes come by them");
             self.add("accept_ra", message, remedy);
         }
     }
@@ -217,171 +233,14 @@ impl<'a> Host<'a> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::{model::program::Framing, shell::netlink::KernelChange};
-
-    const GATEWAY: &str = "[correspondent]\ninterfaces = [\"up0\"]\nmode = \"native\"\n\
-                           client_prefixes = [\"2001:db8:1::/64\"]\nallow = [\"2001:db8:a::/48\"]\n";
-    const MEMBER: &str = "[member]\ninterfaces = [\"up0\"]\n[[member.group]]\nanycast = \"2001:db8:a::53\"\n\
-                          care_of = \"2001:db8:20::c1\"\n";
-
-    /// A machine made of these files; a file without text is a directory.
-    fn codes(name: &str, config: &str, files: &[(&str, &str)]) -> Vec<&'static str> {
-        codes_with(name, config, files, &LinkTable::new([]))
-    }
-
-    /// The same, with these interfaces and addresses.
-    fn codes_with(
-        name: &str,
-        config: &str,
-        files: &[(&str, &str)],
-        links: &LinkTable,
-    ) -> Vec<&'static str> {
-        let root = std::env::temp_dir().join(format!("anycast-{}-host-{name}", std::process::id()));
-        let sound = [
-            ("proc/sys/kernel/osrelease", "6.12.1-amd64\n"),
-            ("proc/mounts", "bpf /sys/fs/bpf bpf rw 0 0\n"),
-            ("proc/sys/net/ipv6/conf/all/forwarding", "1\n"),
-            ("sys/class/net/up0/type", "1\n"),
-            ("proc/sys/net/ipv6/neigh/default/gc_thresh3", "1024\n"),
-            (
-                "proc/net/stat/ndisc_cache",
-                "entries  allocs\n00000300  00001000\n",
-            ),
-        ];
-        for (path, text) in sound.iter().chain(files) {
-            let path = root.join(path);
-            fs::create_dir_all(path.parent().expect("a parent")).expect("made");
-            fs::write(path, text).expect("written");
-        }
-        let config = crate::config::parse(config, "x.toml").expect("right");
-        let found = Host::new(&root, links).look(&config);
-        fs::remove_dir_all(root).expect("removed");
-        found.into_iter().map(|finding| finding.code).collect()
-    }
-
-    /// An interface that is a port of a device of this kind.
-    fn port(ifindex: u32, kind: &str, vrf: Option<u32>) -> KernelChange {
-        KernelChange::Link {
-            ifindex,
-            name: "up0".into(),
-            mac: None,
-            below: None,
-            above: Some(3),
-            port_of: Some(kind.into()),
-            vrf,
-            framing: Framing::Ethernet,
-            vlan: None,
-            up: true,
-        }
-    }
-
-    /// The addresses that the member of [`MEMBER`] needs.
-    fn member(preferred: bool) -> LinkTable {
-        let mut links = LinkTable::new([]);
-        for address in ["2001:db8:a::53", "2001:db8:20::c1"] {
-            links.apply(KernelChange::Address {
-                ifindex: 1,
-                address: address.parse().expect("an address"),
-                usable: true,
-                preferred,
-            });
-        }
-        links
-    }
-
-    #[test]
-    fn nothing_is_in_the_way_on_a_machine_that_is_sound() {
-        assert_eq!(codes("sound", GATEWAY, &[]), Vec::<&str>::new());
-        let links = member(false);
-        assert_eq!(
-            codes_with("member", MEMBER, &[], &links),
-            Vec::<&str>::new()
-        );
-    }
-
-    #[test]
-    fn each_obstacle_is_found() {
-        for (number, (file, text, code)) in [
-            ("proc/sys/kernel/osrelease", "6.1.0-13-amd64", "kernel"),
-            ("proc/sys/net/core/bpf_jit_enable", "0", "no_jit"),
-            ("proc/mounts", "proc /proc proc rw 0 0", "no_bpffs"),
-            (
-                "proc/sys/net/ipv6/conf/all/forwarding",
-                "0",
-                "no_forwarding",
-            ),
-            ("proc/sys/net/ipv6/conf/up0/disable_ipv6", "1", "no_ipv6"),
-            ("sys/module/nf_tables/refcnt", "3", "netfilter"),
-            (
-                "proc/net/stat/ndisc_cache",
-                "entries  allocs\n00000301  00001000\n",
-                "neighbours",
-            ),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            let found = codes(&format!("obstacle-{number}"), GATEWAY, &[(file, text)]);
-            assert_eq!(found, [code], "{file}");
-        }
-        let elsewhere = GATEWAY.replace("up0", "up1");
-        assert_eq!(codes("missing", &elsewhere, &[]), ["no_interface"]);
-    }
-
-    #[test]
-    fn a_router_needs_ethernet_and_a_gateway_does_not() {
-        const ROUTER: &str = "[router]\ninterfaces = [\"up0\"]\n";
-        let sit = [("sys/class/net/up0/type", "776")];
-        assert_eq!(codes("sit-router", ROUTER, &sit), ["not_ethernet"]);
-        assert_eq!(codes("sit-gateway", GATEWAY, &sit), [""; 0]);
-    }
-
-    #[test]
-    fn settings_that_contradict_each_other_are_found() {
-        let forwards = [
-            ("proc/sys/net/ipv6/conf/up0/forwarding", "1"),
-            ("proc/sys/net/ipv6/conf/up0/accept_ra", "1"),
-        ];
-        assert_eq!(codes("ra", GATEWAY, &forwards), ["accept_ra"]);
-        let bridge = [
-            ("sys/class/net/up0/bridge/multicast_snooping", "1"),
-            ("sys/class/net/up0/bridge/multicast_querier", "1"),
-        ];
-        assert_eq!(codes("snoops", GATEWAY, &bridge), ["snooping"]);
-    }
-
-    #[test]
-    fn addresses_that_a_member_lacks_are_found() {
-        assert_eq!(codes("none", MEMBER, &[]), ["no_anycast", "no_care_of"]);
-        let links = member(true);
-        let found = codes_with("preferred", MEMBER, &[], &links);
-        assert_eq!(found, ["care_of_preferred"]);
-    }
-
-    #[test]
-    fn a_router_in_a_vrf_needs_its_routes_there() {
-        let mut links = LinkTable::new([]);
-        links.apply(port(2, "vrf", Some(100)));
-        for (table, found) in [("", &["vrf_table"][..]), ("table = 100\n", &[])] {
-            let config = format!("[router]\ninterfaces = [\"up0\"]\n{table}");
-            assert_eq!(codes_with("table", &config, &[], &links), found, "{table}");
-        }
-        // What the daemon itself sends does not go by a VRF.
-        assert_eq!(codes_with("vrf", GATEWAY, &[], &links), ["vrf"]);
-    }
-
-    #[test]
-    fn a_port_of_a_device_that_has_the_addresses_is_found() {
-        for (kind, found) in [("bridge", &["port"][..]), ("bond", &["port"]), ("vrf", &[])] {
-            let mut links = LinkTable::new([]);
-            links.apply(port(2, kind, None));
-            let name = format!("port-{kind}");
-            assert_eq!(codes_with(&name, GATEWAY, &[], &links), found, "{kind}");
-        }
+/// The key of an interface's setting, as sysctl(8) takes it: where it begins with dots, all dots are between its parts,
+/// so that the name of a VLAN's interface needs a key with slashes (sysctl.d(5)).
+fn key(interface: &str, setting: &str) -> String {
+    match interface.contains('.') {
+        true => format!("net/ipv6/conf/{interface}/{setting}"),
+        false => format!("net.ipv6.conf.{interface}.{setting}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

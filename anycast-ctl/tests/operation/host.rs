@@ -150,6 +150,9 @@ fn settings() -> Result<()> {
     machine.setting("no_ipv6", (disable, "1"), (disable, "0"))?;
     let accept = "ipv6/conf/up0/accept_ra";
     machine.setting("accept_ra", (accept, "1"), (accept, "2"))?;
+    if process::find("sysctl").is_some() {
+        vlan(&machine)?;
+    }
     let hash = |policy, fields| {
         let (policy, fields) = (
             ("ipv6/fib_multipath_hash_policy", policy),
@@ -165,6 +168,37 @@ fn settings() -> Result<()> {
         || hash("1", "7"),
         |()| hash("3", "3"),
     )
+}
+
+/// Remedies of an interface with a dot in its name, as those of VLANs have it, as they are printed.
+fn vlan(machine: &Machine) -> Result<()> {
+    let namespace = &machine.namespace;
+    // Its name is what matters, and not every kernel has devices for VLANs.
+    let (near, far) = (
+        End::new(namespace, "up0.100"),
+        End::new(&machine.far, "up0.100"),
+    );
+    netlink::veth(near, far)?;
+    netlink::connect(near, far)?;
+    let config = GATEWAY.replace("\"up0\"", "\"up0.100\"");
+    for (code, setting, wrong) in [
+        ("no_ipv6", "disable_ipv6", "1"),
+        ("accept_ra", "accept_ra", "1"),
+    ] {
+        let key = format!("ipv6/conf/up0.100/{setting}");
+        let right = std::cell::RefCell::default();
+        let cause = || {
+            sysctl::set(namespace, &[(&key, wrong)])?;
+            let found = machine.finds(&config, &[code])?;
+            let (_, remedy) = found.into_iter().next().context("it is not found")?;
+            right.replace(remedy.replace(", where routes come by them", ""));
+            Ok(())
+        };
+        machine.provoke(&config, code, "net/ipv6/conf/up0.100/", cause, |()| {
+            follow(namespace, &right.take())
+        })?;
+    }
+    ip(namespace, "link del up0.100").map(drop)
 }
 
 fn programs() -> Result<()> {

@@ -59,12 +59,14 @@ pub(super) struct Daemon {
 
 impl Daemon {
     /// Loads the programs, attaches them to the interfaces that exist, and performs the first actions of the core.
+    /// `not_admitted` says why users of `read_group` cannot ask.
     pub(super) async fn start(
         config: &Config,
         running: Running,
         paths: &Paths,
         server: Server,
         object: &[u8],
+        not_admitted: Option<String>,
     ) -> Result<Self, ShellError> {
         let mut netlink =
             Netlink::open().map_err(ShellError::io("cannot open a netlink socket"))?;
@@ -80,7 +82,8 @@ impl Daemon {
         let mut parts = Parts {
             performer: sockets
                 .performer(config, server.monitor(), bus)?
-                .with_metrics(metrics),
+                .with_metrics(metrics)
+                .with_not_admitted(not_admitted),
             core,
             policy: start::policy(config, running, paths),
             flows,

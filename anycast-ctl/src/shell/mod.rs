@@ -90,10 +90,14 @@ pub async fn run(
     // This comes before anything is attached: a second daemon must not disturb the first one.
     let server = api::server::Server::bind(&socket)?;
     let _alone = alone::claim()?;
-    if let Some(group) = &config.control.read_group {
-        server.admit(group.get_ref())?;
-    }
-    let mut daemon = daemon::Daemon::start(&config, running, paths, server, object).await?;
+    let not_admitted = config.control.read_group.as_ref().and_then(|group| {
+        // Those who watch have to wait for somebody. Sessions do not wait for those who watch.
+        let error = server.admit(group.get_ref()).err()?;
+        tracing::warn!(%error, "users of read_group cannot ask");
+        Some(error.to_string())
+    });
+    let mut daemon =
+        daemon::Daemon::start(&config, running, paths, server, object, not_admitted).await?;
     let result = daemon.run().await;
     daemon.stop().await;
     result

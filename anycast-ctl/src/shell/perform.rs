@@ -55,6 +55,8 @@ pub(super) struct Performer {
     timings: Timings,
     /// Who scrapes metrics comes by this.
     metrics: Option<Listener>,
+    /// Why users of `read_group` cannot ask.
+    not_admitted: Option<String>,
     bus: Option<Bus>,
 }
 
@@ -84,6 +86,7 @@ impl Performer {
             map_failed: 0,
             timings,
             metrics: None,
+            not_admitted: None,
             bus,
         }
     }
@@ -96,6 +99,19 @@ impl Performer {
     /// Why nobody can scrape metrics, where somebody should be able to.
     pub(super) fn metrics_problem(&self) -> Option<String> {
         self.metrics.as_ref().and_then(Listener::problem)
+    }
+
+    /// The same with why users of `read_group` cannot ask, where it is so.
+    pub(super) fn with_not_admitted(self, not_admitted: Option<String>) -> Self {
+        Self {
+            not_admitted,
+            ..self
+        }
+    }
+
+    /// Why users of `read_group` cannot ask, where they should be able to.
+    pub(super) fn not_admitted(&self) -> Option<&str> {
+        self.not_admitted.as_deref()
     }
 
     /// Performs all `actions` and empties the list. Maps and multicast groups come first, in their order, so that a

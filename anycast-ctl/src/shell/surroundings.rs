@@ -109,7 +109,26 @@ pub(super) fn of_machine(
     }
     findings.extend(in_vrfs(config, links));
     findings.extend(of_addresses(config, links));
+    findings.extend(of_group(config));
     findings
+}
+
+/// A group whose users are to ask, and that there is not.
+fn of_group(config: &Config) -> Option<Finding> {
+    let group = config.control.read_group.as_ref()?.get_ref();
+    let found = nix::unistd::Group::from_name(group);
+    matches!(found, Ok(None)).then(|| {
+        Finding::new(
+            "read_group",
+            format!(
+                "there is no group {group}, so that its users cannot ask the daemon (read_group)"
+            ),
+            format!(
+                "groupadd --system {group}; and, under systemd, `systemctl edit anycast` with \
+                 SupplementaryGroups={group} under [Service]"
+            ),
+        )
+    })
 }
 
 /// Interfaces of members and correspondents in a VRF.
@@ -242,6 +261,19 @@ mod tests {
             let said = off_link(&config, &addresses);
             assert_eq!(said.len(), usize::from(nowhere), "{addresses}: {said:?}");
         }
+    }
+
+    #[test]
+    fn a_group_of_readers_that_there_is_not_is_found() {
+        let found = |control: &str| {
+            let text = format!("{control}\n[router]\ninterfaces = [\"up0\"]\n");
+            let config = crate::config::parse(&text, "x.toml").expect("right");
+            of_group(&config).map(|finding| finding.code)
+        };
+        assert_eq!(found(""), None);
+        assert_eq!(found("[control]\nread_group = \"root\""), None);
+        let nobody = "[control]\nread_group = \"anycast-nobody-has-it\"";
+        assert_eq!(found(nobody), Some("read_group"));
     }
 
     #[test]

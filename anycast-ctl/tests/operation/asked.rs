@@ -45,6 +45,21 @@ fn ask(lab: &Lab, group: &str, arguments: &[&str]) -> Result<(bool, String)> {
     ))
 }
 
+/// A group that is not there keeps its users out, and the daemon runs all the same.
+pub fn no_read_group() -> Result<()> {
+    let mut lab = Lab::up(Path::new(DAEMON), None)?;
+    let control = "\n[control]\nread_group = \"anycast-nobody-has-it\"\n\n[correspondent]\n";
+    lab.configure("gateway", "\n[correspondent]\n", control)?;
+    lab.start(&["gateway", "router"])?;
+    let directory = lab.network.site().directory();
+    let mode = std::fs::metadata(directory.join("gateway.sock"))?.permissions();
+    ensure!(mode.mode() & 0o777 == 0o600, "{:o}", mode.mode());
+    let daemon = lab.daemon("gateway")?;
+    daemon.wait_problems(&["read_group"])?;
+    lab.daemon("router")?.wait_problems(&[])?;
+    Ok(())
+}
+
 pub fn read_group() -> Result<()> {
     let mut lab = Lab::up(Path::new(DAEMON), None)?;
     let control = format!(
@@ -72,7 +87,9 @@ pub fn read_group() -> Result<()> {
         !done && said.contains("not permitted"),
         "another group: {said}"
     );
-    lab.daemon("gateway")?.tell(&["flush", "--all"])?;
+    let daemon = lab.daemon("gateway")?;
+    daemon.tell(&["flush", "--all"])?;
+    daemon.wait_problems(&[])?;
     Ok(())
 }
 

@@ -67,6 +67,10 @@ fn main() -> ExitCode {
             asked::read_group,
         )
         .test(
+            "a read_group that is not there keeps no daemon from running",
+            asked::no_read_group,
+        )
+        .test(
             "status --check fails where an interface is missing",
             asked::check,
         );

@@ -70,6 +70,13 @@ pub(super) fn status(
         code: "metrics_not_served".to_owned(),
         message,
     }));
+    let not_admitted = performer.not_admitted();
+    status
+        .problems
+        .extend(not_admitted.map(|message| view::Problem {
+            code: "read_group".to_owned(),
+            message: format!("users of read_group cannot ask: {message}; then restart the daemon"),
+        }));
     Ok(Answer::Status(Box::new(status)))
 }
 

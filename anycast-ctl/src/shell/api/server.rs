@@ -64,8 +64,8 @@ pub enum ServerError {
     },
     /// The process may not give the socket to the group.
     #[error(
-        "cannot give the control socket to group {group}: {error}; a daemon without CAP_CHOWN must be in that group, \
-         as SupplementaryGroups= of systemd does"
+        "cannot give the control socket to group {group}: {error}; a daemon without CAP_CHOWN must be in that group: \
+         `systemctl edit anycast`, with SupplementaryGroups={group} under [Service]"
     )]
     Group {
         /// Name of the group.

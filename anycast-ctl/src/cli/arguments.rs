@@ -165,7 +165,7 @@ pub(super) enum Command {
         #[command(flatten)]
         query: Query,
     },
-    /// Show the other gateways of the fleet and its bus, or make a secret for a fleet
+    /// Show the other gateways of the fleet and its bus, forget one that was taken away, or make a secret for a fleet
     #[command(args_conflicts_with_subcommands = true)]
     Fleet {
         #[command(subcommand)]

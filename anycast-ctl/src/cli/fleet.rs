@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use clap::Subcommand;
 
 use super::{
-    ask::{Query, ask, print},
+    ask::{Query, answer, ask},
     show::counted,
     table::{Table, seconds, wrapped},
 };
@@ -22,12 +22,24 @@ pub(super) enum Command {
     Secret {
         /// The file, which must not exist yet
         file: PathBuf,
+        #[command(flatten)]
+        query: Query,
+    },
+    /// No longer show a gateway that was taken away for good. One that is heard again is shown again
+    Forget {
+        /// The name of the gateway
+        name: String,
+        #[command(flatten)]
+        query: Query,
     },
 }
 
 pub(super) fn run(socket: &Path, command: Option<Command>, query: Query) -> Result<()> {
     match command {
-        Some(Command::Secret { file }) => make_secret(&file),
+        Some(Command::Secret { file, query }) => make_secret(&file, query),
+        Some(Command::Forget { name, query }) => {
+            ask(socket, &Request::FleetForget { name }, query, show)
+        }
         None => ask(socket, &Request::Fleet, query, show),
     }
 }
@@ -39,10 +51,15 @@ pub(super) fn ready(socket: &Path) -> Result<()> {
     Ok(())
 }
 
-fn make_secret(file: &Path) -> Result<()> {
+fn make_secret(file: &Path, query: Query) -> Result<()> {
     let secret = secret::create(file)?;
-    let fingerprint = secret::fingerprint(&secret);
-    print(&format!("{}: fingerprint {fingerprint}\n", file.display()))
+    let made = view::FleetSecret {
+        file: file.to_owned(),
+        fingerprint: secret::fingerprint(&secret),
+    };
+    answer(&made, query, |made| {
+        format!("{}: fingerprint {}\n", file.display(), made.fingerprint)
+    })
 }
 
 fn show(fleet: &view::Fleet) -> String {
@@ -105,6 +122,7 @@ mod tests {
             heard_seconds: 1.0,
             clock_ahead_seconds: -41.5,
             clock_is_off: true,
+            name_is_shared: false,
             bindings: 3,
             flows: 4,
         };

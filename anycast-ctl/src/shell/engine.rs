@@ -11,6 +11,7 @@ use crate::core::{
     Action, Actions, Notice, Received, Time,
     controller::{Command, CommandError, Controller, Flushed, Input, Settings},
     correspondent::{Correspondent, Selection},
+    fleet::Unforgotten,
     router::Policy,
 };
 
@@ -85,6 +86,11 @@ impl Engine {
     pub(super) fn flush(&mut self, which: &Selection) -> Flushed {
         let now = self.now();
         self.controller.flush(now, which, &mut self.actions)
+    }
+
+    /// No longer shows a gateway of the fleet that was taken away. `None` where there is no bus.
+    pub(super) fn dismiss_peer(&mut self, name: &str) -> Option<Result<(), Unforgotten>> {
+        self.controller.correspondent_mut()?.dismiss_peer(name)
     }
 
     /// Replaces the policy of the router role.

@@ -68,6 +68,10 @@ fn outlive(site: &mut Site, bus: &mut Option<Nats>) -> Result<()> {
     fleet_matches_schema(site, 1)?;
     site.gateway(1)?.wait_problems(&[])?;
     metrics_of_fleet(site, 1, [1.0, 1.0, 1.0])?;
+    let fleet = site.gateway(1)?.ask("fleet")?;
+    let name = fleet["peers"][0]["name"].as_str().context("no name")?;
+    let refused = site.gateway(1)?.tell(&["fleet", "forget", name]);
+    ensure!(refused.is_err(), "{name} is there");
     site.route(1)?;
     go_on(&mut crowd, GO_ON)?;
     none_broken(&crowd, "the route moved")?;
@@ -82,6 +86,7 @@ fn outlive(site: &mut Site, bus: &mut Option<Nats>) -> Result<()> {
     let alone = ["fleet_disconnected", "fleet_peer_lost"];
     site.gateway(1)?.wait_problems(&alone)?;
     metrics_of_fleet(site, 1, [1.0, 0.0, 0.0])?;
+    forgotten(site)?;
     *bus = Some(Nats::start(site)?);
     wait_connected(site, 1, true)?;
     site.start_gateway(0)?;
@@ -92,6 +97,21 @@ fn outlive(site: &mut Site, bus: &mut Option<Nats>) -> Result<()> {
     site.lose_gateway(1, &[0])?;
     go_on(&mut crowd, GO_ON)?;
     none_broken(&crowd, "the other gateway failed")
+}
+
+/// One that was taken away for good is no problem any more, when somebody has said so.
+fn forgotten(site: &Site) -> Result<()> {
+    let gateway = site.gateway(1)?;
+    let fleet = gateway.ask("fleet")?;
+    let name = fleet["peers"][0]["name"].as_str().context("no name")?;
+    ensure!(gateway.tell(&["fleet", "forget", "nobody"]).is_err());
+    let left = gateway.tell(&["fleet", "forget", name, "--json"])?;
+    let left: Value = serde_json::from_str(&left)?;
+    ensure!(left["peers"] == serde_json::json!([]), "{left}");
+    gateway.wait_problems(&["fleet_disconnected"])?;
+    let text = gateway.tell(&["metrics"])?;
+    ensure!(!text.contains("anycast_fleet_peer_up{"), "{text}");
+    Ok(())
 }
 
 /// The control: a gateway fails after the route moved. Gives how many sessions are broken.

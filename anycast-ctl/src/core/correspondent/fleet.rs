@@ -12,7 +12,7 @@ use super::{Correspondent, origin::Origin, steers, triple::Triple, update::Refus
 use crate::core::{
     Actions, Time,
     counters::Counter,
-    fleet::{Bus, News},
+    fleet::{Bus, News, Unforgotten},
 };
 
 /// After this time, gateways that find each other again take each other's messages.
@@ -66,6 +66,11 @@ impl Correspondent {
         self.published.unsaid(since);
         self.elsewhere.unheard(since, now + AGAIN);
         self.sweeper.no_later_than(now + AGAIN);
+    }
+
+    /// No longer shows a gateway of the fleet that was taken away. `None` where there is no bus.
+    pub fn dismiss_peer(&mut self, name: &str) -> Option<Result<(), Unforgotten>> {
+        self.bus.as_mut().map(|bus| bus.dismiss(name))
     }
 
     /// The bus, where there is one.

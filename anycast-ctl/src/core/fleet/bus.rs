@@ -12,7 +12,7 @@ use super::{
     seal::{ALL, Id, Keys, Opened, Unopened, kind},
     secret::Secret,
     snapshot::{Client, Server},
-    view::{Status, Stranger, Strangers, difference, milliseconds},
+    view::{Stranger, Strangers, difference, milliseconds},
 };
 use crate::core::{
     Action, Actions, Notice, Time,
@@ -42,14 +42,14 @@ pub(super) const UNNOTICED: Duration = Duration::from_secs(12);
 pub struct Bus {
     keys: Keys,
     pub(super) rng: Generator,
-    name: String,
+    pub(super) name: String,
     id: Id,
     sequence: u64,
     /// Our challenge, the one before, and when another is due.
     challenges: [u64; 2],
     rotates: Time,
     pub(super) peers: Peers,
-    strangers: Strangers,
+    pub(super) strangers: Strangers,
     /// The time of day at a time.
     anchor: (Time, Duration),
     pub(super) started: Time,
@@ -303,20 +303,6 @@ impl Bus {
     pub fn deadline(&self) -> Option<Time> {
         let due = earliest(Some(self.next), self.peers.deadline());
         earliest(due, self.catch_up_deadline())
-    }
-
-    /// What people are shown.
-    #[must_use]
-    pub fn status(&self, now: Time) -> Status {
-        let peers = self.peers.shown();
-        Status {
-            name: self.name.clone(),
-            connected: self.connected.map(|since| now.since(since)),
-            ready: self.ready.map(|(since, how)| (now.since(since), how)),
-            snapshot: self.snapshot_at.map(|at| now.since(at)),
-            peers: peers.map(|peer| (peer, now).into()).collect(),
-            strangers: self.strangers.view(now),
-        }
     }
 
     fn beat(&mut self, now: Time, actions: &mut Actions) {

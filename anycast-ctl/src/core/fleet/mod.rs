@@ -21,6 +21,7 @@ mod tests;
 pub use bus::Bus;
 pub use message::{End, NAME, Pins};
 pub use news::News;
+pub use peers::Unforgotten;
 pub(super) use published::Published;
 pub use seal::Id;
 pub use secret::{Secret, SecretError};

@@ -30,6 +30,10 @@ pub(super) struct Peer {
     /// When it was heard first, and last.
     since: Time,
     pub(super) heard: Time,
+    /// When it was heard for the first time.
+    since: Time,
+    /// An operator said that it does not come back.
+    dismissed: bool,
     /// By how many milliseconds its clock is ahead of ours.
     pub(super) ahead: i64,
     /// Whether somebody was warned of its clock.
@@ -104,7 +108,20 @@ pub(super) struct Heard {
 
 /// The gateways that were heard.
 #[derive(Debug, Default)]
-pub(super) struct Peers(BTreeMap<Id, Peer>);
+pub(super) struct Peers {
+    known: BTreeMap<Id, Peer>,
+    /// The last of each name that is forgotten: nothing depends on them, and people still want to know of them.
+    gone: BTreeMap<String, Peer>,
+}
+
+/// Why a gateway stays among those that people are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unforgotten {
+    /// No gateway of this name was heard.
+    Unknown,
+    /// It is there.
+    There,
+}
 
 impl Peers {
     /// Takes a heartbeat whose authenticator is right. `challenges` are ours, the present one and the one before.
@@ -118,10 +135,10 @@ impl Peers {
     ) -> Result<Heard, Unwanted> {
         let repeats = |echo: &(Id, u64)| echo.0 == own && challenges.contains(&echo.1);
         let repeats = heartbeat.echoes.iter().any(repeats);
-        if !self.0.contains_key(&sender) {
+        if !self.known.contains_key(&sender) {
             self.make_room(now)?;
         }
-        let peer = self.0.entry(sender).or_insert_with(|| Peer {
+        let peer = self.known.entry(sender).or_insert_with(|| Peer {
             name: String::new(),
             proven: false,
             ready: false,
@@ -129,6 +146,8 @@ impl Peers {
             flows: 0,
             since: now,
             heard: now,
+            since: now,
+            dismissed: false,
             ahead: 0,
             warned: false,
             challenge: 0,
@@ -156,6 +175,8 @@ impl Peers {
         peer.challenge = heartbeat.challenge;
         if repeats || peer.proven {
             peer.proven = true;
+            peer.dismissed = false;
+            self.gone.remove(&heartbeat.name);
             peer.name = heartbeat.name;
             peer.ready = heartbeat.ready;
             peer.bindings = heartbeat.bindings;
@@ -168,7 +189,7 @@ impl Peers {
 
     /// Whether another message of this gateway is to be taken, which it sent to all or to this one `alone`.
     pub(super) fn takes(&mut self, sender: Id, sequence: u64, alone: bool) -> Result<(), Unwanted> {
-        let peer = self.0.get_mut(&sender).filter(|peer| peer.proven);
+        let peer = self.known.get_mut(&sender).filter(|peer| peer.proven);
         let peer = peer.ok_or(Unwanted::Unproven)?;
         match peer.windows[usize::from(alone)].note(sequence) {
             true => Ok(()),
@@ -176,28 +197,68 @@ impl Peers {
         }
     }
 
-    /// Gateways that are no longer there.
+    /// Gateways that are no longer there. One that was restarted has another number, and is there.
     pub(super) fn lost(&mut self, now: Time) -> Vec<String> {
         let mut lost = Vec::new();
-        for peer in self.0.values_mut() {
+        for peer in self.known.values_mut() {
             if peer.proven && now.since(peer.heard) >= LOST {
                 peer.proven = false;
                 lost.push(peer.name.clone());
             }
         }
-        self.0.retain(|_, peer| now.since(peer.heard) < FORGOTTEN);
+        lost.sort_unstable();
+        lost.dedup();
+        lost.retain(|name| !self.there().any(|(_, peer)| peer.name == *name));
+        let forgotten = self
+            .known
+            .extract_if(.., |_, peer| now.since(peer.heard) >= FORGOTTEN);
+        for (_, peer) in forgotten.collect::<Vec<_>>() {
+            self.remember(peer);
+        }
         lost
+    }
+
+    /// Keeps the name of a gateway that is forgotten.
+    fn remember(&mut self, peer: Peer) {
+        if peer.name.is_empty() || peer.dismissed {
+            return;
+        }
+        if self.gone.len() >= MOST
+            && !self.gone.contains_key(&peer.name)
+            && let Some(name) = self.gone.values().min_by_key(|it| it.heard)
+        {
+            let name = name.name.clone();
+            self.gone.remove(&name);
+        }
+        let gone = self.gone.entry(peer.name.clone()).or_insert(peer.clone());
+        if gone.heard < peer.heard {
+            *gone = peer;
+        }
+    }
+
+    /// No longer shows people a gateway that is not there. What was heard of it is kept for as long as else: a
+    /// recording could make it come back.
+    pub(super) fn dismiss(&mut self, name: &str) -> Result<(), Unforgotten> {
+        if self.there().any(|(_, peer)| peer.name == name) {
+            return Err(Unforgotten::There);
+        }
+        let mut was_shown = self.gone.remove(name).is_some();
+        for peer in self.known.values_mut().filter(|peer| peer.name == name) {
+            was_shown |= !peer.dismissed;
+            peer.dismissed = true;
+        }
+        was_shown.then_some(()).ok_or(Unforgotten::Unknown)
     }
 
     /// What a heartbeat repeats.
     pub(super) fn echoes(&self) -> Vec<(Id, u64)> {
-        let peers = self.0.iter().take(ECHOES);
+        let peers = self.known.iter().take(ECHOES);
         peers.map(|(id, peer)| (*id, peer.challenge)).collect()
     }
 
     /// The gateways that are there.
-    pub(super) fn there(&self) -> impl Iterator<Item = (Id, &Peer)> {
-        let peers = self.0.iter().filter(|(_, peer)| peer.proven);
+    pub(super) fn there(&self) -> impl Iterator<Item = (Id, &Peer)> + Clone {
+        let peers = self.known.iter().filter(|(_, peer)| peer.proven);
         peers.map(|(id, peer)| (*id, peer))
     }
 
@@ -211,22 +272,40 @@ impl Peers {
         self.all().any(|peer| !peer.proven && !again(peer))
     }
 
-    /// Those that people are shown. One that was restarted has another number: what it was before is not lost.
+    /// Those that people are shown, one of each name: that which is there, or was heard last. One that was restarted
+    /// has another number, and is not two.
     pub(super) fn shown(&self) -> impl Iterator<Item = &Peer> {
-        let since = |peer: &Peer| (peer.proven, peer.heard);
-        let replaces =
-            move |new: &Peer, old: &Peer| new.name == old.name && since(new) > since(old);
-        self.all()
-            .filter(move |old| old.proven || !self.all().any(|new| replaces(new, old)))
+        let mut shown: BTreeMap<&str, &Peer> = BTreeMap::new();
+        let last = |peer: &Peer| (peer.proven, peer.heard);
+        let known = self.all().filter(|peer| !peer.dismissed);
+        for peer in self.gone.values().chain(known) {
+            let row = shown.entry(&peer.name).or_insert(peer);
+            if last(row) < last(peer) {
+                *row = peer;
+            }
+        }
+        shown.into_values()
+    }
+
+    /// Whether two gateways that are there have this name: each was heard after the other had come.
+    pub(super) fn is_shared(&self, name: &str) -> bool {
+        let mut named = self
+            .there()
+            .map(|(_, peer)| peer)
+            .filter(|peer| peer.name == name);
+        let Some(newest) = named.clone().max_by_key(|peer| peer.since) else {
+            return false;
+        };
+        named.any(|peer| peer.since < newest.since && peer.heard > newest.since)
     }
 
     /// All that were there, and are remembered.
     fn all(&self) -> impl Iterator<Item = &Peer> {
-        self.0.values().filter(|peer| !peer.name.is_empty())
+        self.known.values().filter(|peer| !peer.name.is_empty())
     }
 
     pub(super) fn get_mut(&mut self, id: Id) -> Option<&mut Peer> {
-        self.0.get_mut(&id)
+        self.known.get_mut(&id)
     }
 
     /// When [`Peers::lost`] has something to do.
@@ -236,14 +315,19 @@ impl Peers {
 
     /// One that is not there gives way to another.
     fn make_room(&mut self, now: Time) -> Result<(), Unwanted> {
-        if self.0.len() < MOST {
+        if self.known.len() < MOST {
             return Ok(());
         }
-        let gone = self.0.iter().filter(|(_, peer)| !peer.proven);
+        let gone = self.known.iter().filter(|(_, peer)| !peer.proven);
         let oldest = gone.min_by_key(|(_, peer)| peer.heard);
         let oldest = oldest.filter(|(_, peer)| now.since(peer.heard) >= LOST);
         let oldest = *oldest.ok_or(Unwanted::Full)?.0;
-        self.0.remove(&oldest);
+        if let Some(peer) = self.known.remove(&oldest) {
+            self.remember(peer);
+        }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

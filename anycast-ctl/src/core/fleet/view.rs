@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::peers::Peer;
+use super::{
+    Bus,
+    peers::{Peer, Unforgotten},
+};
 use crate::core::{Notice, Time, notice::FleetReady};
 
 /// Gateways with another secret that are remembered.
@@ -42,6 +45,8 @@ pub struct PeerView {
     pub ahead: i64,
     /// Whether that is more than is good.
     pub clock_is_off: bool,
+    /// Whether another gateway that is there has the same name.
+    pub shared: bool,
     /// Number of its bindings.
     pub bindings: u32,
     /// Number of its bound flows.
@@ -59,8 +64,32 @@ pub struct StrangerView {
     pub heard: Duration,
 }
 
-impl From<(&Peer, Time)> for PeerView {
-    fn from((peer, now): (&Peer, Time)) -> Self {
+impl Bus {
+    /// What people are shown.
+    #[must_use]
+    pub fn status(&self, now: Time) -> Status {
+        let peers = self.peers.shown().map(|peer| {
+            let is_ours = peer.proven && peer.name == self.name;
+            PeerView::new(peer, now, is_ours || self.peers.is_shared(&peer.name))
+        });
+        Status {
+            name: self.name.clone(),
+            connected: self.connected.map(|since| now.since(since)),
+            ready: self.ready.map(|(since, how)| (now.since(since), how)),
+            snapshot: self.snapshot_at.map(|at| now.since(at)),
+            peers: peers.collect(),
+            strangers: self.strangers.view(now),
+        }
+    }
+
+    /// No longer shows a gateway that was taken away.
+    pub fn dismiss(&mut self, name: &str) -> Result<(), Unforgotten> {
+        self.peers.dismiss(name)
+    }
+}
+
+impl PeerView {
+    pub(super) fn new(peer: &Peer, now: Time, shared: bool) -> Self {
         Self {
             name: peer.name.clone(),
             there: peer.proven,
@@ -68,6 +97,7 @@ impl From<(&Peer, Time)> for PeerView {
             heard: now.since(peer.heard),
             ahead: peer.ahead,
             clock_is_off: peer.warned,
+            shared,
             bindings: peer.bindings,
             flows: peer.flows,
         }

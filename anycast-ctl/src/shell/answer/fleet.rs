@@ -1,6 +1,7 @@
 //! Answers about the fleet.
 
 use super::common::{Answered, no_role};
+use crate::core::fleet::Unforgotten;
 use crate::shell::{
     api::{Answer, Refusal, RefusalCode, view},
     bus::Bus,
@@ -20,6 +21,21 @@ pub(super) fn fleet(core: &Engine, performer: &Performer) -> Answered {
     Ok(Answer::Fleet(Box::new(fleet)))
 }
 
+/// No longer shows a gateway that was taken away, and gives the others.
+pub(super) fn forget(core: &mut Engine, performer: &Performer, name: &str) -> Answered {
+    let message = match core.dismiss_peer(name) {
+        None | Some(Ok(())) => return fleet(core, performer),
+        Some(Err(Unforgotten::There)) => {
+            format!("gateway {name} is there: take it away first, and forget it ten seconds later")
+        }
+        Some(Err(Unforgotten::Unknown)) => {
+            format!("no gateway {name} was heard: `anycast-ctl fleet` shows the others")
+        }
+    };
+    let code = RefusalCode::Failed;
+    Err(Refusal { code, message })
+}
+
 /// The fleet, where there is a bus.
 pub(super) fn of(core: &Engine, performer: &Performer) -> Option<view::Fleet> {
     let correspondent = core.controller().correspondent()?;
@@ -32,6 +48,7 @@ pub(super) fn of(core: &Engine, performer: &Performer) -> Option<view::Fleet> {
         heard_seconds: peer.heard.as_secs_f64(),
         clock_ahead_seconds: seconds(peer.ahead),
         clock_is_off: peer.clock_is_off,
+        name_is_shared: peer.shared,
         bindings: peer.bindings,
         flows: peer.flows,
     });
@@ -56,7 +73,7 @@ pub(super) fn of(core: &Engine, performer: &Performer) -> Option<view::Fleet> {
 }
 
 /// Clocks that differ by years are as wrong as those that differ by hours.
-fn seconds(milliseconds: i64) -> f64 {
+pub(super) fn seconds(milliseconds: i64) -> f64 {
     let most = i64::from(i32::MAX);
     let bounded = i32::try_from(milliseconds.clamp(-most, most)).unwrap_or(i32::MAX);
     f64::from(bounded) / 1000.0

@@ -92,6 +92,7 @@ impl Desk<'_> {
             Request::Fleet => fleet::fleet(core, performer),
             Request::Counters => counters::counters(core, plane, performer),
             Request::Metrics { openmetrics } => {
+            Request::FleetForget { name } => fleet::forget(core, performer, &name),
                 metrics::metrics(core, plane, performer, seen, openmetrics)
             }
             Request::Join { anycast } => command(core, Command::Join { anycast }, anycast),

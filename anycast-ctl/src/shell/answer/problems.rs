@@ -119,7 +119,8 @@ fn of_fleet(fleet: &view::Fleet) -> Vec<(&'static str, String)> {
         let (name, ahead) = (&peer.name, peer.clock_ahead_seconds);
         if !peer.there {
             let message = format!(
-                "gateway {name} was not heard for {:.0} s",
+                "gateway {name} was not heard for {:.0} s: if it was taken away for good, `anycast-ctl fleet forget \
+                 {name}`",
                 peer.heard_seconds
             );
             problems.push(("fleet_peer_lost", message));
@@ -129,6 +130,13 @@ fn of_fleet(fleet: &view::Fleet) -> Vec<(&'static str, String)> {
             );
             problems.push(("fleet_clock", message));
         }
+    }
+    for peer in fleet.peers.iter().filter(|peer| peer.name_is_shared) {
+        let message = format!(
+            "two gateways of the fleet have the name {}: give each its own, by [correspondent.fleet] name",
+            peer.name
+        );
+        problems.push(("fleet_name_shared", message));
     }
     for stranger in &fleet.strangers {
         let message = format!(
@@ -228,6 +236,36 @@ mod tests {
             ..view::Status::default()
         };
         assert_eq!(codes(&status, true, &[]), ["care_of_preferred"]);
+    }
+
+    #[test]
+    fn a_fleet_has_problems_of_its_own() {
+        let codes = |peer: view::FleetPeer| {
+            let fleet = view::Fleet {
+                connected_seconds: Some(1.0),
+                ready: true,
+                peers: vec![peer],
+                ..view::Fleet::default()
+            };
+            let found = of_fleet(&fleet).into_iter();
+            found.map(|(code, _)| code).collect::<Vec<_>>()
+        };
+        let there = view::FleetPeer {
+            there: true,
+            ..view::FleetPeer::default()
+        };
+        assert_eq!(codes(there.clone()), [""; 0]);
+        assert_eq!(codes(view::FleetPeer::default()), ["fleet_peer_lost"]);
+        let clock_is_off = view::FleetPeer {
+            clock_is_off: true,
+            ..there.clone()
+        };
+        assert_eq!(codes(clock_is_off), ["fleet_clock"]);
+        let name_is_shared = view::FleetPeer {
+            name_is_shared: true,
+            ..there
+        };
+        assert_eq!(codes(name_is_shared), ["fleet_name_shared"]);
     }
 
     #[test]

@@ -126,6 +126,11 @@ pub enum Request {
     },
     /// The other gateways of the fleet, and the bus.
     Fleet,
+    /// No longer show a gateway of the fleet that was taken away. The answer is that of [`Request::Fleet`].
+    FleetForget {
+        /// Its name.
+        name: String,
+    },
     /// Why a client is bound or not, and where its packets go.
     Explain {
         /// The client, A.
@@ -185,6 +190,7 @@ impl Request {
             Self::PolicyAdd { .. }
             | Self::PolicyRemove { .. }
             | Self::Reload
+            | Self::FleetForget { .. }
             | Self::Flush { .. }
             | Self::Join { .. }
             | Self::Leave { .. }
@@ -260,7 +266,7 @@ pub enum Answer {
     Flows(view::Page<view::Flow, view::FlowCursor>),
     /// Answer to [`Request::Flush`].
     Flushed(view::Flushed),
-    /// Answer to [`Request::Fleet`].
+    /// Answer to [`Request::Fleet`] and [`Request::FleetForget`].
     Fleet(Box<view::Fleet>),
     /// Answer to [`Request::Explain`].
     ClientExplained(Box<view::ClientExplained>),

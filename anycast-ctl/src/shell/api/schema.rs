@@ -45,6 +45,8 @@ fn schemas() -> Vec<(String, String)> {
         schema::<view::ClientExplained>("explain"),
         schema::<view::Flushed>("flush"),
         schema::<view::Fleet>("fleet"),
+        schema::<view::Fleet>("fleet forget"),
+        schema::<view::FleetSecret>("fleet secret"),
         schema::<view::Detached>("detach"),
         schema::<view::Captured>("capture"),
         schema::<view::Counters>("counters"),

@@ -15,7 +15,7 @@ mod refusals;
 
 pub use checked::{Checked, Doctor};
 pub use explained::{ClientExplained, Explanation, RoleExplained, Step, WayExplained};
-pub use fleet::{Fleet, FleetPeer, FleetStranger};
+pub use fleet::{Fleet, FleetPeer, FleetSecret, FleetStranger};
 pub use flows::{Binding, Flow, FlowCursor, Flushed, Handshake, Heard, Pair, Triple, Which};
 pub use problem::Problem;
 pub use refusals::{MobilityRefusal, Refusal, Refusals};

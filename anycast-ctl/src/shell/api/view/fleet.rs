@@ -1,5 +1,7 @@
 //! What the control socket shows of a fleet.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// This gateway among the others of its fleet, on a bus.
@@ -46,6 +48,8 @@ pub struct FleetPeer {
     pub clock_ahead_seconds: f64,
     /// Whether that is more than a period of the fleet's keys.
     pub clock_is_off: bool,
+    /// Whether another gateway that is there, or this one, has the same name.
+    pub name_is_shared: bool,
     /// Number of its bindings.
     pub bindings: u32,
     /// Number of its bound flows.
@@ -62,4 +66,14 @@ pub struct FleetStranger {
     pub fingerprint: String,
     /// Seconds since it was heard.
     pub heard_seconds: f64,
+}
+
+/// A secret of a fleet that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FleetSecret {
+    /// The file in which it is.
+    pub file: PathBuf,
+    /// What tells it from others, and says nothing of it.
+    pub fingerprint: String,
 }

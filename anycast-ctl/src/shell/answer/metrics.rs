@@ -10,7 +10,7 @@ use anycast_common::abi::{counters::Counter as DataPlane, maps::Flow};
 
 use super::{
     common::{Answered, PAGE, failed, map},
-    groups::served,
+    fleet_metrics, member_metrics,
     problems::Fill,
     refusals::{IN_CONTROLLER, IN_DATA_PLANE, UPDATES},
     status::fill,
@@ -21,8 +21,6 @@ use crate::{
         Time,
         correspondent::Correspondent,
         counters::Counter as Controller,
-        fleet,
-        member::{Health, Member},
         router::{LinkRole, Router},
     },
     shell::{
@@ -59,7 +57,7 @@ pub(super) fn metrics(
         of_correspondent(&mut families, correspondent, seen, now);
     }
     if let Some(member) = controller.member() {
-        of_member(&mut families, member, core, seen, now);
+        member_metrics::show(&mut families, member, core, seen, now);
     }
     maps(&mut families, &fill(core, plane, seen));
     performer.timings().show(&mut families);
@@ -164,37 +162,6 @@ fn of_router(families: &mut Families, router: &Router, now: Time) {
     );
 }
 
-fn of_fleet(families: &mut Families, fleet: &fleet::Status) {
-    families.gauge(
-        "fleet_ready",
-        "Whether this gateway knows what the others of the fleet do, or has waited long enough.",
-        truth(fleet.ready.is_some()),
-    );
-    families.gauge(
-        "fleet_connected",
-        "Whether the connection to the bus of the fleet is there.",
-        truth(fleet.connected.is_some()),
-    );
-    let peers = fleet.peers.iter();
-    let there = peers
-        .clone()
-        .map(|peer| (vec![("name", peer.name.clone())], truth(peer.there)));
-    families.gauges(
-        "fleet_peer_up",
-        "Whether another gateway of the fleet was heard within ten seconds.",
-        there.collect(),
-    );
-    let heard = peers.map(|peer| {
-        let labels = vec![("name", peer.name.clone())];
-        (labels, peer.heard.as_secs_f64())
-    });
-    families.gauges(
-        "fleet_peer_heard_seconds",
-        "How long ago another gateway of the fleet was heard.",
-        heard.collect(),
-    );
-}
-
 fn of_correspondent(families: &mut Families, role: &Correspondent, seen: &Seen, now: Time) {
     families.gauge(
         "bindings",
@@ -202,7 +169,7 @@ fn of_correspondent(families: &mut Families, role: &Correspondent, seen: &Seen, 
         count(role.bound()),
     );
     if let Some(bus) = role.bus() {
-        of_fleet(families, &bus.status(now));
+        fleet_metrics::show(families, &bus.status(now));
     }
     let Some(read) = seen.last() else {
         return;
@@ -251,78 +218,6 @@ fn by_care_of(read: &Snapshot) -> Vec<(Labels, f64)> {
             (labels, count(flows))
         });
     rows.collect()
-}
-
-fn of_member(families: &mut Families, role: &Member, core: &Engine, seen: &Seen, now: Time) {
-    let under_way = role.under_way();
-    families.gauge("handshakes", "Handshakes under way.", count(under_way));
-    let groups = served(core, seen);
-    let each = |value: fn(&view::MemberGroup) -> f64| {
-        let groups = groups.iter();
-        let rows = groups.map(|group| (vec![("anycast", group.anycast.to_string())], value(group)));
-        rows.collect::<Vec<_>>()
-    };
-    families.gauges(
-        "group_joined",
-        "Whether this machine is a member of an anycast address.",
-        each(|group| truth(group.joined)),
-    );
-    families.gauges(
-        "group_wanted",
-        "Whether configuration or operator want it to be a member, health and drain apart.",
-        each(|group| truth(group.wanted)),
-    );
-    families.gauges(
-        "group_draining",
-        "Whether an anycast address is being drained.",
-        each(|group| truth(group.draining_seconds.is_some())),
-    );
-    let sessions = groups.iter().map(|group| {
-        let care_of = group.care_of.map(|care_of| care_of.to_string());
-        let labels = vec![
-            ("anycast", group.anycast.to_string()),
-            ("care_of", care_of.unwrap_or_default()),
-        ];
-        (labels, count(group.sessions))
-    });
-    families.gauges(
-        "group_sessions",
-        "Sessions that are pinned to this machine by a care-of address.",
-        sessions.collect(),
-    );
-    let heard = groups.iter().flat_map(|group| &group.interfaces);
-    let heard = heard.filter_map(|on| {
-        let labels = vec![("interface", on.interface.clone())];
-        Some((labels, on.last_query_seconds?))
-    });
-    let heard: BTreeMap<_, _> = heard
-        .map(|(labels, age)| (labels[0].1.clone(), (labels, age)))
-        .collect();
-    families.gauges(
-        "last_query_age_seconds",
-        "How long ago a member heard the last Query on an interface.",
-        heard.into_values().collect(),
-    );
-    let checked: Vec<_> = role
-        .groups(now)
-        .into_iter()
-        .filter_map(|group| Some((vec![("anycast", group.anycast.to_string())], group.health?)))
-        .collect();
-    let healthy = checked.iter();
-    let healthy = healthy.map(|(labels, it)| (labels.clone(), truth(it.health == Health::Healthy)));
-    families.gauges(
-        "group_healthy",
-        "Whether the health checks of a service pass.",
-        healthy.collect(),
-    );
-    let since = checked
-        .iter()
-        .map(|(labels, it)| (labels.clone(), it.since.as_secs_f64()));
-    families.gauges(
-        "group_health_age_seconds",
-        "How long the service has been in this state of health.",
-        since.collect(),
-    );
 }
 
 fn maps(families: &mut Families, maps: &[Fill]) {
@@ -390,7 +285,7 @@ fn reason(what: &str, by: &str, reason: &str) -> Labels {
     labels.map(|(name, value)| (name, value.to_owned())).into()
 }
 
-fn truth(value: bool) -> f64 {
+pub(super) fn truth(value: bool) -> f64 {
     f64::from(u8::from(value))
 }
 
@@ -398,6 +293,6 @@ fn truth(value: bool) -> f64 {
     clippy::cast_precision_loss,
     reason = "2^53 are more than there can be"
 )]
-fn count(number: usize) -> f64 {
+pub(super) fn count(number: usize) -> f64 {
     number as f64
 }

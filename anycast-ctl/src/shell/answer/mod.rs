@@ -5,8 +5,10 @@ mod common;
 mod counters;
 mod explain;
 mod fleet;
+mod fleet_metrics;
 mod flows;
 mod groups;
+mod member_metrics;
 mod metrics;
 mod policy;
 mod problems;
@@ -90,9 +92,9 @@ impl Desk<'_> {
                 explain::explain(core, plane, performer, seen, client, anycast)
             }
             Request::Fleet => fleet::fleet(core, performer),
+            Request::FleetForget { name } => fleet::forget(core, performer, &name),
             Request::Counters => counters::counters(core, plane, performer),
             Request::Metrics { openmetrics } => {
-            Request::FleetForget { name } => fleet::forget(core, performer, &name),
                 metrics::metrics(core, plane, performer, seen, openmetrics)
             }
             Request::Join { anycast } => command(core, Command::Join { anycast }, anycast),

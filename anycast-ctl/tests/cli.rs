@@ -47,6 +47,50 @@ impl Drop for File {
     }
 }
 
+/// What goes to the journal has a priority on each line, and what goes elsewhere has none.
+#[test]
+fn why_a_unit_does_not_start_is_an_error_in_the_journal() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let said = |line: &[&str], journal: bool| -> Vec<String> {
+        let stream = File::new(&format!("journal-{journal}"), "");
+        let file = std::fs::File::create(&stream.0).expect("made");
+        let there = file.metadata().expect("there");
+        let inode = there.ino() + u64::from(!journal);
+        let mut command = anycast(line);
+        command.env("JOURNAL_STREAM", format!("{}:{inode}", there.dev()));
+        command
+            .stdout(file.try_clone().expect("again"))
+            .stderr(file);
+        command.status().expect("it starts");
+        let text = std::fs::read_to_string(&stream.0).expect("read");
+        text.lines().map(str::to_owned).collect()
+    };
+    let wrong = File::new(
+        "wrong.toml",
+        "[router]\nno_such_key = 1\n[member]\nneither = 2\n",
+    );
+    let odd = File::new("odd.toml", "[router]\ninterfaces = [\"up0\"]\n");
+    for (line, priority) in [
+        (&["check", wrong.path()][..], "<3>"),
+        (&["run", "--config", wrong.path()], "<3>"),
+        (&["run", "--config", "/no/such/file"], "<3>"),
+        (&["run", "--no-such-option"], "<3>"),
+        // A router without a policy.
+        (&["check", odd.path()], "<4>"),
+    ] {
+        let is_ok = |text: &String| text.ends_with(": OK");
+        let in_journal = said(line, true);
+        let in_journal: Vec<_> = in_journal.iter().filter(|text| !is_ok(text)).collect();
+        assert!(!in_journal.is_empty(), "{line:?}");
+        let all = in_journal.iter().all(|text| text.starts_with(priority));
+        assert!(all, "{line:?}: {in_journal:?}");
+        let elsewhere = said(line, false);
+        let none = elsewhere.iter().all(|text| !text.starts_with('<'));
+        assert!(none && !elsewhere.is_empty(), "{line:?}: {elsewhere:?}");
+    }
+}
+
 #[test]
 fn completions_and_man_pages_know_every_command() {
     let (code, help, _) = run(anycast(&["--help"]));

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use tracing::Level;
 
 use super::{
     ask::{Query, answer},
-    show_status,
+    log, show_status,
     table::wrapped,
 };
 use crate::{
@@ -118,13 +119,21 @@ impl<'a> Checked<'a> {
         for warning in &self.warnings {
             let line = warning.line.map(|line| format!(":{line}"));
             let line = line.unwrap_or_default();
-            text += &format!("{file}{line}: warning: {}\n", warning.reason);
+            text += &to_look_at(format!("{file}{line}: warning: {}\n", warning.reason));
         }
         text += &format!("{file}: OK\n");
         for finding in &self.findings {
-            text += &wrapped(&format!("! {}", finding.message), 0);
-            text += &wrapped(&finding.remedy, 4);
+            let said = wrapped(&format!("! {}", finding.message), 0);
+            text += &to_look_at(said + &wrapped(&finding.remedy, 4));
         }
         text
+    }
+}
+
+/// What somebody should look at, as a warning of the journal where it goes there: the unit checks its file first.
+fn to_look_at(text: String) -> String {
+    match log::is_journal(log::STDOUT) {
+        true => log::with_priority(Level::WARN, &text) + "\n",
+        false => text,
     }
 }

@@ -32,24 +32,43 @@ pub(super) fn start(format: LogFormat, verbose: bool) -> Result<()> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     match format {
-        LogFormat::Text if is_journal() => log.with_ansi(false).event_format(Journal).init(),
+        LogFormat::Text if is_journal(STDERR) => log.with_ansi(false).event_format(Journal).init(),
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
     Ok(())
 }
 
-/// Whether standard error is the stream to the journal that systemd has opened. A program which has redirected it, as a
+/// Descriptors of standard output and standard error.
+pub(super) const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+
+/// Whether a descriptor is the stream to the journal that systemd has opened. A program which has redirected it, as a
 /// shell does, inherits the variable and not the stream (systemd.exec(5), `JOURNAL_STREAM`).
-fn is_journal() -> bool {
+pub(super) fn is_journal(descriptor: u8) -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
         return false;
     };
     // The link leads to the open file, whatever it is.
-    let Ok(own) = std::fs::metadata("/proc/self/fd/2") else {
+    let Ok(own) = std::fs::metadata(format!("/proc/self/fd/{descriptor}")) else {
         return false;
     };
     stream == format!("{}:{}", own.dev(), own.ino())
+}
+
+/// Writes why a command failed to standard error, for the journal as an error.
+pub fn fatal(text: &str) {
+    match is_journal(STDERR) {
+        true => eprintln!("{}", with_priority(Level::ERROR, text)),
+        false => eprintln!("{text}"),
+    }
+}
+
+/// The text with the prefix of its priority before each line: the journal takes lines one by one.
+pub(super) fn with_priority(level: Level, text: &str) -> String {
+    let priority = priority(level);
+    let lines = text.lines().map(|line| format!("<{priority}>{line}"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Lines with the prefix by which the journal knows their priority (sd-daemon(3)). It has the time itself.
@@ -81,5 +100,16 @@ fn priority(level: Level) -> u8 {
         Level::WARN => 4,
         Level::INFO => 6,
         _ => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_has_its_priority() {
+        assert_eq!(with_priority(Level::ERROR, "one"), "<3>one");
+        assert_eq!(with_priority(Level::WARN, "one\n two\n"), "<4>one\n<4> two");
     }
 }

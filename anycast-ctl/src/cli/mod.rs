@@ -33,7 +33,7 @@ use crate::{
     shell::api::{Request, client, view},
 };
 pub use arguments::Cli;
-pub use log::LogFormat;
+pub use log::{LogFormat, fatal};
 
 /// Executes the command line.
 pub fn run(cli: Cli) -> Result<()> {

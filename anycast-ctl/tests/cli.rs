@@ -47,6 +47,32 @@ impl Drop for File {
     }
 }
 
+/// Times beyond all clocks are as good as none, and a capture has a packet at least.
+#[test]
+fn very_long_times_and_no_packets_are_answers_and_no_panics() {
+    let ages = "100000000000years";
+    for line in [
+        &["capture", "/dev/null", "--duration", ages, "--count", "0"][..],
+        &[
+            "--socket",
+            "/no/such/socket",
+            "drain",
+            "--all",
+            "--wait",
+            "--timeout",
+            ages,
+        ],
+        &["--socket", "/no/such/socket", "top", "--interval", ages],
+    ] {
+        let (code, _, stderr) = run(anycast(line));
+        assert!(matches!(code, Some(1 | 2)), "{line:?}: {code:?} {stderr}");
+        assert!(!stderr.contains("panicked"), "{line:?}: {stderr}");
+    }
+    let (code, _, stderr) = run(anycast(&["capture", "/dev/null", "--count", "0"]));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("--count"), "{stderr}");
+}
+
 /// What goes to the journal has a priority on each line, and what goes elsewhere has none.
 #[test]
 fn why_a_unit_does_not_start_is_an_error_in_the_journal() {

@@ -54,7 +54,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "PACKETS", default_value_t = 1000)]
     rate: u64,
     /// End after so many packets
-    #[arg(long, value_name = "PACKETS")]
+    #[arg(long, value_name = "PACKETS", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// End after this time, such as 30s
     #[arg(long, value_name = "TIME")]
@@ -82,9 +82,9 @@ pub(super) fn run(options: &Options) -> Result<()> {
             rate: options.rate,
         },
     )?;
-    let end = options
-        .duration
-        .map(|time| Instant::now() + Duration::from(time));
+    // What the clock does not reach does not end it.
+    let end = options.duration.map(Duration::from);
+    let end = end.and_then(|time| Instant::now().checked_add(time));
     let output = Output::open(&options.file, &ends, end)
         .with_context(|| format!("cannot write {}", options.file.display()))?;
     let mut file = Writer::new(BufWriter::new(output))?;

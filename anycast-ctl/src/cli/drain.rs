@@ -107,7 +107,8 @@ fn until_none_is_left(
     patience: Option<Patience>,
     shown: &mut Shown,
 ) -> Result<()> {
-    let end = patience.map(|Patience(time)| Instant::now() + time);
+    // What the clock does not reach is as long as there is none.
+    let end = patience.and_then(|Patience(time)| Instant::now().checked_add(time));
     loop {
         let asked = Instant::now();
         let left = left(path, groups)?;

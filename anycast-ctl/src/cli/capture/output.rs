@@ -17,6 +17,8 @@ use nix::{
 
 /// How long a reader may take nothing once the capture is to end.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// The longest wait at a time: the kernel counts milliseconds in 31 bits.
+const LONG: Duration = Duration::from_hours(1);
 /// A pipe that can be written to has room for as much.
 const PIECE: usize = libc::PIPE_BUF;
 
@@ -58,9 +60,10 @@ impl<'ends> Output<'ends> {
                 true => Some(PATIENCE),
                 false => left,
             };
-            // Rounded up, so that the time has come afterwards.
-            let limit = limit.map(|limit| PollTimeout::try_from(limit + Duration::from_millis(1)));
-            let limit = limit.transpose().map_err(io::Error::other)?;
+            // Rounded up, so that the time has come afterwards, unless it is longer than the kernel waits.
+            let limit = limit.map(|limit| limit.min(LONG) + Duration::from_millis(1));
+            let limit = limit.map(PollTimeout::try_from).transpose();
+            let limit = limit.map_err(io::Error::other)?;
             let mut ready = [
                 PollFd::new(self.to.as_fd(), PollFlags::POLLOUT),
                 PollFd::new(self.ends.as_fd(), PollFlags::POLLIN),
@@ -79,7 +82,8 @@ impl<'ends> Output<'ends> {
                 let reason = "whoever reads the capture takes nothing: what is left is not written";
                 return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
             }
-            is_over = true;
+            let told = ready[1].any().unwrap_or(true);
+            is_over = told || self.end.is_some_and(|end| end <= Instant::now());
         }
     }
 }
@@ -132,6 +136,15 @@ mod tests {
         }
         let patience = Duration::from_secs(60);
         told.recv_timeout(patience).expect("the capture ends")
+    }
+
+    /// More than the kernel waits at a time.
+    #[test]
+    fn a_capture_of_a_month_begins_and_is_ended_by_a_signal() {
+        let month = Some(Duration::from_hours(24 * 30));
+        written(None, month, true).expect("somebody reads");
+        let error = written(Some(Signal::SIGTERM), month, false).expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]

@@ -32,6 +32,9 @@ use crate::shell::api::client::ClientError;
 /// How soon a key has an effect, or an answer is on the screen.
 const TICK: Duration = Duration::from_millis(50);
 
+/// Nobody waits for longer, and the clock reaches it.
+const LONGEST: Duration = Duration::from_hours(24);
+
 /// Runs until a key ends it.
 pub(super) fn run(path: &Path, interval: Duration) -> Result<()> {
     if !std::io::stdout().is_terminal() {
@@ -42,6 +45,7 @@ pub(super) fn run(path: &Path, interval: Duration) -> Result<()> {
     // Whether there is a daemon is found out before the screen is taken.
     let mut asker = Asker::new(path.to_owned());
     let first = asker.ask(View::Groups)?;
+    let interval = interval.min(LONGEST);
     let (wanted, wants) = mpsc::channel();
     let (answer, answers) = mpsc::channel();
     thread::spawn(move || serve(&mut asker, &wants, &answer));

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 use super::view::View;
 use crate::shell::api::{
-    Request,
+    RefusalCode, Request,
     client::{self, ClientError},
     view,
 };
@@ -55,11 +55,7 @@ impl Asker {
         let status: view::Status = client::ask(path, &Request::Status)?;
         let counters: view::Counters = client::ask(path, &Request::Counters)?;
         let now = Instant::now();
-        let list = self.list(view).or_else(|error| match error {
-            // A role that this machine does not have shows nothing.
-            ClientError::Refused(_) => Ok(List::empty(view)),
-            error => Err(error),
-        })?;
+        let list = or_empty(self.list(view), view)?;
         let mut all = counters.controller;
         all.extend(counters.data_plane);
         let rates = self
@@ -117,6 +113,16 @@ impl List {
     }
 }
 
+/// A role that this machine does not have shows nothing. Whatever else the daemon refuses, people have to know.
+fn or_empty(list: Result<List, ClientError>, view: View) -> Result<List, ClientError> {
+    match list {
+        Err(ClientError::Refused(refusal)) if refusal.code == RefusalCode::NoSuchRole => {
+            Ok(List::empty(view))
+        }
+        list => list,
+    }
+}
+
 /// What was counted in each second. A counter that went back belongs to a daemon that was started meanwhile: all that
 /// it has was counted since.
 #[expect(clippy::cast_precision_loss, reason = "for people")]
@@ -136,6 +142,20 @@ fn rates(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shell::api::Refusal;
+
+    #[test]
+    fn only_a_role_that_there_is_not_shows_an_empty_list() {
+        let asked = |code| {
+            let message = "no".to_owned();
+            let refused = ClientError::Refused(Refusal { code, message });
+            or_empty(Err(refused), View::Members)
+        };
+        assert!(
+            matches!(asked(RefusalCode::NoSuchRole), Ok(List::Members(list)) if list.is_empty())
+        );
+        assert!(asked(RefusalCode::Failed).is_err());
+    }
 
     #[test]
     fn a_restart_does_not_count_backwards() {

@@ -12,13 +12,14 @@ pub(super) fn explained(explained: &view::ClientExplained) -> String {
     for role in &explained.roles {
         text += &wrapped(&format!("{}: {}", role.role, role.message), 0);
     }
-    let mut ways = Table::new(&["PACKETS TO", "GO BY", "NEXT HOP", "MTU"]);
+    let mut ways = Table::new(&["PACKETS TO", "GO BY", "NEXT HOP", "NEIGHBOUR", "MTU"]);
     for way in &explained.ways {
         let hop = way.next_hop.map(|hop| hop.to_string());
         ways.row([
             way.to.to_string(),
             way.interface.clone().unwrap_or_else(|| "NO ROUTE".into()),
             hop.unwrap_or_default(),
+            way.neighbour_state.clone().unwrap_or_default(),
             way.mtu.map(|mtu| mtu.to_string()).unwrap_or_default(),
         ]);
     }
@@ -38,6 +39,19 @@ pub(super) fn explained(explained: &view::ClientExplained) -> String {
         of("bound"),
         flows.iter().filter(|flow| flow.state.is_none()).count(),
     );
+    if !explained.limits.is_empty() {
+        let mut limits = Table::new(&["LIMIT", "MEMBER", "USED", "MOST"]);
+        for limit in &explained.limits {
+            let member = limit.care_of.map(|care_of| care_of.to_string());
+            limits.row([
+                limit.limit.clone(),
+                member.unwrap_or_default(),
+                limit.used.to_string(),
+                limit.most.to_string(),
+            ]);
+        }
+        text += &format!("\n{}", limits.render(""));
+    }
     if !explained.bindings.is_empty() {
         text += &format!("\n{}", show_flows::bindings(&explained.bindings));
     }
@@ -70,15 +84,19 @@ mod tests {
                 interface: None,
                 next_hop: None,
                 mtu: None,
+                neighbour: None,
+                neighbour_state: None,
             }],
             bindings: Vec::new(),
             handshakes: Vec::new(),
             flows: Vec::new(),
             refusals: Vec::new(),
+            limits: Vec::new(),
         });
         assert_eq!(
             text,
-            "correspondent: not bound\n\nPACKETS TO   GO BY     NEXT HOP  MTU\n2001:db8::1  NO ROUTE  -         -\n\n\
+            "correspondent: not bound\n\n\
+             PACKETS TO   GO BY     NEXT HOP  NEIGHBOUR  MTU\n2001:db8::1  NO ROUTE  -         -          -\n\n\
              0 flows: 0 open, 0 on trial, 0 bound; 0 by care-of addresses of this machine\n"
         );
     }

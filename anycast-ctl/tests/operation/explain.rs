@@ -74,6 +74,31 @@ pub fn answers() -> Result<()> {
     let way = &said["ways"][2];
     ensure!(way["to"] == care_of && way["interface"] == "up0", "{way}");
     ensure!(way["mtu"] == 1500, "{way}");
+    // The session's packets go there.
+    ensure!(way["neighbour"].is_string(), "{way}");
+    let of_c = |name: &str| {
+        let limits = said["limits"].as_array().into_iter().flatten();
+        let mut found = limits.filter(|limit| limit["limit"] == name);
+        found
+            .next()
+            .map(|limit| (limit["used"].clone(), limit["care_of"].clone()))
+    };
+    ensure!(
+        of_c("max_bindings_per_member") == Some((1.into(), care_of.clone().into())),
+        "{said}"
+    );
+    ensure!(
+        of_c("max_bindings").is_some_and(|(used, _)| used == 1),
+        "{said}"
+    );
+    // What the path is known to carry counts, and not the link alone.
+    let gateway = &lab.network.gateway;
+    let via = way["next_hop"].as_str().context("no next hop")?.to_owned();
+    let route = format!("{care_of}/128 via {via} dev up0 mtu 1400");
+    crate::host::ip(gateway, &format!("route add {route}"))?;
+    let narrow = must_be(&lab, "gateway", &a, &b, "bound")?;
+    ensure!(narrow["ways"][2]["mtu"] == 1400, "{narrow}");
+    crate::host::ip(gateway, &format!("route del {route}"))?;
     let member = session.server.name;
     let said = must_be(&lab, member, &a, &b, "bound")?;
     ensure!(
@@ -149,6 +174,8 @@ pub fn others() -> Result<()> {
     })?;
     let words = said["roles"][0]["message"].as_str().unwrap_or_default();
     ensure!(words.contains("2001:db8:20::c1"), "{said}");
+    // For another service it is not left alone.
+    must_be(&lab, "gateway", &a, "2001:db8:a::54", "not_bound")?;
 
     let plain = lab.visit("plain", false)?;
     let local = plain.connected["local"].as_str().context("no address")?;
@@ -201,6 +228,10 @@ pub fn refusals() -> Result<()> {
         let reason = &said["refusals"][0]["reason"];
         Ok((code == "refused" && reason == "binding_member_full").then_some(()))
     })?;
+    // Of another service nothing was refused.
+    let other = "2001:db8:a::54";
+    let said = must_be(&lab, "gateway", &second, other, "not_bound")?;
+    ensure!(said["refusals"] == serde_json::json!([]), "{said}");
     let said = lab.daemon("gateway")?.tell(&["refusals"])?;
     ensure!(
         said.contains("binding_member_full") && said.contains(&second),

@@ -47,7 +47,7 @@ impl Correspondent {
         let left_alone = if in_order {
             None
         } else {
-            self.trials.failed(now, client, care_of)
+            self.trials.failed(now, client, care_of, anycast)
         };
         actions.push(Action::Notice(Notice::TrialFailed {
             client,

@@ -13,6 +13,8 @@ const LONGEST: Duration = Duration::from_hours(1);
 struct Alone {
     until: Time,
     time: Duration,
+    /// The address for which C stood.
+    anycast: Ipv6Addr,
 }
 
 /// The pairs that are left alone, or were recently.
@@ -37,10 +39,12 @@ impl Trials {
         pair.is_some_and(|alone| now < alone.until)
     }
 
-    /// The care-of addresses with which this client is left alone, in order.
-    pub(super) fn of(&self, now: Time, client: Ipv6Addr) -> Vec<Ipv6Addr> {
+    /// The care-of addresses with which this client is left alone for an anycast address, in order.
+    pub(super) fn of(&self, now: Time, client: Ipv6Addr, anycast: Ipv6Addr) -> Vec<Ipv6Addr> {
         let pairs = self.pairs.iter();
-        let alone = pairs.filter(|((a, _), alone)| *a == client && now < alone.until);
+        let alone = pairs.filter(|((a, _), alone)| {
+            *a == client && alone.anycast == anycast && now < alone.until
+        });
         let mut care_of: Vec<_> = alone.map(|((_, c), _)| *c).collect();
         care_of.sort_unstable();
         care_of
@@ -53,6 +57,7 @@ impl Trials {
         now: Time,
         client: Ipv6Addr,
         care_of: Ipv6Addr,
+        anycast: Ipv6Addr,
     ) -> Option<Duration> {
         let pair = (client, care_of);
         if !self.pairs.contains_key(&pair) && self.pairs.len() >= self.capacity {
@@ -68,7 +73,14 @@ impl Trials {
         let last = last.filter(|last| now < last.until + LONGEST);
         let time = last.map_or(FIRST, |last| (last.time * 2).min(LONGEST));
         let until = now + time;
-        self.pairs.insert(pair, Alone { until, time });
+        self.pairs.insert(
+            pair,
+            Alone {
+                until,
+                time,
+                anycast,
+            },
+        );
         Some(time)
     }
 }

@@ -3,7 +3,7 @@
 use std::{net::Ipv6Addr, time::Duration};
 
 use super::{Correspondent, origin::Origin, selection::Selection, triple::Triple};
-use crate::core::Time;
+use crate::core::{Time, rate::prefix64};
 
 /// Number of bindings that are examined for one page, whether they are on it or not.
 const SCAN: usize = 10_000;
@@ -105,10 +105,32 @@ impl Correspondent {
         self.settings.may_bind(anycast)
     }
 
-    /// The care-of addresses to which this client is not bound for now, because its flows failed there.
+    /// The care-of addresses to which this pair is not bound for now, because its flows failed there.
     #[must_use]
-    pub fn left_alone(&self, now: Time, client: Ipv6Addr) -> Vec<Ipv6Addr> {
-        self.trials.of(now, client)
+    pub fn left_alone(&self, now: Time, client: Ipv6Addr, anycast: Ipv6Addr) -> Vec<Ipv6Addr> {
+        self.trials.of(now, client, anycast)
+    }
+
+    /// How many bindings there are of all, of this client's /64 and of each of these care-of addresses, and how many
+    /// there may be, by the names of the limits.
+    #[must_use]
+    pub fn limits(
+        &self,
+        client: Ipv6Addr,
+        care_of: &[Ipv6Addr],
+    ) -> Vec<(&'static str, Option<Ipv6Addr>, usize, usize)> {
+        let settings = &self.settings;
+        let (prefixes, members) = self.cache.tallies();
+        let (prefix, most) = (prefixes.get(prefix64(client)), settings.max_per_prefix);
+        let mut limits = vec![
+            ("max_bindings", None, self.bound(), settings.max_bindings),
+            ("max_bindings_per_prefix", None, prefix, most),
+        ];
+        for care_of in care_of {
+            let (member, most) = (members.get(*care_of), settings.max_per_member);
+            limits.push(("max_bindings_per_member", Some(*care_of), member, most));
+        }
+        limits
     }
 
     /// Largest number of live bindings.

@@ -195,6 +195,18 @@ impl Router {
             .filter(|(_, link)| !link.is_retired())
             .map(|(id, link)| {
                 let (role, queries, reason) = match link.role {
+    /// The next hops of the route of an address, each with the name of its interface.
+    #[must_use]
+    pub fn next_hops(&self, anycast: Ipv6Addr) -> Vec<(NextHop, &str)> {
+        let name = |hop: &NextHop| {
+            let mut links = self.links.iter();
+            let link = links.find(|link| link.ifindex == Some(hop.ifindex))?;
+            Some((*hop, link.settings.interface.as_str()))
+        };
+        let hops = self.routes.next_hops(anycast).iter();
+        hops.filter_map(name).collect()
+    }
+
                     Role::Initial if link.up => {
                         (LinkRole::Initial, Queries::None, Reason::NoLinkLocal)
                     }

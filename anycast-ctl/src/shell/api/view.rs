@@ -14,7 +14,9 @@ mod problem;
 mod refusals;
 
 pub use checked::{Checked, Doctor};
-pub use explained::{ClientExplained, Explanation, RoleExplained, Step, WayExplained};
+pub use explained::{
+    ClientExplained, Explanation, LimitExplained, RoleExplained, Step, WayExplained,
+};
 pub use fleet::{Fleet, FleetPeer, FleetSecret, FleetStranger};
 pub use flows::{Binding, Flow, FlowCursor, Flushed, Handshake, Heard, Pair, Triple, Which};
 pub use problem::Problem;

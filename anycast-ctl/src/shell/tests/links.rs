@@ -1,5 +1,7 @@
 //! Neighbours and interfaces.
 
+use netlink_packet_route::neighbour::NeighbourState;
+
 use super::*;
 
 #[test]
@@ -135,10 +137,18 @@ fn the_way_to_an_address_is_what_the_kernel_says_of_it() {
             interface: "a0".to_owned(),
             next_hop,
             mtu: Some(1400),
+            neighbour: None,
         };
         let next_hop = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xb);
         assert_eq!(way::to(&mut kernel, to), Some(by(Some(next_hop))));
         ip("-6 route replace 2001:db8:7::/64 dev a0");
         assert_eq!(way::to(&mut kernel, to), Some(by(None)));
+        // What is known of the path, and of the neighbour.
+        ip("-6 route replace 2001:db8:7::/64 via fe80::b dev a0 mtu 1300");
+        ip("-6 neighbour replace fe80::b dev a0 lladdr 02:00:00:00:00:0b nud permanent");
+        let found = way::to(&mut kernel, to).expect("a way");
+        assert_eq!(found.mtu, Some(1300));
+        let at = Some(vec![2, 0, 0, 0, 0, 0xb]);
+        assert_eq!(found.neighbour, Some((NeighbourState::Permanent, at)));
     });
 }

@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::{Cache, Live, whole};
-use crate::core::correspondent::triple::{Pair, Triple};
+use crate::core::correspondent::{
+    tally::Tally,
+    triple::{Pair, Triple},
+};
 
 impl Cache {
     /// The bindings of (A, B).
@@ -78,6 +81,11 @@ impl Cache {
     /// Number of pairs (A, C).
     pub(in crate::core::correspondent) fn pairs(&self) -> usize {
         self.care_of.len()
+    }
+
+    /// Numbers of live bindings by /64 of the clients, and by care-of address.
+    pub(in crate::core::correspondent) fn tallies(&self) -> (&Tally<u64>, &Tally<Ipv6Addr>) {
+        (&self.prefixes, &self.members)
     }
 
     /// Number of live bindings.

@@ -84,7 +84,7 @@ fn one_flow_of_a_pair_that_answers_others_proves_nothing() {
 fn a_pair_that_is_left_alone_fails_no_further_and_is_forgotten_an_hour_later() {
     const MINUTE: Duration = Duration::from_mins(1);
     let mut trials = Trials::new(1);
-    let fails = |trials: &mut Trials, now| trials.failed(now, CLIENT, CARE_OF);
+    let fails = |trials: &mut Trials, now| trials.failed(now, CLIENT, CARE_OF, ANYCAST);
     assert_eq!(fails(&mut trials, at(0)), Some(MINUTE));
     // What another of its flows says changes nothing.
     assert_eq!(fails(&mut trials, at(59)), None);
@@ -98,10 +98,25 @@ fn a_pair_that_is_left_alone_fails_no_further_and_is_forgotten_an_hour_later() {
 fn as_many_pairs_are_left_alone_as_there_is_room_for() {
     let mut trials = Trials::new(1);
     let other = OTHER_CARE_OF;
-    assert!(trials.failed(at(0), CLIENT, CARE_OF).is_some());
-    assert_eq!(trials.failed(at(1), CLIENT, other), None);
+    assert!(trials.failed(at(0), CLIENT, CARE_OF, ANYCAST).is_some());
+    assert_eq!(trials.failed(at(1), CLIENT, other, ANYCAST), None);
     assert!(!trials.is_alone(at(1), CLIENT, other));
     assert!(trials.is_alone(at(1), CLIENT, CARE_OF));
     // Who was forgotten gives way.
-    assert!(trials.failed(at(60 + 3600), CLIENT, other).is_some());
+    assert!(
+        trials
+            .failed(at(60 + 3600), CLIENT, other, ANYCAST)
+            .is_some()
+    );
+}
+
+#[test]
+fn who_is_left_alone_is_told_by_anycast_address() {
+    let mut trials = Trials::new(8);
+    let other = Ipv6Addr::new(0x2001, 0xdb8, 0xb, 0, 0, 0, 0, 2);
+    trials.failed(at(0), CLIENT, CARE_OF, ANYCAST);
+    trials.failed(at(0), CLIENT, OTHER_CARE_OF, other);
+    assert_eq!(trials.of(at(1), CLIENT, ANYCAST), [CARE_OF]);
+    assert_eq!(trials.of(at(1), CLIENT, other), [OTHER_CARE_OF]);
+    assert!(trials.of(at(61), CLIENT, ANYCAST).is_empty());
 }

@@ -61,8 +61,10 @@ pub struct ClientExplained {
     pub handshakes: Vec<Handshake>,
     /// Flows of the pair, at most a thousand.
     pub flows: Vec<Flow>,
-    /// Mobility messages to the client that were refused lately.
+    /// Mobility messages to the client, from the anycast address or a care-of address of it, that were refused lately.
     pub refusals: Vec<MobilityRefusal>,
+    /// Limits on bindings that a new one for this pair would meet.
+    pub limits: Vec<LimitExplained>,
 }
 
 /// What a role says about a client and an anycast address.
@@ -87,6 +89,25 @@ pub struct WayExplained {
     pub interface: Option<String>,
     /// The next hop. `None` where the address is on the link, or there is no route.
     pub next_hop: Option<Ipv6Addr>,
-    /// MTU of the interface in octets.
+    /// MTU in octets: that of the route or of what was learnt about the path, where there is one, else of the interface.
     pub mtu: Option<u32>,
+    /// Link-layer address of the next hop, or of the destination where it is on the link, as far as it is known.
+    pub neighbour: Option<String>,
+    /// State of its neighbour cache entry (RFC 4861 section 7.3.2), such as `reachable`, `incomplete` or `failed`.
+    /// `None` where there is none, as before the first packet.
+    pub neighbour_state: Option<String>,
+}
+
+/// How far one of the limits on bindings is used up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LimitExplained {
+    /// Its name in `[correspondent]`.
+    pub limit: String,
+    /// The member, by its care-of address, where the limit is for each.
+    pub care_of: Option<Ipv6Addr>,
+    /// How many bindings there are.
+    pub used: usize,
+    /// How many there may be.
+    pub most: usize,
 }

@@ -254,9 +254,12 @@ fn taken_over(machine: &Machine, name: &str, [by, next_by]: [By; 2]) -> Result<(
     second.end(Signal::SIGKILL)?;
     ensure!(machine.mounts()? == 1, "{} are mounted", machine.mounts()?);
 
-    // Whoever detaches for good finds them as well.
+    ensure!(machine.bpffs().join("anycast").exists());
+    // Whoever detaches for good finds them as well, and leaves nothing.
     let said = detach(machine, &site)?;
     ensure!(said == "2 programs detached\n", "{said}");
+    let left = machine.bpffs().join("anycast");
+    ensure!(!left.exists(), "{} is left", left.display());
     Ok(())
 }
 

@@ -89,9 +89,13 @@ impl Pins {
 
     fn claim_in(mount: &Path) -> Result<Self, PinsError> {
         let root = &mount.join(Path::new(DIRECTORY).file_name().unwrap_or_default());
-        private(root)?;
         // This lock keeps one daemon from removing what another one is just making.
-        let _one_at_a_time = lock(root, FlockArg::LockExclusive)?;
+        let _one_at_a_time = loop {
+            private(root)?;
+            if let Some(lock) = alone_in(root)? {
+                break lock;
+            }
+        };
         let directory = root.join(cookie().map_err(failed(root))?.to_string());
         sweep(root, &directory)?;
         private(&directory)?;
@@ -163,9 +167,32 @@ impl Pins {
             attached += usize::from(is_attached(&path));
             detach(&path)?;
         }
+        let root = self.directory.parent().unwrap_or(&self.directory);
+        let _one_at_a_time = alone_in(root)?;
         remove_all(&self.directory)?;
+        // That of all network namespaces goes with the last of them.
+        match fs::remove_dir(root) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            result => result.map_err(failed(root))?,
+        }
         Ok(attached)
     }
+}
+
+/// Locks the directory of all network namespaces. `None` where it was removed meanwhile: others would lock another one.
+fn alone_in(root: &Path) -> Result<Option<Flock<File>>, PinsError> {
+    let inode = |root: &Path| match fs::symlink_metadata(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        about => about.map(|about| Some(about.ino())).map_err(failed(root)),
+    };
+    let locked = match lock(root, FlockArg::LockExclusive) {
+        Err(PinsError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        locked => locked?,
+    };
+    let ours = locked.metadata().map_err(failed(root))?.ino();
+    Ok((inode(root)? == Some(ours)).then_some(locked))
 }
 
 /// Interface index and attach point in the file name of a link.

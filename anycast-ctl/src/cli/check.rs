@@ -35,7 +35,7 @@ pub(super) fn doctor(socket: &Path, file: &Path, query: Query) -> Result<()> {
     let problems = match asked {
         Ok(status) => status.problems,
         Err(error) => vec![view::Problem {
-            code: "no_daemon".to_owned(),
+            code: error.code().to_owned(),
             message: error.to_string(),
         }],
     };

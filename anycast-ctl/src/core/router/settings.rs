@@ -64,6 +64,7 @@ impl LinkSettings {
 /// and takes part in the election of all MLD routers there. Where none is sent, known groups are
 /// refreshed with Address-Specific Queries, which only members read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum GeneralQueries {
     /// Sent as RFC 2710 says, whichever other routers are on the link.

@@ -10,23 +10,28 @@ use crate::core::seconds::seconds;
 ///
 /// Unsolicited Report Interval (section 7.10) belongs to hosts and is not here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Timers {
     /// Robustness Variable (section 7.1). Memberships survive the loss of up to one less than this number of packets in
     /// a row.
     pub robustness: u8,
     /// Query Interval (section 7.2): time between two General Queries of the Querier.
     #[serde(serialize_with = "seconds")]
+    #[cfg_attr(test, schemars(with = "f64"))]
     pub query_interval: Duration,
     /// Query Response Interval (section 7.3): Maximum Response Delay of General Queries.
     #[serde(serialize_with = "seconds")]
+    #[cfg_attr(test, schemars(with = "f64"))]
     pub query_response_interval: Duration,
     /// Startup Query Interval (section 7.6): time between the first General Queries.
     #[serde(serialize_with = "seconds")]
+    #[cfg_attr(test, schemars(with = "f64"))]
     pub startup_query_interval: Duration,
     /// Startup Query Count (section 7.7): number of the first General Queries.
     pub startup_query_count: u8,
     /// Last Listener Query Interval (section 7.8): time between Address-Specific Queries.
     #[serde(serialize_with = "seconds")]
+    #[cfg_attr(test, schemars(with = "f64"))]
     pub last_listener_query_interval: Duration,
     /// Last Listener Query Count (section 7.9): number of Address-Specific Queries without an answer after which a
     /// member is gone.

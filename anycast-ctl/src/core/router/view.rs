@@ -57,6 +57,7 @@ pub struct MemberView {
 
 /// A configured link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LinkView {
     /// Name of the interface.
     pub interface: String,
@@ -82,20 +83,25 @@ pub struct LinkView {
     pub reason: Reason,
     /// When the next of these Queries is sent.
     #[serde(serialize_with = "maybe_seconds")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub next_query_in: Option<Duration>,
     /// When this router becomes the Querier unless the present Querier sends a Query.
     #[serde(serialize_with = "maybe_seconds")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub other_querier_expires_in: Option<Duration>,
     /// When the next Multicast Router Advertisement is sent, unless they are turned off.
     #[serde(serialize_with = "maybe_seconds")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub next_advertisement_in: Option<Duration>,
     /// The configured timers.
     pub timers: Timers,
     /// Multicast Listener Interval, derived from the timers.
     #[serde(serialize_with = "seconds")]
+    #[cfg_attr(test, schemars(with = "f64"))]
     pub multicast_listener_interval: Duration,
     /// Other Querier Present Interval, derived from the timers.
     #[serde(serialize_with = "seconds")]
+    #[cfg_attr(test, schemars(with = "f64"))]
     pub other_querier_present_interval: Duration,
     /// Whether a Done takes effect without a check.
     pub fast_leave: bool,
@@ -105,6 +111,7 @@ pub struct LinkView {
 
 /// Role of the router on a link (RFC 2710 section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LinkRole {
     /// The router cannot send Queries yet.
@@ -117,6 +124,7 @@ pub enum LinkRole {
 
 /// Which Queries a router sends on a link, apart from those of checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Queries {
     /// General Queries.
@@ -129,6 +137,7 @@ pub enum Queries {
 
 /// Why a router sends these Queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The router is the Querier (RFC 2710 section 6).
@@ -186,15 +195,6 @@ impl Router {
             .collect()
     }
 
-    /// Every configured link, in the order of the settings.
-    #[must_use]
-    pub fn links(&self, now: Time) -> Vec<LinkView> {
-        self.links
-            .iter()
-            .enumerate()
-            .filter(|(_, link)| !link.is_retired())
-            .map(|(id, link)| {
-                let (role, queries, reason) = match link.role {
     /// The next hops of the route of an address, each with the name of its interface.
     #[must_use]
     pub fn next_hops(&self, anycast: Ipv6Addr) -> Vec<(NextHop, &str)> {
@@ -207,6 +207,15 @@ impl Router {
         hops.filter_map(name).collect()
     }
 
+    /// Every configured link, in the order of the settings.
+    #[must_use]
+    pub fn links(&self, now: Time) -> Vec<LinkView> {
+        self.links
+            .iter()
+            .enumerate()
+            .filter(|(_, link)| !link.is_retired())
+            .map(|(id, link)| {
+                let (role, queries, reason) = match link.role {
                     Role::Initial if link.up => {
                         (LinkRole::Initial, Queries::None, Reason::NoLinkLocal)
                     }

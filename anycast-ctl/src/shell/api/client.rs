@@ -31,7 +31,10 @@ pub enum ClientError {
         path: String,
     },
     /// This user may not use the socket.
-    #[error("not permitted to use {path}: run as root, or as the user of the daemon")]
+    #[error(
+        "not permitted to use {path}: run as root, as the user of the daemon, or, to ask, as a user of the group that \
+         `[control] read_group` names"
+    )]
     Permission {
         /// Path of the socket.
         path: String,
@@ -61,6 +64,21 @@ pub enum ClientError {
         /// Error of the system call.
         error: io::Error,
     },
+}
+
+impl ClientError {
+    /// Kind of the error, for programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotRunning { .. } => "no_daemon",
+            Self::Permission { .. } => "not_permitted",
+            Self::NoAnswer { .. } => "no_answer",
+            Self::Refused(_) => "refused",
+            Self::Version { .. } => "other_version",
+            Self::Io { .. } => "no_connection",
+        }
+    }
 }
 
 /// Sends a request to the daemon on `path`, and gives its answer.

@@ -37,6 +37,7 @@ pub struct Status {
     /// All configured interfaces, including those that do not exist.
     pub interfaces: Vec<Interface>,
     /// Links of the router role, in the form in which that role shows them.
+    #[cfg_attr(test, schemars(with = "Vec<crate::core::router::LinkView>"))]
     pub links: Vec<serde_json::Value>,
     /// Groups that this machine serves.
     pub groups: Vec<MemberGroup>,

@@ -232,6 +232,33 @@ pub enum RefusedBy {
 }
 
 impl Notice {
+    /// The name of the event, by which the log, the monitor and the documents know it.
+    #[must_use]
+    pub fn event(&self) -> &'static str {
+        match self {
+            Self::Querier { .. } => "querier",
+            Self::MemberJoined { .. } => "member_joined",
+            Self::MemberLeft { .. } => "member_left",
+            Self::MldRefused { .. } => "mld_refused",
+            Self::Route { .. } => "route",
+            Self::Membership { .. } => "membership",
+            Self::Health { .. } => "health",
+            Self::HandshakeStarted { .. } => "handshake_started",
+            Self::Handshake { .. } => "handshake",
+            Self::Binding { .. } => "binding",
+            Self::TrialFailed { .. } => "trial_failed",
+            Self::CareOfFailed { .. } => "care_of_failed",
+            Self::Flushed { .. } => "flushed",
+            Self::Forgotten { .. } => "forgotten",
+            Self::MobilityRefused { .. } => "mobility_refused",
+            Self::FleetPeer { .. } => "fleet_peer",
+            Self::FleetReady { .. } => "fleet_ready",
+            Self::FleetClock { .. } => "fleet_clock",
+            Self::FleetStranger { .. } => "fleet_stranger",
+            Self::Unparsable { .. } => "unparsable",
+        }
+    }
+
     /// The role that the event belongs to. `None` when no role can be told.
     #[must_use]
     pub fn role(&self) -> Option<&'static str> {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     core::{
         Notice,
-        notice::{FleetReady, HandshakeOutcome},
+        notice::{FleetChange, FleetReady, HandshakeOutcome},
     },
     model::mac::Mac,
 };
@@ -65,6 +65,7 @@ impl Notices {
             Some(name) => name.to_owned(),
             None => format!("interface {ifindex}"),
         };
+        let event = notice.event();
         match notice {
             Notice::Querier {
                 ifindex,
@@ -73,7 +74,7 @@ impl Notices {
             } => {
                 if let Some(held) = self.throttle.admit(("querier", *ifindex), Instant::now()) {
                     let interface = name(*ifindex);
-                    tracing::info!(target: "anycast::router", interface, %querier, ours, held, "querier");
+                    tracing::info!(target: "anycast::router", event, interface, %querier, ours, held, "querier");
                 }
             }
             Notice::MemberJoined {
@@ -83,7 +84,7 @@ impl Notices {
                 rule,
             } => {
                 let interface = name(*ifindex);
-                tracing::info!(target: "anycast::router", %anycast, interface, %member, rule, "member joined");
+                tracing::info!(target: "anycast::router", event, %anycast, interface, %member, rule, "member joined");
             }
             Notice::MemberLeft {
                 ifindex,
@@ -92,7 +93,7 @@ impl Notices {
                 cause,
             } => {
                 let interface = name(*ifindex);
-                tracing::info!(target: "anycast::router", %anycast, interface, %member, ?cause, "member left");
+                tracing::info!(target: "anycast::router", event, %anycast, interface, %member, ?cause, "member left");
             }
             Notice::MldRefused {
                 ifindex,
@@ -105,27 +106,27 @@ impl Notices {
                 if let Some(held) = self.throttle.admit((reason, *ifindex), Instant::now()) {
                     let interface = name(*ifindex);
                     let anycast = anycast.map(tracing::field::display);
-                    tracing::warn!(target: "anycast::router", interface, %source, mac = %Mac(*mac), anycast, reason, ?by, held, "refused");
+                    tracing::warn!(target: "anycast::router", event, interface, %source, mac = %Mac(*mac), anycast, reason, ?by, held, "refused");
                 }
             }
             Notice::Route { anycast, next_hops } => {
-                tracing::info!(target: "anycast::router", %anycast, ?next_hops, "route");
+                tracing::info!(target: "anycast::router", event, %anycast, ?next_hops, "route");
             }
             Notice::Membership { anycast, joined } => {
-                tracing::info!(target: "anycast::member", %anycast, joined, "membership");
+                tracing::info!(target: "anycast::member", event, %anycast, joined, "membership");
             }
             Notice::Health {
                 anycast,
                 healthy: true,
                 said,
-            } => tracing::info!(target: "anycast::member", %anycast, said, "healthy"),
+            } => tracing::info!(target: "anycast::member", event, %anycast, said, "healthy"),
             Notice::Health {
                 anycast,
                 healthy: false,
                 said,
-            } => tracing::warn!(target: "anycast::member", %anycast, said, "unhealthy"),
+            } => tracing::warn!(target: "anycast::member", event, %anycast, said, "unhealthy"),
             Notice::HandshakeStarted { client, anycast } => {
-                tracing::debug!(target: "anycast::member", %client, %anycast, "handshake started");
+                tracing::debug!(target: "anycast::member", event, %client, %anycast, "handshake started");
             }
             Notice::Handshake {
                 client,
@@ -137,14 +138,14 @@ impl Notices {
                         .throttle
                         .admit(("handshake", u32::from(*status)), Instant::now())
                     {
-                        tracing::warn!(target: "anycast::member", %client, %anycast, status, held, "binding refused");
+                        tracing::warn!(target: "anycast::member", event, %client, %anycast, status, held, "binding refused");
                     }
                 }
                 HandshakeOutcome::Bound
                 | HandshakeOutcome::NoAnswer
                 | HandshakeOutcome::NotCapable
                 | HandshakeOutcome::Left => {
-                    tracing::debug!(target: "anycast::member", %client, %anycast, ?outcome, "handshake");
+                    tracing::debug!(target: "anycast::member", event, %client, %anycast, ?outcome, "handshake");
                 }
             },
             Notice::Binding {
@@ -155,7 +156,7 @@ impl Notices {
                 moved_from,
             } => {
                 let moved_from = moved_from.map(tracing::field::display);
-                tracing::debug!(target: "anycast::correspondent", %client, %anycast, %care_of, ?change, moved_from, "binding");
+                tracing::debug!(target: "anycast::correspondent", event, %client, %anycast, %care_of, ?change, moved_from, "binding");
             }
             Notice::TrialFailed {
                 client,
@@ -168,7 +169,7 @@ impl Notices {
                 left_alone,
             } => {
                 tracing::debug!(
-                    target: "anycast::correspondent",
+                    target: "anycast::correspondent", event,
                     %client, %anycast, %care_of, protocol, client_port, service_port, reason, left_alone,
                     "trial failed"
                 );
@@ -178,7 +179,7 @@ impl Notices {
                 cause,
                 flows,
             } => {
-                tracing::warn!(target: "anycast::correspondent", %care_of, ?cause, flows, "care-of address failed");
+                tracing::warn!(target: "anycast::correspondent", event, %care_of, ?cause, flows, "care-of address failed");
             }
             Notice::Flushed {
                 client,
@@ -189,7 +190,7 @@ impl Notices {
             } => {
                 let [client, anycast, care_of] =
                     [client, anycast, care_of].map(|address| address.map(tracing::field::display));
-                tracing::info!(target: "anycast::correspondent", client, anycast, care_of, bindings, flows, "flushed");
+                tracing::info!(target: "anycast::correspondent", event, client, anycast, care_of, bindings, flows, "flushed");
             }
             Notice::Forgotten {
                 client,
@@ -199,17 +200,22 @@ impl Notices {
             } => {
                 let [client, anycast, care_of] =
                     [client, anycast, care_of].map(|address| address.map(tracing::field::display));
-                tracing::info!(target: "anycast::member", client, anycast, care_of, clients, "forgotten");
+                tracing::info!(target: "anycast::member", event, client, anycast, care_of, clients, "forgotten");
             }
-            Notice::FleetPeer { name, change } => {
-                tracing::info!(target: "anycast::fleet", name, ?change, "gateway");
-            }
+            Notice::FleetPeer {
+                name,
+                change: FleetChange::Joined,
+            } => tracing::info!(target: "anycast::fleet", event, name, "gateway joined"),
+            Notice::FleetPeer {
+                name,
+                change: FleetChange::Lost,
+            } => tracing::warn!(target: "anycast::fleet", event, name, "gateway lost"),
             Notice::FleetReady { how } => match how {
                 FleetReady::Snapshot | FleetReady::Alone => {
-                    tracing::info!(target: "anycast::fleet", how = how.name(), "caught up");
+                    tracing::info!(target: "anycast::fleet", event, how = how.name(), "caught up");
                 }
                 FleetReady::TimedOut => tracing::warn!(
-                    target: "anycast::fleet",
+                    target: "anycast::fleet", event,
                     "no snapshot of another gateway within time: sessions that only the others know may break here"
                 ),
             },
@@ -217,13 +223,13 @@ impl Notices {
                 name,
                 ahead_seconds,
             } => tracing::error!(
-                target: "anycast::fleet",
+                target: "anycast::fleet", event,
                 name, ahead_seconds,
                 "the clocks of two gateways differ by more than 30 s: handshakes that both have a part in will be \
                  refused; see that NTP runs on both"
             ),
             Notice::FleetStranger { name, fingerprint } => {
-                tracing::warn!(target: "anycast::fleet", name, fingerprint, "a gateway on the bus has another secret");
+                tracing::warn!(target: "anycast::fleet", event, name, fingerprint, "a gateway on the bus has another secret");
             }
             Notice::MobilityRefused {
                 source,
@@ -231,7 +237,7 @@ impl Notices {
                 reason,
             } => {
                 if let Some(held) = self.throttle.admit((reason, 0), Instant::now()) {
-                    tracing::warn!(target: "anycast::correspondent", %source, %destination, reason, held, "refused");
+                    tracing::warn!(target: "anycast::correspondent", event, %source, %destination, reason, held, "refused");
                 }
             }
             Notice::Unparsable { ifindex, error } => {
@@ -240,9 +246,12 @@ impl Notices {
                     .admit(("unparsable", *ifindex), Instant::now())
                 {
                     let interface = name(*ifindex);
-                    tracing::warn!(interface, %error, held, "a packet that the data plane passed does not parse");
+                    tracing::warn!(event, interface, %error, held, "a packet that the data plane passed does not parse");
                 }
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

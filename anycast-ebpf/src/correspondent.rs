@@ -14,7 +14,7 @@ use crate::{
     disowned::steer_disowned,
     first_packet::steer_new,
     flow_cache,
-    forward::{is_unrouted, next_hop},
+    forward::is_unrouted,
     from_client::steer_from_client,
     from_member::steer_to_client,
     global::global,
@@ -24,7 +24,7 @@ use crate::{
     packet::IPV6,
     punt::punt,
     question::Question,
-    rewrite,
+    rewrite, shared_hop,
     skb_short::keep_passing,
     steer::{self, answer},
     traffic,
@@ -80,22 +80,18 @@ fn deliver_once<C: Context>(
     };
     let outward = change.side == side::DESTINATION;
     let next_hop = if C::HOOK == Hook::Ingress && !outward {
+        change.account = traffic::account(&change.address, &packet.parsed.source);
         // The kernel answers what it cannot forward, and its errors are translated on the way out.
         NextHop {
             mtu: u16::MAX,
             ..NextHop::by(Way::Kernel)
         }
     } else {
-        next_hop(packet, transport, change)
+        shared_hop::next_hop(packet, transport, change)
     };
     if next_hop.way.stops(outward) {
         return XDP_PASS;
     }
-    change.account = if outward {
-        traffic::account(&packet.parsed.destination, &change.address)
-    } else {
-        traffic::account(&change.address, &packet.parsed.source)
-    };
     // Many flows have a single packet. A slot of the cache for such a flow would be taken from another one.
     if next_hop.mtu != 0 && change.stamp != 0 {
         flow_cache::remember(packet, transport, change, &next_hop);

@@ -48,6 +48,11 @@ static NEXT_HOPS: Shared<maps::NextHops> = Shared::zero();
 #[unsafe(link_section = ".data.policy_age")]
 static POLICY_AGE: Shared<u64> = Shared::zero();
 
+/// [`maps::PLAIN_ROUTES_SECTION`]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.plain_routes")]
+static PLAIN_ROUTES: Shared<u64> = Shared::zero();
+
 /// [`NodeKey::AGE_SECTION`](maps::NodeKey::AGE_SECTION)
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.key_age")]
@@ -190,6 +195,21 @@ pub(crate) fn stamp() -> u64 {
         let forgotten = FORGOTTEN.get().read_volatile();
         bpf_jiffies64().wrapping_add(age).wrapping_add(forgotten)
     }
+}
+
+/// The present time in jiffies, and the present age of routes, neighbours and interfaces. What the programs forget of
+/// flows does not end it.
+#[inline(always)]
+pub(crate) fn route_stamp() -> u64 {
+    // SAFETY: as above.
+    unsafe { bpf_jiffies64().wrapping_add(CACHE_AGE.get().read_volatile()) }
+}
+
+/// Until when nothing but the destination and the interface of a packet decides its next hop.
+#[inline(always)]
+pub(crate) fn plain_routes_until() -> u64 {
+    // SAFETY: the static is aligned and there.
+    unsafe { PLAIN_ROUTES.get().read_volatile() }
 }
 
 /// Whether a result of one time is still valid at another. An empty entry is never valid, since jiffies begin five

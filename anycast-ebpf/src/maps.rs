@@ -10,7 +10,7 @@ use anycast_common::abi::{
         self, ACCOUNTS as MOST_ACCOUNTS, Account, Address, Binding, BindingKey, CachedFlow,
         CachedWay, CareOf, CareOfKey, Client, Example, FlowKey, Fragment, FragmentKey,
         LocalAnycast, LocalCareOf, MemberFlow, NewSenders, NodeKey, POLICY_RULES, Refused, Sender,
-        Station, Traffic,
+        SharedHop, Station, Traffic,
     },
     policy::{GENERATIONS, Policy},
 };
@@ -112,6 +112,11 @@ pub(crate) static FLOW_CACHE: Array<CachedFlow, { maps::FLOW_CACHE as usize }, A
 /// Correspondent: what becomes of the packets of flows in `FLOW_CACHE` and by which next hop they go, by CPU and hash.
 #[btf_map]
 pub(crate) static WAYS: Array<CachedWay, { maps::WAYS as usize }, ALIGNED> = Array::new();
+
+/// Correspondent: next hops that new flows share, by hash.
+#[btf_map]
+pub(crate) static SHARED_HOPS: PerCpuArray<SharedHop, { maps::SHARED_HOPS as usize }> =
+    PerCpuArray::new();
 
 /// An array of which user space may map the pages begins with a page, and so every entry of 64 octets is one
 /// line of a processor's cache.

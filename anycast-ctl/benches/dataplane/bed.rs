@@ -7,7 +7,7 @@ use anycast_common::abi::{
     roles::{CORRESPONDENT, MEMBER, ROUTER},
 };
 use anycast_ctl::{
-    core::{MapAction, rate::Rate},
+    core::{MapAction, Time, rate::Rate},
     shell::dataplane::{Dataplane, Limits, Settings},
 };
 use anyhow::Result;
@@ -155,6 +155,8 @@ impl Bed<'_> {
         maps.set_policy(rules)?;
         maps.set_client_prefixes(&["2001:db8:1::/64".parse()?])?;
         maps.set_anycast_prefixes(&[])?;
+        // Its routes and rules are plain, which the daemon would say each second.
+        maps.vouch_for_routes(Some(Time::from_nanos(u64::MAX / 2)))?;
         maps.set_redirect_targets(
             &BTreeSet::from([self.gateway.inside, self.gateway.outside]),
             &BTreeSet::new(),

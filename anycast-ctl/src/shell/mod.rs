@@ -42,6 +42,7 @@ mod notices;
 mod others;
 mod paths;
 mod perform;
+mod plain_routes;
 mod plane;
 mod policy;
 pub mod privilege;

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv6Addr,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anycast_common::{abi::roles, wire::ipv6};
@@ -227,6 +227,14 @@ impl Plane {
     pub(super) fn next_hops_changed(&mut self) {
         if let Err(error) = self.dataplane.maps().next_hops_changed() {
             tracing::warn!(%error, "old next hops are used for a moment");
+        }
+    }
+
+    /// Tells the programs for how long nothing but the destination and the interface of a packet decides its next hop.
+    pub(super) fn vouch_for_routes(&mut self, lasts: Duration) {
+        let until = (!lasts.is_zero()).then(|| clock::now() + lasts);
+        if let Err(error) = self.dataplane.maps().vouch_for_routes(until) {
+            tracing::warn!(%error, "new flows may share a next hop for a moment, or may not");
         }
     }
 

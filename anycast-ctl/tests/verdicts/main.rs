@@ -33,6 +33,7 @@ mod router;
 mod router_policy;
 mod router_rate;
 mod rows;
+mod shared_hop;
 mod short_way;
 mod short_way_tcx;
 mod sizes;
@@ -82,6 +83,7 @@ fn main() -> std::process::ExitCode {
     let suite = answer::tests(suite);
     let suite = forward::tests(suite);
     let suite = in_use::tests(suite);
+    let suite = shared_hop::tests(suite);
     let suite = short_way::tests(suite);
     let suite = short_way_tcx::tests(suite);
     let suite = traffic::tests(suite);

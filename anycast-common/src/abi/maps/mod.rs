@@ -10,11 +10,12 @@ mod member;
 mod next_hop;
 mod node_key;
 mod rules;
+mod shared_hop;
 mod sizes;
 mod station;
 mod traffic;
 
 pub use self::{
     address::*, cache::*, correspondent::*, fragment::*, hints::*, limits::*, member::*,
-    next_hop::*, node_key::*, rules::*, sizes::*, station::*, traffic::*,
+    next_hop::*, node_key::*, rules::*, shared_hop::*, sizes::*, station::*, traffic::*,
 };

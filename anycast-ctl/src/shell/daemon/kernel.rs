@@ -11,6 +11,7 @@ use super::{
         ShellError,
         neighbors::Solicited,
         netlink::{KernelChange, KernelEvent},
+        plain_routes::WARRANT,
     },
     parts::Parts,
 };
@@ -22,6 +23,9 @@ pub(super) const RESYNC: Duration = Duration::from_secs(30);
 impl Parts {
     /// Handles a notification of the kernel. Gives whether something could not be read and has to be read again soon.
     pub(super) fn kernel(&mut self, event: KernelEvent) -> bool {
+        if self.plain_routes.notified(&event) {
+            self.plane.vouch_for_routes(Duration::ZERO);
+        }
         // Whatever has changed, the next hop of a pinned flow may be a different one now.
         if self.is_news(&event) {
             self.plane.next_hops_changed();
@@ -52,7 +56,7 @@ impl Parts {
                 self.core
                     .handle(Input::NeighbourFailed { ifindex, address });
             }
-            KernelEvent::Neighbour { .. } => {}
+            KernelEvent::Neighbour { .. } | KernelEvent::Rule => {}
             KernelEvent::Lost => {
                 tracing::warn!("notifications of the kernel were lost: reading everything again");
                 if let Some(routes) = self.performer.routes_mut() {
@@ -87,6 +91,9 @@ impl Parts {
         let in_use = self.plane.next_hops_in_use();
         if next_hops.look(&in_use, Instant::now()) {
             self.plane.next_hops_changed();
+        }
+        if self.plain_routes.look(Instant::now()) {
+            self.plane.vouch_for_routes(WARRANT);
         }
     }
 

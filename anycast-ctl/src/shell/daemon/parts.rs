@@ -15,6 +15,7 @@ use super::{
         netlink::Netlink,
         next_hops::NextHops,
         perform::Performer,
+        plain_routes::PlainRoutes,
         plane::Plane,
         recent::{Found, Recent},
     },
@@ -67,6 +68,8 @@ pub(super) struct Parts {
     pub(super) looks: Looks,
     /// Where XDP may send past the kernel: the next hops that it sends to.
     pub(super) next_hops: Option<NextHops>,
+    /// Whether new flows may share these.
+    pub(super) plain_routes: PlainRoutes,
     /// Whether this machine is a member and the router of members.
     pub(super) is_own_router: bool,
 }

@@ -5,7 +5,10 @@ use std::{io, net::Ipv6Addr, time::Duration};
 
 use anycast_common::abi::{
     globals,
-    maps::{self, AGE, AGE_SECTION, FLOW_CACHE, FLOW_CACHE_LIFE, WAYS, mixed, our_address},
+    maps::{
+        self, AGE, AGE_SECTION, FLOW_CACHE, FLOW_CACHE_LIFE, PLAIN_ROUTES_SECTION, WAYS, mixed,
+        our_address,
+    },
 };
 use aya::{
     Ebpf, EbpfLoader,
@@ -30,6 +33,8 @@ pub(super) struct Hints {
     map: Array<MapData, maps::Hints>,
     value: Box<maps::Hints>,
     age: Array<MapData, u64>,
+    /// Programs of an earlier build have it not, and ask the FIB for each flow.
+    plain_routes: Option<Array<MapData, u64>>,
 }
 
 /// The end to which prefixes belong.
@@ -45,6 +50,7 @@ impl Hints {
             map: take(ebpf, HINTS)?,
             value: Box::new(maps::Hints::new_zeroed()),
             age: take(ebpf, AGE_SECTION)?,
+            plain_routes: take(ebpf, PLAIN_ROUTES_SECTION).ok(),
         })
     }
 
@@ -86,6 +92,14 @@ impl Hints {
             return Ok(());
         }
         self.end_flow_cache()
+    }
+
+    /// Until then, in nanoseconds, nothing but the destination and the interface of a packet decides its next hop.
+    pub(super) fn vouch_for_routes(&mut self, until: u64) -> Result<(), DataplaneError> {
+        let Some(map) = &mut self.plain_routes else {
+            return Ok(());
+        };
+        map.set(0, until, 0).map_err(failed(PLAIN_ROUTES_SECTION))
     }
 
     /// Ends all entries of the flow cache, so that the next packet of every pinned flow is looked at closely.

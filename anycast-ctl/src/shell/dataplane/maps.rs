@@ -346,6 +346,17 @@ impl Maps {
         self.hints.next_hops_changed()
     }
 
+    /// Until then nothing but the destination and the interface of a packet decides its next hop, and flows to one
+    /// member may share it. `None`: it may be otherwise. Before [`next_hops_changed`](Self::next_hops_changed), which
+    /// ends what is shared.
+    ///
+    /// # Errors
+    ///
+    /// An error of the kernel.
+    pub fn vouch_for_routes(&mut self, until: Option<Time>) -> Result<(), DataplaneError> {
+        self.hints.vouch_for_routes(until.map_or(0, Time::as_nanos))
+    }
+
     /// Interfaces and addresses of the next hops to which XDP sent frames within the last seconds: of the first 1024 of
     /// them, about. An address may be nobody's.
     ///

@@ -51,7 +51,7 @@ impl Needed {
 pub(super) const FLOWS: &str = "FLOWS";
 
 /// All maps that only some roles need.
-pub(super) const MAPS: [Needed; 18] = [
+pub(super) const MAPS: [Needed; 19] = [
     map(ROUTER, "SENDERS"),
     map(ROUTER, "NEW_SENDERS_FULL"),
     map(ROUTER, "POLICY"),
@@ -67,6 +67,7 @@ pub(super) const MAPS: [Needed; 18] = [
     map(CORRESPONDENT, "SENT"),
     map(CORRESPONDENT, "FLOW_CACHE"),
     map(CORRESPONDENT, "WAYS"),
+    map(CORRESPONDENT, "SHARED_HOPS"),
     map(MEMBER, "LOCAL_CARE_OF"),
     map(MEMBER, "LOCAL_ANYCAST"),
     map(MEMBER, "MEMBER_FLOWS")

@@ -14,7 +14,7 @@ use netlink_packet_route::{
     route::RouteMessage,
 };
 
-use super::{links::KernelChange, nexthop, routes};
+use super::{links::KernelChange, nexthop, plain, routes};
 use crate::model::{nexthop::Object, program::Framing, route::Installed};
 
 /// A notification of the kernel that matters to the daemon.
@@ -24,6 +24,8 @@ pub enum KernelEvent {
     Change(KernelChange),
     /// A route was added, changed or deleted.
     Route(RouteNews),
+    /// A rule by which routes are chosen was added or deleted, or a route that does not forward and is not plain.
+    Rule,
     /// A next-hop object was added, changed or deleted.
     Nexthop(NexthopNews),
     /// A host cannot be reached at an address of its link (NUD_FAILED).
@@ -55,6 +57,8 @@ pub struct RouteNews {
     pub protocol: u8,
     /// Whether the route was deleted.
     pub deleted: bool,
+    /// Whether it is for all senders, and has a single next hop.
+    pub is_plain: bool,
 }
 
 /// A notification about a next-hop object.
@@ -105,6 +109,9 @@ pub(super) fn event(message: &NetlinkBuffer<&[u8]>) -> Option<KernelEvent> {
         RouteNetlinkMessage::DelRoute(message) => {
             return news(&message, true);
         }
+        RouteNetlinkMessage::NewRule(_) | RouteNetlinkMessage::DelRule(_) => {
+            return Some(KernelEvent::Rule);
+        }
         RouteNetlinkMessage::NewNeighbour(message) => {
             return neighbour(&message);
         }
@@ -121,10 +128,15 @@ pub(super) fn event(message: &NetlinkBuffer<&[u8]>) -> Option<KernelEvent> {
 }
 
 fn news(message: &RouteMessage, deleted: bool) -> Option<KernelEvent> {
+    let is_plain = plain::route(message);
+    let Some(route) = routes::installed(message) else {
+        return (!is_plain).then_some(KernelEvent::Rule);
+    };
     Some(KernelEvent::Route(RouteNews {
-        route: routes::installed(message)?,
+        route,
         protocol: message.header.protocol.into(),
         deleted,
+        is_plain,
     }))
 }
 

@@ -21,10 +21,11 @@ const RECEIVE_BUFFER: usize = 16 << 20;
 /// Longest notification in octets.
 const DATAGRAM: usize = 64 << 10;
 /// What is subscribed to, by the numbers of `enum rtnetlink_groups`: links, neighbours, IPv6 addresses, IPv6 routes,
-/// and next-hop objects.
-const GROUPS: [u32; 5] = [1, 3, 9, 11, 32];
+/// IPv6 rules and next-hop objects.
+const GROUPS: [u32; 6] = [1, 3, 9, 11, 19, 32];
 
-/// A netlink socket that receives notifications about links, addresses, neighbours, IPv6 routes and next-hop objects.
+/// A netlink socket that receives notifications about links, addresses, neighbours, IPv6 routes and rules, and next-hop
+/// objects.
 #[derive(Debug)]
 pub(super) struct Notifications {
     socket: AsyncFd<Socket>,

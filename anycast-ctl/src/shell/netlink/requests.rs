@@ -170,14 +170,33 @@ impl Requests {
         request: &M,
         mut read: impl FnMut(&[u8]) -> Option<T>,
     ) -> Result<Vec<T>, NetlinkError> {
+        Ok(self.dumps(request, &mut read)?.0)
+    }
+
+    /// As [`dump`](Self::dump). `None` when changes interrupted every one, so that something may be missing.
+    pub fn whole<M: NetlinkSerializable + Clone, T>(
+        &mut self,
+        request: &M,
+        mut read: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<Option<Vec<T>>, NetlinkError> {
+        let (found, interrupted) = self.dumps(request, &mut read)?;
+        Ok((!interrupted).then_some(found))
+    }
+
+    /// What was found, and whether that was interrupted.
+    fn dumps<M: NetlinkSerializable + Clone, T>(
+        &mut self,
+        request: &M,
+        read: &mut impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<(Vec<T>, bool), NetlinkError> {
         let mut found = Vec::new();
         for _ in 0..DUMPS {
             found.clear();
             if !self.ask(request, NLM_F_DUMP, |payload| found.extend(read(payload)))? {
-                break;
+                return Ok((found, false));
             }
         }
-        Ok(found)
+        Ok((found, true))
     }
 
     /// Gives the one object that `request` asks for, as `read` understands it.

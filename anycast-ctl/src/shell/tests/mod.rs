@@ -2,6 +2,7 @@
 
 mod links;
 mod nexthops;
+mod plain_routes;
 mod routes;
 mod scale;
 mod sockets;

@@ -46,6 +46,32 @@ pub(super) fn dear_native(name: &str, ifindex: u32) -> Option<String> {
     dataplane::drops_large_at_first(ifindex).map(|mtu| large_are_dropped(name, mtu))
 }
 
+/// Why native XDP would be wrong at a device whose driver was asked for it last when it had this MTU.
+///
+/// Most drivers without frames of several buffers refuse an MTU that their XDP cannot do with. Some take it all the
+/// same: vmxnet3 passes longer frames by the programs, and xen-netfront drops them. Kernels before 6.3 do not tell which
+/// drivers have such frames; those of which nothing is known are left alone.
+pub(super) fn wrong_since(ifindex: u32, asked: i32) -> Option<String> {
+    let mtu = grown(ifindex, asked)?;
+    let whole = netdev::natives_of_whole().ok()?;
+    (!whole.contains(&ifindex)).then(|| {
+        let driver = dataplane::driver_of(ifindex);
+        not_asked(driver.as_deref().unwrap_or("no name"), mtu, asked)
+    })
+}
+
+/// Why native XDP costs sessions something now at a device that took it when it had this MTU: on a quiet link, receive
+/// buffers of before XDP are still there.
+pub(super) fn dear_since(name: &str, ifindex: u32, asked: i32) -> Option<String> {
+    grown(ifindex, asked)?;
+    dear_native(name, ifindex)
+}
+
+/// The MTU of a device, where it is larger than it was, and than that with which every driver has XDP.
+fn grown(ifindex: u32, before: i32) -> Option<i32> {
+    dataplane::mtu(ifindex).filter(|mtu| *mtu > before.max(dataplane::USUAL_MTU))
+}
+
 /// Whether `auto` takes native XDP where the driver has it.
 pub(super) fn takes_native(name: &str, ifindex: u32) -> bool {
     no_xdp(name, ifindex, &[]).is_none() && dear_native(name, ifindex).is_none()
@@ -111,6 +137,13 @@ fn large_are_dropped(name: &str, mtu: i32) -> String {
     )
 }
 
+fn not_asked(driver: &str, mtu: i32, asked: i32) -> String {
+    format!(
+        "the MTU is {mtu} now, {asked} when the driver ({driver}) took XDP, and it gives XDP no frame of several \
+         buffers: it may drop longer ones, or pass them by the programs"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +168,17 @@ mod tests {
             let found = blinding(on.to_vec(), is_pair, vlans);
             assert_eq!(found, blind, "{on:?} {is_pair} {vlans:?}");
         }
+    }
+
+    #[test]
+    fn what_has_no_mtu_has_not_grown() {
+        assert_eq!(wrong_since(u32::MAX, 1500), None);
+        assert_eq!(dear_since("up0", u32::MAX, 1500), None);
+        let said = not_asked("vmxnet3", 3000, 1500);
+        assert!(
+            said.contains("MTU is 3000 now, 1500 when the driver (vmxnet3)"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -152,19 +152,34 @@ impl Interfaces {
                 continue;
             }
             let mut place = fitness::place(table, link);
-            let Some(reason) = wrong(attached.mode, &place) else {
+            let wanted = self.wanted.get(&link.name).copied().unwrap_or_default();
+            let outgrown = || {
+                let asked = asked(attached)?;
+                let wrong = fitness::wrong_since(link.ifindex, asked);
+                let dear = || fitness::dear_since(&link.name, link.ifindex, asked);
+                // Who asks for it gets it, and a warning.
+                wrong.or_else(|| dear().filter(|_| wanted.mode == Mode::Auto))
+            };
+            let Some(reason) = wrong(attached.mode, &place).or_else(outgrown) else {
                 continue;
             };
+            let before = place.clone();
             // The driver was not asked for, or does not have it.
             place.no_xdp = Some(reason.clone());
             tracing::warn!(interface = link.name, "XDP gives way to TCX: {reason}");
-            let roles = self.roles(&link.name);
-            match dataplane.attach_at(&place, roles, Mode::Auto) {
+            match dataplane.attach_at(&place, wanted.roles, Mode::Auto) {
                 Ok(attached) => {
                     tell(&link.name, &attached);
                     self.attached.insert(link.ifindex, attached);
                 }
-                Err(error) => refused = Err(error),
+                Err(error) => {
+                    refused = Err(error);
+                    // As a router on a kernel without TCX, whose native XDP is better than none.
+                    let again = dataplane.attach_at(&before, wanted.roles, wanted.mode);
+                    if let Ok(attached) = again {
+                        self.attached.insert(link.ifindex, attached);
+                    }
+                }
             }
         }
         refused
@@ -203,6 +218,9 @@ impl Interfaces {
         };
         let mut warnings =
             surroundings::of_interface(table.port_of(ifindex), wanted, attached.mode != TCX);
+        let name = table.name(ifindex).unwrap_or_default();
+        let dear = asked(attached).and_then(|asked| fitness::dear_since(name, ifindex, asked));
+        warnings.extend(dear.map(|reason| format!("native XDP: {reason}")));
         let ahead = dataplane.ahead(ifindex);
         if !ahead.is_empty() {
             warnings.push(format!(
@@ -256,6 +274,11 @@ impl Interfaces {
 fn wrong(mode: &str, place: &Place) -> Option<String> {
     let in_stack = place.no_generic.filter(|_| mode == GENERIC);
     place.no_xdp.clone().or(in_stack.map(str::to_owned))
+}
+
+/// The MTU with which the driver took XDP.
+fn asked(attached: &Attached) -> Option<i32> {
+    attached.mtu.filter(|_| attached.mode == NATIVE)
 }
 
 fn tell(interface: &str, attached: &Attached) {

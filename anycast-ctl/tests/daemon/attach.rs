@@ -77,6 +77,42 @@ pub fn by_passes() -> Result<()> {
     Ok(())
 }
 
+/// A TAP's driver takes any MTU, and gives XDP no frame of several buffers; a veth's does.
+pub fn outgrown() -> Result<()> {
+    let site = Site::new("outgrown")?;
+    site.connect()?;
+    let mut add = site.router.command("ip");
+    let status = add
+        .args(["tuntap", "add", "tap0", "mode", "tap"])
+        .status()?;
+    ensure!(status.success(), "ip tuntap: {status}");
+    let config = site.directory.join("c.toml");
+    let text = "[correspondent]\ninterfaces = [\"lan0\", \"tap0\"]\nclient_prefixes = [\"2001:db8:1::/64\"]\n";
+    for mode in ["auto", "native"] {
+        std::fs::write(&config, format!("{text}mode = \"{mode}\"\n"))?;
+        netlink::mtu(&site.router, "tap0", 1500)?;
+        let daemon = Daemon::start_with(&site.router, &site.directory.join("c.sock"), &config)?;
+        let modes = || -> Result<Vec<String>> {
+            let interfaces = daemon.status()?.interfaces.into_iter();
+            Ok(interfaces.filter_map(|interface| interface.mode).collect())
+        };
+        ensure!(modes()? == ["native", "native"], "{:?}", modes()?);
+        for interface in ["lan0", "tap0"] {
+            netlink::mtu(&site.router, interface, 9000)?;
+        }
+        wait_for("the TAP has TCX", || Ok(modes()?[1] == "tcx"))?;
+        ensure!(modes()? == ["native", "tcx"], "{:?}", modes()?);
+        let said = daemon.status()?.interfaces[1].mode_reason.clone();
+        let said = said.unwrap_or_default();
+        ensure!(
+            said.contains("the MTU is 9000 now, 1500 when the driver (tun) took XDP"),
+            "{said}"
+        );
+        daemon.end(Signal::SIGTERM)?;
+    }
+    Ok(())
+}
+
 pub fn foreign_program() -> Result<()> {
     let site = Site::new("foreign")?;
     netlink::bridge(&site.member, "br0", &[])?;

@@ -28,6 +28,10 @@ fn main() -> ExitCode {
             "what forwards past the kernel's filters is told, before and while it does",
             attach::by_passes,
         )
+        .test(
+            "an MTU that the driver's XDP was not asked about has TCX",
+            attach::outgrown,
+        )
         .test_with_pins(
             "a foreign XDP program is left alone, and named",
             attach::foreign_program,

@@ -11,6 +11,7 @@ mod flood;
 mod generic;
 mod membership;
 mod monitor;
+mod mtu;
 mod paths;
 mod peers;
 mod restart;
@@ -63,6 +64,15 @@ fn main() -> ExitCode {
             "path MTU discovery works for datagrams",
             datagrams::small_mtu,
         )
+        .test(
+            "by native XDP, the MTU of links changes under a session",
+            mtu::native,
+        )
+        .test(
+            "by generic XDP, the MTU of links changes under a session",
+            mtu::generic,
+        )
+        .test("by TCX, the MTU of links changes under a session", mtu::tcx)
         .test("fragments of bound flows arrive", paths::fragments)
         .test(
             "path MTU discovery works for fragments",

@@ -15,6 +15,8 @@ const LINK_CREATE: libc::c_long = 28;
 const PROG_TYPE_XDP: u32 = 6;
 const ATTACH_TYPE_XDP: u32 = 37;
 const FLAGS_DRV_MODE: u32 = 1 << 2;
+/// `BPF_F_XDP_HAS_FRAGS`: without it the link has room for no packet of more than a page.
+const HAS_FRAGS: u32 = 1 << 5;
 
 /// `r0 = 2 /* XDP_PASS */; exit`
 const PROGRAM: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 2, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
@@ -37,7 +39,7 @@ impl Pass {
                 license: LICENSE.as_ptr() as u64,
                 log: [0; 2],
                 kernel_version: 0,
-                flags: 0,
+                flags: HAS_FRAGS,
                 name: *b"pass\0\0\0\0\0\0\0\0\0\0\0\0",
             };
             // SAFETY: the attribute points only to constants.

@@ -263,6 +263,8 @@ pub(super) enum Later {
     Vlan,
     /// The router's card is told to take tags off.
     TagsOff,
+    /// All links get this MTU.
+    Mtu(u32),
 }
 
 /// The largest MTU that is tried. Where a card passes less of it, nothing of ours is tried with more.
@@ -298,6 +300,15 @@ pub(super) fn of_card(takes_tags_off: bool, largest: u32) -> Vec<Case> {
         later: Some(Later::Vlan),
         ..case(PLAIN, "auto", 1500)
     });
+    for (mtu, later) in [(1500, largest), (largest, 1500)] {
+        let native = takes_tags_off.then_some((CARD_WITH_TAGS, "generic"));
+        let own = native.unwrap_or((PLAIN, "native"));
+        let modes = [(PLAIN, WITHOUT), (PLAIN, "auto"), (PLAIN, "tcx"), own];
+        cases.extend(modes.map(|(stack, mode)| Case {
+            later: Some(Later::Mtu(later)),
+            ..case(stack, mode, mtu)
+        }));
+    }
     if takes_tags_off {
         let modes = ["native", "auto", "generic"];
         cases.extend(modes.map(|mode| case(CARD_WITH_TAGS, mode, 1500)));
@@ -333,9 +344,10 @@ pub(super) fn of_stacks() -> Vec<Case> {
 impl Case {
     pub(super) fn device(&self) -> String {
         let later = match self.later {
-            None => "",
-            Some(Later::Vlan) => ", a VLAN comes later",
-            Some(Later::TagsOff) => " and later on",
+            None => String::new(),
+            Some(Later::Vlan) => ", a VLAN comes later".to_owned(),
+            Some(Later::TagsOff) => " and later on".to_owned(),
+            Some(Later::Mtu(mtu)) => format!(", later MTU {mtu}"),
         };
         format!("{}{later}", self.stack.name)
     }

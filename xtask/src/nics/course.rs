@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use super::{
     bed::{self, AGAIN, Bed, C, Names, SOON, ip, run},
-    case::{self, Case, Later, Row, WITHOUT},
-    stall,
+    case::{self, Case, Row, WITHOUT},
+    later, stall,
 };
 use crate::{
     kernels::guest::MARK,
@@ -27,6 +27,8 @@ const REPORT: u8 = 131;
 /// For a transfer.
 const LONG: Duration = Duration::from_secs(60);
 const MIB: u64 = 1 << 20;
+/// Packets of a transfer, however many are merged.
+const FEWEST: u64 = 50;
 /// Some packets of the largest size.
 const SMALL: u64 = 1 << 16;
 
@@ -161,21 +163,22 @@ fn control(case: &Case, seen: &mut Seen) -> Result<String> {
                 wait::patience(SOON).as_secs_f64()
             ));
         }
+        let refused = later::mtu(case, &bed)?;
+        let refused = refused.map_or_else(String::new, |words| format!("; {words}"));
         let start = Instant::now();
         visitor.transfer(MIB, MIB, LONG)?;
         let seconds = start.elapsed().as_secs_f64();
         seen.took = Some(seconds);
-        Ok(format!("1 MiB each way by B in {seconds:.1} s"))
+        if case.later.is_some() {
+            later::another(&bed)?.transfer(MIB, MIB, LONG)?;
+        }
+        Ok(format!("1 MiB each way by B in {seconds:.1} s{refused}"))
     };
     passed().inspect_err(|_| bed.tell_counters())
 }
 
-fn carry(
-    case: &Case,
-    bed: &mut Bed,
-    Names([up, _, lan, eth]): &Names,
-    seen: &mut Seen,
-) -> Result<String> {
+fn carry(case: &Case, bed: &mut Bed, names: &Names, seen: &mut Seen) -> Result<String> {
+    let Names([up, _, lan, eth]) = names;
     let mode = case.mode;
     let up = case.stack.uplink.unwrap_or(up);
     let table = case.stack.table_of(1);
@@ -205,8 +208,7 @@ fn carry(
     }
     let gateway = bed.daemon("gateway")?;
     seen.got = Some(attached(gateway, up)?);
-    let said = gateway.tail(usize::MAX).concat();
-    seen.warned = mode == "native" && said.contains("drops large frames of");
+    seen.warned = mode == "native" && warns(gateway);
     let service = visitor::serve("s1", &bed.member, bed.site.directory())?;
     bed.services.push(service);
     wait::poll(SOON, AGAIN, "the router has the member", || {
@@ -245,11 +247,9 @@ fn carry(
             .map(|name| daemon.counter("data_plane", name))
             .collect()
     };
+    let mut came = later::come(case, bed, names)?;
+    seen.warned |= mode == "native" && warns(bed.daemon("gateway")?);
     let before = count(bed)?;
-    let moved = match case.later {
-        Some(later) => come(later, bed, lan)?,
-        None => String::new(),
-    };
     let start = Instant::now();
     let event = visitor.transfer(MIB, MIB, LONG)?;
     let seconds = start.elapsed().as_secs_f64();
@@ -257,15 +257,29 @@ fn carry(
     if !Visitor::shows_anycast(&event, CLIENT) {
         bail!("the sockets show other addresses: {event}");
     }
-    let after = count(bed)?;
     // Segments may be merged.
-    let grown = after
-        .iter()
-        .zip(&before)
-        .all(|(after, before)| after - before > 50);
-    ensure!(grown, "not by C: {before:?} to {after:?}");
+    let is_by_c = |before: &[u64], after: &[u64]| -> Result<()> {
+        let mut pairs = after.iter().zip(before);
+        let grown = pairs.all(|(after, before)| after - before > FEWEST);
+        ensure!(grown, "not by C: {before:?} to {after:?}");
+        Ok(())
+    };
+    let between = count(bed)?;
+    is_by_c(&before, &between)?;
     visitor.tell("finish")?;
     visitor.event("finished", SOON)?;
+    if let Some(came) = &mut came {
+        // Its segments are as large as they may be now.
+        let mut another = later::another(bed)?;
+        let start = Instant::now();
+        another.transfer(MIB, MIB, LONG).context("a new session")?;
+        seen.took = Some(seconds.max(start.elapsed().as_secs_f64()));
+        is_by_c(&between, &count(bed)?).context("a new session")?;
+        another.tell("finish")?;
+        another.event("finished", SOON)?;
+        later::kept(came, bed, lan)?;
+    }
+    let moved = came.map_or_else(String::new, |came| came.told);
     let mut result = format!("1 MiB each way by C in {seconds:.1} s{moved}");
     if let Some(tag) = case.stack.tag {
         reports(bed, lan, tag)?;
@@ -274,8 +288,14 @@ fn carry(
     Ok(result)
 }
 
+/// Whether a daemon has warned that native XDP costs sessions something at first.
+fn warns(daemon: &Daemon) -> bool {
+    let said = daemon.tail(usize::MAX).concat();
+    said.contains("drops large frames of")
+}
+
 /// The mode of an interface, and why.
-fn attached(daemon: &Daemon, name: &str) -> Result<(String, String)> {
+pub(super) fn attached(daemon: &Daemon, name: &str) -> Result<(String, String)> {
     let status = daemon.ask("status")?;
     let interfaces = status["interfaces"].as_array().context("no interfaces")?;
     let found = interfaces
@@ -284,63 +304,6 @@ fn attached(daemon: &Daemon, name: &str) -> Result<(String, String)> {
     let found = found.with_context(|| format!("no {name} in {status}"))?;
     let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
     Ok((text("mode"), text("mode_reason")))
-}
-
-/// Something comes to the router's card that makes XDP wrong there, or at the gateway's veth. Programs go from XDP to
-/// TCX, and the link may be reset for that: the member must not be lost, nor the way to it.
-fn come(later: Later, bed: &Bed, lan: &str) -> Result<String> {
-    let router = bed.daemon("router")?;
-    let since = || -> Result<f64> {
-        let members = router.list("members")?;
-        ensure!(members.len() == 1, "{members:?}");
-        members[0]["since_seconds"].as_f64().context("no time")
-    };
-    let (before, start) = (since()?, Instant::now());
-    let (mode, _) = attached(router, lan)?;
-    let mut told = String::new();
-    let now = match later {
-        Later::Vlan => {
-            let line = format!("link add link {lan} name lan7 type vlan id 7");
-            ip(&bed.router, &line)?;
-            ip(&bed.router, "link set lan7 up")?;
-            let gateway = bed.daemon("gateway")?;
-            let (before, _) = attached(gateway, "clients0")?;
-            ip(
-                &bed.gateway,
-                "link add link clients0 name clients7 type vlan proto 802.1ad id 7",
-            )?;
-            let now = by_tcx(gateway, "clients0")?;
-            told =
-                format!("; the gateway's veth with a VLAN of 802.1ad went from {before} to {now}");
-            mode.clone()
-        }
-        Later::TagsOff => {
-            ensure!(mode != "tcx", "the router has TCX from the beginning");
-            ethtool::take_tags_off(&bed.router, lan, true)?;
-            by_tcx(router, lan)?
-        }
-    };
-    let mut visitor = Visitor::connect("another", &bed.client, bed.site.directory())?;
-    visitor.transfer(512, 512, SOON)?;
-    visitor.tell("finish")?;
-    visitor.event("finished", SOON)?;
-    let (after, passed) = (since()?, start.elapsed().as_secs_f64());
-    // What is asked for and what is measured are not of the same moment.
-    ensure!(
-        after > before + passed / 2.0,
-        "the member was lost: there for {before} s, and {passed} s later for {after} s"
-    );
-    Ok(format!(
-        "; the router's {mode} became {now} and it kept its member{told}"
-    ))
-}
-
-/// Waits until the programs of an interface are attached by TCX.
-fn by_tcx(daemon: &Daemon, name: &str) -> Result<String> {
-    wait::poll(SOON, AGAIN, "the programs are attached by TCX", || {
-        let (mode, _) = attached(daemon, name)?;
-        Ok((mode == "tcx").then_some(mode))
-    })
 }
 
 /// A Report that has a VLAN's tag makes no member on the card; without the tag it does.

@@ -5,6 +5,7 @@ mod bed;
 mod case;
 mod counted;
 mod course;
+mod later;
 mod stall;
 
 use std::{

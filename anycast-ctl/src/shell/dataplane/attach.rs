@@ -54,6 +54,8 @@ pub struct Attached {
     pub reason: String,
     /// Whether it replaced the program of an earlier run, so that no packet met an interface without a program.
     pub replaced: bool,
+    /// The MTU of the interface when it took the program.
+    pub mtu: Option<i32>,
 }
 
 /// The links of each interface. Dropping a link that is not pinned detaches its program.
@@ -226,15 +228,17 @@ fn attach(
     roles: u8,
     mode: Mode,
 ) -> Result<(Vec<Held>, Attached), DataplaneError> {
-    let (ifindex, wanted) = (place.ifindex, points(mode, place));
+    let ifindex = place.ifindex;
+    let mut wanted = points(mode, place).to_vec();
     // An attach point that an earlier run used is known to work. Trying the others again would leave a moment without
-    // a program.
-    let pinned = pins.and_then(|pins| {
-        let mut points = wanted.windows(1);
-        points.find(|point| pins::is_attached(&pins.link(ifindex, point[0])))
-    });
+    // a program. Where it does not work any more, as by a driver that has got a larger MTU since, its program stays
+    // until there is another.
+    if let Some(pins) = pins {
+        wanted.sort_by_key(|point| !pins::is_attached(&pins.link(ifindex, *point)));
+    }
+    let mtu = driver::mtu(ifindex);
     let mut refused = None;
-    for point in pinned.unwrap_or(wanted) {
+    for point in &wanted {
         let error = match attach_by(*point, ebpf, pins, place, roles) {
             Ok(held) => {
                 let replaced = held.iter().any(|held| held.point == *point && held.adopted);
@@ -243,6 +247,7 @@ fn attach(
                     mode: point.name(),
                     reason: reason(mode, place, replaced, refused.as_ref()),
                     replaced,
+                    mtu,
                 };
                 return Ok((held, attached));
             }
@@ -251,7 +256,10 @@ fn attach(
                     return Err(DataplaneError::Busy { ifindex });
                 }
                 _ if *point == AttachPoint::Native => {
-                    let why = refusal::explain(programs::xdp(ebpf, roles)?, ifindex, &error);
+                    let program = programs::xdp(ebpf, roles)?;
+                    let has_one =
+                        pins.is_some_and(|pins| pins::is_attached(&pins.link(ifindex, *point)));
+                    let why = refusal::explain(program, ifindex, &error, has_one);
                     DataplaneError::NotNative { why }
                 }
                 _ => DataplaneError::Attach {

@@ -16,8 +16,8 @@ const VLAN_TAGS_OFF: u32 = 1 << 8;
 /// `ETH_FLAG_LRO`
 const LARGE_RECEIVE: u32 = 1 << 15;
 
-/// Of Ethernet.
-const USUAL_MTU: i32 = 1500;
+/// Of Ethernet. Every driver that has XDP has it with such packets.
+pub(in crate::shell) const USUAL_MTU: i32 = 1500;
 
 /// `struct ethtool_drvinfo`
 #[repr(C)]

@@ -48,8 +48,8 @@ pub use attach::{Attached, GENERIC, NATIVE, TCX};
 pub use bpffs::BpffsError;
 pub use counted::Counters;
 pub(super) use driver::{
-    Channels, channels, drops_large_at_first, is_bond, is_pair, leaves_checksums_open, mtu,
-    of as driver_of,
+    Channels, USUAL_MTU, channels, drops_large_at_first, is_bond, is_pair, leaves_checksums_open,
+    mtu, of as driver_of,
 };
 pub use error::{DataplaneError, NoRoom, last_words};
 pub(super) use features::{TagOffload, tags_off};

@@ -30,11 +30,13 @@ const HEADER: usize = 16;
 /// The kernel answers within the system call.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// In a sentence without its end: what the kernel says, of which device, and what may help.
-pub(super) fn explain(program: &Xdp, ifindex: u32, error: &io::Error) -> String {
+/// In a sentence without its end: what the kernel says, of which device, and what may help. A device that has a program
+/// of ours already gives no words of its driver.
+pub(super) fn explain(program: &Xdp, ifindex: u32, error: &io::Error, has_one: bool) -> String {
     let words = program
         .fd()
         .ok()
+        .filter(|_| !has_one)
         .and_then(|program| words(ifindex, program.as_fd().as_raw_fd()).ok().flatten());
     let name = if_indextoname(ifindex).ok();
     let name = name.map_or_else(
@@ -44,6 +46,9 @@ pub(super) fn explain(program: &Xdp, ifindex: u32, error: &io::Error) -> String 
     let driver = driver::of(ifindex).unwrap_or_else(|| "a driver without a name".to_owned());
     let mtu = driver::mtu(ifindex).map_or_else(|| "unknown".to_owned(), |mtu| mtu.to_string());
     let on = driver::offloads(ifindex);
+    if has_one {
+        return another(&name, &driver, &mtu, error);
+    }
     sentence(&name, &driver, &mtu, &on, words.as_deref(), error)
 }
 
@@ -76,6 +81,13 @@ fn sentence(
         _ => "the kernel's log may say more",
     };
     format!("{name} ({driver}, MTU {mtu}{offloads}) has no native XDP: {said}; {help}")
+}
+
+fn another(name: &str, driver: &str, mtu: &str, error: &io::Error) -> String {
+    format!(
+        "{name} ({driver}, MTU {mtu}) keeps the program of before at native XDP and takes no other: {error}; \
+         a smaller MTU may be accepted"
+    )
 }
 
 fn says(words: Option<&str>, what: &str) -> bool {
@@ -237,6 +249,8 @@ mod tests {
         ] {
             assert!(said.contains(part), "{said}");
         }
+        let said = another("up0", "vmxnet3", "9000", &error);
+        assert!(said.starts_with("up0 (vmxnet3, MTU 9000) keeps"), "{said}");
         let said = sentence("eth0", "e1000e", "1500", &[], None, &error);
         assert!(said.ends_with("this driver has none"), "{said}");
     }

@@ -91,6 +91,18 @@ fn public_key(end: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// The mode of an interface, and why.
+pub(super) fn attached(daemon: &Daemon, name: &str) -> Result<(String, String)> {
+    let status = daemon.ask("status")?;
+    let interfaces = status["interfaces"].as_array().context("no interfaces")?;
+    let found = interfaces
+        .iter()
+        .find(|interface| interface["name"] == *name);
+    let found = found.with_context(|| format!("no {name} in {status}"))?;
+    let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+    Ok((text("mode"), text("mode_reason")))
+}
+
 /// The machines, with what runs on them. Dropping it removes all.
 pub(super) struct Bed {
     pub(super) daemons: Vec<Daemon>,

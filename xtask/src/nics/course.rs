@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use super::{
-    bed::{self, AGAIN, Bed, C, Names, SOON, ip, run},
+    bed::{self, AGAIN, Bed, C, Names, SOON, attached, ip, run},
     case::{self, Case, Row, WITHOUT},
     later, stall,
 };
@@ -292,18 +292,6 @@ fn carry(case: &Case, bed: &mut Bed, names: &Names, seen: &mut Seen) -> Result<S
 fn warns(daemon: &Daemon) -> bool {
     let said = daemon.tail(usize::MAX).concat();
     said.contains("drops large frames of")
-}
-
-/// The mode of an interface, and why.
-pub(super) fn attached(daemon: &Daemon, name: &str) -> Result<(String, String)> {
-    let status = daemon.ask("status")?;
-    let interfaces = status["interfaces"].as_array().context("no interfaces")?;
-    let found = interfaces
-        .iter()
-        .find(|interface| interface["name"] == *name);
-    let found = found.with_context(|| format!("no {name} in {status}"))?;
-    let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
-    Ok((text("mode"), text("mode_reason")))
 }
 
 /// A Report that has a VLAN's tag makes no member on the card; without the tag it does.

@@ -5,9 +5,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
-    bed::{AGAIN, Bed, Names, SOON, ip},
+    bed::{AGAIN, Bed, Names, SOON, attached, ip},
     case::{Case, Later},
-    course::attached,
 };
 use crate::{
     lab::{node::Daemon, visitor::Visitor},

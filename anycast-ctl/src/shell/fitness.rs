@@ -48,9 +48,9 @@ pub(super) fn dear_native(name: &str, ifindex: u32) -> Option<String> {
 
 /// Why native XDP would be wrong at a device whose driver was asked for it last when it had this MTU.
 ///
-/// Most drivers without frames of several buffers refuse an MTU that their XDP cannot do with. Some take it all the
-/// same: vmxnet3 passes longer frames by the programs, and xen-netfront drops them. Kernels before 6.3 do not tell which
-/// drivers have such frames; those of which nothing is known are left alone.
+/// Most drivers without frames of several buffers refuse an MTU that their XDP cannot do with. By their sources, some
+/// take it all the same: vmxnet3 passes longer frames by the programs, and xen-netfront drops them. Kernels before 6.3
+/// do not tell which drivers have such frames; those of which nothing is known are left alone.
 pub(super) fn wrong_since(ifindex: u32, asked: i32) -> Option<String> {
     let mtu = grown(ifindex, asked)?;
     let whole = netdev::natives_of_whole().ok()?;

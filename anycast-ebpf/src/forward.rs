@@ -212,7 +212,7 @@ fn look_up<C: Context>(packet: &Packet<'_, C>, transport: &Transport, change: &C
 
 /// Whether the frame went to a group address (IEEE 802).
 #[inline(always)]
-fn is_to_group<C: Context>(ctx: &C) -> bool {
+pub(crate) fn is_to_group<C: Context>(ctx: &C) -> bool {
     let Some(frame) = ethernet(ctx) else {
         return false;
     };

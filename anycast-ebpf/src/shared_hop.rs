@@ -125,6 +125,7 @@ fn is_plain<C: Context>(packet: &Packet<'_, C>, mtu: u16) -> bool {
     let length = usize::from(u16::from_be(*payload_length)) + IPV6;
     *hop_limit > 1
         && !packet.layout.tagged
+        && !forward::is_to_group(packet.ctx)
         && length <= usize::from(mtu)
         && packet.layout.ipv6 + length <= packet.ctx.end() - packet.ctx.start()
 }

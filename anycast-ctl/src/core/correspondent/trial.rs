@@ -79,11 +79,13 @@ impl Correspondent {
             anycast: flow.anycast.into(),
             care_of,
         };
-        let client = triple.client;
+        let Triple {
+            client, anycast, ..
+        } = triple;
         if self.in_use.answered_since(client, care_of, now, LATELY) {
             return self.counters.count(Counter::FleetEndContradicted);
         }
-        self.trials.failed(since, client, care_of);
+        self.trials.failed(since, client, care_of, anycast);
         let alone = self.trials.is_alone(now, client, care_of);
         if alone && self.end(now, triple, BindingChange::Failed, actions) {
             self.counters.count(Counter::BindingFailed);

@@ -30,8 +30,6 @@ pub(super) struct Peer {
     /// When it was heard first, and last.
     since: Time,
     pub(super) heard: Time,
-    /// When it was heard for the first time.
-    since: Time,
     /// An operator said that it does not come back.
     dismissed: bool,
     /// By how many milliseconds its clock is ahead of ours.
@@ -146,7 +144,6 @@ impl Peers {
             flows: 0,
             since: now,
             heard: now,
-            since: now,
             dismissed: false,
             ahead: 0,
             warned: false,

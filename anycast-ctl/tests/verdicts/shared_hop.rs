@@ -151,6 +151,10 @@ fn others() -> Result<()> {
         let tagged = flows.first().with(|packet| packet.vlans = vec![7]);
         let (verdict, _) = flows.bench.run(&tagged.frame())?;
         ensure!(verdict == Verdict::Pass, "tagged: {verdict:?}");
+        let mut to_a_group = flows.first().frame();
+        to_a_group[..6].copy_from_slice(&[0x33, 0x33, 0, 0, 0, 1]);
+        let (verdict, _) = flows.bench.run(&to_a_group)?;
+        ensure!(verdict == Verdict::Pass, "to a group: {verdict:?}");
         // Another member, whose way nobody knows.
         set(&mut flows.bench, NEAR)?;
         let (verdict, _) = {

@@ -10,10 +10,7 @@ use xtask::{
     process,
 };
 
-use crate::{
-    host::{GATEWAY, Machine, ROUTER, follow, ip},
-    obstacles::load,
-};
+use crate::host::{GATEWAY, Machine, ROUTER, follow, ip, load};
 
 const ANYCAST: &str = "[2001:db8:a::53]:7777";
 const CLIENT: &str = "[2001:db8:1::100]:7777";

@@ -1,7 +1,7 @@
 //! What `check --host` finds in the way on a machine: nothing before, its code and a remedy while it is so, and nothing
 //! when the remedy was applied.
 
-use std::{fs, path::Path};
+use std::{fs, io::Write as _, path::Path, process::Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -238,6 +238,18 @@ fn xdp_off(namespace: &Namespace, pass: Pass) -> Result<()> {
         let shown = ip(namespace, "link show dev up0")?;
         Ok((!shown.contains("xdp")).then_some(()))
     })
+}
+
+/// Has nft load rules.
+pub(super) fn load(namespace: &Namespace, rules: &str) -> Result<()> {
+    let mut command = namespace.command("nft");
+    command.args(["-f", "-"]).stdin(Stdio::piped());
+    let mut child = command.spawn()?;
+    let mut input = child.stdin.take().context("no standard input")?;
+    input.write_all(rules.as_bytes())?;
+    drop(input);
+    ensure!(child.wait()?.success(), "nft does not take {rules}");
+    Ok(())
 }
 
 /// Runs a remedy as it is printed.

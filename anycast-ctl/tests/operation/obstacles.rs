@@ -1,10 +1,6 @@
 //! What `check --host` finds of cards and packet filters, beside what the kernel does there without a daemon.
 
-use std::{
-    io::Write as _,
-    net::{Ipv6Addr, SocketAddrV6},
-    process::Stdio,
-};
+use std::net::{Ipv6Addr, SocketAddrV6};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
@@ -17,7 +13,7 @@ use xtask::{
 
 use crate::{
     bridges, forwarded,
-    host::{Check, GATEWAY, MEMBER, Machine, follow, ip},
+    host::{Check, GATEWAY, MEMBER, Machine, follow, ip, load},
 };
 
 pub fn tests(suite: Suite) -> Suite {
@@ -167,17 +163,6 @@ fn leaves(namespace: &Namespace) -> Result<bool> {
             Err(error) => Err(error).context("cannot send"),
         }
     })
-}
-
-pub(super) fn load(namespace: &Namespace, rules: &str) -> Result<()> {
-    let mut command = namespace.command("nft");
-    command.args(["-f", "-"]).stdin(Stdio::piped());
-    let mut child = command.spawn()?;
-    let mut input = child.stdin.take().context("no standard input")?;
-    input.write_all(rules.as_bytes())?;
-    drop(input);
-    ensure!(child.wait()?.success(), "nft does not take {rules}");
-    Ok(())
 }
 
 /// What is found is what the kernel does, and the remedy mends it.

@@ -11,6 +11,7 @@ mod peers;
 mod published;
 mod seal;
 mod secret;
+mod shown;
 mod snapshot;
 mod tell;
 mod view;

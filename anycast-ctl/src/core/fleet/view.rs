@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    Bus,
-    peers::{Peer, Unforgotten},
-};
+use super::peers::Peer;
 use crate::core::{Notice, Time, notice::FleetReady};
 
 /// Gateways with another secret that are remembered.
@@ -62,30 +59,6 @@ pub struct StrangerView {
     pub fingerprint: String,
     /// How long ago it was heard.
     pub heard: Duration,
-}
-
-impl Bus {
-    /// What people are shown.
-    #[must_use]
-    pub fn status(&self, now: Time) -> Status {
-        let peers = self.peers.shown().map(|peer| {
-            let is_ours = peer.proven && peer.name == self.name;
-            PeerView::new(peer, now, is_ours || self.peers.is_shared(&peer.name))
-        });
-        Status {
-            name: self.name.clone(),
-            connected: self.connected.map(|since| now.since(since)),
-            ready: self.ready.map(|(since, how)| (now.since(since), how)),
-            snapshot: self.snapshot_at.map(|at| now.since(at)),
-            peers: peers.collect(),
-            strangers: self.strangers.view(now),
-        }
-    }
-
-    /// No longer shows a gateway that was taken away.
-    pub fn dismiss(&mut self, name: &str) -> Result<(), Unforgotten> {
-        self.peers.dismiss(name)
-    }
 }
 
 impl PeerView {

@@ -1,6 +1,6 @@
 //! Metrics of a gateway's fleet.
 
-use super::{fleet::seconds, metrics::truth};
+use super::{fleet::seconds, numbers::truth};
 use crate::{core::fleet, shell::metrics::Families};
 
 /// One row for each name, so that no series is there twice.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     groups::served,
-    metrics::{count, truth},
+    numbers::{count, truth},
 };
 use crate::{
     core::{

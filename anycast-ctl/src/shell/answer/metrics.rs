@@ -11,6 +11,7 @@ use anycast_common::abi::{counters::Counter as DataPlane, maps::Flow};
 use super::{
     common::{Answered, PAGE, failed, map},
     fleet_metrics, member_metrics,
+    numbers::{count, truth},
     problems::Fill,
     refusals::{IN_CONTROLLER, IN_DATA_PLANE, UPDATES},
     status::fill,
@@ -283,16 +284,4 @@ fn counters(
 fn reason(what: &str, by: &str, reason: &str) -> Labels {
     let labels = [("message", what), ("by", by), ("reason", reason)];
     labels.map(|(name, value)| (name, value.to_owned())).into()
-}
-
-pub(super) fn truth(value: bool) -> f64 {
-    f64::from(u8::from(value))
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "2^53 are more than there can be"
-)]
-pub(super) fn count(number: usize) -> f64 {
-    number as f64
 }

@@ -10,6 +10,7 @@ mod flows;
 mod groups;
 mod member_metrics;
 mod metrics;
+mod numbers;
 mod policy;
 mod problems;
 mod refusals;

@@ -4,12 +4,16 @@ mod chain;
 mod legacy;
 mod nft;
 mod reverse_path;
+mod stopping;
 
 use std::process::{Command, Stdio};
 
 use anycast_common::abi::roles::{CORRESPONDENT, MEMBER, ROUTER};
 
-use self::chain::{Packet, Table, Unread, Way};
+use self::{
+    chain::{Packet, Table, Unread, Way},
+    stopping::{By, Filter, stopping},
+};
 use super::{finding::Finding, surroundings};
 use crate::config::{Config, settings};
 
@@ -27,34 +31,6 @@ pub(super) fn by_passed(config: &Config) -> Vec<Finding> {
         .map(on)
         .collect()
 }
-
-/// A packet filter, with the commands of its rules.
-#[derive(Clone, Copy)]
-enum Filter {
-    Nft,
-    Legacy,
-}
-
-impl Filter {
-    /// What puts a rule before the others of a chain that lets the messages pass.
-    fn remedy(self, table: &str, chain: &str) -> String {
-        match self {
-            Self::Nft => format!("nft insert rule {table} {chain} meta l4proto 135 accept"),
-            Self::Legacy => format!("ip6tables-legacy -t {table} -I {chain} -p 135 -j ACCEPT"),
-        }
-    }
-
-    /// What shows a chain.
-    fn shows(self, table: &str, chain: &str) -> String {
-        match self {
-            Self::Nft => format!("nft list table {table}"),
-            Self::Legacy => format!("ip6tables-legacy -t {table} -S {chain}"),
-        }
-    }
-}
-
-/// The interfaces of a way. Nothing passes by it when all of them are stopped.
-type By<'a> = (Way, Vec<&'a str>);
 
 /// Chains that drop the messages of the Mobility Header which this machine's roles exchange or forward, or that may do
 /// so by a rule that cannot be read, and those that drop what an anycast address sends by another interface than that
@@ -167,40 +143,6 @@ fn judged(
     };
     let sure = sure.iter().map(stops);
     sure.chain(doubtful.iter().map(may_stop)).collect()
-}
-
-/// Table and name of each chain that drops the messages of one way at all interfaces of that way. `astray` is what a
-/// packet has of that name.
-fn stopping(
-    ways: &[By<'_>],
-    astray: bool,
-    read: &dyn Fn(&Packet<'_>) -> Vec<Table>,
-    unread: Unread,
-) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for (way, names) in ways {
-        let at = |interface: &&str| -> Vec<(String, String)> {
-            let packet = Packet {
-                interface,
-                way: *way,
-                astray,
-            };
-            let tables = read(&packet);
-            let stopping = tables.iter().flat_map(|table| {
-                let chains = table.stopping(packet.hooks(), unread).into_iter();
-                chains.map(|chain| (table.name.clone(), chain.to_owned()))
-            });
-            stopping.collect()
-        };
-        let mut all = names.iter().map(at);
-        let mut here = all.next().unwrap_or_default();
-        for other in all {
-            here.retain(|chain| other.contains(chain));
-        }
-        here.retain(|chain| !found.contains(chain));
-        found.extend(here);
-    }
-    found
 }
 
 /// What a program of the system says, also where its directory is in nobody's `PATH`.

@@ -5,7 +5,10 @@
 //! Home Test Inits from members to which it sends nothing, and a gateway gets from every member with which sessions are
 //! bound what its programs have given back the anycast address as its source.
 
-use super::{By, Filter, Packet, Table, Unread, stopping};
+use super::{
+    chain::{Packet, Table, Unread},
+    stopping::{By, Filter, stopping},
+};
 use crate::{config::Config, model::policy::Decision, shell::finding::Finding};
 
 /// Prefixes of the anycast addresses of a router and a gateway.

@@ -58,8 +58,8 @@ static PLAIN_ROUTES: Shared<u64> = Shared::zero();
 #[unsafe(link_section = ".data.key_age")]
 static KEY_AGE: Shared<u64> = Shared::zero();
 
-/// The time in `FORGOTTEN` is in units of two to the power of this, in nanoseconds: as many as a stamp has room for above
-/// [`AGE`] take as long as an entry holds.
+/// The time in `FORGOTTEN` is in units of two to the power of this, in nanoseconds: as many as a stamp has room for
+/// above [`AGE`] take as long as an entry holds.
 const FORGOTTEN_UNIT: u32 = maps::FLOW_CACHE_LIFE - (u64::BITS - AGE.trailing_zeros());
 
 /// Changes with every change of the node key.

@@ -55,8 +55,8 @@ fn twice(word: u64) -> u64 {
     upper | upper >> 32
 }
 
-/// Five rounds from this one on, after which each variable is in its place again. The first two are [`twice`] there, and
-/// the others are words with anything above them.
+/// Five rounds from this one on, after which each variable is in its place again. The first two are [`twice`] there,
+/// and the others are words with anything above them.
 #[inline(always)]
 unsafe fn five<const FIRST: usize>(ring: *mut u32, state: &mut [u64; 5]) {
     let [mut a, mut b, mut c, mut d, mut e] = *state;

@@ -233,8 +233,8 @@ pub fn correspondent(now: Time, count: usize, fleet: Option<fleet::Settings>) ->
     Controller::new(settings, now, Generator::seed_from_u64(seed))
 }
 
-/// Gives an end the packets of the other, as many at a time as a daemon reads. What becomes of its actions is not timed,
-/// and nor is a list of those of all packets, which no daemon has.
+/// Gives an end the packets of the other, as many at a time as a daemon reads. What becomes of its actions is not
+/// timed, and nor is a list of those of all packets, which no daemon has.
 pub fn step(end: &mut Controller, now: Time, packets: &[Vec<u8>]) -> (Actions, Duration) {
     let (mut all, mut took) = (Actions::new(), Duration::ZERO);
     let mut actions = Actions::new();

@@ -6,7 +6,8 @@ use std::time::Duration;
 use rand::Rng as _;
 
 use super::{
-    message::{Chunk, Heartbeat, Wish, read_ends, read_pins},
+    ends::read_ends,
+    message::{Chunk, Heartbeat, Wish, read_pins},
     news::News,
     peers::{Peers, Unwanted},
     seal::{ALL, Id, Keys, Opened, Unopened, kind},

@@ -3,6 +3,7 @@
 
 mod bus;
 mod catch_up;
+mod ends;
 mod key;
 mod message;
 mod news;
@@ -20,7 +21,8 @@ mod view;
 mod tests;
 
 pub use bus::Bus;
-pub use message::{End, NAME, Pins};
+pub use ends::End;
+pub use message::{NAME, Pins};
 pub use news::News;
 pub use peers::Unforgotten;
 pub(super) use published::Published;

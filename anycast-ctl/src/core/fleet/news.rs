@@ -1,6 +1,6 @@
 //! What messages of the bus are about.
 
-use super::message::{End, Pins};
+use super::{ends::End, message::Pins};
 use crate::core::Time;
 
 /// What the correspondent has to do with a message.

@@ -2,7 +2,8 @@
 
 use super::{
     bus::Bus,
-    message::{End, Pins, write_end, write_pins},
+    ends::{End, write_end},
+    message::{Pins, write_pins},
     seal::kind,
 };
 use crate::core::{Actions, Time};

@@ -13,7 +13,8 @@ use rand::SeedableRng as _;
 use zerocopy::FromZeros as _;
 
 use super::{
-    message::{Heartbeat, read_ends, read_pins, write_end, write_pins},
+    ends::{read_ends, write_end},
+    message::{Heartbeat, read_pins, write_pins},
     peers::{Peers, Unwanted},
     published::Published,
     seal::{Keys, Opened, TAG, Unopened, kind},

@@ -89,7 +89,8 @@ pub struct WayExplained {
     pub interface: Option<String>,
     /// The next hop. `None` where the address is on the link, or there is no route.
     pub next_hop: Option<Ipv6Addr>,
-    /// MTU in octets: that of the route or of what was learnt about the path, where there is one, else of the interface.
+    /// MTU in octets: that of the route or of what was learnt about the path, where there is one, else of the
+    /// interface.
     pub mtu: Option<u32>,
     /// Link-layer address of the next hop, or of the destination where it is on the link, as far as it is known.
     pub neighbour: Option<String>,

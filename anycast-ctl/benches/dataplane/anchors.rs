@@ -1,5 +1,7 @@
 //! The programs in C.
 
+use std::{fs, path::Path};
+
 use anycast_common::abi::maps;
 use anyhow::{Context as _, Result};
 use aya::{
@@ -24,6 +26,18 @@ pub struct Object(Vec<u8>);
 impl Object {
     pub fn build() -> Result<Self> {
         Ok(Self(c::compile(SOURCE, OBJECT, &[])?))
+    }
+
+    /// What was compiled before.
+    pub fn read(path: &Path) -> Result<Self> {
+        let object = fs::read(path);
+        object
+            .map(Self)
+            .with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    pub fn write(&self, path: &Path) -> Result<()> {
+        fs::write(path, &self.0).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// One program of it, with maps of its own.

@@ -20,8 +20,7 @@ use crate::{
 };
 
 /// Every case, loaded: those of the programs in C, and of each build.
-pub fn all(gateway: &Gateway, builds: &[(Build, &[u8])]) -> Result<Vec<Case>> {
-    let anchors = Object::build()?;
+pub fn all(gateway: &Gateway, builds: &[(Build, &[u8])], anchors: &Object) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     for (build, object) in builds.iter().copied() {
         let bed = Bed {
@@ -30,28 +29,28 @@ pub fn all(gateway: &Gateway, builds: &[(Build, &[u8])]) -> Result<Vec<Case>> {
             build,
         };
         if cases.is_empty() {
-            cases = in_c(&bed, &anchors)?;
+            cases = in_c(&bed, anchors)?;
         }
         cases.extend(not_ours(&bed)?);
         for count in [2, 255] {
             let name = format!("Report refused, {count} rules");
             cases.push(bed.refused(&name, &rules(count))?);
-            cases.push(bed.forged(&anchors, &name, &rules(count))?);
+            cases.push(bed.forged(anchors, &name, &rules(count))?);
         }
-        cases.extend(flows::pinned(&bed, &anchors)?);
+        cases.extend(flows::pinned(&bed, anchors)?);
         cases.extend(flows::open(&bed)?);
     }
     Ok(cases)
 }
 
 /// The cases of two CPUs.
-pub fn pairs(gateway: &Gateway) -> Result<Vec<Pair>> {
+pub fn pairs(gateway: &Gateway, anchors: &Object) -> Result<Vec<Pair>> {
     let bed = Bed {
         gateway,
         object: OBJECT,
         build: Build::Ours,
     };
-    flows::pairs(&bed, &Object::build()?)
+    flows::pairs(&bed, anchors)
 }
 
 fn in_c(bed: &Bed, object: &Object) -> Result<Vec<Case>> {

@@ -35,7 +35,7 @@ pub fn measure(pairs: &mut [Pair], rounds: usize) -> Result<Vec<Scaling>> {
     for Pair { name, cases } in &mut *pairs {
         let mut slowest: f64 = 0.0;
         for case in cases {
-            slowest = slowest.max(run::warm_up(case).with_context(|| name.clone())?);
+            slowest = slowest.max(run::warm_up(case, run::TIMED).with_context(|| name.clone())?);
         }
         let time = if name.ends_with("new flows") {
             RUN * 4

@@ -55,6 +55,16 @@ struct Options {
     /// Writes the figures there.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Compiles the programs in C, leaves their object there, and does nothing else.
+    #[arg(long, value_name = "FILE")]
+    compile: Option<PathBuf>,
+    /// Takes the programs in C from there, where no compiler is.
+    #[arg(long, value_name = "OBJECT")]
+    anchors: Option<PathBuf>,
+    /// So few packets that they can be interpreted, and each row as JSON in a line that begins with this. On a machine
+    /// whose clock counts instructions, times are numbers of instructions: `cargo xtask bench instructions`.
+    #[arg(long, value_name = "MARK")]
+    count: Option<String>,
     /// Writes a chart there.
     #[arg(long)]
     svg: Option<PathBuf>,
@@ -65,6 +75,13 @@ struct Options {
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    if let Some(path) = &options.compile {
+        return anchors::Object::build()?.write(path);
+    }
+    let pace = match &options.count {
+        Some(_) => run::COUNTED,
+        None => run::TIMED,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -79,19 +96,32 @@ fn main() -> Result<()> {
     let (figures, scaling) = gateway.run(|| {
         // The programs' log is read by a task of it.
         let _guard = runtime.enter();
-        let mut cases = cases::all(&gateway, &builds)?;
+        let anchors = match &options.anchors {
+            Some(path) => anchors::Object::read(path)?,
+            None => anchors::Object::build()?,
+        };
+        let mut cases = cases::all(&gateway, &builds, &anchors)?;
         if let Some(word) = &options.only {
             cases.retain(|case| case.build == Build::Anchor || case.name.contains(word));
         }
-        let mut pairs = cases::pairs(&gateway)?;
+        let figures = run::measure(&mut cases, options.rounds, pace)?;
+        drop(cases);
+        if options.count.is_some() {
+            return Ok((figures, Vec::new()));
+        }
+        let mut pairs = cases::pairs(&gateway, &anchors)?;
         if let Some(word) = &options.only {
             pairs.retain(|pair| pair.name.contains(word));
         }
-        let figures = run::measure(&mut cases, options.rounds)?;
-        drop(cases);
         Ok((figures, cpus::measure(&mut pairs, options.rounds)?))
     })?;
     let rows = report::rows(&figures)?;
+    if let Some(mark) = &options.count {
+        for row in &rows {
+            println!("{mark}{}", serde_json::to_string(row)?);
+        }
+        return Ok(());
+    }
     report::print(&rows);
     for row in &scaling {
         println!("{row}");

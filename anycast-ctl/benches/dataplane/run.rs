@@ -20,6 +20,26 @@ pub const RUN: Duration = Duration::from_millis(60);
 const LONG_RUN: Duration = Duration::from_millis(1200);
 /// Runs before that, which fill maps and caches and show what a run takes.
 const WARM_UP: u32 = 2_000_000;
+
+/// How many packets there are.
+#[derive(Clone, Copy)]
+pub struct Pace {
+    /// Before it is measured.
+    warm_up: u32,
+    /// Each time; `None`: as many as take a time.
+    repeats: Option<u32>,
+}
+
+/// On a processor.
+pub const TIMED: Pace = Pace {
+    warm_up: WARM_UP,
+    repeats: None,
+};
+/// On a machine that interprets each instruction. The cases with many flows are gone through three times before.
+pub const COUNTED: Pace = Pace {
+    warm_up: 100_000,
+    repeats: Some(50_000),
+};
 /// Where all cases run.
 const CPU: usize = 0;
 
@@ -31,13 +51,13 @@ pub struct Figure {
 }
 
 /// Runs every case, round after round.
-pub fn measure(cases: &mut [Case], rounds: usize) -> Result<Vec<Figure>> {
+pub fn measure(cases: &mut [Case], rounds: usize, pace: Pace) -> Result<Vec<Figure>> {
     stay_on(CPU)?;
     let mut measured = Vec::new();
     for case in &mut *cases {
-        let time = warm_up(case)?;
+        let time = warm_up(case, pace)?;
         let run = if case.has_many_flows() { LONG_RUN } else { RUN };
-        measured.push(repeats(run, time));
+        measured.push(pace.repeats.unwrap_or_else(|| repeats(run, time)));
     }
     let mut figures: Vec<_> = cases
         .iter()
@@ -63,9 +83,9 @@ pub fn stay_on(cpu: usize) -> Result<()> {
 }
 
 /// Fills maps and caches, and sees to it that the packets meet what is measured. Nanoseconds for each.
-pub fn warm_up(case: &mut Case) -> Result<f64> {
+pub fn warm_up(case: &mut Case, pace: Pace) -> Result<f64> {
     let (name, wanted) = (case.name.clone(), case.verdict);
-    let (verdict, time) = once(case, WARM_UP)?;
+    let (verdict, time) = once(case, pace.warm_up)?;
     ensure!(
         verdict == wanted,
         "{name}: XDP action {verdict}, not {wanted}"

@@ -35,15 +35,15 @@ use super::{
     report,
 };
 
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/handshakes/leader.c");
-const LEADER: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/leader.bpf.o");
+pub(super) const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/handshakes/leader.c");
+pub(super) const LEADER: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/leader.bpf.o");
 /// Runs of a program at a time, and how often.
 const REPEAT: u32 = 200_000;
 const ROUNDS: usize = 15;
 /// What the daemon answers.
 const COUNT: usize = 100_000;
 /// MH types.
-const HOME_TEST_INIT: u8 = 1;
+pub(super) const HOME_TEST_INIT: u8 = 1;
 const CARE_OF_TEST_INIT: u8 = 2;
 /// Six octets of padding as an option (RFC 6275 section 6.2.3), and two as two.
 const PADDING: [u8; 8] = [1, 4, 0, 0, 0, 0, 0, 0];
@@ -120,7 +120,17 @@ fn programs() -> Result<f64> {
 /// The frame that the leader makes others of.
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct Image([u8; 80]);
+pub(super) struct Image([u8; 80]);
+
+impl Image {
+    /// Of a frame, which may be sent by an interface.
+    pub(super) fn new(frame: &[u8], ifindex: u32) -> Self {
+        let mut image = Self([0; 80]);
+        image.0[..frame.len()].copy_from_slice(frame);
+        image.0[76..].copy_from_slice(&ifindex.to_ne_bytes());
+        image
+    }
+}
 
 // SAFETY: plain octets.
 unsafe impl Pod for Image {}
@@ -139,8 +149,7 @@ fn xdp(leader: &mut Ebpf) -> Result<&mut Xdp> {
 
 /// The time of each run.
 fn once(leader: &mut Ebpf, gateway: &Gateway, frame: &[u8], verdict: u32) -> Result<Duration> {
-    let mut image = Image([0; 80]);
-    image.0[..frame.len()].copy_from_slice(frame);
+    let image = Image::new(frame, 0);
     let pristine = leader.map_mut("pristine").context("pristine")?;
     Array::<_, Image>::try_from(pristine)?.set(0, image, 0)?;
     let context = gateway.context(frame)?;
@@ -160,7 +169,7 @@ fn once(leader: &mut Ebpf, gateway: &Gateway, frame: &[u8], verdict: u32) -> Res
 }
 
 /// A Test Init, whose cookie ends with zeros.
-fn init(
+pub(super) fn init(
     source: std::net::Ipv6Addr,
     client: std::net::Ipv6Addr,
     mh_type: u8,

@@ -16,6 +16,7 @@ struct xdp_md {
 static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
 static long (*const tail_call)(void *ctx, void *map, u32 index) = (void *)12;
 static long (*const adjust_head)(void *ctx, int by) = (void *)44;
+static long (*const redirect)(u32 ifindex, u64 flags) = (void *)23;
 static long (*const store)(void *ctx, u32 offset, void *from, u32 length) = (void *)190;
 
 #define SECTION(name) __attribute__((section(name), used))
@@ -29,7 +30,7 @@ static long (*const store)(void *ctx, u32 offset, void *from, u32 length) = (voi
 
 struct image {
 	u8 octets[72];
-	u32 state, reserved;
+	u32 state, ifindex;
 };
 
 MAP(pristine, MAP_ARRAY, struct image);
@@ -52,6 +53,22 @@ SECTION("xdp.frags") int test_inits(struct xdp_md *ctx)
 		return XDP_DROP;
 	tail_call(ctx, &next, 0);
 	return XDP_DROP;
+}
+
+// The same, sent by an interface.
+SECTION("xdp.frags") int flood(struct xdp_md *ctx)
+{
+	u32 zero = 0;
+	struct image *image = map_lookup(&pristine, &zero);
+
+	if (!image)
+		return XDP_DROP;
+	image->state = image->state * 1664525 + 1013904223;
+	*(u32 *)(image->octets + CLIENT) = image->state;
+	*(u32 *)(image->octets + COOKIE) = ~image->state;
+	if (store(ctx, 0, image->octets, INIT))
+		return XDP_DROP;
+	return redirect(image->ifindex, 0);
 }
 
 char terms[] SECTION("license") = "GPL";

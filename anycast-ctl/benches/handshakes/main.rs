@@ -1,7 +1,8 @@
 //! Binding handshakes: how many the machines of both ends do alone, and how many between two
 //! daemons.
 //!
-//! `cargo xtask bench handshakes`, with `-- core`, `-- answers` or `-- path` for one part. The last two need root.
+//! `cargo xtask bench handshakes`, with `-- core`, `-- answers`, `-- path` or `-- flood` for one part. All but the first
+//! need root.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -12,6 +13,7 @@
 mod answers;
 mod core;
 mod ends;
+mod flood;
 mod path;
 mod report;
 
@@ -33,6 +35,7 @@ fn main() -> anyhow::Result<()> {
         ("core", &core::run),
         ("answers", &answers::run),
         ("path", &path::run),
+        ("flood", &flood::run),
     ])?;
     report::write()
 }

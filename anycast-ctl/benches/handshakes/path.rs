@@ -32,7 +32,7 @@ const COUNT: usize = 20_000;
 pub(super) const WINDOW: usize = 1000;
 pub(super) const LONG: Duration = Duration::from_secs(120);
 pub(super) const AGAIN: Duration = Duration::from_millis(1);
-const PORT: u16 = 9;
+pub(super) const PORT: u16 = 9;
 /// Thousands of handshakes a second.
 const WANTED: f64 = 40.0;
 
@@ -41,23 +41,25 @@ const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 1, 2];
 const GATEWAY: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
 const GATEWAY_UP: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x20, 0, 0, 0, 0, 1);
 
-/// All handshakes are of one member and of clients of one /64.
-fn gateway() -> String {
-    format!(
+/// What a gateway is, and its limits: all handshakes are of one member and of clients of one /64.
+pub(super) fn gateway() -> (String, &'static str) {
+    let role = format!(
         r#"
 [correspondent]
 interfaces = ["clients0", "up0"]
 client_prefixes = ["{CLIENTS}"]
 allow = ["{B}/128"]
-
+"#
+    );
+    let limits = "
 [correspondent.limits]
 prefix_rate = 4000000
 rate = 4000000
-"#
-    )
+";
+    (role, limits)
 }
 
-fn member() -> String {
+pub(super) fn member() -> String {
     format!(
         r#"
 [member]
@@ -88,7 +90,8 @@ pub fn run() -> Result<()> {
     // The gateway redirects to the clients' end.
     let _pass = Pass::attach(&clients, "eth0")?;
     let service = member_side.run(|| Ok(UdpSocket::bind((B, PORT))?))?;
-    let gateway = Node::start("g", &gateway_side, &gateway(), site.directory())?;
+    let (role, limits) = gateway();
+    let gateway = Node::start("g", &gateway_side, &(role + limits), site.directory())?;
     let member = Node::start("m", &member_side, &member(), site.directory())?;
     let sender = Sender::open(&clients, "eth0")?;
 
@@ -158,7 +161,7 @@ pub(super) fn cables(clients: &Namespace, gateway: &Namespace, member: &Namespac
 }
 
 /// A client's packet to the service.
-fn frame(client: Ipv6Addr) -> Vec<u8> {
+pub(super) fn frame(client: Ipv6Addr) -> Vec<u8> {
     let mut packet = vec![0; 40 + 8 + 4];
     ipv6::header(&mut packet, client, B, 17, 64, 12).unwrap();
     packet[40..42].copy_from_slice(&PORT.to_be_bytes());
@@ -194,7 +197,7 @@ impl Node {
         })
     }
 
-    fn bound(&self) -> Result<usize> {
+    pub(super) fn bound(&self) -> Result<usize> {
         self.controller("handshake_bound")
     }
 

@@ -8,13 +8,15 @@ pub enum Benchmark {
     /// A router with 100,000 members: its core (`core`), and the path from the wire to its routes (`path`)
     Scale,
     /// Binding handshakes: the state machines of both ends (`core`), Test Inits answered by programs
-    /// and by a daemon (`answers`), and between two daemons (`path`)
+    /// and by a daemon (`answers`), and between two daemons, alone (`path`) and beside a flood (`flood`)
     Handshakes,
     /// Several gateways as one: Binding Updates of others, memory, snapshots and readings of flows in virtual time
     /// (`core`); and by nats-server between daemons, Binding Updates (`updates`) and snapshots (`snapshot`)
     Fleet,
     /// Time of XDP for packets of every kind, compared with C programs that clang compiles
     Dataplane,
+    /// Instructions that XDP takes for a packet, counted in a virtual machine
+    Instructions,
     /// Time and memory to find one of a million bindings or four million flows
     Lookups,
     /// Packets per second from one veth to another, compared with nftables and a C program
@@ -36,6 +38,7 @@ impl Benchmark {
             Self::Handshakes => "handshakes",
             Self::Fleet => "fleet",
             Self::Dataplane => "dataplane",
+            Self::Instructions => "instructions",
             Self::Lookups => "lookups",
             Self::Forwarding => "forwarding",
             Self::Tcx => "tcx",

@@ -1,6 +1,7 @@
 //! The command `cargo xtask bench`: runs measurements. No test depends on them.
 
 mod benchmark;
+mod instructions;
 mod picture;
 mod targets;
 
@@ -22,6 +23,13 @@ pub fn bench(benchmark: Benchmark, arguments: &[OsString]) -> Result<()> {
 }
 
 fn run(benchmark: Benchmark, arguments: &[OsString]) -> Result<()> {
+    if benchmark == Benchmark::Instructions {
+        let words = arguments
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned());
+        fs::create_dir_all(directory())?;
+        return instructions::run(&file(benchmark), &words.collect::<Vec<_>>());
+    }
     for (program, package) in benchmark.needs() {
         toolchain::require(program, package)?;
     }

@@ -161,6 +161,7 @@ const TARGETS: &[Target] = &[
     handshake("Binding Updates, 5,000 clients", "bare", 0.4),
     handshake("Binding Updates, 50,000 clients", "bare", 0.4),
     handshake("whole handshakes between two daemons", "40,000/s", 1.0),
+    handshake("honest handshakes in a flood", "all", 0.999),
 ];
 
 /// A target, and its result.

@@ -24,6 +24,8 @@ use crate::{
 /// The oldest kernel that loads the programs, and the oldest one that has TCX.
 const KERNEL: (u32, u32) = (6, 1);
 const TCX: (u32, u32) = (6, 6);
+/// From this one on, threads of a PREEMPT_RT kernel that run programs may preempt each other on one processor.
+const PREEMPTS: (u32, u32) = (6, 18);
 /// The type of an Ethernet device in /sys (`ARPHRD_ETHER`).
 const ETHERNET: &str = "1";
 
@@ -134,6 +136,15 @@ impl<'a> Host<'a> {
             let (major, minor) = oldest;
             let message = format!("the kernel is {release}, older than {major}.{minor}, {what}");
             self.add("kernel", message, "boot a newer kernel");
+        }
+        let is_realtime = self.read("sys/kernel/realtime").as_deref() == Some("1");
+        if is_realtime && version >= PREEMPTS {
+            self.add(
+                "realtime",
+                "the kernel is PREEMPT_RT, where programs on one processor may interrupt each other, which these are \
+                 not made for: a packet could be changed by what is known of another",
+                "boot a kernel without PREEMPT_RT; one built with CONFIG_PREEMPT_RT_NEEDS_BH_LOCK is as good",
+            );
         }
         if self.sysctl("net/core/bpf_jit_enable") == Some(0) {
             self.add(

@@ -43,6 +43,21 @@ fn codes_with(
     found.into_iter().map(|finding| finding.code).collect()
 }
 
+#[test]
+fn programs_that_interrupt_each_other_are_told_of() {
+    let on = |release, realtime| {
+        let files = [
+            ("proc/sys/kernel/osrelease", release),
+            ("sys/kernel/realtime", realtime),
+        ];
+        codes("realtime", GATEWAY, &files)
+    };
+    assert_eq!(on("6.18.15-rt\n", "1\n"), ["realtime"]);
+    // There they wait for each other.
+    assert_eq!(on("6.12.1-rt\n", "1\n"), Vec::<&str>::new());
+    assert_eq!(on("6.18.15\n", "0\n"), Vec::<&str>::new());
+}
+
 /// An interface that is a port of a device of this kind.
 fn port(ifindex: u32, kind: &str, vrf: Option<u32>) -> KernelChange {
     KernelChange::Link {

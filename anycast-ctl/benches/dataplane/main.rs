@@ -36,8 +36,12 @@ use std::{fs, path::PathBuf};
 use anycast_ctl::shell::dataplane::OBJECT;
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use nix::sys::resource::{Resource, setrlimit};
 
 use bed::Build;
+
+/// Files that are open at a time.
+const FILES: u64 = 1 << 16;
 
 /// Measures the programs of the data plane.
 #[derive(Parser)]
@@ -92,6 +96,8 @@ fn main() -> Result<()> {
             .iter()
             .map(|object| (Build::Baseline, object.as_slice())),
     );
+    // Each case has all maps and programs of its own.
+    setrlimit(Resource::RLIMIT_NOFILE, FILES, FILES)?;
     let gateway = gateway::Gateway::new()?;
     let (figures, scaling) = gateway.run(|| {
         // The programs' log is read by a task of it.

@@ -23,6 +23,7 @@ use crate::{
     quoted::Quote,
     quoted_flow::{followed, owner, pinned, sender},
     requote::{redirect, requote},
+    traffic,
     transport::{ICMPV6, MOBILITY, Transport},
     unwanted::{about, member_error_about},
 };
@@ -136,7 +137,11 @@ fn member<C: Context>(packet: &Packet<'_, C>, upper: Upper) -> Verdict {
     let destination = on_stack(&packet.destination);
     // SAFETY: the controller replaces entries whole, and the copy is made at once.
     let owner = unsafe { LOCAL_CARE_OF.get(&destination) }.copied();
-    if owner.is_none() && LOCAL_ANYCAST.get_ptr(&destination).is_none() {
+    if let Some(local) = LOCAL_ANYCAST.get_ptr(&destination) {
+        // SAFETY: a plain integer.
+        let account = unsafe { (*local).account };
+        traffic::count(account, side::DESTINATION, packet.octets());
+    } else if owner.is_none() {
         return Verdict::NotOurs;
     }
     if refuses_mobility(packet, upper) {

@@ -79,9 +79,11 @@ fn mobility_once<C: Context>(packet: &Packet<'_, C>) -> u32 {
 #[inline(always)]
 fn for_us<C: Context>(packet: &Packet<'_, C>) -> Verdict {
     let destination = on_stack(&packet.destination);
-    if LOCAL_CARE_OF.get_ptr(&destination).is_none()
-        && LOCAL_ANYCAST.get_ptr(&destination).is_none()
-    {
+    if let Some(local) = LOCAL_ANYCAST.get_ptr(&destination) {
+        // SAFETY: a plain integer.
+        let account = unsafe { (*local).account };
+        traffic::count(account, side::DESTINATION, packet.octets());
+    } else if LOCAL_CARE_OF.get_ptr(&destination).is_none() {
         return Verdict::NotOurs;
     }
     let Some([0 | 3 | 4 | 6 | 7, _]) = packet.ctx.read::<[u8; 2]>(packet.upper_header().offset + 2)

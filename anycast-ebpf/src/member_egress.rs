@@ -18,17 +18,13 @@ use crate::{
     maps::{CLIENTS, LOCAL_ANYCAST, LOCAL_CARE_OF, MEMBER_FLOWS},
     member_flow::{Facts, disowns, member_answers},
     own,
-    packet::{
-        self, Bytes as _, Chain, IPV6, Layout, Piece, chain, is_link_local, is_multicast, octets,
-    },
+    packet::{self, Chain, Layout, Piece, chain, is_link_local, is_multicast, octets},
     segment::Segment,
     sketch::words as halves,
     traffic,
-    transport::{ICMPV6, MOBILITY, TCP, Transport, UDP, UDP_LITE},
+    transport::{ICMPV6, TCP, Transport, UDP, UDP_LITE},
 };
 
-/// ICMPv6 types from this one on are no errors (RFC 4443 section 2.1).
-const FIRST_INFORMATIONAL: u8 = 128;
 /// Offset of the source address in the IPv6 header.
 const SOURCE: usize = 8;
 
@@ -69,24 +65,8 @@ fn answer<const IS_BARE: bool>(ctx: &TcContext) -> Option<()> {
     let octets = u64::from(ctx.len()).saturating_sub(layout.ipv6 as u64);
     let mut account = by_anycast;
     let left = by_care_of(ctx, layout, next_header, source, destination, &mut account);
-    if is_of_service(ctx, layout, next_header) {
-        traffic::count(account, side::SOURCE, octets);
-    }
+    traffic::count(account, side::SOURCE, octets);
     left
-}
-
-/// Whether it is no message of a handshake and no ICMPv6 error. Those are not counted where they come in, since they
-/// are not for the service.
-#[inline(always)]
-fn is_of_service(ctx: &TcContext, layout: Layout, next_header: u8) -> bool {
-    match next_header {
-        MOBILITY => false,
-        ICMPV6 => {
-            let kind = ctx.read::<[u8; 2]>(layout.ipv6 + IPV6);
-            kind.is_none_or(|[kind, _]| kind >= FIRST_INFORMATIONAL)
-        }
-        _ => true,
-    }
 }
 
 /// A packet from B, which leaves from C if its flow came so, and of which something else is counted then.

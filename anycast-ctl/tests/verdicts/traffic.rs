@@ -251,11 +251,20 @@ fn at_member() -> Result<()> {
             note(&mut sums[1], &answer);
         }
     }
-    // Nor is what is not for the service counted where it comes in.
+    // Messages and errors count in both directions, as all that goes to and from the anycast address.
     let query = Packet::udp(A, B, PORTS, b"query");
-    let unreachable = icmp_error::error(B, A, icmp_error::UNREACHABLE, &query);
-    for packet in [Packet::mobility(B, A, 1), unreachable] {
-        bench.egress(&packet.frame())?;
+    let answer = Packet::udp(B, A, BACK, b"answer");
+    for (comes, leaves) in [
+        (Packet::mobility(A, B, 3), Packet::mobility(B, A, 1)),
+        (
+            icmp_error::error(A, B, icmp_error::UNREACHABLE, &answer),
+            icmp_error::error(B, A, icmp_error::UNREACHABLE, &query),
+        ),
+    ] {
+        bench.run(&comes.frame())?;
+        note(&mut by_anycast[0], &comes);
+        bench.egress(&leaves.frame())?;
+        note(&mut by_anycast[1], &leaves);
     }
     // What another program of the host sends is nobody's.
     bench.egress(&Packet::udp("2001:db8:20::9", A, BACK, b"mail").frame())?;

@@ -36,7 +36,7 @@ use std::{fs, path::PathBuf};
 use anycast_ctl::shell::dataplane::OBJECT;
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use bed::Build;
 
@@ -96,8 +96,11 @@ fn main() -> Result<()> {
             .iter()
             .map(|object| (Build::Baseline, object.as_slice())),
     );
-    // Each case has all maps and programs of its own.
-    setrlimit(Resource::RLIMIT_NOFILE, FILES, FILES)?;
+    // Each case has all maps and programs of its own. Not everybody may raise the limit that there is at most.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if setrlimit(Resource::RLIMIT_NOFILE, FILES, FILES.max(most)).is_err() {
+        setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+    }
     let gateway = gateway::Gateway::new()?;
     let (figures, scaling) = gateway.run(|| {
         // The programs' log is read by a task of it.

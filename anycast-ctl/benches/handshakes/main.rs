@@ -1,8 +1,8 @@
 //! Binding handshakes: how many the machines of both ends do alone, and how many between two
 //! daemons.
 //!
-//! `cargo xtask bench handshakes`, with `-- core`, `-- answers`, `-- path` or `-- flood` for one part. All but the first
-//! need root.
+//! `cargo xtask bench handshakes`, with `-- core`, `-- answers`, `-- path` or `-- flood` for one part. All but the
+//! first need root.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

@@ -55,13 +55,7 @@ pub fn tests(suite: Suite) -> Suite {
 fn to_a_group() -> Result<()> {
     let gateway = gateway()?;
     gateway.namespace.run(|| {
-        let mut bench = Bench::new(CORRESPONDENT, true)?;
-        bench.ingress = netlink::index(&gateway.namespace, "clients0")?;
-        set(&mut bench, C)?;
-        let targets = ["clients0", "up0"].map(|name| netlink::index(&gateway.namespace, name));
-        let targets = targets.into_iter().collect::<Result<BTreeSet<u32>>>()?;
-        let maps = bench.dataplane.maps();
-        maps.set_redirect_targets(&targets, &BTreeSet::new())?;
+        let mut bench = gateway.bound()?;
         let opens = Packet::tcp(A, B, PORTS, SYN);
         let (verdict, _) = bench.run(&opens.frame())?;
         ensure!(verdict == Verdict::Redirect, "{verdict:?}");
@@ -96,6 +90,24 @@ pub(super) struct Gateway {
     _router: Namespace,
     _napi: Pass,
     _site: Site,
+}
+
+impl Gateway {
+    /// The interfaces to which XDP may send.
+    pub(super) fn targets(&self) -> Result<BTreeSet<u32>> {
+        let targets = ["clients0", "up0"].map(|name| netlink::index(&self.namespace, name));
+        targets.into_iter().collect()
+    }
+
+    /// A bench where the client is bound to C, and packets go by XDP.
+    fn bound(&self) -> Result<Bench> {
+        let mut bench = Bench::new(CORRESPONDENT, true)?;
+        bench.ingress = netlink::index(&self.namespace, "clients0")?;
+        set(&mut bench, C)?;
+        let maps = bench.dataplane.maps();
+        maps.set_redirect_targets(&self.targets()?, &BTreeSet::new())?;
+        Ok(bench)
+    }
 }
 
 pub(super) fn gateway() -> Result<Gateway> {
@@ -172,15 +184,7 @@ pub(super) fn row(name: &'static str, packet: &Packet, verdict: Verdict) -> Row 
 fn forwarding() -> Result<()> {
     let gateway = gateway()?;
     gateway.namespace.run(|| {
-        let mut bench = Bench::new(CORRESPONDENT, true)?;
-        bench.ingress = netlink::index(&gateway.namespace, "clients0")?;
-        set(&mut bench, C)?;
-        let targets = ["clients0", "up0"].map(|name| netlink::index(&gateway.namespace, name));
-        let targets = targets.into_iter().collect::<Result<BTreeSet<u32>>>()?;
-        bench
-            .dataplane
-            .maps()
-            .set_redirect_targets(&targets, &BTreeSet::new())?;
+        let mut bench = gateway.bound()?;
         let out = Packet::tcp(A, B, PORTS, ACK);
         let to_c = out.clone().with(|p| p.destination = address(C));
         let opens = Packet::tcp(A, B, PORTS, SYN);

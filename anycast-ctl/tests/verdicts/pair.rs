@@ -75,9 +75,7 @@ impl<'a> Pair<'a> {
         let maps = bench.dataplane.maps();
         maps.set_client_prefixes(&[CLIENTS.parse()?])?;
         maps.set_anycast_prefixes(&[SERVERS.parse()?])?;
-        let targets = ["clients0", "up0"].map(|name| netlink::index(&gateway.namespace, name));
-        let targets = targets.into_iter().collect::<Result<BTreeSet<u32>>>()?;
-        maps.set_redirect_targets(&targets, &BTreeSet::new())?;
+        maps.set_redirect_targets(&gateway.targets()?, &BTreeSet::new())?;
         let settings = controller::Settings {
             correspondent: Some(settings),
             ..controller::Settings::default()

@@ -118,10 +118,7 @@ impl Correspondent {
                 }
                 End::Failed(care_of) => {
                     self.counters.count(Counter::FleetEnds);
-                    let which = Selection {
-                        care_of: Some(care_of),
-                        ..Selection::default()
-                    };
+                    let which = Selection::of(care_of);
                     self.unbind(now, at, &which, BindingChange::Failed, actions);
                     failed.insert(care_of.octets(), at);
                 }

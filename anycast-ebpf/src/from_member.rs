@@ -89,18 +89,24 @@ fn to_client(question: &mut Question) -> u32 {
 
 /// A member sends a reset from B when no socket of it knows the connection. If the flow was bound in mid-stream and C
 /// has not answered yet, C was the wrong member, perhaps by a forged packet: the reset is dropped and the flow is open
-/// again. Otherwise the connection is over.
+/// again. So are those that come of what else the client had sent by C until then. Otherwise the connection is over.
 #[inline(always)]
 fn reset_by_anycast(question: &mut Question) -> u32 {
-    let found = flow_table::find(&question.key);
-    let Some(known) = found.filter(|known| !known.is_open()) else {
+    let Some(known) = flow_table::find(&question.key) else {
         return answer::UNKNOWN;
     };
     let flow = known.flow();
     // SAFETY: as in `bound`; the key is there.
     unsafe {
-        let on_trial = (*flow).state == state::BOUND_LED && (*flow).answered == 0;
-        if on_trial && is_bare_reset(question) {
+        let unanswered = (*flow).answered == 0 && is_bare_reset(question);
+        if known.is_open() {
+            let of_trial = unanswered && (*flow).state == state::OPEN && (*flow).tried != 0;
+            if of_trial && now().wrapping_sub((*flow).last_out) < trial::LATE {
+                return answer::HELD;
+            }
+            return answer::UNKNOWN;
+        }
+        if unanswered && (*flow).state == state::BOUND_LED {
             question.address = known.care_of;
             flow_table::open_flow(&raw const question.key);
             return answer::RESET;

@@ -186,7 +186,7 @@ counters! {
     /// reset, or Port Unreachable, is dropped.
     FlowTrialReset = "flow_trial_reset",
     /// Resets and Port Unreachables by which C said that it does not know a flow that it had answered, dropped: the
-    /// flow is on trial again.
+    /// flow is on trial again. Also what C still says of a trial that its reset has ended.
     FlowResetHeld = "flow_reset_held",
     /// Resets and Port Unreachables of clients to C: its packets come to them by another way. A flow on trial is open
     /// again.

@@ -57,6 +57,7 @@ fn set(bench: &mut Bench, change: impl FnOnce(Flow) -> Flow) -> Result<()> {
 }
 
 const PATIENCE: Duration = Duration::from_nanos(trial::PATIENCE);
+const LATE: Duration = Duration::from_nanos(trial::LATE);
 /// The slowest timer of kernels, which the programs' clock may be late by.
 const TICK: Duration = Duration::from_millis(10);
 /// For what runs between two looks at the clock.
@@ -261,10 +262,35 @@ fn reset_by_anycast() -> Result<()> {
     let (key, opened) = flow(&mut bench)?;
     ensure!(opened.state == state::OPEN, "{opened:?}");
     tells(&mut bench, &before, Counter::FlowTrialReset, &key)?;
+    // The segments behind the one that was reset were on their way to C.
+    let held = |name| Row {
+        verdict: Verdict::Drop,
+        ..row(name, &bare, &[("flow_reset_held", 1)])
+    };
+    let told = Packet::tcp(B, A, BACK, RST | ACK).numbered(5, 0, b"");
     bench.table(&[
+        held("so is the reset of the next segment"),
         row("the client goes to B", &out, &[]),
-        row("and is told by B", &bare, &[]),
+        held("and the reset of one more"),
+        row("who acknowledges knows the connection", &told, &[]),
     ])?;
+    let since = |time| {
+        move |flow| Flow {
+            last_out: ago(time),
+            ..flow
+        }
+    };
+    set(&mut bench, since(LATE - MARGIN))?;
+    bench.table(&[held("for as long as they may be on their way")])?;
+    set(&mut bench, since(LATE + TICK))?;
+    bench.table(&[row("then the client is told by B", &bare, &[])])?;
+    // Nothing of it went by C.
+    set(&mut bench, |flow| Flow {
+        last_out: ago(MARGIN),
+        tried: 0,
+        ..flow
+    })?;
+    bench.table(&[row("so it is of a flow that was never tried", &bare, &[])])?;
     // What C has answered is its own.
     bench.table(&[
         leads("it leads again", &answer(ACK)),

@@ -79,6 +79,9 @@ pub mod trial {
     /// How far beyond the client's last segment an acknowledgement of C may be: what the client had sent by B, before
     /// it sent something again by C. Of acknowledgements that somebody guesses, a 4096th is within.
     pub const AHEAD: u32 = 1 << 20;
+    /// A member says of each segment that it does not know the connection. What the client had sent by C before the
+    /// first of these resets opened the flow again comes back within so many nanoseconds.
+    pub const LATE: u64 = 1_000_000_000;
     /// An open TCP flow is remembered for so many [ticks](super::unattended::tick) after its last SYN.
     pub const OPEN_TCP: u32 = 64;
     /// Another for so many after its last packet: five minutes.

@@ -61,12 +61,19 @@ impl Member {
             return;
         };
         let moved = group.settings.care_of != settings.care_of;
-        let report_clients = settings.care_of.is_some();
+        let name = settings.peers.own();
+        let renamed = group.settings.peers.own() != name;
+        let care_of = settings.care_of;
+        let report_clients = care_of.is_some();
         check(now, group, settings.health, actions);
         group.settings = settings;
         let joined = group.joined;
         if moved {
             self.end_bindings(now, anycast, actions);
+        }
+        if moved || renamed {
+            let (handshakes, mut cx) = self.handshakes_mut(now, actions);
+            handshakes.readdress(anycast, care_of, name, &mut cx);
         }
         if moved && joined {
             actions.push(Action::Map(MapAction::SetLocalAnycast {

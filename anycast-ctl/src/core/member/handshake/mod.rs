@@ -133,13 +133,38 @@ impl Handshakes {
             .copied()
             .collect();
         for key in &keys {
-            self.timers.set(*key, None);
-            self.forgettable.set(*key, None);
-            if let Some((peer, _)) = self.table.remove(key) {
-                peer.quiet(cx.now, cx);
-            }
+            self.drop_entry(key, cx);
         }
         keys.len()
+    }
+
+    /// This member has another care-of address, or name, for `anycast` from now on. Clients that have been left alone
+    /// are tried with it when they send next, and bindings are renewed with it.
+    pub(super) fn readdress(
+        &mut self,
+        anycast: Ipv6Addr,
+        care_of: Option<Ipv6Addr>,
+        name: Option<u16>,
+        cx: &mut Context<'_>,
+    ) {
+        let mut over = Vec::new();
+        for (key, (peer, handshake)) in self.table.range_mut(Key::all(anycast)) {
+            match care_of.filter(|_| !handshake.is_forgettable()) {
+                Some(care_of) => (peer.care_of, peer.name) = (care_of, name),
+                None => over.push(*key),
+            }
+        }
+        for key in over {
+            self.drop_entry(&key, cx);
+        }
+    }
+
+    fn drop_entry(&mut self, key: &Key, cx: &mut Context<'_>) {
+        self.timers.set(*key, None);
+        self.forgettable.set(*key, None);
+        if let Some((peer, _)) = self.table.remove(key) {
+            peer.quiet(cx.now, cx);
+        }
     }
 
     /// Ends the handshakes of `anycast` that are not bound yet. Bindings last until they expire: as long as routers

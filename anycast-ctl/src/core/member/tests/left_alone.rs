@@ -14,6 +14,48 @@ fn silent() -> (Bench, Cookie) {
     (bench, cookie)
 }
 
+#[test]
+fn other_addresses_of_this_member_end_it() {
+    let [other, third]: [Ipv6Addr; 2] =
+        ["2001:db8:1::c2", "2001:db8:1::c3"].map(|text| text.parse().unwrap());
+    let mut moved = settings();
+    moved.groups[0].care_of = Some(other);
+    // A second member has come: from now on our cookies begin with our name.
+    let mut joined_by = settings();
+    joined_by.groups[0].peers = Peers::new(CARE_OF, [third.into()]).unwrap();
+    for (settings, source) in [(moved, other), (joined_by.clone(), CARE_OF)] {
+        let named = settings.groups[0].peers.own();
+        let (mut bench, before) = silent();
+        let output = bench.reconfigure(at(16_000), settings);
+        assert_eq!(output.quiet(), Some(at(16_000)));
+        let sent = bench.packet_of(at(16_001), CLIENT);
+        let sources = sent.mobility().into_iter().map(|sent| sent.source);
+        assert_eq!(sources.collect::<Vec<_>>(), [ANYCAST, source]);
+        let begins = |cookie: Cookie| u16::from_be_bytes([cookie[0], cookie[1]]);
+        if let Some(name) = named {
+            assert_eq!(begins(sent.cookies().0), name);
+            assert_ne!(begins(before), name);
+        }
+    }
+    // What changed nothing about them does not.
+    let (mut bench, _) = silent();
+    let mut same = settings();
+    same.groups[1].peers = Peers::new(CARE_OF, [third.into()]).unwrap();
+    bench.reconfigure(at(16_000), same);
+    assert_eq!(bench.state(), Some(HandshakeState::BackOff));
+    // A binding that is renewed has the name too.
+    let mut bench = Bench::joined();
+    let update = bench.tested(at(0)).update().0;
+    bench.accept(at(1), update.sequence);
+    bench.reconfigure(at(2), joined_by.clone());
+    assert_eq!(bench.state(), Some(HandshakeState::Bound));
+    let renewal = bench.packet_of(at(14_000), CLIENT).cookies().0;
+    assert_eq!(
+        Some(u16::from_be_bytes([renewal[0], renewal[1]])),
+        joined_by.groups[0].peers.own()
+    );
+}
+
 fn quiet(client: Ipv6Addr, until: Time) -> Action {
     Action::Map(MapAction::QuietClient {
         client,

@@ -12,7 +12,7 @@ const CHECKS: HealthSettings = HealthSettings {
 };
 
 impl Bench {
-    fn reconfigure(&mut self, now: Time, settings: Settings) -> Output {
+    pub(super) fn reconfigure(&mut self, now: Time, settings: Settings) -> Output {
         self.run(|member, actions| member.reconfigure(now, settings, actions))
     }
 

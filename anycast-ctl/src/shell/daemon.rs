@@ -107,6 +107,7 @@ impl Daemon {
             .links_changed(true)
             .inspect_err(|_| parts.plane.undo())?;
         parts.plane.detach_others();
+        parts.send_on_as_before();
         parts.assign();
         start::join(settings::joined_at_start(config), &mut parts.core);
         parts.perform();

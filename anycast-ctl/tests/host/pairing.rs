@@ -19,7 +19,7 @@ use xtask::{
     net::{Namespace, netlink, sysctl, wait},
 };
 
-use super::site::{ASK_AGAIN, B, GONE, Lan, ROUTER, has, router_text, until};
+use super::site::{ASK_AGAIN, B, GONE, Lan, ROUTER, group, has, router_text, until};
 
 const PORT: u16 = 7777;
 
@@ -28,6 +28,10 @@ pub fn tests(suite: Suite) -> Suite {
         .test(
             "a router that is a member sends on what it does not serve",
             follows_health,
+        )
+        .test(
+            "a router that is a member serves on while a new run has not checked its service",
+            unchecked,
         )
         .test("a router that is a member drains", drains)
         .test("a router sends on a group that a reload takes out", removed)
@@ -92,9 +96,15 @@ fn answers(lan: &Lan, name: &str) -> Result<()> {
 
 /// A router that is a member too, and follows the health of its service at B.
 fn both(lan: &Lan, assign: bool) -> Result<Daemon> {
+    both_every(lan, assign, "100ms")
+}
+
+/// The same with so much time between its checks.
+fn both_every(lan: &Lan, assign: bool, interval: &str) -> Result<Daemon> {
     let group = format!(
         "[[member.group]]\nanycast = \"{B}\"\nassign = {assign}\njoin = \"health\"\n\
-         health = {{ type = \"tcp\", port = {PORT}, interval = \"100ms\", timeout = \"100ms\", rise = 2, fall = 2 }}\n"
+         health = {{ type = \"tcp\", port = {PORT}, interval = \"{interval}\", timeout = \"100ms\", rise = 2, \
+         fall = 2 }}\n"
     );
     lan.node("router", &lan.router, &both_text(&group))
 }
@@ -141,6 +151,41 @@ fn follows_health() -> Result<()> {
     answers(&lan, "the router")?;
     ensure!(router.end()?.success(), "{:?}", router.tail(5));
     no_rules(&lan)
+}
+
+/// A connection of a client that nobody binds goes on over a crash, and while the next run does not know yet how the
+/// service is.
+fn unchecked() -> Result<()> {
+    let (lan, mut router, _member, _other) = lan(true, false)?;
+    let _service = Service::start(&lan.router, B, "the router")?;
+    answers(&lan, "the router")?;
+    let listener = lan.router.run(|| Ok(TcpListener::bind((B, PORT + 1))?))?;
+    let mut client = lan.members[1].run(|| {
+        let to = SocketAddr::from((B, PORT + 1));
+        Ok(TcpStream::connect_timeout(&to, Duration::from_secs(5))?)
+    })?;
+    let (mut server, _) = listener.accept()?;
+    for end in [&client, &server] {
+        end.set_read_timeout(Some(Duration::from_secs(5)))?;
+    }
+    let mut exchange = || -> Result<()> {
+        let mut octet = [0];
+        client.write_all(b"?")?;
+        server.read_exact(&mut octet)?;
+        server.write_all(b"!")?;
+        Ok(client.read_exact(&mut octet)?)
+    };
+    exchange()?;
+    router.kill()?;
+    exchange().context("no daemon runs")?;
+    let router = both_every(&lan, true, "3s")?;
+    let began = group(&router)?;
+    ensure!(began["joined"] == false, "it has been checked: {began}");
+    wait::poll(GONE, ASK_AGAIN, "it is a member again", || {
+        exchange().context("not checked yet")?;
+        Ok((group(&router)?["joined"] == true).then_some(()))
+    })?;
+    exchange()
 }
 
 /// Nothing is left of what sent the address on.

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::{CommandError, Finding, Member, health::Step};
+use super::{CommandError, Finding, Member, group::Unserved, health::Step};
 use crate::core::{Action, Actions, CheckAction, MapAction, Notice, Time, counters::Counter};
 
 impl Member {
@@ -54,10 +54,10 @@ impl Member {
         Ok(self.settle(now, anycast, actions))
     }
 
-    /// The groups that this host is not a member of, and whether their service is ill.
-    pub fn unserved(&self) -> impl Iterator<Item = (Ipv6Addr, bool)> + '_ {
-        let groups = self.groups.iter().filter(|(_, group)| !group.joined);
-        groups.map(|(anycast, group)| (*anycast, group.is_ill()))
+    /// The groups that this host is not a member of, and why.
+    pub fn unserved(&self) -> impl Iterator<Item = (Ipv6Addr, Unserved)> + '_ {
+        let groups = self.groups.iter();
+        groups.filter_map(|(anycast, group)| Some((*anycast, group.unserved()?)))
     }
 
     /// Handles the result of a check of the service at `anycast`.

@@ -25,6 +25,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use group::Unserved;
 pub use health::{Finding, HealthSettings};
 pub use peers::{Peers, PeersError};
 pub use role::{CommandError, Member};

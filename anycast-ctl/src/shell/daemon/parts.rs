@@ -25,7 +25,7 @@ use super::{
 use crate::core::{
     controller::{Flushed, Input},
     correspondent::{Correspondent, Selection},
-    member::Member,
+    member::{Member, Unserved},
 };
 
 /// Messages of the bus, and their octets, that are handled before the loop looks at anything else.
@@ -121,9 +121,9 @@ impl Parts {
     /// whether that has to be tried again soon.
     pub(super) fn assign(&mut self) -> bool {
         if self.is_own_router {
-            let sent_on = self
-                .unserved()
-                .filter(|(anycast, ill)| *ill || self.addresses.is_sent_on(*anycast));
+            let sent_on = self.unserved().filter(|(anycast, why)| {
+                *why == Unserved::Ill || self.addresses.is_sent_on(*anycast)
+            });
             let sent_on = sent_on.map(|(anycast, _)| anycast).collect();
             self.addresses.send_on(sent_on);
         }
@@ -131,14 +131,23 @@ impl Parts {
         self.addresses.reconcile(&mut self.netlink, links)
     }
 
-    /// The groups that this machine does not serve, those included that a reload took out, and whether their service is
-    /// ill.
-    fn unserved(&self) -> impl Iterator<Item = (Ipv6Addr, bool)> {
+    /// What the last run sent on goes there until the service is known to be well. An address that nobody sent on stays
+    /// here as long as nothing is known.
+    pub(super) fn send_on_as_before(&mut self) {
+        if self.is_own_router {
+            // Of a kernel without rules there is nothing to read.
+            let sent_on = self.netlink.sent_on().unwrap_or_default();
+            self.addresses.send_on(sent_on.into_iter().collect());
+        }
+    }
+
+    /// The groups that this machine does not serve, those included that a reload took out, and why.
+    fn unserved(&self) -> impl Iterator<Item = (Ipv6Addr, Unserved)> {
         let member = self.core.controller().member();
         let is_gone = move |anycast: &Ipv6Addr| member.is_none_or(|member| !member.has(*anycast));
         let gone = self.retiring.anycast().filter(is_gone);
         let groups = member.into_iter().flat_map(Member::unserved);
-        groups.chain(gone.map(|anycast| (anycast, false)))
+        groups.chain(gone.map(|anycast| (anycast, Unserved::Left)))
     }
 
     /// Whether [`each_second`](Self::each_second) has something to do.
@@ -163,8 +172,9 @@ impl Parts {
     /// What is not served and not sent on yet, since sessions may go on with it.
     fn waiting(&self) -> BTreeSet<Ipv6Addr> {
         let unserved = self.unserved();
-        let waiting =
-            unserved.filter(|(anycast, ill)| !ill && !self.addresses.is_sent_on(*anycast));
+        let waiting = unserved.filter(|(anycast, why)| {
+            *why == Unserved::Left && !self.addresses.is_sent_on(*anycast)
+        });
         waiting.map(|(anycast, _)| anycast).collect()
     }
 
@@ -175,7 +185,11 @@ impl Parts {
             return;
         }
         let sessions = self.flows.seen().sessions(clock::now());
-        let ends = |(anycast, ill): &(Ipv6Addr, bool)| *ill || !sessions.contains_key(anycast);
+        let ends = |(anycast, why): &(Ipv6Addr, Unserved)| match why {
+            Unserved::Ill => true,
+            Unserved::Left => !sessions.contains_key(anycast),
+            Unserved::Unknown => self.addresses.is_sent_on(*anycast),
+        };
         let sent_on = self
             .unserved()
             .filter(ends)

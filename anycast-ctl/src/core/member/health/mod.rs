@@ -38,6 +38,8 @@ pub(super) struct Checks {
     since: Time,
     last: Option<Last>,
     last_error: Option<Last>,
+    /// How many failed after the last one that passed.
+    failed: u32,
 }
 
 impl Checks {
@@ -49,6 +51,7 @@ impl Checks {
             since: now,
             last: None,
             last_error: None,
+            failed: 0,
         }
     }
 
@@ -60,6 +63,12 @@ impl Checks {
     /// Whether the group may be joined.
     pub(super) const fn is_up(&self) -> bool {
         matches!(self.state.verdict, Verdict::Up { .. })
+    }
+
+    /// Whether so many checks in a row have failed that nothing serves the address. What was presumed at the start is no
+    /// finding.
+    pub(super) const fn is_ill(&self) -> bool {
+        !self.is_up() && self.failed >= self.settings.fall
     }
 
     /// When [`Checks::poll`] has something to do.
@@ -121,6 +130,10 @@ impl Checks {
 
     fn note(&mut self, at: Time, passed: bool, text: String) {
         let last = Last { at, text };
+        self.failed = match passed {
+            true => 0,
+            false => self.failed.saturating_add(1),
+        };
         if !passed {
             self.last_error = Some(last.clone());
         }

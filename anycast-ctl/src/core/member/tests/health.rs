@@ -187,6 +187,36 @@ fn a_member_joins_after_rise_and_leaves_after_fall() {
     assert_eq!(bench.count(Counter::HealthCheckPassed), 4);
 }
 
+/// What nobody has found yet is no reason to send clients elsewhere.
+#[test]
+fn a_service_is_ill_when_checks_have_said_so() {
+    let mut bench = checked(false);
+    let why = |bench: &Bench| {
+        let mut unserved = bench.0.unserved();
+        unserved.find_map(|(anycast, why)| (anycast == ANYCAST).then_some(why))
+    };
+    assert_eq!(why(&bench), Some(Unserved::Left));
+    bench.try_join(at(0));
+    assert_eq!(why(&bench), Some(Unserved::Unknown));
+    bench.check(true);
+    assert_eq!(why(&bench), Some(Unserved::Unknown), "one more has to pass");
+    for expected in [Unserved::Unknown, Unserved::Unknown, Unserved::Ill] {
+        bench.check(false);
+        assert_eq!(why(&bench), Some(expected));
+    }
+    bench.check(true);
+    bench.check(true);
+    assert_eq!(why(&bench), None, "a member");
+    for expected in [None, None, Some(Unserved::Ill)] {
+        bench.check(false);
+        assert_eq!(why(&bench), expected);
+    }
+    bench.run(|member, actions| assert!(!member.drain(at(90_000), ANYCAST, actions).unwrap()));
+    bench.check(true);
+    bench.check(true);
+    assert_eq!(why(&bench), Some(Unserved::Left), "it is well, and drains");
+}
+
 #[test]
 fn a_presumed_service_is_joined_until_it_fails() {
     let mut bench = checked(true);

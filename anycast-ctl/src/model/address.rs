@@ -31,4 +31,6 @@ pub struct Held {
     /// Whether the host may choose the address as the source of its own connections. It must not do so for our
     /// addresses.
     pub preferred: bool,
+    /// Whether the kernel does not use it, because another host has it, too.
+    pub duplicate: bool,
 }

@@ -63,6 +63,8 @@ pub struct Addresses {
     looked: bool,
     /// Whether that has been said.
     failing: bool,
+    /// Whether those that another host had, too, are tried once more.
+    tries_duplicates: bool,
 }
 
 impl Addresses {
@@ -76,6 +78,7 @@ impl Addresses {
             were_sent_on: BTreeSet::new(),
             looked: false,
             failing: false,
+            tries_duplicates: false,
         }
     }
 
@@ -95,6 +98,13 @@ impl Addresses {
     #[must_use]
     pub fn is_sent_on(&self, address: Ipv6Addr) -> bool {
         self.sent_on.contains(&address)
+    }
+
+    /// Has addresses that another host had, too, tried once more: that host may be gone, and the kernel does not ask
+    /// again by itself.
+    pub const fn try_duplicates(&mut self) {
+        self.due = true;
+        self.tries_duplicates = true;
     }
 
     /// Notes that links or addresses have changed.
@@ -123,6 +133,16 @@ impl Addresses {
             .collect();
         for change in diff(&there, &held) {
             apply(netlink, change);
+        }
+        if std::mem::take(&mut self.tries_duplicates) {
+            for (ifindex, wanted) in &there {
+                let is_it =
+                    |held: &&Held| (held.ifindex, held.address) == (*ifindex, wanted.address);
+                let held = held.iter().find(is_it);
+                if let Some(held) = held.filter(|held| held.ours && held.duplicate) {
+                    try_anew(netlink, *held);
+                }
+            }
         }
         // What somebody else has assigned stays as it is.
         let is_others = |(ifindex, wanted): &&(u32, &Assigned)| {
@@ -203,10 +223,25 @@ fn take_back(netlink: &mut Netlink, ifindex: u32, address: Ipv6Addr) -> Result<(
         length: 128,
         ours: true,
         preferred: false,
+        duplicate: false,
     };
     netlink.remove_address(held)?;
     netlink.add_address(ifindex, address, false)?;
     netlink.take_back(Some(ifindex), address)
+}
+
+/// Duplicate address detection runs once more. That it is needed stands in `status`, and in the kernel's log.
+fn try_anew(netlink: &mut Netlink, held: Held) {
+    let Held {
+        ifindex, address, ..
+    } = held;
+    let added = netlink
+        .remove_address(held)
+        .and_then(|()| netlink.add_address(ifindex, address, true));
+    if let Err(error) = added {
+        tracing::warn!(target: "anycast::member", %address, %error,
+            "cannot try an address once more that another host had");
+    }
 }
 
 fn apply(netlink: &mut Netlink, change: Change) {
@@ -251,6 +286,7 @@ mod tests {
             length: 128,
             ours,
             preferred: !ours,
+            duplicate: false,
         }
     }
 

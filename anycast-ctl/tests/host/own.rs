@@ -5,18 +5,21 @@ use std::{
     io::{Read as _, Write as _},
     net::{Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use socket2::{Domain, Protocol, Socket, Type};
 use xtask::{
     lab::node::Daemon,
-    net::{Namespace, Sender, netlink, packet::forge, wait},
+    net::{Namespace, Sender, netlink, packet::forge, sysctl, wait},
 };
 
-use crate::site::{B, Lan, SOON, care_of, mac, until};
+use crate::site::{ASK_AGAIN, B, Lan, SOON, care_of, has, mac, until};
 
 const SERVICE: u16 = 7777;
+/// The daemon tries again what failed every 30 s.
+const TRIED_AGAIN: Duration = Duration::from_secs(60);
 /// What the host asks on the other end of the link.
 const ROUTER: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x20, 0, 0, 0, 0, 1);
 
@@ -179,4 +182,28 @@ pub fn preferred() -> Result<()> {
         ensure!(status.contains("preferred_lft 0") == expected, "{status}");
     }
     Ok(())
+}
+
+pub fn duplicate() -> Result<()> {
+    let lan = Lan::up()?;
+    let [host, other] = &lan.members;
+    let c = care_of(1);
+    sysctl::set(host, &[("ipv6/conf/eth0/accept_dad", "1")])?;
+    netlink::address(other, "eth0", c, 128)?;
+    let member = lan.member(0, &format!("care_of = \"{c}\"\nassign = true"))?;
+    let problems = || -> Result<String> {
+        let status = member.ask("status")?;
+        Ok(status["problems"].to_string())
+    };
+    until("it is told of", || {
+        Ok(problems()?.contains("care_of_duplicate"))
+    })?;
+    let gone = format!("-6 address del {c}/128 dev eth0");
+    let gone = other.command("ip").args(gone.split(' ')).status()?;
+    ensure!(gone.success(), "{gone}");
+    wait::poll(TRIED_AGAIN, ASK_AGAIN, "it is used", || {
+        Ok((!problems()?.contains("care_of_duplicate")).then_some(()))
+    })?;
+    // And not because it is gone here, too.
+    until("it is here", || has(host, "eth0", c))
 }

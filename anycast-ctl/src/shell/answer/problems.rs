@@ -69,6 +69,12 @@ pub(super) fn problems(status: &view::Status, pinned: bool, fill: &[Fill]) -> Ve
         );
         add("care_of_preferred", message);
     }
+    for care_of in &status.duplicate_care_of {
+        let message = format!(
+            "another host on the link has {care_of}, too, and the kernel does not use it here: nobody is bound by it"
+        );
+        add("care_of_duplicate", message);
+    }
     for (code, message) in status.fleet.iter().flat_map(of_fleet) {
         add(code, message);
     }
@@ -236,6 +242,12 @@ mod tests {
             ..view::Status::default()
         };
         assert_eq!(codes(&status, true, &[]), ["care_of_preferred"]);
+        let duplicate_care_of = vec![group().anycast];
+        let status = view::Status {
+            duplicate_care_of,
+            ..view::Status::default()
+        };
+        assert_eq!(codes(&status, true, &[]), ["care_of_duplicate"]);
     }
 
     #[test]

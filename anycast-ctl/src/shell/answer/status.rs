@@ -29,9 +29,12 @@ pub(super) fn status(
 ) -> Answered {
     let now = clock::now();
     let served = served(core, seen);
-    let care_of = served.iter().filter_map(|group| group.care_of);
-    let preferred = care_of.filter(|care_of| plane.links().is_preferred(*care_of));
+    let care_of = || served.iter().filter_map(|group| group.care_of);
+    let links = plane.links();
+    let preferred = care_of().filter(|care_of| links.is_preferred(*care_of));
     let preferred_care_of = preferred.collect();
+    let duplicate = care_of().filter(|care_of| links.is_duplicate(*care_of));
+    let duplicate_care_of = duplicate.collect();
     let router = core.controller().router();
     let member = core.controller().member();
     let (router_groups, members) = router.map(Router::totals).unwrap_or_default();
@@ -60,6 +63,7 @@ pub(super) fn status(
         summary,
         other_sizes: plane.other_sizes().iter().map(other_size).collect(),
         preferred_care_of,
+        duplicate_care_of,
         fleet: fleet::of(core, performer),
         problems: Vec::new(),
     };

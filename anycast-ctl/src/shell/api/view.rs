@@ -49,6 +49,9 @@ pub struct Status {
     /// Care-of addresses that this machine may choose as the source of its own connections, which it should not.
     #[serde(default)]
     pub preferred_care_of: Vec<Ipv6Addr>,
+    /// Care-of addresses that another host has, too, so that the kernel does not use them here.
+    #[serde(default)]
+    pub duplicate_care_of: Vec<Ipv6Addr>,
     /// The fleet that this gateway belongs to, where it has a bus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<Fleet>,

@@ -108,7 +108,7 @@ impl Parts {
         }
         self.performer.groups().retry();
         self.flows.forget(RESYNC);
-        self.addresses.notified();
+        self.addresses.try_duplicates();
         self.tell_links();
         self.plane.attach_missing(self.performer.groups());
         failed

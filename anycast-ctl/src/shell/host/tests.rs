@@ -83,6 +83,7 @@ fn member(preferred: bool) -> LinkTable {
             address: address.parse().expect("an address"),
             usable: true,
             preferred,
+            duplicate: false,
         });
     }
     links

@@ -85,6 +85,7 @@ fn held(message: &AddressMessage) -> Option<Held> {
         ifindex,
         address,
         preferred,
+        duplicate,
         ..
     } = address(message)?
     else {
@@ -97,5 +98,6 @@ fn held(message: &AddressMessage) -> Option<Held> {
         length: message.header.prefix_len,
         ours: message.attributes.contains(&ours),
         preferred,
+        duplicate,
     })
 }

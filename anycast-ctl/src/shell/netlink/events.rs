@@ -290,6 +290,7 @@ pub(super) fn address(message: &AddressMessage) -> Option<KernelChange> {
         address: address?,
         usable: !flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed),
         preferred: !flags.contains(AddressFlags::Deprecated),
+        duplicate: flags.contains(AddressFlags::Dadfailed),
     })
 }
 

@@ -49,6 +49,8 @@ pub enum KernelChange {
         /// Whether the host may choose the address as the source of its own connections, because its preferred lifetime
         /// is not over.
         preferred: bool,
+        /// Whether duplicate address detection found another host that has it (RFC 4862 section 5.4.5).
+        duplicate: bool,
     },
     /// An interface no longer has an address.
     AddressGone {
@@ -91,6 +93,7 @@ struct Interface {
 struct Address {
     usable: bool,
     preferred: bool,
+    duplicate: bool,
 }
 
 /// The interfaces of the kernel, and those that the core knows of.
@@ -160,8 +163,13 @@ impl LinkTable {
                 address,
                 usable,
                 preferred,
+                duplicate,
             } => {
-                let said = Address { usable, preferred };
+                let said = Address {
+                    usable,
+                    preferred,
+                    duplicate,
+                };
                 self.addresses
                     .entry(ifindex)
                     .or_default()
@@ -372,6 +380,13 @@ impl LinkTable {
     pub fn is_preferred(&self, address: Ipv6Addr) -> bool {
         let mut said = self.addresses.values().filter_map(|all| all.get(&address));
         said.any(|said| said.preferred)
+    }
+
+    /// Whether another host has this address, too, so that the kernel does not use it.
+    #[must_use]
+    pub fn is_duplicate(&self, address: Ipv6Addr) -> bool {
+        let mut said = self.addresses.values().filter_map(|all| all.get(&address));
+        said.any(|said| said.duplicate)
     }
 }
 

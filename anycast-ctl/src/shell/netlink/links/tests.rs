@@ -77,6 +77,7 @@ fn address(ifindex: u32, address: Ipv6Addr, usable: bool) -> KernelChange {
         address,
         usable,
         preferred: address == LOCAL,
+        duplicate: false,
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anycast_common::abi::{event::kind, maps::canary};
 use anycast_ctl::core::{MapAction, Time};
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use xtask::{kernel_tests::Suite, net::wait};
 
 use crate::{
@@ -16,6 +16,10 @@ use crate::{
 /// A binding that outlives every test.
 const BOUND: Time = Time::from_nanos(u64::MAX / 2);
 const PACE: Duration = Duration::from_nanos(canary::PACE);
+/// So long after a flow came over packets of its client may be late ones, less what the programs' clock may be behind.
+const LATE: Duration = Duration::from_millis(90);
+/// Something else may run in between.
+const TRIES: usize = 10;
 
 pub fn tests(suite: Suite) -> Suite {
     suite
@@ -193,8 +197,19 @@ fn by_care_of(flags: u8) -> Packet {
 }
 
 fn comes_over() -> Result<()> {
+    for _ in 0..TRIES {
+        if comes_over_in_time()? {
+            return Ok(());
+        }
+    }
+    bail!("the machine never ran a few packets in {LATE:?}")
+}
+
+/// False: what was to be late was later than that.
+fn comes_over_in_time() -> Result<bool> {
     let mut bench = bound()?;
     bench.egress_row(&led("the canary", &answer(ACK, 501, b"abc")))?;
+    let began = Instant::now();
     bench.table(&[over("the client's next packet comes by C")])?;
     for row in [
         out(
@@ -206,13 +221,16 @@ fn comes_over() -> Result<()> {
     ] {
         bench.egress_row(&row)?;
     }
-    bench.table(&[
+    let late = bench.table(&[
         row("one that was late, by B", &from_client(ACK, 101, 501), &[]),
         rewritten("by C", &by_care_of(ACK)),
-    ])?;
+    ]);
+    if began.elapsed() >= LATE {
+        return Ok(false);
+    }
+    late?;
     bench.egress_row(&out("it stays", &answer(ACK, 505, b"e"), true))?;
     // A gateway that has lost it: when packets by B are no late ones any more.
-    let began = Instant::now();
     let by_anycast = from_client(ACK, 101, 506).frame();
     while bench.counters()?["member_flow_returned"] == 0 {
         bench.run(&by_anycast)?;
@@ -226,7 +244,8 @@ fn comes_over() -> Result<()> {
         "it went back after {:?}",
         began.elapsed()
     );
-    bench.egress_row(&out("answers leave from B", &answer(ACK, 506, b"f"), false))
+    bench.egress_row(&out("answers leave from B", &answer(ACK, 506, b"f"), false))?;
+    Ok(true)
 }
 
 fn reset() -> Result<()> {

@@ -10,7 +10,7 @@ use super::{
     log::LogFormat,
     policy,
 };
-use crate::shell::api::monitor::ROLES;
+use crate::{model::address::PROTOCOL, shell::api::monitor::ROLES};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -177,8 +177,14 @@ pub(super) enum Command {
         query: Query,
     },
     /// Remove what a stopped daemon left in the kernel, in the network namespace of the caller: its programs, and with
-    /// them the sessions that still use them
-    Detach(Query),
+    /// them the sessions that still use them, its addresses and its routes
+    Detach {
+        /// Route protocol number of the router's routes, if [router] protocol says another one
+        #[arg(long, value_name = "NUMBER", default_value_t = PROTOCOL)]
+        protocol: u8,
+        #[command(flatten)]
+        query: Query,
+    },
     /// Show counters that are not zero
     Counters {
         #[command(flatten)]

@@ -90,7 +90,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Flush { which, query } => flush::run(path, &which, query),
         Command::Fleet { ready: true, .. } => fleet::ready(path),
         Command::Fleet { command, query, .. } => fleet::run(path, command, query),
-        Command::Detach(query) => detach::run(query),
+        Command::Detach { protocol, query } => detach::run(protocol, query),
         Command::Counters { query, all } => ask(path, &Request::Counters, query, |counters| {
             show::counters(counters, all)
         }),

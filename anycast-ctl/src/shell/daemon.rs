@@ -199,14 +199,17 @@ impl Daemon {
         Ok(())
     }
 
-    /// Takes everything back: memberships, routes and the socket. Programs and addresses are removed as well, unless
-    /// sessions still need them. Routers are told first, while this host can still serve packets that are on their way.
+    /// Takes everything back: memberships, routes unless they are kept, and the socket. Programs and addresses are removed
+    /// as well, unless sessions still need them. Routers are told first, while this host can still serve packets that are on their way.
     pub(super) async fn stop(self) {
         let Self {
             mut parts,
             handover,
             ..
         } = self;
+        if handover.keeps_routes() {
+            parts.performer.leave_routes();
+        }
         parts.core.shutdown();
         parts.perform();
         handover.save(&parts.core);

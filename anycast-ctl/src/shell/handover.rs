@@ -8,15 +8,17 @@ use super::{clock, engine::Engine, memory};
 #[derive(Debug)]
 pub(super) struct Handover {
     keep_programs: bool,
+    keep_routes: bool,
     nonces: Option<PathBuf>,
 }
 
 impl Handover {
-    /// If `keep_programs` is true, the programs stay attached while sessions need them. The nonces of the correspondent
-    /// are kept in the file `nonces`.
-    pub(super) fn new(keep_programs: bool, nonces: Option<PathBuf>) -> Self {
+    /// If `keep_programs` is true, the programs stay attached while sessions need them, and routes stay if `keep_routes`
+    /// is. The nonces of the correspondent are kept in the file `nonces`.
+    pub(super) fn new(keep_programs: bool, keep_routes: bool, nonces: Option<PathBuf>) -> Self {
         Self {
             keep_programs,
+            keep_routes,
             nonces,
         }
     }
@@ -24,6 +26,11 @@ impl Handover {
     /// Whether the programs stay attached when the daemon ends, if sessions need them.
     pub(super) fn keeps_programs(&self) -> bool {
         self.keep_programs
+    }
+
+    /// Whether the routes to members stay when the daemon ends.
+    pub(super) fn keeps_routes(&self) -> bool {
+        self.keep_routes
     }
 
     /// Gives the correspondent what it knew before a restart. Without that, the handshakes that are under way have to

@@ -5,7 +5,8 @@ use std::io;
 use super::{
     addresses::Addresses,
     alone::{self, Alone, NotAlone},
-    netlink::{LinkTable, Netlink},
+    netlink::{LinkTable, Netlink, requests::Requests},
+    routes::Routes,
 };
 
 /// No daemon starts here while somebody has this.
@@ -20,6 +21,15 @@ impl Leave {
     /// When a daemon runs in this network namespace.
     pub fn begin() -> Result<Self, NotAlone> {
         alone::claim().map(Self)
+    }
+
+    /// Removes the routes that a daemon of this routing protocol number has left, and gives how many there were.
+    ///
+    /// # Errors
+    ///
+    /// An error of the kernel.
+    pub fn routes(&self, protocol: u8) -> io::Result<usize> {
+        Routes::clear(Requests::open()?, protocol)
     }
 
     /// Removes the addresses that a daemon has assigned here, and gives how many there were. The host would else take

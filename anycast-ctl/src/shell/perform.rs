@@ -180,6 +180,11 @@ impl Performer {
         self.routes.as_mut()
     }
 
+    /// From now on the routes of the kernel stay as they are, whatever the core wants.
+    pub(super) fn leave_routes(&mut self) {
+        self.routes = None;
+    }
+
     /// The multicast memberships.
     pub(super) fn groups(&mut self) -> &mut Groups {
         &mut self.groups

@@ -210,6 +210,11 @@ impl Known {
             .map(|key| key.destination.addr())
     }
 
+    /// Number of our routes, wherever they are.
+    pub fn count(&self) -> usize {
+        self.routes.len()
+    }
+
     /// Our routes in other places.
     pub fn strays(&self) -> Vec<Key> {
         let stray = |key: &&Key| **key != self.key(key.destination.addr());

@@ -7,6 +7,7 @@ mod zebra;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     net::Ipv6Addr,
     time::{Duration, Instant},
 };
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::{
     core::{NextHop, RouteAction},
-    model::route::{RouteSettings, Style},
+    model::route::{RoutePlace, RouteSettings, Style},
 };
 
 /// Delay of a comparison after a notification, so that a burst of notifications causes only one.
@@ -267,6 +268,35 @@ impl Routes {
                 "the kernel refuses resilient next-hop groups: plain multipath from now on, where \
                  a member that comes or goes moves flows of others");
             self.settings.style = Style::Plain;
+        }
+    }
+
+    /// Removes what a daemon that no longer runs has left: all routes of this protocol, and next-hop objects. Gives the
+    /// number of routes that there were.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not give them, or some are left.
+    pub fn clear(kernel: Requests, protocol: u8) -> io::Result<usize> {
+        // Those in other tables and with other metrics are removed as strays.
+        let place = RoutePlace {
+            table: u32::from(nix::libc::RT_TABLE_MAIN),
+            metric: 1,
+            protocol,
+        };
+        let settings = RouteSettings {
+            place,
+            style: Style::Plain,
+            multipath: true,
+            plain_beside_zebra: false,
+        };
+        let mut routes = Self::new(settings, kernel, Duration::ZERO);
+        let unread = || io::Error::other("cannot read the routing tables");
+        let there = routes.read().ok_or_else(unread)?.count();
+        routes.withdraw();
+        match routes.read().ok_or_else(unread)?.count() {
+            0 => Ok(there),
+            left => Err(io::Error::other(format!("{left} of {there} are left"))),
         }
     }
 

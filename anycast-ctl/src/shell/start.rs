@@ -187,7 +187,8 @@ pub(super) fn sessions(config: &Config) -> Option<flows::Limits> {
 /// What is to outlive the daemon.
 pub(super) fn handover(config: &Config) -> Handover {
     let nonces = config.correspondent_role().and_then(settings::state);
-    Handover::new(config.data_plane.keep, nonces)
+    let keep_routes = config.router_role().is_some_and(|it| it.keep_routes);
+    Handover::new(config.data_plane.keep, keep_routes, nonces)
 }
 
 /// Joins groups without a command.

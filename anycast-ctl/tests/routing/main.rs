@@ -47,6 +47,10 @@ fn main() -> ExitCode {
             restart::no_gap,
         )
         .test(
+            "a router that keeps its routes leaves them to its successor, or to detach",
+            restart::kept,
+        )
+        .test(
             "a crashed router's routes go when nobody claims them",
             restart::unclaimed,
         )

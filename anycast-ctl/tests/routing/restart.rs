@@ -47,7 +47,14 @@ fn deletions(monitor: &Process) -> Vec<String> {
     })
 }
 
-fn crash(next_hops: &str, by: &[u16]) -> Result<()> {
+/// How a daemon ends.
+#[derive(Clone, Copy)]
+enum End {
+    Crash,
+    InOrder,
+}
+
+fn restart(next_hops: &str, by: &[u16], end: End) -> Result<()> {
     in_bed(|bed| {
         bed.add_router("r1", 1)?;
         bed.add_members(&[("m1", 0x11), ("m2", 0x12)])?;
@@ -68,7 +75,13 @@ fn crash(next_hops: &str, by: &[u16]) -> Result<()> {
             bed.ip("r1", "nexthop")?,
         );
         let monitor = follow(bed, "r1")?;
-        bed.daemon_mut("r1")?.kill()?;
+        match end {
+            End::Crash => bed.daemon_mut("r1")?.kill()?,
+            End::InOrder => {
+                let ended = bed.daemon_mut("r1")?.end()?;
+                ensure!(ended.success(), "{ended}");
+            }
+        }
         bed.start("r1", &config)?;
         bed.asked("r1", "members", "both members are back", |members| {
             members.as_array().is_some_and(|members| members.len() == 2)
@@ -98,9 +111,44 @@ fn crash(next_hops: &str, by: &[u16]) -> Result<()> {
 }
 
 pub fn no_gap() -> Result<()> {
+    let crash = |next_hops, by| restart(next_hops, by, End::Crash);
     crash("next_hops = \"all\"", &[0x11, 0x12])?;
     crash("next_hops = \"all\"\nresilient = \"never\"", &[0x11, 0x12])?;
     crash("next_hops = \"best\"", &[0x11])
+}
+
+pub fn kept() -> Result<()> {
+    restart("keep_routes = true", &[0x11, 0x12], End::InOrder)?;
+    // After a stop for good, somebody says so.
+    in_bed(|bed| {
+        bed.add_router("r1", 1)?;
+        bed.add_members(&[("m1", 0x11)])?;
+        let routes = bed.monitor("r1")?;
+        bed.start("r1", &router("keep_routes = true\ntable = 1000"))?;
+        bed.start_members(&["m1"])?;
+        routed(&routes, SOON, &[0x11])?;
+        let others = "2001:db8:a::54/128 via fe80::11 dev eth0 proto bird";
+        bed.ip("r1", &format!("-6 route add {others}"))?;
+        let ended = bed.daemon_mut("r1")?.end()?;
+        ensure!(ended.success(), "{ended}");
+        let left = || bed.ip("r1", "-6 route show table all proto 172");
+        ensure!(!left()?.is_empty(), "the end removed it");
+        let detach = |more: &[&str]| -> Result<String> {
+            let namespace = &bed.node("r1")?.namespace;
+            let mut command = namespace.command(env!("CARGO_BIN_EXE_anycast-ctl"));
+            let output = command.arg("detach").args(more).output()?;
+            Ok(String::from_utf8(output.stdout)?)
+        };
+        let said = detach(&["--protocol", "42"])?;
+        ensure!(!said.contains("route") && !left()?.is_empty(), "{said}");
+        let said = detach(&[])?;
+        ensure!(said.ends_with(", 1 route removed\n"), "{said}");
+        ensure!(left()?.is_empty(), "{}", left()?);
+        ensure!(bed.ip("r1", "nexthop")?.is_empty(), "objects are left");
+        let shown = bed.ip("r1", "-6 route show proto bird")?;
+        ensure!(!shown.is_empty(), "that of others is gone");
+        Ok(())
+    })
 }
 
 pub fn unclaimed() -> Result<()> {

@@ -56,6 +56,9 @@ pub struct Router {
     /// Route protocol number that marks a route as ours.
     #[serde(default = "default_protocol")]
     pub protocol: Spanned<u8>,
+    /// Whether routes stay when the daemon ends in order, until its next run or `anycast-ctl detach`.
+    #[serde(default)]
+    pub keep_routes: bool,
     /// Whether MLD messages without a Router Alert option are refused.
     #[serde(default = "yes")]
     pub require_router_alert: bool,

@@ -313,6 +313,9 @@ pub struct Detached {
     pub programs: usize,
     /// Number of addresses that a daemon had assigned.
     pub addresses: usize,
+    /// Number of routes that a router had left.
+    #[serde(default)]
+    pub routes: usize,
 }
 
 /// What `capture` wrote. It asks no daemon.

@@ -199,8 +199,9 @@ impl Daemon {
         Ok(())
     }
 
-    /// Takes everything back: memberships, routes unless they are kept, and the socket. Programs and addresses are removed
-    /// as well, unless sessions still need them. Routers are told first, while this host can still serve packets that are on their way.
+    /// Takes everything back: memberships, routes unless they are kept, and the socket. Programs and addresses are
+    /// removed as well, unless sessions still need them. Routers are told first, while this host can still serve packets
+    /// that are on their way.
     pub(super) async fn stop(self) {
         let Self {
             mut parts,

@@ -200,8 +200,8 @@ impl Daemon {
     }
 
     /// Takes everything back: memberships, routes unless they are kept, and the socket. Programs and addresses are
-    /// removed as well, unless sessions still need them. Routers are told first, while this host can still serve packets
-    /// that are on their way.
+    /// removed as well, unless sessions still need them. Routers are told first, while this host can still serve
+    /// packets that are on their way.
     pub(super) async fn stop(self) {
         let Self {
             mut parts,

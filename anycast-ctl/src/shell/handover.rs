@@ -13,8 +13,8 @@ pub(super) struct Handover {
 }
 
 impl Handover {
-    /// If `keep_programs` is true, the programs stay attached while sessions need them, and routes stay if `keep_routes`
-    /// is. The nonces of the correspondent are kept in the file `nonces`.
+    /// If `keep_programs` is true, the programs stay attached while sessions need them, and routes stay if
+    /// `keep_routes` is. The nonces of the correspondent are kept in the file `nonces`.
     pub(super) fn new(keep_programs: bool, keep_routes: bool, nonces: Option<PathBuf>) -> Self {
         Self {
             keep_programs,

@@ -65,8 +65,8 @@ impl Checks {
         matches!(self.state.verdict, Verdict::Up { .. })
     }
 
-    /// Whether so many checks in a row have failed that nothing serves the address. What was presumed at the start is no
-    /// finding.
+    /// Whether so many checks in a row have failed that nothing serves the address. What was presumed at the start is
+    /// no finding.
     pub(super) const fn is_ill(&self) -> bool {
         !self.is_up() && self.failed >= self.settings.fall
     }

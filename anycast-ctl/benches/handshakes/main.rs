@@ -1,8 +1,8 @@
 //! Binding handshakes: how many the machines of both ends do alone, and how many between two
 //! daemons.
 //!
-//! `cargo xtask bench handshakes`, with `-- core`, `-- answers`, `-- path` or `-- flood` for one part. All but the
-//! first need root.
+//! `cargo xtask bench handshakes`, with `-- core`, `-- answers`, `-- path`, `-- flood` or `-- steady` for one part.
+//! All but the first need root.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -16,6 +16,7 @@ mod ends;
 mod flood;
 mod path;
 mod report;
+mod steady;
 
 #[path = "../common/c.rs"]
 mod c;
@@ -36,6 +37,7 @@ fn main() -> anyhow::Result<()> {
         ("answers", &answers::run),
         ("path", &path::run),
         ("flood", &flood::run),
+        ("steady", &steady::run),
     ])?;
     report::write()
 }

@@ -174,8 +174,8 @@ pub(super) fn frame(client: Ipv6Addr) -> Vec<u8> {
 
 /// A daemon, and where it is asked.
 pub(super) struct Node {
-    process: u32,
-    socket: PathBuf,
+    pub(super) process: u32,
+    pub(super) socket: PathBuf,
     _daemon: Daemon,
 }
 

@@ -162,6 +162,8 @@ const TARGETS: &[Target] = &[
     handshake("Binding Updates, 50,000 clients", "bare", 0.4),
     handshake("whole handshakes between two daemons", "40,000/s", 1.0),
     handshake("honest handshakes in a flood", "all", 0.999),
+    handshake("bindings renewed in steady state", "all", 0.999),
+    handshake("longest pause in steady state", "10 ms", 1.0),
 ];
 
 /// A target, and its result.

@@ -4,9 +4,6 @@ use super::message::{self, CHECKSUM, Message};
 use crate::wire::ipv6::NEXT_HEADER_MOBILITY;
 use crate::wire::{Error, checksum, ipv6};
 
-/// What stands for the checksum in the MAC.
-static ZERO: [u8; 2] = [0; 2];
-
 /// The "MH Data" that the MAC runs over, and the authenticator that the message carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Authenticated<'a> {
@@ -22,15 +19,18 @@ pub fn authenticated<'a>(packet: &ipv6::Packet<'a>) -> Result<Authenticated<'a>,
     let authenticator = Message::parse(packet)?
         .authenticator()
         .ok_or(Error::AuthorizationMissing)?;
+    covered(packet, authenticator)
+}
+
+/// The same of a packet that was parsed before, and whose message carries this authenticator.
+pub fn covered<'a>(
+    packet: &ipv6::Packet<'a>,
+    authenticator: [u8; 12],
+) -> Result<Authenticated<'a>, Error> {
     // The parser has seen to it that the authenticator is what the Mobility Header ends in.
-    let octets = message::frame(packet)?;
-    let (before, rest) = octets.split_at_checked(CHECKSUM).ok_or(Error::Truncated)?;
-    let (_, rest) = rest.split_at_checked(ZERO.len()).ok_or(Error::Truncated)?;
-    let (after, _) = rest
-        .split_last_chunk::<12>()
-        .ok_or(Error::AuthorizationMissing)?;
+    let chunks = message::chunks(message::frame(packet)?)?;
     Ok(Authenticated {
-        chunks: [before, &ZERO, after],
+        chunks,
         authenticator,
     })
 }

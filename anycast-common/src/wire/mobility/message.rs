@@ -13,6 +13,8 @@ use crate::wire::{Error, checksum, ipv6};
 const HEADER_LEN_FIELD: usize = 1;
 /// Where the checksum stands in the Mobility Header.
 pub(super) const CHECKSUM: usize = 4;
+/// What stands for the checksum in the MAC.
+static ZERO: [u8; 2] = [0; 2];
 /// The K bit of a Binding Acknowledgement.
 const KEY_MANAGEMENT: u8 = 0x80;
 /// The routing header of RFC 6275 section 6.4.
@@ -247,8 +249,39 @@ impl Message {
         destination: Ipv6Addr,
         buffer: &mut [u8],
     ) -> Result<usize, Error> {
+        self.place(source, destination, buffer, |_| Ok(()))
+    }
+
+    /// Writes a message that ends in Binding Authorization Data, like [`Message::emit`], with the authenticator that
+    /// `mac` makes of what it [covers](super::Authenticated::chunks). Whatever the message has in its place is ignored.
+    pub fn emit_authenticated(
+        &self,
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        buffer: &mut [u8],
+        mac: impl FnOnce(&[&[u8]; 3]) -> [u8; 12],
+    ) -> Result<usize, Error> {
+        if self.authenticator().is_none() {
+            return Err(Error::AuthorizationMissing);
+        }
+        self.place(source, destination, buffer, |octets| {
+            let authenticator = mac(&chunks(octets)?);
+            *octets.last_chunk_mut().ok_or(Error::AuthorizationMissing)? = authenticator;
+            Ok(())
+        })
+    }
+
+    /// Writes the packet, its Mobility Header completed by `finish` before the checksum is set.
+    fn place(
+        &self,
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        buffer: &mut [u8],
+        finish: impl FnOnce(&mut [u8]) -> Result<(), Error>,
+    ) -> Result<usize, Error> {
         let mut scratch = [0; MAX_PACKET_LEN - ipv6::HEADER_LEN];
         let octets = self.write(&mut scratch)?;
+        finish(octets)?;
         let length = ipv6::HEADER_LEN + octets.len();
         let mut writer = Writer::new(buffer, length)?;
         writer.ipv6(
@@ -265,7 +298,7 @@ impl Message {
     }
 
     /// Writes the Mobility Header, checksum zero. Gives the part of `scratch` that it fills.
-    fn write<'a>(&self, scratch: &'a mut [u8]) -> Result<&'a [u8], Error> {
+    fn write<'a>(&self, scratch: &'a mut [u8]) -> Result<&'a mut [u8], Error> {
         let needed = scratch.len();
         let mut writer = Writer::new(scratch, needed)?;
         writer.put(&[NEXT_HEADER_NO_NEXT, 0, self.mh_type(), 0, 0, 0])?;
@@ -323,7 +356,7 @@ impl Message {
             *field = units.saturating_sub(1);
         }
         scratch
-            .get(..length)
+            .get_mut(..length)
             .ok_or(Error::BufferTooSmall { needed: length })
     }
 }
@@ -345,4 +378,14 @@ pub(super) fn frame<'a>(packet: &ipv6::Packet<'a>) -> Result<&'a [u8], Error> {
         claimed,
         available: packet.payload.len(),
     })
+}
+
+/// What the MAC of a Mobility Header covers that ends in an authenticator.
+pub(super) fn chunks(octets: &[u8]) -> Result<[&[u8]; 3], Error> {
+    let (before, rest) = octets.split_at_checked(CHECKSUM).ok_or(Error::Truncated)?;
+    let (_, rest) = rest.split_at_checked(ZERO.len()).ok_or(Error::Truncated)?;
+    let (after, _) = rest
+        .split_last_chunk::<12>()
+        .ok_or(Error::AuthorizationMissing)?;
+    Ok([before, &ZERO, after])
 }

@@ -15,7 +15,7 @@ mod numbers;
 mod option;
 mod update;
 
-pub use authenticator::{Authenticated, authenticated, set_authenticator};
+pub use authenticator::{Authenticated, authenticated, covered, set_authenticator};
 pub use message::Message;
 pub use numbers::{HOP_LIMIT, MAX_PACKET_LEN, error_status, mh_type};
 pub use update::{BindingAck, BindingUpdate, Flags, status};

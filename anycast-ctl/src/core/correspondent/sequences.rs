@@ -27,7 +27,7 @@ impl Tag {
             care_of,
         } = triple;
         let addresses = [client, anycast, care_of].map(|address| address.octets());
-        Self(digest64(&addresses.each_ref().map(|octets| &octets[..])))
+        Self(digest64(addresses.each_ref().map(|octets| &octets[..])))
     }
 }
 

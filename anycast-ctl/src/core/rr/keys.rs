@@ -2,14 +2,11 @@
 
 use std::{fmt, net::Ipv6Addr};
 
-use hmac::{Hmac, KeyInit, Mac};
 use rand::CryptoRng;
-use sha1::{
-    Digest, Sha1,
-    block_api::{Sha1Core, compress},
-};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::digest::{BLOCK, sha1, state_after};
 
 /// Length of a cookie in octets.
 pub const COOKIE: usize = 8;
@@ -19,17 +16,6 @@ pub type Cookie = [u8; COOKIE];
 
 /// First 96 bits of the MAC over a mobility message (RFC 6275 section 6.2.7).
 pub type Authenticator = [u8; 12];
-
-/// Block length of SHA-1 in octets. HMAC fills a shorter key up to it with zeros (RFC 2104 section 2).
-const BLOCK: usize = 64;
-/// The state with which SHA-1 begins (FIPS 180-4 section 5.3.1).
-const INITIAL: [u32; 5] = [
-    0x6745_2301,
-    0xefcd_ab89,
-    0x98ba_dcfe,
-    0x1032_5476,
-    0xc3d2_e1f0,
-];
 
 macro_rules! secret {
     ($(#[$meta:meta])* $type:ident, $size:literal) => {
@@ -71,7 +57,7 @@ secret!(
 #[derive(Clone)]
 pub struct Kcn {
     key: Key,
-    keyed: Keyed,
+    states: Midstates,
 }
 
 /// The inner and the outer state of HMAC-SHA1 that have taken in a key. From them, the MAC of a short message is two
@@ -86,11 +72,7 @@ pub struct Midstates {
 
 /// Binding management key (RFC 6275 section 5.2.5).
 #[derive(Clone)]
-pub struct Kbm(Keyed);
-
-/// HMAC-SHA1 that has already processed its key, which is half of the work. It is wiped when it is dropped.
-#[derive(Clone)]
-struct Keyed(Hmac<Sha1>);
+pub struct Kbm(Midstates);
 
 impl Kcn {
     /// The octets, to be kept where root alone reads them.
@@ -109,25 +91,12 @@ impl Kcn {
     /// The states from which the programs of the data plane make tokens.
     #[must_use]
     pub fn midstates(&self) -> Midstates {
-        let state = |pad: u8| {
-            let mut block = [pad; BLOCK];
-            for (octet, key) in block.iter_mut().zip(&self.key.0) {
-                *octet ^= *key;
-            }
-            let mut state = INITIAL;
-            compress(&mut state, &[block]);
-            block.zeroize();
-            state
-        };
-        Midstates {
-            inner: state(0x36),
-            outer: state(0x5c),
-        }
+        self.states.clone()
     }
 
     fn token(&self, address: Ipv6Addr, nonce: &Nonce, kind: u8, client: Ipv6Addr) -> KeygenToken {
         let parts: [&[u8]; 4] = [&address.octets(), &nonce.0, &[kind], &client.octets()];
-        let mut mac = self.keyed.mac(&parts);
+        let mut mac = self.states.mac(parts);
         let token = KeygenToken(first(&mac));
         mac.zeroize();
         token
@@ -142,41 +111,48 @@ impl From<[u8; 20]> for Kcn {
 
 impl From<Key> for Kcn {
     fn from(key: Key) -> Self {
-        let keyed = Keyed::new(&key);
-        Self { key, keyed }
+        let states = Midstates::new(&key);
+        Self { key, states }
     }
 }
 
 impl From<[u8; 20]> for Kbm {
     fn from(octets: [u8; 20]) -> Self {
-        Self(Keyed::new(&Key(octets)))
+        Self(Midstates::new(&Key(octets)))
     }
 }
 
-impl Keyed {
+impl Midstates {
+    /// Takes in a key. HMAC fills one that is shorter than a block up with zeros (RFC 2104 section 2).
     fn new(key: &Key) -> Self {
-        let mut block = [0; BLOCK];
-        for (octet, key) in block.iter_mut().zip(&key.0) {
-            *octet = *key;
+        let state = |pad: u8| {
+            let mut padded = [pad; BLOCK];
+            for (octet, key) in padded.iter_mut().zip(&key.0) {
+                *octet ^= *key;
+            }
+            let state = state_after(&padded);
+            padded[..key.0.len()].zeroize();
+            state
+        };
+        Self {
+            inner: state(0x36),
+            outer: state(0x5c),
         }
-        let keyed = Self(Hmac::new((&block).into()));
-        block.zeroize();
-        keyed
     }
 
-    fn mac(&self, parts: &[&[u8]]) -> [u8; 20] {
-        let mut mac = self.0.clone();
-        for part in parts {
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().into()
+    /// The MAC of these parts, one after the other.
+    #[inline]
+    fn mac<const N: usize>(&self, parts: [&[u8]; N]) -> [u8; 20] {
+        let mut inner = sha1(Some(self.inner), parts);
+        let mac = sha1(Some(self.outer), [&inner]);
+        inner.zeroize();
+        mac
     }
 }
 
-/// The two hash states in `Hmac` wipe themselves, although `Hmac` does not declare it.
-impl ZeroizeOnDrop for Keyed where Sha1Core: ZeroizeOnDrop {}
-impl ZeroizeOnDrop for Kcn where Keyed: ZeroizeOnDrop {}
-impl ZeroizeOnDrop for Kbm where Keyed: ZeroizeOnDrop {}
+/// The states wipe themselves.
+impl ZeroizeOnDrop for Kcn where Midstates: ZeroizeOnDrop {}
+impl ZeroizeOnDrop for Kbm where Midstates: ZeroizeOnDrop {}
 
 impl fmt::Debug for Kcn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -248,13 +224,13 @@ impl Kbm {
     /// The Kbm that makes a binding: SHA1 (home keygen token | care-of keygen token).
     #[must_use]
     pub fn binding(home: &KeygenToken, care_of: &KeygenToken) -> Self {
-        sha1(&[&home.0, &care_of.0]).into()
+        sha1(None, [&home.0, &care_of.0]).into()
     }
 
     /// The Kbm that deletes a binding: SHA1 (home keygen token).
     #[must_use]
     pub fn deletion(home: &KeygenToken) -> Self {
-        sha1(&[&home.0]).into()
+        sha1(None, [&home.0]).into()
     }
 
     /// First (96, HMAC_SHA1 (Kbm, (care-of address | correspondent | MH Data))), RFC 6275 section
@@ -267,7 +243,7 @@ impl Kbm {
         data: &[&[u8]; 3],
     ) -> Authenticator {
         let [before, checksum, after] = data;
-        first(&self.0.mac(&[
+        first(&self.0.mac([
             &care_of.octets(),
             &correspondent.octets(),
             before,
@@ -292,16 +268,8 @@ impl Kbm {
 
 /// First (64, SHA1 (parts)) as a number, to know by it what is too long to be kept.
 #[must_use]
-pub fn digest64(parts: &[&[u8]]) -> u64 {
-    u64::from_be_bytes(first(&sha1(parts)))
-}
-
-fn sha1(parts: &[&[u8]]) -> [u8; 20] {
-    let mut hash = Sha1::new();
-    for part in parts {
-        hash.update(part);
-    }
-    hash.finalize().into()
+pub fn digest64<const N: usize>(parts: [&[u8]; N]) -> u64 {
+    u64::from_be_bytes(first(&sha1(None, parts)))
 }
 
 /// The first N octets, which RFC 6275 writes as First (8 * N, octets).

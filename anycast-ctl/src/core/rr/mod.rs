@@ -3,6 +3,7 @@
 //! The names are those of the RFC, with this project's meaning: the "home address" is the anycast address B, the
 //! "care-of address" is the member's unicast address C, and the "correspondent" is the client A.
 
+mod digest;
 mod keys;
 mod node_key;
 mod seal;
@@ -17,7 +18,7 @@ pub use keys::{
     digest64, home_keygen_token,
 };
 pub use node_key::NodeKey;
-pub use seal::{build, seal, verify};
+pub use seal::{build, build_sealed, seal, verify, verify_parsed};
 
 /// The random number generator for cookies, nonces, keys and delays. In production the operating system seeds it, in
 /// tests a number does. It is wiped when it is dropped.

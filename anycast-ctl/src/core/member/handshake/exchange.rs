@@ -116,10 +116,8 @@ impl Peer {
             authenticator: Some([0; 12]),
             ..update
         });
-        let packet = rr::build(&message, self.anycast, self.client).and_then(|mut packet| {
-            rr::seal(key, care_of, self.client, &mut packet)?;
-            Ok(packet)
-        });
+        let (anycast, client) = (self.anycast, self.client);
+        let packet = rr::build_sealed(&message, anycast, client, key, care_of, client);
         cx.send(None, packet, Counter::BindingUpdateSent);
     }
 }

@@ -10,7 +10,7 @@
 
 /// Ones' complement accumulator over octets.
 ///
-/// 64 bits hold the carries of 2^48 words, so nothing is folded before the end.
+/// 64 bits hold the carries of 2^32 pairs of words, so nothing is folded before the end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sum {
     words: u64,
@@ -42,7 +42,14 @@ impl Sum {
             self.odd = false;
             rest = tail;
         }
-        let mut pairs = rest.chunks_exact(2);
+        // Two words at a time: what they are together is folded into what they are one by one.
+        let mut fours = rest.chunks_exact(4);
+        for four in &mut fours {
+            if let Ok(four) = <[u8; 4]>::try_from(four) {
+                self.words = self.words.wrapping_add(u64::from(u32::from_ne_bytes(four)));
+            }
+        }
+        let mut pairs = fours.remainder().chunks_exact(2);
         for pair in &mut pairs {
             if let Ok(pair) = <[u8; 2]>::try_from(pair) {
                 self = self.word(pair);

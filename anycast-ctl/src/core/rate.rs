@@ -1,6 +1,6 @@
 //! Rate limits: token buckets in bounded memory.
 
-use std::{collections::HashMap, hash::Hash, net::Ipv6Addr, time::Duration};
+use std::{hash::Hash, net::Ipv6Addr, time::Duration};
 
 use super::{Time, timers::Timers};
 
@@ -48,7 +48,7 @@ impl Rate {
 
     /// Whether a bucket that will be full at `full` holds a token at `now`.
     fn holds(self, full: Time, now: Time) -> bool {
-        self.settled(full, now).since(now) <= self.depth()
+        self.every.is_zero() || self.settled(full, now).since(now) <= self.depth()
     }
 }
 
@@ -80,6 +80,9 @@ impl Bucket {
 
     /// Takes a token, if the bucket holds one. Gives whether it did.
     pub(crate) fn take(&mut self, now: Time) -> bool {
+        if self.rate.every.is_zero() {
+            return true;
+        }
         let holds = self.holds(now);
         if holds {
             self.full = self.rate.settled(self.full, now).max(now) + self.rate.every;
@@ -94,8 +97,8 @@ impl Bucket {
 pub(crate) struct Buckets<K> {
     rate: Rate,
     capacity: usize,
-    full: HashMap<K, Time>,
-    order: Timers<K>,
+    /// When each will be full.
+    full: Timers<K>,
 }
 
 impl<K: Copy + Ord + Hash> Buckets<K> {
@@ -104,8 +107,7 @@ impl<K: Copy + Ord + Hash> Buckets<K> {
         Self {
             rate,
             capacity: capacity.max(1),
-            full: HashMap::new(),
-            order: Timers::default(),
+            full: Timers::default(),
         }
     }
 
@@ -121,32 +123,33 @@ impl<K: Copy + Ord + Hash> Buckets<K> {
 
     /// Whether the bucket of `key` holds a token.
     pub(crate) fn holds(&self, now: Time, key: K) -> bool {
-        let full = self.full.get(&key).copied().unwrap_or(Time::ZERO);
+        let full = self.full.get(key).unwrap_or(Time::ZERO);
         self.rate.holds(full, now)
     }
 
     /// Takes a token from the bucket of `key`, if it holds one. Gives whether it did.
     pub(crate) fn take(&mut self, now: Time, key: K) -> bool {
-        let holds = self.holds(now, key);
-        if holds {
-            while let Some(key) = self.order.pop(now) {
-                self.full.remove(&key);
-            }
-            let full = self.full.get(&key).copied().unwrap_or(now);
-            let full = self.rate.settled(full, now) + self.rate.every;
-            if !self.full.contains_key(&key) && self.full.len() >= self.capacity {
-                self.forget_fullest();
-            }
-            self.full.insert(key, full);
-            self.order.set(key, Some(full));
+        if self.rate.every.is_zero() {
+            // Such a bucket is always full.
+            return true;
         }
-        holds
+        let known = self.full.get(key);
+        if !self.rate.holds(known.unwrap_or(Time::ZERO), now) {
+            return false;
+        }
+        while self.full.pop(now).is_some() {}
+        let known = known.filter(|full| now < *full);
+        if known.is_none() && self.full.len() >= self.capacity {
+            self.forget_fullest();
+        }
+        let full = self.rate.settled(known.unwrap_or(now), now) + self.rate.every;
+        self.full.set(key, Some(full));
+        true
     }
 
     fn forget_fullest(&mut self) {
-        if let Some(key) = self.order.first() {
-            self.order.set(key, None);
-            self.full.remove(&key);
+        if let Some(key) = self.full.first() {
+            self.full.set(key, None);
         }
     }
 }
@@ -203,9 +206,9 @@ mod tests {
         for key in 0..100 {
             assert!(buckets.take(at(0), key));
         }
-        assert_eq!((buckets.full.len(), buckets.order.len()), (3, 3));
+        assert_eq!(buckets.full.len(), 3);
         assert!(buckets.take(at(5000), 7));
-        assert_eq!((buckets.full.len(), buckets.order.len()), (1, 1));
+        assert_eq!(buckets.full.len(), 1);
     }
 
     #[test]
@@ -263,7 +266,7 @@ mod tests {
             assert!(buckets.take(at(key), key));
         }
         buckets.set(Rate::per_second(1, 2), 3);
-        assert_eq!((buckets.full.len(), buckets.order.len()), (3, 3));
+        assert_eq!(buckets.full.len(), 3);
         assert!(buckets.take(at(9), 9) && !buckets.take(at(9), 9));
     }
 

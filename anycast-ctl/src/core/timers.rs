@@ -102,9 +102,8 @@ impl<K: Copy + Ord + Hash> Timers<K> {
     }
 
     /// Number of running timers.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        assert_eq!(self.order.len(), self.timers.len());
+        debug_assert_eq!(self.order.len(), self.timers.len());
         self.timers.len()
     }
 }

@@ -6,7 +6,7 @@ use anycast_common::{
 };
 
 use super::Controller;
-use crate::core::{Action, Actions, Notice, Received, Time, counters::Counter};
+use crate::core::{Action, Actions, Notice, Received, Time, correspondent, counters::Counter};
 
 impl Controller {
     pub(super) fn packet(
@@ -74,10 +74,7 @@ impl Controller {
     ) {
         let message = Message::parse(packet);
         let to_member = self.places.member_addresses.contains(&packet.destination);
-        let prefixes = &self.places.client_prefixes;
-        let to_client = prefixes
-            .iter()
-            .any(|prefix| prefix.contains(&packet.destination));
+        let to_client = correspondent::contains(&self.places.client_prefixes, packet.destination);
         let for_member = match &message {
             Ok(
                 Message::BindingRefreshRequest

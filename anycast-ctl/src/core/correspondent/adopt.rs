@@ -11,9 +11,7 @@ use super::{
     Correspondent, changed, elsewhere::heard, leads, periods::LATEST, sequences::Tag,
     triple::Triple,
 };
-use crate::core::{
-    Action, Actions, MapAction, Time, counters::Counter, fleet::Pins, notice::BindingChange, rr,
-};
+use crate::core::{Action, Actions, MapAction, Time, counters::Counter, fleet::Pins, rr};
 
 /// Triples of a snapshot that are looked up before the first of them is taken.
 const TOGETHER: usize = 32;
@@ -26,7 +24,7 @@ impl Correspondent {
         let bound = first.iter().filter(|pins| !pins.remaining.is_zero());
         let [triples, bound, flows] =
             [first.len(), bound.count(), flows].map(|number| number.saturating_mul(parts));
-        self.cache.reserve(triples);
+        self.cache.reserve(triples, bound);
         self.sequences.reserve(bound);
         self.published.reserve(flows.min(self.settings.max_care_of));
     }
@@ -92,17 +90,14 @@ impl Correspondent {
         if last.is_some_and(|last| rr::is_after(last, pins.sequence)) {
             return;
         }
-        let ready = self.is_ready();
-        let steered = ready.then(|| self.cache.steering(triple.pair())).flatten();
         let (remaining, sequence) = (pins.remaining, pins.sequence);
         match self.cache.adopt_live(now, triple, sequence, remaining) {
-            Ok(Some((live, before))) => {
+            Ok(Some(bound)) => {
                 // Nobody has said which nonces it was made with.
                 self.sequences.note(now, tag, sequence, now + LATEST);
-                actions.push(leads(triple, live.expires));
-                let change = before.map_or(BindingChange::Created, |_| BindingChange::Renewed);
-                actions.push(changed(triple, change, None));
-                self.steer(triple.pair(), steered, actions);
+                actions.push(leads(triple, bound.live.expires));
+                actions.push(changed(triple, bound.change(), None));
+                self.steer(triple.pair(), bound.steered, bound.steers, actions);
             }
             // As much is known already.
             Ok(None) => {}

@@ -34,14 +34,10 @@ impl Ahead {
         self.order.push_back((at, triple));
     }
 
-    /// Keeps these actions back for as long as no flow is steered by the binding. Gives them back otherwise.
-    pub(super) fn hold(&mut self, triple: Triple, actions: Actions) -> Actions {
-        match self.waiting.get_mut(&triple) {
-            Some((_, waiting)) => {
-                waiting.extend(actions);
-                Actions::new()
-            }
-            None => actions,
+    /// Takes the actions from this one on away and keeps them back, for as long as no flow is steered by the binding.
+    pub(super) fn hold(&mut self, triple: Triple, actions: &mut Actions, from: usize) {
+        if let Some((_, waiting)) = self.waiting.get_mut(&triple) {
+            waiting.extend(actions.drain(from..));
         }
     }
 
@@ -87,7 +83,11 @@ mod tests {
         };
         let at = |milliseconds| Time::ZERO + Duration::from_millis(milliseconds);
         let mut ahead = Ahead::default();
-        let held = |ahead: &mut Ahead| ahead.hold(triple, vec![Action::ReadFlows]).is_empty();
+        let held = |ahead: &mut Ahead| {
+            let mut actions = vec![Action::ReadRecentFlows { since: at(0) }, Action::ReadFlows];
+            ahead.hold(triple, &mut actions, 1);
+            actions.len() == 1
+        };
         ahead.steer(at(0), triple);
         assert!(held(&mut ahead));
         ahead.forget(triple);

@@ -6,13 +6,14 @@ mod tests;
 mod views;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, hash_map},
+    collections::{BTreeSet, hash_map},
     net::Ipv6Addr,
-    ops::RangeInclusive,
     time::Duration,
 };
 
 use super::{
+    bindings::Bindings,
+    live::{self, Entry, Live, Steering},
     origin::Origin,
     tally::Tally,
     triple::{Back, Pair, Triple},
@@ -21,6 +22,7 @@ use crate::core::{
     Time,
     flows::Use,
     hash::{Map, give_back, reserve},
+    notice::BindingChange,
     rate::prefix64,
     rr::{self, BINDING_LIFETIME},
 };
@@ -31,19 +33,25 @@ pub(super) const SWEEP_MARGIN: Duration = Duration::from_secs(1);
 /// Members that may be bound to one (A, B) at the same time.
 pub(super) const MEMBERS: usize = 8;
 
-/// A live binding.
+/// A binding that was made or renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Live {
-    /// Since when (A, B) has been bound to C without a gap.
-    pub(super) since: Time,
-    /// When the binding expires.
-    pub(super) expires: Time,
-    /// Sequence number of the last valid Binding Update.
-    pub(super) sequence: u16,
-    /// When the newer nonce of the Binding Update was first used that made the binding.
-    pub(super) nonces: Time,
-    /// Who saw the Binding Update.
-    pub(super) origin: Origin,
+pub(super) struct Bound {
+    pub(super) live: Live,
+    /// What it was before.
+    pub(super) before: Option<Live>,
+    /// What steered the new flows of (A, B) before, and what does now.
+    pub(super) steered: Option<Steering>,
+    pub(super) steers: Option<Steering>,
+}
+
+impl Bound {
+    /// What is told of it.
+    pub(super) fn change(&self) -> BindingChange {
+        match self.before {
+            Some(_) => BindingChange::Renewed,
+            None => BindingChange::Created,
+        }
+    }
 }
 
 /// Why a binding was not made.
@@ -83,20 +91,12 @@ struct CareOf {
     used_until: Time,
 }
 
-/// A live binding, and when it is looked at whether it has expired: no later than that. Most are renewed again and
-/// again, and keep their place in that order until it is their turn.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    live: Live,
-    queued: Time,
-}
-
 /// The Binding Cache, and the pairs (A, C) that bindings and bound flows need. A binding that has ended takes no room.
 /// Its sequence numbers are kept [apart](super::sequences).
 #[derive(Debug)]
 pub(super) struct Cache {
     room: Room,
-    live: BTreeMap<Triple, Entry>,
+    live: Bindings,
     /// The bindings by when they are looked at.
     order: BTreeSet<(Time, Triple)>,
     /// Number of bindings of the clients of each /64.
@@ -111,7 +111,7 @@ impl Cache {
     pub(super) fn new(room: Room) -> Self {
         Self {
             room,
-            live: BTreeMap::new(),
+            live: Bindings::default(),
             order: BTreeSet::new(),
             prefixes: Tally::default(),
             members: Tally::default(),
@@ -126,11 +126,11 @@ impl Cache {
 
     /// The live binding of this triple.
     pub(super) fn get(&self, triple: Triple) -> Option<&Live> {
-        self.live.get(&triple).map(|entry| &entry.live)
+        self.live.get(triple).map(|entry| &entry.live)
     }
 
-    /// Makes or renews a binding for [`BINDING_LIFETIME`]. Gives the binding, and what it was before. `nonces` is when
-    /// the newer nonce of the Binding Update was first used.
+    /// Makes or renews a binding for [`BINDING_LIFETIME`]. `nonces` is when the newer nonce of the Binding Update was
+    /// first used.
     pub(super) fn bind(
         &mut self,
         now: Time,
@@ -138,7 +138,7 @@ impl Cache {
         sequence: u16,
         nonces: Time,
         origin: Origin,
-    ) -> Result<(Live, Option<Live>), Refusal> {
+    ) -> Result<Bound, Refusal> {
         let fresh = Live {
             since: now,
             expires: now + BINDING_LIFETIME,
@@ -150,9 +150,8 @@ impl Cache {
     }
 
     /// Puts a binding into the cache. One that is renewed began when it began.
-    fn put(&mut self, triple: Triple, fresh: Live) -> Result<(Live, Option<Live>), Refusal> {
+    fn put(&mut self, triple: Triple, fresh: Live) -> Result<Bound, Refusal> {
         let full = self.care_of.len() >= self.room.care_of;
-        let is_behind_all = self.is_behind_all(triple.pair());
         let way_back = self.care_of.entry(triple.back());
         match &way_back {
             hash_map::Entry::Occupied(taken) if taken.get().anycast != triple.anycast => {
@@ -165,45 +164,53 @@ impl Cache {
             anycast: triple.anycast,
             used_until: fresh.expires,
         };
-        if !is_behind_all && let Some(entry) = self.live.get_mut(&triple) {
+        let mut of_pair = self.live.of_mut(triple.pair());
+        let steered = live::first(of_pair.all());
+        if let Some(entry) = of_pair.get_mut(triple.care_of) {
             let before = entry.live;
-            entry.live = Live {
+            let live = Live {
                 since: before.since,
                 ..fresh
             };
-            let live = entry.live;
+            entry.live = live;
             if live.expires < entry.queued {
                 self.order.remove(&(entry.queued, triple));
                 self.order.insert((live.expires, triple));
                 entry.queued = live.expires;
             }
             way_back.insert_entry(used);
-            return Ok((live, Some(before)));
+            return Ok(Bound {
+                live,
+                before: Some(before),
+                steered,
+                steers: live::first(of_pair.all()),
+            });
         }
-        if !is_behind_all && self.live.range(whole(triple.pair())).count() >= MEMBERS {
+        if steered.is_some() && of_pair.all().count() >= MEMBERS {
             return Err(Refusal::PairFull);
         }
-        if self.live.len() >= self.room.bindings {
+        if self.live.len() >= self.room.bindings.min(Bindings::MOST) {
             return Err(Refusal::Full);
         }
-        let prefix = prefix64(triple.client);
-        if self.prefixes.get(prefix) >= self.room.per_prefix {
+        let prefix = self.prefixes.entry(prefix64(triple.client));
+        if prefix.get() >= self.room.per_prefix {
             return Err(Refusal::PrefixFull);
         }
-        if self.members.get(triple.care_of) >= self.room.per_member {
+        let member = self.members.entry(triple.care_of);
+        if member.get() >= self.room.per_member {
             return Err(Refusal::MemberFull);
         }
-        self.prefixes.add(prefix);
-        self.members.add(triple.care_of);
+        prefix.add();
+        member.add();
         way_back.insert_entry(used);
-        let queued = fresh.expires;
-        self.order.insert((queued, triple));
-        let entry = Entry {
+        self.order.insert((fresh.expires, triple));
+        self.live.insert(triple, Entry::of(fresh));
+        Ok(Bound {
             live: fresh,
-            queued,
-        };
-        self.live.insert(triple, entry);
-        Ok((fresh, None))
+            before: None,
+            steered,
+            steers: live::earlier(steered, (triple, fresh)),
+        })
     }
 
     /// Makes or renews a binding that is live elsewhere, for as long as it is there, unless as much is known of it. Its
@@ -214,7 +221,7 @@ impl Cache {
         triple: Triple,
         sequence: u16,
         remaining: Duration,
-    ) -> Result<Option<(Live, Option<Live>)>, Refusal> {
+    ) -> Result<Option<Bound>, Refusal> {
         let may_be_known = !self.is_behind_all(triple.pair());
         let known = may_be_known.then(|| self.get(triple)).flatten();
         if known.is_some_and(|known| !rr::is_after(sequence, known.sequence)) {
@@ -233,8 +240,7 @@ impl Cache {
 
     /// Whether there is no binding of this pair or of one after it: a snapshot comes in order.
     fn is_behind_all(&self, pair: Pair) -> bool {
-        let last = self.live.last_key_value();
-        last.is_none_or(|(last, _)| last.pair() < pair)
+        self.live.last().is_none_or(|last| last < pair)
     }
 
     /// Whether the pair (A, C) of this triple is known.
@@ -242,10 +248,11 @@ impl Cache {
         self.care_of.contains_key(&triple.back())
     }
 
-    /// Makes room for so many pairs (A, C) at once, as far as they may be kept.
-    pub(super) fn reserve(&mut self, pairs: usize) {
+    /// Makes room for so many pairs (A, C) and bindings at once, as far as they may be kept.
+    pub(super) fn reserve(&mut self, pairs: usize, bindings: usize) {
         let pairs = pairs.min(self.room.care_of);
         reserve(&mut self.care_of, pairs);
+        self.live.reserve(bindings.min(self.room.bindings));
     }
 
     /// Keeps a pair (A, C) for flows that are bound elsewhere. Gives whether it is new.
@@ -280,14 +287,14 @@ impl Cache {
 
     /// Remembers the sequence number of a valid Binding Update for a live binding.
     pub(super) fn note(&mut self, triple: Triple, sequence: u16) {
-        if let Some(entry) = self.live.get_mut(&triple) {
+        if let Some(entry) = self.live.get_mut(triple) {
             entry.live.sequence = sequence;
         }
     }
 
     /// Ends a binding, if there is one.
     pub(super) fn unbind(&mut self, now: Time, triple: Triple) -> Option<Live> {
-        let Entry { live, queued } = self.live.remove(&triple)?;
+        let Entry { live, queued } = self.live.remove(triple)?;
         self.order.remove(&(queued, triple));
         self.prefixes.remove(prefix64(triple.client));
         self.members.remove(triple.care_of);
@@ -304,7 +311,7 @@ impl Cache {
             && queued <= now
         {
             self.order.pop_first();
-            let Some(entry) = self.live.get_mut(&triple) else {
+            let Some(entry) = self.live.get_mut(triple) else {
                 continue;
             };
             if entry.live.expires <= queued {
@@ -351,9 +358,4 @@ impl Cache {
             .entry(Back { client, care_of })
             .or_insert(adopted);
     }
-}
-
-/// All triples of (A, B).
-fn whole(pair: Pair) -> RangeInclusive<Triple> {
-    pair.with(Ipv6Addr::UNSPECIFIED)..=pair.with(Ipv6Addr::from_bits(u128::MAX))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anycast_common::wire::{ipv6, mobility::Message};
 
-use super::{Correspondent, origin::Origin, steers, triple::Triple, update::Refused};
+use super::{Correspondent, authorize::Refused, origin::Origin, steers, triple::Triple};
 use crate::core::{
     Actions, Time,
     counters::Counter,

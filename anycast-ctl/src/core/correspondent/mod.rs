@@ -4,6 +4,8 @@
 mod adopt;
 mod ahead;
 mod answer;
+mod authorize;
+mod bindings;
 mod by_age;
 mod cache;
 mod elsewhere;
@@ -14,6 +16,7 @@ mod generation;
 mod in_use;
 mod keys;
 mod limiter;
+mod live;
 mod memory;
 mod nonces;
 mod offer;
@@ -43,3 +46,4 @@ pub use settings::{Limits, Settings};
 pub use view::{BindingCursor, BindingView};
 
 use role::{changed, leads, steers};
+pub(in crate::core) use settings::contains;

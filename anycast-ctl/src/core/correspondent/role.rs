@@ -6,11 +6,12 @@ use anycast_common::wire::{self, ipv6, mobility::Message};
 
 use super::{
     ahead::Ahead,
-    cache::{Cache, Live, Room},
+    cache::{Cache, Room},
     elsewhere::{self, Elsewhere},
     in_use::InUse,
     keys::Keys,
     limiter::Limiter,
+    live::Steering,
     offer::Offer,
     recent::Recent,
     sequences::Sequences,
@@ -188,7 +189,8 @@ impl Correspondent {
         }
         self.poll_bus(now, actions);
         while let Some((triple, waited)) = self.ahead.take(now) {
-            self.steer(triple.pair(), None, actions);
+            let steers = self.cache.steering(triple.pair());
+            self.steer(triple.pair(), None, steers, actions);
             actions.extend(waited);
         }
         // Before flows are told by which others would undo it.
@@ -244,20 +246,27 @@ impl Correspondent {
             actions.push(stops_leading(triple));
         }
         actions.push(changed(triple, change, None));
-        self.steer(triple.pair(), steered, actions);
+        let steers = self.cache.steering(triple.pair());
+        self.steer(triple.pair(), steered, steers, actions);
         true
     }
 
     /// Tells the data plane which binding steers the new flows of (A, B), if that is another one than
     /// before, or the same for longer.
-    pub(super) fn steer(&self, pair: Pair, before: Option<(Triple, Live)>, actions: &mut Actions) {
+    pub(super) fn steer(
+        &self,
+        pair: Pair,
+        before: Option<Steering>,
+        now: Option<Steering>,
+        actions: &mut Actions,
+    ) {
         // A flow that seems new may be bound elsewhere.
         if !self.is_ready() {
             return;
         }
         let Pair { client, anycast } = pair;
-        let steered = |(triple, live): (Triple, Live)| (triple.care_of, live.expires);
-        let (before, now) = (before.map(steered), self.cache.steering(pair).map(steered));
+        let steered = |(triple, live): Steering| (triple.care_of, live.expires);
+        let (before, now) = (before.map(steered), now.map(steered));
         if before == now {
             return;
         }

@@ -90,6 +90,31 @@ impl Settings {
     }
 }
 
-fn contains(prefixes: &[Ipv6Net], address: Ipv6Addr) -> bool {
-    prefixes.iter().any(|prefix| prefix.contains(&address))
+/// Whether one of these prefixes contains the address. They are compared as whole numbers: the order of `Ipv6Addr`, by
+/// which `Ipv6Net` finds it out, goes by groups of 16 bits, and several prefixes are asked for each message.
+pub(in crate::core) fn contains(prefixes: &[Ipv6Net], address: Ipv6Addr) -> bool {
+    let mut prefixes = prefixes.iter();
+    prefixes.any(|prefix| {
+        let differ = prefix.addr().to_bits() ^ address.to_bits();
+        differ & prefix.netmask().to_bits() == 0
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_is_what_the_prefix_says(address: u128, bit in 0_u32..128, length in 0_u8..=128) {
+            // A prefix around an address that is the same but for one bit.
+            let of = Ipv6Addr::from_bits(address ^ (1 << bit));
+            let prefix = Ipv6Net::new_assert(of, length);
+            for address in [address, address.swap_bytes()].map(Ipv6Addr::from_bits) {
+                prop_assert_eq!(contains(&[prefix], address), prefix.contains(&address));
+            }
+        }
+    }
 }

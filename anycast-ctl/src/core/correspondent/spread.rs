@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anycast_common::abi::maps::{Flow, FlowKey};
 
-use super::{Correspondent, cache::Live, triple::Triple};
+use super::{Correspondent, live::Live, triple::Triple};
 use crate::core::{
     Actions, Time,
     fleet::{Pins, Published},

@@ -20,9 +20,9 @@ impl<K: Eq + Hash> Tally<K> {
         self.0.get(&key).copied().unwrap_or_default()
     }
 
-    /// One more.
-    pub(super) fn add(&mut self, key: K) {
-        *self.0.entry(key).or_default() += 1;
+    /// The place of this key, to count one more there.
+    pub(super) fn entry(&mut self, key: K) -> Count<'_, K> {
+        Count(self.0.entry(key))
     }
 
     /// One less.
@@ -33,5 +33,23 @@ impl<K: Eq + Hash> Tally<K> {
                 count.remove();
             }
         }
+    }
+}
+
+/// The count of one key.
+pub(super) struct Count<'a, K>(hash_map::Entry<'a, K, usize>);
+
+impl<K> Count<'_, K> {
+    /// How many there are.
+    pub(super) fn get(&self) -> usize {
+        match &self.0 {
+            hash_map::Entry::Occupied(count) => *count.get(),
+            hash_map::Entry::Vacant(_) => 0,
+        }
+    }
+
+    /// One more.
+    pub(super) fn add(self) {
+        *self.0.or_default() += 1;
     }
 }

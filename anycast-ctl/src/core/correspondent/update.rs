@@ -10,40 +10,14 @@ use anycast_common::wire::{
 use super::{
     Correspondent,
     answer::always_told,
+    authorize::{Refused, Seal, triple},
     cache::Refusal,
     changed, leads,
     origin::Origin,
     sequences::Tag,
-    triple::{Pair, Triple},
+    triple::Triple,
 };
-use crate::core::{
-    Actions, Time,
-    counters::Counter,
-    notice::BindingChange,
-    rr::{self, Kbm},
-};
-
-/// What is needed to authenticate an acknowledgement.
-pub(super) struct Seal {
-    key: Kbm,
-    /// C, or B when the update deletes (RFC 6275 section 6.2.7).
-    care_of: Ipv6Addr,
-    /// When the newer of the nonces was first used.
-    nonces: Time,
-}
-
-/// How a Binding Update is refused.
-pub(super) enum Refused {
-    /// Dropped without an answer.
-    Silently(Counter),
-    /// Answered with a status, authenticated where the keys are known.
-    With {
-        counter: Counter,
-        status: u8,
-        sequence: u16,
-        seal: Option<Box<Seal>>,
-    },
-}
+use crate::core::{Actions, Time, counters::Counter, notice::BindingChange, rr};
 
 impl Correspondent {
     /// Handles a Binding Update for a client of this correspondent. Gives whether it was accepted.
@@ -74,9 +48,9 @@ impl Correspondent {
             Ok(seal) => {
                 if update.flags.contains(Flags::ACKNOWLEDGE) {
                     let (status, sequence) = (status::ACCEPTED, update.sequence);
-                    let mut ack = Actions::new();
-                    self.acknowledge(packet, update, status, sequence, Some(&seal), &mut ack);
-                    actions.extend(self.ahead.hold(triple(packet, update), ack));
+                    let ack = actions.len();
+                    self.acknowledge(packet, update, status, sequence, Some(&seal), actions);
+                    self.ahead.hold(triple(packet, update), actions, ack);
                 }
             }
             Err(Refused::Silently(counter)) => self.refuse(now, packet, counter, actions),
@@ -95,119 +69,6 @@ impl Correspondent {
         accepted
     }
 
-    /// Checks that the sender receives at B and C, and that the update is not an old one (section 9.5.1).
-    ///
-    /// The sequence number is judged when the authenticator is known to be right: status 135 needs
-    /// the keys, and "any reason other than" the sequence number and the nonces means silence, so a
-    /// message that fails in both ways is not answered.
-    pub(super) fn authorize(
-        &self,
-        now: Time,
-        packet: &ipv6::Packet<'_>,
-        update: &BindingUpdate,
-    ) -> Result<Seal, Refused> {
-        // A home registration needs IPsec and a home agent. A correspondent is none.
-        if update.flags.contains(Flags::HOME) {
-            return Err(Refused::Silently(Counter::BindingUpdateHome));
-        }
-        let (Some(indices), Some(_)) = (update.nonce_indices, update.authenticator) else {
-            return Err(Refused::Silently(Counter::BindingUpdateIncomplete));
-        };
-        let mut seals = self.seals(now, packet, update, indices)?.into_iter();
-        let fits = |seal: &Seal| rr::verify(&seal.key, seal.care_of, packet.destination, packet);
-        let Some(seal) = seals.find(fits) else {
-            let counter = Counter::BindingUpdateBadAuthenticator;
-            return Err(Refused::Silently(counter));
-        };
-        match self.not_after(now, packet, update) {
-            Some(last) => Err(Refused::With {
-                counter: Counter::BindingUpdateBadSequence,
-                status: status::SEQUENCE_OUT_OF_WINDOW,
-                sequence: last,
-                seal: Some(Box::new(seal)),
-            }),
-            None => Ok(seal),
-        }
-    }
-
-    /// The last sequence number, if that of the update is not after it. Each triple has its own numbers. So has the
-    /// deletion that names no member; its number must be after that of one of the bindings that it deletes.
-    fn not_after(
-        &self,
-        now: Time,
-        packet: &ipv6::Packet<'_>,
-        update: &BindingUpdate,
-    ) -> Option<u16> {
-        let old = |last: &u16| !rr::is_after(update.sequence, *last);
-        let triple = triple(packet, update);
-        let live = self.cache.get(triple).map(|live| live.sequence);
-        let last = live.or_else(|| self.sequences.last(now, Tag::of(triple)));
-        if last.is_some_and(|last| old(&last)) || triple != triple.pair().unnamed() {
-            return last.filter(old);
-        }
-        let numbers = || self.cache.of(triple.pair()).map(|(_, live)| live.sequence);
-        numbers().find(|_| numbers().all(|last| old(&last)))
-    }
-
-    /// The keys that the nonce indices may lead to (section 5.2.5): one, or while a fleet changes its secret those of
-    /// both, the new one first.
-    fn seals(
-        &self,
-        now: Time,
-        packet: &ipv6::Packet<'_>,
-        update: &BindingUpdate,
-        (home, care_of): (u16, u16),
-    ) -> Result<Vec<Seal>, Refused> {
-        let expired = |counter, status| Refused::With {
-            counter,
-            status,
-            sequence: update.sequence,
-            seal: None,
-        };
-        let no_home = || expired(Counter::BindingUpdateHomeNonce, status::EXPIRED_HOME_NONCE);
-        let (client, anycast) = (packet.destination, packet.source);
-        let homes = || self.keys.find(now, home);
-        let has_home = homes().next().is_some();
-        if update.lifetime == 0 {
-            if !has_home {
-                return Err(no_home());
-            }
-            let seals = homes().map(|home| Seal {
-                key: Kbm::deletion(&home.home(anycast, client)),
-                care_of: anycast,
-                nonces: home.first_used(),
-            });
-            return Ok(seals.collect());
-        }
-        let Some(address) = update.alternate_care_of else {
-            return Err(Refused::Silently(Counter::BindingUpdateIncomplete));
-        };
-        let care_ofs = || self.keys.find(now, care_of);
-        match (has_home, care_ofs().next().is_some()) {
-            (true, true) => {
-                let pairs = homes().flat_map(|home| care_ofs().map(move |care_of| (home, care_of)));
-                let seals = pairs.map(|(home, care_of)| Seal {
-                    key: Kbm::binding(
-                        &home.home(anycast, client),
-                        &care_of.care_of(address, client),
-                    ),
-                    care_of: address,
-                    nonces: home.first_used().max(care_of.first_used()),
-                });
-                Ok(seals.collect())
-            }
-            (false, true) => Err(no_home()),
-            (true, false) => Err(expired(
-                Counter::BindingUpdateCareOfNonce,
-                status::EXPIRED_CARE_OF_NONCE,
-            )),
-            (false, false) => Err(expired(
-                Counter::BindingUpdateBothNonces,
-                status::EXPIRED_NONCES,
-            )),
-        }
-    }
-
     /// The nonces of a deleted binding do not make it again (section 9.5.3), nor do those of an update that may be one
     /// that is forgotten. They count as expired, so that the member asks for new ones. It gets new ones at once, and in
     /// a fleet with the next period.
@@ -215,10 +76,9 @@ impl Correspondent {
         &mut self,
         now: Time,
         update: &BindingUpdate,
-        tag: Tag,
         seal: Seal,
     ) -> Result<Seal, Refused> {
-        if update.lifetime == 0 || !self.sequences.bars(now, tag, seal.nonces) {
+        if update.lifetime == 0 || !self.sequences.bars(now, seal.tag, seal.nonces) {
             return Ok(seal);
         }
         if let Some((home, care_of)) = update.nonce_indices {
@@ -245,11 +105,13 @@ impl Correspondent {
         actions: &mut Actions,
     ) -> Result<Seal, Refused> {
         let triple = triple(packet, update);
-        let tag = Tag::of(triple);
-        let seal = self.unless_barred(now, update, tag, seal)?;
-        let nonces = seal.nonces;
+        let seal = self.unless_barred(now, update, seal)?;
+        let (tag, nonces) = (seal.tag, seal.nonces);
         let outcome = self.grant(now, triple, update, seal, origin, actions);
-        self.cache.note(triple, update.sequence);
+        if outcome.is_err() || update.lifetime == 0 {
+            // A binding that was made has it.
+            self.cache.note(triple, update.sequence);
+        }
         self.sequences.note(now, tag, update.sequence, nonces);
         outcome
     }
@@ -290,20 +152,18 @@ impl Correspondent {
             let counter = Counter::BindingUpdateLeftAlone;
             return Err(refused(counter, status::UNSPECIFIED, seal));
         }
-        let steered = self.cache.steering(triple.pair());
         let bound = self
             .cache
             .bind(now, triple, update.sequence, seal.nonces, origin);
         let full = |counter| (counter, status::INSUFFICIENT_RESOURCES);
         let (counter, status) = match bound {
-            Ok((live, before)) => {
+            Ok(bound) => {
                 self.counters.count(Counter::BindingUpdateAccepted);
                 // The pair (A, C) is set first, since the answers of a flow to C need it.
-                actions.push(leads(triple, live.expires));
-                let change = before.map_or(BindingChange::Created, |_| BindingChange::Renewed);
-                actions.push(changed(triple, change, None));
-                if before.is_some() || !self.is_told_first(now, triple) {
-                    self.steer(triple.pair(), steered, actions);
+                actions.push(leads(triple, bound.live.expires));
+                actions.push(changed(triple, bound.change(), None));
+                if bound.before.is_some() || !self.is_told_first(now, triple) {
+                    self.steer(triple.pair(), bound.steered, bound.steers, actions);
                 }
                 return Ok(seal);
             }
@@ -376,22 +236,12 @@ impl Correspondent {
             ..BindingAck::default()
         });
         let (client, anycast) = (packet.destination, packet.source);
-        let answer = rr::build(&ack, client, anycast).and_then(|mut answer| {
-            if let Some(Seal { key, care_of, .. }) = seal {
-                rr::seal(key, *care_of, client, &mut answer)?;
+        let answer = match seal {
+            Some(Seal { key, care_of, .. }) => {
+                rr::build_sealed(&ack, client, anycast, key, *care_of, client)
             }
-            Ok(answer)
-        });
+            None => rr::build(&ack, client, anycast),
+        };
         self.send(answer, Counter::BindingAckSent, actions);
     }
-}
-
-/// The triple of the update. B is used as C where it names no member.
-fn triple(packet: &ipv6::Packet<'_>, update: &BindingUpdate) -> Triple {
-    let pair = Pair {
-        client: packet.destination,
-        anycast: packet.source,
-    };
-    let named = update.alternate_care_of;
-    named.map_or(pair.unnamed(), |care_of| pair.with(care_of))
 }

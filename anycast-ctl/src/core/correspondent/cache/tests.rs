@@ -1,5 +1,7 @@
 //! The Binding Cache against a plain list of what is bound until when.
 
+use std::{collections::BTreeMap, ops::Bound::Unbounded};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -47,6 +49,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What steers the new flows of a pair, and until when.
+fn steering(list: &BTreeMap<Triple, Time>, pair: Pair) -> Option<(Time, Triple)> {
+    let of_pair = list.iter().filter(|(triple, _)| triple.pair() == pair);
+    of_pair.map(|(triple, expires)| (*expires, *triple)).min()
+}
+
 proptest! {
     #[test]
     fn what_is_bound_ends_when_it_expires(steps in prop::collection::vec(step(), 0..200)) {
@@ -58,10 +66,13 @@ proptest! {
                 Step::Put(triple, seconds) => {
                     let expires = now + Duration::from_secs(seconds);
                     match cache.put(triple, until(expires)) {
-                        Ok((live, before)) => {
-                            prop_assert_eq!(live.expires, expires);
+                        Ok(bound) => {
+                            prop_assert_eq!(bound.live.expires, expires);
+                            prop_assert_eq!(bound.steered.map(|(triple, live)| (live.expires, triple)), steering(&list, triple.pair()));
                             let known = list.insert(triple, expires);
-                            prop_assert_eq!(before.map(|before| before.expires), known);
+                            prop_assert_eq!(bound.before.map(|before| before.expires), known);
+                            prop_assert_eq!(bound.steers.map(|(triple, live)| (live.expires, triple)), steering(&list, triple.pair()));
+                            prop_assert_eq!(bound.steers, cache.steering(triple.pair()));
                         }
                         Err(refusal) => {
                             prop_assert_eq!(refusal, Refusal::CareOfTaken);
@@ -88,8 +99,8 @@ proptest! {
             prop_assert!(live.iter().copied().eq(list.iter().map(|(triple, expires)| (*triple, *expires))));
             // Each is looked at once, and in time.
             prop_assert_eq!(cache.order.len(), cache.live.len());
-            for (triple, entry) in &cache.live {
-                prop_assert!(cache.order.contains(&(entry.queued, *triple)));
+            for (triple, entry) in cache.live.from(Unbounded) {
+                prop_assert!(cache.order.contains(&(entry.queued, triple)));
                 prop_assert!(entry.queued <= entry.live.expires);
             }
             prop_assert!(cache.deadline() <= list.values().copied().min());

@@ -1,12 +1,10 @@
 //! Reads the bindings of the cache.
 
-use std::{
-    net::Ipv6Addr,
-    ops::{Bound, RangeBounds},
-};
+use std::{net::Ipv6Addr, ops::Bound};
 
-use super::{Cache, Live, whole};
+use super::Cache;
 use crate::core::correspondent::{
+    live::{self, Live, Steering},
     tally::Tally,
     triple::{Pair, Triple},
 };
@@ -17,16 +15,15 @@ impl Cache {
         &self,
         pair: Pair,
     ) -> impl Iterator<Item = (Triple, &Live)> + '_ {
-        self.range(whole(pair))
+        self.live
+            .of(pair)
+            .map(|(triple, entry)| (triple, &entry.live))
     }
 
     /// The binding that steers the new flows of (A, B): the one that expires first. A binding that is renewed becomes
     /// the last in this order, so that every 16 seconds the choice follows routing again.
-    pub(in crate::core::correspondent) fn steering(&self, pair: Pair) -> Option<(Triple, Live)> {
-        let first = self
-            .of(pair)
-            .min_by_key(|(triple, live)| (live.expires, *triple));
-        first.map(|(triple, live)| (triple, *live))
+    pub(in crate::core::correspondent) fn steering(&self, pair: Pair) -> Option<Steering> {
+        live::first(self.live.of(pair))
     }
 
     /// That of each (A, B), in order.
@@ -50,17 +47,8 @@ impl Cache {
     pub(in crate::core::correspondent) fn live(
         &self,
     ) -> impl Iterator<Item = (Triple, &Live)> + '_ {
-        let live = self.live.iter();
-        live.map(|(triple, entry)| (*triple, &entry.live))
-    }
-
-    /// The live bindings of a range, in order.
-    pub(in crate::core::correspondent) fn range(
-        &self,
-        triples: impl RangeBounds<Triple>,
-    ) -> impl Iterator<Item = (Triple, &Live)> + '_ {
-        let live = self.live.range(triples);
-        live.map(|(triple, entry)| (*triple, &entry.live))
+        let live = self.live.from(Bound::Unbounded);
+        live.map(|(triple, entry)| (triple, &entry.live))
     }
 
     /// The live bindings in order: all, those of a client, or those after a triple.
@@ -75,7 +63,8 @@ impl Cache {
         };
         let first = Bound::Included(first.unnamed());
         let from = after.map_or(first, Bound::Excluded);
-        self.range((from, Bound::Unbounded))
+        let live = self.live.from(from);
+        live.map(|(triple, entry)| (triple, &entry.live))
     }
 
     /// Number of pairs (A, C).

@@ -64,6 +64,9 @@ impl Correspondent {
             all.iter()
                 .filter(|pins| self.cache.has_way_back(Triple::of(pins)))
                 .count(),
+            all.iter()
+                .filter(|pins| self.cache.get(Triple::of(pins)).is_some())
+                .count(),
             tags.iter()
                 .flatten()
                 .filter(|tag| self.sequences.has(**tag))

@@ -42,7 +42,9 @@ impl<K: Copy + Ord + Hash> Timers<K> {
             timer.time = time;
             return;
         }
-        if let Some(timer) = self.timers.remove(&key) {
+        if !self.timers.is_empty()
+            && let Some(timer) = self.timers.remove(&key)
+        {
             self.order.remove(&(timer.queued, key));
         }
         if let Some(time) = time {

@@ -9,7 +9,16 @@ mod page;
 mod state;
 mod step;
 
-use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
+use std::{
+    cmp::Ordering,
+    collections::{
+        BTreeMap,
+        btree_map::{Entry, OccupiedEntry},
+    },
+    mem,
+    net::Ipv6Addr,
+    time::Duration,
+};
 
 pub(super) use exchange::Peer;
 use limiter::Limiter;
@@ -23,10 +32,30 @@ use crate::core::{Time, counters::Counter, timers::Timers};
 const LIMITED: Duration = Duration::from_secs(1);
 
 /// A client of an anycast address, in the order in which they are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     anycast: Ipv6Addr,
     client: Ipv6Addr,
+}
+
+impl Key {
+    /// What orders keys: addresses as whole numbers. The order of the standard library, which is the same, compares
+    /// addresses by 16 bits, and each message is looked for among all clients.
+    fn order(self) -> (u128, u128) {
+        (self.anycast.to_bits(), self.client.to_bits())
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl From<Peer> for Key {
@@ -71,13 +100,14 @@ impl Handshakes {
         let known = self.table.get(&peer.into()).map(|(_, handshake)| handshake);
         let starts = known.is_none_or(|known| known.starts(&Event::Packet, cx.now));
         let again = known.is_some_and(Handshake::tries_again);
+        let is_known = known.is_some();
         let held = match starts {
             false => None,
             true if again && !self.limiter.tries_again(cx.now) => {
                 return self.postpone(peer, cx);
             }
             true if !self.limiter.start(cx.now, peer.client) => Some(Counter::HandshakeLimited),
-            true if !self.has_room(peer) => Some(Counter::HandshakeTableFull),
+            true if !is_known && !self.has_room() => Some(Counter::HandshakeTableFull),
             true => None,
         };
         if let Some(counter) = held {
@@ -85,22 +115,39 @@ impl Handshakes {
             let until = cx.now + LIMITED;
             return peer.quiet(until, cx);
         }
-        let handshake = || (peer, Handshake::new(cx.now));
-        self.table.entry(peer.into()).or_insert_with(handshake);
-        self.step(peer.into(), Event::Packet, cx);
+        match self.table.entry(peer.into()) {
+            Entry::Occupied(entry) => {
+                let timed = (&mut self.timers, &mut self.forgettable);
+                advance(entry, Event::Packet, &self.settings, timed, cx);
+            }
+            Entry::Vacant(entry) => {
+                let key = *entry.key();
+                let handshake = Handshake::new(cx.now);
+                let next = handshake.after(Event::Packet, peer, &self.settings, cx);
+                set_timers(
+                    key,
+                    next.as_ref(),
+                    (&mut self.timers, &mut self.forgettable),
+                );
+                if let Some(next) = next {
+                    entry.insert((peer, next));
+                }
+            }
+        }
     }
 
     /// Handles a message of the client. Gives false when nothing is known of the client.
     pub(super) fn message(&mut self, peer: Peer, event: Event<'_>, cx: &mut Context<'_>) -> bool {
-        let key = peer.into();
-        let Some((_, handshake)) = self.table.get(&key) else {
+        let Entry::Occupied(entry) = self.table.entry(peer.into()) else {
             return false;
         };
+        let (_, handshake) = entry.get();
         if handshake.starts(&event, cx.now) && !self.limiter.start(cx.now, peer.client) {
             cx.count(Counter::HandshakeLimited);
             return true;
         }
-        self.step(key, event, cx);
+        let timed = (&mut self.timers, &mut self.forgettable);
+        advance(entry, event, &self.settings, timed, cx);
         true
     }
 
@@ -201,22 +248,16 @@ impl Handshakes {
     }
 
     fn step(&mut self, key: Key, event: Event<'_>, cx: &mut Context<'_>) {
-        let Some((peer, handshake)) = self.table.remove(&key) else {
-            return;
-        };
-        let next = handshake.after(event, peer, &self.settings, cx);
-        self.timers.set(key, next.as_ref().map(Handshake::deadline));
-        let forgettable = next.as_ref().filter(|next| next.is_forgettable());
-        self.forgettable
-            .set(key, forgettable.map(Handshake::deadline));
-        if let Some(next) = next {
-            self.table.insert(key, (peer, next));
+        if let Entry::Occupied(entry) = self.table.entry(key) {
+            let timed = (&mut self.timers, &mut self.forgettable);
+            advance(entry, event, &self.settings, timed, cx);
         }
     }
 
-    /// Whether there is room for `peer`. If necessary, the entry that would be forgotten next is forgotten now.
-    fn has_room(&mut self, peer: Peer) -> bool {
-        if self.table.contains_key(&peer.into()) || self.table.len() < self.settings.max_clients {
+    /// Whether there is room for one more client. If necessary, the entry that would be forgotten next is forgotten
+    /// now.
+    fn has_room(&mut self) -> bool {
+        if self.table.len() < self.settings.max_clients {
             return true;
         }
         let Some(key) = self.forgettable.first() else {
@@ -227,6 +268,37 @@ impl Handshakes {
         self.table.remove(&key);
         true
     }
+}
+
+/// The timers of handshakes, and the order in which they can be forgotten.
+type Timed<'a> = (&'a mut Timers<Key>, &'a mut Timers<Key>);
+
+/// Has an event happen to a handshake, in its place: to take it out of the table and to put it back would move its
+/// neighbours twice.
+fn advance(
+    mut entry: OccupiedEntry<'_, Key, (Peer, Handshake)>,
+    event: Event<'_>,
+    settings: &HandshakeSettings,
+    timed: Timed<'_>,
+    cx: &mut Context<'_>,
+) {
+    let key = *entry.key();
+    let (peer, handshake) = entry.get_mut();
+    let before = mem::replace(handshake, Handshake::new(cx.now));
+    let next = before.after(event, *peer, settings, cx);
+    set_timers(key, next.as_ref(), timed);
+    match next {
+        Some(next) => *handshake = next,
+        None => {
+            entry.remove();
+        }
+    }
+}
+
+fn set_timers(key: Key, next: Option<&Handshake>, (timers, forgettable): Timed<'_>) {
+    timers.set(key, next.map(Handshake::deadline));
+    let next = next.filter(|next| next.is_forgettable());
+    forgettable.set(key, next.map(Handshake::deadline));
 }
 
 impl Key {

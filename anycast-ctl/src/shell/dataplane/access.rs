@@ -86,6 +86,6 @@ pub(super) fn pair(client: Ipv6Addr, anycast: Ipv6Addr) -> BindingKey {
     }
 }
 
-pub(super) fn octets(address: Ipv6Addr) -> [u8; 16] {
+pub(super) const fn octets(address: Ipv6Addr) -> [u8; 16] {
     address.octets()
 }

@@ -9,6 +9,7 @@ use anycast_common::{
 
 use super::{
     access::{octets, pair, remove, set},
+    batch::changed,
     error::DataplaneError,
     maps::Maps,
 };
@@ -39,28 +40,14 @@ impl Maps {
                 )?;
             }
             MapAction::QuietClient {
-                client,
-                anycast,
-                until,
-            } => {
-                let value = Client {
-                    quiet_until: until.as_nanos(),
-                    ..self.client(client, anycast)
-                };
-                set("CLIENTS", &mut self.clients, pair(client, anycast), value)?;
+                client, anycast, ..
             }
-            MapAction::LeadClient {
-                client,
-                anycast,
-                care_of,
-                until,
+            | MapAction::LeadClient {
+                client, anycast, ..
             } => {
-                let value = Client {
-                    lead_until: until.as_nanos(),
-                    care_of: octets(care_of),
-                    ..self.client(client, anycast)
-                };
-                set("CLIENTS", &mut self.clients, pair(client, anycast), value)?;
+                let key = pair(client, anycast);
+                let value = changed(self.client(&key), action);
+                set("CLIENTS", &mut self.clients, key, value)?;
             }
             MapAction::SetBinding {
                 client,
@@ -174,8 +161,7 @@ impl Maps {
     }
 
     /// The entry of a client. The programs note in it what became of the packets that they led to the care-of address.
-    fn client(&self, client: Ipv6Addr, anycast: Ipv6Addr) -> Client {
-        let known = self.clients.get(&pair(client, anycast), 0);
-        known.unwrap_or(Client::UNKNOWN)
+    pub(super) fn client(&self, key: &BindingKey) -> Client {
+        self.clients.get(key, 0).unwrap_or(Client::UNKNOWN)
     }
 }

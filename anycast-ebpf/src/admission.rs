@@ -38,9 +38,6 @@ const PREFIXES: u64 = 20;
 /// Not the number of a counter.
 const ADMITTED: u32 = u32::MAX;
 
-/// Three answers end a handshake (Home Test, Care-of Test, Acknowledgement). A member begins far fewer handshakes than
-/// a third of this rate.
-const ANSWERS: Rate = per_second(20_000);
 const ERRORS: Rate = per_second(1000);
 /// Errors of routers about one care-of address.
 const UNREACHABLES: Rate = Rate {
@@ -232,7 +229,7 @@ pub unsafe extern "C" fn new_client_refused(client: *const [u8; 16]) -> u32 {
 pub(crate) fn answer() -> bool {
     admitted(beyond(
         whole::ANSWERS,
-        ANSWERS,
+        given::<{ rates::ANSWERS }>(),
         Counter::MemberAnswerLimited as u32,
     ))
 }

@@ -234,7 +234,8 @@ counters! {
     MemberNewClientLimited = "member_new_client_rate_limited",
     /// New clients not reported because half of the ring buffer was taken.
     MemberRingBusy = "member_new_client_ring_busy",
-    /// Answers to a member dropped beyond 20000 a second on a CPU, or because half of the ring buffer was taken.
+    /// Answers to a member dropped beyond their rate on a CPU, 20000 a second or four for each handshake that it may
+    /// begin, or because half of the ring buffer was taken.
     MemberAnswerLimited = "member_answer_limited",
     /// ICMPv6 errors about a member's messages beyond 1000 a second on a CPU, or because half of the ring buffer was
     /// taken.

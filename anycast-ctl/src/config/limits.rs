@@ -61,8 +61,20 @@ pub fn data_plane(config: &Config) -> Limits {
         let given = handshake(&given.unwrap_or_default());
         limits.clients_of_prefix = twice(given.per_prefix);
         limits.clients = twice(given.whole);
+        limits.answers = answers(given.whole);
     }
     limits
+}
+
+/// Three answers end a handshake (Home Test, Care-of Test, Acknowledgement), and some come twice. Who begins few
+/// handshakes may still get many answers that others asked for, which the controller counts: 20,000 a second do not
+/// trouble it.
+fn answers(handshakes: Rate) -> Rate {
+    let least = Rate::per_second(20_000, 20_000);
+    Rate {
+        every: least.every.min(handshakes.every / 4),
+        burst: least.burst.max(handshakes.burst.saturating_mul(4)),
+    }
 }
 
 /// The data plane reports twice as many clients as the controller begins handshakes with: not every client that is

@@ -21,6 +21,8 @@ pub struct Limits {
     pub clients_of_prefix: Rate,
     /// Member: new clients that the programs report to the controller from one CPU.
     pub clients: Rate,
+    /// Member: answers of clients that the programs report to the controller from one CPU.
+    pub answers: Rate,
 }
 
 impl Limits {
@@ -34,5 +36,6 @@ impl Limits {
         unsolicited: Rate::UNLIMITED,
         clients_of_prefix: Rate::UNLIMITED,
         clients: Rate::UNLIMITED,
+        answers: Rate::UNLIMITED,
     };
 }

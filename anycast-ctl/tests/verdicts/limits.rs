@@ -28,7 +28,9 @@ const C: &str = "2001:db8:20::c1";
 const PORTS: (u16, u16) = (40000, 80);
 const HOME_TEST_INIT: u8 = 1;
 const CARE_OF_TEST_INIT: u8 = 2;
+const HOME_TEST: u8 = 3;
 const BINDING_UPDATE: u8 = 5;
+const BINDING_ACK: u8 = 6;
 
 /// Where a frame has the type of a Mobility Header that is not behind other headers.
 const MH_TYPE: usize = 14 + 40 + 2;
@@ -47,6 +49,7 @@ pub fn tests(suite: Suite) -> Suite {
             ring,
         )
         .test("limits: new clients of one /64, and of all", new_clients)
+        .test("limits: answers to a member", answers)
         .test("limits: tokens grow again", growth)
         .test(
             "limits: who has spent the tokens of a slower rate waits for those of the quicker one",
@@ -330,6 +333,28 @@ fn new_clients() -> Result<()> {
             &[],
         ),
         row("which is tried again", "2001:db8:3::1", of_all, &[]),
+    ])
+}
+
+/// However many handshakes begin, there is room for their answers.
+fn answers() -> Result<()> {
+    stay()?;
+    let limits = Limits {
+        answers: Rate { burst: 3, ..TWO },
+        ..Limits::NONE
+    };
+    let mut bench = Bench::with_limits(MEMBER, true, limits)?;
+    bench.dataplane.maps().apply(&MapAction::SetLocalAnycast {
+        anycast: address(B),
+        report_clients: true,
+    })?;
+    let beyond = &[("member_answer_limited", 1)];
+    let answer = |name, source, mh_type| punted(name, &message(source, B, mh_type));
+    bench.table(&[
+        answer("a Home Test", A, HOME_TEST),
+        answer("an acknowledgement", A, BINDING_ACK),
+        answer("of another client", "2001:db8:2::1", HOME_TEST),
+        refused("a fourth at once", &message(A, B, BINDING_ACK), beyond),
     ])
 }
 

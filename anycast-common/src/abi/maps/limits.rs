@@ -4,7 +4,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::address::Address;
 
-layout!(Rate: 16, Rates: 128, NewSenders: 8, Sender: 32);
+layout!(Rate: 16, Rates: 144, NewSenders: 8, Sender: 32);
 
 /// A token bucket, which a map keeps as the time, in nanoseconds of `CLOCK_MONOTONIC_COARSE`, at
 /// which it is full again.
@@ -48,8 +48,10 @@ pub mod rates {
     pub const NEW_CLIENTS: usize = 6;
     /// New clients of each /64.
     pub const NEW_CLIENTS_OF_PREFIX: usize = 7;
+    /// Answers of clients that a member's programs hand to the controller, on each CPU.
+    pub const ANSWERS: usize = 8;
     /// How many there are.
-    pub const ALL: usize = 8;
+    pub const ALL: usize = 9;
 }
 
 /// Whose bucket for new senders. Map `NEW_SENDERS_FULL` (LRU); the value is as in `SENDERS`.

@@ -86,6 +86,7 @@ fn in_order(limits: &Limits) -> Result<maps::Rates, DataplaneError> {
     of[rates::MESSAGES_UNSOLICITED] = nanoseconds(shared(limits.unsolicited)?);
     of[rates::NEW_CLIENTS] = nanoseconds(limits.clients);
     of[rates::NEW_CLIENTS_OF_PREFIX] = nanoseconds(limits.clients_of_prefix);
+    of[rates::ANSWERS] = nanoseconds(limits.answers);
     Ok(maps::Rates { of })
 }
 

@@ -231,6 +231,10 @@ impl Bus {
             }
             peer.warned = off;
         }
+        // Who is asked for a snapshot is to hear before that he was heard.
+        if heard.joined && self.wants_one() {
+            self.next = now;
+        }
         // Who is not ready knows nothing, and asks for what he does not know.
         let Some(since) = heard.apart_since.filter(|_| self.is_ready()) else {
             return Ok(News::None);

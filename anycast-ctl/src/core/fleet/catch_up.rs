@@ -185,12 +185,23 @@ impl Bus {
         }
     }
 
+    /// Whether a snapshot is wanted, and nobody is asked for it.
+    pub(super) const fn wants_one(&self) -> bool {
+        self.client.is_none() && (self.ready.is_none() || self.behind.is_some())
+    }
+
     /// Whether a gateway that starts is taking a snapshot. What it may put off has its turn in time, however long that
     /// takes.
     #[must_use]
     pub fn is_taking(&self, now: Time) -> bool {
         let comes = self.client.as_ref().is_some_and(Client::is_under_way);
         comes && !self.is_ready() && now < self.started + READY
+    }
+
+    /// Whether another gateway waits for a snapshot of this one, or takes it.
+    #[must_use]
+    pub fn is_giving(&self, now: Time) -> bool {
+        self.server.is_giving(now)
     }
 
     /// When [`Bus::catch_up`] has something to do.

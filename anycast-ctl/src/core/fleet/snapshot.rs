@@ -23,7 +23,10 @@ const SERVED: usize = 4;
 const ASKED: u32 = 6;
 /// How long an answer is awaited, and how often a chunk is asked for.
 const PATIENCE: Duration = Duration::from_secs(1);
-const TRIES: u32 = 3;
+const TRIES: u32 = 4;
+/// The same for the first one the first time. The wish may overtake what shows who is asked that it is no recording:
+/// two subscriptions bring them.
+const HASTE: Duration = Duration::from_millis(100);
 /// Who has begun to answer is busy rather than gone: with a million flows, judging them takes seconds.
 const TRIES_UNDER_WAY: u32 = 8;
 
@@ -39,14 +42,14 @@ pub(super) struct Server {
 struct Serving {
     to: Id,
     snapshot: u64,
-    chunks: Arc<[Vec<u8>]>,
+    chunks: Arc<[Arc<Vec<u8>>]>,
     taken: Time,
     asked: Time,
 }
 
 /// A chunk that is given.
 pub(super) struct Part {
-    pub(super) pins: Vec<u8>,
+    pub(super) pins: Arc<Vec<u8>>,
     /// Number of chunks of the snapshot.
     pub(super) of: u32,
     /// When it was taken.
@@ -57,7 +60,7 @@ impl Serving {
     fn part(&self, number: u32) -> Option<Part> {
         let chunk = self.chunks.get(usize::try_from(number).ok()?)?;
         Some(Part {
-            pins: chunk.clone(),
+            pins: Arc::clone(chunk),
             of: u32::try_from(self.chunks.len()).unwrap_or(u32::MAX),
             taken: self.taken,
         })
@@ -108,6 +111,12 @@ impl Server {
         !self.waiting.is_empty()
     }
 
+    /// Whether somebody waits for a snapshot, or takes one.
+    pub(super) fn is_giving(&self, now: Time) -> bool {
+        let mut serving = self.serving.iter();
+        self.is_wanted() || serving.any(|serving| now < serving.asked + PATIENCE)
+    }
+
     /// Serves these pins to all who wait. Gives who they are, and their first chunks.
     pub(super) fn serve(
         &mut self,
@@ -123,7 +132,7 @@ impl Server {
                 write_pins(now, &pins, last);
             }
         }
-        let chunks: Arc<[Vec<u8>]> = chunks.into();
+        let chunks: Arc<[_]> = chunks.into_iter().map(Arc::new).collect();
         let mut first = Vec::new();
         for (to, wish) in self.waiting.drain(..) {
             let serving = Serving {
@@ -244,7 +253,8 @@ impl Client {
     }
 
     pub(super) fn deadline(&self) -> Time {
-        self.asked + PATIENCE
+        let first = !self.is_under_way() && self.tries == 1;
+        self.asked + if first { HASTE } else { PATIENCE }
     }
 
     pub(super) const fn from(&self) -> Id {

@@ -31,8 +31,9 @@ use crate::core::{
 };
 
 /// Bindings that end in one turn, whose entries in the data plane contain their end. Where a million expire at once,
-/// other gateways would take this one for lost before the last of them has.
-const EXPIRED: usize = 10_000;
+/// other gateways would take this one for lost before the last of them has, and one that gets a snapshot of it would
+/// wait for each part.
+const EXPIRED: usize = 1000;
 
 /// The correspondent role.
 #[derive(Debug)]

@@ -35,10 +35,14 @@ impl Correspondent {
 
     /// While a snapshot comes, flows are not read by themselves: what it brings is what would be read, again and again.
     /// Those of an earlier run go on meanwhile, so what an ICMPv6 error or an end calls for is done in time.
+    /// Who gives it judges its flows a little later, too: that is as much work as the snapshot.
     pub(super) fn spare(&mut self, now: Time) {
         if self.bus.as_ref().is_some_and(|bus| bus.is_taking(now)) {
             self.recent.not_before(now + SPARED);
             self.sweeper.not_before(now + SPARED);
+        }
+        if self.bus.as_ref().is_some_and(|bus| bus.is_giving(now)) {
+            self.sweeper.put_off(now, now + SPARED);
         }
     }
 

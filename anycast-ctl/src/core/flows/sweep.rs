@@ -25,6 +25,8 @@ const THERE: Duration = Duration::from_secs(2);
 pub(super) const LOOK: Duration = Duration::from_millis(500);
 /// A packet that the client sends this long after a possible mere acknowledgement begins a new exchange.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Longest time between two sweeps of which the second waits for something that needs the processor more.
+const PUT_OFF: Duration = Duration::from_secs(12);
 /// Number of unanswered flows from which on their care-of address has failed, rather than single flows.
 const SEVERAL: usize = 3;
 
@@ -131,6 +133,13 @@ impl Sweeper {
     /// be open before TCP tries once more, or an end that somebody told.
     pub fn not_before(&mut self, time: Time) {
         self.next = self.next.map(|next| next.max(time));
+    }
+
+    /// The same while another gateway takes a snapshot of this one, for as long as the last sweep is not long ago.
+    pub fn put_off(&mut self, now: Time, time: Time) {
+        if now < self.last + PUT_OFF {
+            self.not_before(time);
+        }
     }
 
     /// Judges all flows that are bound now. The silence of the member in a flow for which `deaf` holds says nothing,

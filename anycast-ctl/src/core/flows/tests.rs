@@ -66,6 +66,18 @@ fn idle_times_differ_by_protocol() {
 }
 
 #[test]
+fn a_sweep_is_put_off_until_the_last_one_is_long_ago_or_something_calls_for_it() {
+    let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
+    sweeper.sweep(at(100), &[], nowhere);
+    sweeper.put_off(at(111), at(112));
+    assert_eq!(sweeper.deadline(), Some(at(112)));
+    sweeper.put_off(at(112), at(113));
+    assert_eq!(sweeper.deadline(), Some(at(112)));
+    sweeper.hint(at(111));
+    assert_eq!(sweeper.deadline(), Some(at(111)));
+}
+
+#[test]
 fn a_connection_that_both_ends_closed_goes_early() {
     let mut sweeper = Sweeper::new(Limits::default(), Time::ZERO);
     let mut closed = flow(100, 100);

@@ -12,6 +12,7 @@ pub(super) const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const PROG_QUERY: libc::c_long = 16;
 const MAP_UPDATE_BATCH: libc::c_long = 26;
+const MAP_DELETE_BATCH: libc::c_long = 27;
 
 pub(super) const ATTACH_TCX_INGRESS: u32 = 46;
 pub(super) const ATTACH_TCX_EGRESS: u32 = 47;
@@ -36,6 +37,36 @@ pub(super) unsafe fn update_all<K: Pod, V: Pod>(
     keys: &[K],
     values: &[V],
 ) -> Result<(), (usize, io::Error)> {
+    let count = keys.len().min(values.len());
+    // SAFETY: there are as many keys and values as the kernel is told, of the size that the caller guarantees.
+    unsafe {
+        let (keys, values) = (keys.as_ptr() as u64, values.as_ptr() as u64);
+        change_all(MAP_UPDATE_BATCH, map, keys, values, count)
+    }
+}
+
+/// Removes entries of a hash map by one call. Gives the error of the first one that fails, for example because it is
+/// not there, and how many are removed before it, which may be more than are told.
+///
+/// # Safety
+/// Keys of the map must be as large as these.
+pub(super) unsafe fn remove_all<K: Pod>(
+    map: BorrowedFd<'_>,
+    keys: &[K],
+) -> Result<(), (usize, io::Error)> {
+    // SAFETY: there are as many keys as the kernel is told, of the size that the caller guarantees.
+    unsafe { change_all(MAP_DELETE_BATCH, map, keys.as_ptr() as u64, 0, keys.len()) }
+}
+
+/// # Safety
+/// There must be `count` keys, and values where `command` reads them, as large as those of the map.
+unsafe fn change_all(
+    command: libc::c_long,
+    map: BorrowedFd<'_>,
+    keys: u64,
+    values: u64,
+    count: usize,
+) -> Result<(), (usize, io::Error)> {
     #[repr(C)]
     struct Batch {
         in_batch: u64,
@@ -47,25 +78,23 @@ pub(super) unsafe fn update_all<K: Pod, V: Pod>(
         element_flags: u64,
         flags: u64,
     }
-    let count = keys.len().min(values.len());
     let mut attribute = Batch {
         in_batch: 0,
         out_batch: 0,
-        keys: keys.as_ptr() as u64,
-        values: values.as_ptr() as u64,
+        keys,
+        values,
         count: u32::try_from(count).map_err(|error| (0, io::Error::other(error)))?,
         map: map.as_raw_fd(),
         element_flags: 0,
         flags: 0,
     };
-    // SAFETY: there are as many keys and values as the kernel is told, of the size that the caller guarantees, and it
-    // writes to the attribute.
-    match unsafe { call_mut(MAP_UPDATE_BATCH, &mut attribute) } {
+    // SAFETY: the caller guarantees keys and values, and the kernel writes to the attribute.
+    match unsafe { call_mut(command, &mut attribute) } {
         Ok(_) => Ok(()),
         Err(error) => {
             // A kernel that refuses before it begins may leave the number as it is.
-            let set = usize::try_from(attribute.count).ok();
-            Err((set.filter(|set| *set < count).unwrap_or_default(), error))
+            let done = usize::try_from(attribute.count).ok();
+            Err((done.filter(|done| *done < count).unwrap_or_default(), error))
         }
     }
 }

@@ -161,7 +161,11 @@ impl Daemon {
                     tokio::task::yield_now().await;
                 },
                 event = parts.netlink.next() => again = parts.kernel(event),
-                () = at(deadline) => parts.core.poll(),
+                () = at(deadline) => {
+                    parts.core.poll();
+                    // Where there is always something due, as when a million bindings end, the bus has its turn too.
+                    tokio::task::yield_now().await;
+                }
                 (anycast, finding) = parts.performer.checked() => {
                     parts.core.handle(Input::Checked { anycast, finding });
                 }
@@ -213,6 +217,7 @@ impl Daemon {
         }
         parts.core.shutdown();
         parts.perform();
+        parts.performer.settle(&mut parts.plane);
         handover.save(&parts.core);
         if let Some(routes) = parts.performer.routes_mut() {
             routes.withdraw();

@@ -8,7 +8,7 @@ use super::{
     api::monitor::{Event, Monitor},
     bus::Bus,
     clock,
-    dataplane::Dataplane,
+    dataplane::{Dataplane, DataplaneError},
     health::Checks,
     metrics::{Listener, Timings},
     netlink::LinkTable,
@@ -27,6 +27,9 @@ use crate::core::{
 
 /// Number of different refusals that are remembered.
 const REFUSALS: usize = 128;
+/// From so many changes of maps on a thread makes them, if nothing waits for them, and so many at a time.
+const MANY: usize = 256;
+const PART: usize = 4096;
 
 /// Flows that the core wants to see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,8 +119,9 @@ impl Performer {
 
     /// Performs all `actions` and empties the list. Maps and multicast groups come first, in their order, so that a
     /// host which receives a packet, another gateway that gets a message, and who reads a notice find the state that it
-    /// speaks of. Packets follow in their order, and routes come last. An action that fails is logged and counted, and
-    /// does not stop the others. Gives which flows the core wants to see.
+    /// speaks of. Many changes of maps of which nothing speaks may be made later, by a thread, but in their order.
+    /// Packets follow in their order, and routes come last. An action that fails is logged and counted, and does not
+    /// stop the others. Gives which flows the core wants to see.
     pub(super) fn perform(&mut self, actions: &mut Actions, plane: &mut Plane) -> Wanted {
         let (dataplane, links) = plane.parts();
         let (mut outgoing, mut maps) = (Vec::new(), Vec::new());
@@ -129,11 +133,21 @@ impl Performer {
                     self.maps(&mut maps, dataplane);
                     self.groups.apply(action);
                 }
-                Action::Map(action) => maps.push(action),
+                Action::Map(action) => {
+                    maps.push(action);
+                    if maps.len() >= PART {
+                        self.maps_later(&mut maps, dataplane);
+                    }
+                }
                 _ => {}
             }
         }
-        self.maps(&mut maps, dataplane);
+        let waits = actions.iter().any(|action| self.waits(action));
+        if waits || (1..MANY).contains(&maps.len()) {
+            self.maps(&mut maps, dataplane);
+        } else if !maps.is_empty() {
+            self.maps_later(&mut maps, dataplane);
+        }
         for action in actions.drain(..) {
             match action {
                 Action::Send { ifindex, packet } => outgoing.push((ifindex, packet)),
@@ -309,19 +323,48 @@ impl Performer {
         });
     }
 
+    /// Whether this action comes after all changes of maps before it. What one gateway of a fleet tells another alone,
+    /// a wish for a part of a snapshot or such a part, says nothing of these changes; nor does a notice that nobody
+    /// sees, but that this gateway is ready. Readings of flows wait by themselves.
+    fn waits(&self, action: &Action) -> bool {
+        match action {
+            Action::Publish { to: Some(_), .. }
+            | Action::ReadFlows
+            | Action::ReadRecentFlows { .. } => false,
+            Action::Notice(Notice::FleetReady { .. }) => true,
+            Action::Notice(_) => self.monitor.is_watched(),
+            _ => true,
+        }
+    }
+
     /// Changes the maps, and empties the list.
     fn maps(&mut self, actions: &mut Vec<MapAction>, dataplane: &mut Dataplane) {
-        let Self {
-            failures,
-            map_failed,
-            ..
-        } = self;
-        dataplane.maps().apply_all(actions, |action, error| {
-            *map_failed += 1;
-            if let Some(held) = failures.admit(("map", None), Instant::now()) {
-                tracing::error!(?action, %error, held, "the kernel refused a map update");
-            }
-        });
+        dataplane
+            .maps()
+            .apply_all(actions, |action, error| self.map_failed(action, &error));
         actions.clear();
+    }
+
+    /// The same while the loop goes on, where that can be.
+    fn maps_later(&mut self, actions: &mut Vec<MapAction>, dataplane: &mut Dataplane) {
+        let actions = std::mem::take(actions);
+        dataplane
+            .maps()
+            .apply_later(actions, |action, error| self.map_failed(action, &error));
+    }
+
+    /// Waits until the maps are as the core wants.
+    pub(super) fn settle(&mut self, plane: &mut Plane) {
+        plane
+            .dataplane()
+            .maps()
+            .settle(|action, error| self.map_failed(action, &error));
+    }
+
+    fn map_failed(&mut self, action: &MapAction, error: &DataplaneError) {
+        self.map_failed += 1;
+        if let Some(held) = self.failures.admit(("map", None), Instant::now()) {
+            tracing::error!(?action, %error, held, "the kernel refused a map update");
+        }
     }
 }

@@ -122,7 +122,59 @@ fn together() -> Result<()> {
         "{late} of {}",
         pairs.len()
     );
+    gone(&mut dataplane, ROOM)?;
     dataplane.end()?;
+    Ok(())
+}
+
+/// What goes together leaves the rest there, and so it is where a thread does it.
+fn gone(dataplane: &mut Dataplane, room: u32) -> Result<()> {
+    let maps = dataplane.maps();
+    let gone = |numbers: std::ops::Range<u32>| {
+        let ways = numbers
+            .clone()
+            .filter_map(|number| match way_back(number, Time::ZERO) {
+                MapAction::SetCareOf {
+                    client, care_of, ..
+                } => Some(MapAction::RemoveCareOf { client, care_of }),
+                _ => None,
+            });
+        let bindings = numbers.filter_map(|number| match binding(number) {
+            MapAction::SetBinding {
+                client, anycast, ..
+            } => Some(MapAction::RemoveBinding { client, anycast }),
+            _ => None,
+        });
+        ways.chain(bindings).collect::<Vec<_>>()
+    };
+    // One that is not there first, in the middle and at the end; then one that is there again.
+    let mut actions = gone(0..1);
+    actions.extend(gone(0..1400));
+    actions.extend(gone(room + 100..room + 101));
+    actions.push(way_back(7, Time::from_nanos(3)));
+    let mut refused = Vec::new();
+    maps.apply_all(&actions, |action, error| {
+        refused.push((action.clone(), error.to_string()));
+    });
+    ensure!(refused.is_empty(), "{refused:?}");
+    let left = maps.care_of().count();
+    ensure!(left == (room - 1400 + 1) as usize, "{left} are left");
+    // By a thread: all of the others go, all come, and some for which there is no room are told.
+    maps.apply_later(gone(1400..room), |_, _| {});
+    let ways = (0..room + 9).map(|number| way_back(number, Time::from_nanos(4)));
+    let ways: Vec<_> = ways.collect();
+    maps.apply_later(ways, |_, _| {});
+    maps.settle(|action, _| refused.push((action.clone(), String::new())));
+    let which: Vec<_> = refused.iter().map(|(action, _)| action.clone()).collect();
+    let wanted = (room..room + 9).map(|number| way_back(number, Time::from_nanos(4)));
+    ensure!(which == wanted.collect::<Vec<_>>(), "{refused:?}");
+    let pairs: Vec<_> = maps.care_of().collect();
+    let new = pairs.iter().filter(|(_, pair)| pair.expires == 4).count();
+    ensure!(
+        (pairs.len(), new) == (room as usize, room as usize),
+        "{new} of {}",
+        pairs.len()
+    );
     Ok(())
 }
 

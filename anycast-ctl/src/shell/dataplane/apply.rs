@@ -1,19 +1,18 @@
 //! Applies the map actions of the core.
 
-use std::net::Ipv6Addr;
+use std::{borrow::Borrow, net::Ipv6Addr, time::Instant};
 
-use anycast_common::{
-    abi::maps::{Binding, BindingKey, CareOf, CareOfKey, Client, Flow, LocalAnycast, unattended},
-    wire::checksum,
-};
+use anycast_common::abi::maps::{BindingKey, Client, Flow, LocalAnycast};
 
 use super::{
-    access::{octets, pair, remove, set},
-    batch::changed,
+    access::{octets, set},
+    batch::Tables,
+    clients::client_of,
+    entry::is_entry,
     error::DataplaneError,
     maps::Maps,
 };
-use crate::core::{MapAction, Time};
+use crate::core::MapAction;
 
 impl Maps {
     /// Changes the maps as the core wants.
@@ -22,6 +21,7 @@ impl Maps {
     ///
     /// When the kernel refuses, for example because a map is full.
     pub fn apply(&mut self, action: &MapAction) -> Result<(), DataplaneError> {
+        self.pending.wait();
         match *action {
             MapAction::SetLocalAnycast {
                 anycast,
@@ -39,58 +39,21 @@ impl Maps {
                     value,
                 )?;
             }
-            MapAction::QuietClient {
-                client, anycast, ..
+            MapAction::QuietClient { .. } | MapAction::LeadClient { .. } => {
+                let mut result = Ok(());
+                self.write_clients(std::slice::from_ref(action), &mut |_, error| {
+                    result = Err(error);
+                });
+                result?;
             }
-            | MapAction::LeadClient {
-                client, anycast, ..
-            } => {
-                let key = pair(client, anycast);
-                let value = changed(self.client(&key), action);
-                set("CLIENTS", &mut self.clients, key, value)?;
-            }
-            MapAction::SetBinding {
-                client,
-                anycast,
-                care_of,
-                expires,
-            } => {
-                let (key, value) = self.steering(client, anycast, care_of, expires)?;
-                set("BINDINGS", &mut self.bindings, key, value)?;
-            }
-            MapAction::RemoveBinding { client, anycast } => {
-                remove("BINDINGS", &mut self.bindings, &pair(client, anycast))?;
-            }
-            MapAction::SetCareOf {
-                client,
-                care_of,
-                anycast,
-                expires,
-            } => {
-                let (key, value) = self.way_back(client, care_of, anycast, expires)?;
-                set("CARE_OF", &mut self.care_of, key, value)?;
-            }
-            MapAction::RemoveCareOf { client, care_of } => {
-                let key = CareOfKey {
-                    client: octets(client),
-                    care_of: octets(care_of),
-                };
-                remove("CARE_OF", &mut self.care_of, &key)?;
-            }
-            MapAction::AdoptFlow { key, flow } => {
-                // Before, packets to B are not looked at.
-                self.hints.add_address(key.anycast.into())?;
-                self.account(key.anycast.into(), flow.care_of.into());
-                let delta = checksum::delta(&key.anycast, &flow.care_of);
-                let asked_at = unattended::tick(flow.pinned_at);
-                self.flows.adopt(
-                    &key,
-                    &Flow {
-                        delta,
-                        asked_at,
-                        ..flow
-                    },
-                );
+            MapAction::SetBinding { .. }
+            | MapAction::RemoveBinding { .. }
+            | MapAction::SetCareOf { .. }
+            | MapAction::RemoveCareOf { .. }
+            | MapAction::AdoptFlow { .. } => {
+                let mut result = Ok(());
+                self.write(&[action], &mut |_, error| result = Err(error));
+                result?;
             }
             MapAction::OpenFlow { key, care_of } => {
                 if self.flows.open(&key, octets(care_of)) {
@@ -118,46 +81,121 @@ impl Maps {
         Ok(())
     }
 
-    /// The entry that steers new flows of (A, B) to C. The programs look for it from now on.
-    pub(super) fn steering(
+    /// Changes the maps as [`Maps::apply`] does, by few system calls where it can. An action that fails stops no other
+    /// one.
+    pub fn apply_all(
         &mut self,
-        client: Ipv6Addr,
-        anycast: Ipv6Addr,
-        care_of: Ipv6Addr,
-        expires: Time,
-    ) -> Result<(BindingKey, Binding), DataplaneError> {
-        let value = Binding {
-            care_of: octets(care_of),
-            expires: expires.as_nanos(),
-            delta: checksum::delta(&octets(anycast), &octets(care_of)),
-            reserved: [0; 6],
+        actions: &[MapAction],
+        mut failed: impl FnMut(&MapAction, DataplaneError),
+    ) {
+        self.settle(&mut failed);
+        let is_of_client = |action: &MapAction| client_of(action).is_some();
+        let go_together = |a: &MapAction, b: &MapAction| {
+            is_entry(a) && is_entry(b) || is_of_client(a) && is_of_client(b)
         };
-        self.hints.add_address(anycast)?;
-        self.account(anycast, care_of);
-        Ok((pair(client, anycast), value))
+        for actions in actions.chunk_by(go_together) {
+            match actions {
+                [action, ..] if is_entry(action) => {
+                    let actions: Vec<_> = actions.iter().collect();
+                    self.write(&actions, &mut failed);
+                }
+                [action, ..] if is_of_client(action) => self.write_clients(actions, &mut failed),
+                alone => {
+                    for action in alone {
+                        if let Err(error) = self.apply(action) {
+                            failed(action, error);
+                        }
+                    }
+                }
+            }
+        }
     }
 
-    /// The entry by which answers from C to A come back as from B. The programs look for it from now on.
-    pub(super) fn way_back(
+    /// The same while the caller goes on, if these are changes of bindings and flows alone. [`Maps::settle`] and
+    /// whoever changes anything else wait for them.
+    pub fn apply_later(
         &mut self,
-        client: Ipv6Addr,
-        care_of: Ipv6Addr,
-        anycast: Ipv6Addr,
-        expires: Time,
-    ) -> Result<(CareOfKey, CareOf), DataplaneError> {
-        let key = CareOfKey {
-            client: octets(client),
-            care_of: octets(care_of),
+        mut actions: Vec<MapAction>,
+        mut failed: impl FnMut(&MapAction, DataplaneError),
+    ) {
+        if !actions.iter().all(is_entry) {
+            return self.apply_all(&actions, failed);
+        }
+        self.tell(&mut failed);
+        self.announce(&mut actions, &mut failed);
+        let tables = Tables {
+            care_of: &mut self.care_of,
+            bindings: &mut self.bindings,
+            flows: &self.flows,
         };
-        let value = CareOf {
-            anycast: octets(anycast),
-            expires: expires.as_nanos(),
-            delta: checksum::delta(&octets(care_of), &octets(anycast)),
-            reserved: [0; 6],
+        if let Err(actions) = self.writer.write(actions, &tables, &self.pending) {
+            self.apply_all(&actions, failed);
+        }
+    }
+
+    /// Waits until all changes are made. Tells what has failed.
+    pub fn settle(&mut self, mut failed: impl FnMut(&MapAction, DataplaneError)) {
+        self.pending.wait();
+        self.tell(&mut failed);
+    }
+
+    /// Tells what has failed meanwhile.
+    fn tell(&self, failed: &mut impl FnMut(&MapAction, DataplaneError)) {
+        for (action, error) in self.pending.failed() {
+            failed(&action, error);
+        }
+    }
+
+    /// Makes changes of entries.
+    fn write(
+        &mut self,
+        actions: &[&MapAction],
+        failed: &mut impl FnMut(&MapAction, DataplaneError),
+    ) {
+        let mut announced = actions.to_vec();
+        self.announce(&mut announced, failed);
+        let mut tables = Tables {
+            care_of: &mut self.care_of,
+            bindings: &mut self.bindings,
+            flows: &self.flows,
         };
-        self.hints.add_address(care_of)?;
-        self.account(anycast, care_of);
-        Ok((key, value))
+        tables.write(&announced, failed);
+    }
+
+    /// Has the programs look closely at packets with the addresses of these entries, which they do not look for
+    /// otherwise, and count them. Takes out the actions of which that fails.
+    pub(super) fn announce<T: Borrow<MapAction>>(
+        &mut self,
+        actions: &mut Vec<T>,
+        failed: &mut impl FnMut(&MapAction, DataplaneError),
+    ) {
+        let (now, mut last) = (Instant::now(), None);
+        actions.retain(|action| {
+            let action: &MapAction = action.borrow();
+            let (address, pair) = match *action {
+                MapAction::SetBinding {
+                    anycast, care_of, ..
+                } => (anycast, (anycast, care_of)),
+                MapAction::SetCareOf {
+                    anycast, care_of, ..
+                } => (care_of, (anycast, care_of)),
+                MapAction::AdoptFlow { key, flow } => {
+                    let anycast = key.anycast.into();
+                    (anycast, (anycast, flow.care_of.into()))
+                }
+                _ => return true,
+            };
+            if let Err(error) = self.hints.add_address(address) {
+                failed(action, error);
+                return false;
+            }
+            // Most are of the same pair as the one before.
+            if last != Some(pair) {
+                self.account_at(pair.0, pair.1, now);
+                last = Some(pair);
+            }
+            true
+        });
     }
 
     /// The entry of a client. The programs note in it what became of the packets that they led to the care-of address.

@@ -1,14 +1,17 @@
 //! Many changes of the maps of bindings by few system calls. A gateway that takes over a million of them from another
 //! would spend as much time on the way into the kernel as there.
 
-use anycast_common::abi::maps::{Binding, BindingKey, CareOf, CareOfKey, Client, FlowKey};
+use std::{os::fd::AsFd as _, sync::Arc};
+
+use anycast_common::abi::maps::{Binding, BindingKey, CareOf, CareOfKey, FlowKey};
 use aya::{Pod, maps::IterableMap as _};
-use std::os::fd::AsFd as _;
+use nix::libc::ENOENT;
 
 use super::{
-    access::{Hash, octets, pair, set},
+    access::{Hash, remove, set},
+    entry::Entry,
     error::DataplaneError,
-    maps::Maps,
+    flow_table::FlowTable,
 };
 use crate::{core::MapAction, shell::bpf};
 
@@ -19,19 +22,75 @@ const MOST: usize = 1024;
 /// Flows that are looked up before the first of them is written.
 const TOGETHER: usize = 32;
 
-/// Clients of a call. Between reading their entries and writing them, what the programs note there is lost, so they are
-/// fewer.
-const CLIENTS: usize = 32;
+/// The maps that are written.
+pub(super) struct Tables<'a> {
+    pub(super) care_of: &'a mut Hash<CareOfKey, CareOf>,
+    pub(super) bindings: &'a mut Hash<BindingKey, Binding>,
+    pub(super) flows: &'a Arc<FlowTable>,
+}
 
-/// Entries that wait to be written together, each with the action that wants it.
-struct Batch<'a, K, V> {
+impl Tables<'_> {
+    /// Makes changes that are [entries](Entry), in their order as far as it matters: a pair (A, C) is there before what
+    /// steers flows to C, and as long as it. A change that fails stops no other one.
+    pub(super) fn write(
+        &mut self,
+        actions: &[&MapAction],
+        mut failed: impl FnMut(&MapAction, DataplaneError),
+    ) {
+        let mut waiting = Waiting::new();
+        for together in actions.chunks(TOGETHER) {
+            self.flows
+                .look_up(together.iter().copied().filter_map(adopted));
+            for action in together {
+                match Entry::of(action) {
+                    Some(Entry::CareOf(entry)) => {
+                        waiting.adds(self, &mut failed);
+                        waiting.care_of.push(action, entry);
+                    }
+                    Some(Entry::Binding(entry)) => {
+                        waiting.adds(self, &mut failed);
+                        waiting.bindings.push(action, entry);
+                    }
+                    Some(Entry::NoCareOf(key)) => {
+                        waiting.removes(self, &mut failed);
+                        waiting.no_care_of.push(action, (key, ()));
+                    }
+                    Some(Entry::NoBinding(key)) => {
+                        waiting.removes(self, &mut failed);
+                        waiting.no_bindings.push(action, (key, ()));
+                    }
+                    Some(Entry::Flow(key, flow)) => {
+                        waiting.write(self, &mut failed);
+                        self.flows.adopt(&key, &flow);
+                    }
+                    None => {}
+                }
+                if waiting.most() >= MOST {
+                    waiting.write(self, &mut failed);
+                }
+            }
+        }
+        waiting.write(self, &mut failed);
+    }
+}
+
+/// The flow that an action takes over from another gateway.
+const fn adopted(action: &MapAction) -> Option<&FlowKey> {
+    match action {
+        MapAction::AdoptFlow { key, .. } => Some(key),
+        _ => None,
+    }
+}
+
+/// Entries that wait to be changed together, each with the action that wants it.
+pub(super) struct Batch<'a, K, V> {
     keys: Vec<K>,
     values: Vec<V>,
     actions: Vec<&'a MapAction>,
 }
 
-impl<'a, K: Pod, V: Pod> Batch<'a, K, V> {
-    const fn new() -> Self {
+impl<'a, K: Pod, V> Batch<'a, K, V> {
+    pub(super) const fn new() -> Self {
         Self {
             keys: Vec::new(),
             values: Vec::new(),
@@ -39,15 +98,41 @@ impl<'a, K: Pod, V: Pod> Batch<'a, K, V> {
         }
     }
 
-    fn push(&mut self, action: &'a MapAction, (key, value): (K, V)) {
+    pub(super) fn push(&mut self, action: &'a MapAction, (key, value): (K, V)) {
         self.keys.push(key);
         self.values.push(value);
         self.actions.push(action);
     }
 
+    /// What is to be written of this key, if that waits already.
+    pub(super) fn last_mut(&mut self, key: &K) -> Option<&mut V>
+    where
+        K: PartialEq,
+    {
+        let place = self.keys.iter().rposition(|waiting| waiting == key)?;
+        self.values.get_mut(place)
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (K, V, &'a MapAction)>
+    where
+        V: Copy,
+    {
+        let entries = self.keys.iter().zip(&self.values).zip(&self.actions);
+        entries.map(|((key, value), action)| (*key, *value, *action))
+    }
+
+    fn clear(&mut self) {
+        self.keys.clear();
+        self.values.clear();
+        self.actions.clear();
+    }
+}
+
+impl<K: Pod, V: Pod> Batch<'_, K, V> {
     /// Writes and forgets all entries, in their order. One that the kernel refuses is tried alone, so that its error
     /// is its own, and keeps none of the others from being written.
-    fn write(
+    pub(super) fn write(
         &mut self,
         name: &'static str,
         map: &mut Hash<K, V>,
@@ -74,202 +159,96 @@ impl<'a, K: Pod, V: Pod> Batch<'a, K, V> {
             }
             done += 1;
         }
-        self.keys.clear();
-        self.values.clear();
-        self.actions.clear();
+        self.clear();
     }
 }
 
-/// Changes of entries of clients that wait to be made together, in their order. A handshake that ends makes two of one
-/// entry, one after the other.
-struct Clients<'a> {
-    changes: Vec<(BindingKey, &'a MapAction)>,
-    batch: Batch<'a, BindingKey, Client>,
-}
-
-impl<'a> Clients<'a> {
-    /// Makes the changes, to what `known` says that there is.
-    fn change(&mut self, known: impl Fn(&BindingKey) -> Client) {
-        let Self { changes, batch } = self;
-        for (key, action) in changes.drain(..) {
-            let place = batch.keys.iter().rposition(|waiting| *waiting == key);
-            if let Some(value) = place.and_then(|place| batch.values.get_mut(place)) {
-                *value = changed(*value, action);
-            } else {
-                batch.push(action, (key, changed(known(&key), action)));
+impl<K: Pod> Batch<'_, K, ()> {
+    /// Removes and forgets all entries. One that is not there is no error, and one that the kernel refuses is tried
+    /// alone, as above.
+    fn remove<V: Pod>(
+        &mut self,
+        name: &'static str,
+        map: &mut Hash<K, V>,
+        failed: &mut impl FnMut(&MapAction, DataplaneError),
+    ) {
+        let mut done = 0;
+        while let Some(keys @ [_, ..]) = self.keys.get(done..) {
+            let descriptor = map.map().fd().as_fd();
+            // SAFETY: the map was opened with this type, whose size was compared with its own.
+            let Err((removed, error)) = (unsafe { bpf::remove_all(descriptor, keys) }) else {
+                break;
+            };
+            done += removed;
+            if error.raw_os_error() != Some(ENOENT)
+                && let Err(error) = remove(name, map, &self.keys[done])
+            {
+                failed(self.actions[done], error);
             }
+            done += 1;
         }
-    }
-
-    fn write(&mut self, maps: &mut Maps, failed: &mut impl FnMut(&MapAction, DataplaneError)) {
-        self.change(|key| maps.client(key));
-        self.batch.write("CLIENTS", &mut maps.clients, failed);
+        self.clear();
     }
 }
 
-/// What waits: pairs (A, C), bindings, which steer no flow to C before its answers come back, and clients of a member.
+/// What waits: pairs (A, C), and bindings, which steer no flow to C before its answers come back; or what is to go, in
+/// the other order.
 struct Waiting<'a> {
     care_of: Batch<'a, CareOfKey, CareOf>,
     bindings: Batch<'a, BindingKey, Binding>,
-    clients: Clients<'a>,
+    no_bindings: Batch<'a, BindingKey, ()>,
+    no_care_of: Batch<'a, CareOfKey, ()>,
 }
 
 impl Waiting<'_> {
-    fn is_full(&self) -> bool {
-        self.care_of.keys.len().max(self.bindings.keys.len()) >= MOST
-            || self.clients.changes.len() >= CLIENTS
-    }
-
-    fn write(&mut self, maps: &mut Maps, failed: &mut impl FnMut(&MapAction, DataplaneError)) {
-        self.care_of.write("CARE_OF", &mut maps.care_of, failed);
-        self.bindings.write("BINDINGS", &mut maps.bindings, failed);
-        self.clients.write(maps, failed);
-    }
-}
-
-/// A client's entry after an action on it.
-pub(super) const fn changed(client: Client, action: &MapAction) -> Client {
-    match *action {
-        MapAction::QuietClient { until, .. } => Client {
-            quiet_until: until.as_nanos(),
-            ..client
-        },
-        MapAction::LeadClient { care_of, until, .. } => Client {
-            lead_until: until.as_nanos(),
-            care_of: octets(care_of),
-            ..client
-        },
-        _ => client,
-    }
-}
-
-impl Maps {
-    /// Changes the maps as [`Maps::apply`] does. An action that fails stops no other one.
-    pub fn apply_all(
-        &mut self,
-        actions: &[MapAction],
-        mut failed: impl FnMut(&MapAction, DataplaneError),
-    ) {
-        let mut waiting = Waiting {
+    const fn new() -> Self {
+        Self {
             care_of: Batch::new(),
             bindings: Batch::new(),
-            clients: Clients {
-                changes: Vec::new(),
-                batch: Batch::new(),
-            },
-        };
-        for (number, action) in actions.iter().enumerate() {
-            if number % TOGETHER == 0 {
-                let together = actions.iter().skip(number).take(TOGETHER);
-                self.flows.look_up(together.filter_map(adopted));
-            }
-            let result = match *action {
-                MapAction::SetCareOf {
-                    client,
-                    care_of,
-                    anycast,
-                    expires,
-                } => self
-                    .way_back(client, care_of, anycast, expires)
-                    .map(|entry| waiting.care_of.push(action, entry)),
-                MapAction::SetBinding {
-                    client,
-                    anycast,
-                    care_of,
-                    expires,
-                } => self
-                    .steering(client, anycast, care_of, expires)
-                    .map(|entry| waiting.bindings.push(action, entry)),
-                MapAction::QuietClient {
-                    client, anycast, ..
-                }
-                | MapAction::LeadClient {
-                    client, anycast, ..
-                } => {
-                    let change = (pair(client, anycast), action);
-                    waiting.clients.changes.push(change);
-                    Ok(())
-                }
-                _ => {
-                    waiting.write(self, &mut failed);
-                    self.apply(action)
-                }
-            };
-            if let Err(error) = result {
-                failed(action, error);
-            }
-            if waiting.is_full() {
-                waiting.write(self, &mut failed);
-            }
+            no_bindings: Batch::new(),
+            no_care_of: Batch::new(),
         }
-        waiting.write(self, &mut failed);
-    }
-}
-
-/// The flow that an action takes over from another gateway.
-const fn adopted(action: &MapAction) -> Option<&FlowKey> {
-    match action {
-        MapAction::AdoptFlow { key, .. } => Some(key),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::Ipv6Addr;
-
-    use super::*;
-    use crate::core::Time;
-
-    const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
-    const C: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x20, 0, 0, 0, 0, 0xc1);
-
-    fn client(number: u16) -> Ipv6Addr {
-        Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, number)
     }
 
-    #[test]
-    fn changes_of_one_client_are_one_entry_and_keep_what_the_programs_noted() {
-        let quiet = |number, until| MapAction::QuietClient {
-            client: client(number),
-            anycast: B,
-            until: Time::from_nanos(until),
-        };
-        let lead = |number, until| MapAction::LeadClient {
-            client: client(number),
-            anycast: B,
-            care_of: C,
-            until: Time::from_nanos(until),
-        };
-        let actions = [quiet(1, 5), quiet(2, 6), lead(1, 7), quiet(1, 8)];
-        let mut clients = Clients {
-            changes: Vec::new(),
-            batch: Batch::new(),
-        };
-        for (action, number) in actions.iter().zip([1, 2, 1, 1]) {
-            clients.changes.push((pair(client(number), B), action));
+    fn most(&self) -> usize {
+        let sets = self.care_of.keys.len().max(self.bindings.keys.len());
+        let removes = self.no_care_of.keys.len().max(self.no_bindings.keys.len());
+        sets.max(removes)
+    }
+
+    /// Something is to be added. What is to go goes first, as it may be the same.
+    fn adds(
+        &mut self,
+        tables: &mut Tables<'_>,
+        failed: &mut impl FnMut(&MapAction, DataplaneError),
+    ) {
+        if !self.no_bindings.keys.is_empty() || !self.no_care_of.keys.is_empty() {
+            self.write(tables, failed);
         }
-        let noted = Client {
-            tried: 3,
-            ..Client::UNKNOWN
-        };
-        clients.change(|_| noted);
-        let first = Client {
-            quiet_until: 8,
-            lead_until: 7,
-            care_of: octets(C),
-            ..noted
-        };
-        let second = Client {
-            quiet_until: 6,
-            ..noted
-        };
-        assert_eq!(clients.batch.values, [first, second]);
-        assert_eq!(
-            clients.batch.keys,
-            [1, 2].map(|number| pair(client(number), B))
-        );
-        assert_eq!(clients.batch.actions, [&actions[0], &actions[1]]);
-        assert!(clients.changes.is_empty());
+    }
+
+    /// Something is to go. What is to be added is there first.
+    fn removes(
+        &mut self,
+        tables: &mut Tables<'_>,
+        failed: &mut impl FnMut(&MapAction, DataplaneError),
+    ) {
+        if !self.care_of.keys.is_empty() || !self.bindings.keys.is_empty() {
+            self.write(tables, failed);
+        }
+    }
+
+    fn write(
+        &mut self,
+        tables: &mut Tables<'_>,
+        failed: &mut impl FnMut(&MapAction, DataplaneError),
+    ) {
+        self.care_of.write(CARE_OF, tables.care_of, failed);
+        self.bindings.write(BINDINGS, tables.bindings, failed);
+        self.no_bindings.remove(BINDINGS, tables.bindings, failed);
+        self.no_care_of.remove(CARE_OF, tables.care_of, failed);
     }
 }
+
+pub(super) const CARE_OF: &str = "CARE_OF";
+pub(super) const BINDINGS: &str = "BINDINGS";

@@ -98,6 +98,13 @@ fn new_secret() -> Result<Secret, DataplaneError> {
     Ok(secret)
 }
 
+/// In which of its sets a flow is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    First,
+    Second,
+}
+
 /// The table of pinned flows.
 #[derive(Debug)]
 pub(super) struct FlowTable {
@@ -225,37 +232,63 @@ impl FlowTable {
         usize::try_from(self.sets()).unwrap_or(usize::MAX) * SLOTS
     }
 
-    /// All pinned flows. Flows that are pinned or end meanwhile may be missed.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (FlowKey, Flow)> + '_ {
-        self.since(0)
+    /// Gives those that were in use at this time of the kernel's clock or later, and others by chance. Most of a large
+    /// table is not read for that: the head of a set says to the second when its flows were in use. Flows that are
+    /// pinned or end meanwhile may be missed. One that two CPUs pinned at the same time may be there twice: then that
+    /// which is not in its first set is [`Place::Second`], and does not count.
+    pub(super) fn since(&self, time: u64, mut found: impl FnMut(Place, FlowKey, Flow)) {
+        let sets = self.sets();
+        for number in 0..sets {
+            let Some(set) = self.memory.set(number) else {
+                continue;
+            };
+            for slot in 0..SLOTS {
+                // SAFETY: the set exists.
+                let known = unsafe { self.used_since(time, set, slot) };
+                if let Some((home, key, flow)) = known {
+                    match number == home.first(sets) {
+                        true => found(Place::First, key, flow),
+                        false if number == home.second(sets) => found(Place::Second, key, flow),
+                        false => {}
+                    }
+                }
+            }
+        }
     }
 
-    /// Those that were in use at this time of the kernel's clock or later, and others by chance. Most of a large table
-    /// is not read for that: the head of a set says to the second when its flows were in use.
-    pub(super) fn since(&self, time: u64) -> impl Iterator<Item = (FlowKey, Flow)> + '_ {
-        let sets = (0..self.sets()).filter_map(|number| self.memory.set(number));
-        let slots = sets.flat_map(|set| (0..SLOTS).map(move |number| (set, number)));
-        slots.filter_map(move |(set, number)| {
-            // SAFETY: the set exists.
-            let key = unsafe {
-                let is_silent = time != 0 && flow_table::silent(set, number, time) != 0;
-                if flow_table::is_free(set, number) || is_silent {
-                    return None;
-                }
-                let slot = flow_table::slot(set, number);
-                let flow = &raw const (*slot).flow;
-                let used = (&raw const (*flow).last_out).read_volatile();
-                let used = used.max((&raw const (*flow).last_in).read_volatile());
-                if used.max((&raw const (*flow).pinned_at).read_volatile()) < time {
-                    return None;
-                }
-                (&raw const (*slot).key).read_volatile()
-            };
-            // Here the programs' view is taken: a slot that is being written, or a second slot of the same flow, does
-            // not count.
-            let (found, at, flow) = self.find(&key)?;
-            ((found, at) == (set, number)).then_some((key, flow))
-        })
+    /// The flow in a slot, as the programs see it, if it was in use at this time or later. A slot that is being written
+    /// does not count.
+    ///
+    /// # Safety
+    ///
+    /// `set` must point to a set of the table.
+    unsafe fn used_since(
+        &self,
+        time: u64,
+        set: *mut Set,
+        number: usize,
+    ) -> Option<(Home, FlowKey, Flow)> {
+        // SAFETY: by the caller.
+        unsafe {
+            let is_silent = || time != 0 && flow_table::silent(set, number, time) != 0;
+            if flow_table::is_free(set, number) || is_silent() {
+                return None;
+            }
+            let slot = flow_table::slot(set, number);
+            let flow = &raw const (*slot).flow;
+            let used = (&raw const (*flow).last_out).read_volatile();
+            let used = used.max((&raw const (*flow).last_in).read_volatile());
+            if used.max((&raw const (*flow).pinned_at).read_volatile()) < time {
+                return None;
+            }
+            let key = (&raw const (*slot).key).read_volatile();
+            let home = self.home(&key);
+            if flow_table::find(set, &home, &key)?.number != number {
+                return None;
+            }
+            let slot = slot.read_volatile();
+            (slot.key == key && slot.is_whole(&home)).then_some((home, key, slot.flow))
+        }
     }
 
     /// Position and state of a flow, if it is pinned.

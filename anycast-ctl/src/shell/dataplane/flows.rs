@@ -5,7 +5,10 @@ use std::{hash::Hash, os::fd::AsFd as _, sync::Arc};
 use anycast_common::abi::maps::{Flow, FlowKey, MemberFlow, state};
 use aya::maps::{HashMap, Map, MapData, MapError};
 
-use super::flow_table::FlowTable;
+use super::{
+    flow_table::{FlowTable, Place},
+    writer::Pending,
+};
 use crate::core::Time;
 
 /// Reads the flow maps. A clone reads the same maps.
@@ -13,13 +16,20 @@ use crate::core::Time;
 pub struct FlowReader {
     flows: Arc<FlowTable>,
     member_flows: Arc<MemberFlows>,
+    /// Flows that are on their way into the table, for which each reading waits.
+    pending: Arc<Pending>,
 }
 
 impl FlowReader {
-    pub(super) fn new(flows: &Arc<FlowTable>, member_flows: &Arc<MemberFlows>) -> Self {
+    pub(super) fn new(
+        flows: &Arc<FlowTable>,
+        member_flows: &Arc<MemberFlows>,
+        pending: &Arc<Pending>,
+    ) -> Self {
         Self {
             flows: Arc::clone(flows),
             member_flows: Arc::clone(member_flows),
+            pending: Arc::clone(pending),
         }
     }
 
@@ -27,19 +37,14 @@ impl FlowReader {
     /// missed.
     #[must_use]
     pub fn flows(&self) -> Vec<(FlowKey, Flow)> {
-        let all = self.flows.iter();
-        ordered(
-            all.filter(|(_, flow)| !state::is_open(flow.state))
-                .collect(),
-        )
+        self.recent(Time::ZERO)
     }
 
     /// Those that were in use since this time.
     #[must_use]
     pub fn recent(&self, since: Time) -> Vec<(FlowKey, Flow)> {
-        let recent = self.flows.since(since.as_nanos());
-        let pinned = recent.filter(|(_, flow)| !state::is_open(flow.state));
-        ordered(pinned.collect())
+        let [pinned, _] = self.read(since, |flow| (!state::is_open(flow.state)).then_some(false));
+        pinned
     }
 
     /// How many flows a correspondent and a member can have.
@@ -48,17 +53,34 @@ impl FlowReader {
         (self.flows.room(), self.member_flows.most)
     }
 
-    /// Those, and the open ones.
-    #[must_use]
-    pub fn all_flows(&self) -> Vec<(FlowKey, Flow)> {
-        ordered(self.flows.iter().collect())
-    }
-
     /// The pinned flows and the open ones, of one read, each in the order of their keys.
     #[must_use]
     pub fn by_state(&self) -> [Vec<(FlowKey, Flow)>; 2] {
-        let is_pinned = |(_, flow): &(FlowKey, Flow)| !state::is_open(flow.state);
-        self.all_flows().into_iter().partition(is_pinned).into()
+        self.read(Time::ZERO, |flow| Some(state::is_open(flow.state)))
+    }
+
+    /// Both.
+    #[must_use]
+    pub fn all_flows(&self) -> Vec<(FlowKey, Flow)> {
+        let [all, _] = self.read(Time::ZERO, |_| Some(false));
+        all
+    }
+
+    /// Two kinds of the flows that were in use since this time, each in the order of their keys: those of which
+    /// `second` says that they are not of the second kind, and those of which it says that they are.
+    fn read(
+        &self,
+        since: Time,
+        second: impl Fn(&Flow) -> Option<bool>,
+    ) -> [Vec<(FlowKey, Flow)>; 2] {
+        self.pending.wait();
+        let mut kinds = [Kind::default(), Kind::default()];
+        self.flows.since(since.as_nanos(), |place, key, flow| {
+            if let Some(second) = second(&flow) {
+                kinds[usize::from(second)].push(place, key, flow);
+            }
+        });
+        kinds.map(Kind::ordered)
     }
 
     /// The flows that came to a member by its care-of address, in the order of their keys. Flows that begin or end
@@ -68,6 +90,59 @@ impl FlowReader {
         let mut flows = self.member_flows.read();
         flows.retain(|(_, flow)| flow.care_of != [0; 16]);
         ordered(flows)
+    }
+}
+
+/// Flows of a reading.
+#[derive(Default)]
+struct Kind {
+    flows: Vec<(FlowKey, Flow)>,
+    /// By what they are sorted: the client, and where the flow stands, with [`Kind::SECOND`] for one that may be there
+    /// twice. The flows themselves are large, and move once.
+    order: Vec<(u128, u32)>,
+}
+
+impl Kind {
+    const SECOND: u32 = 1 << 31;
+
+    fn push(&mut self, place: Place, key: FlowKey, flow: Flow) {
+        // No table has more.
+        let Some(number) = u32::try_from(self.flows.len()).ok() else {
+            return;
+        };
+        let second = match place {
+            Place::First => 0,
+            Place::Second => Self::SECOND,
+        };
+        self.order
+            .push((u128::from_be_bytes(key.client), number | second));
+        self.flows.push((key, flow));
+    }
+
+    /// All in the order of their keys, each once: as it is in its first set, if it is there.
+    fn ordered(self) -> Vec<(FlowKey, Flow)> {
+        let Self {
+            mut flows,
+            order: mut sorted,
+        } = self;
+        let at = |number: u32| (number & !Self::SECOND) as usize;
+        sorted.sort_unstable_by(|(client, one), (another, other)| {
+            client.cmp(another).then_with(|| {
+                let [first, second] = [one, other].map(|number| order(&flows[at(*number)].0));
+                first.cmp(&second).then_with(|| one.cmp(other))
+            })
+        });
+        for place in 0..sorted.len() {
+            let mut from = at(sorted[place].1);
+            // What stood there has moved on.
+            while from < place {
+                from = at(sorted[from].1);
+            }
+            sorted[place].1 = u32::try_from(from).unwrap_or_default();
+            flows.swap(place, from);
+        }
+        flows.dedup_by_key(|(key, _)| *key);
+        flows
     }
 }
 

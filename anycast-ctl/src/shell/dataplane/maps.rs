@@ -32,6 +32,7 @@ use super::{
     policy::Table,
     stations::Stations,
     traffic::Accounts,
+    writer::{Pending, Writer},
 };
 use crate::{
     core::{MapAction, Time},
@@ -60,6 +61,8 @@ pub struct Maps {
     pub(super) hints: Hints,
     pub(super) node_keys: NodeKeys,
     pub(super) accounts: Accounts,
+    pub(super) pending: Arc<Pending>,
+    pub(super) writer: Writer,
     rates: Rates,
 }
 
@@ -86,6 +89,8 @@ impl Maps {
             hints: Hints::take(ebpf)?,
             node_keys: NodeKeys::take(ebpf)?,
             accounts: Accounts::take(ebpf)?,
+            pending: Arc::default(),
+            writer: Writer::default(),
             rates: Rates::take(ebpf)?,
         };
         maps.hint_at_adopted()?;
@@ -312,7 +317,7 @@ impl Maps {
     /// A reader for all flows, which another thread can use.
     #[must_use]
     pub fn flow_reader(&self) -> FlowReader {
-        FlowReader::new(&self.flows, &self.member_flows)
+        FlowReader::new(&self.flows, &self.member_flows, &self.pending)
     }
 
     /// The pairs of client's address A and care-of address C in the data plane.
@@ -331,6 +336,7 @@ impl Maps {
     ///
     /// An error of the kernel.
     pub fn remove_flow(&mut self, key: &FlowKey) -> Result<(), DataplaneError> {
+        self.pending.wait();
         self.flows.remove(key);
         self.hints.end_flow_cache()
     }

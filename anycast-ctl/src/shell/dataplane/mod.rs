@@ -9,8 +9,10 @@ mod apply;
 mod attach;
 mod batch;
 mod bpffs;
+mod clients;
 mod counted;
 mod driver;
+mod entry;
 mod error;
 mod events;
 mod features;
@@ -31,6 +33,7 @@ mod refusal;
 mod sizes;
 mod stations;
 mod traffic;
+mod writer;
 
 use std::io;
 

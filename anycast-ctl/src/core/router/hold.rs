@@ -6,13 +6,17 @@
 
 use std::time::Duration;
 
-use super::{LinkId, Router, Timer, querier::Role};
+use super::{LinkId, Router, Timer, link::LinkState, querier::Role};
 use crate::core::{Actions, Time, notice::LeaveCause};
 
 impl Router {
     /// Begins to hold the members of a link that went down. False where there is nothing to hold.
     pub(super) fn hold(&mut self, now: Time, id: LinkId) -> bool {
         let link = &mut self.links[id];
+        if link.held.is_some() {
+            // It was up for a moment, without an address to ask from. The time goes on that began with the first loss.
+            return true;
+        }
         let hold = link.settings.hold;
         let Some((_, own)) = link.sender() else {
             return false;
@@ -37,12 +41,18 @@ impl Router {
         }
     }
 
-    /// The link did not come back in time.
+    /// The link did not come back in time. It may be up, and have no address yet.
     pub(super) fn give_up(&mut self, id: LinkId, actions: &mut Actions) {
-        let (ifindex, link_local) = (self.links[id].ifindex, self.links[id].link_local);
+        let LinkState {
+            ifindex,
+            up,
+            link_local,
+            ..
+        } = self.links[id];
         self.forget_link(id, LeaveCause::LinkDown, actions);
         let link = &mut self.links[id];
         link.ifindex = ifindex;
+        link.up = up;
         link.link_local = link_local;
     }
 

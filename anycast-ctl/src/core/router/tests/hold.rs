@@ -112,3 +112,64 @@ fn nothing_is_held_where_there_is_nothing() {
     assert_eq!(world.router.deadline(), None);
     assert_eq!(world.lan().role, LinkRole::Initial);
 }
+
+#[test]
+fn one_that_goes_again_before_it_has_an_address_is_held_on() {
+    let mut world = World::running(held());
+    world.report(M1, B1);
+    world.take();
+    world.link(&down());
+    world.advance(SECOND);
+    world.link(&nameless());
+    world.advance(SECOND);
+    // The kernel may tell of both at once, or of the address first.
+    for link in [
+        down(),
+        nameless(),
+        Link {
+            up: false,
+            ..nameless()
+        },
+    ] {
+        world.link(&link);
+        assert_eq!(world.take_routes(), [], "{link:?}");
+    }
+    world.advance(SECOND - TICK);
+    world.link(&link(LAN));
+    assert_eq!(world.members(B1), [M1]);
+    assert!(world.lan().ours, "it need not listen again");
+    // It was held from the first loss on, and not from each.
+    let mut world = World::running(held());
+    world.report(M1, B1);
+    world.take();
+    world.link(&down());
+    world.advance(HOLD - TICK);
+    world.link(&nameless());
+    world.link(&down());
+    world.advance(TICK);
+    assert_eq!(world.take_routes(), [(B1, vec![])]);
+}
+
+#[test]
+fn one_that_is_up_without_an_address_when_the_hold_ends_stays_up() {
+    let mut world = World::running(held());
+    world.report(M1, B1);
+    world.take();
+    world.link(&down());
+    world.link(&nameless());
+    world.advance(HOLD);
+    assert_eq!(world.take_routes(), [(B1, vec![])]);
+    assert!(world.lan().up);
+    // As on a link that has never had an address.
+    let mut other = World::new(held());
+    other.link(&nameless());
+    for world in [&mut world, &mut other] {
+        world.report(M1, B1);
+        assert_eq!(world.members(B1), [M1]);
+        assert_eq!(world.router.counters().get(Counter::MldNoLink), 0);
+        world.link(&link(LAN));
+        world.advance(LISTENING);
+        assert!(world.lan().ours);
+        assert_eq!(world.members(B1), [M1]);
+    }
+}

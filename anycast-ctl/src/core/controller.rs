@@ -107,7 +107,7 @@ impl Controller {
             }
             Input::Adopted { anycast, next_hop } => {
                 if let Some(router) = &mut self.router {
-                    router.adopt(anycast, next_hop);
+                    router.adopt(now, anycast, next_hop);
                 }
             }
             // A record of this kind holds only the start of a packet.

@@ -1,6 +1,6 @@
 //! Makes the parts of a running daemon out of a configuration.
 
-use std::{io, net::Ipv6Addr, time::Duration};
+use std::{io, net::Ipv6Addr};
 
 use anycast_common::wire::{discovery, neighbor};
 
@@ -33,11 +33,8 @@ use crate::{
         controller::{Command, Controller, Input},
         fleet, flows,
     },
+        router::GRACE,
 };
-
-/// How long a router waits, after the answers to its first Queries, before it removes the routes of an earlier run
-/// whose members have not reported.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// The sockets that need privileges.
 pub(super) struct Sockets {

@@ -10,6 +10,8 @@ pub(super) type GroupKey = (Ipv6Addr, LinkId);
 /// The purpose of a timer. Quoted names are those of RFC 2710 section 6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Timer {
+    /// Ends the time in which the member that an earlier run chose is preferred when it reports.
+    Earlier,
     /// The "general query timer".
     GeneralQuery(LinkId),
     /// The "other querier present timer".

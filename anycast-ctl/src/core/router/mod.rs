@@ -61,7 +61,7 @@ mod view;
 pub use explain::{Explanation, Mismatch, Step, Verdict};
 pub use page::{Cursor, Filter, GroupSummary, MemberRow};
 pub use policy::{Cap, Decision, MAX_RULES, Numbered, Policy, PolicyError, Position, Rule};
-pub use role::Router;
+pub use role::{GRACE, Router};
 pub use settings::{GeneralQueries, LinkSettings, NextHopChoice, Settings};
 pub use timers::{Timers, TimersError};
 pub use view::{GroupState, GroupView, LinkRole, LinkView, MemberView, Queries, Reason};

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv6Addr,
+    time::Duration,
 };
 
 use anycast_common::wire::{ipv6, mld};
@@ -25,6 +26,9 @@ use crate::core::{
     notice::{LeaveCause, RefusedBy},
     rr::Generator,
 };
+
+/// How long the routes of an earlier run stay after the answers to the first Queries, where their members do not report.
+pub const GRACE: Duration = Duration::from_secs(5);
 
 /// The router role.
 #[derive(Debug)]
@@ -134,6 +138,7 @@ impl Router {
     pub fn poll(&mut self, now: Time, actions: &mut Actions) {
         while let Some(timer) = self.schedule.expired(now) {
             match timer {
+                Timer::Earlier => self.routes.forget_earlier(),
                 Timer::GeneralQuery(id) => {
                     self.role_event(now, id, querier::Event::QueryTimer, actions);
                 }
@@ -164,9 +169,15 @@ impl Router {
     }
 
     /// Notes that the kernel still has the route of an earlier run to this member. Where one member is chosen, it is
-    /// this one as soon as it sends a Report, so that a restart moves no flow. Where no General Query is sent, the
+    /// this one as soon as it sends a Report, so that a restart moves no flow; when the kernel's route is gone, after
+    /// [`GRACE`], there is nothing to keep any more. Where no General Query is sent, the
     /// router asks the members of `anycast` with Address-Specific Queries.
-    pub fn adopt(&mut self, anycast: Ipv6Addr, next_hop: NextHop) {
+    pub fn adopt(&mut self, now: Time, anycast: Ipv6Addr, next_hop: NextHop) {
+        let links = self.links.iter();
+        let answers = links.map(|link| link.settings.timers.first_answers());
+        let answers = answers.max().unwrap_or_default();
+        self.schedule
+            .start(Timer::Earlier, now, answers.saturating_add(GRACE));
         self.adopted.insert((next_hop.ifindex, anycast));
         self.routes.adopt(anycast, next_hop);
     }

@@ -57,6 +57,15 @@ impl Routes {
         }
     }
 
+    /// The routes of an earlier run are gone. A member that it had chosen and that has reported keeps its place.
+    pub(super) fn forget_earlier(&mut self) {
+        let installed = &self.installed;
+        let is_next_hop = |anycast: &Ipv6Addr, hop: &mut NextHop| {
+            installed.get(anycast).is_some_and(|hops| *hops == [*hop])
+        };
+        self.earlier.retain(is_next_hop);
+    }
+
     /// The next hops of the route of an address.
     pub(super) fn next_hops(&self, anycast: Ipv6Addr) -> &[NextHop] {
         self.installed.get(&anycast).map_or(&[], Vec::as_slice)

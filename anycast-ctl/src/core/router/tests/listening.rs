@@ -216,8 +216,8 @@ fn members_of_adopted_routes_are_asked_by_name() {
     ] {
         let mut world = World::new(with(mode));
         for address in [B1, B2, B3] {
-            world.router.adopt(address, via(M1));
-            world.router.adopt(address, via(M2));
+            world.router.adopt(world.now, address, via(M1));
+            world.router.adopt(world.now, address, via(M2));
         }
         let elsewhere = NextHop {
             ifindex: DMZ,
@@ -225,7 +225,7 @@ fn members_of_adopted_routes_are_asked_by_name() {
         };
         world
             .router
-            .adopt("2001:db8::99".parse().unwrap(), elsewhere);
+            .adopt(world.now, "2001:db8::99".parse().unwrap(), elsewhere);
         world.link(&link(LAN));
         if querier {
             world.query_v2(HIGHER);
@@ -256,7 +256,7 @@ fn members_of_adopted_routes_are_asked_by_name() {
 fn a_general_query_or_another_querier_asks_for_adopted_routes_too() {
     for lower in [false, true] {
         let mut world = World::new(settings());
-        world.router.adopt(B1, via(M1));
+        world.router.adopt(world.now, B1, via(M1));
         world.link(&link(LAN));
         if lower {
             world.query(LOWER);

@@ -2,6 +2,10 @@
 
 use super::*;
 
+/// How long members have to answer the first Queries, and how much longer the routes of an earlier run stay.
+const FIRST_ANSWERS: Duration = Duration::from_secs(3 + 10);
+const ADOPTED: Duration = Duration::from_secs(5);
+
 fn choosing(next_hops: NextHopChoice) -> World {
     let mut world = World::running(Settings {
         next_hops,
@@ -111,7 +115,7 @@ fn addresses_have_routes_of_their_own() {
 #[test]
 fn the_choice_of_an_earlier_run_stands_until_its_member_goes() {
     let mut world = choosing(NextHopChoice::Best);
-    world.router.adopt(B1, via(M2));
+    world.router.adopt(world.now, B1, via(M2));
     world.report(M1, B1);
     assert_eq!(world.take_routes(), [(B1, vec![via(M1)])]);
     world.report(M2, B1);
@@ -123,7 +127,36 @@ fn the_choice_of_an_earlier_run_stands_until_its_member_goes() {
     assert_eq!(world.take_routes(), []);
     // Where all are next hops there is nothing to choose.
     let mut world = choosing(NextHopChoice::All);
-    world.router.adopt(B1, via(M2));
+    world.router.adopt(world.now, B1, via(M2));
     world.report(M1, B1);
     assert_eq!(world.take_routes(), [(B1, vec![via(M1)])]);
+}
+
+#[test]
+fn the_choice_of_an_earlier_run_is_forgotten_with_its_route() {
+    let grace = FIRST_ANSWERS + ADOPTED;
+    for (waits, expected) in [
+        (grace - TICK, vec![(B1, vec![via(M2)])]),
+        (grace, vec![]),
+        (grace + QUERY, vec![]),
+    ] {
+        let mut world = choosing(NextHopChoice::Best);
+        world.router.adopt(world.now, B1, via(M2));
+        world.report(M1, B1);
+        world.take();
+        world.advance(waits);
+        world.report(M2, B1);
+        assert_eq!(world.take_routes(), expected, "after {waits:?}");
+    }
+    // One that has come in time has its place until it goes.
+    let mut world = choosing(NextHopChoice::Best);
+    world.router.adopt(world.now, B1, via(M2));
+    world.report(M1, B1);
+    world.report(M2, B1);
+    world.take();
+    world.advance(grace);
+    world.report(M3, B1);
+    world.done(M3, B1);
+    world.advance(CHECK);
+    assert_eq!(world.take_routes(), []);
 }

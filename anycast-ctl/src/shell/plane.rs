@@ -33,6 +33,8 @@ pub(super) struct Plane {
     links: LinkTable,
     /// Union of all [`roles`] of this machine.
     roles: u8,
+    /// Whether the programs have another policy than they were to get last, or know other interfaces.
+    policy_is_old: bool,
     complaints: Throttle<String>,
 }
 
@@ -49,6 +51,7 @@ impl Plane {
             interfaces,
             links,
             roles,
+            policy_is_old: false,
             complaints: Throttle::new(REMINDER),
         }
     }
@@ -103,8 +106,13 @@ impl Plane {
         core: &mut Engine,
     ) -> Result<(), ShellError> {
         let inputs = self.links.differences();
-        if !inputs.is_empty() || starting {
-            self.program_policy(policy)?;
+        if !inputs.is_empty() || starting || self.policy_is_old {
+            // What has changed is told once. So it has to be taken whatever becomes of the policy.
+            match self.program_policy(policy) {
+                Err(error) if starting => return Err(error),
+                Err(error) => self.complain(&error),
+                Ok(()) => {}
+            }
         }
         for input in inputs {
             match input {
@@ -281,10 +289,9 @@ impl Plane {
             return Ok(());
         }
         let rules = policy::compile(policy, |name| self.links.ifindex(name));
-        self.dataplane
-            .maps()
-            .set_policy(&rules)
-            .map_err(ShellError::dataplane("cannot load the policy"))
+        let set = self.dataplane.maps().set_policy(&rules);
+        self.policy_is_old = set.is_err();
+        set.map_err(ShellError::dataplane("cannot load the policy"))
     }
 
     /// Logs, at limited intervals, an error after which the daemon tries again.

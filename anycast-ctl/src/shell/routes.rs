@@ -2,6 +2,7 @@
 
 mod adopted;
 mod refused;
+mod resilience;
 mod tables;
 mod zebra;
 
@@ -15,6 +16,7 @@ use std::{
 use self::{
     adopted::Adopted,
     refused::{Failure, Refused},
+    resilience::Resilience,
     tables::Tables,
     zebra::Zebra,
 };
@@ -46,6 +48,7 @@ pub struct Routes {
     /// What the kernel has. `None` while it has to be read first.
     known: Option<Known>,
     zebra: Zebra,
+    resilience: Resilience,
     /// Time of the next comparison with the kernel's tables.
     due: Instant,
     refused: Refused,
@@ -65,6 +68,7 @@ impl Routes {
             changed: BTreeSet::new(),
             known: None,
             zebra: Zebra::new(),
+            resilience: Resilience::new(settings.style),
             due: now,
             refused: Refused::new(),
         }
@@ -91,6 +95,13 @@ impl Routes {
     #[must_use]
     pub fn style(&self) -> Style {
         self.settings.style
+    }
+
+    /// Why next hops are not resilient groups although they are to be.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let is_plain = self.settings.style == Style::Plain;
+        self.resilience.problem().filter(|_| is_plain)
     }
 
     /// Notes an action of the core, for the next flush.
@@ -200,10 +211,15 @@ impl Routes {
 
     /// Compares the whole table with what is wanted, and repairs it.
     pub fn reconcile(&mut self) {
-        self.due = Instant::now() + PERIOD;
+        let now = Instant::now();
+        self.due = now + PERIOD;
+        if let Some(style) = self.resilience.try_again(now) {
+            self.settings.style = style;
+            self.look_for_zebra();
+        }
         let first = self.settings.style;
         let mut failures = self.repair();
-        self.zebra.look(&mut self.settings);
+        self.look_for_zebra();
         if self.settings.style != first {
             failures = self.repair();
         }
@@ -211,6 +227,14 @@ impl Routes {
             self.due_in(RETRY);
         }
         self.refused.complain(self.settings.place, &failures);
+    }
+
+    fn look_for_zebra(&mut self) {
+        let before = self.settings.style;
+        self.zebra.look(&mut self.settings);
+        if self.settings.style != before {
+            self.resilience.end();
+        }
     }
 
     /// Reads the table and repairs it once. Gives the changes that failed.
@@ -264,10 +288,11 @@ impl Routes {
     /// Uses plain multipath where the kernel has no resilient groups, or refuses those of this configuration.
     fn fall_back(&mut self, failures: &[Failure]) {
         if let Some(error) = refused::resilient_groups(failures) {
-            tracing::warn!(target: "anycast::router", %error,
-                "the kernel refuses resilient next-hop groups: plain multipath from now on, where \
-                 a member that comes or goes moves flows of others");
-            self.settings.style = Style::Plain;
+            let now = Instant::now();
+            self.settings.style = self.resilience.refused(error, now);
+            if let Some(again) = self.resilience.again() {
+                self.due_in(again - now);
+            }
         }
     }
 
@@ -346,7 +371,13 @@ impl Routes {
 
     /// Lets the kernel execute all changes, and gives those that failed.
     fn perform(&mut self, changes: Vec<Change>) -> Vec<Failure> {
-        self.kernel.perform(self.settings, changes)
+        let is_group = |change: &Change| matches!(change, Change::MakeGroup { .. });
+        let makes = self.settings.style != Style::Plain && changes.iter().any(is_group);
+        let failures = self.kernel.perform(self.settings, changes);
+        if makes && !failures.iter().any(|(change, _)| is_group(change)) {
+            self.resilience.accepted();
+        }
+        failures
     }
 
     fn due_in(&mut self, delay: Duration) {

@@ -5,6 +5,7 @@
 
 pub mod addresses;
 mod advice;
+pub mod all_multicasts;
 mod alone;
 mod answer;
 pub mod api;
@@ -27,6 +28,7 @@ mod filters;
 pub mod finding;
 mod fitness;
 mod flows;
+pub mod groups;
 mod handover;
 pub mod health;
 pub mod host;

@@ -9,6 +9,7 @@ use super::{
     bus::Bus,
     clock,
     dataplane::{Dataplane, DataplaneError},
+    groups::Groups,
     health::Checks,
     metrics::{Listener, Timings},
     netlink::LinkTable,
@@ -16,7 +17,7 @@ use super::{
     plane::Plane,
     reachability::Reachability,
     routes::Routes,
-    sockets::{Groups, Outgoing, Sender},
+    sockets::{Outgoing, Sender},
     throttle::{PERIOD, Throttle},
 };
 use crate::core::{
@@ -202,6 +203,11 @@ impl Performer {
     /// The multicast memberships.
     pub(super) fn groups(&mut self) -> &mut Groups {
         &mut self.groups
+    }
+
+    /// The multicast memberships, to look at.
+    pub(super) fn memberships(&self) -> &Groups {
+        &self.groups
     }
 
     /// Waits for the result of a health check. Dropping the future loses nothing.

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anycast_common::{abi::roles, wire::ipv6};
+use anycast_common::abi::roles;
 
 use super::{
     ShellError,
@@ -14,15 +14,15 @@ use super::{
     clock,
     dataplane::{Dataplane, OtherSize},
     engine::Engine,
+    groups::Groups,
     interfaces::{Interfaces, REMINDER},
     netdev,
     netlink::{LinkInput, LinkTable},
     policy,
-    sockets::Groups,
     throttle::Throttle,
 };
 use crate::{
-    core::{GroupAction, Link, controller::Input, router::Policy},
+    core::{Link, controller::Input, router::Policy},
     model::program::Wanted,
 };
 
@@ -128,11 +128,10 @@ impl Plane {
                     self.interfaces.detach(&mut self.dataplane, ifindex);
                     if self.links.is_wanted(&name) {
                         tracing::warn!(interface = name, "the interface is gone");
-                        groups.forget(ifindex);
                     } else {
                         tracing::info!(interface = name, "the interface has no role any more");
-                        groups.leave_all(ifindex);
                     }
+                    groups.leave_all(ifindex);
                     core.handle(Input::LinkGone { ifindex });
                 }
             }
@@ -179,11 +178,10 @@ impl Plane {
     /// Tells the core of all interfaces again, whose roles may be other ones now.
     pub(super) fn roles_changed(&mut self, groups: &mut Groups, core: &mut Engine) {
         for link in self.links.known() {
-            let (ifindex, group) = (link.ifindex, ipv6::ALL_ROUTERS);
-            groups.apply(match self.interfaces.roles(&link.name) & roles::ROUTER {
-                0 => GroupAction::Leave { ifindex, group },
-                _ => GroupAction::Join { ifindex, group },
-            });
+            match self.interfaces.roles(&link.name) & roles::ROUTER {
+                0 => groups.end_router(link.ifindex),
+                _ => groups.begin_router(link.ifindex, &link.name),
+            }
             core.handle(Input::Link(link.clone()));
         }
     }
@@ -205,10 +203,8 @@ impl Plane {
                 "cannot attach to {}",
                 link.name
             )))?;
-        if self.interfaces.roles(&link.name) & roles::ROUTER != 0
-            && let Err(error) = groups.join(link.ifindex, ipv6::ALL_ROUTERS)
-        {
-            tracing::warn!(interface = link.name, %error, "cannot join ff02::2: trying again");
+        if self.interfaces.roles(&link.name) & roles::ROUTER != 0 {
+            groups.begin_router(link.ifindex, &link.name);
         }
         Ok(())
     }

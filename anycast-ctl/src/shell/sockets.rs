@@ -1,10 +1,9 @@
-//! The raw socket that sends packets, and the multicast memberships.
+//! The raw socket that sends packets.
 
 use std::{
-    collections::BTreeSet,
     fmt,
     io::{self, IoSlice},
-    net::{Ipv6Addr, SocketAddrV6},
+    net::SocketAddrV6,
     os::fd::AsRawFd as _,
 };
 
@@ -13,8 +12,6 @@ use nix::{
     sys::socket::{MsgFlags, MultiHeaders, SockaddrIn6, sendmmsg, setsockopt, sockopt},
 };
 use socket2::{Domain, Protocol, Socket, Type};
-
-use crate::core::GroupAction;
 
 /// Position of the Destination Address in an IPv6 header, in octets.
 const DESTINATION: std::ops::Range<usize> = 24..40;
@@ -106,103 +103,4 @@ fn destination((ifindex, packet): &Outgoing) -> Option<SockaddrIn6> {
     // The kernel requires port 0 here. The scope chooses the interface for link-local and multicast destinations, and
     // the routing table chooses it for others.
     Some(SocketAddrV6::new(octets.into(), 0, 0, ifindex.unwrap_or(0)).into())
-}
-
-/// Multicast groups that this host listens to because a role needs them.
-#[derive(Debug)]
-pub struct Groups {
-    socket: Socket,
-    wanted: BTreeSet<(u32, Ipv6Addr)>,
-    joined: BTreeSet<(u32, Ipv6Addr)>,
-}
-
-impl Groups {
-    /// Opens the socket. No group is joined yet.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            socket: Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?,
-            wanted: BTreeSet::new(),
-            joined: BTreeSet::new(),
-        })
-    }
-
-    /// Joins or leaves a group, as the core wants. An error is logged.
-    pub fn apply(&mut self, action: GroupAction) {
-        match action {
-            GroupAction::Join { ifindex, group } => {
-                if let Err(error) = self.join(ifindex, group) {
-                    tracing::warn!(ifindex, %group, %error, "cannot join a multicast group: trying again");
-                }
-            }
-            GroupAction::Leave { ifindex, group } => {
-                if let Err(error) = self.leave(ifindex, group) {
-                    tracing::warn!(ifindex, %group, %error, "cannot leave a multicast group");
-                }
-            }
-        }
-    }
-
-    /// Joins a group. If that fails, [`Groups::retry`] tries again.
-    pub fn join(&mut self, ifindex: u32, group: Ipv6Addr) -> io::Result<()> {
-        self.wanted.insert((ifindex, group));
-        self.try_join(ifindex, group)
-    }
-
-    fn try_join(&mut self, ifindex: u32, group: Ipv6Addr) -> io::Result<()> {
-        if self.joined.contains(&(ifindex, group)) {
-            return Ok(());
-        }
-        match self.socket.join_multicast_v6(&group, ifindex) {
-            Err(error) if error.raw_os_error() != Some(nix::libc::EADDRINUSE) => Err(error),
-            _ => {
-                self.joined.insert((ifindex, group));
-                Ok(())
-            }
-        }
-    }
-
-    /// Leaves a group.
-    pub fn leave(&mut self, ifindex: u32, group: Ipv6Addr) -> io::Result<()> {
-        self.wanted.remove(&(ifindex, group));
-        if self.joined.remove(&(ifindex, group)) {
-            match self.socket.leave_multicast_v6(&group, ifindex) {
-                // The memberships of an interface end with it.
-                Err(error)
-                    if !matches!(
-                        error.raw_os_error(),
-                        Some(nix::libc::EADDRNOTAVAIL | nix::libc::ENODEV)
-                    ) =>
-                {
-                    return Err(error);
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Leaves all groups on an interface that no role has any more.
-    pub fn leave_all(&mut self, ifindex: u32) {
-        let joined: Vec<_> = self.joined.iter().copied().collect();
-        for (_, group) in joined.into_iter().filter(|(index, _)| *index == ifindex) {
-            self.apply(GroupAction::Leave { ifindex, group });
-        }
-        self.forget(ifindex);
-    }
-
-    /// Forgets the memberships of an interface that disappeared, since its index may be given to another one.
-    pub fn forget(&mut self, ifindex: u32) {
-        self.wanted.retain(|(index, _)| *index != ifindex);
-        self.joined.retain(|(index, _)| *index != ifindex);
-    }
-
-    /// Joins the wanted groups that could not be joined before.
-    pub fn retry(&mut self) {
-        let missing: Vec<_> = self.wanted.difference(&self.joined).copied().collect();
-        for (ifindex, group) in missing {
-            if let Err(error) = self.try_join(ifindex, group) {
-                tracing::warn!(ifindex, %group, %error, "cannot join a multicast group");
-            }
-        }
-    }
 }

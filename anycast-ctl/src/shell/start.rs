@@ -12,6 +12,7 @@ use super::{
     cgroup, clock,
     dataplane::{self, Dataplane, NoRoom, Pins},
     engine::Engine,
+    groups::Groups,
     handover::Handover,
     health::Checks,
     interfaces::Interfaces,
@@ -24,7 +25,7 @@ use super::{
     reachability::Reachability,
     routes::Routes,
     secret,
-    sockets::{Groups, Sender},
+    sockets::Sender,
     surroundings, sysctl,
 };
 use crate::{
@@ -32,8 +33,8 @@ use crate::{
     core::{
         controller::{Command, Controller, Input},
         fleet, flows,
-    },
         router::GRACE,
+    },
 };
 
 /// The sockets that need privileges.

@@ -64,6 +64,10 @@ fn main() -> ExitCode {
             "the lowest address asks, the next takes over",
             queriers::election,
         )
+        .test(
+            "a router's interface accepts all multicasts",
+            queriers::all_multicasts,
+        )
         .test("a forged Done is answered", queriers::forged_done)
         .test(
             "a forged Query takes no member away that is there",

@@ -10,7 +10,7 @@ use anycast_common::wire::{
     mld::{self, Version},
 };
 use anycast_ctl::shell::sockets::Sender;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use xtask::net::{
     Capture, netlink,
     packet::{Packet, Upper},
@@ -54,14 +54,60 @@ pub fn asks(capture: &Capture, since: u64, source: Ipv6Addr, about: Ipv6Addr) ->
     Ok(())
 }
 
-fn querier(bed: &Bed, node: &str) -> Result<Option<String>> {
+fn querier(bed: &Bed, node: &str) -> Result<String> {
     let status = bed.daemon(node)?.ask("status")?;
-    let text = status.to_string();
-    // Wherever the view has it.
-    let after = text.split("\"querier\":\"").nth(1);
-    Ok(after
-        .and_then(|rest| rest.split('"').next())
-        .map(str::to_owned))
+    let querier = status["links"][0]["querier"].as_str();
+    querier
+        .map(str::to_owned)
+        .with_context(|| format!("{node} names no Querier: {status}"))
+}
+
+/// Whether the interface of a node accepts all multicasts, whatever groups the kernel has joined.
+fn hears_all(bed: &Bed, node: &str, interface: &str) -> Result<bool> {
+    let link = bed.ip(node, &format!("-d link show {interface}"))?;
+    let mut words = link.split_whitespace();
+    words.find(|word| *word == "allmulti");
+    match words.next() {
+        Some(times) => Ok(times != "0"),
+        None => bail!("no iproute2 that says it: {link}"),
+    }
+}
+
+/// A router's interface accepts all multicasts (RFC 2710 section 4), whatever becomes of it, until the daemon ends.
+/// Without it a card's filter keeps the Querier's Address-Specific Queries from a router that is not the Querier.
+pub fn all_multicasts() -> Result<()> {
+    in_bed(|bed| {
+        bed.add_router("r1", 1)?;
+        bed.add_members(&[("m1", 0x11)])?;
+        ensure!(!hears_all(bed, "r1", "eth0")?, "before the daemon");
+        bed.start("r1", &router(""))?;
+        bed.start_members(&["m1"])?;
+        ensure!(hears_all(bed, "r1", "eth0")?, "from its start on");
+        ensure!(!hears_all(bed, "m1", "eth0")?, "a member is no router");
+
+        let until = |bed: &Bed, interface: &str, wanted: bool| {
+            let what = format!("{interface} hears all multicasts: {wanted}");
+            wait::poll(SOON, AGAIN, &what, || {
+                Ok((hears_all(bed, "r1", interface)? == wanted).then_some(()))
+            })
+        };
+        for (name, other) in [("eth0", "other0"), ("other0", "eth0")] {
+            bed.ip("r1", &format!("link set {name} down"))?;
+            bed.ip("r1", &format!("link set {name} name {other}"))?;
+            bed.ip("r1", &format!("link set {other} up"))?;
+            until(bed, other, other == "eth0")?;
+        }
+        bed.ip("r1", "link del eth0")?;
+        bed.plug(bed.node("r1")?)?;
+        until(bed, "eth0", true)?;
+
+        ensure!(bed.daemon_mut("r1")?.end()?.success(), "r1 ends in order");
+        ensure!(!hears_all(bed, "r1", "eth0")?, "after its end");
+        bed.start("r1", &router(""))?;
+        ensure!(hears_all(bed, "r1", "eth0")?, "the next run");
+        bed.daemon_mut("r1")?.kill()?;
+        until(bed, "eth0", false).context("a crash")
+    })
 }
 
 /// Two routers and a member; the first is the Querier, and both have the route.
@@ -96,8 +142,12 @@ pub fn election() -> Result<()> {
             queries.count()
         });
         ensure!(others == 0, "the Non-Querier has sent {others} Queries");
-        if let Some(querier) = querier(bed, "r2")? {
-            ensure!(querier == link_local(1).to_string(), "r2 follows {querier}");
+        for node in ["r1", "r2"] {
+            let querier = querier(bed, node)?;
+            ensure!(
+                querier == link_local(1).to_string(),
+                "{node}'s Querier is {querier}"
+            );
         }
 
         // The Querier hears a Done, and dies before its check ends: the other one finishes it.

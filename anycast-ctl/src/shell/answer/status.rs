@@ -69,6 +69,7 @@ pub(super) fn status(
     };
     let fill = fill(core, plane, seen);
     status.problems = problems(&status, plane.dataplane().is_pinned(), &fill);
+    status.problems.extend(of_kernel(performer));
     let metrics = performer.metrics_problem();
     status.problems.extend(metrics.map(|message| view::Problem {
         code: "metrics_not_served".to_owned(),
@@ -82,6 +83,32 @@ pub(super) fn status(
             message: format!("users of read_group cannot ask: {message}; then restart the daemon"),
         }));
     Ok(Answer::Status(Box::new(status)))
+}
+
+/// What the kernel has refused, and is asked again.
+fn of_kernel(performer: &Performer) -> Vec<view::Problem> {
+    let groups = performer.memberships();
+    let not_all = groups.not_all().map(|(interface, error)| view::Problem {
+        code: "not_all_multicasts".to_owned(),
+        message: format!(
+            "interface {interface} does not accept all multicasts ({error}): what another router asks may not \
+             be heard there"
+        ),
+    });
+    let mut problems: Vec<_> = not_all.collect();
+    problems.extend(groups.error().map(|error| view::Problem {
+        code: "multicast_not_joined".to_owned(),
+        message: format!(
+            "{} multicast groups cannot be joined ({error}): Queries and Neighbor Solicitations may not be heard",
+            groups.missing()
+        ),
+    }));
+    let plain = performer.routes().and_then(Routes::problem);
+    problems.extend(plain.map(|message| view::Problem {
+        code: "not_resilient".to_owned(),
+        message,
+    }));
+    problems
 }
 
 /// How full the maps are that grow with clients and flows.

@@ -1,5 +1,6 @@
 //! The shell against a real kernel, each test in a network namespace of its own.
 
+mod groups;
 mod links;
 mod nexthops;
 mod plain_routes;
@@ -12,14 +13,15 @@ use std::{net::Ipv6Addr, process::Command, time::Duration};
 use nix::sched::{CloneFlags, unshare};
 
 use super::{
+    groups::Groups,
     netlink::{KernelEvent, LinkInput, LinkTable, Netlink, requests::Requests},
     reachability::Reachability,
     routes::Routes,
-    sockets::{Groups, Sender},
+    sockets::Sender,
     way,
 };
 use crate::{
-    core::NextHop,
+    core::{GroupAction, NextHop},
     model::{
         nexthop::Resilient,
         route::{RoutePlace, RouteSettings, Style},

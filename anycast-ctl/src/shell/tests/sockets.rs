@@ -1,4 +1,4 @@
-//! Packets and multicast groups.
+//! Packets.
 
 use std::net::{SocketAddr, UdpSocket};
 
@@ -50,27 +50,5 @@ fn packets_leave_as_the_core_made_them() {
             assert_eq!(&octets[..length], expected);
             assert_eq!(from.ip(), SocketAddr::from((source, 0)).ip());
         }
-    });
-}
-
-#[test]
-fn groups_are_joined_once_and_left() {
-    in_namespace(async || {
-        let a0 = pair();
-        let group = ipv6::solicited_node(B);
-        let joined = || ip("-6 maddress show dev a0").contains(&group.to_string());
-        let mut groups = Groups::new().expect("a socket");
-        assert!(!joined());
-        groups.join(a0, group).expect("joined");
-        groups.join(a0, group).expect("idempotent");
-        assert!(joined());
-        groups.leave(a0, group).expect("left");
-        groups.leave(a0, group).expect("idempotent");
-        assert!(!joined());
-
-        // An interface that is gone takes its memberships along; its number may come back.
-        assert!(groups.join(9999, group).is_err());
-        groups.forget(9999);
-        groups.retry();
     });
 }

@@ -3,10 +3,19 @@
 //! They carry our number as their protocol (`IFA_PROTO`, Linux 5.18). So after a crash the next run recognises them as
 //! its own, and never removes an address that somebody else added.
 
-use std::{collections::BTreeSet, net::Ipv6Addr};
+use std::{
+    collections::BTreeSet,
+    net::Ipv6Addr,
+    time::{Duration, Instant},
+};
 
 use super::netlink::{LinkTable, Netlink, NetlinkError};
 use crate::model::address::{Assigned, Held};
+
+/// How soon what has failed is tried again.
+pub const AGAIN: Duration = Duration::from_millis(200);
+/// Longest time between two tries where nothing changes.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// One change of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +63,10 @@ pub fn diff(wanted: &[(u32, &Assigned)], held: &[Held]) -> Vec<Change> {
 #[derive(Debug, Default)]
 pub struct Addresses {
     wanted: Vec<Assigned>,
+    /// Whether something may have changed since the last try.
     due: bool,
+    /// When the last try was, and how long to wait for the next one where nothing changes, if it failed.
+    failed: Option<(Instant, Duration)>,
     /// Those of them that the machine does not serve, and whose packets it routes to another member.
     sent_on: BTreeSet<Ipv6Addr>,
     /// Those that were so the last time.
@@ -74,6 +86,7 @@ impl Addresses {
         Self {
             wanted,
             due: true,
+            failed: None,
             sent_on: BTreeSet::new(),
             were_sent_on: BTreeSet::new(),
             looked: false,
@@ -112,18 +125,38 @@ impl Addresses {
         self.due = true;
     }
 
+    /// When to call [`reconcile`](Self::reconcile) because the last try failed. A reason why it failed may last.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        let (tried, wait) = self.failed?;
+        Some(tried + if self.due { AGAIN } else { wait })
+    }
+
     /// Assigns and removes addresses until the kernel has the wanted ones, if something may have changed since the last
-    /// time. Gives whether that has to be tried again soon.
-    pub fn reconcile(&mut self, netlink: &mut Netlink, links: &LinkTable) -> bool {
-        if !std::mem::take(&mut self.due) {
-            return false;
+    /// time, or that failed and is [due](Self::due).
+    pub fn reconcile(&mut self, netlink: &mut Netlink, links: &LinkTable, now: Instant) {
+        let is_time = match self.due() {
+            Some(due) => due <= now,
+            None => self.due,
+        };
+        if !is_time {
+            return;
         }
+        self.due = false;
+        let wait = self
+            .failed
+            .map_or(AGAIN, |(_, wait)| (wait * 2).min(LONGEST));
+        let done = self.try_all(netlink, links);
+        self.failed = (!done).then_some((now, wait));
+    }
+
+    /// Gives whether all is as it is to be.
+    fn try_all(&mut self, netlink: &mut Netlink, links: &LinkTable) -> bool {
         let held = match netlink.addresses() {
             Ok(held) => held,
             Err(error) => {
                 tracing::warn!(%error, "cannot read the addresses: trying again");
-                self.due = true;
-                return true;
+                return false;
             }
         };
         let there: Vec<_> = self
@@ -154,15 +187,13 @@ impl Addresses {
         let places: Vec<_> = places
             .map(|(ifindex, wanted)| (*ifindex, wanted.address))
             .collect();
-        let again = self.route(netlink, &places);
-        self.due |= again;
-        again
+        self.route(netlink, &places)
     }
 
-    /// Has packets of others to the addresses go where they are to. Gives whether that has to be tried again soon.
+    /// Has packets of others to the addresses go where they are to. Gives whether they do.
     fn route(&mut self, netlink: &mut Netlink, there: &[(u32, Ipv6Addr)]) -> bool {
         if self.looked && self.sent_on.is_empty() && self.were_sent_on.is_empty() {
-            return false;
+            return true;
         }
         let done = netlink.sent_on().and_then(|sent_on| {
             for (ifindex, address) in there {
@@ -194,16 +225,16 @@ impl Addresses {
                     tracing::warn!(target: "anycast::member", %error,
                         "cannot route what is not served here: trying again");
                 }
-                return true;
+                return false;
             }
         }
-        false
+        true
     }
 
     /// Sends nothing on any more.
     pub fn serve_all(&mut self, netlink: &mut Netlink, links: &LinkTable) {
         self.send_on(BTreeSet::new());
-        self.reconcile(netlink, links);
+        self.now(netlink, links);
     }
 
     /// Removes all addresses of ours.
@@ -211,7 +242,13 @@ impl Addresses {
         self.serve_all(netlink, links);
         self.wanted.clear();
         self.due = true;
-        self.reconcile(netlink, &LinkTable::default());
+        self.now(netlink, &LinkTable::default());
+    }
+
+    /// At the end nothing is put off.
+    fn now(&mut self, netlink: &mut Netlink, links: &LinkTable) {
+        self.failed = None;
+        self.reconcile(netlink, links, Instant::now());
     }
 }
 

@@ -8,20 +8,14 @@ mod reload;
 mod requests;
 mod retiring;
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::{io, time::Instant};
 
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{MissedTickBehavior, interval, sleep, sleep_until},
-};
+use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 
 use self::{kernel::RESYNC, looks::Looks, parts::Parts};
 use super::{
     Paths, ShellError,
-    addresses::Addresses,
+    addresses::{AGAIN, Addresses},
     api::server::Server,
     bus::{BusEvent, Incoming},
     clock,
@@ -33,6 +27,7 @@ use super::{
     plain_routes::PlainRoutes,
     recent::Recent,
     routes::Routes,
+    signals::{Signals, Wish},
     start,
     systemd::Manager,
 };
@@ -40,9 +35,6 @@ use crate::{
     config::{Config, running::Running, settings},
     core::{Time, controller::Input},
 };
-
-/// How soon the daemon reads again what could not be read.
-const AGAIN: Duration = Duration::from_millis(200);
 
 /// The parts, what brings them events, and the loop that connects them.
 pub(super) struct Daemon {
@@ -123,7 +115,7 @@ impl Daemon {
     }
 
     /// Runs the loop until a signal ends it.
-    pub(super) async fn run(&mut self) -> Result<(), ShellError> {
+    pub(super) async fn run(&mut self, mut signals: Signals) -> Result<(), ShellError> {
         let Self {
             parts,
             neighbors,
@@ -133,13 +125,7 @@ impl Daemon {
             manager,
             ..
         } = self;
-        let catch = |kind: SignalKind| signal(kind).map_err(ShellError::io("cannot catch signals"));
-        let mut interrupt: Signal = catch(SignalKind::interrupt())?;
-        let mut terminate: Signal = catch(SignalKind::terminate())?;
-        let mut hangup: Signal = catch(SignalKind::hangup())?;
-        let mut resync = interval(RESYNC);
-        resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        resync.reset();
+        let mut resync = Instant::now() + RESYNC;
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
@@ -181,21 +167,28 @@ impl Daemon {
                     }
                 }
                 _ = look.tick(), if parts.is_periodic() => parts.each_second(),
-                _ = resync.tick() => again = parts.resync(),
-                () = manager.due() => manager.alive(),
-                _ = hangup.recv() => {
-                    // An error has already been logged.
-                    let _ = parts.reload();
+                () = due(Some(resync)) => {
+                    resync = Instant::now() + RESYNC;
+                    again = parts.resync();
                 }
-                _ = interrupt.recv() => break,
-                _ = terminate.recv() => break,
+                // They are assigned below.
+                () = due(parts.addresses.due()) => {}
+                () = manager.due() => manager.alive(),
+                wish = signals.next() => match wish {
+                    Wish::Reload => {
+                        // An error has already been logged.
+                        let _ = parts.reload();
+                    }
+                    Wish::End => break,
+                },
             }
             // Timers are checked after every event, whatever it was.
             parts.core.poll_if_due();
             parts.perform();
-            again |= parts.assign();
+            parts.assign();
             if again {
-                resync.reset_after(AGAIN);
+                // Something happens all the time: what is to be soon is never put off.
+                resync = resync.min(Instant::now() + AGAIN);
             }
         }
         tracing::info!("stopping");
@@ -270,7 +263,7 @@ async fn of_bus(incoming: Option<&mut Incoming>) -> BusEvent {
     }
 }
 
-/// Waits until the routes have to be compared, or for ever where there are no routes.
+/// Waits for an instant, or for ever where there is none.
 async fn due(instant: Option<Instant>) {
     match instant {
         Some(instant) => sleep_until(instant.into()).await,

@@ -55,6 +55,7 @@ mod room;
 pub mod routes;
 mod routing_daemons;
 pub mod secret;
+mod signals;
 pub mod sockets;
 mod start;
 mod sum;
@@ -83,6 +84,8 @@ pub async fn run(
         return Err(ShellError::NoPrograms);
     }
     privilege::check()?;
+    // From now on, and so that one which comes while the programs load is not lost, and ends nothing half-way.
+    let signals = signals::Signals::catch().map_err(ShellError::io("cannot catch signals"))?;
     let configured = config.control.socket.as_ref().map(|path| path.get_ref());
     let socket = paths
         .socket
@@ -101,7 +104,7 @@ pub async fn run(
     });
     let mut daemon =
         daemon::Daemon::start(&config, running, paths, server, object, not_admitted).await?;
-    let result = daemon.run().await;
+    let result = daemon.run(signals).await;
     daemon.stop().await;
     result
 }

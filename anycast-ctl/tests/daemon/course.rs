@@ -1,9 +1,14 @@
 //! A member and its router, from the first Report to the last route.
 
+use std::time::Duration;
+
 use anycast_ctl::shell::api::{Request, client, view};
 use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::Signal;
-use xtask::net::netlink;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use xtask::net::{netlink, wait};
 
 use super::site::*;
 
@@ -92,6 +97,40 @@ pub fn second_daemon() -> Result<()> {
     let member = site.member()?;
     member.status().context("the other one answers")?;
     router.status().context("the first one still answers")?;
+    Ok(())
+}
+
+/// A signal that comes while the programs load waits until they are, and then does what it is to do.
+pub fn early_signals() -> Result<()> {
+    let site = Site::new("early")?;
+    site.connect()?;
+    let config = format!("{}/../examples/router.toml", env!("CARGO_MANIFEST_DIR"));
+    let socket = site.directory.join("r.sock");
+    let begun = |signal| -> Result<Daemon> {
+        let child = run(&site.router, &socket, &config).spawn()?;
+        let (socket, id) = (socket.clone(), Pid::from_raw(child.id().try_into()?));
+        let daemon = Daemon { child, socket };
+        // It listens before it loads anything, and answers afterwards.
+        wait::poll(PATIENCE, Duration::from_millis(5), "it listens", || {
+            Ok(daemon.socket.exists().then_some(()))
+        })?;
+        kill(id, signal)?;
+        Ok(daemon)
+    };
+    let mut daemon = begun(Signal::SIGHUP)?;
+    wait_for("it answers", || {
+        if let Some(status) = daemon.child.try_wait()? {
+            bail!("the daemon ended: {status}");
+        }
+        Ok(daemon.status().is_ok())
+    })?;
+    ensure!(daemon.end(Signal::SIGTERM)? == Some(0));
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut daemon = begun(signal)?;
+        let status = daemon.child.wait()?;
+        ensure!(status.code() == Some(0), "{signal}: {status}");
+        ensure!(!socket.exists(), "{signal}: its socket is left");
+    }
     Ok(())
 }
 

@@ -22,6 +22,10 @@ fn main() -> ExitCode {
             "a second daemon leaves the first alone",
             course::second_daemon,
         )
+        .test(
+            "signals are caught while the programs load",
+            course::early_signals,
+        )
         .test("an interface may come late", course::late_interface)
         .test("a mode that is chosen is explained", attach::mode)
         .test(

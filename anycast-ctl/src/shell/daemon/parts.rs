@@ -1,6 +1,6 @@
 //! The core and the parts that it acts on, and what every event has them do.
 
-use std::{collections::BTreeSet, net::Ipv6Addr};
+use std::{collections::BTreeSet, net::Ipv6Addr, time::Instant};
 
 use super::{
     super::{
@@ -117,9 +117,8 @@ impl Parts {
         correspondent.is_none_or(Correspondent::is_ready)
     }
 
-    /// Assigns and removes addresses, so that they fit the interfaces that exist and the groups that are served. Gives
-    /// whether that has to be tried again soon.
-    pub(super) fn assign(&mut self) -> bool {
+    /// Assigns and removes addresses, so that they fit the interfaces that exist and the groups that are served.
+    pub(super) fn assign(&mut self) {
         if self.is_own_router {
             let sent_on = self.unserved().filter(|(anycast, why)| {
                 *why == Unserved::Ill || self.addresses.is_sent_on(*anycast)
@@ -128,7 +127,8 @@ impl Parts {
             self.addresses.send_on(sent_on);
         }
         let links = self.plane.links();
-        self.addresses.reconcile(&mut self.netlink, links)
+        self.addresses
+            .reconcile(&mut self.netlink, links, Instant::now());
     }
 
     /// What the last run sent on goes there until the service is known to be well. An address that nobody sent on stays

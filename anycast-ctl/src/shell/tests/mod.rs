@@ -1,5 +1,6 @@
 //! The shell against a real kernel, each test in a network namespace of its own.
 
+mod addresses;
 mod groups;
 mod links;
 mod nexthops;

@@ -26,6 +26,8 @@ const X: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x20, 0, 0, 0, 0, 0x11);
 const BEAT: Duration = Duration::from_millis(10);
 /// How much longer the way to B may be closed than that to X. It needs two look-ups and a route more.
 const SLACK: Duration = Duration::from_millis(400);
+/// On a busy machine the daemon may be late now and then. One that is late each time waits for something.
+const TRIES: usize = 3;
 
 /// When packets arrived at the member, by port.
 type Arrivals = Arc<Mutex<BTreeMap<u16, Vec<Instant>>>>;
@@ -133,18 +135,20 @@ pub fn lost_for_a_moment() -> Result<()> {
             bed.start_members(&["m1"])?;
             routed(&bed.monitor("r1")?, SOON, &[0x11])?;
             for away in [200, 500].map(Duration::from_millis) {
-                stream.gaps(Instant::now())?;
-                ip(&bed.lan, "link set r1 down")?;
-                // What is tested is a carrier that is away for this long.
-                Pace::every(away)?.beat()?;
-                ip(&bed.lan, "link set r1 up")?;
-                let [ours, control] = stream.gaps(Instant::now())?;
-                println!("{settings}, carrier away for {away:?}: {ours:?}, control {control:?}");
-                ensure!(control >= away, "the carrier was away");
-                ensure!(
-                    ours <= control + wait::patience(SLACK),
-                    "{settings}: {ours:?}, control {control:?}"
-                );
+                let mut seen = Vec::new();
+                let soon = |[ours, control]: &[Duration; 2]| *ours <= *control + SLACK;
+                while !seen.last().is_some_and(soon) {
+                    ensure!(seen.len() < TRIES, "{settings}: B and control: {seen:?}");
+                    stream.gaps(Instant::now())?;
+                    ip(&bed.lan, "link set r1 down")?;
+                    // What is tested is a carrier that is away for this long.
+                    Pace::every(away)?.beat()?;
+                    ip(&bed.lan, "link set r1 up")?;
+                    let gaps = stream.gaps(Instant::now())?;
+                    ensure!(gaps[1] >= away, "the carrier was away: {gaps:?}");
+                    seen.push(gaps);
+                }
+                println!("{settings}, carrier away for {away:?}: B and control {seen:?}");
             }
             let words = bed.daemon("r1")?.tail(1000).join("\n");
             for wrong in ["cannot read", "refused a route"] {

@@ -53,9 +53,6 @@ fn what_fails_is_tried_again_and_not_at_once() {
         println!("{waits:?} ms");
         assert!(!is_sent_on());
         ip("link set a0 up");
-        ip(&format!(
-            "address replace {B}/128 dev a0 proto 172 nodad preferred_lft 0"
-        ));
         addresses.notified();
         let due = addresses.due().expect("it is tried again");
         assert!(due <= now + AGAIN, "what is news is not left for long");

@@ -27,7 +27,8 @@ use crate::core::{
     rr::Generator,
 };
 
-/// How long the routes of an earlier run stay after the answers to the first Queries, where their members do not report.
+/// How long the routes of an earlier run stay after the answers to the first Queries, where their members do not
+/// report.
 pub const GRACE: Duration = Duration::from_secs(5);
 
 /// The router role.
@@ -170,8 +171,8 @@ impl Router {
 
     /// Notes that the kernel still has the route of an earlier run to this member. Where one member is chosen, it is
     /// this one as soon as it sends a Report, so that a restart moves no flow; when the kernel's route is gone, after
-    /// [`GRACE`], there is nothing to keep any more. Where no General Query is sent, the
-    /// router asks the members of `anycast` with Address-Specific Queries.
+    /// [`GRACE`], there is nothing to keep any more. Where no General Query is sent, the router asks the members of
+    /// `anycast` with Address-Specific Queries.
     pub fn adopt(&mut self, now: Time, anycast: Ipv6Addr, next_hop: NextHop) {
         let links = self.links.iter();
         let answers = links.map(|link| link.settings.timers.first_answers());

@@ -5,7 +5,6 @@ use std::{
     fs,
     net::{Ipv6Addr, UdpSocket},
     path::{Path, PathBuf},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -28,12 +27,11 @@ use super::{
 };
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-ctl");
-/// Clients of a round. The programs at the member pass on 20,000 answers a second on each CPU, all of which may come at
-/// once, and a handshake takes three: with more clients, answers would be dropped, and asked for again a second later.
+/// Clients of a round, one straight after the other.
 const ROUND: usize = 5000;
 const ROUNDS: usize = 7;
 const COUNT: usize = ROUND * ROUNDS;
-/// In which those 20,000 are there again.
+/// After which clients are sent again whose packets a full link has lost.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Handshakes that are under way at the same time.
 const UNDER_WAY: usize = 2000;
@@ -128,7 +126,6 @@ pub fn run() -> Result<()> {
             Ok((member.bound()? >= sent).then_some(()))
         })?;
         rates.push(rate(round.len(), start.elapsed()));
-        thread::sleep(PAUSE);
     }
     let [at_gateway, at_member] = [gateway.busy()? - before[0], member.busy()? - before[1]];
     let ratios = rates.iter().map(|rate| rate / WANTED).collect();

@@ -1,5 +1,5 @@
-//! A million bound clients in steady state: a member's Binding Updates come evenly to a gateway's daemon by its link, as
-//! many a second as renew all bindings before they expire.
+//! A million bound clients in steady state: a member's Binding Updates come evenly to a gateway's daemon by its link,
+//! as many a second as renew all bindings before they expire.
 
 use std::{
     collections::BTreeMap,

@@ -212,8 +212,12 @@ impl Correspondent {
         let (service, client) = transport.ports;
         let Some(anycast) = self.care_of.get(&(destination, source)).copied() else {
             let key = (destination, source, client, service, view.protocol);
-            let bound = self.flows.get_mut(&key);
-            if let Some(flow) = bound.filter(|flow| flow.care_of.is_some())
+            let mut known = self.flows.get_mut(&key);
+            let bare = transport.flags & (RST | ACK) == RST;
+            if bare && known.as_mut().is_some_and(|flow| flow.is_refused()) {
+                return Some(Decision::Drop);
+            }
+            if let Some(flow) = known.filter(|flow| flow.care_of.is_some())
                 && transport.flags & RST != 0
             {
                 flow.note(

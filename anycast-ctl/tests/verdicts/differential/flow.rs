@@ -45,7 +45,28 @@ impl Flow {
         if self.answered {
             (self.answered, self.doubted, self.first) = (false, true, None);
         } else if !self.doubted {
-            *self = Self::default();
+            self.opens();
+        }
+    }
+
+    /// It goes to B from now on, whatever of it is on its way to C.
+    fn opens(&mut self) {
+        *self = Self {
+            first: self.first,
+            ..Self::default()
+        };
+    }
+
+    /// Somebody resets it from B without ACK. Whether that is the member that a flow on trial was led to, or is about
+    /// what was on its way there when the trial ended, a moment ago: nothing here takes longer.
+    pub(super) fn is_refused(&mut self) -> bool {
+        match self.care_of {
+            None => !self.own && self.first.is_some(),
+            Some(_) if self.led && !self.doubted && !self.answered => {
+                self.opens();
+                true
+            }
+            Some(_) => false,
         }
     }
 

@@ -29,9 +29,10 @@ impl Bucket {
         })
     }
 
+    /// Whether a token is left. Where there is no limit, there is one, whatever others that share the bucket have taken.
     #[inline(always)]
     pub(crate) fn holds(self, now: u64, rate: Rate) -> bool {
-        holds(self.full(), now, rate)
+        rate.every == 0 || holds(self.full(), now, rate)
     }
 
     /// Takes a token. A row in which others have taken more stays as it is.

@@ -253,14 +253,14 @@ fn pin(process: Pid, cpu: usize) -> Result<()> {
     Ok(sched_setaffinity(process, &cpus)?)
 }
 
-/// Octets of a process, and of the maps that it holds.
+/// Octets of a process by itself, without what it sees of its maps, and of the maps that it holds.
 fn memory(process: u32) -> Result<(f64, f64)> {
     let number = |text: &str, name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok())
     };
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let own = number(&status, "VmRSS:").context("VmRSS")? * 1024.0;
+    let own = number(&status, "RssAnon:").context("RssAnon")? * 1024.0;
     let mut maps = BTreeMap::new();
     for entry in fs::read_dir(format!("/proc/{process}/fdinfo"))? {
         let Ok(text) = fs::read_to_string(entry?.path()) else {

@@ -29,7 +29,7 @@ impl Bucket {
         })
     }
 
-    /// Whether a token is left. Where there is no limit, there is one, whatever others that share the bucket have taken.
+    /// Whether a token is left. Where there is no limit there is one, whatever others that share the bucket have taken.
     #[inline(always)]
     pub(crate) fn holds(self, now: u64, rate: Rate) -> bool {
         rate.every == 0 || holds(self.full(), now, rate)

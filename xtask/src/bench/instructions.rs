@@ -30,6 +30,8 @@ const ROUNDS: &str = "3";
 const LIMIT: Duration = Duration::from_mins(40);
 /// How often the guest is booted that ends before it has begun.
 const BOOTS: u32 = 3;
+/// In MiB: each case has maps of its own.
+const MEMORY: &str = "12288";
 
 /// A case, and what a packet of it takes without what makes the frame.
 #[derive(Serialize)]
@@ -115,7 +117,7 @@ fn boot(scratch: &Path, program: &Path, anchors: &Path, steps: &[Step]) -> Resul
     let mut marked = Vec::new();
     for _ in 0..BOOTS {
         let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args(["-icount", "shift=0,sleep=off"]);
+        qemu.args(["-icount", "shift=0,sleep=off", "-m", MEMORY]);
         marked = machine::boot_with(&unpacked.image, &initramfs, &log, LIMIT, qemu)?;
         if !marked.is_empty() {
             break;

@@ -60,8 +60,11 @@ pub(crate) fn boot_with(
     limit: Duration,
     mut qemu: Command,
 ) -> Result<Vec<Value>> {
+    // Of two sizes, qemu takes the last.
+    if !qemu.get_args().any(|argument| argument == "-m") {
+        qemu.args(["-m", &MEMORY.to_string()]);
+    }
     qemu.args(["-machine", "q35,accel=tcg", "-cpu", "max", "-smp", "2"])
-        .args(["-m", &MEMORY.to_string()])
         .args([
             "-nodefaults",
             "-no-reboot",

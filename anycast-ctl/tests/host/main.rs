@@ -48,10 +48,7 @@ fn main() -> ExitCode {
             "a C that the host may choose as a source is warned of",
             own::preferred,
         )
-        .test(
-            "a C that another host has is told of, and used when that is gone",
-            own::duplicate,
-        )
+        .test("a C that another host has is told of", own::duplicate)
         .run()
 }
 

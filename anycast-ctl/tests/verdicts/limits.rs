@@ -5,22 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anycast_common::abi::{
-    event::kind,
-    maps::BUCKETS_ROW,
-    roles::{CORRESPONDENT, MEMBER},
-};
-use anycast_ctl::{
-    core::{MapAction, rate::Rate},
-    shell::dataplane::Limits,
-};
+use anycast_common::abi::{event::kind, maps::BUCKETS_ROW, roles::CORRESPONDENT};
+use anycast_ctl::{core::rate::Rate, shell::dataplane::Limits};
 use anyhow::{Result, ensure};
 use xtask::{kernel_tests::Suite, net::wait};
 
 use crate::{
     correspondent::for_controller,
     harness::{Bench, Row, TWO, Verdict, stay},
-    packets::{ACK, Packet, SYN, address},
+    packets::{ACK, Packet, SYN},
 };
 
 const A: &str = "2001:db8:1::100";
@@ -29,9 +22,7 @@ const C: &str = "2001:db8:20::c1";
 const PORTS: (u16, u16) = (40000, 80);
 const HOME_TEST_INIT: u8 = 1;
 const CARE_OF_TEST_INIT: u8 = 2;
-const HOME_TEST: u8 = 3;
 const BINDING_UPDATE: u8 = 5;
-const BINDING_ACK: u8 = 6;
 
 /// Where a frame has the type of a Mobility Header that is not behind other headers.
 const MH_TYPE: usize = 14 + 40 + 2;
@@ -49,8 +40,6 @@ pub fn tests(suite: Suite) -> Suite {
             "limits: a flood of Test Inits leaves half of the ring",
             ring,
         )
-        .test("limits: new clients of one /64, and of all", new_clients)
-        .test("limits: answers to a member", answers)
         .test("limits: tokens grow again", growth)
         .test(
             "limits: who has spent the tokens of a slower rate waits for those of the quicker one",
@@ -69,11 +58,11 @@ fn bench(limits: Limits) -> Result<Bench> {
     Ok(bench)
 }
 
-fn message(source: &str, client: &str, mh_type: u8) -> Packet {
+pub(super) fn message(source: &str, client: &str, mh_type: u8) -> Packet {
     Packet::mobility(source, client, mh_type)
 }
 
-fn punted(name: &'static str, packet: &Packet) -> Row {
+pub(super) fn punted(name: &'static str, packet: &Packet) -> Row {
     let frame = packet.frame();
     let mh_type = frame[MH_TYPE];
     Row {
@@ -86,7 +75,11 @@ fn punted(name: &'static str, packet: &Packet) -> Row {
     }
 }
 
-fn refused(name: &'static str, packet: &Packet, counts: &'static [(&'static str, u64)]) -> Row {
+pub(super) fn refused(
+    name: &'static str,
+    packet: &Packet,
+    counts: &'static [(&'static str, u64)],
+) -> Row {
     Row {
         counts,
         events: &[],
@@ -300,72 +293,6 @@ fn ring() -> Result<()> {
         "when the controller has read on",
         &message(B, A, HOME_TEST_INIT),
     )])
-}
-
-fn new_clients() -> Result<()> {
-    stay()?;
-    let mut bench = Bench::with_limits(
-        MEMBER,
-        true,
-        Limits {
-            clients_of_prefix: TWO,
-            clients: Rate { burst: 3, ..TWO },
-            ..Limits::NONE
-        },
-    )?;
-    bench.dataplane.maps().apply(&MapAction::SetLocalAnycast {
-        anycast: address(B),
-        report_clients: true,
-    })?;
-    let row = |name, source: &str, counts, events| Row {
-        name,
-        frame: Packet::tcp(source, B, PORTS, SYN).frame(),
-        verdict: Verdict::Pass,
-        becomes: None,
-        counts,
-        events,
-    };
-    let reported: &[(&str, u64)] = &[("member_new_client", 1)];
-    let new: &[u8] = &[kind::NEW_CLIENT];
-    let of_prefix = &[("member_new_client_prefix_limited", 1)];
-    let of_all = &[("member_new_client_rate_limited", 1)];
-    bench.table(&[
-        row("a client", "2001:db8:1::1", reported, new),
-        row("another", "2001:db8:1::2", reported, new),
-        row("a third of its /64", "2001:db8:1::3", of_prefix, &[]),
-        row("which is tried again", "2001:db8:1::3", of_prefix, &[]),
-        row("one that is known", "2001:db8:1::1", &[], &[]),
-        row("another /64", "2001:db8:2::1", reported, new),
-        row(
-            "more than the controller bears",
-            "2001:db8:3::1",
-            of_all,
-            &[],
-        ),
-        row("which is tried again", "2001:db8:3::1", of_all, &[]),
-    ])
-}
-
-/// However many handshakes begin, there is room for their answers.
-fn answers() -> Result<()> {
-    stay()?;
-    let limits = Limits {
-        answers: Rate { burst: 3, ..TWO },
-        ..Limits::NONE
-    };
-    let mut bench = Bench::with_limits(MEMBER, true, limits)?;
-    bench.dataplane.maps().apply(&MapAction::SetLocalAnycast {
-        anycast: address(B),
-        report_clients: true,
-    })?;
-    let beyond = &[("member_answer_limited", 1)];
-    let answer = |name, source, mh_type| punted(name, &message(source, B, mh_type));
-    bench.table(&[
-        answer("a Home Test", A, HOME_TEST),
-        answer("an acknowledgement", A, BINDING_ACK),
-        answer("of another client", "2001:db8:2::1", HOME_TEST),
-        refused("a fourth at once", &message(A, B, BINDING_ACK), beyond),
-    ])
 }
 
 /// Control: the same rate given once more.

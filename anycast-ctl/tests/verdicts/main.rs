@@ -24,6 +24,7 @@ mod limits;
 mod load;
 mod member;
 mod member_flow;
+mod member_limits;
 mod packets;
 mod pair;
 mod recent;
@@ -80,6 +81,7 @@ fn main() -> std::process::ExitCode {
     let suite = unwanted::tests(suite);
     let suite = full::tests(suite);
     let suite = limits::tests(suite);
+    let suite = member_limits::tests(suite);
     let suite = answer::tests(suite);
     let suite = forward::tests(suite);
     let suite = in_use::tests(suite);
@@ -113,6 +115,7 @@ fn main() -> std::process::ExitCode {
     let rules = unattended::tests(rules);
     let rules = unwanted::tests(rules);
     let rules = limits::tests(rules);
+    let rules = member_limits::tests(rules);
     let rules = answer::tests(rules);
     let rules = icmp_error::tests(rules);
     let rules = unreachable::tests(rules);

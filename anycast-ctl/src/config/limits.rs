@@ -85,3 +85,18 @@ fn twice(rate: Rate) -> Rate {
         burst: rate.burst.saturating_mul(2),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_handshake_that_may_begin_may_have_its_answers() {
+        let least = Rate::per_second(20_000, 20_000);
+        assert_eq!(answers(Rate::per_second(10, 20)), least);
+        assert_eq!(answers(Rate::per_second(5000, 5000)), least, "just as many");
+        let many = answers(Rate::per_second(40_000, 10_000));
+        assert_eq!(many, Rate::per_second(160_000, 40_000));
+        assert!(answers(Rate::UNLIMITED).every.is_zero());
+    }
+}

@@ -147,7 +147,12 @@ fn change<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> Result<C
             unsafe { steer_disowned(question, 1) }
         };
     }
-    if C::HOOK == Hook::Ingress && answer == answer::UNKNOWN && !other && !disowns {
+    let passes = match C::HOOK {
+        Hook::Ingress => answer == answer::UNKNOWN && !other && !disowns,
+        // The first datagram of a flow is none of an open one yet.
+        _ => answer == answer::OPEN || answer == answer::UNKNOWN && question.is_tcp(),
+    };
+    if passes {
         keep_passing(packet.ctx, packet.parsed, &raw const *transport, stamp);
     }
     let (side, address) = if outward {

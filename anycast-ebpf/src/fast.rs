@@ -5,15 +5,15 @@
 //! be what `classify` would have said.
 
 use anycast_common::abi::{
-    maps::mixed,
+    maps::{mixed, whose as role},
     roles::{CORRESPONDENT, MEMBER},
 };
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 
 use crate::{
-    hints::{in_scope, is_noted, is_ours, whose},
+    hints::{in_scope, is_noted, ours, whose},
     packet::{Bytes, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN, IPV6},
-    transport::{HOP_BY_HOP, ICMPV6, TCP, TCP_SYN, UDP},
+    transport::{HOP_BY_HOP, ICMPV6, TCP, TCP_RST, TCP_SYN, UDP},
 };
 
 // Where fields are in a frame without a VLAN tag or an extension header.
@@ -172,14 +172,14 @@ pub(crate) fn sight<const ROLES: u8>(ctx: &impl Bytes) -> Sight {
     }
     let destination = mixed(head.destination());
     if ROLES & CORRESPONDENT == 0 {
-        return if is_ours(destination) != 0 {
+        return if ours(destination) != 0 {
             Sight::Unknown
         } else {
             Sight::Done(XDP_PASS)
         };
     }
     let source = mixed(head.source());
-    if is_ours(destination) | is_ours(source) != 0 {
+    if may_be_bound(ctx, head, ours(source), ours(destination)) {
         return Sight::Flow(both(source, destination));
     }
     // It may be a client's packet to an anycast address, and the first of a flow or the first in a while.
@@ -189,6 +189,31 @@ pub(crate) fn sight<const ROLES: u8>(ctx: &impl Bytes) -> Sight {
         return Sight::Unknown;
     }
     Sight::Done(XDP_PASS)
+}
+
+/// Whether a packet of TCP or UDP may be one of a flow that is, or may be, bound. Of its addresses is given what they
+/// may be. What an anycast address sends, or what comes to a care-of address, is none, unless it is a reset, which says
+/// that somebody does not know the flow.
+#[inline(always)]
+pub(crate) fn may_be_bound(ctx: &impl Bytes, head: Head, source: u8, destination: u8) -> bool {
+    let both = u32::from(destination) | u32::from(source) << SOURCES;
+    if both == 0 {
+        return false;
+    }
+    both & BOUND != 0 || is_reset(ctx, head)
+}
+
+const SOURCES: u32 = 8;
+const BOUND: u32 =
+    (role::ANYCAST | role::LOCAL) as u32 | ((role::CARE_OF | role::LOCAL) as u32) << SOURCES;
+
+#[inline(always)]
+fn is_reset(ctx: &impl Bytes, head: Head) -> bool {
+    if head.protocol() != TCP {
+        return false;
+    }
+    // SAFETY: the bounds are checked.
+    !head.reaches(ctx, TCP_FLAGS + 1) || unsafe { *head.field::<u8>(TCP_FLAGS) } & TCP_RST != 0
 }
 
 /// Whether nothing is to be noted of the packet, whose addresses are given [`mixed`].

@@ -14,7 +14,7 @@ use anycast_common::{
     wire::checksum,
 };
 use aya_ebpf::{
-    bindings::xdp_action::{XDP_REDIRECT, XDP_TX},
+    bindings::xdp_action::{XDP_PASS, XDP_REDIRECT, XDP_TX},
     helpers::{bpf_get_smp_processor_id, bpf_redirect},
     programs::XdpContext,
 };
@@ -23,7 +23,7 @@ use crate::{
     change::Change,
     context::{Context, Hook, Packet},
     fast::{Head, LENGTH, both},
-    hints::{holds, stamp},
+    hints::{holds, is_left_alone, stamp},
     maps::{FLOW_CACHE, WAYS},
     next_hop::NextHop,
     packet::{Bytes, IPV6},
@@ -50,7 +50,10 @@ pub(crate) fn send(ctx: &XdpContext, head: Head, addresses: u64) -> Option<u32> 
     if !is_in_between(ctx, head) {
         return None;
     }
-    let way = find(ctx, head, addresses)?;
+    let way = match find(ctx, head, addresses)? {
+        Known::Way(way) => way,
+        Known::Passes => return Some(XDP_PASS),
+    };
     if !is_plain(ctx, head, way.mtu) {
         return None;
     }
@@ -64,9 +67,19 @@ pub(crate) fn send(ctx: &XdpContext, head: Head, addresses: u64) -> Option<u32> 
     Some(XDP_REDIRECT)
 }
 
+/// What is known of a flow.
+pub(crate) enum Known {
+    Way(&'static CachedWay),
+    /// Its packets pass, whatever else may be said of them.
+    Passes,
+}
+
+/// In place of the index of a way: [`CachedFlow::PASSES`].
+const PASSES: u32 = CachedFlow::PASSES;
+
 /// What becomes of the packets of a flow, if that is known and holds still. See [`both`] about `addresses`.
 #[inline(always)]
-pub(crate) fn find<C: Context>(ctx: &C, head: Head, addresses: u64) -> Option<&'static CachedWay> {
+pub(crate) fn find<C: Context>(ctx: &C, head: Head, addresses: u64) -> Option<Known> {
     let of = |index| FLOW_CACHE.get(index).filter(|flow| is_it(ctx, head, flow));
     let [first, second] = places(addresses, head.ports());
     let flow = of(first)
@@ -76,7 +89,11 @@ pub(crate) fn find<C: Context>(ctx: &C, head: Head, addresses: u64) -> Option<&'
     if !holds(flow.stamp, stamp()) {
         return None;
     }
-    WAYS.get(flow.way)
+    if let Some(way) = WAYS.get(flow.way) {
+        return Some(Known::Way(way));
+    }
+    let alone = flow.way == PASSES && is_left_alone(hash(addresses, head.ports()), flow.stamp);
+    alone.then_some(Known::Passes)
 }
 
 #[inline(always)]
@@ -185,12 +202,7 @@ pub(crate) fn remember<C: Context>(
     change: &Change,
     next_hop: &NextHop,
 ) {
-    let plain = match transport.protocol {
-        TCP => transport.checksum == TCP_CHECKSUM,
-        UDP => transport.checksum == UDP_CHECKSUM,
-        _ => false,
-    };
-    if !plain || packet.layout.tagged {
+    if !can_remember(packet, transport) {
         return;
     }
     if transport.flags & (TCP_FIN | TCP_RST) != 0 {
@@ -204,10 +216,28 @@ pub(crate) fn remember<C: Context>(
     }
 }
 
+/// Keeps that the packets of a flow pass, which is not bound. A bound flow may take the place of its entry.
+#[inline(always)]
+pub(crate) fn remember_passing<C: Context>(ctx: &C, stamp: u64) {
+    remember_flow(ctx, PASSES, stamp);
+}
+
+/// Whether a frame like this one can go the short way.
+#[inline(always)]
+pub(crate) fn can_remember<C: Context>(packet: &Packet<'_, C>, transport: &Transport) -> bool {
+    let plain = match transport.protocol {
+        TCP => transport.checksum == TCP_CHECKSUM,
+        UDP => transport.checksum == UDP_CHECKSUM,
+        _ => false,
+    };
+    plain && !packet.layout.tagged
+}
+
 /// A value that is no index of a way.
 const NONE: u32 = u32::MAX;
 
-/// The entry of a flow, or one that it may take. A valid entry of another flow is not replaced.
+/// The entry of a flow, or one that it may take. A valid entry of another flow is not replaced, unless this flow is
+/// bound and the other is not.
 #[inline(never)]
 fn remember_flow<C: Context>(ctx: &C, way: u32, stamp: u64) -> u32 {
     let Some(head) = Head::of(ctx) else {
@@ -219,7 +249,8 @@ fn remember_flow<C: Context>(ctx: &C, way: u32, stamp: u64) -> u32 {
         let Some(flow) = FLOW_CACHE.get(index) else {
             return 0;
         };
-        if is_it(ctx, head, flow) || !holds(flow.stamp, stamp) {
+        let gives_way = flow.way == PASSES && way != PASSES;
+        if is_it(ctx, head, flow) || gives_way || !holds(flow.stamp, stamp) {
             room = index;
         }
     }
@@ -336,11 +367,17 @@ fn both_of(head: Head) -> u64 {
     both(mixed(head.source()), mixed(head.destination()))
 }
 
+/// The ends of a flow as one number; see [`both`] about `addresses`.
+#[inline(always)]
+pub(crate) fn hash(addresses: u64, ports: u32) -> u64 {
+    addresses.wrapping_add(u64::from(ports).wrapping_mul(0xd6e8_feb8_6659_fd93))
+}
+
 /// Indices of the first slot of each of the two pairs of slots of a flow. An attacker who has flows share slots only
 /// makes them slower.
 #[inline(always)]
 fn places(addresses: u64, ports: u32) -> [u32; 2] {
-    let mixed = addresses.wrapping_add(u64::from(ports).wrapping_mul(0xd6e8_feb8_6659_fd93));
+    let mixed = hash(addresses, ports);
     let first = of_this_cpu(maps::FLOW_CACHE, (mixed >> 40) as u32);
     [
         first,

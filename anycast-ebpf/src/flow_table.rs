@@ -3,14 +3,17 @@
 use anycast_common::abi::{
     counters::Counter,
     flow_table::{self, Home, Inserted, Secret, Set, class},
-    maps::{Flow, FlowKey, state, unattended},
+    maps::{Flow, FlowKey, mixed, state, unattended},
 };
 
 use crate::{
     count::count,
+    fast::both,
+    flow_cache, hints,
     limit::now,
     maps::{FLOW_SECRET, FLOW_SETS, FLOWS},
     sketch::words,
+    transport::TCP,
 };
 
 /// A flow that is remembered.
@@ -290,6 +293,13 @@ pub unsafe extern "C" fn keep_flow(
             count(Counter::FlowOpenNoRoom);
             return 0;
         }
+    }
+    // The first datagram that is bound finds no entry that passes: an open flow would go on.
+    if !state::is_open(state) && (key.protocol == TCP || state == state::BOUND_LED) {
+        hints::is_led(flow_cache::hash(
+            both(mixed(words(&key.client)), mixed(words(&key.anycast))),
+            hints::ports(key),
+        ));
     }
     count(counter);
     1

@@ -19,7 +19,7 @@ use crate::{
     context::{Context, Hook, Packet},
     count::count,
     global::global,
-    hints::is_ours,
+    hints::ours,
     in_use,
     maps::REDIRECT_TARGETS,
     next_hop::{NextHop, Way},
@@ -67,7 +67,7 @@ fn is_unrouted_once<C: Context>(packet: &Packet<'_, C>, transport: *const Transp
     let Some(transport) = (unsafe { transport.as_ref() }) else {
         return 0;
     };
-    if is_ours(mixed(halves(&packet.destination))) == 0 {
+    if ours(mixed(halves(&packet.destination))) == 0 {
         return 0;
     }
     let unchanged = Change {

@@ -28,6 +28,11 @@ static CACHE_AGE: Shared<u64> = Shared::zero();
 #[unsafe(link_section = ".data.forgotten")]
 static FORGOTTEN: Shared<u64> = Shared::zero();
 
+/// [`maps::LED_SECTION`]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.led")]
+static LED: Shared<[u64; maps::LED]> = Shared::zero();
+
 /// [`maps::Stations::SECTION`]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.stations")]
@@ -76,9 +81,9 @@ pub(crate) fn policy_age() -> u64 {
     unsafe { POLICY_AGE.get().read_volatile() }
 }
 
-/// Whether any map may speak of the address, which is given [`mixed`]: 1 or 0.
+/// What the address may be, which is given [`mixed`]: bits of [`whose`](maps::whose), or 0 if no map speaks of it.
 #[inline(always)]
-pub(crate) fn is_ours(mixed: u64) -> u8 {
+pub(crate) fn ours(mixed: u64) -> u8 {
     // SAFETY: there is an octet for each index.
     unsafe {
         (&raw const (*HINTS.get()).addresses)
@@ -157,12 +162,11 @@ pub(crate) fn note(flow: &FlowKey) {
     let stamp = stamp();
     let source = words(&flow.client);
     let mixed = mixed_address(source);
-    if is_ours(mixed) != 0 || !matches!(flow.protocol, TCP | UDP) {
+    if ours(mixed) != 0 || !matches!(flow.protocol, TCP | UDP) {
         return;
     }
-    let ([a, b], [c, d]) = (flow.client_port, flow.service_port);
     let destination = mixed_address(words(&flow.anycast));
-    let ports = u32::from_ne_bytes([a, b, c, d]);
+    let ports = ports(flow);
     let whose = whose(mixed, destination, flow.protocol, ports);
     let noted = Noted {
         source,
@@ -171,6 +175,13 @@ pub(crate) fn note(flow: &FlowKey) {
     };
     // SAFETY: as above.
     unsafe { slot(whose).write_volatile(noted) };
+}
+
+/// Both ports as they lie in a packet of the client.
+#[inline(always)]
+pub(crate) fn ports(flow: &FlowKey) -> u32 {
+    let ([a, b], [c, d]) = (flow.client_port, flow.service_port);
+    u32::from_ne_bytes([a, b, c, d])
 }
 
 /// Whether the addresses may be those of a client and of an anycast group.
@@ -184,6 +195,30 @@ pub(crate) fn in_scope(source: u64, destination: u64) -> bool {
         anycast_mask,
     } = unsafe { (&raw const (*HINTS.get()).scope).read_volatile() };
     ((source ^ client) & client_mask) | ((destination ^ anycast) & anycast_mask) == 0
+}
+
+/// The time of [`LED`] that a flow shares. An attacker who has flows bound makes others go the long way that share it.
+#[inline(always)]
+fn led_at(mixed: u64) -> *mut u64 {
+    let index = (mixed >> 40) as usize & (maps::LED - 1);
+    // SAFETY: there are so many.
+    unsafe { LED.get().cast::<u64>().add(index) }
+}
+
+/// A flow is bound from now on, whose packets may have passed until now. See [`crate::flow_cache::hash`] about `mixed`.
+/// To be called when the table of flows has it, so that whoever asked that before has a stamp of before.
+#[inline(always)]
+pub(crate) fn is_led(mixed: u64) {
+    // SAFETY: the helper takes nothing, and the static is aligned and there.
+    unsafe { led_at(mixed).write_volatile(bpf_jiffies64()) };
+}
+
+/// Whether no flow that shares the time of this one was bound since the stamp, which [`holds`].
+#[inline(always)]
+pub(crate) fn is_left_alone(mixed: u64, stamp_then: u64) -> bool {
+    // SAFETY: as above.
+    let led = unsafe { bpf_jiffies64().wrapping_sub(led_at(mixed).read_volatile()) };
+    stamp().wrapping_sub(stamp_then) < led
 }
 
 /// The present time in jiffies, and the present values of all ages. Jiffies need one load, where a clock needs a call.

@@ -13,7 +13,7 @@ use aya_ebpf::{
 use crate::{
     count::count,
     fragment,
-    hints::is_ours,
+    hints::ours,
     lead,
     maps::{CLIENTS, LOCAL_ANYCAST, LOCAL_CARE_OF, MEMBER_FLOWS},
     member_flow::{Facts, disowns, member_answers},
@@ -53,7 +53,7 @@ fn answer<const IS_BARE: bool>(ctx: &TcContext) -> Option<()> {
         unsafe { ((*ipv6).source, (*ipv6).destination, (*ipv6).next_header) };
     let (source, destination) = (octets(source), octets(destination));
     // Most packets of a host are nobody's here.
-    if is_ours(mixed(halves(&source))) == 0
+    if ours(mixed(halves(&source))) == 0
         || is_multicast(&destination)
         || is_link_local(&destination)
         || is_link_local(&source)
@@ -185,7 +185,7 @@ fn own_packet<const IS_BARE: bool>(ctx: &TcContext) -> Option<()> {
         return None;
     }
     let (source, destination) = (octets(source), octets(destination));
-    if is_ours(mixed(halves(&source))) == 0 {
+    if ours(mixed(halves(&source))) == 0 {
         return None;
     }
     // SAFETY: the controller replaces entries whole, and the copy is made at once.

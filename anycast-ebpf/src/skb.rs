@@ -24,8 +24,8 @@ use aya_ebpf::{
 use crate::{
     context::{Context, Hook, LOOPBACK, Packet},
     count::count,
-    fast::{HEADERS, Head, both, is_known},
-    hints::{in_scope, is_ours},
+    fast::{HEADERS, Head, both, is_known, may_be_bound},
+    hints::{in_scope, ours},
     next_hop::{NextHop, Way},
     packet::{BARE, Bytes, ETHERNET, ETHERTYPE_IPV6, ethernet},
     transport::{TCP, Transport, UDP, UDP_LITE},
@@ -73,14 +73,15 @@ impl<const OUT: bool> Skb<OUT> {
         }
         let (source, destination) = (head.source(), head.destination());
         let mixed_destination = mixed(destination);
-        if is_ours(mixed_destination) != 0 {
+        let source_mixed = mixed(source);
+        if may_be_bound(self, head, 0, ours(mixed_destination)) {
             return true;
         }
         if !in_scope(source[0], destination[0]) {
             return false;
         }
         !matches!(head.protocol(), TCP | UDP)
-            || !is_known(self, head, mixed(source), mixed_destination)
+            || !is_known(self, head, source_mixed, mixed_destination)
     }
 
     /// [`both`] addresses of a packet that may be one of a bound flow.
@@ -91,7 +92,7 @@ impl<const OUT: bool> Skb<OUT> {
             return None;
         }
         let (source, destination) = (mixed(head.source()), mixed(head.destination()));
-        (is_ours(destination) | is_ours(source) != 0).then(|| both(source, destination))
+        may_be_bound(self, head, ours(source), ours(destination)).then(|| both(source, destination))
     }
 
     #[inline(always)]

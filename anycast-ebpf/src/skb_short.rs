@@ -6,24 +6,26 @@
 
 use anycast_common::abi::{
     counters::short,
-    maps::{CachedWay, STATION_MASK, mixed, side},
+    maps::{CachedWay, STATION_MASK, mixed, side, whose},
 };
 use aya_ebpf::bindings::{__sk_buff, xdp_action::XDP_PASS};
 
 use crate::{
     change::Change,
-    context::{Context, Packet, counted},
+    context::{Context, Hook, Packet, counted},
     fast::{Head, LENGTH, UNDECIDED},
-    flow_cache::{self, DESTINATION, SOURCE, TCP_CHECKSUM, UDP_CHECKSUM, find, is_in_between},
+    flow_cache::{
+        self, DESTINATION, Known, SOURCE, TCP_CHECKSUM, UDP_CHECKSUM, find, is_in_between,
+    },
     flow_table,
     global::global,
-    hints::is_ours,
+    hints::ours,
     next_hop::{NextHop, Way},
     packet::{ETHERNET, IPV6},
     skb::{Skb, redirect},
     sketch::words,
     traffic,
-    transport::{Transport, UDP},
+    transport::{TCP, TCP_FIN, TCP_RST, TCP_SYN, Transport, UDP},
 };
 
 /// The action for a packet of a flow that the cache knows. What is known of its addresses and protocol was found in the
@@ -41,7 +43,10 @@ fn send<const OUT: bool>(skb: &Skb<OUT>, head: Head, addresses: u64) -> Option<u
     if skb.untagged() || !is_in_between(skb, head) {
         return None;
     }
-    let way = find(skb, head, addresses)?;
+    let way = match find(skb, head, addresses)? {
+        Known::Way(way) => way,
+        Known::Passes => return Some(XDP_PASS),
+    };
     if OUT && !(is_to(head, way) && fits(skb, head, way.mtu)) {
         return None;
     }
@@ -101,10 +106,12 @@ fn fits<const OUT: bool>(skb: &Skb<OUT>, head: Head, mtu: u16) -> bool {
 }
 
 global! {
-    /// Keeps that nothing is done where packets of a bound flow come in. Of no other flow: many have a single packet.
+    /// Keeps that nothing is done with packets of a client's flow here, where nothing was done with this one: it is
+    /// open, or bound and the packet has still to leave by TCX. Not of one whose first packet this may be, for many
+    /// have a single packet.
     pub(crate) fn keep_passing(packet, transport: *const Transport, stamp: u64) -> u32;
     keep_passing_once or 0;
-    short_keep_passing_xdp, short_keep_passing_in
+    short_keep_passing_xdp, short_keep_passing_in, short_keep_passing_out
 }
 
 #[inline(always)]
@@ -117,13 +124,35 @@ fn keep_passing_once<C: Context>(
     let Some(transport) = (unsafe { transport.as_ref() }) else {
         return 0;
     };
-    if is_ours(mixed(words(&packet.destination))) == 0 {
+    // Entries end with the first and the last packets of a flow.
+    let ends = transport.flags & (TCP_SYN | TCP_FIN | TCP_RST) != 0;
+    if !flow_cache::can_remember(packet, transport) || ends && C::HOOK != Hook::Ingress {
+        return 0;
+    }
+    // A packet that may be a member's has to be changed as soon as there is a binding, and one that may be to a member
+    // on this host as soon as that begins to serve.
+    let of_member = ours(mixed(words(&packet.source))) & (whose::CARE_OF | whose::LOCAL);
+    let whose = ours(mixed(words(&packet.destination))) & (whose::ANYCAST | whose::LOCAL);
+    if of_member != 0 || whose != whose::ANYCAST {
         return 0;
     }
     let key = transport.flow_from_client(&packet.source, &packet.destination);
-    if !flow_table::find(&key).is_some_and(|known| !known.is_open() && known.is_answered()) {
-        return 0;
+    match flow_table::find(&key) {
+        Some(known) if !known.is_open() => {
+            if C::HOOK == Hook::Ingress && known.is_answered() {
+                pass_to_way_out(packet, transport, stamp);
+            }
+        }
+        // A datagram of a flow that is not remembered may begin one.
+        None if transport.protocol != TCP => {}
+        _ if ends => {}
+        _ => flow_cache::remember_passing(packet.ctx, stamp),
     }
+    1
+}
+
+#[inline(always)]
+fn pass_to_way_out<C: Context>(packet: &Packet<'_, C>, transport: &Transport, stamp: u64) {
     let unchanged = Change {
         address: [0; 16],
         delta: 0,
@@ -137,5 +166,4 @@ fn keep_passing_once<C: Context>(
         ..NextHop::by(Way::Kernel)
     };
     flow_cache::remember(packet, transport, &unchanged, &anywhere);
-    1
 }

@@ -36,6 +36,7 @@ mod router_rate;
 mod rows;
 mod shared_hop;
 mod short_way;
+mod short_way_open;
 mod short_way_tcx;
 mod sizes;
 mod station;
@@ -87,6 +88,7 @@ fn main() -> std::process::ExitCode {
     let suite = in_use::tests(suite);
     let suite = shared_hop::tests(suite);
     let suite = short_way::tests(suite);
+    let suite = short_way_open::tests(suite);
     let suite = short_way_tcx::tests(suite);
     let suite = traffic::tests(suite);
     let suite = icmp_error::tests(suite);

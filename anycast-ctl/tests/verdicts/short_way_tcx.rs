@@ -12,8 +12,9 @@ use xtask::{
 use crate::{
     forward::{A, B, BACK, C, PORTS, ROUTER, SOON, gateway},
     harness::{self, Bench, Hook, Verdict},
-    packets::{ACK, FIN, Packet, SYN, address},
+    packets::{ACK, FIN, Packet, SYN, TCP, address},
     short_way::{flow, is_heard, unheard},
+    short_way_open::bind_unseen,
     tcx::{OTHER_ROUTER, bench, leaving, to},
     traffic,
 };
@@ -26,6 +27,7 @@ pub fn tests(suite: Suite) -> Suite {
         .test("short way at TCX: in both directions, TCP and UDP", goes)
         .test("short way at TCX: what does not go by it", long)
         .test("short way at TCX: a route to B that ends", unrouted)
+        .test("short way at TCX: of flows that are not bound", passing)
 }
 
 fn out() -> Packet {
@@ -105,6 +107,14 @@ impl Course<'_> {
     fn connect(&mut self) -> Result<()> {
         self.forwarded(&Packet::tcp(A, B, PORTS, SYN))?;
         self.answered(&Packet::tcp(C, A, BACK, SYN | ACK))
+    }
+
+    /// Whether a client's packet passes as it is, where it comes in and where it leaves.
+    fn passes(&mut self, packet: &Packet) -> Result<[bool; 2]> {
+        let came = self.comes(self.clients, packet)? == packet.frame();
+        let frame = leaving(packet, ROUTER);
+        let (_, left) = self.leaves(&frame, self.clients)?;
+        Ok([came, left == frame])
     }
 
     /// Whether the packet goes out by the short way.
@@ -267,5 +277,30 @@ fn unrouted() -> Result<()> {
             to_b(course.namespace)?;
             Ok((meanwhile == out.frame()).then_some(()))
         })
+    })
+}
+
+/// A segment in mid-stream, of which the table may say what it likes for a quarter of a second. Control: what is said
+/// afterwards.
+fn passing() -> Result<()> {
+    on(|course| {
+        let out = out();
+        wait::poll(
+            SOON,
+            Duration::ZERO,
+            "a packet passes by the short way",
+            || {
+                let [_, before] = course.passes(&out)?;
+                ensure!(before, "it does not go to B");
+                bind_unseen(&mut course.bench, &out, TCP);
+                let short = course.passes(&out)?;
+                course.bench.dataplane.maps().next_hops_changed()?;
+                let [came, left] = course.passes(&out)?;
+                ensure!(came && !left, "came {came}, left {left}");
+                let (key, _) = flow(&mut course.bench)?;
+                course.bench.dataplane.maps().remove_flow(&key)?;
+                Ok((short == [true; 2]).then_some(()))
+            },
+        )
     })
 }

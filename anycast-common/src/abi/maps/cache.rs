@@ -19,8 +19,8 @@ pub const AGE_SECTION: &str = ".data.age";
 /// What a stamp counts above the time in jiffies, which do not come so far in 30 years.
 pub const AGE: u64 = 1 << 40;
 
-/// A pinned flow in one direction: by what its packets are known. One line of a processor's cache. Map
-/// `FLOW_CACHE`.
+/// A pinned flow, or one that passes, in one direction: by what its packets are known. One line of a processor's cache.
+/// Map `FLOW_CACHE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct CachedFlow {
@@ -38,8 +38,16 @@ pub struct CachedFlow {
     pub stamp: u64,
     /// Both ports, as they lie in memory.
     pub ports: u32,
-    /// Index of its [`CachedWay`] in the map `WAYS`.
+    /// Index of its [`CachedWay`] in the map `WAYS`, or [`PASSES`](Self::PASSES).
     pub way: u32,
+}
+
+impl CachedFlow {
+    /// In place of a way: the flow is open, or nothing is known of it, and its packets pass. That holds until
+    /// [`LED_SECTION`](super::LED_SECTION) says otherwise. A flow that the controller takes over from another gateway
+    /// may pass for as long as any entry holds, as it did a moment before or, if it has another member now, between
+    /// its two entries in the table.
+    pub const PASSES: u32 = u32::MAX - 1;
 }
 
 /// What becomes of the packets of flows, and by which next hop they go. Flows to one member by one next hop

@@ -4,10 +4,28 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 layout!(Scope: 32, Hints: 65568, Noted: 32);
 
-/// Octets of [`Hints::addresses`], of which [`our_address`] says which is an address's. Those of the anycast
-/// and care-of addresses that any map speaks of are 1, and none ever becomes 0 again: a packet without one
-/// is nobody's here, one with it may be.
+/// Octets of [`Hints::addresses`], of which [`our_address`] says which is an address's. Those of the addresses that any
+/// map speaks of have bits of [`whose`], and none ever loses one: a packet without any is nobody's here, one with some
+/// may be.
 pub const OUR_ADDRESSES: u32 = 1 << 16;
+
+/// What an address may be, as bits of its octet in [`Hints::addresses`].
+pub mod whose {
+    /// An anycast address to which clients are bound elsewhere: their packets to it may have to be changed.
+    pub const ANYCAST: u8 = 1;
+    /// A care-of address to which clients are bound: its packets may have to be changed.
+    pub const CARE_OF: u8 = 2;
+    /// An address that this host serves as a member.
+    pub const LOCAL: u8 = 4;
+}
+
+/// Places of [`LED_SECTION`].
+pub const LED: usize = 1 << 12;
+
+/// Section of [`LED`] times in jiffies, of which flows share each: when one was last bound whose packets may have
+/// passed until then, as it was open, or as nobody knew it. Written by the programs. What the map `FLOW_CACHE` says
+/// since before then of flows that pass has ended.
+pub const LED_SECTION: &str = ".data.led";
 
 /// An address as a number that looks random. `address` is the two halves as they lie in memory.
 #[inline(always)]

@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, net::Ipv6Addr, time::Instant};
 
-use anycast_common::abi::maps::{BindingKey, Client, Flow, LocalAnycast};
+use anycast_common::abi::maps::{BindingKey, Client, Flow, LocalAnycast, whose};
 
 use super::{
     access::{octets, set},
@@ -31,7 +31,7 @@ impl Maps {
                     report_clients: u32::from(report_clients),
                     account: self.held_account(anycast, Ipv6Addr::UNSPECIFIED),
                 };
-                self.hints.add_address(anycast)?;
+                self.hints.add_address(anycast, whose::LOCAL)?;
                 set(
                     "LOCAL_ANYCAST",
                     &mut self.local_anycast,
@@ -172,20 +172,24 @@ impl Maps {
         let (now, mut last) = (Instant::now(), None);
         actions.retain(|action| {
             let action: &MapAction = action.borrow();
-            let (address, pair) = match *action {
+            let (pair, is_care_of) = match *action {
                 MapAction::SetBinding {
                     anycast, care_of, ..
-                } => (anycast, (anycast, care_of)),
+                } => ((anycast, care_of), false),
                 MapAction::SetCareOf {
                     anycast, care_of, ..
-                } => (care_of, (anycast, care_of)),
+                } => ((anycast, care_of), true),
                 MapAction::AdoptFlow { key, flow } => {
-                    let anycast = key.anycast.into();
-                    (anycast, (anycast, flow.care_of.into()))
+                    ((key.anycast.into(), flow.care_of.into()), false)
                 }
                 _ => return true,
             };
-            if let Err(error) = self.hints.add_address(address) {
+            // A member's packets may bind flows, of which the client's have to be looked at.
+            let mut added = self.hints.add_address(pair.0, whose::ANYCAST);
+            if is_care_of {
+                added = added.and_then(|()| self.hints.add_address(pair.1, whose::CARE_OF));
+            }
+            if let Err(error) = added {
                 failed(action, error);
                 return false;
             }

@@ -54,17 +54,21 @@ impl Hints {
         })
     }
 
-    /// From now on the programs look closely at packets with this address. To be called before a map gets an entry for
-    /// the address.
-    pub(super) fn add_address(&mut self, address: Ipv6Addr) -> Result<(), DataplaneError> {
+    /// From now on the programs look closely at packets in which this address may be what it is: bits of
+    /// [`whose`](maps::whose). To be called before a map gets an entry for the address.
+    pub(super) fn add_address(
+        &mut self,
+        address: Ipv6Addr,
+        whose: u8,
+    ) -> Result<(), DataplaneError> {
         let index = our_address(mixed(halves(address)));
         let Some(ours) = self.value.addresses.get_mut(index as usize) else {
             return Ok(());
         };
-        if *ours != 0 {
+        if *ours & whose == whose {
             return Ok(());
         }
-        *ours = 1;
+        *ours |= whose;
         self.write()?;
         // Flows in the cache would otherwise still skip the closer look.
         self.end_flow_cache()

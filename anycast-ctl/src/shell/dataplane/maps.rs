@@ -9,7 +9,7 @@ use std::{
 use anycast_common::{
     abi::maps::{
         Address, Binding, BindingKey, CareOf, CareOfKey, Client, Flow, FlowKey, LocalAnycast,
-        LocalCareOf, POLICY_RULES, PolicyRule, Sender, redirect,
+        LocalCareOf, POLICY_RULES, PolicyRule, Sender, redirect, whose,
     },
     wire::checksum,
 };
@@ -101,8 +101,10 @@ impl Maps {
     fn hint_at_adopted(&mut self) -> Result<(), DataplaneError> {
         let pairs: Vec<_> = self.care_of().collect();
         for (pair, owner) in pairs {
-            self.hints.add_address(pair.care_of.into())?;
-            self.hints.add_address(owner.anycast.into())?;
+            self.hints
+                .add_address(pair.care_of.into(), whose::CARE_OF)?;
+            self.hints
+                .add_address(owner.anycast.into(), whose::ANYCAST)?;
             self.account(owner.anycast.into(), pair.care_of.into());
         }
         Ok(())
@@ -269,7 +271,7 @@ impl Maps {
             delta: checksum::delta(&octets(care_of), &octets(anycast)),
             reserved: [0; 2],
         };
-        self.hints.add_address(care_of)?;
+        self.hints.add_address(care_of, whose::LOCAL)?;
         set(
             "LOCAL_CARE_OF",
             &mut self.local_care_of,

@@ -11,9 +11,9 @@ use std::{
 };
 
 use anycast_common::abi::maps::{Flow, FlowKey, MemberFlow};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 
-use super::{clock, dataplane::FlowReader};
+use super::{background, clock, dataplane::FlowReader};
 use crate::core::{
     Time,
     flows::{self, Limits},
@@ -161,7 +161,7 @@ impl<W> Flows<W> {
         }
         self.begun += 1;
         let read = Arc::clone(&self.read);
-        self.reading = Some(spawn_blocking(move || read()));
+        self.reading = Some(background::spawn(move || read()));
     }
 
     /// Waits until a read is done, or for ever when none is under way. Dropping the future loses nothing. Gives the
@@ -171,7 +171,7 @@ impl<W> Flows<W> {
             return std::future::pending().await;
         };
         match reading.await {
-            Ok(snapshot) => self.seen.last = Some(snapshot),
+            Ok(snapshot) => drop_later(self.seen.last.replace(snapshot)),
             Err(error) => tracing::error!(%error, "cannot read the flows"),
         }
         self.reading = None;
@@ -197,9 +197,15 @@ impl<W> Flows<W> {
 
     /// Frees the memory of a read that is older than this.
     pub(super) fn forget(&mut self, age: Duration) {
-        self.seen
-            .last
-            .take_if(|read| clock::now() - read.began > age);
+        let last = &mut self.seen.last;
+        drop_later(last.take_if(|read| clock::now() - read.began > age));
+    }
+}
+
+/// The kernel takes back the memory of a million flows for milliseconds.
+fn drop_later(read: Option<Snapshot>) {
+    if let Some(read) = read {
+        background::spawn(move || drop(read));
     }
 }
 

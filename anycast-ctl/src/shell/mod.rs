@@ -10,6 +10,7 @@ mod alone;
 mod answer;
 pub mod api;
 mod attached;
+mod background;
 mod bounded;
 mod bpf;
 mod bridges;

@@ -87,9 +87,12 @@ pub(super) struct Room {
 #[derive(Clone, Copy, Debug)]
 struct CareOf {
     anycast: Ipv6Addr,
-    /// When the binding that uses the pair expires, or ended.
+    /// When the binding that used the pair ended, or expired before that; [`BOUND`] while there is one.
     used_until: Time,
 }
+
+/// No binding ends then.
+const BOUND: Time = Time::from_nanos(u64::MAX);
 
 /// The Binding Cache, and the pairs (A, C) that bindings and bound flows need. A binding that has ended takes no room.
 /// Its sequence numbers are kept [apart](super::sequences).
@@ -104,6 +107,8 @@ pub(super) struct Cache {
     /// Number of bindings to each care-of address.
     members: Tally<Ipv6Addr>,
     care_of: Map<Back, CareOf>,
+    /// Those pairs that no binding uses. A sweep has to look at no other one.
+    unbound: BTreeSet<Back>,
 }
 
 impl Cache {
@@ -116,6 +121,7 @@ impl Cache {
             prefixes: Tally::default(),
             members: Tally::default(),
             care_of: Map::default(),
+            unbound: BTreeSet::new(),
         }
     }
 
@@ -153,16 +159,17 @@ impl Cache {
     fn put(&mut self, triple: Triple, fresh: Live) -> Result<Bound, Refusal> {
         let full = self.care_of.len() >= self.room.care_of;
         let way_back = self.care_of.entry(triple.back());
-        match &way_back {
+        let is_unbound = match &way_back {
             hash_map::Entry::Occupied(taken) if taken.get().anycast != triple.anycast => {
                 return Err(Refusal::CareOfTaken);
             }
             hash_map::Entry::Vacant(_) if full => return Err(Refusal::Full),
-            hash_map::Entry::Occupied(_) | hash_map::Entry::Vacant(_) => {}
-        }
+            hash_map::Entry::Occupied(known) => known.get().used_until != BOUND,
+            hash_map::Entry::Vacant(_) => false,
+        };
         let used = CareOf {
             anycast: triple.anycast,
-            used_until: fresh.expires,
+            used_until: BOUND,
         };
         let mut of_pair = self.live.of_mut(triple.pair());
         let steered = live::first(of_pair.all());
@@ -178,7 +185,6 @@ impl Cache {
                 self.order.insert((live.expires, triple));
                 entry.queued = live.expires;
             }
-            way_back.insert_entry(used);
             return Ok(Bound {
                 live,
                 before: Some(before),
@@ -203,6 +209,9 @@ impl Cache {
         prefix.add();
         member.add();
         way_back.insert_entry(used);
+        if is_unbound {
+            self.unbound.remove(&triple.back());
+        }
         self.order.insert((fresh.expires, triple));
         self.live.insert(triple, Entry::of(fresh));
         Ok(Bound {
@@ -280,6 +289,7 @@ impl Cache {
                     anycast,
                     used_until,
                 });
+                self.unbound.insert(Back { client, care_of });
                 Ok(true)
             }
         }
@@ -301,6 +311,7 @@ impl Cache {
         // The binding stops using its pair (A, C) now, or stopped at its end if that was earlier.
         if let Some(care_of) = self.care_of.get_mut(&triple.back()) {
             care_of.used_until = live.expires.min(now);
+            self.unbound.insert(triple.back());
         }
         Some(live)
     }
@@ -336,13 +347,16 @@ impl Cache {
         now: Time,
         in_use: &Map<(Ipv6Addr, Ipv6Addr), Use>,
     ) -> Vec<(Ipv6Addr, Ipv6Addr)> {
-        let over = self.care_of.extract_if(|back, care_of| {
-            care_of.used_until + SWEEP_MARGIN <= now
+        let over = self.unbound.extract_if(.., |back| {
+            let known = self.care_of.get(back);
+            known.is_none_or(|care_of| care_of.used_until + SWEEP_MARGIN <= now)
                 && !in_use.contains_key(&(back.client, back.care_of))
         });
-        let mut over: Vec<_> = over.map(|(back, _)| back).collect();
+        let over: Vec<_> = over.collect();
+        for back in &over {
+            self.care_of.remove(back);
+        }
         give_back(&mut self.care_of);
-        over.sort_unstable();
         over.into_iter()
             .map(|back| (back.client, back.care_of))
             .collect()
@@ -354,8 +368,10 @@ impl Cache {
             anycast,
             used_until: Time::ZERO,
         };
-        self.care_of
-            .entry(Back { client, care_of })
-            .or_insert(adopted);
+        let back = Back { client, care_of };
+        if let hash_map::Entry::Vacant(place) = self.care_of.entry(back) {
+            place.insert(adopted);
+            self.unbound.insert(back);
+        }
     }
 }

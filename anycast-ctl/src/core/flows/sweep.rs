@@ -80,6 +80,8 @@ pub struct Sweeper {
     asked: Option<Time>,
     /// Time of the last sweep.
     last: Time,
+    /// Number of pairs in use that it found.
+    pairs: usize,
 }
 
 impl Sweeper {
@@ -94,6 +96,7 @@ impl Sweeper {
             next: Some(now),
             asked: None,
             last: Time::ZERO,
+            pairs: 0,
         }
     }
 
@@ -152,6 +155,8 @@ impl Sweeper {
         deaf: impl Fn(&FlowKey, &Flow) -> bool,
     ) -> Sweep {
         let mut sweep = Sweep::default();
+        // A table that grows step by step is built anew with each step.
+        sweep.in_use.reserve(self.pairs);
         let heard = heard(flows);
         let unsure: BTreeSet<Ipv6Addr> = flows
             .iter()
@@ -213,6 +218,7 @@ impl Sweeper {
                 }
             }
         }
+        self.pairs = sweep.in_use.len();
         self.last = now;
         // A silence lasts so long that its end may wait as well as any other flow.
         let regular = earliest(Some(now + self.limits.interval()), over_at);

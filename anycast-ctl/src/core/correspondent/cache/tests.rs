@@ -104,6 +104,13 @@ proptest! {
                 prop_assert!(entry.queued <= entry.live.expires);
             }
             prop_assert!(cache.deadline() <= list.values().copied().min());
+            // A sweep looks at those pairs that no binding uses, and at all of them.
+            let used: BTreeSet<_> = list.keys().map(|triple| triple.back()).collect();
+            let unbound: BTreeSet<_> = cache.care_of.keys().copied().filter(|back| !used.contains(back)).collect();
+            prop_assert_eq!(&cache.unbound, &unbound);
+            for (back, care_of) in &cache.care_of {
+                prop_assert_eq!(care_of.used_until == BOUND, used.contains(back));
+            }
         }
         prop_assert!(list.is_empty());
         prop_assert_eq!(cache.bound(), 0);

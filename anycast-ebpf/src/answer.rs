@@ -21,13 +21,15 @@ use crate::{
     checksum::{folded, folds_to_ones},
     context::{Context, Hook, LOOPBACK, Packet, Verdict},
     count::count,
-    forward::{AF_INET6, octets},
+    forward::{AF_INET6, mac, octets},
     global::global,
+    hints::route_stamp,
     in_use,
     maps::{ANSWER, REDIRECT_TARGETS},
+    next_hop::{NextHop, Way},
     packet::{ETHERTYPE_IPV6, Ethernet, IPV6, Ipv6, words},
     reply::Frame,
-    token,
+    shared_hop, sketch, token,
     transport::MOBILITY,
 };
 
@@ -193,6 +195,26 @@ global! {
 
 #[inline(always)]
 fn way_back_once<C: Context>(packet: &Packet<'_, C>) -> u32 {
+    let Some(answer) = ANSWER.get_ptr_mut(0) else {
+        return 0;
+    };
+    // Answers to one member share a next hop, as new flows to it do.
+    let stamp = route_stamp();
+    let whose = shared_hop::Whose {
+        address: sketch::words(&packet.source),
+        before: [0; 2],
+        ingress: LOOPBACK,
+    };
+    if C::HOOK == Hook::Xdp
+        && let Some(hop) = whose.known(stamp)
+    {
+        // SAFETY: the memory belongs to this CPU.
+        unsafe {
+            (*answer).frame.ethernet_source = hop.source;
+            (*answer).frame.ethernet_destination = hop.destination;
+        }
+        return hop.ifindex;
+    }
     // SAFETY: all-zero is a valid value of this C structure.
     let mut lookup: FibLookup = unsafe { core::mem::zeroed() };
     lookup.family = AF_INET6;
@@ -211,9 +233,6 @@ fn way_back_once<C: Context>(packet: &Packet<'_, C>) -> u32 {
         )
     };
     let takes_frames = C::HOOK != Hook::Xdp || REDIRECT_TARGETS.get_ptr(lookup.ifindex).is_some();
-    let Some(answer) = ANSWER.get_ptr_mut(0) else {
-        return 0;
-    };
     if result != i64::from(BPF_FIB_LKUP_RET_SUCCESS) || !takes_frames {
         return 0;
     }
@@ -223,13 +242,23 @@ fn way_back_once<C: Context>(packet: &Packet<'_, C>) -> u32 {
     if in_use::note(lookup.ifindex, &address) {
         return 0;
     }
-    // SAFETY: the memory belongs to this CPU; arrays of octets and of halves of words are the same in memory.
-    unsafe {
-        (*answer).frame.ethernet_source = core::mem::transmute::<[u8; 6], [u16; 3]>(lookup.smac);
-        (*answer).frame.ethernet_destination =
-            core::mem::transmute::<[u8; 6], [u16; 3]>(lookup.dmac);
+    let found = NextHop {
+        ifindex: lookup.ifindex,
+        // SAFETY: the lookup leaves the MTU where it found the length.
+        mtu: unsafe { lookup.__bindgen_anon_1.mtu_result },
+        source: mac(lookup.smac),
+        destination: mac(lookup.dmac),
+        ..NextHop::by(Way::Program)
+    };
+    if C::HOOK == Hook::Xdp {
+        whose.keep(stamp, &found, 0);
     }
-    lookup.ifindex
+    // SAFETY: the memory belongs to this CPU.
+    unsafe {
+        (*answer).frame.ethernet_source = found.source;
+        (*answer).frame.ethernet_destination = found.destination;
+    }
+    found.ifindex
 }
 
 /// Puts the answer in place of the Test Init. False: there is no room for it, and the packet is as it was.

@@ -314,7 +314,7 @@ pub(crate) fn octets(words: [u32; 4]) -> [u8; 16] {
 }
 
 #[inline(always)]
-fn mac(octets: [u8; 6]) -> [u16; 3] {
+pub(crate) fn mac(octets: [u8; 6]) -> [u16; 3] {
     // SAFETY: both are 6 plain bytes.
     unsafe { core::mem::transmute(octets) }
 }

@@ -9,8 +9,8 @@ pub struct Sha1 {
     /// The state, before and after.
     pub state: [u32; 5],
     pub reserved: u32,
-    /// The block, as words. It is used up.
-    pub block: [u32; 16],
+    /// The block, as words that are [`twice`] there. It is used up.
+    pub block: [u64; 16],
 }
 
 /// Takes the block into the state. A global function, which the verifier follows once.
@@ -27,8 +27,9 @@ pub unsafe extern "C" fn sha1_compress(sha1: *mut Sha1) -> u32 {
     // SAFETY: by the caller.
     let sha1 = unsafe { &mut *sha1 };
     let ring = (&raw mut sha1.block).cast();
-    let [a, b, c, d, e] = sha1.state.map(u64::from);
-    let mut state = [twice(a), twice(b), c, d, e];
+    let [a, b, ..] = sha1.state.map(twice);
+    let [_, _, c, d, e] = sha1.state.map(u64::from);
+    let mut state = [a, b, c, d, e];
     macro_rules! rounds {
         ($($first:literal)*) => {
             // SAFETY: the ring has 16 words.
@@ -47,18 +48,24 @@ pub unsafe extern "C" fn sha1_compress(sha1: *mut Sha1) -> u32 {
     1
 }
 
-/// A word in both halves of a register, so that one shift to the right turns it. Of what is in the upper half nothing
-/// is wanted otherwise, and sums are not cut to 32 bits before they are turned.
+/// A word in both halves of a register, so that one shift to the right turns it, and what is made of such words bit by
+/// bit is turned as one of 64 bits. Of what is in the upper half nothing is wanted otherwise.
 #[inline(always)]
-fn twice(word: u64) -> u64 {
-    let upper = word << 32;
+pub(crate) const fn twice(word: u32) -> u64 {
+    cut(word as u64)
+}
+
+/// [`twice`] the lower half. Sums are not cut to 32 bits before they are turned.
+#[inline(always)]
+const fn cut(sum: u64) -> u64 {
+    let upper = sum << 32;
     upper | upper >> 32
 }
 
 /// Five rounds from this one on, after which each variable is in its place again. The first two are [`twice`] there,
 /// and the others are words with anything above them.
 #[inline(always)]
-unsafe fn five<const FIRST: usize>(ring: *mut u32, state: &mut [u64; 5]) {
+unsafe fn five<const FIRST: usize>(ring: *mut u64, state: &mut [u64; 5]) {
     let [mut a, mut b, mut c, mut d, mut e] = *state;
     // SAFETY: by the caller.
     unsafe {
@@ -73,30 +80,32 @@ unsafe fn five<const FIRST: usize>(ring: *mut u32, state: &mut [u64; 5]) {
 
 /// Round number `t`, a constant. `a` and `b` are [`twice`] there, and so is `e` afterwards.
 #[inline(always)]
-unsafe fn round(ring: *mut u32, t: usize, a: u64, b: &mut u64, c: u64, d: u64, e: &mut u64) {
+unsafe fn round(ring: *mut u64, t: usize, a: u64, b: &mut u64, c: u64, d: u64, e: &mut u64) {
     // Of 20 rounds each.
     let (mixed, constant) = match t / 20 {
-        0 => (d ^ (*b & (c ^ d)), 0x5a82_7999),
+        0 => (d ^ (*b & (c ^ d)), 0x5a82_7999_u32),
         1 => (*b ^ c ^ d, 0x6ed9_eba1),
-        2 => ((*b & c) | (d & (*b | c)), 0x8f1b_bcdc_u64),
+        2 => ((*b & c) | (d & (*b | c)), 0x8f1b_bcdc),
         _ => (*b ^ c ^ d, 0xca62_c1d6),
     };
+    // With its sign it is a part of an instruction.
+    let constant = i64::from(constant.cast_signed()).cast_unsigned();
     // SAFETY: by the caller.
-    let word = u64::from(unsafe { word(ring, t) });
+    let word = unsafe { word(ring, t) };
     let sum = e
         .wrapping_add(constant)
         .wrapping_add(word)
         .wrapping_add(mixed)
         .wrapping_add(a >> 27);
-    *e = twice(sum);
+    *e = cut(sum);
     // By 30 to the left.
     *b >>= 2;
 }
 
-/// Word number `t` of the message schedule, for which it takes the place of one that is not needed any more. The
-/// accesses are volatile, as the compiler would otherwise keep the whole ring on the stack.
+/// Word number `t` of the message schedule, [`twice`], for which it takes the place of one that is not needed any more.
+/// The accesses are volatile, as the compiler would otherwise keep the whole ring on the stack.
 #[inline(always)]
-unsafe fn word(ring: *mut u32, t: usize) -> u32 {
+unsafe fn word(ring: *mut u64, t: usize) -> u64 {
     // SAFETY: by the caller.
     unsafe {
         let at = |t: usize| ring.add(t & 15).read_volatile();

@@ -5,7 +5,7 @@
 //! ([`plain_routes_until`]). An entry holds as long as one of the flow cache, and ends with any notification of a
 //! route, a rule, a neighbour or an interface.
 
-use anycast_common::abi::maps::{self, side};
+use anycast_common::abi::maps::{self, SharedHop, side};
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 
 use crate::{
@@ -91,16 +91,15 @@ fn find_once<C: Context>(packet: &Packet<'_, C>, change: *mut Change, found: *mu
     let (Some(change), Some(found)) = (unsafe { (change.as_mut(), found.as_mut()) }) else {
         return stamp;
     };
-    let Some(hop) = SHARED_HOPS.get(place(change)) else {
+    let whose = Whose {
+        address: words(&change.address),
+        before: words(&packet.destination),
+        ingress: packet.ctx.ingress(),
+    };
+    let Some(hop) = whose.known(stamp) else {
         return stamp;
     };
-    let (address, before) = (words(&change.address), words(&packet.destination));
-    let difference = (hop.address[0] ^ address[0])
-        | (hop.address[1] ^ address[1])
-        | (hop.before[0] ^ before[0])
-        | (hop.before[1] ^ before[1])
-        | u64::from(hop.ingress ^ packet.ctx.ingress());
-    if difference != 0 || !holds(hop.stamp, stamp) || !is_plain(packet, hop.mtu) {
+    if !is_plain(packet, hop.mtu) {
         return stamp;
     }
     found.ifindex = hop.ifindex;
@@ -148,30 +147,65 @@ fn keep_once<C: Context>(
     let (Some(change), Some(found)) = (unsafe { (change.as_ref(), found.as_ref()) }) else {
         return 0;
     };
-    // SAFETY: no arguments.
-    if unsafe { bpf_ktime_get_coarse_ns() } >= plain_routes_until() {
-        return 0;
-    }
-    let Some(hop) = SHARED_HOPS.get_ptr_mut(place(change)) else {
-        return 0;
+    let whose = Whose {
+        address: words(&change.address),
+        before: words(&packet.destination),
+        ingress: packet.ctx.ingress(),
     };
-    // SAFETY: the slot belongs to this CPU, and XDP programs are not preempted by another of ours on it.
-    unsafe {
-        (*hop).address = words(&change.address);
-        (*hop).before = words(&packet.destination);
-        (*hop).stamp = stamp;
-        (*hop).ingress = packet.ctx.ingress();
-        (*hop).ifindex = found.ifindex;
-        (*hop).destination = found.destination;
-        (*hop).source = found.source;
-        (*hop).mtu = found.mtu;
-        (*hop).account = change.account as u16;
-    }
+    whose.keep(stamp, found, change.account as u16);
     1
 }
 
-/// Index of the entry for a new destination.
-#[inline(always)]
-fn place(change: &Change) -> u32 {
-    (maps::mixed(words(&change.address)) >> 48) as u32 & (maps::SHARED_HOPS - 1)
+/// Which packets share a next hop.
+pub(crate) struct Whose {
+    /// Where they go.
+    pub(crate) address: [u64; 2],
+    /// The destination that they came with; zero: this host makes them.
+    pub(crate) before: [u64; 2],
+    /// By which interface they came, or the loopback interface.
+    pub(crate) ingress: u32,
+}
+
+impl Whose {
+    /// What was found for others, if it holds still.
+    #[inline(always)]
+    pub(crate) fn known(&self, stamp: u64) -> Option<&'static SharedHop> {
+        let hop = SHARED_HOPS.get(self.place())?;
+        let difference = (hop.address[0] ^ self.address[0])
+            | (hop.address[1] ^ self.address[1])
+            | (hop.before[0] ^ self.before[0])
+            | (hop.before[1] ^ self.before[1])
+            | u64::from(hop.ingress ^ self.ingress);
+        (difference == 0 && holds(hop.stamp, stamp)).then_some(hop)
+    }
+
+    /// Keeps what the FIB said for others, while that is allowed. The stamp was taken before it was asked.
+    #[inline(always)]
+    pub(crate) fn keep(&self, stamp: u64, found: &NextHop, account: u16) {
+        // SAFETY: no arguments.
+        if unsafe { bpf_ktime_get_coarse_ns() } >= plain_routes_until() {
+            return;
+        }
+        let Some(hop) = SHARED_HOPS.get_ptr_mut(self.place()) else {
+            return;
+        };
+        // SAFETY: the slot belongs to this CPU, and XDP programs are not preempted by another of ours on it.
+        unsafe {
+            (*hop).address = self.address;
+            (*hop).before = self.before;
+            (*hop).stamp = stamp;
+            (*hop).ingress = self.ingress;
+            (*hop).ifindex = found.ifindex;
+            (*hop).destination = found.destination;
+            (*hop).source = found.source;
+            (*hop).mtu = found.mtu;
+            (*hop).account = account;
+        }
+    }
+
+    /// Index of the entry.
+    #[inline(always)]
+    fn place(&self) -> u32 {
+        (maps::mixed(self.address) >> 48) as u32 & (maps::SHARED_HOPS - 1)
+    }
 }

@@ -8,7 +8,7 @@ use crate::{
     maps::NODE_KEYS,
     packet::words,
     reply::Answer,
-    sha1::{Sha1, sha1_compress},
+    sha1::{Sha1, sha1_compress, twice},
 };
 
 /// The end of a message in the last block (FIPS 180-4 section 5.1.1): one bit, and the length behind zeros.
@@ -75,7 +75,8 @@ pub(crate) fn make(
             0,
             0,
             (KEY + MESSAGE) * 8,
-        ],
+        ]
+        .map(twice),
     };
     // SAFETY: it is there.
     unsafe { sha1_compress(&raw mut answer.sha1) };
@@ -100,7 +101,8 @@ pub(crate) fn make(
             0,
             0,
             (KEY + DIGEST) * 8,
-        ],
+        ]
+        .map(twice),
     };
     // SAFETY: as above.
     unsafe { sha1_compress(&raw mut answer.sha1) };

@@ -125,6 +125,7 @@ fn known(bed: &Bed, leader: &str, is_udp: bool, care_of: &str) -> Result<Behind>
 pub fn open(bed: &Bed) -> Result<Vec<Case>> {
     let segment = Packet::tcp(A, B, PORTS, ACK);
     let datagram = Packet::udp(A, B, PORTS, b"a query, as long as a segment");
+    let back = Packet::tcp(B, A, (PORTS.1, PORTS.0), ACK);
     let case = |name: &str, packet: &Packet, is_bound: bool| {
         let mut dataplane = bound(bed, OTHER, NEAR)?;
         run(&mut dataplane, bed, packet, PASS)?;
@@ -138,6 +139,7 @@ pub fn open(bed: &Bed) -> Result<Vec<Case>> {
         case("open UDP, client not bound", &datagram, false)?,
         case("open TCP, client bound", &segment, true)?,
         case("open UDP, client bound", &datagram, true)?,
+        case("open TCP, from B", &back, false)?,
     ])
 }
 

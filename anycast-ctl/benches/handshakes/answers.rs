@@ -81,6 +81,8 @@ fn programs() -> Result<f64> {
         let targets = BTreeSet::from([gateway.inside, gateway.outside]);
         maps.set_redirect_targets(&targets, &BTreeSet::new())?;
         let until = clock::now() + Duration::from_hours(1);
+        // Its routes and rules are plain, which the daemon would say each second.
+        maps.vouch_for_routes(Some(until))?;
         let key = NodeKey::new(&Kcn::from([7; 20]), &Nonce::from([9; 8]), 1, until);
         maps.apply(&MapAction::SetNodeKey(key))?;
         let mut leader = Ebpf::load(&object)?;

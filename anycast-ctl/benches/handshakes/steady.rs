@@ -51,6 +51,8 @@ const SECRET: &[u8; 32] = b"a secret of a fleet that is none";
 const CPUS: [usize; 2] = [0, 1];
 /// Milliseconds that the daemon may not answer for.
 const PAUSE: f64 = 10.0;
+/// Octets of the maps with room for a million bindings and four million flows.
+const MAPS: f64 = 0.7e9;
 
 pub fn run() -> Result<()> {
     xtask::net::bpffs::private()?;
@@ -140,6 +142,7 @@ pub fn run() -> Result<()> {
         own / 1e9,
         maps / 1e9
     );
+    report::note("maps of a million bindings", vec![MAPS / maps]);
     Ok(())
 }
 

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anycast_common::abi::roles::CORRESPONDENT;
-use anycast_ctl::{core::Time, shell::clock};
+use anycast_ctl::{
+    core::Time,
+    shell::{clock, dataplane::Limits},
+};
 use anyhow::{Result, ensure};
 use xtask::{
     kernel_tests::Suite,
@@ -14,6 +17,7 @@ use crate::{
     forward::{A, B, C, Gateway, NEAR, ROUTER, SOON, UP, gateway, set},
     harness::{Bench, Verdict, stay},
     packets::{Packet, SYN, address},
+    pair::{ETHERNET, Pair, keys_of_its_own, with_pair},
 };
 
 /// Another Ethernet address of the router.
@@ -27,6 +31,7 @@ pub fn tests(suite: Suite) -> Suite {
     suite
         .test("shared next hop: only while it is vouched for", vouched)
         .test("shared next hop: not for every packet", others)
+        .test("shared next hop: answers to a member have one", answers)
 }
 
 /// A gateway, and new flows of it.
@@ -164,6 +169,41 @@ fn others() -> Result<()> {
             flows.bench.run(&packet.frame())?
         };
         ensure!(verdict == Verdict::Pass, "to another member: {verdict:?}");
+        Ok(())
+    })
+}
+
+/// By answers to Test Inits, before anybody is bound.
+fn answers() -> Result<()> {
+    stay()?;
+    with_pair(keys_of_its_own(), Limits::NONE, |pair| {
+        let init = Packet::mobility("2001:db8:20::53", A, 1).frame();
+        // The controller gives its key.
+        pair.controller(&init[ETHERNET..])?;
+        let goes = |pair: &mut Pair<'_>| -> Result<[u8; 6]> {
+            let (verdict, frame) = pair.bench.run(&init)?;
+            ensure!(verdict == Verdict::Redirect, "{verdict:?}");
+            Ok(frame[..6].try_into()?)
+        };
+        let router_is = |pair: &Pair<'_>, mac| {
+            let namespace = &pair.gateway.namespace;
+            netlink::neighbour(namespace, "up0", address("2001:db8:ff::1"), mac)
+        };
+        for mac in [ROUTER, MOVED] {
+            router_is(pair, mac)?;
+            ensure!(goes(pair)? == mac, "nobody vouches for the routes");
+        }
+        let maps = pair.bench.dataplane.maps();
+        maps.vouch_for_routes(Some(clock::now() + LATER))?;
+        wait::poll(SOON, Duration::ZERO, "answers share a next hop", || {
+            router_is(pair, ROUTER)?;
+            pair.bench.dataplane.maps().next_hops_changed()?;
+            ensure!(goes(pair)? == ROUTER, "after it was told");
+            router_is(pair, MOVED)?;
+            Ok((goes(pair)? == ROUTER).then_some(()))
+        })?;
+        pair.bench.dataplane.maps().next_hops_changed()?;
+        ensure!(goes(pair)? == MOVED, "after it was told");
         Ok(())
     })
 }

@@ -66,8 +66,12 @@ pub fn all() -> Result<()> {
             &["--json".into(), file(benchmark).into_os_string()],
         )?;
     }
+    run(Benchmark::Instructions, &[])?;
     let outcomes = targets::outcomes(file)?;
-    println!("\n{:42} {:>22} {:>7}", "", "wanted", "is");
+    println!(
+        "\n{:42} {:>22} {:>7} {:>23}",
+        "", "wanted", "is", "instructions"
+    );
     for outcome in &outcomes {
         println!("{outcome}");
     }

@@ -1,6 +1,6 @@
 //! The targets of the data plane, and the results of their measurement.
 
-use std::{fmt, fs, path::PathBuf};
+use std::{collections::BTreeMap, fmt, fs, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -135,6 +135,7 @@ const TARGETS: &[Target] = &[
     pass("client to B, not bound", 2.2),
     pass("open TCP, client bound", 2.2),
     pass("open UDP, client bound", 2.2),
+    pass("open TCP, from B", 2.2),
     pass("Report refused, 2 rules", 2.0),
     pass("Report refused, 255 rules", 2.0),
     pass("Report refused, 255 rules, forged senders", 5.0),
@@ -164,6 +165,7 @@ const TARGETS: &[Target] = &[
     handshake("honest handshakes in a flood", "all", 0.999),
     handshake("bindings renewed in steady state", "all", 0.999),
     handshake("longest pause in steady state", "10 ms", 1.0),
+    handshake("maps of a million bindings", "0.7 GB", 1.0),
 ];
 
 /// A target, and its result.
@@ -181,6 +183,8 @@ pub struct Outcome {
     pub is: f64,
     /// Interquartile range, as a fraction of the median.
     pub spread: f64,
+    /// Those that a packet takes, where they are counted.
+    pub instructions: Option<f64>,
 }
 
 impl Outcome {
@@ -203,7 +207,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:42} {} {:5.2} x {:11} {:7.2}  ±{:>3.0}%  {}",
+            "{:42} {} {:5.2} x {:11} {:7.2}  ±{:>3.0}%  {:6} {:>6}",
             self.name,
             if self.at_least { ">=" } else { "<=" },
             self.wanted,
@@ -211,20 +215,43 @@ impl fmt::Display for Outcome {
             self.is,
             self.spread * 50.0,
             if self.is_met() { "met" } else { "missed" },
+            self.instructions
+                .map(|instructions| format!("{instructions:.0}"))
+                .unwrap_or_default(),
         )
     }
 }
 
 /// Reads the results of the benchmarks from the files that `file` gives.
 pub fn outcomes(file: impl Fn(Benchmark) -> PathBuf) -> Result<Vec<Outcome>> {
-    let read = |target: &Target| {
-        let file = file(target.benchmark);
-        let rows = fs::read_to_string(&file);
-        rows.map_err(Into::into)
-            .and_then(|rows| outcome(target, &rows))
-            .with_context(|| file.display().to_string())
+    let read = |benchmark| {
+        let file = file(benchmark);
+        fs::read_to_string(&file).with_context(|| file.display().to_string())
     };
-    TARGETS.iter().map(read).collect()
+    let counted = instructions(&read(Benchmark::Instructions)?)?;
+    let of = |target: &Target| {
+        let rows = read(target.benchmark)?;
+        let outcome = outcome(target, &rows);
+        let outcome = outcome.with_context(|| file(target.benchmark).display().to_string())?;
+        // Rows of other benchmarks have other names.
+        let instructions = counted.get(target.row).copied();
+        Ok(Outcome {
+            instructions,
+            ..outcome
+        })
+    };
+    TARGETS.iter().map(of).collect()
+}
+
+/// Instructions by the name of the case.
+fn instructions(rows: &str) -> Result<BTreeMap<String, f64>> {
+    let rows: Vec<Value> = serde_json::from_str(rows)?;
+    let of = |row: &Value| {
+        let instructions = row["instructions"].as_f64();
+        let name = row["name"].as_str().map(str::to_owned);
+        name.zip(instructions).context("no instructions of a case")
+    };
+    rows.iter().map(of).collect()
 }
 
 fn outcome(target: &Target, rows: &str) -> Result<Outcome> {
@@ -251,6 +278,7 @@ fn outcome(target: &Target, rows: &str) -> Result<Outcome> {
         at_least,
         is: number(&row[target.ratio], target.ratio)?,
         spread: (number(high, "quartile")? - number(low, "quartile")?) / median,
+        instructions: None,
     })
 }
 
@@ -270,6 +298,13 @@ mod tests {
         assert_eq!(many.spread, 0.25);
         let error = outcome(&nft(2), rows).unwrap_err();
         assert!(error.to_string().contains("no row correspondent"));
+    }
+
+    #[test]
+    fn each_case_has_its_instructions() {
+        let counted = instructions(r#"[{"name": "x", "instructions": 7.0}]"#).unwrap();
+        assert_eq!(counted.get("x"), Some(&7.0));
+        assert!(instructions(r#"[{"name": "x"}]"#).is_err());
     }
 
     #[test]

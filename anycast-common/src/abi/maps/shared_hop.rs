@@ -17,11 +17,11 @@ pub const PLAIN_ROUTES_SECTION: &str = ".data.plain_routes";
 pub struct SharedHop {
     /// The new destination.
     pub address: [u64; 2],
-    /// The one that they came with.
+    /// The one that they came with. Zero: they are answers of the programs, which this host makes.
     pub before: [u64; 2],
     /// When it was found, in jiffies, and [`AGE`](super::AGE) of the controller as it was then.
     pub stamp: u64,
-    /// Interface by which they came.
+    /// Interface by which they came; of answers, the loopback interface.
     pub ingress: u32,
     /// Interface by which they go.
     pub ifindex: u32,

@@ -35,6 +35,8 @@ pub(super) struct Hints {
     age: Array<MapData, u64>,
     /// Programs of an earlier build have it not, and ask the FIB for each flow.
     plain_routes: Option<Array<MapData, u64>>,
+    /// Whether packets may share next hops since then.
+    vouched: bool,
 }
 
 /// The end to which prefixes belong.
@@ -51,6 +53,7 @@ impl Hints {
             value: Box::new(maps::Hints::new_zeroed()),
             age: take(ebpf, AGE_SECTION)?,
             plain_routes: take(ebpf, PLAIN_ROUTES_SECTION).ok(),
+            vouched: false,
         })
     }
 
@@ -89,10 +92,10 @@ impl Hints {
         self.write()
     }
 
-    /// Ends the entries of the flow cache after a change in the kernel. Does nothing where no address is ours, since no
-    /// flow can be pinned then.
+    /// Ends the entries of the flow cache after a change in the kernel. Does nothing where no address is ours and no next
+    /// hop was ever shared, since there are no entries then.
     pub(super) fn next_hops_changed(&mut self) -> Result<(), DataplaneError> {
-        if self.value.addresses.iter().all(|ours| *ours == 0) {
+        if !self.vouched && self.value.addresses.iter().all(|ours| *ours == 0) {
             return Ok(());
         }
         self.end_flow_cache()
@@ -103,6 +106,7 @@ impl Hints {
         let Some(map) = &mut self.plain_routes else {
             return Ok(());
         };
+        self.vouched |= until > 0;
         map.set(0, until, 0).map_err(failed(PLAIN_ROUTES_SECTION))
     }
 

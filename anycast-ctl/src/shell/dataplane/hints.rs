@@ -92,8 +92,8 @@ impl Hints {
         self.write()
     }
 
-    /// Ends the entries of the flow cache after a change in the kernel. Does nothing where no address is ours and no next
-    /// hop was ever shared, since there are no entries then.
+    /// Ends the entries of the flow cache after a change in the kernel. Does nothing where no address is ours and no
+    /// next hop was ever shared, since there are no entries then.
     pub(super) fn next_hops_changed(&mut self) -> Result<(), DataplaneError> {
         if !self.vouched && self.value.addresses.iter().all(|ours| *ours == 0) {
             return Ok(());

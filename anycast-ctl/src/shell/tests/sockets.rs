@@ -52,3 +52,34 @@ fn packets_leave_as_the_core_made_them() {
         }
     });
 }
+
+/// Of two packets that differ in their sources, which are no addresses of this host. Control: without the rule.
+#[test]
+fn rules_by_source_decide_where_packets_go() {
+    in_namespace(async || {
+        pair();
+        ip("-6 route add 2001:db8:99::/64 dev a0");
+        ip("-6 neighbor add 2001:db8:99::1 lladdr 02:00:00:00:00:01 dev a0");
+        ip("-6 route add unreachable default table 100");
+        let from = |last: u16| {
+            let mut packet = vec![0; 40 + 8];
+            let source = Ipv6Addr::new(0x2001, 0xdb8, 0x20, 0, 0, 0, 0, last);
+            let destination = Ipv6Addr::new(0x2001, 0xdb8, 0x99, 0, 0, 0, 0, 1);
+            ipv6::header(&mut packet, source, destination, 135, 64, 8).expect("a header");
+            (None, packet)
+        };
+        let packets = [from(1), from(2), from(1)];
+        let mut sender = Sender::new().expect("a sender");
+        let mut sources = || {
+            let mut failed = Vec::new();
+            sender.send_all(&packets, |(_, packet), error| {
+                failed.push((packet[23], error.kind()));
+            });
+            failed
+        };
+        assert_eq!(sources(), []);
+        ip("-6 rule add from 2001:db8:20::2 lookup 100");
+        let unreachable = std::io::ErrorKind::HostUnreachable;
+        assert_eq!(sources(), [(2, unreachable)]);
+    });
+}

@@ -7,10 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anycast_common::abi::roles::CORRESPONDENT;
+use anycast_common::{
+    abi::{
+        maps::{Flow, FlowKey, state},
+        roles::CORRESPONDENT,
+    },
+    wire::{checksum, ipv6},
+};
 use anycast_ctl::{
     core::{MapAction, Time},
-    shell::dataplane::{self, Dataplane, Limits, OBJECT, Settings, Sizes},
+    shell::{
+        clock,
+        dataplane::{self, Dataplane, Limits, OBJECT, Settings, Sizes},
+    },
 };
 use anyhow::{Result, ensure};
 use aya::Ebpf;
@@ -25,6 +34,7 @@ use xtask::net::{
     netlink::{self, End},
     sysctl,
 };
+use zerocopy::FromZeros as _;
 
 use crate::{
     live::{Object, Rule},
@@ -197,7 +207,7 @@ impl Road {
             }
             Mode::Ours => {
                 let _guard = self.runtime.enter();
-                let dataplane = Box::new(correspondent(outside)?);
+                let dataplane = Box::new(correspondent(outside, flows)?);
                 Ok(Engaged::Ours {
                     _dataplane: dataplane,
                 })
@@ -220,8 +230,9 @@ impl Road {
 const DNAT: &str = "table ip6 nat {\n chain in {\n  type nat hook prerouting priority dstnat;\n  \
                     ip6 daddr 2001:db8:a::53 dnat to 2001:db8:20::c1\n }\n}\n";
 
-/// A correspondent at `inside` of this namespace, with the client bound.
-fn correspondent(outside: u32) -> Result<Dataplane> {
+/// A correspondent at `inside` of this namespace, with the client bound, and so many flows that its member has answered:
+/// on trial they would take the long way.
+fn correspondent(outside: u32, flows: u16) -> Result<Dataplane> {
     let settings = Settings {
         roles: CORRESPONDENT,
         require_router_alert: true,
@@ -250,6 +261,28 @@ fn correspondent(outside: u32) -> Result<Dataplane> {
         },
     ] {
         maps.apply(&action)?;
+    }
+    let now = clock::now().as_nanos();
+    for number in 0..flows {
+        let key = FlowKey {
+            client: client.octets(),
+            anycast: anycast.octets(),
+            client_port: (PORTS.0 + number).to_be_bytes(),
+            service_port: PORTS.1.to_be_bytes(),
+            protocol: ipv6::NEXT_HEADER_UDP,
+            ..FlowKey::new_zeroed()
+        };
+        let flow = Flow {
+            care_of: care_of.octets(),
+            pinned_at: now,
+            last_out: now,
+            last_in: now,
+            delta: checksum::delta(&anycast.octets(), &care_of.octets()),
+            state: state::BOUND_FIRST,
+            answered: 1,
+            ..Flow::new_zeroed()
+        };
+        maps.set_flow(&key, &flow);
     }
     dataplane.attach(inside, CORRESPONDENT, dataplane::Mode::Native)?;
     Ok(dataplane)

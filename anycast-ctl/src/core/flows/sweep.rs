@@ -1,7 +1,7 @@
 //! Sweeps over the flows that are bound to care-of addresses: which of them have ended, and which members have failed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     net::Ipv6Addr,
     time::Duration,
 };
@@ -70,8 +70,8 @@ pub struct Use {
 #[derive(Debug)]
 pub struct Sweeper {
     limits: Limits,
-    silent: HashMap<FlowKey, Silence>,
-    hinted: HashMap<FlowKey, Hint>,
+    silent: Map<FlowKey, Silence>,
+    hinted: Map<FlowKey, Hint>,
     /// Flows that ended recently because of an ICMPv6 error alone: when each ended, and its care-of address.
     lost: Vec<(Time, Ipv6Addr)>,
     /// Time of the next sweep that comes by itself. `None` while the result of a sweep is awaited.
@@ -90,8 +90,8 @@ impl Sweeper {
     pub fn new(limits: Limits, now: Time) -> Self {
         Self {
             limits,
-            silent: HashMap::new(),
-            hinted: HashMap::new(),
+            silent: Map::default(),
+            hinted: Map::default(),
             lost: Vec::new(),
             next: Some(now),
             asked: None,
@@ -164,7 +164,8 @@ impl Sweeper {
             .map(|(_, flow)| flow.care_of.into())
             .collect();
         // The tables are built anew in each sweep, so that they never keep a flow that is gone.
-        let (mut silent, mut hinted) = (HashMap::new(), HashMap::new());
+        let (mut silent, mut hinted) = (Map::default(), Map::default());
+        silent.reserve(self.silent.len());
         let mut stay = Vec::new();
         let mut doubts = Doubts::default();
         let (mut looks, mut over_at) = (None, None);

@@ -1,13 +1,13 @@
 //! Flows that wait for an answer of their member, and when each member was last heard.
 
-use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
+use std::{net::Ipv6Addr, time::Duration};
 
 use anycast_common::{
     abi::maps::{Flow, FlowKey, unattended},
     wire::ipv6,
 };
 
-use crate::core::Time;
+use crate::core::{Time, hash::Map};
 
 /// How long a flow may wait for an answer after an ICMPv6 error about it, which is shorter than the usual wait. Anybody
 /// can send such an error, so that it alone proves nothing. Where it is true, TCP has retransmitted by then, after 0.2,
@@ -70,7 +70,7 @@ pub(super) struct Doubt {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Doubts(pub(super) HashMap<Ipv6Addr, Doubt>);
+pub(super) struct Doubts(pub(super) Map<Ipv6Addr, Doubt>);
 
 impl Doubts {
     pub(super) fn count(&mut self, now: Time, flow: &Flow, silence: Option<Silence>, over: bool) {
@@ -91,10 +91,10 @@ pub(super) fn heard_at(flow: &Flow) -> Time {
 }
 
 /// When each care-of address was last heard, by any flow.
-pub(super) type Heard = HashMap<Ipv6Addr, Time>;
+pub(super) type Heard = Map<Ipv6Addr, Time>;
 
 pub(super) fn heard(flows: &[(FlowKey, Flow)]) -> Heard {
-    let mut heard = Heard::new();
+    let mut heard = Heard::default();
     for (_, flow) in flows {
         let last = heard.entry(flow.care_of.into()).or_default();
         *last = (*last).max(Time::from_nanos(flow.last_in));

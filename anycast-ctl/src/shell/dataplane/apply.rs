@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, net::Ipv6Addr, time::Instant};
 
-use anycast_common::abi::maps::{BindingKey, Client, Flow, LocalAnycast, whose};
+use anycast_common::abi::maps::{BindingKey, Client, LocalAnycast, whose};
 
 use super::{
     access::{octets, set},
@@ -55,26 +55,9 @@ impl Maps {
                 self.write(&[action], &mut |_, error| result = Err(error));
                 result?;
             }
-            MapAction::OpenFlow { key, care_of } => {
-                if self.flows.open(&key, octets(care_of)) {
-                    self.hints.end_flow_cache()?;
-                }
-            }
-            MapAction::RemoveFlow { key, flow } => {
-                // The sweep's decision may be out of date: the flow may have begun anew, or may be answered again.
-                let same =
-                    |now: &Flow| (now.pinned_at, now.last_in) == (flow.pinned_at, flow.last_in);
-                if self.flows.remove_if(&key, same) {
-                    self.hints.end_flow_cache()?;
-                }
-            }
-            MapAction::EndFlow { key, flow } => {
-                let same =
-                    |now: &Flow| (now.pinned_at, now.care_of) == (flow.pinned_at, flow.care_of);
-                if self.flows.remove_if(&key, same) {
-                    self.hints.end_flow_cache()?;
-                }
-            }
+            MapAction::OpenFlow { .. }
+            | MapAction::RemoveFlow { .. }
+            | MapAction::EndFlow { .. } => self.end_flows(std::slice::from_ref(action))?,
             MapAction::SetNodeKey(ref key) => self.node_keys.set(key)?,
             MapAction::RemoveNodeKey => self.node_keys.remove()?,
         }
@@ -91,7 +74,9 @@ impl Maps {
         self.settle(&mut failed);
         let is_of_client = |action: &MapAction| client_of(action).is_some();
         let go_together = |a: &MapAction, b: &MapAction| {
-            is_entry(a) && is_entry(b) || is_of_client(a) && is_of_client(b)
+            is_entry(a) && is_entry(b)
+                || is_of_client(a) && is_of_client(b)
+                || is_end(a) && is_end(b)
         };
         for actions in actions.chunk_by(go_together) {
             match actions {
@@ -100,6 +85,11 @@ impl Maps {
                     self.write(&actions, &mut failed);
                 }
                 [action, ..] if is_of_client(action) => self.write_clients(actions, &mut failed),
+                [action, ..] if is_end(action) => {
+                    if let Err(error) = self.end_flows(actions) {
+                        failed(action, error);
+                    }
+                }
                 alone => {
                     for action in alone {
                         if let Err(error) = self.apply(action) {
@@ -202,8 +192,39 @@ impl Maps {
         });
     }
 
+    /// Ends what the table says of these flows, and with it what is cached, once for all of them.
+    fn end_flows(&mut self, actions: &[MapAction]) -> Result<(), DataplaneError> {
+        self.pending.wait();
+        let mut ended = false;
+        for action in actions {
+            ended |= match *action {
+                MapAction::OpenFlow { key, care_of } => self.flows.open(&key, octets(care_of)),
+                // The sweep's decision may be out of date: the flow may have begun anew, or may be answered again.
+                MapAction::RemoveFlow { key, flow } => self.flows.remove_if(&key, |now| {
+                    (now.pinned_at, now.last_in) == (flow.pinned_at, flow.last_in)
+                }),
+                MapAction::EndFlow { key, flow } => self.flows.remove_if(&key, |now| {
+                    (now.pinned_at, now.care_of) == (flow.pinned_at, flow.care_of)
+                }),
+                _ => false,
+            };
+        }
+        if ended {
+            self.hints.end_flow_cache()?;
+        }
+        Ok(())
+    }
+
     /// The entry of a client. The programs note in it what became of the packets that they led to the care-of address.
     pub(super) fn client(&self, key: &BindingKey) -> Client {
         self.clients.get(key, 0).unwrap_or(Client::UNKNOWN)
     }
+}
+
+/// Whether an action ends what the table says of a flow.
+const fn is_end(action: &MapAction) -> bool {
+    matches!(
+        action,
+        MapAction::OpenFlow { .. } | MapAction::RemoveFlow { .. } | MapAction::EndFlow { .. }
+    )
 }

@@ -230,8 +230,8 @@ impl Road {
 const DNAT: &str = "table ip6 nat {\n chain in {\n  type nat hook prerouting priority dstnat;\n  \
                     ip6 daddr 2001:db8:a::53 dnat to 2001:db8:20::c1\n }\n}\n";
 
-/// A correspondent at `inside` of this namespace, with the client bound, and so many flows that its member has answered:
-/// on trial they would take the long way.
+/// A correspondent at `inside` of this namespace, with the client bound, and so many flows that its member has
+/// answered: on trial they would take the long way.
 fn correspondent(outside: u32, flows: u16) -> Result<Dataplane> {
     let settings = Settings {
         roles: CORRESPONDENT,

@@ -29,6 +29,8 @@ pub enum Benchmark {
     Refused,
     /// Time of XDP for packets that meet the limits on floods
     Floods,
+    /// Measures nothing: the table of what was wanted, by the results that are there
+    Table,
 }
 
 impl Benchmark {
@@ -45,6 +47,7 @@ impl Benchmark {
             Self::Loads => "loads",
             Self::Refused => "refused",
             Self::Floods => "floods",
+            Self::Table => "table",
         }
     }
 

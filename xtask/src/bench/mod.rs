@@ -23,6 +23,9 @@ pub fn bench(benchmark: Benchmark, arguments: &[OsString]) -> Result<()> {
 }
 
 fn run(benchmark: Benchmark, arguments: &[OsString]) -> Result<()> {
+    if benchmark == Benchmark::Table {
+        return table();
+    }
     if benchmark == Benchmark::Instructions {
         let words = arguments
             .iter()
@@ -67,6 +70,12 @@ pub fn all() -> Result<()> {
         )?;
     }
     run(Benchmark::Instructions, &[])?;
+    table()
+}
+
+/// Prints the targets with the results of the last measurements, and leaves them as JSON and as a picture.
+fn table() -> Result<()> {
+    let directory = directory();
     let outcomes = targets::outcomes(file)?;
     println!(
         "\n{:42} {:>22} {:>7} {:>23}",

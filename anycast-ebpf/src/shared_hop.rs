@@ -206,6 +206,8 @@ impl Whose {
     /// Index of the entry.
     #[inline(always)]
     fn place(&self) -> u32 {
-        (maps::mixed(self.address) >> 48) as u32 & (maps::SHARED_HOPS - 1)
+        const HALF: u32 = maps::SHARED_HOPS / 2;
+        let own = u32::from(self.before[0] | self.before[1] == 0);
+        (maps::mixed(self.address) >> 48) as u32 & (HALF - 1) | (own * HALF)
     }
 }

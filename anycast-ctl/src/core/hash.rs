@@ -4,10 +4,16 @@
 //! is quicker and has a random seed, too: who chooses addresses does not know which of them collide, though somebody
 //! who could see the hashes might find it out. They stay inside.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+};
 
 /// A table whose keys come from the network.
 pub(in crate::core) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
+/// A set of them.
+pub(in crate::core) type Set<K> = HashSet<K, foldhash::fast::RandomState>;
 
 /// What is kept of the room of a table, however few entries it has.
 const ROOM: usize = 1024;

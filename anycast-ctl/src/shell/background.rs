@@ -4,16 +4,20 @@
 use nix::{errno::Errno, libc};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// A tenth of the time of a processor that the loop needs as well (`sched(7)`), and all of it otherwise.
-const NICE: libc::c_int = 10;
+/// A quarter of the time of a processor that the loop needs as well (`sched(7)`), and all of it otherwise. With less, a
+/// reading that an ICMPv6 error has called for might come too late where a processor is busy.
+const NICE: libc::c_int = 5;
 
 /// Has a thread do the work.
 pub(super) fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     spawn_blocking(move || {
         // On Linux each thread has a nice value. That of a thread of the pool stays, since raising a priority needs
-        // CAP_SYS_NICE.
+        // CAP_SYS_NICE; others that use the pool, for files and names, have no hurry either.
         // SAFETY: no pointers.
-        let set = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+        let set = unsafe {
+            let now = libc::getpriority(libc::PRIO_PROCESS, 0);
+            libc::setpriority(libc::PRIO_PROCESS, 0, NICE.max(now))
+        };
         if let Err(error) = Errno::result(set) {
             tracing::debug!(%error, "a thread keeps the priority of the loop");
         }

@@ -91,7 +91,7 @@ struct Control {
 
 impl Control {
     fn of(source: Ipv6Addr) -> Self {
-        // SAFETY: a C structure of integers; in some libraries it has padding with a name.
+        // SAFETY: a C structure of integers.
         let mut header: libc::cmsghdr = unsafe { mem::zeroed() };
         header.cmsg_len = mem::offset_of!(Self, info) + mem::size_of::<libc::in6_pktinfo>();
         header.cmsg_level = libc::IPPROTO_IPV6;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, fs, path::PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -115,6 +115,11 @@ const fn handshake(row: &'static str, to: &'static str, wanted: f64) -> Target {
     target(Benchmark::Handshakes, row, "ratio", to, wanted)
 }
 
+const fn at_most(row: &'static str, to: &'static str) -> Target {
+    let wanted = Wanted::AtMost(1.0);
+    target(Benchmark::Handshakes, row, "ratio", to, wanted)
+}
+
 const fn iperf3(direction: &'static str) -> Target {
     Target {
         benchmark: Benchmark::Tcx,
@@ -164,8 +169,8 @@ const TARGETS: &[Target] = &[
     handshake("whole handshakes between two daemons", "40,000/s", 1.0),
     handshake("honest handshakes in a flood", "all", 0.999),
     handshake("bindings renewed in steady state", "all", 0.999),
-    handshake("longest pause in steady state", "10 ms", 1.0),
-    handshake("maps of a million bindings", "0.7 GB", 1.0),
+    at_most("longest pause in steady state", "10 ms"),
+    at_most("maps of a million bindings", "0.7 GB"),
 ];
 
 /// A target, and its result.
@@ -228,7 +233,11 @@ pub fn outcomes(file: impl Fn(Benchmark) -> PathBuf) -> Result<Vec<Outcome>> {
         let file = file(benchmark);
         fs::read_to_string(&file).with_context(|| file.display().to_string())
     };
-    let counted = instructions(&read(Benchmark::Instructions)?)?;
+    // Not every machine can count them.
+    let counted = match read(Benchmark::Instructions) {
+        Ok(rows) => instructions(&rows)?,
+        Err(_) => BTreeMap::new(),
+    };
     let of = |target: &Target| {
         let rows = read(target.benchmark)?;
         let outcome = outcome(target, &rows);
@@ -256,10 +265,13 @@ fn instructions(rows: &str) -> Result<BTreeMap<String, f64>> {
 
 fn outcome(target: &Target, rows: &str) -> Result<Outcome> {
     let rows: Vec<Value> = serde_json::from_str(rows)?;
-    let row = rows
+    let mut named = rows
         .iter()
-        .find(|row| row["name"] == target.row && target.part.is(row))
+        .filter(|row| row["name"] == target.row && target.part.is(row));
+    let row = named
+        .next()
         .with_context(|| format!("no row {}", target.row))?;
+    ensure!(named.next().is_none(), "two rows {}", target.row);
     let number = |value: &Value, what: &str| {
         value
             .as_f64()

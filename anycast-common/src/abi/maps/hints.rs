@@ -20,7 +20,7 @@ pub mod whose {
 }
 
 /// Places of [`LED_SECTION`].
-pub const LED: usize = 1 << 12;
+pub const LED: usize = 1 << 14;
 
 /// Section of [`LED`] times in jiffies, of which flows share each: when one was last bound whose packets may have
 /// passed until then, as it was open, or as nobody knew it. Written by the programs. What the map `FLOW_CACHE` says

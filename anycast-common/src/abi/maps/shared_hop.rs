@@ -4,8 +4,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 layout!(SharedHop: 64);
 
-/// Entries of the map `SHARED_HOPS`, for each CPU.
-pub const SHARED_HOPS: u32 = 256;
+/// Entries of the map `SHARED_HOPS`, for each CPU: one half is for packets, and the other for answers of the programs,
+/// so that a flood of Test Inits takes no entry from flows.
+pub const SHARED_HOPS: u32 = 512;
 
 /// Section of a `u64`, and name of its map: until when, by `CLOCK_MONOTONIC`, the controller vouches for it that
 /// nothing but the destination and the interface of a packet decides its next hop. 0: it does not.

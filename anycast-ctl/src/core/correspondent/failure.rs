@@ -17,7 +17,7 @@ use anycast_common::{
 
 use super::{Correspondent, cache::SWEEP_MARGIN, selection::Selection, triple::Triple};
 use crate::core::{
-    Action, Actions, MapAction, Notice, Time, counters::Counter, fleet, flows::End, hash::Map,
+    Action, Actions, MapAction, Notice, Time, counters::Counter, fleet, flows::End, hash::Set,
     notice::BindingChange, rr::BINDING_LIFETIME,
 };
 
@@ -90,8 +90,8 @@ impl Correspondent {
             // The pairs (A, C) are removed when it is certain that no flow uses them.
             self.sweeper.no_later_than(now + SWEEP_MARGIN);
         }
-        let over: Map<FlowKey, ()> = sweep.ended.iter().map(|(key, ..)| (*key, ())).collect();
-        let goes_on = |known: &&(FlowKey, Flow)| !over.contains_key(&known.0);
+        let over: Set<FlowKey> = sweep.ended.iter().map(|(key, ..)| *key).collect();
+        let goes_on = |known: &&(FlowKey, Flow)| !over.contains(&known.0);
         self.spread(now, kept.into_iter().filter(goes_on), actions);
         self.used(now, sweep.in_use, actions);
     }

@@ -86,6 +86,7 @@ impl Maps {
                 }
                 [action, ..] if is_of_client(action) => self.write_clients(actions, &mut failed),
                 [action, ..] if is_end(action) => {
+                    // It is the cache that cannot be ended, of which one error is enough.
                     if let Err(error) = self.end_flows(actions) {
                         failed(action, error);
                     }
@@ -194,7 +195,6 @@ impl Maps {
 
     /// Ends what the table says of these flows, and with it what is cached, once for all of them.
     fn end_flows(&mut self, actions: &[MapAction]) -> Result<(), DataplaneError> {
-        self.pending.wait();
         let mut ended = false;
         for action in actions {
             ended |= match *action {

@@ -31,11 +31,15 @@ fn until(expires: Time) -> Live {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Step {
     /// Makes or renews a binding for so many seconds.
     Put(Triple, u64),
     Unbind(Triple),
+    /// Keeps a pair (A, C) for flows that are bound elsewhere, or of an earlier run.
+    Keep(Triple, bool),
+    /// Removes pairs, of which flows use these.
+    Sweep(Vec<Triple>),
     /// Lets so many seconds pass, and ends what is over.
     Pass(u64),
 }
@@ -45,6 +49,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (triple(), 1_u64..20).prop_map(|(triple, seconds)| Step::Put(triple, seconds)),
         1 => triple().prop_map(Step::Unbind),
+        1 => (triple(), any::<bool>()).prop_map(|(triple, earlier)| Step::Keep(triple, earlier)),
+        1 => prop::collection::vec(triple(), 0..4).prop_map(Step::Sweep),
         2 => (0_u64..10).prop_map(Step::Pass),
     ]
 }
@@ -83,6 +89,27 @@ proptest! {
                 Step::Unbind(triple) => {
                     let gone = cache.unbind(now, triple).map(|live| live.expires);
                     prop_assert_eq!(gone, list.remove(&triple));
+                }
+                Step::Keep(triple, earlier) => {
+                    let Triple { client, anycast, care_of } = triple;
+                    if earlier {
+                        cache.adopt(client, care_of, anycast);
+                    } else if let Err(refusal) = cache.remember(now, client, care_of, anycast) {
+                        prop_assert_eq!(refusal, Refusal::CareOfTaken);
+                    }
+                    prop_assert!(cache.has_way_back(triple));
+                }
+                Step::Sweep(used) => {
+                    let pairs: Map<_, _> =
+                        used.iter().map(|triple| ((triple.client, triple.care_of), Use::default())).collect();
+                    let swept: BTreeSet<_> = cache.sweep(now, &pairs).into_iter().collect();
+                    for triple in used.iter().chain(list.keys()) {
+                        prop_assert!(!swept.contains(&(triple.client, triple.care_of)));
+                    }
+                    for (back, care_of) in &cache.care_of {
+                        let stays = pairs.contains_key(&(back.client, back.care_of));
+                        prop_assert!(stays || care_of.used_until + SWEEP_MARGIN > now);
+                    }
                 }
                 Step::Pass(seconds) => {
                     now += Duration::from_secs(seconds);

@@ -43,7 +43,8 @@ pub(super) fn no_xdp(name: &str, ifindex: u32, vlans: &[(&str, u16)]) -> Option<
 
 /// Why native XDP would cost sessions something when it comes to the device.
 pub(super) fn dear_native(name: &str, ifindex: u32) -> Option<String> {
-    dataplane::drops_large_at_first(ifindex).map(|mtu| large_are_dropped(name, mtu))
+    let (mtu, is_vmxnet3) = dataplane::drops_large_at_first(ifindex)?;
+    Some(large_are_dropped(name, mtu, is_vmxnet3))
 }
 
 /// Why native XDP would be wrong at a device whose driver was asked for it last when it had this MTU.
@@ -130,7 +131,12 @@ fn tags_are_gone(
 }
 
 /// Sessions that are there stand still: each segment that is sent again uses up few of the buffers.
-fn large_are_dropped(name: &str, mtu: i32) -> String {
+fn large_are_dropped(name: &str, mtu: i32, is_vmxnet3: bool) -> String {
+    if is_vmxnet3 {
+        return format!(
+            "at MTU {mtu} vmxnet3 drops large frames of {name} where it has XDP, and sessions may stand still"
+        );
+    }
     format!(
         "at MTU {mtu} virtio_net drops large frames of {name} from when XDP comes until the receive buffers of before \
          are used up, on a quiet link for minutes"
@@ -183,11 +189,13 @@ mod tests {
 
     #[test]
     fn the_reason_against_large_frames_names_the_mtu() {
-        let said = large_are_dropped("up0", 8950);
-        assert!(
-            said.contains("at MTU 8950") && said.contains("of up0"),
-            "{said}"
-        );
+        for is_vmxnet3 in [false, true] {
+            let said = large_are_dropped("up0", 8950, is_vmxnet3);
+            assert!(
+                said.contains("at MTU 8950") && said.contains("of up0"),
+                "{said}"
+            );
+        }
     }
 
     #[test]

@@ -11,9 +11,9 @@ use std::{
 };
 
 use anycast_common::abi::maps::{Flow, FlowKey, MemberFlow};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::{background, clock, dataplane::FlowReader};
+use super::{clock, dataplane::FlowReader};
 use crate::core::{
     Time,
     flows::{self, Limits},
@@ -161,7 +161,7 @@ impl<W> Flows<W> {
         }
         self.begun += 1;
         let read = Arc::clone(&self.read);
-        self.reading = Some(background::spawn(move || read()));
+        self.reading = Some(spawn_blocking(move || read()));
     }
 
     /// Waits until a read is done, or for ever when none is under way. Dropping the future loses nothing. Gives the
@@ -205,7 +205,7 @@ impl<W> Flows<W> {
 /// The kernel takes back the memory of a million flows for milliseconds.
 fn drop_later(read: Option<Snapshot>) {
     if let Some(read) = read {
-        background::spawn(move || drop(read));
+        spawn_blocking(move || drop(read));
     }
 }
 

@@ -10,7 +10,6 @@ mod alone;
 mod answer;
 pub mod api;
 mod attached;
-mod background;
 mod bounded;
 mod bpf;
 mod bridges;

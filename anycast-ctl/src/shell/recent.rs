@@ -2,9 +2,9 @@
 //! reads them, as it does [all](super::flows).
 
 use anycast_common::abi::maps::{Flow, FlowKey};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::{background, clock, dataplane::FlowReader};
+use super::{clock, dataplane::FlowReader};
 use crate::core::Time;
 
 /// When a reading began, and what it found.
@@ -25,9 +25,7 @@ impl Recent {
     /// Begins to read flows that were in use since this time. Nobody asks twice before there is an answer.
     pub(super) fn read(&mut self, since: Time) {
         let reader = self.reader.clone();
-        self.reading = Some(background::spawn(move || {
-            (clock::now(), reader.recent(since))
-        }));
+        self.reading = Some(spawn_blocking(move || (clock::now(), reader.recent(since))));
     }
 
     /// Waits until they are read, or for ever when they are not being read. Dropping the future loses nothing.

@@ -44,9 +44,8 @@ pub struct CachedFlow {
 
 impl CachedFlow {
     /// In place of a way: the flow is open, or nothing is known of it, and its packets pass. That holds until
-    /// [`LED_SECTION`](super::LED_SECTION) says otherwise. A flow that the controller takes over from another gateway
-    /// may pass for as long as any entry holds, as it did a moment before or, if it has another member now, between
-    /// its two entries in the table.
+    /// [`LED_SECTION`](super::LED_SECTION) says otherwise, or until the controller has taken over a flow from another
+    /// gateway. Of many that it takes over at once, each may pass for as long as any entry holds.
     pub const PASSES: u32 = u32::MAX - 1;
 }
 

@@ -14,6 +14,9 @@ use super::{
 };
 use crate::core::MapAction;
 
+/// So many changes are worth another thread.
+const MANY: usize = 256;
+
 impl Maps {
     /// Changes the maps as the core wants.
     ///
@@ -102,14 +105,14 @@ impl Maps {
         }
     }
 
-    /// The same while the caller goes on, if these are changes of bindings and flows alone. [`Maps::settle`] and
-    /// whoever changes anything else wait for them.
+    /// The same while the caller goes on, if these are many, and changes of bindings and flows alone. [`Maps::settle`]
+    /// and whoever changes anything else wait for them.
     pub fn apply_later(
         &mut self,
         mut actions: Vec<MapAction>,
         mut failed: impl FnMut(&MapAction, DataplaneError),
     ) {
-        if !actions.iter().all(is_entry) {
+        if actions.len() < MANY || !actions.iter().all(is_entry) {
             return self.apply_all(&actions, failed);
         }
         self.tell(&mut failed);
@@ -130,10 +133,15 @@ impl Maps {
         self.tell(&mut failed);
     }
 
-    /// Tells what has failed meanwhile.
-    fn tell(&self, failed: &mut impl FnMut(&MapAction, DataplaneError)) {
+    /// Tells what has failed meanwhile, and ends what is cached of flows that were turned.
+    fn tell(&mut self, failed: &mut impl FnMut(&MapAction, DataplaneError)) {
         for (action, error) in self.pending.failed() {
             failed(&action, error);
+        }
+        if self.pending.turned()
+            && let Err(error) = self.hints.end_flow_cache()
+        {
+            tracing::warn!(%error, "flows of other gateways may go the old way for a moment");
         }
     }
 
@@ -150,7 +158,12 @@ impl Maps {
             bindings: &mut self.bindings,
             flows: &self.flows,
         };
-        tables.write(&announced, failed);
+        let turned = tables.write(&announced, &mut *failed);
+        // A client's packets must not pass for as long as an entry holds when another gateway has bound their flow.
+        if turned && let (Err(error), Some(action)) = (self.hints.end_flow_cache(), actions.first())
+        {
+            failed(action, error);
+        }
     }
 
     /// Has the programs look closely at packets with the addresses of these entries, which they do not look for

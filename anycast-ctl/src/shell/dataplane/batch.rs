@@ -31,12 +31,14 @@ pub(super) struct Tables<'a> {
 
 impl Tables<'_> {
     /// Makes changes that are [entries](Entry), in their order as far as it matters: a pair (A, C) is there before what
-    /// steers flows to C, and as long as it. A change that fails stops no other one.
+    /// steers flows to C, and as long as it. A change that fails stops no other one. Gives whether packets of a flow
+    /// may go another way now than what is cached says.
     pub(super) fn write(
         &mut self,
         actions: &[&MapAction],
         mut failed: impl FnMut(&MapAction, DataplaneError),
-    ) {
+    ) -> bool {
+        let mut turned = false;
         let mut waiting = Waiting::new();
         for together in actions.chunks(TOGETHER) {
             self.flows
@@ -61,7 +63,7 @@ impl Tables<'_> {
                     }
                     Some(Entry::Flow(key, flow)) => {
                         waiting.write(self, &mut failed);
-                        self.flows.adopt(&key, &flow);
+                        turned |= self.flows.adopt(&key, &flow);
                     }
                     None => {}
                 }
@@ -71,6 +73,7 @@ impl Tables<'_> {
             }
         }
         waiting.write(self, &mut failed);
+        turned
     }
 }
 

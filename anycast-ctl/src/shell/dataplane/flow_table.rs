@@ -145,29 +145,32 @@ impl FlowTable {
     }
 
     /// Takes over what another gateway knows of a bound flow. A flow that is bound here stays with its member, unless
-    /// that never answered it and the other did.
-    pub(super) fn adopt(&self, key: &FlowKey, theirs: &Flow) {
+    /// that never answered it and the other did. Gives whether its packets may go another way now.
+    pub(super) fn adopt(&self, key: &FlowKey, theirs: &Flow) -> bool {
         let home = self.home(key);
         let Some((set, number, ours)) = self.find_at(&home, key) else {
-            return self.add(&home, key, theirs);
+            self.add(&home, key, theirs);
+            return true;
         };
         // Another gateway, which has not seen a member open it from C, may take it for one that is led to C.
         if ours.state == state::OWN && theirs.answered == 0 {
-            return;
+            return false;
         }
         let over = |flow: &Flow| flow.client_closed & flow.member_closed != 0;
         let anew = over(&ours) && !over(theirs) && theirs.last_out > ours.last_out;
         if state::is_open(ours.state) || anew {
-            return self.set(key, theirs);
+            self.set(key, theirs);
+            return true;
         }
         if ours.care_of != theirs.care_of {
             // Or it is another flow between the same ends, of which the other gateway alone saw the beginning.
             let silent = ours.last_out.max(ours.last_in).saturating_add(SILENT);
             let later = theirs.last_out.max(theirs.last_in) > silent;
-            if (ours.answered == 0 || later) && theirs.answered != 0 {
+            let moves = (ours.answered == 0 || later) && theirs.answered != 0;
+            if moves {
                 self.set(key, theirs);
             }
-            return;
+            return moves;
         }
         // SAFETY: the set exists, and others write plain integers of the same slot at the same time, as programs do.
         unsafe {
@@ -190,6 +193,7 @@ impl FlowTable {
             // What others heard may be older than what was heard here.
             flow_table::heard(set, number, last_out.max(last_in));
         }
+        false
     }
 
     /// Makes a flow open that is bound to this address and was never answered. Gives whether it did.

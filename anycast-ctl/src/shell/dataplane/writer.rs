@@ -44,6 +44,8 @@ struct State {
     /// Parts that were given and are not in the maps.
     parts: usize,
     failed: Vec<Failed>,
+    /// Whether packets of a flow may go another way since then than what is cached says.
+    turned: bool,
 }
 
 impl Pending {
@@ -59,6 +61,11 @@ impl Pending {
         mem::take(&mut self.lock().failed)
     }
 
+    /// Whether what is cached has to end, since the last time.
+    pub(super) fn turned(&self) -> bool {
+        mem::take(&mut self.lock().turned)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,6 +76,7 @@ impl Pending {
 pub(super) struct Part {
     actions: Vec<MapAction>,
     written: bool,
+    turned: bool,
     failed: Vec<Failed>,
     pending: Arc<Pending>,
 }
@@ -79,6 +87,7 @@ impl Part {
         Self {
             actions,
             written: false,
+            turned: false,
             failed: Vec::new(),
             pending: Arc::clone(pending),
         }
@@ -87,7 +96,7 @@ impl Part {
     fn write(&mut self, tables: &mut Tables<'_>) {
         let actions: Vec<_> = self.actions.iter().collect();
         let failed = &mut self.failed;
-        tables.write(&actions, |action, error| {
+        self.turned = tables.write(&actions, |action, error| {
             failed.push((action.clone(), error));
         });
         self.written = true;
@@ -112,6 +121,7 @@ impl Drop for Part {
         let mut state = self.pending.lock();
         state.parts -= 1;
         state.failed.append(&mut self.failed);
+        state.turned |= self.turned;
         self.pending.changed.notify_all();
     }
 }

@@ -16,6 +16,7 @@ mod entry;
 mod error;
 mod events;
 mod features;
+mod flow_memory;
 mod flow_table;
 mod flows;
 mod hints;

@@ -73,7 +73,6 @@ impl<const OUT: bool> Skb<OUT> {
         }
         let (source, destination) = (head.source(), head.destination());
         let mixed_destination = mixed(destination);
-        let source_mixed = mixed(source);
         if may_be_bound(self, head, 0, ours(mixed_destination)) {
             return true;
         }
@@ -81,7 +80,7 @@ impl<const OUT: bool> Skb<OUT> {
             return false;
         }
         !matches!(head.protocol(), TCP | UDP)
-            || !is_known(self, head, source_mixed, mixed_destination)
+            || !is_known(self, head, mixed(source), mixed_destination)
     }
 
     /// [`both`] addresses of a packet that may be one of a bound flow.

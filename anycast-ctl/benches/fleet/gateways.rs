@@ -1,6 +1,6 @@
 //! Gateways in virtual time, on a bus without delay.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use anycast_ctl::core::{
     Action, Actions, Time,
@@ -55,7 +55,7 @@ impl Fleet {
                         }
                     }
                     Action::ReadFlows => {
-                        said.push_back((from, self.handle(from, Input::Flows(&[]))))
+                        said.push_back((from, self.handle(from, Input::Flows(&Arc::default()))))
                     }
                     Action::ReadRecentFlows { .. } => {
                         said.push_back((from, self.handle(from, Input::RecentFlows(&[]))));
@@ -74,15 +74,20 @@ impl Fleet {
         actions
     }
 
+    pub fn poll(&mut self, place: usize) -> Actions {
+        let (now, mut actions) = (self.now, Actions::new());
+        let gateway = &mut self.gateways[place];
+        gateway.clock(now, UNIX + now.since(Time::ZERO));
+        self.busy[place] += timed(|| gateway.poll(now, &mut actions));
+        actions
+    }
+
     pub fn pass(&mut self, time: Duration) -> Actions {
         let (end, mut rest) = (self.now + time, Vec::new());
         while self.now < end {
             self.now += STEP;
             for place in 0..self.gateways.len() {
-                let (now, mut actions) = (self.now, Actions::new());
-                let gateway = &mut self.gateways[place];
-                gateway.clock(now, UNIX + now.since(Time::ZERO));
-                self.busy[place] += timed(|| gateway.poll(now, &mut actions));
+                let actions = self.poll(place);
                 rest.extend(self.deliver(place, actions));
             }
         }

@@ -92,7 +92,7 @@ fn ready(bed: &Bed, place: usize, count: usize, of: &str) -> Result<Daemon> {
 /// A gateway without a data plane, all of whose clients are bound and have a flow.
 struct Peer {
     gateway: Controller,
-    flows: Vec<(FlowKey, Flow)>,
+    flows: Arc<Vec<(FlowKey, Flow)>>,
     now: Time,
     told: usize,
 }
@@ -102,7 +102,7 @@ impl Peer {
     fn new(count: usize) -> Result<Self> {
         let now = Time::ZERO + Duration::from_secs(3600);
         let gateway = correspondent(now, count, Some(settings("other")));
-        let (flows, told) = (Vec::new(), 0);
+        let (flows, told) = (Arc::default(), 0);
         let mut peer = Self {
             gateway,
             flows,
@@ -118,7 +118,8 @@ impl Peer {
         // Time stands still for it meanwhile.
         let updates = updates_of(&mut peer.gateway, peer.now, count);
         step(&mut peer.gateway, peer.now, &updates);
-        peer.flows = (0..count).map(|number| flow(peer.now, number)).collect();
+        let flows = (0..count).map(|number| flow(peer.now, number));
+        peer.flows = Arc::new(flows.collect());
         Ok(peer)
     }
 
@@ -185,15 +186,16 @@ impl Peer {
             match action {
                 Action::Publish { to, octets } => said.push((to, octets)),
                 Action::ReadFlows => {
-                    let flows = std::mem::take(&mut self.flows);
+                    let flows = Arc::clone(&self.flows);
                     todo.extend(self.handle(Input::Flows(&flows))?);
-                    self.flows = flows;
+                    while self.gateway.deadline().is_some_and(|due| due <= self.now) {
+                        todo.extend(self.poll()?);
+                    }
                 }
                 // For a snapshot.
                 Action::ReadRecentFlows { since: Time::ZERO } => {
-                    let flows = std::mem::take(&mut self.flows);
+                    let flows = Arc::clone(&self.flows);
                     todo.extend(self.handle(Input::RecentFlows(&flows))?);
-                    self.flows = flows;
                 }
                 Action::ReadRecentFlows { .. } => {
                     todo.extend(self.handle(Input::RecentFlows(&[]))?);

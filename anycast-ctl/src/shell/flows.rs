@@ -25,7 +25,7 @@ pub(super) struct Snapshot {
     /// Time at which the read began.
     pub(super) began: Time,
     /// Flows that are pinned at a correspondent.
-    pub(super) flows: Vec<(FlowKey, Flow)>,
+    pub(super) flows: Arc<Vec<(FlowKey, Flow)>>,
     /// Flows that a correspondent remembers as open.
     pub(super) open: Vec<(FlowKey, Flow)>,
     /// Flows that came to a member by its care-of address.
@@ -38,7 +38,7 @@ impl Snapshot {
         let [flows, open] = reader.by_state();
         Self {
             began,
-            flows,
+            flows: Arc::new(flows),
             open,
             member_flows: reader.member_flows(),
         }

@@ -1,6 +1,6 @@
 //! Inputs of the controller.
 
-use std::net::Ipv6Addr;
+use std::{net::Ipv6Addr, sync::Arc};
 
 use anycast_common::{
     abi::{
@@ -92,7 +92,7 @@ pub enum Input<'a> {
     /// The connection to the fleet's bus is there, or is not.
     BusConnected(bool),
     /// The pinned flows, as [`Action::ReadFlows`] requested them. The time of the input is when their reading began.
-    Flows(&'a [(FlowKey, Flow)]),
+    Flows(&'a Arc<Vec<(FlowKey, Flow)>>),
     /// The same, for [`Action::ReadRecentFlows`].
     RecentFlows(&'a [(FlowKey, Flow)]),
 }

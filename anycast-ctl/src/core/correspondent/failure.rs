@@ -4,25 +4,23 @@
 //! whether the flow that it quotes is answered. If it is not, the flow ends with its binding. Other flows are judged by
 //! their own packets alone.
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::net::Ipv6Addr;
 
-use anycast_common::{
-    abi::maps::{Flow, FlowKey},
-    wire::{
-        Error,
-        icmpv6::{self, DESTINATION_UNREACHABLE},
-        ipv6,
-    },
+use anycast_common::wire::{
+    Error,
+    icmpv6::{self, DESTINATION_UNREACHABLE},
+    ipv6,
 };
 
 use super::{Correspondent, cache::SWEEP_MARGIN, selection::Selection, triple::Triple};
 use crate::core::{
-    Action, Actions, MapAction, Notice, Time, counters::Counter, fleet, flows::End, hash::Set,
-    notice::BindingChange, rr::BINDING_LIFETIME,
+    Action, Actions, MapAction, Notice, Time,
+    counters::Counter,
+    fleet,
+    flows::{End, Sweep},
+    notice::BindingChange,
+    rr::BINDING_LIFETIME,
 };
-
-/// A member that another gateway heard is taken for alive for so long while that one cannot tell.
-const TRUSTED: Duration = Duration::from_secs(300);
 
 impl Correspondent {
     /// Handles an ICMPv6 error that quotes a bound flow and says that its care-of address is unreachable.
@@ -33,17 +31,8 @@ impl Correspondent {
         }
     }
 
-    /// Handles the flows that [`Action::ReadFlows`] requested. Their reading began at `now`.
-    pub fn flows(&mut self, now: Time, flows: &[(FlowKey, Flow)], actions: &mut Actions) {
-        let kept = self.end_elsewhere(now, flows, actions);
-        // Where answers pass another gateway, which cannot tell of them for now, a member that seems silent may not be,
-        // and the flow goes on. What is said of it by an ICMPv6 error counts as ever.
-        let may_miss = self.bus.as_ref().is_some_and(|bus| bus.may_miss(now));
-        let published = &self.published;
-        let sweep = self.sweeper.sweep(now, flows, |key, flow| {
-            let heard = now.since(Time::from_nanos(flow.last_in)) < TRUSTED;
-            may_miss && heard && published.is_heard_elsewhere(key, flow)
-        });
+    /// Ends what a sweep has found, of flows whose reading began at `now`. Gives the rest of it.
+    pub(super) fn swept(&mut self, now: Time, sweep: Sweep, actions: &mut Actions) -> Sweep {
         for _ in 0..sweep.contradicted {
             self.counters.count(Counter::CareOfContradicted);
         }
@@ -90,10 +79,7 @@ impl Correspondent {
             // The pairs (A, C) are removed when it is certain that no flow uses them.
             self.sweeper.no_later_than(now + SWEEP_MARGIN);
         }
-        let over: Set<FlowKey> = sweep.ended.iter().map(|(key, ..)| *key).collect();
-        let goes_on = |known: &&(FlowKey, Flow)| !over.contains(&known.0);
-        self.spread(now, kept.into_iter().filter(goes_on), actions);
-        self.used(now, sweep.in_use, actions);
+        sweep
     }
 
     /// Ends these bindings for an operator. Gives their number.

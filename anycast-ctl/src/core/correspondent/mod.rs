@@ -14,6 +14,8 @@ mod failure;
 mod fleet;
 mod generation;
 mod in_use;
+mod judge;
+mod judging;
 mod keys;
 mod limiter;
 mod live;

@@ -9,6 +9,7 @@ use super::{
     cache::{Cache, Room},
     elsewhere::{self, Elsewhere},
     in_use::InUse,
+    judging::Judging,
     keys::Keys,
     limiter::Limiter,
     live::Steering,
@@ -48,6 +49,8 @@ pub struct Correspondent {
     pub(super) trials: Trials,
     pub(super) limiter: Limiter,
     pub(super) sweeper: Sweeper,
+    /// What it is judging.
+    pub(super) judging: Option<Judging>,
     /// The pairs with bound flows, by the last sweep.
     pub(super) in_use: InUse,
     /// The bus of the fleet, where there is one, and what was said on it.
@@ -77,6 +80,7 @@ impl Correspondent {
             trials: Trials::new(settings.max_care_of),
             limiter: Limiter::new(&settings.limits),
             sweeper: Sweeper::new(settings.flows, now),
+            judging: None,
             in_use: InUse::default(),
             settings,
             counters: Counters::default(),
@@ -189,6 +193,7 @@ impl Correspondent {
             self.end(now, triple, BindingChange::Expired, actions);
         }
         self.poll_bus(now, actions);
+        self.judge(actions);
         while let Some((triple, waited)) = self.ahead.take(now) {
             let steers = self.cache.steering(triple.pair());
             self.steer(triple.pair(), None, steers, actions);
@@ -210,7 +215,9 @@ impl Correspondent {
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         let bus = self.bus.as_ref().and_then(Bus::deadline);
+        let judging = self.judging.as_ref().map(Judging::due);
         let sweeps = earliest(self.sweeper.deadline(), self.recent.deadline());
+        let sweeps = earliest(sweeps, judging);
         let sweeps = earliest(sweeps, self.elsewhere.deadline());
         let own = earliest(self.cache.deadline(), sweeps);
         earliest(earliest(own, bus), self.ahead.deadline())

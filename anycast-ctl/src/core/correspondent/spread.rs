@@ -8,7 +8,7 @@ use anycast_common::abi::maps::{Flow, FlowKey};
 use super::{Correspondent, live::Live, triple::Triple};
 use crate::core::{
     Actions, Time,
-    fleet::{Pins, Published},
+    fleet::{Due, Pins, Published},
 };
 
 /// While a snapshot comes, flows are not read for so long, unless something calls for it.
@@ -28,7 +28,7 @@ impl Correspondent {
             return self.recent.read(now, 0, Published::MOST);
         }
         bus.holds(self.cache.bound(), self.recent.number);
-        let due = self.published.due_of_late(now, flows.iter());
+        let due = self.published.due_of_late(now, flows);
         self.recent.read(now, flows.len(), due.len());
         bus.pins(now, by_triple(&due), actions);
     }
@@ -46,19 +46,20 @@ impl Correspondent {
         }
     }
 
-    /// Tells the others of the flows of a sweep that they do not know.
-    pub(super) fn spread<'a>(
+    /// Tells the others of the flows of a sweep that they do not know. So many of them go on.
+    pub(super) fn spread(
         &mut self,
         now: Time,
-        flows: impl Iterator<Item = &'a (FlowKey, Flow)> + Clone,
+        due: Due,
+        flows: &[(FlowKey, Flow)],
+        number: usize,
         actions: &mut Actions,
     ) {
         let Some(bus) = &mut self.bus else {
             return;
         };
-        let number = flows.clone().count();
         bus.holds(self.cache.bound(), number);
-        let due = self.published.due(now, flows);
+        let due = self.published.end(now, due, flows);
         self.recent.read_all(now, number, due.len());
         bus.pins(now, by_triple(&due), actions);
     }

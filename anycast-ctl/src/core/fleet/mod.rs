@@ -25,7 +25,7 @@ pub use ends::End;
 pub use message::{NAME, Pins};
 pub use news::News;
 pub use peers::Unforgotten;
-pub(super) use published::Published;
+pub(super) use published::{Due, Published};
 pub use seal::Id;
 pub use secret::{Secret, SecretError};
 pub use view::{PeerView, Status, StrangerView};

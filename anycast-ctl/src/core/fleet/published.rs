@@ -39,6 +39,14 @@ struct Said {
     reading: u64,
 }
 
+/// Flows of a reading that the others have to hear of, by their places, and since when they know no better.
+#[derive(Debug, Default)]
+pub(in crate::core) struct Due {
+    due: Vec<(Time, usize)>,
+    /// Of which nothing is new.
+    again: Vec<(Time, usize)>,
+}
+
 /// What the others know of the flows of this gateway.
 #[derive(Debug, Default)]
 pub(in crate::core) struct Published {
@@ -85,14 +93,20 @@ impl Published {
         }
     }
 
-    /// The flows of a sweep that the others have to hear of. All others are forgotten.
-    pub(in crate::core) fn due<'a>(
+    /// Begins with all flows there are, part by part. Gives what [`look`](Self::look) fills.
+    pub(in crate::core) fn begin(&mut self) -> Due {
+        self.reading += 1;
+        Due::default()
+    }
+
+    /// Of all flows, those that the others have to hear of. What none of the parts had is forgotten.
+    pub(in crate::core) fn end(
         &mut self,
         now: Time,
-        flows: impl Iterator<Item = &'a (FlowKey, Flow)>,
+        due: Due,
+        all: &[(FlowKey, Flow)],
     ) -> Vec<(FlowKey, Flow)> {
-        self.reading += 1;
-        let due = self.due_of_late(now, flows);
+        let due = self.take(now, due, all);
         // What came from others since the flows were read may be in no list yet.
         let reading = self.reading;
         self.known
@@ -101,16 +115,25 @@ impl Published {
         due
     }
 
-    /// Those of some flows, that were in use of late. Nothing is forgotten. What is new goes first, then what was told
-    /// least recently, and what is only told once more comes last.
-    pub(in crate::core) fn due_of_late<'a>(
+    /// Those of some flows, that were in use of late. Nothing is forgotten.
+    pub(in crate::core) fn due_of_late(
         &mut self,
         now: Time,
-        flows: impl Iterator<Item = &'a (FlowKey, Flow)>,
+        flows: &[(FlowKey, Flow)],
     ) -> Vec<(FlowKey, Flow)> {
-        let (mut due, mut again) = (Vec::new(), Vec::new());
-        for known in flows {
-            let (key, flow) = known;
+        let mut due = Due::default();
+        self.look(now, &mut due, flows.iter().enumerate());
+        self.take(now, due, flows)
+    }
+
+    /// Looks which of these flows the others have to hear of. Each comes with its place among all of a reading.
+    pub(in crate::core) fn look<'a>(
+        &mut self,
+        now: Time,
+        Due { due, again }: &mut Due,
+        flows: impl Iterator<Item = (usize, &'a (FlowKey, Flow))>,
+    ) {
+        for (place, (key, flow)) in flows {
             let mut earlier = self.known.get_mut(key);
             // Also that of a flow that has to wait for its turn, because of what was heard elsewhere.
             if let Some(said) = &mut earlier {
@@ -123,17 +146,31 @@ impl Published {
             // What was never answered may be open elsewhere by now.
             let reminds = reminds.filter(|again| *again <= now && flow.answered != 0);
             match (due_since(now, key, flow, said.as_deref()), reminds) {
-                (Some(since), _) => due.push((since, known)),
-                (None, Some(since)) => again.push((since, known)),
+                (Some(since), _) => due.push((since, place)),
+                (None, Some(since)) => again.push((since, place)),
                 (None, None) => {}
             }
         }
+    }
+
+    /// What is told of these. What is new goes first, then what was told least recently, and what is only told once
+    /// more comes last.
+    fn take(
+        &mut self,
+        now: Time,
+        Due { mut due, mut again }: Due,
+        all: &[(FlowKey, Flow)],
+    ) -> Vec<(FlowKey, Flow)> {
         first(&mut due, Self::MOST);
         // So few that nobody takes them for a reading that was not told to its end.
         let left = (Self::MOST - due.len()).saturating_sub(1);
         first(&mut again, left.min(Self::REMINDERS));
         due.append(&mut again);
-        for (_, (key, flow)) in &due {
+        let told: Vec<_> = due
+            .iter()
+            .filter_map(|(_, place)| all.get(*place).copied())
+            .collect();
+        for (key, flow) in &told {
             let earlier = self.known.get(key);
             let said = Said {
                 heard_elsewhere: earlier.map_or(0, |earlier| earlier.heard_elsewhere),
@@ -142,7 +179,7 @@ impl Published {
             };
             self.known.insert(*key, said);
         }
-        due.into_iter().map(|(_, known)| *known).collect()
+        told
     }
 }
 

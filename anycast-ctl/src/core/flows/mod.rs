@@ -7,12 +7,16 @@
 
 mod limits;
 mod sweep;
+mod sweeping;
 mod waiting;
 
 pub use limits::{Limits, goes_on};
 pub use sweep::{End, Sweep, Sweeper, Use};
+pub use sweeping::Sweeping;
 
 #[cfg(test)]
 mod hints;
+#[cfg(test)]
+mod parts;
 #[cfg(test)]
 mod tests;

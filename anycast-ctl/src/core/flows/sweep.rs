@@ -7,13 +7,13 @@ use std::{
 };
 
 use anycast_common::{
-    abi::maps::{Flow, FlowKey, state},
+    abi::maps::{Flow, FlowKey},
     wire::ipv6,
 };
 
 use super::{
     limits::{DISTANCE, Limits},
-    waiting::{ACK_DELAY, ACKNOWLEDGED, Doubts, HINTED, Heard, Hint, Silence, heard, heard_at},
+    waiting::{ACK_DELAY, Doubts, HINTED, Heard, Hint, Silence, heard_at},
 };
 use crate::core::{Time, hash::Map, notice::FailureCause, time::earliest};
 
@@ -69,19 +69,19 @@ pub struct Use {
 /// Judges all bound flows in sweeps, one after the other.
 #[derive(Debug)]
 pub struct Sweeper {
-    limits: Limits,
-    silent: Map<FlowKey, Silence>,
-    hinted: Map<FlowKey, Hint>,
+    pub(super) limits: Limits,
+    pub(super) silent: Map<FlowKey, Silence>,
+    pub(super) hinted: Map<FlowKey, Hint>,
     /// Flows that ended recently because of an ICMPv6 error alone: when each ended, and its care-of address.
-    lost: Vec<(Time, Ipv6Addr)>,
+    pub(super) lost: Vec<(Time, Ipv6Addr)>,
     /// Time of the next sweep that comes by itself. `None` while the result of a sweep is awaited.
-    next: Option<Time>,
+    pub(super) next: Option<Time>,
     /// Time of a sweep that something calls for, and that can not be put off.
-    asked: Option<Time>,
+    pub(super) asked: Option<Time>,
     /// Time of the last sweep.
-    last: Time,
+    pub(super) last: Time,
     /// Number of pairs in use that it found.
-    pairs: usize,
+    pub(super) pairs: usize,
 }
 
 impl Sweeper {
@@ -145,97 +145,9 @@ impl Sweeper {
         }
     }
 
-    /// Judges all flows that are bound now. The silence of the member in a flow for which `deaf` holds says nothing,
-    /// because its answers may have come by a way of which nobody tells; nor does the silence of others of its flows
-    /// say that it has failed as a whole.
-    pub fn sweep(
-        &mut self,
-        now: Time,
-        flows: &[(FlowKey, Flow)],
-        deaf: impl Fn(&FlowKey, &Flow) -> bool,
-    ) -> Sweep {
-        let mut sweep = Sweep::default();
-        // A table that grows step by step is built anew with each step.
-        sweep.in_use.reserve(self.pairs);
-        let heard = heard(flows);
-        let unsure: BTreeSet<Ipv6Addr> = flows
-            .iter()
-            .filter(|(key, flow)| deaf(key, flow) && self.silence(key, flow).is_some())
-            .map(|(_, flow)| flow.care_of.into())
-            .collect();
-        // The tables are built anew in each sweep, so that they never keep a flow that is gone.
-        let (mut silent, mut hinted) = (Map::default(), Map::default());
-        silent.reserve(self.silent.len());
-        let mut stay = Vec::new();
-        let mut doubts = Doubts::default();
-        let (mut looks, mut over_at) = (None, None);
-        for (key, flow) in flows {
-            if state::is_open(flow.state) {
-                continue;
-            }
-            let silence = self.silence(key, flow).filter(|_| !deaf(key, flow));
-            let hint = self.hinted(key, flow);
-            sweep.contradicted += usize::from(self.contradicted(key, flow));
-            let over = hint.is_some_and(|hint| hint.is_over(now, key, flow));
-            doubts.count(now, flow, silence, over);
-            if let Some(end) = self.end(now, key, flow, silence, hint) {
-                if !unsure.contains(&Ipv6Addr::from(flow.care_of)) {
-                    self.blame(now, flow, end, &heard, &mut sweep);
-                }
-                sweep.ended.push((*key, *flow, end));
-                continue;
-            }
-            if let Some(hint) = hint {
-                hinted.insert(*key, hint);
-                for wait in [ACKNOWLEDGED, HINTED] {
-                    let over = Some(hint.since + wait).filter(|over| *over > now);
-                    looks = earliest(looks, over);
-                }
-                looks = earliest(looks, Some(now + LOOK));
-            }
-            if let Some(silence) = silence {
-                silent.insert(*key, silence);
-                let over = silence.since + self.limits.failure;
-                over_at = earliest(over_at, Some(over).filter(|over| *over > now));
-            }
-            stay.push((key, flow));
-        }
-        (self.silent, self.hinted) = (silent, hinted);
-        self.condemn(now, &heard, &doubts, &mut sweep);
-        if !self.lost.is_empty() {
-            looks = earliest(looks, Some(now + LOOK));
-        }
-        for (key, flow) in stay {
-            let care_of = flow.care_of.into();
-            match sweep.failed.get(&care_of) {
-                Some(cause) => sweep.ended.push((*key, *flow, (*cause).into())),
-                None => {
-                    let used = sweep.in_use.entry((key.client.into(), care_of));
-                    let used = used.or_default();
-                    used.flows += 1;
-                    if flow.answered != 0 {
-                        used.answered = used.answered.max(Time::from_nanos(flow.last_in));
-                    }
-                }
-            }
-        }
-        self.pairs = sweep.in_use.len();
-        self.last = now;
-        // A silence lasts so long that its end may wait as well as any other flow.
-        let regular = earliest(Some(now + self.limits.interval()), over_at);
-        self.next = regular.map(|next| next.max(now + DISTANCE));
-        // What was asked for since the reading began.
-        let asked = self.asked.filter(|asked| *asked > now);
-        self.asked = asked.map(|asked| asked.max(now + LOOK));
-        if let Some(looks) = looks {
-            self.no_later_than(looks);
-        }
-        sweep
-    }
-
     /// A flow that was answered before is no longer answered. The care-of address has failed if no other flow had an
     /// answer from it within the same time; otherwise only one service hangs.
-    fn blame(&self, now: Time, flow: &Flow, end: End, heard: &Heard, sweep: &mut Sweep) {
+    pub(super) fn blame(&self, now: Time, flow: &Flow, end: End, heard: &Heard, sweep: &mut Sweep) {
         let care_of = Ipv6Addr::from(flow.care_of);
         let last = heard.get(&care_of).copied().unwrap_or_default();
         let silent = now.since(last) >= self.limits.failure;
@@ -247,7 +159,7 @@ impl Sweeper {
     /// Decides whether a care-of address has failed as a whole, after a flow to it has ended because of an ICMPv6
     /// error. It has failed if no flow hears the member any more, and either several flows wait for an answer or all
     /// flows that were in use do. One flow alone proves nothing about the others.
-    fn condemn(&mut self, now: Time, heard: &Heard, doubts: &Doubts, sweep: &mut Sweep) {
+    pub(super) fn condemn(&mut self, now: Time, heard: &Heard, doubts: &Doubts, sweep: &mut Sweep) {
         let is_there = |care_of: &Ipv6Addr| {
             let last = heard.get(care_of).copied().unwrap_or_default();
             now.since(last) < THERE
@@ -278,7 +190,7 @@ impl Sweeper {
 
     /// How long the member has been silent. The two times of the flow alone do not show that: in a connection that was
     /// idle for an hour, the client may just have sent, and the answer may be under way.
-    fn silence(&self, key: &FlowKey, flow: &Flow) -> Option<Silence> {
+    pub(super) fn silence(&self, key: &FlowKey, flow: &Flow) -> Option<Silence> {
         // A flow that was never answered may not need an answer. A TCP host always answers.
         let answers = flow.last_in != 0 || key.protocol == ipv6::NEXT_HEADER_TCP;
         let last_out = Time::from_nanos(flow.last_out);
@@ -328,12 +240,12 @@ impl Sweeper {
     }
 
     /// Whether the flow was answered after an ICMPv6 error about it.
-    fn contradicted(&self, key: &FlowKey, flow: &Flow) -> bool {
+    pub(super) fn contradicted(&self, key: &FlowKey, flow: &Flow) -> bool {
         let known = self.hinted.get(key);
         known.is_some_and(|known| flow.last_in > known.last_in)
     }
 
-    fn end(
+    pub(super) fn end(
         &self,
         now: Time,
         key: &FlowKey,

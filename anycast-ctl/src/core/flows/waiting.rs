@@ -93,11 +93,10 @@ pub(super) fn heard_at(flow: &Flow) -> Time {
 /// When each care-of address was last heard, by any flow.
 pub(super) type Heard = Map<Ipv6Addr, Time>;
 
-pub(super) fn heard(flows: &[(FlowKey, Flow)]) -> Heard {
-    let mut heard = Heard::default();
+/// Notes when these flows heard them.
+pub(super) fn hear(heard: &mut Heard, flows: &[(FlowKey, Flow)]) {
     for (_, flow) in flows {
         let last = heard.entry(flow.care_of.into()).or_default();
         *last = (*last).max(Time::from_nanos(flow.last_in));
     }
-    heard
 }

@@ -31,7 +31,7 @@ pub(in crate::shell) fn flush(
     let read = read.ok_or_else(unread)?;
     let maps = plane.dataplane().maps();
     let mut flows = 0;
-    for (key, flow) in &read.flows {
+    for (key, flow) in read.flows.iter() {
         if which.holds(key.client.into(), key.anycast.into(), flow.care_of.into()) {
             maps.remove_flow(key).map_err(|error| map(&error))?;
             flows += 1;
@@ -208,7 +208,7 @@ fn unread() -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv6Addr;
+    use std::{net::Ipv6Addr, sync::Arc};
 
     use zerocopy::FromZeros as _;
 
@@ -235,7 +235,7 @@ mod tests {
     fn read(clients: u16, ports: u16) -> Snapshot {
         let keys = (0..clients).flat_map(|client| (0..ports).map(move |port| key(client, port)));
         Snapshot {
-            flows: keys.clone().map(|key| (key, bound(1))).collect(),
+            flows: Arc::new(keys.clone().map(|key| (key, bound(1))).collect()),
             member_flows: keys.map(|key| (key, MemberFlow::new_zeroed())).collect(),
             ..Snapshot::default()
         }
@@ -286,9 +286,8 @@ mod tests {
     #[test]
     fn open_flows_stand_among_the_bound_ones() {
         let mut read = read(0, 0);
-        read.flows = [(1, 1), (4, 0)]
-            .map(|(port, answered)| (key(1, port), bound(answered)))
-            .into();
+        let pinned = [(1, 1), (4, 0)].map(|(port, answered)| (key(1, port), bound(answered)));
+        read.flows = Arc::new(pinned.to_vec());
         read.open = (0..2200)
             .filter(|port| ![1, 4].contains(port))
             .map(|port| (key(1, port), Flow::new_zeroed()))

@@ -204,7 +204,7 @@ fn of_correspondent(families: &mut Families, role: &Correspondent, seen: &Seen, 
 
 fn by_care_of(read: &Snapshot) -> Vec<(Labels, f64)> {
     let mut flows: BTreeMap<(Ipv6Addr, Ipv6Addr), usize> = BTreeMap::new();
-    for (key, Flow { care_of, .. }) in &read.flows {
+    for (key, Flow { care_of, .. }) in read.flows.iter() {
         let both = (Ipv6Addr::from(key.anycast), Ipv6Addr::from(*care_of));
         *flows.entry(both).or_default() += 1;
     }

@@ -1,6 +1,6 @@
 //! The controller, its clock, and what it sent.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use anycast_common::{
     abi::{
@@ -352,7 +352,7 @@ impl Machine {
             })
             .collect();
         for flows in flows.chunks(4) {
-            self.handle(Input::Flows(flows));
+            self.handle(Input::Flows(&Arc::new(flows.to_vec())));
         }
     }
 

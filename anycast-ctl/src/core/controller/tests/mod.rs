@@ -2,7 +2,7 @@
 
 mod machine;
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::{net::Ipv6Addr, sync::Arc, time::Duration};
 
 use anycast_common::wire::{
     self, ipv6, mld,
@@ -202,7 +202,7 @@ fn a_machine_without_roles_does_nothing() {
         client: A,
         anycast: B,
     });
-    machine.handle(Input::Flows(&[]));
+    machine.handle(Input::Flows(&Arc::default()));
     machine.handle(Input::LinkGone { ifindex: LAN0 });
     machine.controller.poll(machine.now, &mut machine.actions);
     machine

@@ -70,7 +70,8 @@ impl Bench {
 
     fn flows(&mut self, now: Time, flows: &[(FlowKey, Flow)]) -> Output {
         let mut actions = Vec::new();
-        self.correspondent.flows(now, flows, &mut actions);
+        let flows = Arc::new(flows.to_vec());
+        self.correspondent.flows(now, &flows, &mut actions);
         Output { actions }
     }
 
@@ -382,7 +383,8 @@ fn the_controller_hands_errors_to_the_correspondent() {
         },
     };
     controller.poll(at(10), &mut actions);
-    controller.handle(at(10), controller::Input::Flows(&[]), &mut actions);
+    let none = Arc::default();
+    controller.handle(at(10), controller::Input::Flows(&none), &mut actions);
     assert_eq!(actions, [Action::ReadFlows]);
     controller.handle(at(11), packet(&octets), &mut actions);
     assert_eq!(controller.deadline(), Some(at(11)));

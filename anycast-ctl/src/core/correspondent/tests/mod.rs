@@ -6,6 +6,7 @@
 mod answers;
 mod failure;
 mod fleet;
+mod judging;
 mod memory;
 mod nonces;
 mod offer;
@@ -18,7 +19,7 @@ mod triples;
 mod updates;
 mod views;
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::{net::Ipv6Addr, sync::Arc, time::Duration};
 
 use anycast_common::wire::{
     self, icmpv6, ipv6,

@@ -58,7 +58,9 @@ fn what_has_expired_gives_way_to_what_is_live() {
     let full = bench.bind(at(16), client(0, 2), CARE_OF, 1);
     assert_eq!(full.refusals(), ["binding_table_full"]);
     let mut actions = Vec::new();
-    bench.correspondent.flows(at(17), &[], &mut actions);
+    bench
+        .correspondent
+        .flows(at(17), &Arc::default(), &mut actions);
     // All the numbers of before are known still.
     let bound = bench.bind(at(17), client(0, 2), CARE_OF, 2);
     assert_eq!(bound.changes(), [BindingChange::Created]);
@@ -81,7 +83,9 @@ fn a_crowd_that_does_not_exist_keeps_nobody_from_binding() {
         bench.poll(at(second));
         if second % 10 == 0 {
             let mut actions = Vec::new();
-            bench.correspondent.flows(at(second), &[], &mut actions);
+            bench
+                .correspondent
+                .flows(at(second), &Arc::default(), &mut actions);
         }
         for _ in 0..24 {
             forged += 1;

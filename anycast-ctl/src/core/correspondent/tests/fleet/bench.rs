@@ -1,6 +1,6 @@
 //! A bus, gateways with a simple data plane each, and time.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use anycast_common::abi::maps::{Flow, FlowKey, state};
 use rand::Rng as _;
@@ -246,7 +246,7 @@ impl Fleet {
         let done: Vec<_> = done.collect();
         for (_, place, began, flows) in done {
             self.at(place, |gateway, _, actions| {
-                gateway.flows(began, &flows, actions);
+                gateway.flows(began, &Arc::new(flows), actions);
             });
         }
     }

@@ -1,0 +1,100 @@
+//! Many flows are judged in parts, between which messages are answered.
+
+use anycast_common::abi::maps::{Flow, FlowKey, state};
+use zerocopy::FromZeros as _;
+
+use super::*;
+
+/// More than are judged in one turn.
+const MANY: u32 = 20_000;
+/// A time at which a TCP connection that was silent since the beginning is idle.
+const LATE: u64 = 8000;
+
+/// Connections of which every second was silent since the beginning.
+fn flows() -> Vec<(FlowKey, Flow)> {
+    let flow = |number: u32| {
+        let key = FlowKey {
+            client: CLIENT.octets(),
+            anycast: ANYCAST.octets(),
+            client_port: [1, 2],
+            service_port: u16::try_from(number).unwrap().to_be_bytes(),
+            protocol: ipv6::NEXT_HEADER_TCP,
+            ..FlowKey::new_zeroed()
+        };
+        let heard = at(if number.is_multiple_of(2) {
+            1
+        } else {
+            LATE - 1
+        })
+        .as_nanos();
+        let flow = Flow {
+            care_of: CARE_OF.octets(),
+            pinned_at: 1,
+            last_out: heard,
+            last_in: heard,
+            answered: 1,
+            state: state::BOUND_FIRST,
+            ..Flow::new_zeroed()
+        };
+        (key, flow)
+    };
+    (0..MANY).map(flow).collect()
+}
+
+fn removed(actions: &[Action]) -> usize {
+    let is_removed = |action: &&Action| matches!(action, Action::Map(MapAction::RemoveFlow { .. }));
+    actions.iter().filter(is_removed).count()
+}
+
+#[test]
+fn messages_are_answered_between_the_parts() {
+    let mut bench = Bench::new(settings());
+    let now = at(LATE);
+    bench.poll(now);
+    let peer = bench.peer(now);
+    let mut actions = Vec::new();
+    bench
+        .correspondent
+        .flows(now, &Arc::new(flows()), &mut actions);
+    assert_eq!(removed(&actions), 0, "the first part decides nothing");
+    assert!(
+        bench.correspondent.deadline() <= Some(now),
+        "it goes on at once"
+    );
+    assert_eq!(bench.update(now, &peer, peer.good(1)).ack().status, 0);
+    let (mut ended, mut turns) = (0, 1);
+    while bench.correspondent.deadline() <= Some(now) {
+        let actions = bench.poll(now).actions;
+        assert!(
+            !actions.contains(&Action::ReadFlows),
+            "these are not judged yet"
+        );
+        ended += removed(&actions);
+        turns += 1;
+    }
+    // Each is looked at three times where there is no fleet.
+    assert_eq!((ended, turns), (10_000, 3 * 20_000 / 4096 + 1));
+    let used = bench.correspondent.in_use.flows.get(&(CLIENT, CARE_OF));
+    assert_eq!(used.map(|used| used.flows), Some(10_000));
+}
+
+#[test]
+fn a_reading_that_nobody_asked_for_loses_none() {
+    let mut bench = Bench::new(settings());
+    let now = at(LATE);
+    bench.poll(now);
+    let mut actions = Vec::new();
+    bench
+        .correspondent
+        .flows(now, &Arc::new(flows()), &mut actions);
+    assert_eq!(removed(&actions), 0);
+    bench
+        .correspondent
+        .flows(now, &Arc::default(), &mut actions);
+    assert_eq!(removed(&actions), 10_000);
+    assert_eq!(
+        bench.correspondent.in_use.flows.len(),
+        0,
+        "the second one found none"
+    );
+}

@@ -141,8 +141,13 @@ impl Sessions {
         Ok(ends)
     }
 
-    /// How many are bound to the member that serves them, which has answered there, and how many go elsewhere.
+    /// How many the gateway sends to the member that serves them, and how many elsewhere.
     pub fn bound(&self, site: &Site) -> Result<(usize, usize)> {
+        self.in_state(site, &["trial", "bound"])
+    }
+
+    /// The same of those in one of these states.
+    fn in_state(&self, site: &Site, states: &[&str]) -> Result<(usize, usize)> {
         let flows = site.daemon("gateway")?.list("flows")?;
         let members: Vec<_> = (0..site.members.len())
             .map(|member| json!(care_of(member)))
@@ -158,9 +163,8 @@ impl Sessions {
         for session in &self.all {
             let at_own = session.member.map(|member| &members[member]);
             match pinned.get(&Some(session.port.into())) {
-                // A flow on trial may yet go by B again, by the rules for one that C has never answered.
                 Some(flow) if Some(&flow["care_of"]) == at_own => {
-                    own += usize::from(flow["state"] == "bound");
+                    own += usize::from(states.iter().any(|state| flow["state"] == *state));
                 }
                 Some(_) => foreign += 1,
                 None => {}
@@ -169,7 +173,8 @@ impl Sessions {
         Ok((own, foreign))
     }
 
-    /// Waits until all are bound, each at its own member. They have to exchange data meanwhile.
+    /// Waits until all are bound, each at its own member, and have been answered there: a flow on trial may yet go by B
+    /// again. They have to exchange data meanwhile.
     pub fn wait_bound(&self, site: &Site, limit: Duration) -> Result<Duration> {
         let start = Instant::now();
         let mut last = (0, 0);
@@ -178,7 +183,7 @@ impl Sessions {
             ASK_AGAIN,
             "all sessions are bound at their own",
             || {
-                last = self.bound(site)?;
+                last = self.in_state(site, &["bound"])?;
                 Ok((last.0 == self.all.len()).then_some(()))
             },
         );

@@ -104,7 +104,7 @@ fn once(is_flooded: bool) -> Result<(usize, u64, f64)> {
             for numbers in numbers.chunks(per_step) {
                 thread::sleep(due.saturating_duration_since(Instant::now()));
                 due += STEP;
-                let frames = numbers.iter().map(|number| frame(client(*number)));
+                let frames = numbers.iter().map(|number| frame(client(*number), PORT));
                 sender.send_all(&frames.collect::<Vec<_>>())?;
             }
             thread::sleep(END);

@@ -104,7 +104,9 @@ pub fn run() -> Result<()> {
     let member = Node::start("m", &member_side, &member(), site.directory())?;
     let sender = Sender::open(&clients, "eth0")?;
 
-    let frames: Vec<_> = (0..COUNT).map(|number| frame(client(number))).collect();
+    let frames: Vec<_> = (0..COUNT)
+        .map(|number| frame(client(number), PORT))
+        .collect();
     let before = [gateway.busy()?, member.busy()?];
     let (mut sent, mut rates) = (0, Vec::new());
     for round in frames.chunks(ROUND) {
@@ -181,15 +183,22 @@ pub(super) fn cables(clients: &Namespace, gateway: &Namespace, member: &Namespac
 }
 
 /// A client's packet to the service.
-pub(super) fn frame(client: Ipv6Addr) -> Vec<u8> {
-    let mut packet = vec![0; 40 + 8 + 4];
-    ipv6::header(&mut packet, client, B, 17, 64, 12).unwrap();
-    packet[40..42].copy_from_slice(&PORT.to_be_bytes());
-    packet[42..44].copy_from_slice(&PORT.to_be_bytes());
-    packet[44..46].copy_from_slice(&12_u16.to_be_bytes());
-    let sum = checksum::transport(&client.octets(), &B.octets(), 17, &packet[40..]);
-    packet[46..48].copy_from_slice(&sum.to_ne_bytes());
+pub(super) fn frame(client: Ipv6Addr, port: u16) -> Vec<u8> {
+    let packet = datagram([client, B], [port, PORT]);
     [&GATEWAY_MAC[..], &CLIENT_MAC, &[0x86, 0xdd], &packet].concat()
+}
+
+/// A datagram between these addresses and ports.
+pub(super) fn datagram([source, destination]: [Ipv6Addr; 2], ports: [u16; 2]) -> Vec<u8> {
+    let mut packet = vec![0; 40 + 8 + 4];
+    ipv6::header(&mut packet, source, destination, 17, 64, 12).unwrap();
+    let ports = ports.map(u16::to_be_bytes);
+    packet[40..44].copy_from_slice(ports.as_flattened());
+    packet[44..46].copy_from_slice(&12_u16.to_be_bytes());
+    let (source, destination) = (source.octets(), destination.octets());
+    let sum = checksum::transport(&source, &destination, 17, &packet[40..]);
+    packet[46..48].copy_from_slice(&sum.to_ne_bytes());
+    packet
 }
 
 /// A daemon, and where it is asked.

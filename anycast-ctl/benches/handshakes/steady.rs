@@ -1,5 +1,6 @@
 //! A million bound clients in steady state: a member's Binding Updates come evenly to a gateway's daemon by its link,
-//! as many a second as renew all bindings before they expire.
+//! as many a second as renew all bindings before they expire. Each client has an open flow, whose packets make a member
+//! renew the binding, and one that is bound, which the member answers.
 
 use std::{
     collections::BTreeMap,
@@ -32,7 +33,7 @@ use super::{
     common::{median, sample},
     core::{correspondent, member, packets, step},
     ends::{B, C, CLIENTS, client},
-    path::{Node, cables, frame},
+    path::{Node, PORT, cables, datagram, frame},
     report,
 };
 
@@ -46,6 +47,8 @@ const RENEWED: Duration = Duration::from_secs(13);
 const STEP: Duration = Duration::from_millis(2);
 /// Between two questions to the daemon, which it answers between two packets.
 const ASKED: Duration = Duration::from_millis(3);
+/// Port of the clients' flows that are bound.
+const BOUND: u16 = PORT + 1;
 const SECRET: &[u8; 32] = b"a secret of a fleet that is none";
 /// Of the daemon, and of all others.
 const CPUS: [usize; 2] = [0, 1];
@@ -106,7 +109,8 @@ pub fn run() -> Result<()> {
         let (took, asked) = thread::scope(|scope| -> Result<_> {
             let asks = scope.spawn(|| asks(&gateway, &is_over));
             let start = Instant::now();
-            let sent = send(&senders, &header, updates);
+            // The flow that a client has before it is bound goes by B, and the one that it opens then by C.
+            let sent = send(&senders, &header, round > 0, updates);
             let took = start.elapsed();
             is_over.store(true, Ordering::Relaxed);
             let asked = asks.join().unwrap()?;
@@ -123,6 +127,13 @@ pub fn run() -> Result<()> {
             busy / took.as_secs_f64() * 100.0,
             median(asked.clone()),
             asked.len()
+        );
+        let status: Value = ask(&gateway.socket, &Request::Status)?;
+        let flows = status["summary"]["flows"].as_u64().context("flows")?;
+        println!("    {flows} flows are bound");
+        ensure!(
+            round == 0 || flows > COUNT as u64 * 99 / 100,
+            "{flows} flows"
         );
         if accepted < COUNT {
             println!("    by then: {}", counted(&gateway)?);
@@ -205,24 +216,35 @@ fn of_round(gateway: &mut Controller, member: &mut Controller, now: Time) -> Vec
     updates
 }
 
-/// Sends all of them evenly, each behind a packet of its client: what comes for clients that do not send is limited.
-fn send([clients, member]: &[Sender; 2], header: &[u8], updates: Vec<Vec<u8>>) -> Result<usize> {
+/// Sends all of them evenly, each behind a packet of its client's open flow: what comes for clients that do not send is
+/// limited. And where the client is bound, a packet of another flow and the answer to it.
+fn send(
+    [clients, member]: &[Sender; 2],
+    header: &[u8],
+    is_bound: bool,
+    updates: Vec<Vec<u8>>,
+) -> Result<usize> {
     let steps = usize::try_from(ROUND.as_millis() / STEP.as_millis())?;
     let (mut due, mut sent, mut number) = (Instant::now(), 0, 0);
     for updates in updates.chunks(COUNT.div_ceil(steps)) {
         thread::sleep(due.saturating_duration_since(Instant::now()));
         due += STEP;
-        let frames: Vec<_> = updates
-            .iter()
-            .map(|update| [header, update].concat())
-            .collect();
-        let packets: Vec<_> = (number..)
-            .take(frames.len())
-            .map(|number| frame(client(number)))
-            .collect();
-        number += frames.len();
-        clients.send_all(&packets)?;
-        sent += member.send_all(&frames)?;
+        let numbers = number..number + updates.len();
+        number = numbers.end;
+        let packets = |port| {
+            numbers
+                .clone()
+                .map(move |number| frame(client(number), port))
+        };
+        clients.send_all(&packets(PORT).collect::<Vec<_>>())?;
+        if is_bound {
+            clients.send_all(&packets(BOUND).collect::<Vec<_>>())?;
+            let answers = numbers.map(|number| datagram([C, client(number)], [PORT, BOUND]));
+            let answers = answers.map(|answer| [header, &answer].concat());
+            member.send_all(&answers.collect::<Vec<_>>())?;
+        }
+        let frames = updates.iter().map(|update| [header, update].concat());
+        sent += member.send_all(&frames.collect::<Vec<_>>())?;
     }
     Ok(sent)
 }

@@ -54,7 +54,7 @@ impl Fleet {
                             said.push_back((place, self.handle(place, Input::Bus(&octets))));
                         }
                     }
-                    Action::ReadFlows => {
+                    Action::ReadFlows { .. } => {
                         said.push_back((from, self.handle(from, Input::Flows(&Arc::default()))))
                     }
                     Action::ReadRecentFlows { .. } => {

@@ -185,7 +185,7 @@ impl Peer {
         while let Some(action) = todo.pop_front() {
             match action {
                 Action::Publish { to, octets } => said.push((to, octets)),
-                Action::ReadFlows => {
+                Action::ReadFlows { .. } => {
                     let flows = Arc::clone(&self.flows);
                     todo.extend(self.handle(Input::Flows(&flows))?);
                     while self.gateway.deadline().is_some_and(|due| due <= self.now) {

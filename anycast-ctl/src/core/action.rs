@@ -55,7 +55,10 @@ pub enum Action {
         octets: Vec<u8>,
     },
     /// Correspondent: reads the pinned flows, and gives them to the core.
-    ReadFlows,
+    ReadFlows {
+        /// Whether something waits for what is found, such as a flow about which an ICMPv6 error came.
+        soon: bool,
+    },
     /// Correspondent: reads the pinned flows that were in use since this time, and gives them to the core.
     ReadRecentFlows {
         /// The time.

@@ -13,7 +13,10 @@ use std::{
 use anycast_common::abi::maps::{Flow, FlowKey, MemberFlow};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::{clock, dataplane::FlowReader};
+use super::{
+    clock,
+    dataplane::{ByState, FlowReader, Hurry},
+};
 use crate::core::{
     Time,
     flows::{self, Limits},
@@ -26,19 +29,26 @@ pub(super) struct Snapshot {
     pub(super) began: Time,
     /// Flows that are pinned at a correspondent.
     pub(super) flows: Arc<Vec<(FlowKey, Flow)>>,
-    /// Flows that a correspondent remembers as open.
-    pub(super) open: Vec<(FlowKey, Flow)>,
+    /// How many flows a correspondent remembers as open.
+    pub(super) number_open: usize,
+    /// These, if somebody asked for them.
+    pub(super) open: Option<Vec<(FlowKey, Flow)>>,
     /// Flows that came to a member by its care-of address.
     pub(super) member_flows: Vec<(FlowKey, MemberFlow)>,
 }
 
 impl Snapshot {
-    fn read(reader: &FlowReader) -> Self {
+    fn read(reader: &FlowReader, open: bool, hurry: Hurry) -> Self {
         let began = clock::now();
-        let [flows, open] = reader.by_state();
+        let ByState {
+            pinned,
+            number_open,
+            open,
+        } = reader.by_state(open, hurry);
         Self {
             began,
-            flows: Arc::new(flows),
+            flows: Arc::new(pinned),
+            number_open,
             open,
             member_flows: reader.member_flows(),
         }
@@ -107,7 +117,9 @@ impl Seen {
     /// Reads the flows now, and gives the number of sessions that would end with the programs.
     pub(super) fn read_sessions(&self, reader: &FlowReader) -> usize {
         let limits = self.sessions.unwrap_or_default();
-        let read = Snapshot::read(reader);
+        let hurry = Hurry::default();
+        hurry.set(true);
+        let read = Snapshot::read(reader, false, hurry);
         let here = read
             .member_flows
             .iter()
@@ -118,14 +130,25 @@ impl Seen {
     }
 }
 
+/// What a waiter needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Need {
+    /// The open flows as well.
+    pub(super) open: bool,
+    /// That it does not take longer than it has to.
+    pub(super) soon: bool,
+}
+
 /// Reads the flows for waiters of type `W`.
 pub(super) struct Flows<W> {
-    read: Arc<dyn Fn() -> Snapshot + Send + Sync>,
+    read: Arc<dyn Fn(bool, Hurry) -> Snapshot + Send + Sync>,
+    /// Whether a waiter needs the result of the read, or of the next one, soon.
+    hurry: Hurry,
     /// Number of reads that have begun.
     begun: u64,
     reading: Option<JoinHandle<Snapshot>>,
     /// The waiters, each with the number of the first read that serves it.
-    waiting: VecDeque<(u64, W)>,
+    waiting: VecDeque<(u64, W, Need)>,
     seen: Seen,
 }
 
@@ -133,12 +156,17 @@ impl<W> Flows<W> {
     /// `sessions` says when a session that is pinned to this member counts as over. It is `None` where the machine has
     /// no member role.
     pub(super) fn new(reader: FlowReader, sessions: Option<Limits>) -> Self {
-        Self::by(move || Snapshot::read(&reader), sessions)
+        let read = move |open, hurry| Snapshot::read(&reader, open, hurry);
+        Self::by(read, sessions)
     }
 
-    fn by(read: impl Fn() -> Snapshot + Send + Sync + 'static, sessions: Option<Limits>) -> Self {
+    fn by(
+        read: impl Fn(bool, Hurry) -> Snapshot + Send + Sync + 'static,
+        sessions: Option<Limits>,
+    ) -> Self {
         Self {
             read: Arc::new(read),
+            hurry: Hurry::default(),
             begun: 0,
             reading: None,
             waiting: VecDeque::new(),
@@ -150,8 +178,11 @@ impl<W> Flows<W> {
     }
 
     /// Adds a waiter, which gets a read that begins from now on.
-    pub(super) fn wait(&mut self, waiter: W) {
-        self.waiting.push_back((self.begun + 1, waiter));
+    pub(super) fn wait(&mut self, waiter: W, need: Need) {
+        self.waiting.push_back((self.begun + 1, waiter, need));
+        if need.soon {
+            self.hurry.set(true);
+        }
         self.begin();
     }
 
@@ -160,8 +191,12 @@ impl<W> Flows<W> {
             return;
         }
         self.begun += 1;
-        let read = Arc::clone(&self.read);
-        self.reading = Some(spawn_blocking(move || read()));
+        // All who wait are served by it.
+        let needs = || self.waiting.iter().map(|(.., need)| need);
+        let open = needs().any(|need| need.open);
+        self.hurry.set(needs().any(|need| need.soon));
+        let (read, hurry) = (Arc::clone(&self.read), self.hurry.clone());
+        self.reading = Some(spawn_blocking(move || read(open, hurry)));
     }
 
     /// Waits until a read is done, or for ever when none is under way. Dropping the future loses nothing. Gives the
@@ -176,7 +211,8 @@ impl<W> Flows<W> {
         }
         self.reading = None;
         let mut ready = Vec::new();
-        while let Some((_, waiter)) = self.waiting.pop_front_if(|(read, _)| *read <= self.begun) {
+        while let Some((_, waiter, _)) = self.waiting.pop_front_if(|(read, ..)| *read <= self.begun)
+        {
             ready.push(waiter);
         }
         if !self.waiting.is_empty() {
@@ -220,7 +256,7 @@ mod tests {
         let (go, gate) = mpsc::channel();
         let gate = Mutex::new(gate);
         let mut flows = Flows::by(
-            move || {
+            move |_, _| {
                 let began = gate.lock().expect("sound").recv().expect("a time");
                 Snapshot {
                     began,
@@ -229,14 +265,14 @@ mod tests {
             },
             None,
         );
-        flows.wait('a');
-        flows.wait('b');
-        flows.wait('c');
+        flows.wait('a', Need::default());
+        flows.wait('b', Need::default());
+        flows.wait('c', Need::default());
         let first = Time::from_nanos(1);
         go.send(first).expect("somebody reads");
         assert_eq!(flows.next().await, ['a']);
         assert_eq!(flows.seen().last().map(|read| read.began), Some(first));
-        flows.wait('d');
+        flows.wait('d', Need::default());
         let second = Time::from_nanos(2);
         go.send(second).expect("somebody reads");
         assert_eq!(flows.next().await, ['b', 'c']);
@@ -250,17 +286,61 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_read_has_what_its_waiters_need_as_soon_as_they_do() {
+        let (go, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let mut flows = Flows::by(
+            move |open, hurry| {
+                gate.lock().expect("sound").recv().expect("open");
+                Snapshot {
+                    open: open.then(Vec::new),
+                    number_open: usize::from(hurry.is()),
+                    ..Snapshot::default()
+                }
+            },
+            None,
+        );
+        let patient = Need::default();
+        let soon = Need {
+            soon: true,
+            ..patient
+        };
+        let open = Need {
+            open: true,
+            ..patient
+        };
+        // Who is in a hurry is served by the next read, so that the one under way hurries as well.
+        for (needs, wanted) in [
+            (&[patient][..], [(false, 0), (false, 0)]),
+            (&[patient, soon], [(false, 1), (false, 1)]),
+            (&[soon, patient], [(false, 1), (false, 0)]),
+            (&[patient, open], [(false, 0), (true, 0)]),
+            (&[open, patient], [(true, 0), (false, 0)]),
+        ] {
+            for need in needs {
+                flows.wait('a', *need);
+            }
+            for (wanted, _) in wanted.into_iter().zip(needs) {
+                go.send(()).expect("somebody reads");
+                assert_eq!(flows.next().await, ['a']);
+                let read = flows.seen().last().expect("it is read");
+                assert_eq!((read.open.is_some(), read.number_open), wanted, "{needs:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn a_wait_that_is_broken_off_loses_nothing() {
         let (go, gate) = mpsc::channel::<()>();
         let gate = Mutex::new(gate);
         let mut flows = Flows::by(
-            move || {
+            move |_, _| {
                 gate.lock().expect("sound").recv().expect("open");
                 Snapshot::default()
             },
             None,
         );
-        flows.wait('a');
+        flows.wait('a', Need::default());
         tokio::select! {
             biased;
             _ = flows.next() => panic!("the gate is closed"),

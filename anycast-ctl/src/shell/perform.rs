@@ -35,8 +35,8 @@ const PART: usize = 4096;
 /// Flows that the core wants to see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
-    /// All that are pinned.
-    pub(super) all: bool,
+    /// All that are pinned, and whether something waits for what is found.
+    pub(super) all: Option<bool>,
     /// Those that were in use since then.
     pub(super) since: Option<Time>,
 }
@@ -170,7 +170,7 @@ impl Performer {
                         bus.publish(to, octets);
                     }
                 }
-                Action::ReadFlows => wanted.all = true,
+                Action::ReadFlows { soon } => wanted.all = Some(soon || wanted.all == Some(true)),
                 Action::ReadRecentFlows { since } => wanted.since = Some(since),
                 Action::Notice(notice) => self.notice(notice, links),
             }
@@ -335,7 +335,7 @@ impl Performer {
     fn waits(&self, action: &Action) -> bool {
         match action {
             Action::Publish { to: Some(_), .. }
-            | Action::ReadFlows
+            | Action::ReadFlows { .. }
             | Action::ReadRecentFlows { .. } => false,
             Action::Notice(Notice::FleetReady { .. }) => true,
             Action::Notice(_) => self.monitor.is_watched(),

@@ -84,7 +84,10 @@ mod tests {
         let at = |milliseconds| Time::ZERO + Duration::from_millis(milliseconds);
         let mut ahead = Ahead::default();
         let held = |ahead: &mut Ahead| {
-            let mut actions = vec![Action::ReadRecentFlows { since: at(0) }, Action::ReadFlows];
+            let mut actions = vec![
+                Action::ReadRecentFlows { since: at(0) },
+                Action::ReadFlows { soon: true },
+            ];
             ahead.hold(triple, &mut actions, 1);
             actions.len() == 1
         };
@@ -96,7 +99,10 @@ mod tests {
         ahead.steer(at(100), triple);
         assert!(held(&mut ahead));
         assert!(ahead.take(at(250)).is_none());
-        assert_eq!(ahead.take(at(350)), Some((triple, vec![Action::ReadFlows])));
+        assert_eq!(
+            ahead.take(at(350)),
+            Some((triple, vec![Action::ReadFlows { soon: true }]))
+        );
         assert!(ahead.take(at(1000)).is_none());
         assert_eq!(ahead.deadline(), None);
     }

@@ -11,8 +11,9 @@ use super::{
 };
 use crate::core::{Action, Actions, Time, flows::Sweep, hash::Set};
 
-/// How many flows are looked at in one turn, each of them four times in all. They take about a millisecond.
-const PART: usize = 4096;
+/// How many flows are looked at in one turn, each of them four times in all. They take up to two milliseconds, where
+/// the memory of a table is used for the first time.
+const PART: usize = 1024;
 
 /// A member that another gateway heard is taken for alive for so long while that one cannot tell.
 const TRUSTED: Duration = Duration::from_secs(300);

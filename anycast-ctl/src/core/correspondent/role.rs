@@ -202,8 +202,9 @@ impl Correspondent {
         // Before flows are told by which others would undo it.
         self.tell_again(now, actions);
         self.spare(now);
+        let soon = self.sweeper.is_asked(now);
         if self.sweeper.due(now) {
-            actions.push(Action::ReadFlows);
+            actions.push(Action::ReadFlows { soon });
         }
         if let Some(since) = self.recent.due(now) {
             actions.push(Action::ReadRecentFlows { since });

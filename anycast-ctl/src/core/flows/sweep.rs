@@ -80,8 +80,6 @@ pub struct Sweeper {
     pub(super) asked: Option<Time>,
     /// Time of the last sweep.
     pub(super) last: Time,
-    /// Number of pairs in use that it found.
-    pub(super) pairs: usize,
 }
 
 impl Sweeper {
@@ -96,7 +94,6 @@ impl Sweeper {
             next: Some(now),
             asked: None,
             last: Time::ZERO,
-            pairs: 0,
         }
     }
 
@@ -110,6 +107,12 @@ impl Sweeper {
     pub fn deadline(&self) -> Option<Time> {
         let next = self.next?;
         Some(self.asked.map_or(next, |asked| asked.min(next)))
+    }
+
+    /// Whether something calls for the sweep that is due.
+    #[must_use]
+    pub fn is_asked(&self, now: Time) -> bool {
+        self.asked.is_some_and(|asked| asked <= now)
     }
 
     /// Whether a sweep is due. After it has returned true once, the sweep counts as under way.

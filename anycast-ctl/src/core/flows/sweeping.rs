@@ -48,7 +48,7 @@ pub struct Sweeping {
 }
 
 impl Sweeping {
-    pub(super) fn new(now: Time, silent: usize, pairs: usize) -> Self {
+    pub(super) fn new(now: Time, silent: usize) -> Self {
         let mut sweeping = Self {
             now,
             look: Look::Heard,
@@ -64,9 +64,7 @@ impl Sweeping {
             next_stay: 0,
             sweep: Sweep::default(),
         };
-        // A table that grows step by step is built anew with each step.
         sweeping.silent.reserve(silent);
-        sweeping.sweep.in_use.reserve(pairs);
         sweeping
     }
 
@@ -173,13 +171,15 @@ impl Sweeping {
                 sweeper.silent = std::mem::take(&mut self.silent);
                 sweeper.hinted = std::mem::take(&mut self.hinted);
                 sweeper.condemn(now, &self.heard, &self.doubts, &mut self.sweep);
+                // Most clients have one flow. A table that grows step by step is built anew with each step, and the
+                // last of these takes as long as many parts.
+                self.sweep.in_use.reserve(self.stay.len());
                 Look::Rest
             }
             Look::Rest | Look::Done => {
                 if !sweeper.lost.is_empty() {
                     self.looks = earliest(self.looks, Some(now + LOOK));
                 }
-                sweeper.pairs = self.sweep.in_use.len();
                 sweeper.swept(now, self.over_at, self.looks);
                 Look::Done
             }
@@ -191,7 +191,7 @@ impl Sweeper {
     /// Begins to judge all flows that are bound. Their reading began at `now`.
     #[must_use]
     pub fn begin(&self, now: Time) -> Sweeping {
-        Sweeping::new(now, self.silent.len(), self.pairs)
+        Sweeping::new(now, self.silent.len())
     }
 
     /// The flows have been judged whose reading began at `now`.

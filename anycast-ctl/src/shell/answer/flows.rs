@@ -87,7 +87,7 @@ pub(super) fn of(seen: &Seen, now: Time, client: Ipv6Addr, anycast: Ipv6Addr) ->
     let pair = (client.octets(), anycast.octets());
     let of = |key: &FlowKey| (key.client, key.anycast);
     // The lists are in the order of their keys, of which the pair is the first part.
-    let known = merged(pair_of(&read.flows, pair), pair_of(&read.open, pair));
+    let known = merged(pair_of(&read.flows, pair), pair_of(open_of(read), pair));
     let known = known.map(|(key, flow)| (key, Seat::Correspondent(flow)));
     let first = read.member_flows.partition_point(|(key, _)| of(key) < pair);
     let arrived = read.member_flows[first..].iter();
@@ -95,6 +95,10 @@ pub(super) fn of(seen: &Seen, now: Time, client: Ipv6Addr, anycast: Ipv6Addr) ->
     let arrived = arrived.map(|(key, flow)| (key, Seat::Member(flow)));
     let all = known.chain(arrived).take(PAGE);
     all.map(|(key, seat)| seat.view(now, key)).collect()
+}
+
+fn open_of(read: &Snapshot) -> &[(FlowKey, Flow)] {
+    read.open.as_deref().unwrap_or_default()
 }
 
 fn pair_of(flows: &[(FlowKey, Flow)], pair: ([u8; 16], [u8; 16])) -> &[(FlowKey, Flow)] {
@@ -118,7 +122,7 @@ fn page_of(
         |member, key: &FlowKey| begin.is_none_or(|begin| (member, flow_order(key)) > begin);
     let rest = |flows: &'_ [(FlowKey, Flow)]| flows.partition_point(|(key, _)| !beyond(false, key));
     let pinned = &read.flows[rest(&read.flows)..];
-    let open: &[_] = if open { &read.open } else { &[] };
+    let open = if open { open_of(read) } else { &[] };
     let open = &open[rest(open)..];
     let first = read
         .member_flows
@@ -288,10 +292,11 @@ mod tests {
         let mut read = read(0, 0);
         let pinned = [(1, 1), (4, 0)].map(|(port, answered)| (key(1, port), bound(answered)));
         read.flows = Arc::new(pinned.to_vec());
-        read.open = (0..2200)
-            .filter(|port| ![1, 4].contains(port))
-            .map(|port| (key(1, port), Flow::new_zeroed()))
-            .collect();
+        let open = (0..2200).filter(|port| ![1, 4].contains(port));
+        read.open = Some(
+            open.map(|port| (key(1, port), Flow::new_zeroed()))
+                .collect(),
+        );
         let (rows, pages) = all(&read, &Selection::default(), true);
         assert_eq!((rows.len(), pages), (2200, 3));
         let states: Vec<_> = rows.iter().map(|row| row.state.as_deref()).collect();

@@ -185,7 +185,7 @@ fn of_correspondent(families: &mut Families, role: &Correspondent, seen: &Seen, 
         "flows",
         "Flows that a correspondent remembers: open, bound and not answered yet, or bound and answered.",
         vec![
-            state("open", read.open.len()),
+            state("open", read.number_open),
             state("trial", trial),
             state("bound", read.flows.len() - trial),
         ],

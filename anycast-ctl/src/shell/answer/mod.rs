@@ -29,7 +29,7 @@ use super::{
     advice,
     api::{Answer, Refusal, RefusalCode, Reply, Request, server::Call, view},
     engine::Engine,
-    flows::Seen,
+    flows::{Need, Seen, Snapshot},
     perform::Performer,
     plane::Plane,
 };
@@ -113,10 +113,23 @@ pub(super) fn needs_flows(request: &Request, plane: &Plane, seen: &Seen) -> bool
             plane.has(roles::CORRESPONDENT | roles::MEMBER)
         }
         Request::Groups { after: None } => plane.has(roles::MEMBER),
-        // The pages after the first one show the same read, unless that has been forgotten.
-        Request::Flows { after, .. } => after.is_none() || seen.last().is_none(),
+        // The pages after the first one show the same read, or the last one that has what they show.
+        Request::Flows { after, open, .. } => {
+            let shows = |read: &Snapshot| !open || read.open.is_some();
+            after.is_none() || !seen.last().is_some_and(shows)
+        }
         _ => false,
     }
+}
+
+/// What they have to be read for.
+pub(super) fn need_of(request: &Request) -> Need {
+    let open = match request {
+        Request::Flows { open, .. } => *open,
+        Request::Explain { .. } => true,
+        _ => false,
+    };
+    Need { open, soon: true }
 }
 
 /// Sends the answer to the client that asked.

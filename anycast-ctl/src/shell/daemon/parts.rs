@@ -11,7 +11,7 @@ use super::{
         bus::{BusEvent, Incoming},
         clock,
         engine::Engine,
-        flows::Flows,
+        flows::{Flows, Need},
         netlink::Netlink,
         next_hops::NextHops,
         perform::Performer,
@@ -31,6 +31,12 @@ use crate::core::{
 /// Messages of the bus, and their octets, that are handled before the loop looks at anything else.
 const TURN: usize = 64;
 const TURN_OCTETS: usize = 32 << 10;
+
+/// What most of them need.
+pub(super) const SOON: Need = Need {
+    open: false,
+    soon: true,
+};
 
 /// Who waits for the flows to be read.
 #[derive(Debug)]
@@ -79,8 +85,8 @@ impl Parts {
     pub(super) fn perform(&mut self) {
         let actions = self.core.actions();
         let wanted = self.performer.perform(actions, &mut self.plane);
-        if wanted.all {
-            self.flows.wait(Waiter::Core);
+        if let Some(soon) = wanted.all {
+            self.flows.wait(Waiter::Core, Need { soon, ..SOON });
         }
         if let Some(since) = wanted.since {
             self.recent.read(since);
@@ -161,11 +167,11 @@ impl Parts {
         if self.is_own_router {
             let waiting = self.waiting();
             if self.looks.is_due(clock::now(), waiting) {
-                self.flows.wait(Waiter::Unserved);
+                self.flows.wait(Waiter::Unserved, SOON);
             }
         }
         if self.retiring.is_due(clock::now()) {
-            self.flows.wait(Waiter::Retired);
+            self.flows.wait(Waiter::Retired, SOON);
         }
     }
 

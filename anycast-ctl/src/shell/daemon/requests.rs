@@ -2,10 +2,10 @@
 
 use super::{
     super::{
-        answer::{Answered, Desk, flush_flows, flushed, needs_flows, no_role, reply},
+        answer::{Answered, Desk, flush_flows, flushed, need_of, needs_flows, no_role, reply},
         api::{Answer, Request, server::Call},
     },
-    parts::{Parts, Waiter},
+    parts::{Parts, SOON, Waiter},
 };
 use crate::core::{
     controller::{Flushed, Input},
@@ -36,7 +36,8 @@ impl Parts {
             return reply(call, answer);
         }
         if needs_flows(&call.request, &self.plane, self.flows.seen()) {
-            return self.flows.wait(Waiter::Call(call));
+            let need = need_of(&call.request);
+            return self.flows.wait(Waiter::Call(call), need);
         }
         self.answer(call);
     }
@@ -60,7 +61,7 @@ impl Parts {
         match ended {
             Flushed {
                 bindings: Some(_), ..
-            } => self.flows.wait(Waiter::Flush { which, ended, call }),
+            } => self.flows.wait(Waiter::Flush { which, ended, call }, SOON),
             Flushed {
                 bindings: None,
                 clients: Some(_),
@@ -83,7 +84,7 @@ impl Parts {
                         self.core.handle_at(read.began, Input::Flows(&read.flows));
                         self.perform();
                     }
-                    None => self.flows.wait(Waiter::Core),
+                    None => self.flows.wait(Waiter::Core, SOON),
                 },
                 Waiter::Unserved => {}
                 Waiter::Retired => self.end_retired(),

@@ -16,13 +16,16 @@ use aya::{
 use rand::{TryRng as _, rngs::SysRng};
 
 use super::{
-    access::failed, error::DataplaneError, flow_memory::Memory, needed::FLOWS as MAP, pins::Pins,
+    access::failed, error::DataplaneError, flow_memory::Memory, needed::FLOWS as MAP, pace::Pace,
+    pins::Pins,
 };
 use crate::model::sizes::Sizes;
 
 /// A flow that was silent for so many nanoseconds while another gateway saw one of the same ends with another member is
 /// not that one.
 const SILENT: u64 = 60_000_000_000;
+/// Sets that are read between two looks at whether others want the processor. They take a tenth of a millisecond.
+const STEP: u32 = 256;
 
 /// What the programs have to know about the table before it exists.
 pub(super) struct Keeper {
@@ -235,16 +238,26 @@ impl FlowTable {
     /// Gives those that were in use at this time of the kernel's clock or later, and others by chance. Most of a large
     /// table is not read for that: the head of a set says to the second when its flows were in use. Flows that are
     /// pinned or end meanwhile may be missed. One that two CPUs pinned at the same time may be there twice: then that
-    /// which is not in its first set is [`Place::Second`], and does not count.
-    pub(super) fn since(&self, time: u64, mut found: impl FnMut(Place, FlowKey, Flow)) {
+    /// which is not in its first set is [`Place::Second`], and does not count. `wanted` says by its state whether a
+    /// flow is wanted, and is also asked about some that are being written.
+    pub(super) fn since(
+        &self,
+        time: u64,
+        pace: &mut Pace,
+        mut wanted: impl FnMut(u8) -> bool,
+        mut found: impl FnMut(Place, FlowKey, Flow),
+    ) {
         let sets = self.sets();
         for number in 0..sets {
             let Some(set) = self.memory.set(number) else {
                 continue;
             };
+            if number.is_multiple_of(STEP) {
+                pace.step();
+            }
             for slot in 0..SLOTS {
                 // SAFETY: the set exists.
-                let known = unsafe { self.used_since(time, set, slot) };
+                let known = unsafe { self.used_since(time, set, slot, &mut wanted) };
                 if let Some((home, key, flow)) = known {
                     match number == home.first(sets) {
                         true => found(Place::First, key, flow),
@@ -267,6 +280,7 @@ impl FlowTable {
         time: u64,
         set: *mut Set,
         number: usize,
+        wanted: impl FnOnce(u8) -> bool,
     ) -> Option<(Home, FlowKey, Flow)> {
         // SAFETY: by the caller.
         unsafe {
@@ -279,6 +293,9 @@ impl FlowTable {
             let used = (&raw const (*flow).last_out).read_volatile();
             let used = used.max((&raw const (*flow).last_in).read_volatile());
             if used.max((&raw const (*flow).pinned_at).read_volatile()) < time {
+                return None;
+            }
+            if !wanted((&raw const (*flow).state).read_volatile()) {
                 return None;
             }
             let key = (&raw const (*slot).key).read_volatile();

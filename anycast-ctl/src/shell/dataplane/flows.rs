@@ -1,15 +1,21 @@
 //! Reads all entries of the flow maps, for use in another thread.
 
-use std::{hash::Hash, os::fd::AsFd as _, sync::Arc};
+use std::{cmp::Ordering, hash::Hash, os::fd::AsFd as _, sync::Arc};
 
 use anycast_common::abi::maps::{Flow, FlowKey, MemberFlow, state};
 use aya::maps::{HashMap, Map, MapData, MapError};
 
 use super::{
     flow_table::{FlowTable, Place},
+    pace::{Hurry, Pace},
     writer::Pending,
 };
 use crate::core::Time;
+
+/// Flows that are put into their order between two looks at whether others want the processor.
+const STEP: usize = 1024;
+/// So many are sorted at once.
+const SORTED: usize = 16_384;
 
 /// Reads the flow maps. A clone reads the same maps.
 #[derive(Clone, Debug)]
@@ -43,8 +49,7 @@ impl FlowReader {
     /// Those that were in use since this time.
     #[must_use]
     pub fn recent(&self, since: Time) -> Vec<(FlowKey, Flow)> {
-        let [pinned, _] = self.read(since, |flow| (!state::is_open(flow.state)).then_some(false));
-        pinned
+        self.read(since, |state| !state::is_open(state))
     }
 
     /// How many flows a correspondent and a member can have.
@@ -53,34 +58,42 @@ impl FlowReader {
         (self.flows.room(), self.member_flows.most)
     }
 
-    /// The pinned flows and the open ones, of one read, each in the order of their keys.
+    /// The pinned flows, and the open ones as well if `listed`, of one read.
     #[must_use]
-    pub fn by_state(&self) -> [Vec<(FlowKey, Flow)>; 2] {
-        self.read(Time::ZERO, |flow| Some(state::is_open(flow.state)))
+    pub fn by_state(&self, listed: bool, hurry: Hurry) -> ByState {
+        self.pending.wait();
+        let mut pace = Pace::patient(hurry);
+        let (mut pinned, mut open, mut number) = (Kind::default(), Kind::default(), 0);
+        let wanted = |state| {
+            let is_open = state::is_open(state);
+            number += usize::from(is_open);
+            listed || !is_open
+        };
+        let found = |place, key, flow: Flow| match state::is_open(flow.state) {
+            true => open.push(place, key, flow),
+            false => pinned.push(place, key, flow),
+        };
+        self.flows.since(0, &mut pace, wanted, found);
+        ByState {
+            pinned: pinned.ordered(&mut pace),
+            number_open: number,
+            open: listed.then(|| open.ordered(&mut pace)),
+        }
     }
 
     /// Both.
     #[must_use]
     pub fn all_flows(&self) -> Vec<(FlowKey, Flow)> {
-        let [all, _] = self.read(Time::ZERO, |_| Some(false));
-        all
+        self.read(Time::ZERO, |_| true)
     }
 
-    /// Two kinds of the flows that were in use since this time, each in the order of their keys: those of which
-    /// `second` says that they are not of the second kind, and those of which it says that they are.
-    fn read(
-        &self,
-        since: Time,
-        second: impl Fn(&Flow) -> Option<bool>,
-    ) -> [Vec<(FlowKey, Flow)>; 2] {
+    /// The flows that were in use since this time, of those whose state is wanted.
+    fn read(&self, since: Time, wanted: impl Fn(u8) -> bool) -> Vec<(FlowKey, Flow)> {
         self.pending.wait();
-        let mut kinds = [Kind::default(), Kind::default()];
-        self.flows.since(since.as_nanos(), |place, key, flow| {
-            if let Some(second) = second(&flow) {
-                kinds[usize::from(second)].push(place, key, flow);
-            }
-        });
-        kinds.map(Kind::ordered)
+        let (mut pace, mut kind) = (Pace::quick(), Kind::default());
+        let found = |place, key, flow| kind.push(place, key, flow);
+        self.flows.since(since.as_nanos(), &mut pace, wanted, found);
+        kind.ordered(&mut pace)
     }
 
     /// The flows that came to a member by its care-of address, in the order of their keys. Flows that begin or end
@@ -93,6 +106,17 @@ impl FlowReader {
     }
 }
 
+/// Flows of one reading, each list in the order of their keys.
+#[derive(Debug)]
+pub struct ByState {
+    /// Those that are pinned.
+    pub pinned: Vec<(FlowKey, Flow)>,
+    /// How many are open. One that is being written may count twice.
+    pub number_open: usize,
+    /// These, if they were to be listed.
+    pub open: Option<Vec<(FlowKey, Flow)>>,
+}
+
 /// Flows of a reading.
 #[derive(Default)]
 struct Kind {
@@ -100,6 +124,8 @@ struct Kind {
     /// By what they are sorted: the client, and where the flow stands, with [`Kind::SECOND`] for one that may be there
     /// twice. The flows themselves are large, and move once.
     order: Vec<(u128, u32)>,
+    /// Whether one of them is.
+    elsewhere: bool,
 }
 
 impl Kind {
@@ -114,25 +140,31 @@ impl Kind {
             Place::First => 0,
             Place::Second => Self::SECOND,
         };
+        self.elsewhere |= place == Place::Second;
         self.order
             .push((u128::from_be_bytes(key.client), number | second));
         self.flows.push((key, flow));
     }
 
     /// All in the order of their keys, each once: as it is in its first set, if it is there.
-    fn ordered(self) -> Vec<(FlowKey, Flow)> {
+    fn ordered(self, pace: &mut Pace) -> Vec<(FlowKey, Flow)> {
         let Self {
             mut flows,
             order: mut sorted,
+            elsewhere,
         } = self;
         let at = |number: u32| (number & !Self::SECOND) as usize;
-        sorted.sort_unstable_by(|(client, one), (another, other)| {
+        let compare = |(client, one): &(u128, u32), (another, other): &(u128, u32)| {
             client.cmp(another).then_with(|| {
                 let [first, second] = [one, other].map(|number| order(&flows[at(*number)].0));
                 first.cmp(&second).then_with(|| one.cmp(other))
             })
-        });
+        };
+        sort(&mut sorted, &compare, pace);
         for place in 0..sorted.len() {
+            if place.is_multiple_of(STEP) {
+                pace.step();
+            }
             let mut from = at(sorted[place].1);
             // What stood there has moved on.
             while from < place {
@@ -141,9 +173,22 @@ impl Kind {
             sorted[place].1 = u32::try_from(from).unwrap_or_default();
             flows.swap(place, from);
         }
-        flows.dedup_by_key(|(key, _)| *key);
+        if elsewhere {
+            flows.dedup_by_key(|(key, _)| *key);
+        }
         flows
     }
+}
+
+/// Sorts in parts, of which each takes a few milliseconds at most.
+fn sort<T>(parts: &mut [T], compare: &impl Fn(&T, &T) -> Ordering, pace: &mut Pace) {
+    pace.step();
+    if parts.len() <= SORTED {
+        return parts.sort_unstable_by(compare);
+    }
+    let (before, _, after) = parts.select_nth_unstable_by(parts.len() / 2, compare);
+    sort(before, compare, pace);
+    sort(after, compare, pace);
 }
 
 /// Sorts the flows by key, and removes duplicates. Each is moved once, since it is large.

@@ -27,6 +27,7 @@ mod maps;
 mod needed;
 mod next_hops;
 mod node_key;
+mod pace;
 mod pins;
 mod policy;
 mod programs;
@@ -57,8 +58,9 @@ pub(super) use driver::{
 };
 pub use error::{DataplaneError, NoRoom, last_words};
 pub(super) use features::{TagOffload, tags_off};
-pub use flows::{FlowReader, order as flow_order};
+pub use flows::{ByState, FlowReader, order as flow_order};
 pub use kernel::{Lacking, Missing};
+pub use pace::{Hurry, Pace};
 pub use pins::{Pins, PinsError};
 pub use sizes::OtherSize;
 pub use traffic::{Row as TrafficRow, Sum as TrafficSum};

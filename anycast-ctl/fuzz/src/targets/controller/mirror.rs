@@ -96,7 +96,7 @@ impl Mirror {
             | Action::Map(MapAction::LeadClient { .. })
             | Action::Check(CheckAction::Start { .. })
             | Action::Check(CheckAction::Abort { .. })
-            | Action::ReadFlows
+            | Action::ReadFlows { .. }
             | Action::Map(MapAction::RemoveFlow { .. } | MapAction::EndFlow { .. })
             | Action::Notice(_) => {}
         }

@@ -77,7 +77,7 @@ impl Bench {
 
     /// Polls at `now`, and gives the flows if they are wanted.
     fn sweep_if_due(&mut self, now: Time, flows: &[(FlowKey, Flow)]) -> Option<Output> {
-        let wanted = self.poll(now).actions.contains(&Action::ReadFlows);
+        let wanted = self.poll(now).reads_flows();
         wanted.then(|| self.flows(now, flows))
     }
 }
@@ -385,9 +385,13 @@ fn the_controller_hands_errors_to_the_correspondent() {
     controller.poll(at(10), &mut actions);
     let none = Arc::default();
     controller.handle(at(10), controller::Input::Flows(&none), &mut actions);
-    assert_eq!(actions, [Action::ReadFlows]);
+    assert_eq!(actions, [Action::ReadFlows { soon: false }]);
     controller.handle(at(11), packet(&octets), &mut actions);
     assert_eq!(controller.deadline(), Some(at(11)));
+    actions.clear();
+    controller.poll(at(11), &mut actions);
+    assert_eq!(actions, [Action::ReadFlows { soon: true }]);
+    actions.clear();
     controller.handle(at(11), packet(&octets[..30]), &mut actions);
     let invalid = (Counter::IcmpErrorInvalid.name(), 1);
     assert!(controller.counters().contains(&invalid));

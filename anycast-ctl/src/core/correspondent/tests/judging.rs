@@ -64,16 +64,13 @@ fn messages_are_answered_between_the_parts() {
     assert_eq!(bench.update(now, &peer, peer.good(1)).ack().status, 0);
     let (mut ended, mut turns) = (0, 1);
     while bench.correspondent.deadline() <= Some(now) {
-        let actions = bench.poll(now).actions;
-        assert!(
-            !actions.contains(&Action::ReadFlows),
-            "these are not judged yet"
-        );
-        ended += removed(&actions);
+        let output = bench.poll(now);
+        assert!(!output.reads_flows(), "these are not judged yet");
+        ended += removed(&output.actions);
         turns += 1;
     }
     // Each is looked at three times where there is no fleet.
-    assert_eq!((ended, turns), (10_000, 3 * 20_000 / 4096 + 1));
+    assert_eq!((ended, turns), (10_000, 3 * 20_000 / 1024 + 1));
     let used = bench.correspondent.in_use.flows.get(&(CLIENT, CARE_OF));
     assert_eq!(used.map(|used| used.flows), Some(10_000));
 }

@@ -200,6 +200,10 @@ impl Fleet {
         if due.is_some_and(|due| due <= self.now) {
             self.at(place, |gateway, now, actions| gateway.poll(now, actions));
         }
+        // What is done in parts takes no time.
+        while self.gateways[place].bench.correspondent.judging.is_some() {
+            self.at(place, |gateway, now, actions| gateway.poll(now, actions));
+        }
     }
 
     fn deliver(&mut self) {
@@ -216,12 +220,15 @@ impl Fleet {
 
     fn perform(&mut self, place: usize, actions: Actions) {
         for action in actions {
-            let reads = matches!(action, Action::ReadFlows | Action::ReadRecentFlows { .. });
+            let reads = matches!(
+                action,
+                Action::ReadFlows { .. } | Action::ReadRecentFlows { .. }
+            );
             self.gateways[place].readings += usize::from(reads);
             match action {
                 Action::Publish { to, octets } => self.publish(place, to, &octets),
                 Action::Map(action) => self.map(place, action),
-                Action::ReadFlows => {
+                Action::ReadFlows { .. } => {
                     let flows: Vec<_> = self.gateways[place].flows.clone().into_iter().collect();
                     let done = self.now + Duration::from_millis(self.judging);
                     let began = self.now;

@@ -55,7 +55,8 @@ impl Fleet {
                         }
                     }
                     Action::ReadFlows { .. } => {
-                        said.push_back((from, self.handle(from, Input::Flows(&Arc::default()))))
+                        let (began, flows) = (self.now, &Arc::default());
+                        said.push_back((from, self.handle(from, Input::Flows { began, flows })));
                     }
                     Action::ReadRecentFlows { .. } => {
                         said.push_back((from, self.handle(from, Input::RecentFlows(&[]))));

@@ -186,8 +186,8 @@ impl Peer {
             match action {
                 Action::Publish { to, octets } => said.push((to, octets)),
                 Action::ReadFlows { .. } => {
-                    let flows = Arc::clone(&self.flows);
-                    todo.extend(self.handle(Input::Flows(&flows))?);
+                    let (began, flows) = (self.now, &Arc::clone(&self.flows));
+                    todo.extend(self.handle(Input::Flows { began, flows })?);
                     while self.gateway.deadline().is_some_and(|due| due <= self.now) {
                         todo.extend(self.poll()?);
                     }

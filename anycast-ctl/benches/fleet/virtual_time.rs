@@ -124,7 +124,8 @@ fn judge(fleet: &mut Fleet, flows: &[(FlowKey, Flow)]) -> (Duration, Duration) {
     let (now, flows) = (fleet.now, Arc::new(flows.to_vec()));
     let begun = fleet.busy[0];
     let mut busy = begun;
-    drop(fleet.handle(0, Input::Flows(&flows)));
+    let (began, flows) = (now, &flows);
+    drop(fleet.handle(0, Input::Flows { began, flows }));
     let mut longest = fleet.busy[0] - busy;
     while fleet.gateways[0].deadline().is_some_and(|due| due <= now) {
         busy = fleet.busy[0];

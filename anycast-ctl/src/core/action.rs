@@ -59,6 +59,9 @@ pub enum Action {
         /// Whether something waits for what is found, such as a flow about which an ICMPv6 error came.
         soon: bool,
     },
+    /// Correspondent: something waits for the next reading of the flows, so that the one that is under way must not
+    /// take longer than it has to.
+    HurryFlows,
     /// Correspondent: reads the pinned flows that were in use since this time, and gives them to the core.
     ReadRecentFlows {
         /// The time.

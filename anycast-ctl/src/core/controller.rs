@@ -163,9 +163,9 @@ impl Controller {
                     correspondent.bus_connected(now, is);
                 }
             }
-            Input::Flows(flows) => {
+            Input::Flows { began, flows } => {
                 if let Some(correspondent) = &mut self.correspondent {
-                    correspondent.flows(now, flows, actions);
+                    correspondent.flows(now, began, flows, actions);
                 }
             }
             Input::RecentFlows(flows) => {

@@ -57,12 +57,6 @@ impl Engine {
         self.handle(input(header, packet));
     }
 
-    /// Lets the core do everything that is due.
-    pub(super) fn poll(&mut self) {
-        let now = self.now();
-        self.controller.poll(now, &mut self.actions);
-    }
-
     /// Lets the core do what is due. Costs nothing when nothing is due.
     pub(super) fn poll_if_due(&mut self) {
         let now = self.now();
@@ -71,7 +65,7 @@ impl Engine {
         }
     }
 
-    /// Time of the next [`poll`](Self::poll). `None` while no timer runs.
+    /// Time of the next [`poll_if_due`](Self::poll_if_due). `None` while no timer runs.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.controller.deadline()
     }

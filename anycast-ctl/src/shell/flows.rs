@@ -186,6 +186,11 @@ impl<W> Flows<W> {
         self.begin();
     }
 
+    /// A read that is under way takes no longer than it has to.
+    pub(super) fn hurry(&mut self) {
+        self.hurry.set(true);
+    }
+
     fn begin(&mut self) {
         if self.reading.is_some() {
             return;

@@ -37,6 +37,8 @@ const PART: usize = 4096;
 pub(super) struct Wanted {
     /// All that are pinned, and whether something waits for what is found.
     pub(super) all: Option<bool>,
+    /// That a reading which is under way takes no longer than it has to.
+    pub(super) hurry: bool,
     /// Those that were in use since then.
     pub(super) since: Option<Time>,
 }
@@ -171,6 +173,7 @@ impl Performer {
                     }
                 }
                 Action::ReadFlows { soon } => wanted.all = Some(soon || wanted.all == Some(true)),
+                Action::HurryFlows => wanted.hurry = true,
                 Action::ReadRecentFlows { since } => wanted.since = Some(since),
                 Action::Notice(notice) => self.notice(notice, links),
             }
@@ -336,6 +339,7 @@ impl Performer {
         match action {
             Action::Publish { to: Some(_), .. }
             | Action::ReadFlows { .. }
+            | Action::HurryFlows
             | Action::ReadRecentFlows { .. } => false,
             Action::Notice(Notice::FleetReady { .. }) => true,
             Action::Notice(_) => self.monitor.is_watched(),

@@ -10,7 +10,7 @@ use anycast_common::{
     wire::ipv6::Packet,
 };
 
-use crate::core::{Link, NextHop, Received, member};
+use crate::core::{Link, NextHop, Received, Time, member};
 
 /// Something that happened outside the core.
 #[derive(Debug)]
@@ -91,9 +91,14 @@ pub enum Input<'a> {
     Bus(&'a [u8]),
     /// The connection to the fleet's bus is there, or is not.
     BusConnected(bool),
-    /// The pinned flows, as [`Action::ReadFlows`] requested them. The time of the input is when their reading began.
-    Flows(&'a Arc<Vec<(FlowKey, Flow)>>),
-    /// The same, for [`Action::ReadRecentFlows`].
+    /// The pinned flows, as [`Action::ReadFlows`] requested them.
+    Flows {
+        /// When their reading began.
+        began: Time,
+        /// The flows.
+        flows: &'a Arc<Vec<(FlowKey, Flow)>>,
+    },
+    /// Those that [`Action::ReadRecentFlows`] requested. The time of the input is when their reading began.
     RecentFlows(&'a [(FlowKey, Flow)]),
 }
 

@@ -46,9 +46,9 @@ pub(super) struct Late {
 }
 
 impl Late {
-    pub(super) const fn own(now: Time, end: End) -> Self {
+    pub(super) const fn own(now: Time, at: Time, end: End) -> Self {
         Self {
-            at: now,
+            at,
             told: now,
             own: true,
             end,

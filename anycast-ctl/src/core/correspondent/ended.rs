@@ -16,11 +16,11 @@ use crate::core::{
 const THERE: Duration = Duration::from_millis(2500);
 
 impl Correspondent {
-    /// Tells the others that something has ended.
-    pub(super) fn tell_end(&mut self, now: Time, end: &End, actions: &mut Actions) {
+    /// Tells the others that something has ended at this time.
+    pub(super) fn tell_end(&mut self, now: Time, at: Time, end: &End, actions: &mut Actions) {
         if let Some(bus) = &mut self.bus {
-            bus.ends(now, &[(now, *end)], actions);
-            self.elsewhere.remember(now, Late::own(now, *end));
+            bus.ends(now, &[(at, *end)], actions);
+            self.elsewhere.remember(now, Late::own(now, at, *end));
         }
     }
 
@@ -45,7 +45,7 @@ impl Correspondent {
             care_of: failed.care_of.into(),
             alone,
         };
-        self.tell_end(now, &end, actions);
+        self.tell_end(now, now, &end, actions);
     }
 
     /// Something ended at another gateway at this time.

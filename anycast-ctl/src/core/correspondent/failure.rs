@@ -31,8 +31,14 @@ impl Correspondent {
         }
     }
 
-    /// Ends what a sweep has found, of flows whose reading began at `now`. Gives the rest of it.
-    pub(super) fn swept(&mut self, now: Time, sweep: Sweep, actions: &mut Actions) -> Sweep {
+    /// Ends what a sweep has found, of flows whose reading began at that time. Gives the rest of it.
+    pub(super) fn swept(
+        &mut self,
+        now: Time,
+        began: Time,
+        sweep: Sweep,
+        actions: &mut Actions,
+    ) -> Sweep {
         for _ in 0..sweep.contradicted {
             self.counters.count(Counter::CareOfContradicted);
         }
@@ -40,7 +46,7 @@ impl Correspondent {
         for care_of in sweep.failed.keys() {
             self.unbind(
                 now,
-                now,
+                began,
                 &Selection::of(*care_of),
                 BindingChange::Failed,
                 actions,
@@ -68,7 +74,7 @@ impl Correspondent {
         }
         for (care_of, cause) in &sweep.failed {
             self.counters.count(Counter::CareOfFailed);
-            self.tell_end(now, &fleet::End::Failed(*care_of), actions);
+            self.tell_end(now, began, &fleet::End::Failed(*care_of), actions);
             let ended = sweep.ended.iter();
             let flows = ended.filter(|(_, flow, _)| flow.care_of == care_of.octets());
             actions.push(Action::Notice(Notice::CareOfFailed {
@@ -95,7 +101,7 @@ impl Correspondent {
             anycast,
             care_of,
         };
-        self.tell_end(now, &end, actions);
+        self.tell_end(now, now, &end, actions);
         self.unbind(now, now, which, BindingChange::Flushed, actions)
     }
 

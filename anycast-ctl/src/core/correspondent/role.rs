@@ -25,7 +25,7 @@ use crate::core::{
     counters::{Counter, Counters},
     fleet::{Bus, Published},
     flows::{Sweeper, Use},
-    hash::Map,
+    hash::{Map, give_back},
     notice::BindingChange,
     rr::Generator,
     time::earliest,
@@ -176,6 +176,7 @@ impl Correspondent {
             actions.push(Action::Map(MapAction::RemoveCareOf { client, care_of }));
         }
         self.in_use = InUse::counted(now, pairs);
+        give_back(&mut self.in_use.flows);
     }
 
     /// Adopts a pair (A, C) of an earlier run. It stays until a sweep finds no flow that uses it.
@@ -193,7 +194,7 @@ impl Correspondent {
             self.end(now, triple, BindingChange::Expired, actions);
         }
         self.poll_bus(now, actions);
-        self.judge(actions);
+        self.judge(now, actions);
         while let Some((triple, waited)) = self.ahead.take(now) {
             let steers = self.cache.steering(triple.pair());
             self.steer(triple.pair(), None, steers, actions);
@@ -202,8 +203,12 @@ impl Correspondent {
         // Before flows are told by which others would undo it.
         self.tell_again(now, actions);
         self.spare(now);
+        if self.sweeper.hurries(now) {
+            actions.push(Action::HurryFlows);
+        }
         let soon = self.sweeper.is_asked(now);
-        if self.sweeper.due(now) {
+        // Those that were read before are judged first.
+        if self.judging.is_none() && self.sweeper.due(now) {
             actions.push(Action::ReadFlows { soon });
         }
         if let Some(since) = self.recent.due(now) {
@@ -227,6 +232,8 @@ impl Correspondent {
     /// Takes every binding out of the data plane. New flows go by plain anycast; bound ones go on.
     pub fn shutdown(&mut self, now: Time, actions: &mut Actions) {
         self.offer.withdraw(actions);
+        // What others have told is not told again.
+        self.judge_all(now, actions);
         let triples: Vec<Triple> = self.cache.live().map(|(triple, _)| triple).collect();
         let pairs: BTreeSet<Pair> = triples.iter().map(|triple| triple.pair()).collect();
         for triple in triples {

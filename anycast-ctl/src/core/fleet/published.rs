@@ -139,18 +139,16 @@ impl Published {
             if let Some(said) = &mut earlier {
                 said.reading = self.reading;
             }
-            // What was said of an earlier flow between the same ends says nothing of this one.
-            let same = |said: &&mut Said| flow.pinned_at <= said.last_out.max(said.last_in);
-            let said = earlier.filter(same);
-            let reminds = said.as_deref().map(|said| said.again);
-            // What was never answered may be open elsewhere by now.
-            let reminds = reminds.filter(|again| *again <= now && flow.answered != 0);
-            match (due_since(now, key, flow, said.as_deref()), reminds) {
+            match is_due(now, key, flow, earlier.as_deref()) {
                 (Some(since), _) => due.push((since, place)),
                 (None, Some(since)) => again.push((since, place)),
                 (None, None) => {}
             }
         }
+    }
+
+    fn is_due(&self, now: Time, key: &FlowKey, flow: &Flow) -> bool {
+        is_due(now, key, flow, self.known.get(key)) != (None, None)
     }
 
     /// What is told of these. What is new goes first, then what was told least recently, and what is only told once
@@ -166,10 +164,10 @@ impl Published {
         let left = (Self::MOST - due.len()).saturating_sub(1);
         first(&mut again, left.min(Self::REMINDERS));
         due.append(&mut again);
-        let told: Vec<_> = due
-            .iter()
-            .filter_map(|(_, place)| all.get(*place).copied())
-            .collect();
+        // Some may have been told since they were looked at.
+        let still = |(key, flow): &(FlowKey, Flow)| self.is_due(now, key, flow);
+        let told = due.iter().filter_map(|(_, place)| all.get(*place));
+        let told: Vec<_> = told.copied().filter(still).collect();
         for (key, flow) in &told {
             let earlier = self.known.get(key);
             let said = Said {
@@ -189,6 +187,23 @@ fn first<T>(due: &mut Vec<(Time, T)>, most: usize) {
         due.select_nth_unstable_by_key(most, |(since, _)| *since);
         due.truncate(most);
     }
+}
+
+/// Since when the others know no better, if they have to hear of a flow, and since when they are to hear of it once
+/// more.
+fn is_due(
+    now: Time,
+    key: &FlowKey,
+    flow: &Flow,
+    earlier: Option<&Said>,
+) -> (Option<Time>, Option<Time>) {
+    // What was said of an earlier flow between the same ends says nothing of this one.
+    let same = |said: &&Said| flow.pinned_at <= said.last_out.max(said.last_in);
+    let said = earlier.filter(same);
+    let reminds = said.map(|said| said.again);
+    // What was never answered may be open elsewhere by now.
+    let reminds = reminds.filter(|again| *again <= now && flow.answered != 0);
+    (due_since(now, key, flow, said), reminds)
 }
 
 /// Since when the others know no better, if they have to hear of a flow.

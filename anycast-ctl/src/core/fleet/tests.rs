@@ -4,6 +4,7 @@
 
 mod gateways;
 mod places;
+mod told;
 
 use std::time::Duration;
 

@@ -78,6 +78,8 @@ pub struct Sweeper {
     pub(super) next: Option<Time>,
     /// Time of a sweep that something calls for, and that can not be put off.
     pub(super) asked: Option<Time>,
+    /// Whether the sweep that is under way is as quick as it can be.
+    hurried: bool,
     /// Time of the last sweep.
     pub(super) last: Time,
 }
@@ -93,20 +95,31 @@ impl Sweeper {
             lost: Vec::new(),
             next: Some(now),
             asked: None,
+            hurried: false,
             last: Time::ZERO,
         }
     }
 
-    /// Other limits, from the next sweep on.
+    /// Other limits, from now on.
     pub const fn set(&mut self, limits: Limits) {
         self.limits = limits;
     }
 
-    /// Time at which [`Sweeper::due`] has to be called.
+    /// Time at which [`Sweeper::due`] or [`Sweeper::hurries`] has to be called.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        let next = self.next?;
-        Some(self.asked.map_or(next, |asked| asked.min(next)))
+        match self.next {
+            Some(next) => earliest(Some(next), self.asked),
+            None => self.asked.filter(|_| !self.hurried),
+        }
+    }
+
+    /// Whether something calls for the next sweep already, so that the one that is under way must not take long. True
+    /// only once in a sweep.
+    pub fn hurries(&mut self, now: Time) -> bool {
+        let hurries = self.next.is_none() && !self.hurried && self.is_asked(now);
+        self.hurried |= hurries;
+        hurries
     }
 
     /// Whether something calls for the sweep that is due.
@@ -117,8 +130,9 @@ impl Sweeper {
 
     /// Whether a sweep is due. After it has returned true once, the sweep counts as under way.
     pub fn due(&mut self, now: Time) -> bool {
-        let due = self.deadline().is_some_and(|due| due <= now);
+        let due = self.next.is_some() && self.deadline().is_some_and(|due| due <= now);
         if due {
+            self.hurried = self.is_asked(now);
             (self.next, self.asked) = (None, None);
         }
         due

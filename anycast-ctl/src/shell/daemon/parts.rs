@@ -88,6 +88,9 @@ impl Parts {
         if let Some(soon) = wanted.all {
             self.flows.wait(Waiter::Core, Need { soon, ..SOON });
         }
+        if wanted.hurry {
+            self.flows.hurry();
+        }
         if let Some(since) = wanted.since {
             self.recent.read(since);
         }

@@ -81,7 +81,8 @@ impl Parts {
             match waiter {
                 Waiter::Core => match self.flows.seen().last() {
                     Some(read) => {
-                        self.core.handle_at(read.began, Input::Flows(&read.flows));
+                        let (began, flows) = (read.began, &read.flows);
+                        self.core.handle(Input::Flows { began, flows });
                         self.perform();
                     }
                     None => self.flows.wait(Waiter::Core, SOON),

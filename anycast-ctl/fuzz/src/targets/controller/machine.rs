@@ -352,7 +352,8 @@ impl Machine {
             })
             .collect();
         for flows in flows.chunks(4) {
-            self.handle(Input::Flows(&Arc::new(flows.to_vec())));
+            let (began, flows) = (self.now, &Arc::new(flows.to_vec()));
+            self.handle(Input::Flows { began, flows });
         }
     }
 

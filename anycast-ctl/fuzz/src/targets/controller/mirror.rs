@@ -97,6 +97,7 @@ impl Mirror {
             | Action::Check(CheckAction::Start { .. })
             | Action::Check(CheckAction::Abort { .. })
             | Action::ReadFlows { .. }
+            | Action::HurryFlows
             | Action::Map(MapAction::RemoveFlow { .. } | MapAction::EndFlow { .. })
             | Action::Notice(_) => {}
         }

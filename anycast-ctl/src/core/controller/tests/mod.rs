@@ -202,7 +202,10 @@ fn a_machine_without_roles_does_nothing() {
         client: A,
         anycast: B,
     });
-    machine.handle(Input::Flows(&Arc::default()));
+    machine.handle(Input::Flows {
+        began: machine.now,
+        flows: &Arc::default(),
+    });
     machine.handle(Input::LinkGone { ifindex: LAN0 });
     machine.controller.poll(machine.now, &mut machine.actions);
     machine

@@ -71,7 +71,7 @@ impl Bench {
     fn flows(&mut self, now: Time, flows: &[(FlowKey, Flow)]) -> Output {
         let mut actions = Vec::new();
         let flows = Arc::new(flows.to_vec());
-        self.correspondent.flows(now, &flows, &mut actions);
+        self.correspondent.flows(now, now, &flows, &mut actions);
         Output { actions }
     }
 
@@ -384,7 +384,9 @@ fn the_controller_hands_errors_to_the_correspondent() {
     };
     controller.poll(at(10), &mut actions);
     let none = Arc::default();
-    controller.handle(at(10), controller::Input::Flows(&none), &mut actions);
+    let (began, flows) = (at(10), &none);
+    let read = controller::Input::Flows { began, flows };
+    controller.handle(at(10), read, &mut actions);
     assert_eq!(actions, [Action::ReadFlows { soon: false }]);
     controller.handle(at(11), packet(&octets), &mut actions);
     assert_eq!(controller.deadline(), Some(at(11)));

@@ -55,7 +55,7 @@ fn messages_are_answered_between_the_parts() {
     let mut actions = Vec::new();
     bench
         .correspondent
-        .flows(now, &Arc::new(flows()), &mut actions);
+        .flows(now, now, &Arc::new(flows()), &mut actions);
     assert_eq!(removed(&actions), 0, "the first part decides nothing");
     assert!(
         bench.correspondent.deadline() <= Some(now),
@@ -76,6 +76,48 @@ fn messages_are_answered_between_the_parts() {
 }
 
 #[test]
+fn a_reading_hurries_once_something_waits_for_the_next() {
+    let mut bench = Bench::new(settings());
+    bench.poll(at(10));
+    let octets = failure::error(CLIENT, CARE_OF, icmpv6::DESTINATION_UNREACHABLE);
+    let error = ipv6::Packet::parse(&octets).unwrap();
+    bench.correspondent.unreachable(at(11), &error);
+    assert_eq!(bench.correspondent.deadline(), Some(at(11)));
+    assert!(bench.poll(at(11)).actions.contains(&Action::HurryFlows));
+    // Once is enough.
+    let due = bench.correspondent.deadline();
+    assert!(due.is_none_or(|due| due > at(11)), "{due:?}");
+    bench.correspondent.unreachable(at(11), &error);
+    assert!(!bench.poll(at(11)).actions.contains(&Action::HurryFlows));
+    let mut actions = Vec::new();
+    bench
+        .correspondent
+        .flows(at(12), at(10), &Arc::default(), &mut actions);
+    assert!(
+        bench
+            .poll(at(12))
+            .actions
+            .contains(&Action::ReadFlows { soon: true })
+    );
+    // That one hurries by itself.
+    bench.correspondent.unreachable(at(12), &error);
+    assert_eq!(bench.poll(at(13)).actions, []);
+}
+
+#[test]
+fn who_stops_judges_all_that_it_has_read() {
+    let mut bench = Bench::new(settings());
+    bench.poll(at(LATE));
+    let mut actions = Vec::new();
+    let now = at(LATE);
+    bench
+        .correspondent
+        .flows(now, now, &Arc::new(flows()), &mut actions);
+    bench.correspondent.shutdown(now, &mut actions);
+    assert_eq!(removed(&actions), 10_000);
+}
+
+#[test]
 fn a_reading_that_nobody_asked_for_loses_none() {
     let mut bench = Bench::new(settings());
     let now = at(LATE);
@@ -83,11 +125,11 @@ fn a_reading_that_nobody_asked_for_loses_none() {
     let mut actions = Vec::new();
     bench
         .correspondent
-        .flows(now, &Arc::new(flows()), &mut actions);
+        .flows(now, now, &Arc::new(flows()), &mut actions);
     assert_eq!(removed(&actions), 0);
     bench
         .correspondent
-        .flows(now, &Arc::default(), &mut actions);
+        .flows(now, now, &Arc::default(), &mut actions);
     assert_eq!(removed(&actions), 10_000);
     assert_eq!(
         bench.correspondent.in_use.flows.len(),

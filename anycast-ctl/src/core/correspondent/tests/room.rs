@@ -60,7 +60,7 @@ fn what_has_expired_gives_way_to_what_is_live() {
     let mut actions = Vec::new();
     bench
         .correspondent
-        .flows(at(17), &Arc::default(), &mut actions);
+        .flows(at(17), at(17), &Arc::default(), &mut actions);
     // All the numbers of before are known still.
     let bound = bench.bind(at(17), client(0, 2), CARE_OF, 2);
     assert_eq!(bound.changes(), [BindingChange::Created]);
@@ -85,7 +85,7 @@ fn a_crowd_that_does_not_exist_keeps_nobody_from_binding() {
             let mut actions = Vec::new();
             bench
                 .correspondent
-                .flows(at(second), &Arc::default(), &mut actions);
+                .flows(at(second), at(second), &Arc::default(), &mut actions);
         }
         for _ in 0..24 {
             forged += 1;

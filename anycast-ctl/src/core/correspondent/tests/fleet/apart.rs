@@ -240,7 +240,7 @@ fn a_binding_to_a_member_that_has_failed_since_does_not_come_with_a_snapshot() {
     assert!(!binding_after(|fleet, _| fleet.at(
         1,
         |gateway, now, actions| {
-            gateway.tell_end(now, &failed, actions);
+            gateway.tell_end(now, now, &failed, actions);
         }
     )));
     // One of whose flows the gateway knows itself that they fail.

@@ -252,8 +252,8 @@ impl Fleet {
         let done = self.judges.extract_if(.., |(at, ..)| *at <= now);
         let done: Vec<_> = done.collect();
         for (_, place, began, flows) in done {
-            self.at(place, |gateway, _, actions| {
-                gateway.flows(began, &Arc::new(flows), actions);
+            self.at(place, |gateway, now, actions| {
+                gateway.flows(now, began, &Arc::new(flows), actions);
             });
         }
     }

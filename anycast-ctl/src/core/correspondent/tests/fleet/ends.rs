@@ -74,6 +74,50 @@ fn a_flow_in_use_ends_where_an_operator_says_so_at_another_gateway() {
 }
 
 #[test]
+fn what_is_told_of_a_reading_is_as_old_as_it_is() {
+    let mut fleet = Fleet::ready(2);
+    let began = fleet.now;
+    let read = std::sync::Arc::new(vec![(key(9), flow(began, CARE_OF))]);
+    fleet.pass(100);
+    flush(&mut fleet, 0);
+    // A million flows take so long, and a gateway may hear of the end when it reads them already.
+    fleet.pass(4000);
+    fleet.at(1, |gateway, now, actions| {
+        gateway.flows(now, began, &read, actions)
+    });
+    fleet.pass(100);
+    assert_eq!(bound(&fleet), [[0; 0]; 2], "it was silent since the end");
+    // The control: one that was heard since then.
+    let began = fleet.now;
+    let read = std::sync::Arc::new(vec![(key(8), flow(began, CARE_OF))]);
+    fleet.at(1, |gateway, now, actions| {
+        gateway.flows(now, began, &read, actions)
+    });
+    fleet.pass(100);
+    assert_eq!(bound(&fleet), [&[8][..], &[]]);
+}
+
+#[test]
+fn flows_are_read_again_when_the_last_ones_are_told() {
+    let mut fleet = Fleet::ready(1);
+    let began = fleet.now;
+    let flows = (0..20_000).map(|port| (key(port), flow(began, CARE_OF)));
+    let flows = std::sync::Arc::new(flows.collect());
+    fleet.pass(2000);
+    fleet.at(0, |gateway, now, actions| {
+        gateway.flows(now, began, &flows, actions);
+        // Something calls for the next reading meanwhile.
+        gateway.sweeper.no_later_than(now);
+        while gateway.judging.is_some() {
+            let mut actions = Actions::new();
+            gateway.poll(now, &mut actions);
+            let reads = |action: &Action| matches!(action, Action::ReadFlows { .. });
+            assert_eq!(actions.iter().any(reads), gateway.judging.is_none());
+        }
+    });
+}
+
+#[test]
 fn what_another_gateway_still_tells_does_not_come_back() {
     let mut fleet = Fleet::ready(2);
     // A flow that is answered: not the pair is left alone when another one fails on trial.
@@ -201,7 +245,7 @@ fn a_member_that_failed_while_a_gateway_was_cut_off_is_told_when_it_is_back() {
         wire(&mut fleet, 0, false);
         let failed = crate::core::fleet::End::Failed(CARE_OF);
         fleet.at(0, |gateway, now, actions| {
-            gateway.tell_end(now, &failed, actions)
+            gateway.tell_end(now, now, &failed, actions)
         });
         fleet.gateways[0].flows.clear();
         fleet.pass(1000);

@@ -201,7 +201,7 @@ fn a_member_that_answers_here_has_not_failed() {
     fleet.gateways[1].flows.insert(key(1), flow(now, CARE_OF));
     fleet.at(0, |gateway, now, actions| {
         let failed = crate::core::fleet::End::Failed(CARE_OF);
-        gateway.tell_end(now, &failed, actions);
+        gateway.tell_end(now, now, &failed, actions);
     });
     fleet.pass(1000);
     assert_eq!(fleet.gateways[1].count(Counter::FleetEndContradicted), 1);
@@ -221,7 +221,7 @@ fn a_member_that_answers_here_has_not_failed() {
         .extend([(key(2), waiting), (datagram, idle)]);
     fleet.at(0, |gateway, now, actions| {
         let failed = crate::core::fleet::End::Failed(CARE_OF);
-        gateway.tell_end(now, &failed, actions);
+        gateway.tell_end(now, now, &failed, actions);
     });
     fleet.pass(1000);
     let left: Vec<_> = fleet.gateways[1].flows.keys().copied().collect();

@@ -148,8 +148,8 @@ impl Daemon {
                 },
                 event = parts.netlink.next() => again = parts.kernel(event),
                 () = at(deadline) => {
-                    // It is done below. Where there is always something due, as when a million bindings end, the bus has
-                    // its turn too.
+                    // It is done below. Where there is always something due, as when a million bindings end, the bus
+                    // has its turn too.
                     tokio::task::yield_now().await;
                 }
                 (anycast, finding) = parts.performer.checked() => {

@@ -6,11 +6,12 @@
 #            local alone, as in IPv4. A route to the same address by another host in the main table, as a routing daemon
 #            learns it for an anycast address, was expected to be used once the one in table local is taken away.
 # Seen       IPv6 makes a "prefix route" of the /128 as well: `dev lo proto kernel metric 256` in the main table. It is
-#            preferred to the other one, whose metric is 1024 by default, so packets stay on lo. With `noprefixroute` the
-#            route by the other host is used. IPv4 makes no such route for a /32.
+#            preferred to the other one, whose metric is 1024 by default, so packets stay on lo. With `noprefixroute`
+#            the route by the other host is used. IPv4 makes no such route for a /32.
 # Source     addrconf_prefix_route() in net/ipv6/addrconf.c, with IP6_RT_PRIO_ADDRCONF (256), for any length;
 #            fib_add_ifaddr() in net/ipv4/fib_frontend.c leaves out prefixes of 32 bits. ip-address(8), noprefixroute.
-# Lesson     Whoever sends on what is assigned to lo has two routes to take away, or adds the address with noprefixroute.
+# Lesson     Whoever sends on what is assigned to lo has two routes to take away, or adds the address with
+#            noprefixroute.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -28,7 +29,7 @@ ip address add 192.0.2.1/24 dev here
 ip address add fe80::1/64 dev here nodad
 ip link set here up
 
-# By which interface packets to the address go, when table local does not have it. The other host has a route of its own.
+# By which interface packets to the address go, when table local does not have it. The other host has its own route.
 way() {
     local family=$1 address=$2 length=$3 flags=$4 by=$5
     ip "-$family" address add "$address/$length" dev lo $flags

@@ -3,13 +3,13 @@
 #
 # Versions   the running kernel, bpftool and clang (printed)
 # Expected   Both are programs of type XDP, and an array of programs is told by their type. A program that takes
-#            fragments was expected to be allowed to call one that does not, since packets are linear at most interfaces,
-#            or to be refused when it is attached to one where they need not be.
+#            fragments was expected to be allowed to call one that does not, since packets are linear at most
+#            interfaces, or to be refused when it is attached to one where they need not be.
 # Seen       What the array holds first decides, whatever the MTU: the other kind is refused with "Invalid argument"
 #            when it is put in, without a word of why, since the verifier is long done. The same kind is taken.
 # Source     bpf_prog_map_compatible() in kernel/bpf/core.c compares xdp_has_frags with that of the map's owner.
-# Lesson     A chain of tail calls moves to xdp.frags as a whole, and an array that an older version has pinned cannot be
-#            used by a newer one that has moved.
+# Lesson     A chain of tail calls moves to xdp.frags as a whole, and an array that an older version has pinned cannot
+#            be used by a newer one that has moved.
 set -euo pipefail
 shopt -s inherit_errexit
 

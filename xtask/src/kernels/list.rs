@@ -11,8 +11,10 @@ const LIST: &str = include_str!("../../kernels.toml");
 pub(crate) struct Kernel {
     /// What it is called on the command line: the first two numbers of its version.
     pub name: String,
-    /// Suite of Debian that has it.
+    /// Suite that has it.
     pub suite: String,
+    /// Archive that has the suite. Without it, it is one of Debian's, by the mirrors that this machine uses.
+    pub archive: Option<String>,
     /// The words in which the daemon says what this kernel lacks for a member; without them it lacks nothing.
     pub refuses: Option<String>,
     /// What it is made of: one package with the kernel and its modules, or one of each.

@@ -1,5 +1,5 @@
 //! `cargo xtask kernels`: the programs through the verifiers of other kernels, and a session through all three
-//! roles on each. Every kernel is a Debian package, and runs in a virtual machine of its own.
+//! roles on each. Every kernel is a Debian package, of Debian or Ubuntu, and runs in a virtual machine of its own.
 
 pub(crate) mod archive;
 pub(crate) mod guest;

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::list::{Kernel, Package};
 use crate::{
     process::{self, say},
-    toolchain::suite::{Suite, mirrors},
+    toolchain::suite::{Suite, Verified, mirrors},
 };
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -106,14 +106,17 @@ fn fetch(kernel: &Kernel, package: &Package, cache: &Path) -> Result<PathBuf> {
         process::find("apt-get").is_some() && process::find("dpkg-deb").is_some(),
         "kernels come as Debian packages, and this is not a Debian system"
     );
-    let mirrors = mirrors()?;
+    let (mirrors, verified) = match &kernel.archive {
+        Some(archive) => (vec![archive.clone()], Verified::Sum),
+        None => (mirrors()?, Verified::Signature),
+    };
     if mirrors.is_empty() {
         let why = "no Debian mirror among the sources of apt".to_owned();
         return Err(Unobtainable(why).into());
     }
     let (mut others, mut failures) = (Vec::new(), Vec::new());
     for mirror in &mirrors {
-        let suite = Suite::new(cache, mirror, &kernel.suite)?;
+        let suite = Suite::new(cache, mirror, &kernel.suite, verified)?;
         if let Err(error) = suite.update() {
             failures.push(format!("{error:#}"));
             continue;

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::suite::{Suite, mirrors};
+use super::suite::{Suite, Verified, mirrors};
 use crate::process::{self, say};
 
 /// Debian suites with current compilers, the most likely one first.
@@ -31,7 +31,7 @@ pub(super) fn fetch_rust_src(release: &str, work: &Path) -> Result<PathBuf> {
     );
     for mirror in &mirrors {
         for suite in SUITES {
-            let apt = Suite::new(work, mirror, suite)?;
+            let apt = Suite::new(work, mirror, suite, Verified::Signature)?;
             say(format_args!("looking for rust-src {release} in {suite}"));
             if let Err(error) = apt.update() {
                 say(format_args!("{error:#}"));

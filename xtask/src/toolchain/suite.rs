@@ -1,5 +1,5 @@
-//! One suite of a Debian mirror, as apt sees it when it sees nothing else: packages are downloaded and verified
-//! by apt, and neither the sources nor the packages of this machine change.
+//! One suite of an archive of Debian packages, as apt sees it when it sees nothing else: packages are downloaded and
+//! verified by apt, and neither the sources nor the packages of this machine change.
 
 use std::{
     fs::{self, File},
@@ -37,7 +37,16 @@ pub(crate) fn mirrors() -> Result<Vec<String>> {
     Ok(mirrors)
 }
 
-/// A suite of a mirror, with lists and caches of its own in a folder.
+/// By what it is known that a package is the right one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Verified {
+    /// apt, by Debian's signature.
+    Signature,
+    /// Who downloads it, by a sum, since the keys of the archive are not on this machine.
+    Sum,
+}
+
+/// A suite of an archive, with lists and caches of its own in a folder.
 pub(crate) struct Suite {
     work: PathBuf,
     options: Vec<String>,
@@ -47,17 +56,17 @@ pub(crate) struct Suite {
 
 impl Suite {
     /// Its lists are still to be read, see [`Suite::update`]. Waits until no other process is at this folder.
-    pub(crate) fn new(work: &Path, mirror: &str, suite: &str) -> Result<Self> {
+    pub(crate) fn new(work: &Path, mirror: &str, suite: &str, by: Verified) -> Result<Self> {
         let lists = work.join(suite);
         fs::create_dir_all(lists.join("partial"))?;
         fs::create_dir_all(work.join("cache/archives/partial"))?;
         let lock = File::create(work.join("lock"))?;
         let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
         let source = work.join(format!("{suite}.list"));
-        let signed = if Path::new(KEYRING).is_file() {
-            format!("signed-by={KEYRING} ")
-        } else {
-            String::new()
+        let signed = match by {
+            Verified::Signature if Path::new(KEYRING).is_file() => format!("signed-by={KEYRING} "),
+            Verified::Signature => String::new(),
+            Verified::Sum => "trusted=yes ".to_owned(),
         };
         fs::write(
             &source,

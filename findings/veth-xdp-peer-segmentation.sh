@@ -19,7 +19,8 @@ for tool in ip ethtool clang unshare; do
     command -v "$tool" >/dev/null || { echo "needs $tool" >&2; exit 2; }
 done
 [ "$(id -u)" = 0 ] || { echo "needs root" >&2; exit 2; }
-[ -n "${IN_NAMESPACE-}" ] || IN_NAMESPACE=1 exec unshare --net -- bash "$0"
+# iproute2 mounts a BPF file system where there is none.
+[ -n "${IN_NAMESPACE-}" ] || IN_NAMESPACE=1 exec unshare --net --mount -- bash "$0"
 uname -r
 ip -V
 ethtool --version

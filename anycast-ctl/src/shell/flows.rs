@@ -186,8 +186,11 @@ impl<W> Flows<W> {
         self.begin();
     }
 
-    /// A read that is under way takes no longer than it has to.
+    /// Those who wait need the result soon.
     pub(super) fn hurry(&mut self) {
+        for (.., need) in &mut self.waiting {
+            need.soon = true;
+        }
         self.hurry.set(true);
     }
 
@@ -331,6 +334,16 @@ mod tests {
                 let read = flows.seen().last().expect("it is read");
                 assert_eq!((read.open.is_some(), read.number_open), wanted, "{needs:?}");
             }
+        }
+        // Something waits while the read of somebody else is under way.
+        flows.wait('a', patient);
+        flows.wait('b', patient);
+        flows.hurry();
+        for _ in 0..2 {
+            go.send(()).expect("somebody reads");
+            flows.next().await;
+            let read = flows.seen().last().expect("it is read");
+            assert_eq!(read.number_open, 1, "it hurries");
         }
     }
 

@@ -259,20 +259,25 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn who_asks_during_a_read_waits_for_the_next_and_shares_it() {
+    /// Flows whose reads wait for a word each, of which they are made.
+    fn gated<T: Send + 'static>(
+        read: impl Fn(T, bool, &Hurry) -> Snapshot + Send + Sync + 'static,
+    ) -> (mpsc::Sender<T>, Flows<char>) {
         let (go, gate) = mpsc::channel();
         let gate = Mutex::new(gate);
-        let mut flows = Flows::by(
-            move |_, _| {
-                let began = gate.lock().expect("sound").recv().expect("a time");
-                Snapshot {
-                    began,
-                    ..Snapshot::default()
-                }
-            },
-            None,
-        );
+        let by = move |open, hurry: Hurry| {
+            let word = gate.lock().expect("sound").recv().expect("a word");
+            read(word, open, &hurry)
+        };
+        (go, Flows::by(by, None))
+    }
+
+    #[tokio::test]
+    async fn who_asks_during_a_read_waits_for_the_next_and_shares_it() {
+        let (go, mut flows) = gated(|began, _, _| Snapshot {
+            began,
+            ..Snapshot::default()
+        });
         flows.wait('a', Need::default());
         flows.wait('b', Need::default());
         flows.wait('c', Need::default());
@@ -295,19 +300,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_read_has_what_its_waiters_need_as_soon_as_they_do() {
-        let (go, gate) = mpsc::channel::<()>();
-        let gate = Mutex::new(gate);
-        let mut flows = Flows::by(
-            move |open, hurry| {
-                gate.lock().expect("sound").recv().expect("open");
-                Snapshot {
-                    open: open.then(Vec::new),
-                    number_open: usize::from(hurry.is()),
-                    ..Snapshot::default()
-                }
-            },
-            None,
-        );
+        let (go, mut flows) = gated(|(), open, hurry| Snapshot {
+            open: open.then(Vec::new),
+            number_open: usize::from(hurry.is()),
+            ..Snapshot::default()
+        });
         let patient = Need::default();
         let soon = Need {
             soon: true,
@@ -349,15 +346,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wait_that_is_broken_off_loses_nothing() {
-        let (go, gate) = mpsc::channel::<()>();
-        let gate = Mutex::new(gate);
-        let mut flows = Flows::by(
-            move |_, _| {
-                gate.lock().expect("sound").recv().expect("open");
-                Snapshot::default()
-            },
-            None,
-        );
+        let (go, mut flows) = gated(|(), _, _| Snapshot::default());
         flows.wait('a', Need::default());
         tokio::select! {
             biased;

@@ -19,4 +19,6 @@ mod hints;
 #[cfg(test)]
 mod parts;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
 mod tests;
